@@ -1,0 +1,100 @@
+"""A lowered model: kernels, the calls to make in order, and where every byte lives.
+
+This is the contract between lowering (IR in, `Program` out) and everything
+that writes files. It knows nothing of the IR and nothing of TVM.
+
+The machine-code interface of a kernel object is one C function
+
+    void SYMBOL(void *const *args, void *workspace, int32_t begin, int32_t end);
+
+which computes tasks `begin <= t < end` of `Call.tasks`. Tasks are independent,
+so any split over threads gives the same bits. `args` points to one pointer per
+buffer, in the order of `Call.args`; `workspace` is private to the thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from .targets import Target
+
+
+class Space(Enum):
+    """The memory an argument points into."""
+
+    INPUT = "input"  # caller's buffer number `index`
+    OUTPUT = "output"  # caller's buffer number `index`
+    ARENA = "arena"  # `offset` bytes into the state's arena
+    WEIGHTS = "weights"  # `offset` bytes into the artifact's weights
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A pointer argument: caller's buffer `index`, or `offset` bytes into arena or weights."""
+
+    space: Space
+    index: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operator at run time.
+
+    `workspace` is the arena offset of the first thread's workspace, or -1 where
+    the kernel needs none; further threads use memory of their own.
+    """
+
+    symbol: str
+    args: tuple[Ref, ...]
+    tasks: int
+    label: str
+    operator: str
+    workspace: int = -1
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class Port:
+    """A graph input or output as the caller sees it: row-major, C order."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class KernelObject:
+    """A compiled kernel: an object file for the program's target, and its texts for `--dump-ir`."""
+
+    symbol: str
+    object_code: bytes
+    tir: str = ""
+    llvm_ir: str = ""
+    assembly: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Everything an artifact holds.
+
+    `arena_bytes` includes the first thread's workspaces; every further thread
+    needs `workspace_bytes` more. Weights are laid out at `weight_offsets`
+    (each a multiple of 64).
+    """
+
+    name: str
+    target: Target
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    calls: tuple[Call, ...]
+    kernels: tuple[KernelObject, ...]
+    weights: tuple[np.ndarray, ...]
+    weight_offsets: tuple[int, ...]
+    arena_bytes: int
+    workspace_bytes: int
+    manifest: dict[str, Any] = field(default_factory=dict)

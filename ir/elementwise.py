@@ -1,0 +1,139 @@
+"""Element-wise functions, declared once, and the epilogues made of them.
+
+A unary or binary float function of the operator set (`nn.relu`, `nn.add`, ...)
+is a row of `FUNCTIONS`. The same row serves as a step of an epilogue: a chain
+applied to an operator's result before it is stored, which is how activations,
+biases and residual adds are fused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Function:
+    """`name(x[, y], *params)`; `evaluate` is its meaning in NumPy, in the dtype of `x`."""
+
+    name: str
+    arity: int
+    params: tuple[str, ...]
+    defaults: tuple[float, ...]
+    evaluate: Callable[..., Array]
+    doc: str
+
+    def keeps_zero(self, params: Sequence[float]) -> bool:
+        """Whether a unary step maps 0 to 0, so that padding lanes stay zero."""
+        return self.arity == 1 and float(self.evaluate(np.zeros(1, np.float32), *params)[0]) == 0.0
+
+
+def _erf(x: Array) -> Array:
+    return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x
+
+
+def _sigmoid(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
+
+
+def _softplus(x: Array) -> Array:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _gelu_tanh(x: Array) -> Array:
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def _power(x: Array, y: Array) -> Array:
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return np.power(x, y).astype(x.dtype)
+
+
+def _divide(x: Array, y: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if np.issubdtype(x.dtype, np.integer):
+            return (np.sign(x) * np.sign(y) * (np.abs(x) // np.where(y == 0, 1, np.abs(y)))).astype(x.dtype)
+        return np.divide(x, y)
+
+
+_ROWS: tuple[Function, ...] = (
+    Function("relu", 1, (), (), lambda x: np.maximum(x, 0), "max(x, 0)"),
+    Function("leaky_relu", 1, ("alpha",), (0.01,), lambda x, a: np.where(x >= 0, x, x * x.dtype.type(a)),
+             "x, or alpha x below zero"),
+    Function("elu", 1, ("alpha",), (1.0,), lambda x, a: np.where(x >= 0, x, x.dtype.type(a) * np.expm1(np.minimum(x, 0))),
+             "x, or alpha (e^x - 1) below zero"),
+    Function("clip", 1, ("min", "max"), (-math.inf, math.inf),
+             lambda x, lo, hi: np.minimum(np.maximum(x, x.dtype.type(lo)), x.dtype.type(hi)),
+             "x limited to [min, max]; max wins where min > max"),
+    Function("sigmoid", 1, (), (), _sigmoid, "1 / (1 + e^-x)"),
+    Function("hard_sigmoid", 1, ("alpha", "beta"), (0.2, 0.5),
+             lambda x, a, b: np.clip(x.dtype.type(a) * x + x.dtype.type(b), 0, 1), "alpha x + beta limited to [0, 1]"),
+    Function("hard_swish", 1, (), (), lambda x: x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
+             "x times (x/6 + 1/2 limited to [0, 1])"),
+    Function("tanh", 1, (), (), np.tanh, "hyperbolic tangent"),
+    Function("softplus", 1, (), (), _softplus, "ln(1 + e^x)"),
+    Function("mish", 1, (), (), lambda x: x * np.tanh(_softplus(x)), "x tanh(softplus(x))"),
+    Function("gelu", 1, (), (), lambda x: x * x.dtype.type(0.5) * (1 + _erf(x / x.dtype.type(math.sqrt(2)))), "x Phi(x), by erf"),
+    Function("gelu_tanh", 1, (), (), _gelu_tanh, "x Phi(x), by the tanh approximation"),
+    Function("erf", 1, (), (), _erf, "Gauss error function"),
+    Function("exp", 1, (), (), np.exp, "e^x"),
+    Function("log", 1, (), (), np.log, "natural logarithm"),
+    Function("sqrt", 1, (), (), np.sqrt, "square root"),
+    Function("neg", 1, (), (), np.negative, "-x"),
+    Function("abs", 1, (), (), np.abs, "|x|"),
+    Function("add", 2, (), (), np.add, "x + y"),
+    Function("sub", 2, (), (), np.subtract, "x - y"),
+    Function("rsub", 2, (), (), lambda x, y: np.subtract(y, x), "y - x"),
+    Function("mul", 2, (), (), np.multiply, "x y"),
+    Function("div", 2, (), (), _divide, "x / y; integers round towards zero"),
+    Function("rdiv", 2, (), (), lambda x, y: _divide(y, x), "y / x"),
+    Function("pow", 2, (), (), _power, "x to the y"),
+    Function("rpow", 2, (), (), lambda x, y: _power(y, x), "y to the x"),
+    Function("min", 2, (), (), np.minimum, "the smaller"),
+    Function("max", 2, (), (), np.maximum, "the larger"),
+    Function("prelu", 2, (), (), lambda x, y: np.where(x >= 0, x, x * y), "x, or y x below zero"),
+)
+
+FUNCTIONS: dict[str, Function] = {row.name: row for row in _ROWS}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an epilogue; a binary step takes the operator's next extra operand as `y`."""
+
+    op: str
+    params: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.op not in FUNCTIONS:
+            raise ValueError(f"unknown epilogue step '{self.op}'")
+        if len(self.params) != len(FUNCTIONS[self.op].params):
+            raise ValueError(f"step '{self.op}' takes {len(FUNCTIONS[self.op].params)} parameters, got {self.params}")
+
+    @property
+    def function(self) -> Function:
+        return FUNCTIONS[self.op]
+
+
+Epilogue = tuple[Step, ...]
+
+
+def extra_operands(epilogue: Epilogue) -> int:
+    """How many operands the epilogue consumes."""
+    return sum(step.function.arity - 1 for step in epilogue)
+
+
+def apply_epilogue(x: Array, epilogue: Epilogue, extras: Sequence[Array]) -> Array:
+    """The epilogue's meaning: steps in order, each binary step with the next of `extras` (broadcast)."""
+    rest = iter(extras)
+    for step in epilogue:
+        operands = [next(rest)] if step.function.arity == 2 else []
+        x = step.function.evaluate(x, *operands, *step.params).astype(x.dtype)
+    return x

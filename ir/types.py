@@ -1,0 +1,160 @@
+"""Types of values: element type, layout and quantization are part of a tensor's type.
+
+Types are frozen, compare by value and verify themselves on construction.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import ml_dtypes  # noqa: F401  (registers bfloat16 with NumPy)
+import numpy as np
+
+
+class DType(Enum):
+    """An element type; the value is its name in the text form."""
+
+    F32 = "f32"
+    F16 = "f16"
+    F64 = "f64"
+    I8 = "i8"
+    U8 = "u8"
+    I16 = "i16"
+    U16 = "u16"
+    I32 = "i32"
+    U32 = "u32"
+    I64 = "i64"
+    U64 = "u64"
+    BOOL = "bool"
+
+    @property
+    def numpy(self) -> np.dtype[np.generic]:
+        return np.dtype(_NUMPY[self.value])
+
+    @property
+    def bytes(self) -> int:
+        return self.numpy.itemsize
+
+    @property
+    def is_float(self) -> bool:
+        return self.value[0] == "f"
+
+    @staticmethod
+    def of(dtype: np.dtype[np.generic]) -> DType:
+        """The DType of a NumPy dtype; ValueError where there is none."""
+        for member in DType:
+            if member.numpy == dtype:
+                return member
+        raise ValueError(f"element type {dtype} is not supported")
+
+
+_NUMPY = {
+    "f32": "float32", "f16": "float16", "f64": "float64",
+    "i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16",
+    "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64", "bool": "bool",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a tensor's elements lie in memory.
+
+    `NCHW` is row-major in the logical order of axes, at any rank. `NHWC` moves
+    axis 1 last. `NCHW{c}` splits axis 1 into blocks of `c` lanes, innermost;
+    lanes past the last channel hold zeros. The logical shape never changes.
+    """
+
+    name: str = "NCHW"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"NCHW|NHWC|NCHW([1-9]\d*)c", self.name):
+            raise ValueError(f"unknown layout '{self.name}'; known: NCHW, NHWC, NCHW<block>c")
+
+    @property
+    def block(self) -> int:
+        """Channel lanes of a blocked layout, else 0."""
+        found = re.fullmatch(r"NCHW(\d+)c", self.name)
+        return int(found[1]) if found else 0
+
+    def physical_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape in memory of a tensor of logical `shape`."""
+        if self.name == "NCHW":
+            return shape
+        n, c, *spatial = shape
+        if self.name == "NHWC":
+            return (n, *spatial, c)
+        return (n, -(-c // self.block), *spatial, self.block)
+
+
+ROW_MAJOR = Layout("NCHW")
+
+
+def blocked(lanes: int) -> Layout:
+    """The layout NCHW{lanes}c."""
+    return Layout(f"NCHW{lanes}c")
+
+
+@dataclass(frozen=True)
+class Quant:
+    """Affine quantization: real = scale * (stored - zero_point).
+
+    One scale and zero point for the whole tensor, or one for each index of `axis`.
+    """
+
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.scales) != len(self.zero_points) or not self.scales:
+            raise ValueError("as many zero points as scales are needed, at least one")
+        if self.axis is None and len(self.scales) != 1:
+            raise ValueError("several scales need an axis")
+        if not all(math.isfinite(s) and s > 0 for s in self.scales):
+            raise ValueError("scales must be finite and positive")
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Logical shape, element type, layout and quantization of a value."""
+
+    shape: tuple[int, ...]
+    dtype: DType = DType.F32
+    layout: Layout = ROW_MAJOR
+    quant: Quant | None = None
+
+    def __post_init__(self) -> None:
+        if any(not isinstance(d, int) or d < 0 for d in self.shape):
+            raise ValueError(f"shape {self.shape} has a dimension that is not a non-negative integer")
+        if self.layout != ROW_MAJOR and len(self.shape) < 3:
+            raise ValueError(f"layout {self.layout.name} needs at least 3 dimensions, shape is {self.shape}")
+        if self.quant is not None:
+            self._verify_quant(self.quant)
+
+    def _verify_quant(self, quant: Quant) -> None:
+        if self.dtype not in (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32):
+            raise ValueError(f"{self.dtype.value} cannot carry a quantization")
+        if quant.axis is None:
+            return
+        if not 0 <= quant.axis < len(self.shape) or self.shape[quant.axis] != len(quant.scales):
+            raise ValueError(f"{len(quant.scales)} scales along axis {quant.axis} do not fit shape {self.shape}")
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def elements(self) -> int:
+        """Number of logical elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in memory, padding lanes included."""
+        return math.prod(self.layout.physical_shape(self.shape)) * self.dtype.bytes
+
+    def with_layout(self, layout: Layout) -> TensorType:
+        return replace(self, layout=layout)

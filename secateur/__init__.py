@@ -1,0 +1,1 @@
+"""Secateur: convolutional networks compiled to self-contained artifacts for small boards."""
