@@ -1,0 +1,32 @@
+"""A kernel before lowering: what to compute, how to build its code, how many tasks it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One compilable kernel.
+
+    `spec` is a frozen dataclass whose repr, with the target, determines the code:
+    two kernels of equal spec are merged. `build` returns the TVM PrimFunc and is
+    the only part that imports TVM. The function's parameters are raw pointers:
+    activation inputs in operand order (data, then the epilogue's extra operands),
+    packed constants, the output, the thread's workspace (always present), and
+    then the task range `begin`, `end` as int32. The output aliases no other
+    pointer. Tasks 0 <= t < `tasks` are independent of each other.
+    `workspace` is in bytes, per thread; 64-byte alignment may be assumed.
+    """
+
+    name: str
+    spec: Hashable
+    build: Callable[[], Any] = field(compare=False, repr=False)
+    tasks: int
+    workspace: int = 0
+
+    def __post_init__(self) -> None:
+        if self.tasks < 1 or self.workspace < 0:
+            raise ValueError(f"kernel {self.name}: {self.tasks} tasks, {self.workspace} bytes of workspace")

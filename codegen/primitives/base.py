@@ -1,0 +1,201 @@
+"""What a primitive answers, and the specifications of the operators primitives compute.
+
+A specification is frozen, and its repr with the target determines the kernel's
+code; weights are no part of it. Layout names are those of `secateur.ir.types`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir.elementwise import Epilogue, extra_operands
+
+from ..kernel import Kernel
+from ..targets import Target
+
+Floats = NDArray[np.float32]
+
+EXTRA_KINDS = ("full", "channel", "scalar")
+
+
+def check_epilogue(epilogue: Epilogue, extras: tuple[str, ...]) -> None:
+    """ValueError where `extras` does not name one known kind for each binary step."""
+    if len(extras) != extra_operands(epilogue):
+        raise ValueError(f"the epilogue takes {extra_operands(epilogue)} extra operands, {len(extras)} are given")
+    for kind in extras:
+        if kind not in EXTRA_KINDS:
+            raise ValueError(f"unknown kind of extra operand '{kind}'; known: {', '.join(EXTRA_KINDS)}")
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """A 2-D convolution with its epilogue.
+
+    `extras` tells, for each binary step of the epilogue, what its operand is:
+    "full" (shape and layout of the output), "channel" (one float32 for each
+    filter; padded with zeros to whole blocks where the output is blocked) or
+    "scalar" (one float32). `pads` are (top, left, bottom, right).
+    """
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    filters: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+    groups: int = 1
+    bias: bool = False
+    epilogue: Epilogue = ()
+    extras: tuple[str, ...] = ()
+    in_layout: str = "NCHW"
+    out_layout: str = "NCHW"
+
+    def __post_init__(self) -> None:
+        check_epilogue(self.epilogue, self.extras)
+        if self.channels % self.groups or self.filters % self.groups:
+            raise ValueError(f"{self.groups} groups do not divide {self.channels} channels and {self.filters} filters")
+        if self.out_height < 1 or self.out_width < 1:
+            raise ValueError(f"kernel {self.kernel} does not fit {self.height}x{self.width} with pads {self.pads}")
+
+    @property
+    def out_height(self) -> int:
+        span = self.dilations[0] * (self.kernel[0] - 1) + 1
+        return (self.height + self.pads[0] + self.pads[2] - span) // self.strides[0] + 1
+
+    @property
+    def out_width(self) -> int:
+        span = self.dilations[1] * (self.kernel[1] - 1) + 1
+        return (self.width + self.pads[1] + self.pads[3] - span) // self.strides[1] + 1
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels of one image."""
+        return self.out_height * self.out_width
+
+    @property
+    def macs(self) -> int:
+        taps = self.kernel[0] * self.kernel[1] * self.channels // self.groups
+        return self.batch * self.pixels * self.filters * taps
+
+
+@dataclass(frozen=True)
+class TransposedSpec:
+    """A 2-D transposed convolution (ONNX ConvTranspose); weights are (channels, filters / groups, kh, kw)."""
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    filters: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+    output_padding: tuple[int, int] = (0, 0)
+    groups: int = 1
+    bias: bool = False
+    epilogue: Epilogue = ()
+    extras: tuple[str, ...] = ()
+    in_layout: str = "NCHW"
+    out_layout: str = "NCHW"
+
+    def __post_init__(self) -> None:
+        check_epilogue(self.epilogue, self.extras)
+        if self.channels % self.groups or self.filters % self.groups:
+            raise ValueError(f"{self.groups} groups do not divide {self.channels} channels and {self.filters} filters")
+        if self.out_height < 1 or self.out_width < 1:
+            raise ValueError(f"pads {self.pads} leave no output")
+
+    @property
+    def out_height(self) -> int:
+        span = self.dilations[0] * (self.kernel[0] - 1) + 1
+        return self.strides[0] * (self.height - 1) + span + self.output_padding[0] - self.pads[0] - self.pads[2]
+
+    @property
+    def out_width(self) -> int:
+        span = self.dilations[1] * (self.kernel[1] - 1) + 1
+        return self.strides[1] * (self.width - 1) + span + self.output_padding[1] - self.pads[1] - self.pads[3]
+
+    @property
+    def pixels(self) -> int:
+        return self.out_height * self.out_width
+
+    @property
+    def macs(self) -> int:
+        taps = self.kernel[0] * self.kernel[1] * self.filters // self.groups
+        return self.batch * self.height * self.width * self.channels * taps
+
+
+@dataclass(frozen=True)
+class DenseSpec:
+    """y = x W (+ bias): x is (batch, inputs), W (inputs, outputs); row-major in and out."""
+
+    batch: int
+    inputs: int
+    outputs: int
+    bias: bool = False
+    epilogue: Epilogue = ()
+    extras: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_epilogue(self.epilogue, self.extras)
+
+    @property
+    def macs(self) -> int:
+        return self.batch * self.inputs * self.outputs
+
+
+class ConvPrimitive(Protocol):
+    """One way to compute a convolution on one class of target.
+
+    The kernel's pointers are: data; the epilogue's extra operands in step order,
+    constant or not; what `pack` returned, in order; output; workspace.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
+        """Why the primitive refuses `spec` (its layouts included), or None."""
+
+    def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        """The (input, output) layouts it offers for `spec`, whatever layouts `spec` names."""
+
+    def workspace(self, spec: ConvSpec, target: Target) -> int:
+        """Bytes of workspace for each thread."""
+
+    def estimate(self, spec: ConvSpec, target: Target) -> float:
+        """Seconds on one core, by the analytic model."""
+
+    def pack(self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None) -> tuple[Floats, ...]:
+        """The packed constants; `weights` are OIHW, `bias` has one value for each filter."""
+
+    def kernel(self, spec: ConvSpec, target: Target) -> Kernel: ...
+
+
+def seconds(target: Target, macs: float, efficiency: float, streamed_bytes: float) -> float:
+    """Analytic time: arithmetic at a share of the FMA peak, or memory traffic, whichever is longer."""
+    peak = target.clock_ghz * 1e9 * target.fma_per_cycle * target.lanes
+    return max(macs / (peak * efficiency), streamed_bytes / (target.dram_gbps * 1e9))
+
+
+def block_name(target: Target) -> str:
+    """The blocked layout of `target`: one vector of channels."""
+    return f"NCHW{target.lanes}c"
+
+
+def layout_block(layout: str) -> int:
+    """Channel lanes of a layout name; 1 for NCHW."""
+    return int(layout[4:-1]) if layout != "NCHW" else 1
+
+
+def up(value: int, multiple: int) -> int:
+    """`value` rounded up to a multiple."""
+    return -(-value // multiple) * multiple

@@ -1,0 +1,153 @@
+"""The one module that imports TVM: building TIR, and lowering it to LLVM IR.
+
+Kernels are built with TVMScript's builder (`T`): explicit loops, flat buffers
+over raw pointers, explicit vectors. The pass list is our own and short, since
+kernels arrive already tiled, vectorized and unrolled; it has no packed calling
+convention, so what comes out is a plain `void k(ptr..., i32 begin, i32 end)`
+that calls nothing of TVM.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import tvm
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T
+
+from .kernel import Kernel
+from .targets import Target
+
+__all__ = [
+    "Registers",
+    "T",
+    "load",
+    "lower",
+    "prim_func",
+    "splat",
+    "store",
+    "view",
+    "when",
+]
+
+Expr = Any  # a TIR expression
+Buffer = Any  # a TIR buffer
+_UNBOUNDED = 1 << 30  # elements; bounds are the builder's business, not the buffer's
+
+
+def prim_func(
+    pointers: Sequence[str | tuple[str, str]], body: Callable[..., None], extents: Sequence[int] = ()
+) -> tirx.PrimFunc:
+    """The function of `pointers` (float32, or `(name, dtype)`), a workspace and a task range.
+
+    `body(buffer..., workspace, begin, end)` emits the code; buffers are flat.
+    """
+    typed = [p if isinstance(p, tuple) else (p, "float32") for p in pointers]
+    with IRBuilder() as build, T.prim_func():
+        T.func_name("kernel")
+        handles = [(T.arg(n, T.handle(d)), d) for n, d in [*typed, ("workspace", "float32")]]
+        begin, end = T.arg("begin", T.int32()), T.arg("end", T.int32())
+        buffers = [T.decl_buffer((_UNBOUNDED,), d, data=h) for h, d in handles]
+        body(*buffers, begin, end)
+    return build.get()
+
+
+def view(buffer: Buffer, dtype: str, byte_offset: int = 0) -> Buffer:
+    """The same memory as a flat buffer of another element type, from `byte_offset` on."""
+    size = tvm.DataType(dtype).bits // 8
+    return T.decl_buffer((_UNBOUNDED,), dtype, data=buffer.data, elem_offset=byte_offset // size)
+
+
+def splat(value: Expr, lanes: int, dtype: str = "float32") -> Expr:
+    """A vector of `lanes` copies; a scalar when `lanes` is 1. Python numbers become `dtype`."""
+    if isinstance(value, (int, float)):
+        value = tirx.const(value, dtype)
+    return value if lanes == 1 else T.Broadcast(value, lanes)
+
+
+def load(buffer: Buffer, index: Expr, lanes: int) -> Expr:
+    """`lanes` consecutive elements from `index` on."""
+    return buffer[index] if lanes == 1 else buffer[T.Ramp(index, 1, lanes)]
+
+
+def store(buffer: Buffer, index: Expr, value: Expr, lanes: int) -> None:
+    T.buffer_store(buffer, value, [index if lanes == 1 else T.Ramp(index, 1, lanes)])
+
+
+@contextmanager
+def when(condition: Expr) -> Iterator[None]:
+    """Code that runs where `condition` (a TIR or Python boolean) holds."""
+    with T.If(condition), T.Then():
+        yield
+
+
+class Registers:
+    """`count` vectors of `lanes` elements that live in registers; indices are Python integers."""
+
+    def __init__(self, count: int, lanes: int, dtype: str = "float32") -> None:
+        self.count, self.lanes, self.dtype = count, lanes, dtype
+        self._buffer = T.alloc_buffer((count * lanes,), dtype, scope="local")
+
+    def __getitem__(self, index: int) -> Expr:
+        return load(self._buffer, self._at(index), self.lanes)
+
+    def __setitem__(self, index: int, value: Expr) -> None:
+        store(self._buffer, self._at(index), value, self.lanes)
+
+    def fill(self, value: float) -> None:
+        for index in range(self.count):
+            self[index] = splat(value, self.lanes, self.dtype)
+
+    def _at(self, index: int) -> int:
+        if not 0 <= index < self.count:
+            raise IndexError(f"register {index} of {self.count}")
+        return index * self.lanes
+
+
+def lower(kernel: Kernel, symbol: str, target: Target) -> tuple[str, str]:
+    """TIR text and LLVM IR text; the latter defines `SYMBOL_kernel(ptr..., i32, i32)` and is reproducible."""
+    function = kernel.build().with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": True})
+    module = tvm.IRModule({f"{symbol}_kernel": function})
+    tir = function.script(show_meta=False)
+    host = _tvm_target(target)
+    lowered = tvm.ir.transform.Sequential(_passes(host))(module)
+    built = tvm.get_global_func("target.build.llvm")(lowered, host)
+    return tir, _plain(built.inspect_source("ll"), f"{symbol}_kernel")
+
+
+def _passes(host: tvm.target.Target) -> list[Any]:
+    x = tirx.transform
+    return [x.BindTarget(host), x.FlattenBuffer(), x.StorageRewrite(), x.StmtSimplify(), x.LowerIntrin()]
+
+
+def _tvm_target(target: Target) -> tvm.target.Target:
+    row: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu, "opt-level": 1}
+    if target.features:
+        row["mattr"] = [f"+{name}" for name in target.features]
+    if target.triple.endswith("hf"):
+        row["mfloat-abi"] = "hard"
+    return tvm.target.Target(row)
+
+
+def _plain(text: str, name: str) -> str:
+    """Only the function and what it needs: no debug records, no metadata (TBAA names hold addresses)."""
+    text = re.sub(r"^ +#dbg_.*\n", "", text, flags=re.M)
+    text = re.sub(r",? !(?:dbg|tbaa|prof|llvm\.loop) ![0-9]+", "", text)
+    head = re.findall(r"^target (?:datalayout|triple).*$", text, flags=re.M)
+    body = re.search(rf"^define [^\n]*@{re.escape(name)}\(.*?^}}$", text, flags=re.M | re.S)
+    if body is None:
+        raise ValueError(f"TVM produced no function {name}")
+    code = body[0].replace("define dllexport void", "define internal void", 1)
+    declared = [d for d in re.findall(r"^declare .*$", text, flags=re.M) if _called(d) in code]
+    constants = [c for c in re.findall(r"^@\S+ = .*constant.*$", text, flags=re.M) if c.split(" ")[0] in code]
+    attributes = re.findall(r"^attributes #.*$", text, flags=re.M)
+    return "\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n"
+
+
+def _called(declaration: str) -> str:
+    found = re.search(r"@[\w.$]+\(", declaration)
+    return found[0] if found else "\0"
