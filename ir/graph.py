@@ -1,0 +1,192 @@
+"""The graph: operators over typed values, one block, static single assignment.
+
+Graphs, operators and values are mutable and compare by identity; types and
+attributes are frozen and compare by value. Use lists are kept by the operand
+setters, so a graph is only ever changed through the methods here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .types import TensorType
+
+if TYPE_CHECKING:
+    from .opdef import OpDef
+
+Attributes = dict[str, Any]
+
+
+class Value:
+    """A tensor computed once: by an operator, or given as a graph input."""
+
+    def __init__(self, type: TensorType, name: str = "", producer: Operator | None = None) -> None:
+        self.type = type
+        self.name = name
+        self.producer = producer
+        self.users: list[Operator] = []  # one entry per use
+
+    def replace_by(self, other: Value) -> None:
+        """Makes every user read `other` instead; graph outputs are the graph's to change."""
+        for user in list(self.users):
+            user.operands = [other if v is self else v for v in user.operands]
+
+    def __repr__(self) -> str:
+        return f"%{self.name or '?'}: {self.type}"
+
+
+class Operator:
+    """One operator: its declaration, operands, attributes, results, and the ONNX nodes it came from."""
+
+    def __init__(
+        self,
+        definition: OpDef,
+        operands: Sequence[Value],
+        attributes: Mapping[str, Any],
+        result_types: Sequence[TensorType],
+        loc: str = "",
+    ) -> None:
+        self.definition = definition
+        self.attributes: Attributes = dict(attributes)
+        self.loc = loc
+        self.results = [Value(t, producer=self) for t in result_types]
+        self._operands: list[Value] = []
+        self.operands = list(operands)
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @property
+    def operands(self) -> list[Value]:
+        """The operands; assign a new list to change them (items must not be set in place)."""
+        return list(self._operands)
+
+    @operands.setter
+    def operands(self, values: Sequence[Value]) -> None:
+        for old in self._operands:
+            old.users.remove(self)
+        self._operands = list(values)
+        for new in self._operands:
+            new.users.append(self)
+
+    @property
+    def result(self) -> Value:
+        """The only result; ValueError where there are several."""
+        (value,) = self.results
+        return value
+
+    def __getitem__(self, attribute: str) -> Any:
+        """The attribute's value, or its declared default."""
+        if attribute in self.attributes:
+            return self.attributes[attribute]
+        return self.definition.default(attribute)
+
+    def get(self, attribute: str, default: Any = None) -> Any:
+        """The attribute where it is set, else `default`."""
+        return self.attributes.get(attribute, default)
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.loc}>"
+
+
+class Graph:
+    """Inputs, operators in a topological order, outputs."""
+
+    def __init__(self, name: str = "main") -> None:
+        self.name = name
+        self.inputs: list[Value] = []
+        self.outputs: list[Value] = []
+        self.output_names: list[str] = []
+        self.operators: list[Operator] = []
+
+    def add_input(self, type: TensorType, name: str) -> Value:
+        value = Value(type, name)
+        self.inputs.append(value)
+        return value
+
+    def set_outputs(self, values: Iterable[Value], names: Iterable[str]) -> None:
+        """The same value may be returned under several names."""
+        self.outputs, self.output_names = list(values), list(names)
+
+    def append(self, op: Operator) -> Operator:
+        self.operators.append(op)
+        return op
+
+    def insert_before(self, anchor: Operator, ops: Iterable[Operator]) -> None:
+        at = self.operators.index(anchor)
+        self.operators[at:at] = list(ops)
+
+    def replace_value(self, old: Value, new: Value) -> None:
+        """Every use of `old`, outputs included, becomes `new`; a name that says something is kept."""
+        old.replace_by(new)
+        self.outputs = [new if v is old else v for v in self.outputs]
+        if not new.name:
+            new.name = old.name
+
+    def erase(self, op: Operator) -> None:
+        """Removes an operator none of whose results is used."""
+        if any(r.users for r in op.results) or any(r in self.outputs for r in op.results):
+            raise ValueError(f"{op!r} still has users")
+        op.operands = []
+        self.operators.remove(op)
+
+    def is_used(self, value: Value) -> bool:
+        return bool(value.users) or any(value is out for out in self.outputs)
+
+    def use_count(self, value: Value) -> int:
+        """Uses by operators plus uses as graph outputs."""
+        return len(value.users) + sum(value is out for out in self.outputs)
+
+    def remove_dead(self) -> int:
+        """Erases operators whose results nobody uses; returns how many."""
+        kept: list[Operator] = []
+        for op in reversed(self.operators):
+            if any(self.is_used(r) for r in op.results):
+                kept.append(op)
+            else:
+                op.operands = []
+        removed = len(self.operators) - len(kept)
+        self.operators = kept[::-1]
+        return removed
+
+    def sort(self) -> None:
+        """Restores a topological order, keeping the present one where it already is."""
+        done: set[int] = set()
+        order: list[Operator] = []
+        for root in self.operators:
+            self._visit(root, done, order)
+        self.operators = order
+
+    def _visit(self, root: Operator, done: set[int], order: list[Operator]) -> None:
+        stack = [(root, False)]
+        while stack:
+            op, ready = stack.pop()
+            if ready:
+                order.append(op)
+            elif id(op) not in done:
+                done.add(id(op))
+                stack.append((op, True))
+                producers = [v.producer for v in op.operands if v.producer is not None]
+                stack.extend((p, False) for p in reversed(producers) if id(p) not in done)
+
+    def values(self) -> Iterator[Value]:
+        """Inputs, then every operator's results."""
+        yield from self.inputs
+        for op in self.operators:
+            yield from op.results
+
+    def clone(self) -> Graph:
+        """A graph of new operators and values; attributes (constants too) are shared."""
+        copy = Graph(self.name)
+        mapping: dict[Value, Value] = {v: copy.add_input(v.type, v.name) for v in self.inputs}
+        for op in self.operators:
+            new = Operator(op.definition, [mapping[v] for v in op.operands], op.attributes,
+                           [r.type for r in op.results], op.loc)
+            for old_result, result in zip(op.results, new.results, strict=True):
+                result.name = old_result.name
+                mapping[old_result] = result
+            copy.append(new)
+        copy.set_outputs([mapping[v] for v in self.outputs], self.output_names)
+        return copy

@@ -1,0 +1,173 @@
+"""How an operator is declared: once, as a row that everything else is derived from.
+
+Verifier, printer, parser, documentation table and builder read the `OpDef`.
+A result-type rule gets a `Signature` and returns the result types, or raises
+`TypeRuleError` with a sentence for the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .elementwise import Step
+from .graph import Operator, Value
+from .types import DType, TensorType
+
+REQUIRED = object()
+
+
+class TypeRuleError(ValueError):
+    """Operands or attributes that an operator does not accept."""
+
+
+def _ints(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
+
+
+def _floats(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(v, float) for v in value)
+
+
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "float": lambda v: isinstance(v, float),
+    "bool": lambda v: isinstance(v, bool),
+    "str": lambda v: isinstance(v, str),
+    "ints": _ints,
+    "floats": _floats,
+    "array": lambda v: isinstance(v, np.ndarray),
+    "dtype": lambda v: isinstance(v, DType),
+    "epilogue": lambda v: isinstance(v, tuple) and all(isinstance(s, Step) for s in v),
+}
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A named attribute, its kind (a key of `KINDS`) and default."""
+
+    name: str
+    kind: str
+    default: Any = REQUIRED
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a result-type rule sees: operand types and attributes with defaults filled in."""
+
+    types: tuple[TensorType, ...]
+    attributes: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.attributes[name]
+
+
+TypeRule = Callable[[Signature], Sequence[TensorType]]
+WorkRule = Callable[[Operator], int]
+
+
+def no_macs(_: Operator) -> int:
+    return 0
+
+
+@dataclass(frozen=True)
+class OpDef:
+    """One operator. The last of `operands` is variadic where its name ends in `*`."""
+
+    name: str
+    doc: str
+    operands: tuple[str, ...]
+    infer: TypeRule = field(repr=False)
+    attributes: tuple[Attribute, ...] = ()
+    macs: WorkRule = field(default=no_macs, repr=False)
+    results: int = 1
+
+    def attribute(self, name: str) -> Attribute | None:
+        return next((a for a in self.attributes if a.name == name), None)
+
+    def default(self, name: str) -> Any:
+        """The declared default; KeyError for an attribute not declared or without default."""
+        found = self.attribute(name)
+        if found is None or found.default is REQUIRED:
+            raise KeyError(f"{self.name} has no attribute '{name}'")
+        return found.default
+
+    def check_arity(self, count: int) -> None:
+        """Raises TypeRuleError where `count` operands are too few or too many."""
+        variadic = bool(self.operands) and self.operands[-1].endswith("*")
+        fixed = len(self.operands) - variadic
+        if count < fixed or (count > fixed and not variadic):
+            raise TypeRuleError(f"{self.name} takes {'at least ' if variadic else ''}{fixed} operands, got {count}")
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every declared attribute, defaults filled in; raises TypeRuleError on unknown, missing or ill-typed."""
+        unknown = set(given) - {a.name for a in self.attributes} - COMMON_ATTRIBUTES.keys()
+        if unknown:
+            raise TypeRuleError(f"{self.name} has no attribute {', '.join(sorted(unknown))}")
+        for name, kind in COMMON_ATTRIBUTES.items():
+            if name in given and not KINDS[kind](given[name]):
+                raise TypeRuleError(f"{self.name}: attribute '{name}' must be of kind {kind}")
+        return {a.name: self._checked(a, given.get(a.name, a.default)) for a in self.attributes}
+
+    def _checked(self, attribute: Attribute, value: Any) -> Any:
+        if value is REQUIRED:
+            raise TypeRuleError(f"{self.name} needs attribute '{attribute.name}'")
+        if not KINDS[attribute.kind](value):
+            raise TypeRuleError(f"{self.name}: attribute '{attribute.name}' must be of kind {attribute.kind}, got {value!r}")
+        return value
+
+    def result_types(self, types: Sequence[TensorType], given: Mapping[str, Any]) -> list[TensorType]:
+        """The result types of the operator on operands of `types`; TypeRuleError where it does not apply."""
+        self.check_arity(len(types))
+        return list(self.infer(Signature(tuple(types), self.complete(given))))
+
+
+# Decisions of later passes, allowed on every operator: see passes/select.py and passes/memory.py.
+COMMON_ATTRIBUTES: dict[str, str] = {
+    "primitive": "str",
+    "workspace": "int",
+    "workspace_offset": "int",
+    "offset": "ints",
+}
+
+_REGISTRY: dict[str, OpDef] = {}
+
+
+def register(definition: OpDef) -> OpDef:
+    """Adds an operator to the set; names are unique."""
+    if definition.name in _REGISTRY:
+        raise ValueError(f"operator {definition.name} is declared twice")
+    _REGISTRY[definition.name] = definition
+    return definition
+
+
+def registry_rows() -> list[OpDef]:
+    """The operators declared so far, in order."""
+    return list(_REGISTRY.values())
+
+
+def registry() -> Mapping[str, OpDef]:
+    """Every declared operator by name."""
+    from . import ops  # noqa: F401  (declares the set)
+
+    return _REGISTRY
+
+
+def lookup(name: str) -> OpDef:
+    """The declaration of operator `name`; TypeRuleError where there is none."""
+    found = registry().get(name)
+    if found is None:
+        raise TypeRuleError(f"unknown operator '{name}'")
+    return found
+
+
+def create(name: str, operands: Sequence[Value], attributes: Mapping[str, Any] | None = None, loc: str = "") -> Operator:
+    """A new operator with result types from its rule; TypeRuleError where the rule refuses."""
+    definition = lookup(name)
+    attributes = attributes or {}
+    types = definition.result_types([v.type for v in operands], attributes)
+    return Operator(definition, operands, attributes, types, loc)

@@ -1,0 +1,15 @@
+"""The operator set. Importing this package declares every operator.
+
+`nn.` operators are what the reader makes; each has a `prim.` twin with the same
+meaning, for which a primitive and layouts have been chosen.
+"""
+
+from dataclasses import replace
+
+from ..opdef import registry_rows, register
+from . import compute, elementwise, logic, movement, normalize, reduce
+
+FAMILIES = (compute, elementwise, logic, movement, normalize, reduce)
+
+for _row in [row for row in registry_rows() if row.name.startswith("nn.") and row.name != "nn.constant"]:
+    register(replace(_row, name=_row.name.replace("nn.", "prim.", 1)))

@@ -1,0 +1,111 @@
+"""Operators that multiply: convolutions, matrix products; and pools, which share their windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..graph import Operator
+from ..opdef import Attribute, OpDef, Signature, register
+from ..types import TensorType
+from .rules import broadcast, require, same_dtype, window_extents, with_epilogue
+
+EPILOGUE = Attribute("epilogue", "epilogue", (), "element-wise steps applied to the result, in order")
+
+
+def _window(spatial_default: tuple[int, ...] = ()) -> tuple[Attribute, ...]:
+    return (
+        Attribute("strides", "ints", doc="step of the window, one per spatial axis"),
+        Attribute("pads", "ints", doc="zeros around the input: begins of all spatial axes, then ends"),
+        Attribute("dilations", "ints", doc="distance between taps, one per spatial axis"),
+    )
+
+
+def _conv(sig: Signature) -> Sequence[TensorType]:
+    x, w = sig.types[:2]
+    require(x.rank == w.rank and x.rank >= 3, f"input {x.shape} and weights {w.shape} need the same rank, 3 or more")
+    require(x.dtype == w.dtype, f"input is {x.dtype.value}, weights are {w.dtype.value}")
+    groups = sig["groups"]
+    require(groups >= 1 and x.shape[1] == w.shape[1] * groups and w.shape[0] % groups == 0,
+            f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups")
+    spatial = window_extents(sig, x.shape[2:], w.shape[2:])
+    return with_epilogue(sig, (x.shape[0], w.shape[0], *spatial), x.dtype, 2)
+
+
+def _conv_macs(op: Operator) -> int:
+    return op.result.type.elements * math.prod(op.operands[1].type.shape[1:])
+
+
+register(OpDef(
+    "nn.conv", "Convolution (cross-correlation) of N x C x spatial with M x C/groups x kernel weights.",
+    ("input", "weights", "extras*"), _conv,
+    (*_window(), Attribute("groups", "int", 1), EPILOGUE), _conv_macs,
+))  # fmt: skip
+
+
+def _conv_transpose(sig: Signature) -> Sequence[TensorType]:
+    x, w = sig.types[:2]
+    require(x.rank == w.rank and x.rank >= 3, f"input {x.shape} and weights {w.shape} need the same rank, 3 or more")
+    require(x.dtype == w.dtype, f"input is {x.dtype.value}, weights are {w.dtype.value}")
+    groups, n = sig["groups"], x.rank - 2
+    strides, pads, dilations, more = (sig[a] for a in ("strides", "pads", "dilations", "output_padding"))
+    require(groups >= 1 and x.shape[1] == w.shape[0] and x.shape[1] % groups == 0,
+            f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups")
+    require(len(strides) == n and len(dilations) == n and len(more) == n and len(pads) == 2 * n,
+            f"strides, dilations, output_padding and pads do not fit {n} spatial axes")
+    spatial = tuple(
+        (x.shape[2 + i] - 1) * strides[i] + (w.shape[2 + i] - 1) * dilations[i] + 1 + more[i] - pads[i] - pads[n + i]
+        for i in range(n)
+    )
+    require(min(spatial) > 0, f"padding {pads} leaves nothing of the result")
+    return with_epilogue(sig, (x.shape[0], w.shape[1] * groups, *spatial), x.dtype, 2)
+
+
+def _conv_transpose_macs(op: Operator) -> int:
+    return op.operands[0].type.elements * math.prod(op.operands[1].type.shape[1:])
+
+
+register(OpDef(
+    "nn.conv_transpose", "Transposed convolution with C x M/groups x kernel weights; pads are cut off the result.",
+    ("input", "weights", "extras*"), _conv_transpose,
+    (*_window(), Attribute("groups", "int", 1), Attribute("output_padding", "ints"), EPILOGUE), _conv_transpose_macs,
+))  # fmt: skip
+
+
+def _matmul(sig: Signature) -> Sequence[TensorType]:
+    a, b = sig.types[:2]
+    require(a.dtype == b.dtype, f"operands are {a.dtype.value} and {b.dtype.value}")
+    require(a.rank >= 1 and b.rank >= 1, "scalars cannot be multiplied as matrices")
+    left = a.shape if a.rank > 1 else (1, *a.shape)
+    right = b.shape if b.rank > 1 else (*b.shape, 1)
+    require(left[-1] == right[-2], f"inner extents of {a.shape} and {b.shape} differ")
+    shape = (*broadcast(left[:-2], right[:-2]), left[-2], right[-1])
+    shape = shape if b.rank > 1 else shape[:-1]
+    return with_epilogue(sig, shape if a.rank > 1 else (*shape[: len(shape) - 2], *shape[len(shape) - 1 :]) if b.rank > 1
+                         else shape[:-1], a.dtype, 2)
+
+
+def _matmul_macs(op: Operator) -> int:
+    return op.result.type.elements * op.operands[0].type.shape[-1]
+
+
+register(OpDef(
+    "nn.matmul", "Matrix product over the last two axes, leading axes broadcast (numpy.matmul).",
+    ("a", "b", "extras*"), _matmul, (EPILOGUE,), _matmul_macs,
+))  # fmt: skip
+
+
+def _pool(sig: Signature) -> Sequence[TensorType]:
+    x = sig.types[0]
+    require(x.rank >= 3, f"pooling needs spatial axes, input is {x.shape}")
+    spatial = window_extents(sig, x.shape[2:], sig["kernel"], sig["ceil_mode"])
+    return [TensorType((*x.shape[:2], *spatial), same_dtype(sig))]
+
+
+_POOL = (Attribute("kernel", "ints"), *_window(), Attribute("ceil_mode", "bool", False))
+
+register(OpDef("nn.max_pool", "Largest element under the window; padding never wins.", ("input",), _pool, _POOL))
+register(OpDef(
+    "nn.average_pool", "Mean under the window; padding counts where count_include_pad.",
+    ("input",), _pool, (*_POOL, Attribute("count_include_pad", "bool", False)),
+))  # fmt: skip

@@ -1,0 +1,37 @@
+"""Reductions over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..opdef import Attribute, OpDef, Signature, register
+from ..types import DType, TensorType
+from .rules import normalize_axis, require
+
+
+def reduced_shape(shape: tuple[int, ...], axes: Sequence[int], keepdims: bool) -> tuple[int, ...]:
+    """`shape` with `axes` made 1, or dropped."""
+    gone = {normalize_axis(a, len(shape)) for a in axes}
+    return tuple(1 if i in gone else d for i, d in enumerate(shape) if keepdims or i not in gone)
+
+
+def _reduce(sig: Signature) -> Sequence[TensorType]:
+    x = sig.types[0]
+    return [TensorType(reduced_shape(x.shape, sig["axes"], sig["keepdims"]), x.dtype)]
+
+
+_AXES = (Attribute("axes", "ints"), Attribute("keepdims", "bool", True))
+
+for _name, _doc in {"mean": "Mean", "sum": "Sum", "max": "Largest element", "min": "Smallest element"}.items():
+    register(OpDef(f"nn.reduce_{_name}", f"{_doc} over the axes.", ("x",), _reduce, _AXES))
+
+
+def _argmax(sig: Signature) -> Sequence[TensorType]:
+    x = sig.types[0]
+    axis = normalize_axis(sig["axis"], x.rank)
+    require(x.rank > 0 and x.shape[axis] > 0, "no largest element of an empty axis")
+    return [TensorType(reduced_shape(x.shape, (axis,), sig["keepdims"]), DType.I64)]
+
+
+register(OpDef("nn.argmax", "Index of the largest element along the axis; the first, or the last of equals.", ("x",), _argmax,
+               (Attribute("axis", "int"), Attribute("keepdims", "bool", True), Attribute("select_last", "bool", False))))  # fmt: skip

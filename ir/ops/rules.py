@@ -1,0 +1,80 @@
+"""Helpers that result-type rules share: checks that end in one sentence, and shape arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..opdef import Signature, TypeRuleError
+from ..types import DType, TensorType
+
+Shape = tuple[int, ...]
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises TypeRuleError(message) where the condition fails."""
+    if not condition:
+        raise TypeRuleError(message)
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """NumPy's broadcasting of several shapes."""
+    rank = max(map(len, shapes), default=0)
+    result: list[int] = []
+    for dims in zip(*[(1,) * (rank - len(s)) + s for s in shapes], strict=True):
+        wide = {d for d in dims if d != 1}
+        require(len(wide) <= 1, f"shapes {', '.join(map(str, shapes))} do not broadcast")
+        result.append(wide.pop() if wide else 1)
+    return tuple(result)
+
+
+def same_dtype(sig: Signature) -> DType:
+    """The element type that all operands share."""
+    found = {t.dtype for t in sig.types}
+    require(len(found) == 1, f"operands have different element types: {', '.join(t.dtype.value for t in sig.types)}")
+    return found.pop()
+
+
+def normalize_axis(axis: int, rank: int) -> int:
+    """A negative axis counted from the front."""
+    require(-rank <= axis < max(rank, 1), f"axis {axis} is outside a tensor of rank {rank}")
+    return axis % rank if rank else 0
+
+
+def with_epilogue(sig: Signature, shape: Shape, dtype: DType, fixed: int) -> list[TensorType]:
+    """The result of an operator whose operands after `fixed` feed its epilogue; extras must broadcast to `shape`."""
+    from ..elementwise import extra_operands
+
+    extras = sig.types[fixed:]
+    wanted = extra_operands(sig["epilogue"])
+    require(len(extras) == wanted, f"the epilogue takes {wanted} operands, got {len(extras)}")
+    for extra in extras:
+        require(extra.dtype == dtype, f"epilogue operand is {extra.dtype.value}, the operator gives {dtype.value}")
+        require(broadcast(shape, extra.shape) == shape, f"epilogue operand {extra.shape} does not broadcast to {shape}")
+    return [TensorType(shape, dtype)]
+
+
+def window_extent(size: int, kernel: int, stride: int, pad: int, dilation: int, ceil: bool = False, begin: int = 0) -> int:
+    """Output extent of a sliding window over `size` elements with `pad` in total, `begin` of it in front.
+
+    With `ceil`, a last window that starts inside the input or the begin padding is kept (ONNX MaxPool-19).
+    """
+    span = size + pad - (dilation * (kernel - 1) + 1)
+    require(span >= 0, f"a window of {kernel} (dilation {dilation}) does not fit an extent of {size} with padding {pad}")
+    if not ceil:
+        return span // stride + 1
+    extent = -(-span // stride) + 1
+    return extent - 1 if (extent - 1) * stride >= size + begin else extent
+
+
+def window_extents(sig: Signature, size: Sequence[int], kernel: Sequence[int], ceil: bool = False) -> Shape:
+    """`window_extent` over every spatial axis, from the attributes strides, pads and dilations."""
+    n = len(kernel)
+    strides, pads, dilations = sig["strides"], sig["pads"], sig["dilations"]
+    require(len(size) == n, f"a {n}-dimensional window over {len(size)} spatial axes")
+    require(len(strides) == n and len(dilations) == n and len(pads) == 2 * n,
+            f"strides {strides}, dilations {dilations} and pads {pads} do not fit a {n}-dimensional window")
+    require(min(strides) > 0 and min(dilations) > 0 and min(kernel) > 0, "kernel, strides and dilations must be positive")
+    require(min(pads) >= 0, f"pads {pads} are negative")
+    return tuple(
+        window_extent(size[i], kernel[i], strides[i], pads[i] + pads[n + i], dilations[i], ceil, pads[i]) for i in range(n)
+    )

@@ -1,0 +1,345 @@
+"""Reads the text form of a graph (see `ir.printer`).
+
+A recursive-descent parser over one token stream. Attribute values are read by
+the kind that the operator's declaration gives them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .elementwise import Step
+from .errors import SecateurError
+from .graph import Graph, Operator, Value
+from .opdef import COMMON_ATTRIBUTES, OpDef, TypeRuleError, lookup
+from .types import ROW_MAJOR, DType, Layout, Quant, TensorType
+
+T = TypeVar("T")
+
+_TOKEN = re.compile(
+    r"""\s+|//[^\n]*
+      |(?P<name>%(?:[A-Za-z0-9_./\-]+|"(?:[^"\\\n]|\\.)*"))
+      |(?P<string>"(?:[^"\\\n]|\\.)*")
+      |(?P<type>tensor<)
+      |(?P<word>@?[A-Za-z_][A-Za-z0-9_./]*)
+      |(?P<number>-?(?:inf|nan|\d[0-9.]*(?:[eE][+-]?\d+)?))
+      |(?P<sign>->|[(){}\[\]<>=,:])
+    """,
+    re.VERBOSE,
+)
+_SHAPED = re.compile(r"(?P<dims>(?:\d{1,12}x)*)(?P<dtype>[a-z]+\d*)")
+
+
+class ParseError(SecateurError):
+    """Text that is no graph; the message gives line and column."""
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
+
+
+@dataclass
+class Parser:
+    """One text being read."""
+
+    text: str
+    resources: Mapping[str, np.ndarray[Any, Any]]
+    position: int = 0
+    values: dict[str, Value] = field(default_factory=dict)
+
+    def fail(self, message: str, at: int | None = None) -> ParseError:
+        at = self.position if at is None else at
+        line = self.text.count("\n", 0, at) + 1
+        column = at - (self.text.rfind("\n", 0, at) + 1) + 1
+        shown = self.text.splitlines()[line - 1] if at < len(self.text) else ""
+        return ParseError(f"line {line}, column {column}: {message}\n  {shown[:200]}\n  {' ' * (min(column, 200) - 1)}^")
+
+    # tokens
+
+    def peek(self) -> _Token:
+        while True:
+            found = _TOKEN.match(self.text, self.position)
+            if found is None:
+                if self.position >= len(self.text):
+                    return _Token("end", "end of text", self.position)
+                raise self.fail(f"unexpected character {self.text[self.position]!r}")
+            if found.lastgroup is not None:
+                return _Token(found.lastgroup, found[0], self.position)
+            self.position = found.end()
+
+    def take(self, expected: str = "", kind: str = "") -> _Token:
+        token = self.peek()
+        if (expected and token.text != expected) or (kind and token.kind != kind):
+            raise self.fail(f"expected {expected or 'a ' + kind}, found {token.text}", token.at)
+        self.position = token.at + len(token.text) if token.kind != "end" else token.at
+        return token
+
+    def accept(self, text: str) -> bool:
+        if self.peek().text != text:
+            return False
+        self.take(text)
+        return True
+
+    def sequence(self, close: str, item: Callable[[], T]) -> list[T]:
+        """Items separated by commas, up to and including `close`."""
+        items: list[T] = []
+        while not self.accept(close):
+            if items:
+                self.take(",")
+            items.append(item())
+        return items
+
+    def string(self) -> str:
+        token = self.take(kind="string")
+        try:
+            return str(json.loads(token.text))
+        except json.JSONDecodeError as error:
+            raise self.fail(f"bad string: {error.msg}", token.at) from None
+
+    def integer(self) -> int:
+        token = self.take(kind="number")
+        if not re.fullmatch(r"-?\d{1,19}", token.text):
+            raise self.fail(f"expected an integer, found {token.text}", token.at)
+        return int(token.text)
+
+    def number(self) -> float:
+        token = self.take()
+        try:
+            return float(token.text)
+        except ValueError:
+            raise self.fail(f"expected a number, found {token.text}", token.at) from None
+
+    # types
+
+    def shaped(self) -> tuple[tuple[int, ...], DType]:
+        """`1x3xf32` (no token of the stream has this shape, so it is matched in the text)."""
+        self.peek()
+        found = _SHAPED.match(self.text, self.position)
+        names = {d.value: d for d in DType}
+        if found is None or found["dtype"] not in names:
+            raise self.fail("expected a shape and element type such as 1x3xf32")
+        self.position = found.end()
+        return tuple(int(d) for d in found["dims"].split("x") if d), names[found["dtype"]]
+
+    def type(self) -> TensorType:
+        start = self.take("tensor<").at
+        shape, dtype = self.shaped()
+        layout, quant = ROW_MAJOR, None
+        try:
+            while self.accept(","):
+                if self.peek().text == "quant":
+                    quant = self.quant()
+                else:
+                    layout = Layout(self.take(kind="word").text)
+            self.take(">")
+            return TensorType(shape, dtype, layout, quant)
+        except ParseError:
+            raise
+        except ValueError as error:
+            raise self.fail(str(error), start) from None
+
+    def quant(self) -> Quant:
+        self.take("quant")
+        self.take("<")
+        axis = None
+        if self.accept("axis"):
+            self.take("=")
+            axis = self.integer()
+            self.take(",")
+            self.take("[")
+            pairs = self.sequence("]", self.scale)
+            self.take(">")
+        else:
+            pairs = self.sequence(">", self.scale)
+        return Quant(tuple(s for s, _ in pairs), tuple(z for _, z in pairs), axis)
+
+    def scale(self) -> tuple[float, int]:
+        scale = self.number()
+        self.take(":")
+        return scale, self.integer()
+
+    # attributes
+
+    def attribute(self, kind: str) -> Any:
+        return self._readers[kind](self)
+
+    def boolean(self) -> bool:
+        token = self.take(kind="word")
+        if token.text not in ("true", "false"):
+            raise self.fail(f"expected true or false, found {token.text}", token.at)
+        return token.text == "true"
+
+    def dtype(self) -> DType:
+        shape, dtype = self.shaped()
+        if shape:
+            raise self.fail("expected an element type without a shape")
+        return dtype
+
+    def step(self) -> Step:
+        token = self.take(kind="word")
+        params = self.sequence(")", self.number) if self.accept("(") else []
+        try:
+            return Step(token.text, tuple(params))
+        except ValueError as error:
+            raise self.fail(str(error), token.at) from None
+
+    def items(self, item: Callable[[], T]) -> tuple[T, ...]:
+        self.take("[")
+        return tuple(self.sequence("]", item))
+
+    def array(self) -> np.ndarray[Any, Any]:
+        token = self.take(kind="word")
+        self.take("<")
+        if token.text == "dense_resource":
+            return self.resource()
+        if token.text != "dense":
+            raise self.fail(f"expected dense or dense_resource, found {token.text}", token.at)
+        shape, dtype = self.shaped()
+        self.take(":")
+        items = self.items(self.boolean if dtype == DType.BOOL else self.number if dtype.is_float else self.big_integer)
+        self.take(">")
+        try:
+            return np.array(items, dtype.numpy).reshape(shape)
+        except (ValueError, OverflowError) as error:
+            raise self.fail(f"elements do not fit the constant's type: {error}", token.at) from None
+
+    def big_integer(self) -> int:
+        token = self.take(kind="number")
+        if not re.fullmatch(r"-?\d{1,20}", token.text):
+            raise self.fail(f"expected an integer, found {token.text}", token.at)
+        return int(token.text)
+
+    def resource(self) -> np.ndarray[Any, Any]:
+        at = self.peek().at
+        name = self.string()
+        self.take(">")
+        if name not in self.resources:
+            raise self.fail(f"no resource named '{name}'; the resource file beside the text holds the large constants", at)
+        return self.resources[name]
+
+    _readers: Any = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._readers = {
+            "int": Parser.integer,
+            "float": Parser.number,
+            "bool": Parser.boolean,
+            "str": Parser.string,
+            "ints": lambda p: p.items(p.integer),
+            "floats": lambda p: p.items(p.number),
+            "array": Parser.array,
+            "dtype": Parser.dtype,
+            "epilogue": lambda p: p.items(p.step),
+        }
+
+    # structure
+
+    def graph(self) -> Graph:
+        self.take("graph")
+        graph = Graph(self.graph_name())
+        self.take("(")
+        self.sequence(")", lambda: self.input(graph))
+        self.take("{")
+        while not self.accept("return"):
+            graph.append(self.operator())
+        returned = [self.returned()]
+        while self.accept(","):
+            returned.append(self.returned())
+        graph.set_outputs([v for v, _ in returned], [n for _, n in returned])
+        self.take("}")
+        self.take(kind="end")
+        return graph
+
+    def graph_name(self) -> str:
+        token = self.take(kind="word")
+        if not token.text.startswith("@") or len(token.text) < 2:
+            raise self.fail("expected the graph's name, such as @main", token.at)
+        return token.text[1:]
+
+    def define(self, token: _Token, value: Value) -> None:
+        if token.text in self.values:
+            raise self.fail(f"{token.text} is defined twice", token.at)
+        name = token.text[1:]
+        value.name = str(json.loads(name)) if name.startswith('"') else "" if name.isdigit() else name
+        self.values[token.text] = value
+
+    def input(self, graph: Graph) -> None:
+        token = self.take(kind="name")
+        self.take(":")
+        self.define(token, graph.add_input(self.type(), ""))
+
+    def use(self) -> Value:
+        token = self.take(kind="name")
+        if token.text not in self.values:
+            raise self.fail(f"{token.text} is not defined above", token.at)
+        return self.values[token.text]
+
+    def returned(self) -> tuple[Value, str]:
+        value = self.use()
+        self.take("as")
+        return value, self.string()
+
+    def operator(self) -> Operator:
+        names = [self.take(kind="name")]
+        while self.accept(","):
+            names.append(self.take(kind="name"))
+        self.take("=")
+        token = self.take(kind="word")
+        self.take("(")
+        operands = self.sequence(")", self.use)
+        try:
+            definition = lookup(token.text)
+            op = self.typed(definition, operands)
+        except TypeRuleError as error:
+            raise self.fail(str(error), token.at) from None
+        if len(op.results) != len(names):
+            raise self.fail(f"{token.text} has {len(op.results)} results, not {len(names)}", names[0].at)
+        for name, result in zip(names, op.results, strict=True):
+            self.define(name, result)
+        return op
+
+    def typed(self, definition: OpDef, operands: list[Value]) -> Operator:
+        attributes = self.attributes(definition)
+        self.take(":")
+        types = [self.type()]
+        while self.accept(","):
+            types.append(self.type())
+        loc = self.loc()
+        inferred = definition.result_types([v.type for v in operands], attributes)
+        if [(t.shape, t.dtype) for t in types] != [(t.shape, t.dtype) for t in inferred]:
+            raise TypeRuleError(f"{definition.name} gives {', '.join(map(str, inferred))}, the text says otherwise")
+        return Operator(definition, operands, attributes, types, loc)
+
+    def loc(self) -> str:
+        if not self.accept("loc"):
+            return ""
+        self.take("(")
+        text = self.string()
+        self.take(")")
+        return text
+
+    def attributes(self, definition: OpDef) -> dict[str, Any]:
+        return dict(self.sequence("}", lambda: self.named(definition))) if self.accept("{") else {}
+
+    def named(self, definition: OpDef) -> tuple[str, Any]:
+        token = self.take(kind="word")
+        declared = definition.attribute(token.text)
+        kind = declared.kind if declared else COMMON_ATTRIBUTES.get(token.text)
+        if kind is None:
+            raise self.fail(f"{definition.name} has no attribute '{token.text}'", token.at)
+        self.take("=")
+        return token.text, self.attribute(kind)
+
+
+def parse_graph(text: str, resources: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Graph:
+    """The graph that `text` describes; ParseError with line and column where it does not."""
+    return Parser(text, resources or {}).graph()

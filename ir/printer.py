@@ -1,0 +1,152 @@
+"""The text form of a graph.
+
+    graph @main(%image: tensor<1x3x8x8xf32>) {
+      %w = nn.constant() {value = dense_resource<w>} : tensor<4x3x3x3xf32>
+      %0 = nn.conv(%image, %w) {strides = [1, 1], ...} : tensor<1x4x8x8xf32> loc("conv1")
+      return %0 as "logits"
+    }
+
+Attributes equal to their declared default are left out. Constants of more than
+`INLINE_ELEMENTS` elements are named resources, which `print_graph` returns
+beside the text and `ir.files` keeps in a sibling file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .elementwise import Step
+from .graph import Graph, Operator, Value
+from .opdef import COMMON_ATTRIBUTES, REQUIRED
+from .types import ROW_MAJOR, DType, Quant, TensorType
+
+INLINE_ELEMENTS = 16
+BARE_NAME = re.compile(r"[A-Za-z0-9_./\-]+")
+
+
+def format_float(value: float) -> str:
+    """Shortest text that reads back to the same float64; `inf`, `-inf` and `nan` by name."""
+    return repr(float(value)) if math.isfinite(value) else str(float(value))
+
+
+def format_quant(quant: Quant) -> str:
+    pairs = [f"{format_float(s)}:{z}" for s, z in zip(quant.scales, quant.zero_points, strict=True)]
+    return f"quant<{pairs[0]}>" if quant.axis is None else f"quant<axis={quant.axis}, [{', '.join(pairs)}]>"
+
+
+def format_type(type: TensorType) -> str:
+    """`tensor<1x8x4x4xf32, NCHW8c, quant<0.5:0>>`; row-major layout and no quantization are silent."""
+    body = "x".join([*map(str, type.shape), type.dtype.value])
+    layout = "" if type.layout == ROW_MAJOR else f", {type.layout.name}"
+    return f"tensor<{body}{layout}{', ' + format_quant(type.quant) if type.quant else ''}>"
+
+
+def _format_step(step: Step) -> str:
+    return f"{step.op}({', '.join(map(format_float, step.params))})" if step.params else step.op
+
+
+def _format_elements(array: np.ndarray[Any, Any]) -> str:
+    flat = array.reshape(-1)
+    if array.dtype == np.bool_:
+        return ", ".join("true" if v else "false" for v in flat)
+    return ", ".join(str(v) for v in flat)
+
+
+def format_array(array: np.ndarray[Any, Any]) -> str:
+    """An inline constant: its type, then its elements in row-major order."""
+    body = "x".join([*map(str, array.shape), DType.of(array.dtype).value])
+    return f"dense<{body}: [{_format_elements(array)}]>"
+
+
+def _format_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return format_float(value)
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, DType):
+        return value.value
+    if isinstance(value, Step):
+        return _format_step(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_format_value, value))}]"
+    return str(value)
+
+
+@dataclass
+class _Names:
+    """Unique printable names of values."""
+
+    taken: dict[str, int] = field(default_factory=dict)
+    of: dict[Value, str] = field(default_factory=dict)
+
+    def __getitem__(self, value: Value) -> str:
+        if value not in self.of:
+            self.of[value] = self._fresh(value.name)
+        return self.of[value]
+
+    def _fresh(self, wanted: str) -> str:
+        base = wanted or "_"
+        count = self.taken.get(base, 0)
+        self.taken[base] = count + 1
+        name = str(count) if not wanted else base if not count else f"{base}__{count}"
+        if name != base and name in self.taken:
+            return self._fresh(wanted)
+        self.taken.setdefault(name, 1)
+        return "%" + (name if BARE_NAME.fullmatch(name) else json.dumps(name))
+
+
+@dataclass
+class Printer:
+    """Prints one graph; `resources` fills with the constants that were not printed inline."""
+
+    inline_elements: int = INLINE_ELEMENTS
+    resources: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    names: _Names = field(default_factory=_Names)
+
+    def graph(self, graph: Graph) -> str:
+        inputs = ", ".join(f"{self.names[v]}: {format_type(v.type)}" for v in graph.inputs)
+        lines = [f"graph @{graph.name if BARE_NAME.fullmatch(graph.name) else json.dumps(graph.name)}({inputs}) {{"]
+        lines += ["  " + self.operator(op) for op in graph.operators]
+        returned = zip(graph.outputs, graph.output_names, strict=True)
+        lines.append("  return " + ", ".join(f"{self.names[v]} as {json.dumps(n)}" for v, n in returned))
+        return "\n".join([*lines, "}\n"])
+
+    def operator(self, op: Operator) -> str:
+        results = ", ".join(self.names[r] for r in op.results)
+        operands = ", ".join(self.names[v] for v in op.operands)
+        types = ", ".join(format_type(r.type) for r in op.results)
+        loc = f" loc({json.dumps(op.loc)})" if op.loc else ""
+        return f"{results} = {op.name}({operands}){self._attributes(op)} : {types}{loc}"
+
+    def _attributes(self, op: Operator) -> str:
+        shown = [f"{name} = {self._attribute(op, name, op.attributes[name])}" for name in self._order(op)]
+        return f" {{{', '.join(shown)}}}" if shown else ""
+
+    def _order(self, op: Operator) -> list[str]:
+        declared = [a.name for a in op.definition.attributes
+                    if a.name in op.attributes and (a.default is REQUIRED or op.attributes[a.name] != a.default)]
+        return declared + [name for name in COMMON_ATTRIBUTES if name in op.attributes]
+
+    def _attribute(self, op: Operator, name: str, value: Any) -> str:
+        if not isinstance(value, np.ndarray):
+            return _format_value(value)
+        if value.size <= self.inline_elements:
+            return format_array(value)
+        key = self.names[op.results[0]].lstrip("%").strip('"')
+        self.resources[key] = value
+        return f"dense_resource<{json.dumps(key)}>"
+
+
+def print_graph(graph: Graph, inline_elements: int = INLINE_ELEMENTS) -> tuple[str, Mapping[str, np.ndarray[Any, Any]]]:
+    """The text of a graph, and the large constants it names."""
+    printer = Printer(inline_elements)
+    return printer.graph(graph), printer.resources
