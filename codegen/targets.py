@@ -7,7 +7,12 @@ number of vector registers, from which every kernel derives its register tile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import platform
+from dataclasses import dataclass, replace
+from typing import Any
+
+from secateur.ir.errors import SecateurError
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Isa:
         return self.vector_bytes // 4
 
 
+SSE = Isa("sse", 16, 16)
 AVX512 = Isa("avx512", 64, 32)
 AVX2 = Isa("avx2", 32, 16)
 NEON64 = Isa("neon64", 16, 32)
@@ -58,3 +64,78 @@ class Target:
     @property
     def lanes(self) -> int:
         return self.isa.lanes
+
+
+_V3 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
+_V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+
+
+def _x86(name: str, cpu: str, isa: Isa, features: tuple[str, ...], **pipeline: float | int) -> Target:
+    wide: dict[str, Any] = {"clock_ghz": 2.5, "fma_per_cycle": 2.0, "l2_bytes": 1 << 20, "dram_gbps": 11.0, **pipeline}
+    return Target(name, "x86_64-unknown-linux-gnu", "x86_64-linux-gnu.2.17", cpu, isa, features, **wide)
+
+
+def _aarch64(name: str, cpu: str, features: tuple[str, ...] = (), **pipeline: float | int) -> Target:
+    row: dict[str, Any] = pipeline
+    return Target(name, "aarch64-unknown-linux-gnu", "aarch64-linux-gnu.2.17", cpu, NEON64, features, **row)
+
+
+def _armv7(name: str, cpu: str, **pipeline: float | int) -> Target:
+    row: dict[str, Any] = pipeline
+    return Target(name, "armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf.2.17", cpu, NEON32, ("neon", "vfp4"), **row)
+
+
+_ROWS = (
+    _x86("x86-64-v2", "x86-64-v2", SSE, ("sse4.2", "ssse3", "popcnt"), fma_per_cycle=0.5),
+    _x86("x86-64-v3", "haswell", AVX2, _V3),
+    _x86("x86-64-v4", "skylake-avx512", AVX512, _V4),
+    _x86("x86-64-v4-vnni", "cascadelake", AVX512, (*_V4, "avx512vnni")),
+    _aarch64("armv8-a", "generic"),
+    _aarch64("armv8.2-a+dotprod", "cortex-a76", ("dotprod",), fma_per_cycle=2.0),
+    _aarch64("armv8.6-a+i8mm", "cortex-a710", ("dotprod", "i8mm"), fma_per_cycle=2.0),
+    _aarch64("rpi3", "cortex-a53", clock_ghz=1.2, fma_per_cycle=0.5, dram_gbps=2.0),
+    _aarch64("rpi4", "cortex-a72", clock_ghz=1.8, l2_bytes=1 << 20),
+    _aarch64("rpi5", "cortex-a76", ("dotprod",), clock_ghz=2.4, fma_per_cycle=2.0, l1_bytes=64 << 10, dram_gbps=10.0),
+    _aarch64("jetson-nano-cpu", "cortex-a57", clock_ghz=1.43, l2_bytes=2 << 20, dram_gbps=10.0),
+    _aarch64("jetson-tx2-cpu", "cortex-a57", clock_ghz=2.0, l2_bytes=2 << 20, dram_gbps=15.0),
+    _aarch64("jetson-xavier-cpu", "carmel", clock_ghz=2.2, fma_per_cycle=2.0, l1_bytes=64 << 10, l2_bytes=2 << 20, dram_gbps=30.0),
+    _aarch64("jetson-orin-cpu", "cortex-a78ae", ("dotprod",), clock_ghz=2.0, fma_per_cycle=2.0, l1_bytes=64 << 10, dram_gbps=40.0),
+    _armv7("armv7-a+neon", "cortex-a7", clock_ghz=1.0, fma_per_cycle=0.5),
+    _armv7("rpi2", "cortex-a7", clock_ghz=0.9, fma_per_cycle=0.5, dram_gbps=1.5),
+    _armv7("cortex-a15", "cortex-a15", clock_ghz=1.9, l2_bytes=1 << 20),
+)  # fmt: skip
+
+TARGETS: dict[str, Target] = {row.name: row for row in _ROWS}
+
+
+def host() -> Target:
+    """The best row that this machine can run, named `host`; ValueError on another architecture than the rows'."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return replace(TARGETS["armv8-a"], name="host")
+    found = cpu_flags()
+    fitting = [t for t in _ROWS if t.triple.startswith("x86_64") and _satisfied(t, found)]
+    if not fitting:
+        raise ValueError("this x86-64 processor is older than x86-64-v2; no target fits it")
+    return replace(fitting[-1], name="host")
+
+
+def cpu_flags() -> frozenset[str]:
+    """LLVM's feature names of this machine."""
+    import llvmlite.binding as llvm
+
+    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+
+
+def _satisfied(target: Target, present: frozenset[str]) -> bool:
+    return set(target.features) <= present
+
+
+def find(name: str) -> Target:
+    """The target of that name; SecateurError listing the known ones where there is none."""
+    if name == "host":
+        return host()
+    if name not in TARGETS:
+        near = difflib.get_close_matches(name, TARGETS, 1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise SecateurError(f"unknown target '{name}'; {hint}known: host, {', '.join(TARGETS)}")
+    return TARGETS[name]

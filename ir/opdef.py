@@ -39,6 +39,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "str": lambda v: isinstance(v, str),
     "ints": _ints,
     "floats": _floats,
+    "strs": lambda v: isinstance(v, tuple) and all(isinstance(s, str) for s in v),
     "array": lambda v: isinstance(v, np.ndarray),
     "dtype": lambda v: isinstance(v, DType),
     "epilogue": lambda v: isinstance(v, tuple) and all(isinstance(s, Step) for s in v),
@@ -129,6 +130,7 @@ class OpDef:
 # Decisions of later passes, allowed on every operator: see passes/select.py and passes/memory.py.
 COMMON_ATTRIBUTES: dict[str, str] = {
     "primitive": "str",
+    "operand_layouts": "strs",
     "workspace": "int",
     "workspace_offset": "int",
     "offset": "ints",

@@ -236,6 +236,7 @@ class Parser:
             "str": Parser.string,
             "ints": lambda p: p.items(p.integer),
             "floats": lambda p: p.items(p.number),
+            "strs": lambda p: p.items(p.string),
             "array": Parser.array,
             "dtype": Parser.dtype,
             "epilogue": lambda p: p.items(p.step),

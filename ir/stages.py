@@ -50,6 +50,17 @@ def _chosen(op: Operator) -> str | None:
     return "no primitive has been chosen" if needed else None
 
 
+def _layouts_agree(op: Operator) -> str | None:
+    wanted = op.get("operand_layouts")
+    if wanted is None:
+        return None
+    for value, layout in zip(op.operands, wanted, strict=True):
+        constant = value.producer is not None and value.producer.name == "nn.constant"
+        if not constant and value.type.layout.name != layout:
+            return f"an operand is laid out {value.type.layout.name}, its primitive wants {layout}"
+    return None
+
+
 def _placed(op: Operator) -> str | None:
     needed = op.name.startswith("prim.") and "offset" not in op.attributes
     return "its result has no place in the arena" if needed else None
@@ -58,6 +69,7 @@ def _placed(op: Operator) -> str | None:
 READ = Stage("read", (_dialects("nn"), _row_major, _no_decision))
 QUANTIZED = Stage("quantized", (_dialects("nn", "q"), _row_major, _no_decision))
 SELECTED = Stage("selected", (_dialects("prim"), _chosen))
-PLACED = Stage("placed", (_dialects("prim"), _chosen, _placed))
+LAID_OUT = Stage("laid-out", (_dialects("prim"), _chosen, _layouts_agree))
+PLACED = Stage("placed", (_dialects("prim"), _chosen, _layouts_agree, _placed))
 
-STAGES: dict[str, Stage] = {s.name: s for s in (READ, QUANTIZED, SELECTED, PLACED)}
+STAGES: dict[str, Stage] = {s.name: s for s in (READ, QUANTIZED, SELECTED, LAID_OUT, PLACED)}

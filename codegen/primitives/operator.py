@@ -1,0 +1,104 @@
+"""The contract of a primitive towards the rest of the compiler: everything is asked of it with an operator.
+
+The operator is `nn.X` while selection asks for layouts and costs, and `prim.X`
+with its layouts in its types when lowering asks for the kernel.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir.graph import Operator, Value
+from secateur.ir.types import Layout
+
+from ..kernel import Kernel
+from ..targets import Target
+
+Array = NDArray[Any]
+Combination = tuple[tuple[Layout, ...], Layout]  # of the operands, of the result
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A kernel argument that is the operator's operand number `index`."""
+
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A kernel argument that is known now: it goes into the artifact's weights."""
+
+    array: Array
+
+
+Argument = Operand | Constant
+
+
+def constant_of(value: Value) -> Array | None:
+    """The array of a constant value, else None."""
+    producer = value.producer
+    if producer is None or producer.name != "nn.constant":
+        return None
+    array: Array = producer["value"]
+    return array
+
+
+def dynamic_operands(op: Operator) -> list[int]:
+    """Indices of the operands that are computed at run time."""
+    return [i for i, v in enumerate(op.operands) if constant_of(v) is None]
+
+
+def to_layout(array: Array, layout: Layout) -> Array:
+    """A constant of logical shape as it lies in memory under `layout`; padding lanes are zero."""
+    if layout.name == "NHWC":
+        return np.ascontiguousarray(np.moveaxis(array, 1, -1))
+    if not layout.block:
+        return np.ascontiguousarray(array)
+    n, c, *spatial = array.shape
+    blocks = -(-c // layout.block)
+    padded = np.zeros((n, blocks * layout.block, *spatial), array.dtype)
+    padded[:, :c] = array
+    split = padded.reshape(n, blocks, layout.block, *spatial)
+    return np.ascontiguousarray(np.moveaxis(split, 2, -1))
+
+
+class Primitive(ABC):
+    """One way to compute some operators. Stateless; one object each, listed in `registry.py`."""
+
+    name: str
+    operators: tuple[str, ...]  # without stage prefix
+
+    @abstractmethod
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        """Why this primitive refuses the operator, or None."""
+
+    @abstractmethod
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        """The layouts it offers, best first; operands that are constants are asked for row-major."""
+
+    def workspace(self, op: Operator, target: Target) -> int:
+        """Bytes of workspace for each thread, whatever the layouts."""
+        return 0
+
+    @abstractmethod
+    def estimate(self, op: Operator, target: Target) -> float:
+        """Seconds on one core by the analytic model."""
+
+    def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:
+        """Constant operands as the kernel wants them; by default unchanged, in operand order."""
+        arrays = (constant_of(v) for v in op.operands)
+        return tuple(np.ascontiguousarray(a) for a in arrays if a is not None)
+
+    def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
+        """The kernel's pointers before its result: operands computed at run time, then constants."""
+        return (*map(Operand, dynamic_operands(op)), *map(Constant, self.constants(op, target)))
+
+    @abstractmethod
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        """The kernel of an operator whose types carry the chosen layouts."""

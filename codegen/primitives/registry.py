@@ -1,0 +1,38 @@
+"""Every primitive, by the operators it computes."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Operator
+
+from . import convolution, elementwise, logic, movement, normalize, pool, reduce, relayout
+from .operator import Primitive
+
+_MODULES = (convolution, elementwise, logic, movement, normalize, pool, reduce, relayout)
+
+
+@cache
+def _table() -> dict[str, tuple[Primitive, ...]]:
+    table: dict[str, tuple[Primitive, ...]] = {}
+    for module in _MODULES:
+        for primitive in module.PRIMITIVES:
+            for operator in primitive.operators:
+                table[operator] = (*table.get(operator, ()), primitive)
+    return table
+
+
+def candidates(op: Operator) -> tuple[Primitive, ...]:
+    """The primitives that implement the operator's kind, applicable or not."""
+    return _table().get(op.name.split(".", 1)[1], ())
+
+
+def find(op: Operator) -> Primitive:
+    """The primitive that the operator's attribute names; SecateurError where there is none of that name."""
+    wanted = op["primitive"]
+    for primitive in candidates(op):
+        if primitive.name == wanted:
+            return primitive
+    known = ", ".join(p.name for p in candidates(op)) or "none"
+    raise SecateurError(f"{op.name} (ONNX node {op.loc or 'unnamed'}): no primitive '{wanted}'; known for it: {known}")

@@ -1,0 +1,30 @@
+"""What selection asks of a target: the ways to compute an operator, and what each costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from .graph import Operator
+from .types import Layout, TensorType
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One primitive at one combination of layouts; `seconds` on one core, `workspace` in bytes a thread."""
+
+    primitive: str
+    operand_layouts: tuple[Layout, ...]
+    result_layout: Layout
+    workspace: int
+    seconds: float
+
+
+class CostTable(Protocol):
+    """Choices and costs on one target; the selector knows of targets only what this tells."""
+
+    def choices(self, op: Operator) -> tuple[Choice, ...]:
+        """Every way to compute `op` (an `nn.` operator with row-major types); SecateurError where there is none."""
+
+    def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
+        """Seconds to convert a tensor between layouts; 0 where they are the same."""

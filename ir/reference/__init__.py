@@ -1,0 +1,32 @@
+"""The meaning of every operator in NumPy, written for clarity; no backend calls it.
+
+Each family module has a table `RULES` from operator name (without the stage
+prefix) to a function of the operator and its operand arrays. Arrays are always
+logical and row-major: a layout changes where elements lie, never what they are.
+
+Sums of float16 are kept in float32, of float32 in float32 (by BLAS, in its
+order), of integers in their own type.
+"""
+
+from __future__ import annotations
+
+from ..graph import Operator
+from . import elementwise, matrix, movement, normalize, reduce, windows
+from .rule import Array, Rule
+
+RULES: dict[str, Rule] = {
+    **elementwise.RULES,
+    **matrix.RULES,
+    **movement.RULES,
+    **normalize.RULES,
+    **reduce.RULES,
+    **windows.RULES,
+}
+
+
+def rule_of(op: Operator) -> Rule:
+    """The meaning of `op`; KeyError for an operator without one."""
+    return RULES[op.name.split(".", 1)[1]]
+
+
+__all__ = ["RULES", "Array", "Rule", "rule_of"]

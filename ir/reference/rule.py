@@ -1,0 +1,25 @@
+"""What every reference meaning looks like, and helpers they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..elementwise import apply_epilogue
+from ..graph import Operator
+
+Array = NDArray[Any]
+Rule = Callable[[Operator, Sequence[Array]], Array]
+
+
+def widened(x: Array) -> Array:
+    """`x` in the type in which it is summed: float16 in float32, everything else as it is."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def finished(op: Operator, x: Array, dtype: np.dtype[Any], extras: Sequence[Array]) -> Array:
+    """`x` rounded to `dtype`, then the operator's epilogue."""
+    return apply_epilogue(x.astype(dtype, copy=False), op["epilogue"], extras)

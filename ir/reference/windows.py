@@ -1,0 +1,68 @@
+"""Convolutions and pools: everything that slides a window over spatial axes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from ..graph import Operator
+from .rule import Array, Rule, finished, widened
+
+
+def _lowest(dtype: np.dtype[Any]) -> Any:
+    return -np.inf if np.issubdtype(dtype, np.floating) else np.iinfo(dtype).min
+
+
+def padded(x: Array, begins: Sequence[int], extents: Sequence[int], fill: Any) -> Array:
+    """`x` with `begins` of `fill` before each spatial axis and as much after that the axis has `extents`."""
+    ends = [e - b - d for e, b, d in zip(extents, begins, x.shape[2:], strict=True)]
+    cut = x[(..., *[slice(0, d + min(0, e)) for d, e in zip(x.shape[2:], ends, strict=True)])]
+    pads = [(0, 0), (0, 0), *[(b, max(0, e)) for b, e in zip(begins, ends, strict=True)]]
+    return np.pad(cut, pads, constant_values=fill)
+
+
+def taps(op: Operator, x: Array, kernel: Sequence[int], fill: Any = 0, begins: Sequence[int] | None = None) -> Iterator[Array]:
+    """For each tap of the window, in row-major order, the N x C x output elements that it meets.
+
+    `begins` is the padding in front of each spatial axis where it is not the operator's.
+    """
+    begins = op["pads"][: len(kernel)] if begins is None else begins
+    strides, dilations, out = op["strides"], op["dilations"], op.result.type.shape[2:]
+    reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, strides, kernel, dilations, strict=True)]
+    source = padded(x, begins, reach, fill)
+    for tap in itertools.product(*map(range, kernel)):
+        starts = [t * d for t, d in zip(tap, dilations, strict=True)]
+        yield source[(..., *[slice(a, a + (o - 1) * s + 1, s) for a, o, s in zip(starts, out, strides, strict=True)])]
+
+
+def conv(op: Operator, arrays: Sequence[Array]) -> Array:
+    """im2col, then one matrix product for each image and group."""
+    x, w, *extras = arrays
+    groups, shape = op["groups"], op.result.type.shape
+    columns = np.stack(list(taps(op, widened(x), w.shape[2:])), axis=2)
+    columns = columns.reshape(x.shape[0], groups, -1, int(np.prod(shape[2:])))
+    product = np.matmul(widened(w).reshape(1, groups, w.shape[0] // groups, -1), columns)
+    return finished(op, product.reshape(shape), x.dtype, extras)
+
+
+def max_pool(op: Operator, arrays: Sequence[Array]) -> Array:
+    (x,) = arrays
+    return reduce(np.maximum, taps(op, x, op["kernel"], _lowest(x.dtype)))
+
+
+def average_pool(op: Operator, arrays: Sequence[Array]) -> Array:
+    """A position past the padding (which `ceil_mode` can reach) never counts."""
+    (x,) = arrays
+    kernel, pads = op["kernel"], op["pads"]
+    n = len(kernel)
+    edges = [(0, 0), (0, 0), *zip(pads[:n], pads[n:], strict=True)]
+    counted = np.pad(np.ones((1, 1, *x.shape[2:]), np.float32), edges, constant_values=float(op["count_include_pad"]))
+    total = sum(taps(op, widened(x), kernel))
+    return (total / sum(taps(op, counted, kernel, begins=[0] * n))).astype(x.dtype)
+
+
+RULES: dict[str, Rule] = {"conv": conv, "max_pool": max_pool, "average_pool": average_pool}

@@ -1,0 +1,55 @@
+"""Layout: conversions where an operator's primitive wants its operand laid out otherwise.
+
+    %2 = prim.pool(%1) {operand_layouts = ["NCHW16c"], ...}         (%1 row-major)
+ -> %c = prim.relayout(%1) {primitive = "relayout"} : tensor<..., NCHW16c>
+    %2 = prim.pool(%c) ...
+
+A value is converted to a layout at most once; graph outputs are row-major.
+"""
+
+from __future__ import annotations
+
+from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.opdef import create
+from secateur.ir.types import ROW_MAJOR, Layout
+
+
+def _relayout(value: Value, layout: Layout) -> Operator:
+    op = create("prim.relayout", [value], {"primitive": "relayout", "operand_layouts": (value.type.layout.name,)})
+    op.result.type = value.type.with_layout(layout)
+    return op
+
+
+def _is_constant(value: Value) -> bool:
+    return value.producer is not None and value.producer.name == "nn.constant"
+
+
+class _Converter:
+    """Inserts each conversion once, right before its first user."""
+
+    def __init__(self) -> None:
+        self.operators: list[Operator] = []
+        self._converted: dict[tuple[Value, Layout], Value] = {}
+
+    def __call__(self, value: Value, layout: Layout) -> Value:
+        if value.type.layout == layout:
+            return value
+        if (value, layout) not in self._converted:
+            op = _relayout(value, layout)
+            self.operators.append(op)
+            self._converted[value, layout] = op.result
+        return self._converted[value, layout]
+
+
+def insert_conversions(graph: Graph) -> Graph:
+    """A copy of a selected graph in which every operand has the layout that its operator's primitive wants."""
+    graph = graph.clone()
+    convert = _Converter()
+    for op in graph.operators:
+        if op.name != "nn.constant":
+            wanted = [Layout(name) for name in op["operand_layouts"]]
+            op.operands = [v if _is_constant(v) else convert(v, layout) for v, layout in zip(op.operands, wanted, strict=True)]
+        convert.operators.append(op)
+    graph.operators = convert.operators
+    graph.set_outputs([convert(v, ROW_MAJOR) for v in graph.outputs], graph.output_names)
+    return graph
