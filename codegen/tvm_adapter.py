@@ -40,7 +40,7 @@ _UNBOUNDED = 1 << 30  # elements; bounds are the builder's business, not the buf
 
 
 def prim_func(
-    pointers: Sequence[str | tuple[str, str]], body: Callable[..., None], extents: Sequence[int] = ()
+    pointers: Sequence[str | tuple[str, str]], body: Callable[..., None]
 ) -> tirx.PrimFunc:
     """The function of `pointers` (float32, or `(name, dtype)`), a workspace and a task range.
 

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
 from secateur.ir.elementwise import Epilogue, extra_operands
 
 from ..kernel import Kernel

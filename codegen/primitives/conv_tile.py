@@ -1,0 +1,304 @@
+"""The register-tiled convolution loop nest that several primitives share.
+
+One tile is R output pixels of a row by V vectors of filters, held in registers
+while every input channel and tap is summed. Each step broadcasts one input
+element for each pixel and multiplies it with V weight vectors. Taps that fall
+outside the image are left out instead of padding the input: along a row
+statically, by cutting the row into runs of tiles with equal sets of valid
+taps; between rows by the bounds of the loop over kernel rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import epilogue
+from ..targets import Target
+from .base import ConvSpec, Floats, layout_block, up
+
+Expr = Any
+Buffer = Any
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Register tile: at most `pixels` by exactly `vectors`; `filters_outer` is the order of tasks."""
+
+    pixels: int
+    vectors: int
+    filters_outer: bool = False
+    columns: int = 0  # output columns of one task; 0 for the whole row
+
+
+@dataclass(frozen=True)
+class Run:
+    """`tiles` tiles of `size` columns from `start`; `taps` gives (kw, first, last + 1) of valid pixels."""
+
+    start: int
+    tiles: int
+    size: int
+    taps: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """What determines a kernel's code, besides the target's vector length."""
+
+    primitive: str
+    operator: Any
+    parameters: Any
+    lanes: int
+
+
+def max_pixels(registers: int, vectors: int) -> int:
+    """Pixels of the largest tile that leaves registers for weights and a broadcast."""
+    return max(1, (registers - 1 - vectors) // vectors)
+
+
+def choose_vectors(blocks: int, registers: int, pixels: int) -> int:
+    """Vectors of filters per tile: a divisor of `blocks` with the fewest loads for each FMA."""
+    def loads(v: int) -> float:
+        r = even_split(pixels, max_pixels(registers, v))
+        return 1 / r + 1 / v
+
+    return min((v for v in (1, 2, 3, 4) if blocks % v == 0), key=loads)
+
+
+def even_split(total: int, most: int) -> int:
+    """The tile size that cuts `total` into the fewest tiles of at most `most`, as evenly as possible."""
+    return -(-total // -(-total // most))
+
+
+def row_runs(spec: ConvSpec, first: int, last: int, size: int) -> list[Run]:
+    """Columns [first, last) cut into tiles of `size`, neighbours of equal validity joined."""
+    runs: list[Run] = []
+    for start in range(first, last, size):
+        count = min(size, last - start)
+        taps = _valid_taps(spec, start, count)
+        if runs and runs[-1].taps == taps and runs[-1].size == count:
+            runs[-1] = Run(runs[-1].start, runs[-1].tiles + 1, count, taps)
+        else:
+            runs.append(Run(start, 1, count, taps))
+    return runs
+
+
+def _valid_taps(spec: ConvSpec, start: int, count: int) -> tuple[tuple[int, int, int], ...]:
+    taps = []
+    for kw in range(spec.kernel[1]):
+        columns = [(start + r) * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1] for r in range(count)]
+        valid = [r for r, column in enumerate(columns) if 0 <= column < spec.width]
+        if valid:
+            taps.append((kw, valid[0], valid[-1] + 1))
+    return tuple(taps)
+
+
+def kernel_rows(T: Any, spec: ConvSpec, row: Expr) -> tuple[Expr, Expr]:
+    """The range of kernel rows that fall inside the image at output row `row`."""
+    top, step = row * spec.strides[0] - spec.pads[0], spec.dilations[0]
+    low: Expr = 0
+    high: Expr = spec.kernel[0]
+    if spec.pads[0] > 0:
+        low = T.max(0, (step - 1 - top) // step)
+    if (spec.out_height - 1) * spec.strides[0] - spec.pads[0] + (spec.kernel[0] - 1) * step >= spec.height:
+        high = T.min(spec.kernel[0], (spec.height - top + step - 1) // step)
+    return low, high
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a kernel ends: bias into the accumulators' start, extra operands and mask into the store."""
+
+    spec: Any
+    lanes: int
+    extras: tuple[Buffer, ...]
+    bias: Buffer | None
+
+    def start(self, channel: Expr) -> Expr:
+        """The initial value of an accumulator for channels `channel`..."""
+        from ..tvm_adapter import load, splat
+
+        return splat(0.0, self.lanes) if self.bias is None else load(self.bias, channel, self.lanes)
+
+    def finish(self, value: Expr, index: Expr, channel: Expr) -> Expr:
+        """The epilogue on one vector of channels at output element `index`."""
+        from ..tvm_adapter import load, splat
+
+        def operand(i: int) -> Expr:
+            kind = self.spec.extras[i]
+            if kind == "scalar":
+                return splat(self.extras[i][0], self.lanes)
+            return load(self.extras[i], index if kind == "full" else channel, self.lanes)
+
+        return self._masked(epilogue.apply(self.spec.epilogue, value, operand, self.lanes), channel)
+
+    def _masked(self, value: Expr, channel: Expr) -> Expr:
+        """Zero in the lanes past the last filter, where the epilogue would not leave zero."""
+        from ..tvm_adapter import T, splat
+
+        exact = self.spec.filters % self.lanes == 0 or epilogue.keeps_zero(self.spec.epilogue, self.spec.extras)
+        if exact or self.lanes == 1:
+            return value
+        lane = T.Ramp(channel, 1, self.lanes)
+        return T.Select(lane < splat(self.spec.filters, self.lanes, "int32"), value, splat(0.0, self.lanes))
+
+
+def split_buffers(spec: Any, buffers: tuple[Buffer, ...]) -> tuple[Buffer, tuple[Buffer, ...], tuple[Buffer, ...]]:
+    """(data, extras, constants) of a kernel's inputs."""
+    count = len(spec.extras)
+    return buffers[0], buffers[1 : 1 + count], buffers[1 + count :]
+
+
+def pointers(spec: Any, constants: tuple[str, ...] = ("weights",)) -> list[str]:
+    """Parameter names of a kernel before the workspace."""
+    bias = ("bias",) if spec.bias else ()
+    return ["data", *(f"extra{i}" for i in range(len(spec.extras))), *constants, *bias, "output"]
+
+
+def build(spec: ConvSpec, tiling: Tiling, lanes: int) -> Any:
+    """The PrimFunc of a blocked-output convolution of one group."""
+    from ..tvm_adapter import T, prim_func
+
+    def body(*args: Any) -> None:
+        *inputs, output, _, begin, end = args
+        data, extras, constants = split_buffers(spec, tuple(inputs))
+        finish = Finish(spec, lanes, extras, constants[1] if spec.bias else None)
+        nest = _Nest(spec, tiling, lanes, data, constants[0], output, finish)
+        with T.serial(begin, end) as task:
+            nest.task(task)
+
+    return prim_func(pointers(spec), body)
+
+
+class _Nest:
+    """Emits one task: one strip of an output row for one group of `vectors` filter blocks."""
+
+    def __init__(
+        self, spec: ConvSpec, tiling: Tiling, lanes: int, data: Buffer, weights: Buffer, output: Buffer, finish: Finish
+    ) -> None:
+        self.spec, self.tiling, self.lanes = spec, tiling, lanes
+        self.data, self.weights, self.output, self.finish = data, weights, output, finish
+        self.block = layout_block(spec.in_layout)
+        self.blocks_in = up(spec.channels, self.block) // self.block
+        self.blocks_out = up(spec.filters, lanes) // lanes
+
+    def task(self, task: Expr) -> None:
+        strips = strip_count(self.spec, self.tiling)
+        groups = self.blocks_out // self.tiling.vectors
+        places = self.spec.out_height * strips
+        if self.tiling.filters_outer:
+            image, group, place = task // (groups * places), task // places % groups, task % places
+        else:
+            image, place, group = task // (groups * places), task // groups % places, task % groups
+        self.image, self.group, self.row = image, group, place // strips
+        if strips == 1:
+            self._columns(row_runs(self.spec, 0, self.spec.out_width, self.tiling.pixels), 0)
+        else:
+            self._strip(place % strips, strips)
+
+    def _strip(self, strip: Expr, strips: int) -> None:
+        """Strips are alike but for the last, which may be short; only kernels without column padding have them."""
+        from ..tvm_adapter import T
+
+        width, spec = self.tiling.columns, self.spec
+        rest = spec.out_width - (strips - 1) * width
+        if rest == width:
+            self._columns(row_runs(spec, 0, width, self.tiling.pixels), strip * width)
+            return
+        with T.If(strip < strips - 1):
+            with T.Then():
+                self._columns(row_runs(spec, 0, width, self.tiling.pixels), strip * width)
+            with T.Else():
+                self._columns(row_runs(spec, 0, rest, even_split(rest, self.tiling.pixels)), strip * width)
+
+    def _columns(self, runs: list[Run], offset: Expr) -> None:
+        from ..tvm_adapter import T
+
+        for run in runs:
+            with T.serial(0, run.tiles) as tile:
+                self._tile(run, offset + run.start + tile * run.size)
+
+    def _tile(self, run: Run, column: Expr) -> None:
+        from ..tvm_adapter import Registers, T, store
+
+        spec, lanes, vectors = self.spec, self.lanes, self.tiling.vectors
+        acc = Registers(run.size * vectors, lanes)
+        for v in range(vectors):
+            for r in range(run.size):
+                acc[r * vectors + v] = self.finish.start((self.group * vectors + v) * lanes)
+        low, high = kernel_rows(T, spec, self.row)
+        with T.serial(0, self.blocks_in) as cb, T.serial(low, high) as kh:
+            for kw, first, last in run.taps:
+                self._tap(acc, cb, kh, kw, column, range(first, last))
+        for r in range(run.size):
+            for v in range(vectors):
+                block = self.group * vectors + v
+                place = ((self.image * self.blocks_out + block) * spec.out_height + self.row) * spec.out_width
+                index = (place + column + r) * lanes
+                store(self.output, index, self.finish.finish(acc[r * vectors + v], index, block * lanes), lanes)
+
+    def _tap(self, acc: Any, cb: Expr, kh: Expr, kw: int, column: Expr, pixels: range) -> None:
+        """Adds one tap of one input block; the lanes of the block in a loop unrolled by 4."""
+        from ..tvm_adapter import T
+
+        spec, block, width = self.spec, self.block, self.tiling.vectors * self.lanes
+        in_row = self.row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
+        in_column = column * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1]
+        line = ((self.image * self.blocks_in + cb) * spec.height + in_row) * spec.width
+        start = (line + in_column) * block
+        taps = (self.group * self.blocks_in + cb) * spec.kernel[0] * spec.kernel[1]
+        weight = (taps + kh * spec.kernel[1] + kw) * block * width
+        unroll = min(block, 4)
+        if block == 1:
+            self._step(acc, start, weight, pixels)
+            return
+        with T.serial(0, block // unroll) as outer:
+            for inner in range(unroll):
+                lane = outer * unroll + inner
+                self._step(acc, start + lane, weight + lane * width, pixels)
+
+    def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range) -> None:
+        """acc[r][v] += data[start + r] * weights[weight + v]."""
+        from ..tvm_adapter import T, load, splat
+
+        vectors, lanes = self.tiling.vectors, self.lanes
+        for r in pixels:
+            element = splat(self.data[start + r * self.spec.strides[1] * self.block], lanes)
+            for v in range(vectors):
+                at = r * vectors + v
+                acc[at] = T.fma(element, load(self.weights, weight + v * lanes, lanes), acc[at])
+
+
+def strip_count(spec: ConvSpec, tiling: Tiling) -> int:
+    return -(-spec.out_width // tiling.columns) if tiling.columns else 1
+
+
+def task_count(spec: ConvSpec, tiling: Tiling, lanes: int) -> int:
+    groups = up(spec.filters, lanes) // lanes // tiling.vectors
+    return spec.batch * groups * spec.out_height * strip_count(spec, tiling)
+
+
+def pack_weights(weights: Floats, vectors: int, lanes: int, block: int) -> Floats:
+    """OIHW to [filter group][input block][kh][kw][input lane][vector and lane of filters], zero-padded."""
+    filters, channels, kh, kw = weights.shape
+    width = vectors * lanes
+    padded = np.zeros((up(filters, width), up(channels, block), kh, kw), np.float32)
+    padded[:filters, :channels] = weights
+    split = padded.reshape(up(filters, width) // width, width, up(channels, block) // block, block, kh, kw)
+    return np.ascontiguousarray(split.transpose(0, 2, 4, 5, 3, 1))
+
+
+def pack_bias(bias: Floats | None, filters: int, lanes: int) -> tuple[Floats, ...]:
+    """The bias padded with zeros to whole blocks, or nothing."""
+    if bias is None:
+        return ()
+    padded = np.zeros(up(filters, lanes), np.float32)
+    padded[:filters] = bias
+    return (padded,)
+
+
+def order_filters_outer(spec: ConvSpec, target: Target) -> bool:
+    """Whether weights are too large to be read again for each row of output."""
+    return spec.filters * spec.channels * spec.kernel[0] * spec.kernel[1] * 4 > target.l2_bytes // 2
