@@ -23,4 +23,6 @@ def _reduction(function: Callable[..., Any]) -> Rule:
 RULES: dict[str, Rule] = {
     "reduce_mean": _reduction(np.mean),
     "reduce_sum": _reduction(np.sum),
+    "reduce_max": _reduction(np.max),
+    "reduce_min": _reduction(np.min),
 }

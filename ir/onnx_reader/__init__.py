@@ -1,0 +1,8 @@
+"""Reads an ONNX model into a graph: static shapes, `nn.` operators, shape arithmetic computed away.
+
+    graph = read_model("model.onnx", {"input": (1, 3, 224, 224)})
+"""
+
+from .reader import read_model
+
+__all__ = ["read_model"]

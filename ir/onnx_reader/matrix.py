@@ -1,0 +1,33 @@
+"""Gemm and MatMul."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph import Value
+from .node import Handler, Node, NodeError
+
+
+def scaled(node: Node, x: Value, factor: float) -> Value:
+    """`x` times a scalar, computed at once where `x` is constant."""
+    if factor == 1.0:
+        return x
+    return node.emit("mul", [x, node.constant(np.array(factor, x.type.dtype.numpy))])
+
+
+def gemm(node: Node) -> Value:
+    """alpha A B + beta C; alpha goes to B, which is nearly always a constant."""
+    a, b, c = node.input(0), node.input(1), node.optional(2)
+    if a.type.rank != 2 or b.type.rank != 2:
+        raise NodeError(f"operands {a.type.shape} and {b.type.shape} are not matrices")
+    a = node.emit("transpose", [a], perm=(1, 0)) if node.flag("transA") else a
+    b = node.emit("transpose", [b], perm=(1, 0)) if node.flag("transB") else b
+    b = scaled(node, b, node.float("alpha", 1.0))
+    return node.biased("matmul", [a, b], scaled(node, c, node.float("beta", 1.0)) if c else None, {})
+
+
+def matmul(node: Node) -> Value:
+    return node.emit("matmul", [node.input(0), node.input(1)])
+
+
+HANDLERS: dict[str, Handler] = {"Gemm": gemm, "MatMul": matmul}

@@ -1,0 +1,198 @@
+"""One ONNX node as the operator families see it, and the graph being built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import AttributeProto, NodeProto
+
+from ..elementwise import Step
+from ..graph import Graph, Value
+from ..interpreter import evaluate
+from ..opdef import create
+from ..types import TensorType
+from .tensors import MAX_GRAPH_BYTES, Array, declared_bytes, decode
+
+FOLD_ELEMENTS = 4096
+"""Operators on constants are computed while reading where neither operands nor result are larger."""
+
+
+class NodeError(ValueError):
+    """What is wrong with one node; the reader adds which."""
+
+
+def constant_of(value: Value) -> Array | None:
+    """The array of a value made by `nn.constant`, else None."""
+    producer = value.producer
+    if producer is None or producer.name != "nn.constant":
+        return None
+    array: Array = producer["value"]
+    return array
+
+
+@dataclass
+class Builder:
+    """The graph being built. Operators on small constants are computed at once."""
+
+    graph: Graph
+    folder: Path | None = None
+    bytes: int = 0
+
+    def constant(self, array: Array, name: str = "") -> Value:
+        """A new constant with this array."""
+        op = create("nn.constant", [], {"value": np.ascontiguousarray(array).reshape(np.shape(array))})
+        op.result.name = name
+        self.graph.append(op)
+        return op.result
+
+    def emit(self, name: str, operands: Sequence[Value], attributes: Mapping[str, Any], loc: str) -> list[Value]:
+        """The results of a new operator; TypeRuleError where its rule refuses, NodeError past a size limit."""
+        op = create(name, operands, attributes, loc)
+        for result in op.results:
+            self.count(result.type)
+        folded = self._folded(op.operands, op.results)
+        if folded is None:
+            return self.graph.append(op).results
+        arrays = evaluate(op, folded)
+        op.operands = []
+        return [self.constant(a) for a in arrays]
+
+    def count(self, type: TensorType) -> None:
+        """Adds a value to the graph's size, before anything of it is allocated."""
+        self.bytes += declared_bytes(type.shape, type.dtype)
+        if self.bytes > MAX_GRAPH_BYTES:
+            raise NodeError(f"the model's tensors take more than {MAX_GRAPH_BYTES} bytes together")
+
+    @staticmethod
+    def _folded(operands: list[Value], results: list[Value]) -> list[Array] | None:
+        arrays = [a for v in operands if (a := constant_of(v)) is not None]
+        sizes = [v.type.elements for v in [*operands, *results]]
+        return arrays if len(arrays) == len(operands) and max(sizes) <= FOLD_ELEMENTS else None
+
+
+_MISSING: Any = object()
+
+_GETTERS: dict[str, tuple[int, Callable[[AttributeProto], Any]]] = {
+    "int": (AttributeProto.INT, lambda a: int(a.i)),
+    "float": (AttributeProto.FLOAT, lambda a: float(a.f)),
+    "string": (AttributeProto.STRING, lambda a: a.s.decode("utf-8", "replace")),
+    "ints": (AttributeProto.INTS, lambda a: tuple(a.ints)),
+    "floats": (AttributeProto.FLOATS, lambda a: tuple(float(f) for f in a.floats)),
+    "strings": (AttributeProto.STRINGS, lambda a: tuple(s.decode("utf-8", "replace") for s in a.strings)),
+    "tensor": (AttributeProto.TENSOR, lambda a: a.t),
+}
+
+
+@dataclass
+class Node:
+    """A node with its inputs resolved; attributes are read by kind, and a wrong kind is refused."""
+
+    proto: NodeProto
+    inputs: list[Value | None]
+    opset: int
+    loc: str
+    builder: Builder
+    _attributes: dict[str, AttributeProto] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._attributes = {a.name: a for a in self.proto.attribute}
+
+    @property
+    def type(self) -> str:
+        return str(self.proto.op_type)
+
+    def has(self, name: str) -> bool:
+        return name in self._attributes
+
+    def _read(self, kind: str, name: str, default: Any) -> Any:
+        if name not in self._attributes:
+            if default is _MISSING:
+                raise NodeError(f"attribute '{name}' is missing")
+            return default
+        number, getter = _GETTERS[kind]
+        if self._attributes[name].type != number:
+            raise NodeError(f"attribute '{name}' is not of kind {kind}")
+        return getter(self._attributes[name])
+
+    def int(self, name: str, default: int = _MISSING) -> int:
+        found: int = self._read("int", name, default)
+        return found
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        return bool(self._read("int", name, default))
+
+    def float(self, name: str, default: float = _MISSING) -> float:
+        found: float = self._read("float", name, default)
+        return found
+
+    def string(self, name: str, default: str = _MISSING) -> str:
+        found: str = self._read("string", name, default)
+        return found
+
+    def ints(self, name: str, default: Sequence[int] = _MISSING) -> tuple[int, ...]:
+        found = self._read("ints", name, default)
+        return found if default is _MISSING else tuple(found)
+
+    def floats(self, name: str, default: Sequence[float] = _MISSING) -> tuple[float, ...]:
+        found = self._read("floats", name, default)
+        return found if default is _MISSING else tuple(found)
+
+    def tensor(self, name: str) -> Array:
+        return decode(self._read("tensor", name, _MISSING), self.builder.folder)
+
+    def choice(self, name: str, default: str, allowed: Sequence[str]) -> str:
+        """A string attribute that must be one of `allowed`."""
+        found = self.string(name, default)
+        if found not in allowed:
+            raise NodeError(f"attribute '{name}' is '{found}', known: {', '.join(allowed)}")
+        return found
+
+    def optional(self, index: int) -> Value | None:
+        """Input `index`, or None where it is left out."""
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def input(self, index: int) -> Value:
+        """Input `index`, which must be there."""
+        found = self.optional(index)
+        if found is None:
+            raise NodeError(f"input {index} is missing")
+        return found
+
+    def all_inputs(self) -> list[Value]:
+        """Every input, none left out, at least one."""
+        return [self.input(i) for i in range(max(1, len(self.inputs)))]
+
+    def known(self, index: int, what: str) -> Array:
+        """Input `index`, which must be known while reading."""
+        found = constant_of(self.input(index))
+        if found is None:
+            raise NodeError(f"{what} (input {index}) must be a constant or computed from constants and shapes")
+        return found
+
+    def known_ints(self, index: int, what: str) -> tuple[int, ...]:
+        """Integers of the one-dimensional (or scalar) constant input `index`."""
+        found = self.known(index, what)
+        if found.ndim > 1 or not np.issubdtype(found.dtype, np.integer):
+            raise NodeError(f"{what} (input {index}) must be a list of integers, is {found.dtype} {found.shape}")
+        return tuple(int(i) for i in found.reshape(-1))
+
+    def constant(self, array: Array) -> Value:
+        return self.builder.constant(array)
+
+    def emit(self, name: str, operands: Sequence[Value], **attributes: Any) -> Value:
+        """The result of a new operator of one result."""
+        (result,) = self.builder.emit(f"nn.{name}", operands, attributes, self.loc)
+        return result
+
+    def biased(self, name: str, operands: Sequence[Value], bias: Value | None, attributes: Mapping[str, Any]) -> Value:
+        """A new operator whose epilogue adds `bias`, where there is one."""
+        if bias is None:
+            return self.emit(name, operands, **attributes)
+        return self.emit(name, [*operands, bias], **attributes, epilogue=(Step("add"),))
+
+
+Handler = Callable[[Node], "Value | list[Value]"]

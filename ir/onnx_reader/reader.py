@@ -1,0 +1,153 @@
+"""From a model file to a graph: nodes in order, each through its family's handler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from ..errors import ModelError
+from ..graph import Graph, Value
+from . import elementwise, matrix, movement, normalize, windows
+from .inputs import input_types
+from .node import Builder, Handler, Node
+from .tensors import decode
+
+HANDLERS: dict[str, Handler] = {
+    **elementwise.HANDLERS,
+    **matrix.HANDLERS,
+    **movement.HANDLERS,
+    **normalize.HANDLERS,
+    **windows.HANDLERS,
+}
+
+OLDEST_OPSET = 7
+NEWEST_OPSET: int = onnx.defs.onnx_opset_version()
+DOMAINS = ("", "ai.onnx")
+
+
+def read_model(source: str | Path | bytes | ModelProto, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
+    """The graph of an ONNX model: a path, its bytes, or the parsed message.
+
+    `shapes` settles symbolic dimensions of inputs. Every defect of the model,
+    operators outside the set included, is one ModelError that names the node.
+    """
+    proto, folder = _parsed(source)
+    opset = _opset(proto)
+    _refuse_unsupported(proto.graph)
+    return _Reader(proto.graph, opset, folder, dict(shapes or {})).read()
+
+
+def _parsed(source: str | Path | bytes | ModelProto) -> tuple[ModelProto, Path | None]:
+    if isinstance(source, ModelProto):
+        return source, None
+    data, folder, name = (source, None, "model") if isinstance(source, bytes) else _bytes_of(Path(source))
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError:
+        raise ModelError(f"{name}: not an ONNX model (damaged or another format)") from None
+    return proto, folder
+
+
+def _bytes_of(path: Path) -> tuple[bytes, Path, str]:
+    try:
+        return path.read_bytes(), path.parent, str(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _opset(proto: ModelProto) -> int:
+    found = [o.version for o in proto.opset_import if o.domain in DOMAINS]
+    if not found:
+        raise ModelError("the model does not say which ONNX opset it uses")
+    if not OLDEST_OPSET <= max(found) <= NEWEST_OPSET:
+        raise ModelError(f"opset {max(found)} is not supported; known: {OLDEST_OPSET} to {NEWEST_OPSET}")
+    return int(max(found))
+
+
+def _loc(node: NodeProto, index: int) -> str:
+    return node.name or f"{node.op_type}#{index}"
+
+
+def _refuse_unsupported(graph: GraphProto) -> None:
+    """One error with every node whose operator is outside the set."""
+    unsupported: dict[str, list[str]] = {}
+    for index, node in enumerate(graph.node):
+        if node.domain not in DOMAINS or node.op_type not in HANDLERS:
+            operator = f"{node.domain}::{node.op_type}" if node.domain not in DOMAINS else node.op_type
+            unsupported.setdefault(operator, []).append(_loc(node, index))
+    if unsupported:
+        lines = [f"  {operator}: {_listed(names)}" for operator, names in sorted(unsupported.items())]
+        raise ModelError("operators that are not supported:\n" + "\n".join(lines))
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+@dataclass
+class _Reader:
+    """One graph being read; `values` holds what each ONNX name stands for so far."""
+
+    proto: GraphProto
+    opset: int
+    folder: Path | None
+    shapes: Mapping[str, Sequence[int]]
+    values: dict[str, Value] = field(default_factory=dict)
+
+    def read(self) -> Graph:
+        self.builder = Builder(Graph(self.proto.name or "main"), self.folder)
+        self.initializers: dict[str, TensorProto] = {t.name: t for t in self.proto.initializer}
+        self._inputs()
+        for index, node in enumerate(self.proto.node):
+            self._node(node, _loc(node, index))
+        self._outputs()
+        self.builder.graph.remove_dead()
+        return self.builder.graph
+
+    def _inputs(self) -> None:
+        infos = [i for i in self.proto.input if i.name not in self.initializers]
+        for name, type in input_types(infos, self.shapes).items():
+            self.values[name] = self.builder.graph.add_input(type, name)
+
+    def _node(self, proto: NodeProto, loc: str) -> None:
+        try:
+            node = Node(proto, [self._used(name) for name in proto.input], self.opset, loc, self.builder)
+            results = HANDLERS[proto.op_type](node)
+            self._define(proto, results if isinstance(results, list) else [results])
+        except ValueError as error:  # every refusal of a handler, a type rule or a tensor is one
+            raise ModelError(f"{proto.op_type} node '{loc}': {error}") from None
+
+    def _used(self, name: str) -> Value | None:
+        if not name:
+            return None
+        if name not in self.values and name in self.initializers:
+            array = decode(self.initializers[name], self.folder)
+            self.values[name] = self.builder.constant(array, name)
+        if name not in self.values:
+            raise ModelError(f"'{name}' is used before it is defined (nodes must stand in order, without cycles)")
+        return self.values[name]
+
+    def _define(self, proto: NodeProto, results: list[Value]) -> None:
+        if len(proto.output) > len(results) and any(proto.output[len(results) :]):
+            raise ModelError(f"only {len(results)} outputs are supported, the node has {len(proto.output)}")
+        for name, value in zip(proto.output, results, strict=False):
+            if name in self.values or name in self.initializers:
+                raise ModelError(f"'{name}' is defined twice")
+            if name:
+                self.values[name] = value
+                value.name = value.name or name
+
+    def _outputs(self) -> None:
+        names = [o.name for o in self.proto.output]
+        if not names or len(set(names)) != len(names):
+            raise ModelError("the model needs outputs with distinct names")
+        missing = [n for n in names if n not in self.values and n not in self.initializers]
+        if missing:
+            raise ModelError(f"output '{missing[0]}' is not computed by any node")
+        self.builder.graph.set_outputs([v for n in names if (v := self._used(n)) is not None], names)
