@@ -1,0 +1,134 @@
+"""Lowering: a placed graph becomes a `Program`.
+
+Every operator asks its primitive for a kernel; equal kernels are compiled once
+and kept in the cache. A reshape whose bytes stay as they are is a view and
+emits nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.graph import Graph, Operator, Value
+
+from .cache import kernel_symbol, load_kernel, store_kernel
+from .kernel import Kernel
+from .primitives.operator import Array, Operand, constant_of
+from .primitives.registry import find
+from .program import Call, KernelObject, Port, Program, Ref, Space
+from .targets import Target
+
+ALIGNMENT = 64
+Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+
+
+def _silent(_what: str, _done: int, _total: int) -> None: ...
+
+
+@dataclass
+class _Weights:
+    """The constants of a program, each stored once."""
+
+    arrays: list[Array] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    end: int = 0
+    _known: dict[tuple[str, bytes], int] = field(default_factory=dict)
+
+    def place(self, array: Array) -> Ref:
+        key = (f"{array.dtype} {array.shape}", hashlib.sha256(np.ascontiguousarray(array)).digest())
+        if key not in self._known:
+            self._known[key] = self.end
+            self.arrays.append(array)
+            self.offsets.append(self.end)
+            self.end += -(-max(array.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        return Ref(Space.WEIGHTS, offset=self._known[key])
+
+
+@dataclass
+class _Lowering:
+    """One graph on its way to a program."""
+
+    graph: Graph
+    target: Target
+    weights: _Weights = field(default_factory=_Weights)
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+
+    def place(self, value: Value) -> Ref:
+        """Where a value lives: caller's buffer, weights, or arena."""
+        for space, values in ((Space.INPUT, self.graph.inputs), (Space.OUTPUT, self.graph.outputs)):
+            for index, port in enumerate(values):
+                if port is value:
+                    return Ref(space, index=index)
+        constant = constant_of(value)
+        if constant is not None:
+            return self.weights.place(constant)
+        assert value.producer is not None
+        offset = value.producer["offset"][value.producer.results.index(value)]
+        return Ref(Space.ARENA, offset=offset)
+
+    def lower(self, op: Operator) -> None:
+        if self.is_view(op):
+            return
+        primitive = find(op)
+        kernel = primitive.kernel(op, self.target)
+        symbol = kernel_symbol(kernel, self.target)
+        self.kernels[symbol] = kernel
+        places = [
+            self.place(op.operands[a.index]) if isinstance(a, Operand) else self.weights.place(a.array)
+            for a in primitive.arguments(op, self.target)
+        ]
+        places += [self.place(r) for r in op.results]
+        self.calls.append(Call(symbol, tuple(places), kernel.tasks, op.loc or op.name, op.name,
+                               op.get("workspace_offset", -1), op.definition.macs(op)))  # fmt: skip
+
+    def is_view(self, op: Operator) -> bool:
+        """Whether the result stands where the only operand stands, bytes unchanged."""
+        return op["primitive"] == "view"
+
+
+def _compile(kernels: dict[str, Kernel], target: Target, progress: Progress) -> tuple[KernelObject, ...]:
+    objects: list[KernelObject] = []
+    for done, (symbol, kernel) in enumerate(kernels.items()):
+        progress("kernels", done, len(kernels))
+        found = load_kernel(symbol, target)
+        if found is None:
+            from .objects import build_object  # imports TVM and LLVM
+
+            found = build_object(kernel, symbol, target)
+            store_kernel(found, target)
+        objects.append(found)
+    progress("kernels", len(kernels), len(kernels))
+    return tuple(objects)
+
+
+def _ports(values: Sequence[Value], names: Sequence[str]) -> tuple[Port, ...]:
+    return tuple(Port(n, v.type.dtype.numpy.name, v.type.shape) for v, n in zip(values, names, strict=True))
+
+
+def lower(
+    graph: Graph, target: Target, arena_bytes: int, manifest: dict[str, Any] | None = None, progress: Progress = _silent
+) -> Program:
+    """The program of a placed graph; `arena_bytes` is what the memory pass found."""
+    lowering = _Lowering(graph, target)
+    for op in graph.operators:
+        if op.name != "nn.constant":
+            lowering.lower(op)
+    return Program(
+        name=graph.name,
+        target=target,
+        inputs=_ports(graph.inputs, [v.name for v in graph.inputs]),
+        outputs=_ports(graph.outputs, graph.output_names),
+        calls=tuple(lowering.calls),
+        kernels=_compile(lowering.kernels, target, progress),
+        weights=tuple(lowering.weights.arrays),
+        weight_offsets=tuple(lowering.weights.offsets),
+        arena_bytes=arena_bytes,
+        workspace_bytes=max((op.get("workspace", 0) for op in graph.operators), default=0),
+        manifest=manifest or {},
+    )

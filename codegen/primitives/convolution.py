@@ -1,0 +1,218 @@
+"""Convolutions as operators: from `nn.conv` to the specifications that the convolution kernels take.
+
+The kernels (`conv_*.py`) know frozen specifications only; the adapters here
+read them off an operator and say where each kernel argument comes from. A first
+epilogue step that adds a constant per filter is the bias, packed with the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from secateur.ir.elementwise import Epilogue
+from secateur.ir.graph import Operator, Value
+from secateur.ir.types import ROW_MAJOR, DType, Layout, TensorType
+
+from ..kernel import Kernel
+from ..targets import Target
+from .base import ConvSpec, DenseSpec, TransposedSpec
+from .conv_direct import DIRECT
+from .conv_pointwise import POINTWISE
+from .operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of, to_layout
+
+Spec = TypeVar("Spec", ConvSpec, TransposedSpec, DenseSpec)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tail:
+    """The epilogue of an operator split into its bias and the rest."""
+
+    bias: Array | None
+    epilogue: Epilogue
+    extras: tuple[int, ...]  # operand indices
+    kinds: tuple[str, ...]
+
+
+def extra_kind(extra: TensorType, result: TensorType) -> str | None:
+    """How an epilogue operand meets the result: "full", "channel", "scalar", or None."""
+    if extra.shape == result.shape:
+        return "full"
+    if extra.elements == 1:
+        return "scalar"
+    axis = 1 if result.rank > 2 else result.rank - 1
+    aligned = (1,) * (result.rank - extra.rank) + extra.shape
+    wanted = tuple(d if i == axis else 1 for i, d in enumerate(result.shape))
+    return "channel" if aligned == wanted else None
+
+
+def _tail(op: Operator) -> _Tail | None:
+    """None where an operand of the epilogue has a shape no kernel takes."""
+    epilogue, extras = op["epilogue"], list(range(2, len(op.operands)))
+    kinds = [extra_kind(op.operands[i].type, op.result.type) for i in extras]
+    bias = constant_of(op.operands[2]) if extras and epilogue[0].op == "add" else None
+    if bias is not None and kinds[0] in ("channel", "scalar"):
+        filters = op.result.type.shape[1 if op.result.type.rank > 2 else -1]
+        full = np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), (filters,)))
+        epilogue, extras, kinds = epilogue[1:], extras[1:], kinds[1:]
+    else:
+        full = None
+    known = [k for k in kinds if k is not None]
+    return _Tail(full, epilogue, tuple(extras), tuple(known)) if len(known) == len(kinds) else None
+
+
+def _refusal(op: Operator, rank: int) -> str | None:
+    x, w = (v.type for v in op.operands[:2])
+    if x.rank != rank or x.dtype != DType.F32:
+        return f"needs a float32 input of rank {rank}, has {x.dtype.value} of rank {x.rank}"
+    if constant_of(op.operands[1]) is None:
+        return "needs constant weights"
+    if _tail(op) is None:
+        return "an operand of the epilogue is neither full, per channel nor scalar"
+    return "empty tensors" if not op.result.type.elements or not x.elements or not w.elements else None
+
+
+class _Adapter(Primitive, Generic[Spec]):
+    """A specification-based primitive as an operator-based one."""
+
+    rank = 4
+
+    def __init__(self, primitive: Any) -> None:
+        self.primitive = primitive
+        self.name = primitive.name
+
+    def spec(self, op: Operator, tail: _Tail) -> Spec:
+        raise NotImplementedError
+
+    def _spec(self, op: Operator) -> Spec:
+        tail = _tail(op)
+        if tail is None:
+            raise ValueError(f"{op!r}: the epilogue's operands do not fit")
+        return self.spec(op, tail)
+
+    def _offered(self, op: Operator, target: Target) -> list[tuple[str, str]]:
+        """The primitive's layout combinations that it does not refuse."""
+        spec = self._spec(op)
+        pairs = self.primitive.layouts(spec, target)
+        return [p for p in pairs if self.primitive.applicable(self._laid_out(spec, p), target) is None]
+
+    @staticmethod
+    def _laid_out(spec: Spec, pair: tuple[str, str]) -> Spec:
+        return spec if isinstance(spec, DenseSpec) else replace(spec, in_layout=pair[0], out_layout=pair[1])
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        refusal = _refusal(op, self.rank)
+        if refusal or self._offered(op, target):
+            return refusal
+        spec = self._spec(op)
+        pairs = self.primitive.layouts(spec, target) or (("NCHW", "NCHW"),)
+        return str(self.primitive.applicable(self._laid_out(spec, pairs[0]), target) or "offers no layout")
+
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        return tuple(self._combination(op, pair) for pair in self._offered(op, target))
+
+    def _combination(self, op: Operator, pair: tuple[str, str]) -> Combination:
+        source, result = Layout(pair[0]), Layout(pair[1])
+        return (source, ROW_MAJOR, *(self._extra_layout(op, v, result) for v in op.operands[2:])), result
+
+    @staticmethod
+    def _extra_layout(op: Operator, extra: Value, result: Layout) -> Layout:
+        kind = extra_kind(extra.type, op.result.type)
+        blocked = kind == "full" or (kind == "channel" and extra.type.rank > 2)
+        return result if blocked and constant_of(extra) is None else ROW_MAJOR
+
+    def workspace(self, op: Operator, target: Target) -> int:
+        return max(self.primitive.workspace(self._laid_out(self._spec(op), p), target) for p in self._offered(op, target))
+
+    def estimate(self, op: Operator, target: Target) -> float:
+        spec = self._spec(op)
+        return min(float(self.primitive.estimate(self._laid_out(spec, p), target)) for p in self._offered(op, target))
+
+    def _chosen(self, op: Operator) -> Spec:
+        return self._laid_out(self._spec(op), (op.operands[0].type.layout.name, op.result.type.layout.name))
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        kernel: Kernel = self.primitive.kernel(self._chosen(op), target)
+        return kernel
+
+    def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
+        tail = _tail(op)
+        assert tail is not None, "applicable() was not asked"
+        weights = constant_of(op.operands[1])
+        packed = self.primitive.pack(self._chosen(op), target, weights, tail.bias)
+        extras = [self._extra(op, i, kind) for i, kind in zip(tail.extras, tail.kinds, strict=True)]
+        return (Operand(0), *extras, *map(Constant, packed))
+
+    @staticmethod
+    def _extra(op: Operator, index: int, kind: str) -> Argument:
+        array, layout = constant_of(op.operands[index]), op.result.type.layout
+        if array is None:
+            return Operand(index)
+        if kind == "channel" and layout.block:
+            filters = op.result.type.shape[1]
+            return Constant(to_layout(array.reshape(1, filters, 1, 1), layout).reshape(-1))
+        return Constant(to_layout(array, layout) if kind == "full" else np.ascontiguousarray(array))
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    first, second = values
+    return first, second
+
+
+def _window(op: Operator) -> dict[str, Any]:
+    """The fields that both kinds of convolution share."""
+    n, c, h, w = op.operands[0].type.shape
+    return {
+        "batch": n, "channels": c, "height": h, "width": w, "filters": op.result.type.shape[1],
+        "kernel": _pair(op.operands[1].type.shape[2:]), "strides": op["strides"], "pads": op["pads"],
+        "dilations": op["dilations"], "groups": op["groups"],
+    }  # fmt: skip
+
+
+def _ending(tail: _Tail) -> dict[str, Any]:
+    return {"bias": tail.bias is not None, "epilogue": tail.epilogue, "extras": tail.kinds}
+
+
+class Convolution(_Adapter[ConvSpec]):
+    """`nn.conv` on 2-D images with constant weights."""
+
+    operators = ("conv",)
+
+    def spec(self, op: Operator, tail: _Tail) -> ConvSpec:
+        return ConvSpec(**_window(op), **_ending(tail))
+
+
+class TransposedConvolution(_Adapter[TransposedSpec]):
+    """`nn.conv_transpose` on 2-D images with constant weights."""
+
+    operators = ("conv_transpose",)
+
+    def spec(self, op: Operator, tail: _Tail) -> TransposedSpec:
+        return TransposedSpec(**_window(op), output_padding=op["output_padding"], **_ending(tail))
+
+
+class Dense(_Adapter[DenseSpec]):
+    """`nn.matmul` of a matrix by a constant one."""
+
+    operators = ("matmul",)
+    rank = 2
+
+    def spec(self, op: Operator, tail: _Tail) -> DenseSpec:
+        batch, inputs = op.operands[0].type.shape
+        return DenseSpec(batch, inputs, op.result.type.shape[-1], **_ending(tail))
+
+    def _offered(self, op: Operator, target: Target) -> list[tuple[str, str]]:
+        if op.operands[1].type.rank != 2 or self.primitive.applicable(self._spec(op), target):
+            return []
+        return [("NCHW", "NCHW")]
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        refusal = _refusal(op, self.rank)
+        if refusal or op.operands[1].type.rank != 2:
+            return refusal or "needs a matrix of weights"
+        return None if self._offered(op, target) else str(self.primitive.applicable(self._spec(op), target))
+
+
+PRIMITIVES: tuple[Primitive, ...] = (Convolution(DIRECT), Convolution(POINTWISE))
