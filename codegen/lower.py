@@ -108,7 +108,7 @@ def _compile(kernels: dict[str, Kernel], target: Target, progress: Progress) -> 
 
 
 def _ports(values: Sequence[Value], names: Sequence[str]) -> tuple[Port, ...]:
-    return tuple(Port(n, v.type.dtype.numpy.name, v.type.shape) for v, n in zip(values, names, strict=True))
+    return tuple(Port(n, v.type.dtype.value, v.type.shape) for v, n in zip(values, names, strict=True))
 
 
 def lower(

@@ -60,7 +60,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Port:
-    """A graph input or output as the caller sees it: row-major, C order."""
+    """A graph input or output as the caller sees it: row-major; `dtype` is named as in the IR's text (`f32`)."""
 
     name: str
     dtype: str
