@@ -1,0 +1,85 @@
+# Every target works on a fresh checkout: it makes its own virtual environment in .venv.
+#
+#   make demo    compile a trained network, show the IR, run it, compare with ONNX Runtime
+#   make test    the whole test suite
+#   make bench   speed against other inference libraries (minutes)
+#   make fuzz    mutated models, IR texts and artifacts
+#   make lint    ruff and mypy --strict
+#   make clean   remove everything that these targets made
+#
+# Variables: PYTHON (3.11 or newer), JOBS (test processes), ARGS (passed on to the program that is run).
+
+SHELL := /bin/bash
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEV := $(VENV)/.dev-installed
+BENCH := $(VENV)/.bench-installed
+TYPED := build/typed/secateur
+FOLDERS := ir passes codegen runtime tools
+
+.PHONY: demo test bench fuzz lint clean system-tools
+.DELETE_ON_ERROR:
+
+demo: $(DEV)
+	$(BIN)/python -m secateur.tools.demo $(ARGS)
+
+test: $(DEV) system-tools
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --timeout 1200 $(ARGS) tests
+
+bench: $(BENCH)
+	$(BIN)/python -m secateur.tools.bench_peers $(ARGS)
+
+fuzz: $(DEV)
+	$(BIN)/python -m secateur.tools.fuzz $(ARGS)
+
+# The folders are mapped into one package by pyproject.toml; mypy reads it from a tree of links.
+lint: $(DEV)
+	$(BIN)/ruff check .
+	@rm -rf $(TYPED) && mkdir -p $(TYPED)
+	@ln -s $(foreach name,$(notdir $(wildcard secateur/*)),$(CURDIR)/secateur/$(name)) $(TYPED)
+	@ln -s $(foreach name,$(FOLDERS),$(CURDIR)/$(name)) $(TYPED)
+	MYPYPATH=$(dir $(TYPED)) $(BIN)/mypy $(TYPED) tests
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null \
+	  || { echo "$(PYTHON) is missing. On Debian: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(DEV): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+$(BENCH): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
+	@touch $@ $(DEV)
+
+# The tests run ARM artifacts under qemu and build C programs with gcc: get what is missing, or say what that costs.
+system-tools:
+	@missing=""; \
+	command -v qemu-aarch64 >/dev/null && command -v qemu-arm >/dev/null || missing="$$missing qemu-user"; \
+	command -v gcc >/dev/null || missing="$$missing gcc"; \
+	[ -e /usr/include/stdio.h ] || missing="$$missing libc6-dev"; \
+	[ -z "$$missing" ] && exit 0; \
+	if ! command -v apt-get >/dev/null; then root="false"; \
+	elif [ "$$(id -u)" = 0 ]; then root="env"; \
+	elif sudo -n true 2>/dev/null; then root="sudo -n"; \
+	else root="false"; fi; \
+	if $$root true; then \
+	  echo "installing$$missing"; \
+	  $$root apt-get -qq update && $$root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null && exit 0; \
+	fi; \
+	echo "missing:$$missing. To install: sudo apt-get install$$missing" >&2; \
+	echo "Until then, without qemu-user the tests that run ARM artifacts are skipped," >&2; \
+	echo "and without gcc and libc6-dev those that build a C program with the sanitizers." >&2
