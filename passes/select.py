@@ -4,78 +4,111 @@
  -> %1 = prim.conv(%0, %w) {..., primitive = "winograd4", operand_layouts = ["NCHW16c", "NCHW"],
                             workspace = 331776} : tensor<1x64x56x56xf32, NCHW16c>
 
-The objective is the sum of the operators' times and of the layout conversions
-on edges. Starting from each operator's cheapest choice, sweeps in both
-directions replace one choice at a time while the sum falls (iterated
-conditional modes, Besag 1986): a local optimum. An operator that already
-carries a decision keeps it.
+The objective is the sum of the operators' times and of the layout conversions,
+where a value is converted to a layout once, however many users want it. It is
+minimized exactly: one variable for each operator (its choice) and one for each
+value (the set of layouts it is made available in), so that every cost is a
+table over two variables, and `elimination.minimize` does the rest.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
 
 from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.opdef import lookup
 from secateur.ir.types import ROW_MAJOR, Layout
 
-SWEEPS = 8
+from .elimination import Table, minimize
+
+Available = frozenset[Layout]
+
+
+def _is_constant(value: Value) -> bool:
+    return value.producer is not None and value.producer.name == "nn.constant"
 
 
 @dataclass
-class _Plan:
-    """The choice of each operator while it is being improved."""
+class _Problem:
+    """A graph's selection as variables and cost tables."""
 
     graph: Graph
     costs: CostTable
+    sizes: list[int] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     options: dict[Operator, tuple[Choice, ...]] = field(default_factory=dict)
-    chosen: dict[Operator, Choice] = field(default_factory=dict)
+    _of_operator: dict[Operator, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for op in self.graph.operators:
             if op.name != "nn.constant":
                 self.options[op] = self.costs.choices(op)
-                self.chosen[op] = min(self.options[op], key=lambda c: c.seconds)
+                self._of_operator[op] = self._variable([c.seconds for c in self.options[op]])
+        for value in self.graph.values():
+            if not _is_constant(value):
+                self._add_value(value)
 
-    def layout(self, value: Value) -> Layout:
-        op = value.producer
-        return self.chosen[op].result_layout if op in self.chosen else ROW_MAJOR
+    def _variable(self, costs: Sequence[float]) -> int:
+        self.sizes.append(len(costs))
+        self.tables.append(Table((len(self.sizes) - 1,), np.array(costs)))
+        return len(self.sizes) - 1
 
-    def cost(self, op: Operator, choice: Choice) -> float:
-        """Seconds that depend on this operator's choice, its neighbours' given."""
-        total = choice.seconds
-        for value, wanted in zip(op.operands, choice.operand_layouts, strict=True):
-            if value.producer is None or value.producer in self.chosen:
-                total += self.costs.conversion(value.type, self.layout(value), wanted)
-        for result in op.results:
-            for layout in self._wanted(result):
-                total += self.costs.conversion(result.type, choice.result_layout, layout)
-        return total
+    def _add_value(self, value: Value) -> None:
+        """The variable "layouts in which `value` is available", tied to its producer and its users."""
+        states = _subsets(self._layouts(value))
+        is_output = any(value is out for out in self.graph.outputs)
+        variable = self._variable([math.inf if is_output and ROW_MAJOR not in s else 0.0 for s in states])
+        self._tie_producer(value, variable, states)
+        for user in set(value.users):
+            wants = [self._wants(user, choice, value) for choice in self.options[user]]
+            costs = [[0.0 if wanted <= state else math.inf for state in states] for wanted in wants]
+            self.tables.append(Table((self._of_operator[user], variable), np.array(costs)))
 
-    def _wanted(self, result: Value) -> set[Layout]:
-        """The layouts that users ask for; each is converted to once."""
-        wanted = {ROW_MAJOR} if any(result is out for out in self.graph.outputs) else set()
-        for user in result.users:
-            pairs = zip(user.operands, self.chosen[user].operand_layouts, strict=True)
-            wanted.update(layout for value, layout in pairs if value is result)
-        return wanted
+    def _tie_producer(self, value: Value, variable: int, states: Sequence[Available]) -> None:
+        if value.producer is None:
+            costs = np.array([self._make(value, ROW_MAJOR, s) for s in states])
+            self.tables.append(Table((variable,), costs))
+            return
+        made = [c.result_layout for c in self.options[value.producer]]
+        rows = [[self._make(value, layout, s) for s in states] for layout in made]
+        self.tables.append(Table((self._of_operator[value.producer], variable), np.array(rows)))
 
-    def improve(self) -> None:
-        for sweep in range(SWEEPS):
-            changed = False
-            order = list(self.options)
-            for op in order if sweep % 2 == 0 else reversed(order):
-                best = min(self.options[op], key=lambda c: self.cost(op, c))
-                if self.cost(op, best) < self.cost(op, self.chosen[op]) * (1 - 1e-9):
-                    self.chosen[op], changed = best, True
-            if not changed and sweep:
-                return
+    def _make(self, value: Value, made: Layout, state: Available) -> float:
+        """Seconds to have `value` in every layout of `state`, computed in `made`."""
+        if made not in state:
+            return math.inf
+        return sum(self.costs.conversion(value.type, made, layout) for layout in state if layout != made)
+
+    def _layouts(self, value: Value) -> set[Layout]:
+        """Every layout in which `value` may be made or wanted."""
+        wanted = {w for user in set(value.users) for c in self.options[user] for w in self._wants(user, c, value)}
+        made = {c.result_layout for c in self.options[value.producer]} if value.producer else {ROW_MAJOR}
+        return wanted | made | {ROW_MAJOR}
+
+    @staticmethod
+    def _wants(user: Operator, choice: Choice, value: Value) -> Available:
+        pairs = zip(user.operands, choice.operand_layouts, strict=True)
+        return frozenset(layout for operand, layout in pairs if operand is value)
+
+    def solve(self) -> dict[Operator, Choice]:
+        values = minimize(self.sizes, self.tables)
+        return {op: self.options[op][values[v]] for op, v in self._of_operator.items()}
+
+
+def _subsets(layouts: set[Layout]) -> list[Available]:
+    ordered = sorted(layouts, key=lambda layout: layout.name)
+    return [frozenset(c) for size in range(1, len(ordered) + 1) for c in combinations(ordered, size)]
 
 
 def _decide(op: Operator, choice: Choice) -> None:
     """Writes the choice into the operator, which becomes its `prim.` twin."""
-    op.definition = lookup(op.name.replace("nn.", "prim.", 1))
+    op.definition = lookup("prim." + op.name.split(".", 1)[1])
     op.attributes["primitive"] = choice.primitive
     op.attributes["operand_layouts"] = tuple(layout.name for layout in choice.operand_layouts)
     if choice.workspace:
@@ -87,8 +120,6 @@ def _decide(op: Operator, choice: Choice) -> None:
 def select(graph: Graph, costs: CostTable) -> Graph:
     """A copy of `graph` with every operator's primitive and layouts chosen by `costs`."""
     graph = graph.clone()
-    plan = _Plan(graph, costs)
-    plan.improve()
-    for op, choice in plan.chosen.items():
+    for op, choice in _Problem(graph, costs).solve().items():
         _decide(op, choice)
     return graph

@@ -1,0 +1,56 @@
+"""Variable elimination against brute force."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secateur.passes.elimination import Table, TooWide, minimize
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[list[int], list[Table]]:
+    sizes = draw(st.lists(st.integers(1, 3), min_size=1, max_size=6))
+    tables = []
+    for _ in range(draw(st.integers(0, 8))):
+        scope = tuple(draw(st.lists(st.integers(0, len(sizes) - 1), min_size=1, max_size=3, unique=True)))
+        count = int(np.prod([sizes[v] for v in scope]))
+        costs = draw(st.lists(st.integers(0, 9), min_size=count, max_size=count))
+        tables.append(Table(scope, np.array(costs, float).reshape([sizes[v] for v in scope])))
+    return sizes, tables
+
+
+def total(values: tuple[int, ...] | list[int], tables: list[Table]) -> float:
+    return sum(float(t.costs[tuple(values[v] for v in t.variables)]) for t in tables)
+
+
+@given(problems())
+def test_the_assignment_is_optimal(problem: tuple[list[int], list[Table]]) -> None:
+    sizes, tables = problem
+    best = min(total(values, tables) for values in itertools.product(*map(range, sizes)))
+    assert total(minimize(sizes, tables), tables) == best
+
+
+def test_forbidden_combinations_are_avoided() -> None:
+    forbidden = Table((0, 1), np.array([[np.inf, 5.0], [3.0, np.inf]]))
+    assert minimize([2, 2], [forbidden, Table((0,), np.array([0.0, 9.0]))]) == [0, 1]
+
+
+def test_a_chain_of_a_thousand_needs_small_tables_only() -> None:
+    links = [Table((i, i + 1), np.array([[0.0, 1.0], [1.0, 0.0]])) for i in range(999)]
+    assert minimize([2] * 1000, [*links, Table((0,), np.array([1.0, 0.0]))], limit=4) == [1] * 1000
+
+
+def test_a_clique_too_wide_is_refused() -> None:
+    pairs = [Table((i, j), np.zeros((4, 4))) for i, j in itertools.combinations(range(8), 2)]
+    with pytest.raises(TooWide, match="8 variables"):
+        minimize([4] * 8, pairs, limit=1000)
+
+
+def test_a_table_must_have_an_axis_for_each_variable() -> None:
+    with pytest.raises(ValueError, match="as many axes"):
+        Table((0, 1), np.zeros(2))

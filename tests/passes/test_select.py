@@ -1,0 +1,107 @@
+"""Selection and layout conversions, against a cost table made for the test."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+
+from secateur.ir.choice import Choice
+from secateur.ir.graph import Graph, Operator
+from secateur.ir.parser import parse_graph
+from secateur.ir.stages import LAID_OUT, SELECTED
+from secateur.ir.types import ROW_MAJOR, Layout, TensorType, blocked
+from secateur.ir.verifier import verify
+from secateur.passes.layout import insert_conversions
+from secateur.passes.select import select
+
+CHAIN = """
+graph @chain(%x: tensor<1x8x4x4xf32>) {
+  %a = nn.relu(%x) : tensor<1x8x4x4xf32> loc("first")
+  %b = nn.relu(%a) : tensor<1x8x4x4xf32> loc("second")
+  %c = nn.relu(%a) : tensor<1x8x4x4xf32> loc("third")
+  %d = nn.add(%b, %c) : tensor<1x8x4x4xf32> loc("last")
+  return %d as "y"
+}
+"""
+BLOCKED = blocked(8)
+
+
+@dataclass
+class Table:
+    """Blocked computation costs `fast`, row-major `slow`, a conversion `convert` seconds."""
+
+    fast: float
+    slow: float
+    convert: float
+
+    def choices(self, op: Operator) -> tuple[Choice, ...]:
+        count = len(op.operands)
+        return (
+            Choice("plain", (ROW_MAJOR,) * count, ROW_MAJOR, 0, self.slow),
+            Choice("blocked", (BLOCKED,) * count, BLOCKED, 64, self.fast),
+        )
+
+    def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
+        return 0.0 if source == destination else self.convert
+
+
+def primitives(graph: Graph) -> list[str]:
+    return [op["primitive"] for op in graph.operators]
+
+
+def test_cheap_conversions_let_every_operator_be_fast() -> None:
+    graph = select(parse_graph(CHAIN), Table(fast=1, slow=3, convert=0.1))
+    verify(graph, SELECTED)
+    assert primitives(graph) == ["blocked"] * 4
+    assert [op.get("workspace") for op in graph.operators] == [64] * 4
+
+
+def test_dear_conversions_keep_the_network_row_major() -> None:
+    assert primitives(select(parse_graph(CHAIN), Table(fast=1, slow=1.2, convert=9))) == ["plain"] * 4
+
+
+def test_the_operand_graph_is_left_alone() -> None:
+    graph = parse_graph(CHAIN)
+    select(graph, Table(1, 3, 0.1))
+    assert {op.name for op in graph.operators} == {"nn.relu", "nn.add"}
+
+
+def test_conversions_stand_at_the_borders_only() -> None:
+    graph = insert_conversions(select(parse_graph(CHAIN), Table(1, 3, 0.1)))
+    verify(graph, LAID_OUT)
+    assert primitives(graph) == ["relayout", "blocked", "blocked", "blocked", "blocked", "relayout"]
+    assert graph.outputs[0].type.layout == ROW_MAJOR
+
+
+def test_a_value_wanted_twice_in_a_layout_is_converted_once() -> None:
+    graph = select(parse_graph(CHAIN), Table(1, 3, 0.1))
+    first = graph.operators[0]
+    first.result.type = first.result.type.with_layout(ROW_MAJOR)
+    first.attributes.update(primitive="plain", operand_layouts=("NCHW",))
+    assert primitives(insert_conversions(graph)).count("relayout") == 2
+
+
+def test_a_graph_without_conversions_is_refused_as_laid_out() -> None:
+    with pytest.raises(ValueError, match=r"G5: prim\.relu .*first.*its primitive wants NCHW8c"):
+        verify(select(parse_graph(CHAIN), Table(1, 3, 0.1)), LAID_OUT)
+
+
+def _total(graph: Graph, table: Table) -> float:
+    converted = insert_conversions(graph)
+    return sum(table.convert if p == "relayout" else table.fast if p == "blocked" else table.slow for p in primitives(converted))
+
+
+@pytest.mark.parametrize("table", [Table(1, 2, c) for c in (0.1, 0.5, 1.5, 3.0)])
+def test_the_plan_of_a_small_graph_is_no_worse_than_brute_force(table: Table) -> None:
+    best = float("inf")
+    for forced in itertools.product(range(2), repeat=4):
+        picks = iter(forced)
+
+        class Forced(Table):
+            def choices(self, op: Operator) -> tuple[Choice, ...]:
+                return (super().choices(op)[next(picks)],)  # noqa: B023
+
+        best = min(best, _total(select(parse_graph(CHAIN), Forced(table.fast, table.slow, table.convert)), table))
+    assert _total(select(parse_graph(CHAIN), table), table) == pytest.approx(best)
