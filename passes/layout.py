@@ -9,9 +9,15 @@ A value is converted to a layout at most once; graph outputs are row-major.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.opdef import create
+from secateur.ir.stages import LAID_OUT, SELECTED, Stage
 from secateur.ir.types import ROW_MAJOR, Layout
+
+from .base import Pass
 
 
 def _relayout(value: Value, layout: Layout) -> Operator:
@@ -53,3 +59,15 @@ def insert_conversions(graph: Graph) -> Graph:
     graph.operators = convert.operators
     graph.set_outputs([convert(v, ROW_MAJOR) for v in graph.outputs], graph.output_names)
     return graph
+
+
+@dataclass(frozen=True)
+class InsertConversions(Pass):
+    """Converts operands to the layouts their users' primitives want."""
+
+    name: ClassVar[str] = "layout"
+    takes: ClassVar[Stage] = SELECTED
+    gives: ClassVar[Stage] = LAID_OUT
+
+    def run(self, graph: Graph) -> Graph:
+        return insert_conversions(graph)

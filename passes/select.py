@@ -17,14 +17,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import ClassVar
 
 import numpy as np
 
 from secateur.ir.choice import Choice, CostTable
+from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.opdef import lookup
+from secateur.ir.stages import READ, SELECTED, Stage
 from secateur.ir.types import ROW_MAJOR, Layout
 
+from .base import Pass
 from .elimination import Table, minimize
 
 Available = frozenset[Layout]
@@ -123,3 +127,19 @@ def select(graph: Graph, costs: CostTable) -> Graph:
     for op, choice in _Problem(graph, costs).solve().items():
         _decide(op, choice)
     return graph
+
+
+@dataclass(frozen=True)
+class Select(Pass):
+    """Chooses a primitive and layouts for every operator, by the cost table of the target."""
+
+    name: ClassVar[str] = "select"
+    takes: ClassVar[Stage] = READ
+    gives: ClassVar[Stage] = SELECTED
+
+    costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})
+
+    def run(self, graph: Graph) -> Graph:
+        if self.costs is None:
+            raise SecateurError("pass select needs a target's cost table; name a target (--target)")
+        return select(graph, self.costs)

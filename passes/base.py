@@ -1,0 +1,30 @@
+"""What a pass is: a frozen dataclass whose fields are its options."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from secateur.ir.graph import Graph
+from secateur.ir.stages import Stage
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """Graph in, graph out. A subclass's docstring says what it does; its fields are its options.
+
+    `run` may change the graph it is given and returns the graph to go on with.
+    """
+
+    name: ClassVar[str]
+    takes: ClassVar[Stage]
+    gives: ClassVar[Stage]
+
+    @property
+    def tolerance(self) -> float:
+        """How far the pass may move an output, as a share of the output's largest magnitude."""
+        return 0.0
+
+    @abstractmethod
+    def run(self, graph: Graph) -> Graph: ...

@@ -1,0 +1,51 @@
+"""Fusion: fewer operators, each doing more before it stores its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph
+from secateur.ir.rewrite import Rule, rewrite
+from secateur.ir.stages import READ, Stage
+
+from . import affine, composites, epilogues, padding
+from .base import Pass
+
+LEVELS = ("conservative", "aggressive")
+
+# Composites come first, for their parts would become steps; then weights, for steps block them.
+PHASES: dict[str, tuple[tuple[Rule, ...], ...]] = {
+    "conservative": (padding.RULES, epilogues.RULES),
+    "aggressive": (composites.RULES, padding.RULES + affine.RULES, (affine.ALONE, *epilogues.RULES)),
+}
+
+
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """Folds batch norm, scales and padding into convolutions, and element-wise operators into epilogues.
+
+    `level=conservative` computes the same roundings as before; `aggressive`
+    also rewrites weights and replaces expanded activations.
+    """
+
+    name: ClassVar[str] = "fuse"
+    takes: ClassVar[Stage] = READ
+    gives: ClassVar[Stage] = READ
+
+    level: str = "aggressive"
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise SecateurError(f"pass fuse: unknown level '{self.level}'; known: {', '.join(LEVELS)}")
+
+    @property
+    def tolerance(self) -> float:
+        return 1e-6 if self.level == "conservative" else 1e-4
+
+    def run(self, graph: Graph) -> Graph:
+        for rules in PHASES[self.level]:
+            rewrite(graph, rules)
+        graph.remove_dead()
+        return graph
