@@ -1,0 +1,73 @@
+"""Winograd's minimal filtering matrices by Cook-Toom interpolation, over exact rationals.
+
+    y = A^T [(G g) * (B^T d)]        y_i = sum_k d_(i+k) g_k,  0 <= i < m
+
+with `m` outputs, `r` taps and m + r - 1 multiplications: the transposed form of
+polynomial multiplication evaluated at m + r - 2 points and at infinity
+(Winograd 1980; Lavin and Gray 2016). Rows of B^T are scaled to integers of no
+common factor and G takes the inverse, which leaves the products as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+
+Matrix = tuple[tuple[Fraction, ...], ...]
+
+# Small numbers and their reciprocals lose the least to rounding (Barabasz et al. 2020);
+# pairs of opposite points share work in the transforms.
+_POINTS = tuple(Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2", "4", "-4", "1/4", "-1/4"))
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """The matrices of F(outputs, taps): `a_t` (m x n), `g` (n x r), `b_t` (n x n), n = m + r - 1."""
+
+    outputs: int
+    taps: int
+    a_t: Matrix
+    g: Matrix
+    b_t: Matrix
+
+    @property
+    def tile(self) -> int:
+        return self.outputs + self.taps - 1
+
+
+@cache
+def winograd(outputs: int, taps: int = 3, points: tuple[Fraction, ...] | None = None) -> Winograd:
+    """F(outputs, taps); ValueError for points that are too few or not distinct."""
+    count = outputs + taps - 2
+    chosen = _POINTS[:count] if points is None else points
+    if outputs < 1 or taps < 1 or len(chosen) != count or len(set(chosen)) != count:
+        raise ValueError(f"F({outputs}, {taps}) takes {count} distinct points, got {len(set(chosen))}")
+    a_t = tuple(tuple(p**i for p in chosen) + (Fraction(i == outputs - 1),) for i in range(outputs))
+    b_t = [_product([q for q in chosen if q != p]) + [Fraction(0)] for p in chosen] + [_product(list(chosen))]
+    g = [[p**k / math.prod(p - q for q in chosen if q != p) for k in range(taps)] for p in chosen]
+    g.append([Fraction(k == taps - 1) for k in range(taps)])
+    scales = [_to_integers(row) for row in b_t]
+    return Winograd(
+        outputs,
+        taps,
+        a_t,
+        tuple(tuple(x / s for x in row) for row, s in zip(g, scales, strict=True)),
+        tuple(tuple(x * s for x in row) for row, s in zip(b_t, scales, strict=True)),
+    )
+
+
+def _product(roots: list[Fraction]) -> list[Fraction]:
+    """Coefficients, lowest power first, of the product of (x - root)."""
+    total = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *total]
+        total = [s - root * t for s, t in zip(shifted, [*total, Fraction(0)], strict=True)]
+    return total
+
+
+def _to_integers(row: list[Fraction]) -> Fraction:
+    """The positive factor that makes a row integer without common factor."""
+    denominator = math.lcm(*(x.denominator for x in row))
+    return Fraction(denominator, math.gcd(*(int(x * denominator) for x in row)))
