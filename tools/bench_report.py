@@ -1,0 +1,194 @@
+"""What a benchmark measured, and how it is shown: table, Markdown, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from secateur.tools.peers import Floats, Secateur, engine
+
+OURS = Secateur.name
+REFERENCE = "onnxruntime"
+BARS = {"resnet18": 1.15, "resnet34": 1.15, "vgg16": 1.4}  # one thread; fastest peer's time over ours
+OTHER_BAR = 0.85
+NOISY = 0.1  # an interquartile range above this part of the median is marked
+LEGEND = (
+    "Medians in milliseconds, float32, batch 1; ratio: fastest peer over Secateur; "
+    f"error: of Secateur against {REFERENCE}, relative to the largest output."
+)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One engine on one model. Times in milliseconds; `reason` says why there are none.
+
+    `error` is the largest deviation from ONNX Runtime's output over that output's largest magnitude.
+    """
+
+    engine: str
+    median: float | None = None
+    quartiles: tuple[float, float] | None = None
+    best: float | None = None
+    runs: int = 0
+    prepare_s: float | None = None
+    error: float | None = None
+    reason: str = ""
+
+    @property
+    def noisy(self) -> bool:
+        if self.median is None or self.quartiles is None:
+            return False
+        return self.quartiles[1] - self.quartiles[0] > NOISY * self.median
+
+
+@dataclass(frozen=True)
+class Row:
+    """All engines on one model with one number of threads."""
+
+    model: str
+    threads: int
+    timings: tuple[Timing, ...]
+
+    def timing(self, name: str) -> Timing | None:
+        return next((t for t in self.timings if t.engine == name), None)
+
+    @property
+    def fastest_peer(self) -> Timing | None:
+        peers = [t for t in self.timings if t.engine != OURS and t.median is not None]
+        return min(peers, key=lambda t: t.median or 0.0, default=None)
+
+    @property
+    def ratio(self) -> float | None:
+        """The fastest peer's median over ours: above 1 we are faster."""
+        ours, peer = self.timing(OURS), self.fastest_peer
+        if ours is None or peer is None or ours.median is None or peer.median is None:
+            return None
+        return peer.median / ours.median
+
+    @property
+    def bar(self) -> float | None:
+        """The ratio asked for; there is one for a single thread only."""
+        return BARS.get(self.model, OTHER_BAR) if self.threads == 1 else None
+
+
+def relative_error(got: Floats, expected: Floats) -> float:
+    """max |got - expected| / max |expected|; infinite where shapes differ or a value is not finite."""
+    if got.shape != expected.shape or not np.isfinite(got).all():
+        return float("inf")
+    return float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-30))
+
+
+def summarize(name: str, samples: list[float]) -> Timing:
+    """Statistics of run times given in seconds."""
+    low, median, high = (1e3 * float(q) for q in np.quantile(samples, (0.25, 0.5, 0.75)))
+    return Timing(name, median, (low, high), 1e3 * min(samples), len(samples))
+
+
+def machine(engines: list[str]) -> dict[str, Any]:
+    """The circumstances of a measurement, for the JSON file."""
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: engine(name).version() for name in engines},
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name and, where Linux gives them, its vector extensions."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor() or platform.machine()
+    fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+    named = {key.strip(): value.strip() for key, value in fields.items()}
+    flags = set(named.get("flags", "").split()) & {
+        "avx2",
+        "avx512f",
+        "avx512_vnni",
+        "amx_tile",
+        "avx512_fp16",
+    }
+    return " ".join([named.get("model name", platform.machine()), *sorted(flags)])
+
+
+def _milliseconds(timing: Timing | None) -> str:
+    if timing is None or timing.median is None:
+        return "–"
+    return f"{timing.median:.2f}" + ("~" if timing.noisy else "")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def cells(row: Row, engines: list[str]) -> list[str]:
+    """One line of the table."""
+    ours = row.timing(OURS)
+    peer = row.fastest_peer
+    return [
+        row.model,
+        str(row.threads),
+        *(_milliseconds(row.timing(name)) for name in engines),
+        peer.engine if peer else "–",
+        _number(row.ratio, ".2f"),
+        _number(row.bar, ".2f"),
+        _number(ours.error if ours else None, ".0e"),
+    ]
+
+
+def header(engines: list[str]) -> list[str]:
+    return ["model", "threads", *engines, "fastest peer", "ratio", "bar", "error"]
+
+
+def notes(rows: list[Row]) -> list[str]:
+    """Why cells are empty, each reason once, and what the marks mean."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        for timing in row.timings:
+            if timing.reason:
+                reasons.setdefault(f"{timing.engine}: {timing.reason}", []).append(
+                    f"{row.model}/{row.threads}"
+                )
+    lines = [f"{reason} ({', '.join(places)})" for reason, places in reasons.items()]
+    if any(t.noisy for row in rows for t in row.timings):
+        lines.append(f"~ interquartile range above {NOISY:.0%} of the median")
+    return lines
+
+
+def as_markdown(rows: list[Row], engines: list[str], about: dict[str, Any]) -> str:
+    head = header(engines)
+    lines = [
+        "| " + " | ".join(head) + " |",
+        "|" + "|".join(["---", *["---:"] * (len(head) - 1)]) + "|",
+        *("| " + " | ".join(cells(row, engines)) + " |" for row in rows),
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+    text = [LEGEND, f"{about['cpu']}, {about['cores']} cores; {versions}.", "\n".join(lines)]
+    bullets = "\n".join(f"* {note}" for note in notes(rows))
+    return "\n\n".join([*text, bullets]).rstrip() + "\n"
+
+
+def as_json(rows: list[Row], about: dict[str, Any]) -> str:
+    results = []
+    for row in rows:
+        peer = row.fastest_peer
+        summary = {"fastest_peer": peer.engine if peer else None, "ratio": row.ratio, "bar": row.bar}
+        results.append({**asdict(row), **summary})
+    return json.dumps({"machine": about, "results": results}, indent=1) + "\n"
+
+
+def as_table(rows: list[Row], engines: list[str]) -> Table:
+    table = Table(caption=LEGEND)
+    for index, title in enumerate(header(engines)):
+        table.add_column(title, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*cells(row, engines))
+    return table

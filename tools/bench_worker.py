@@ -1,0 +1,143 @@
+"""One engine in a process of its own, frozen while the others run.
+
+Separate processes keep thread pools, OpenMP runtimes and pinned cores from disturbing each other,
+and turn an engine's crash into a line of the table. Between its turns a worker is stopped
+(SIGSTOP), because idle threads of several engines spin for tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from secateur.tools.peers import Floats, PeerError, Runner, engine
+
+PREPARE_SECONDS = 900.0  # loading includes conversion, and for Secateur a cold compile
+RUN_SECONDS = 300.0
+
+
+class Worker:
+    """Runs engine `name` on `model`; every method raises PeerError with the reason when it fails.
+
+    What the engine prints goes to the file `log`.
+    """
+
+    def __init__(self, name: str, model: Path, threads: int, log: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, far_end = context.Pipe()
+        self._log = log
+        arguments = (far_end, name, model, threads, log)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process.start()
+        far_end.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def prepare(self) -> float:
+        """Waits until the model is loaded; the seconds that took."""
+        return float(self._receive(PREPARE_SECONDS))
+
+    def output(self, x: Floats) -> Floats:
+        """The engine's output for `x`."""
+        return np.asarray(self._ask(("output", x)))
+
+    def burst(self, seconds: float, runs: int) -> list[float]:
+        """Seconds of each of at least `runs` consecutive inferences that fill `seconds`.
+
+        One more, untimed, goes before them: others have had the caches in the meantime.
+        """
+        return list(self._ask(("burst", seconds, runs)))
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def _ask(self, request: tuple[Any, ...]) -> Any:
+        self._signal(signal.SIGCONT)
+        try:
+            self._pipe.send(request)
+        except OSError:
+            raise PeerError(self._reason()) from None
+        answer = self._receive(RUN_SECONDS)
+        self._signal(signal.SIGSTOP)
+        return answer
+
+    def _receive(self, seconds: float) -> Any:
+        if not self._pipe.poll(seconds):
+            raise PeerError(f"no answer within {seconds:.0f} s")
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            raise PeerError(self._reason()) from None
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.is_alive() and self._process.pid is not None:
+            os.kill(self._process.pid, number)
+
+    def _reason(self) -> str:
+        """Why the process ended: the last line it printed, else its exit code."""
+        self._process.join(5)
+        lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return lines[-1].removeprefix(f"{PeerError.__module__}.PeerError: ") if lines else f"exit code {code}"
+
+
+def _serve(pipe: Connection, name: str, model: Path, threads: int, log: Path) -> None:
+    """The worker's life. An error ends it with a traceback in the log, from which the reason is read."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    _redirect_output(log)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    start = time.perf_counter()
+    runner = engine(name).prepare(model, threads)
+    pipe.send(time.perf_counter() - start)
+    x: Floats = np.zeros(0, np.float32)
+    while True:
+        match pipe.recv():
+            case "output", x:
+                pipe.send(runner.run(x))
+            case "burst", seconds, runs:
+                pipe.send(_burst(runner, x, seconds, runs))
+
+
+def _burst(runner: Runner, x: Floats, seconds: float, runs: int) -> list[float]:
+    runner.run(x)
+    samples: list[float] = []
+    while len(samples) < runs or sum(samples) < seconds:
+        start = time.perf_counter()
+        runner.run(x)
+        samples.append(time.perf_counter() - start)
+    return samples
+
+
+def _die_with_parent() -> None:
+    """Asks Linux to kill this process when its parent ends: a stopped one would never notice."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL))
+
+
+def _redirect_output(log: Path) -> None:
+    """Sends what native code and Python print, both streams, to `log`."""
+    with log.open("w") as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
