@@ -1,0 +1,136 @@
+"""Writing artifacts: a single model.so, or a folder or tar around it.
+
+Everything is written beside its destination and renamed at the end: a failure
+or an interrupt leaves what was there before. The same program gives the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from .driver import ProgramError
+from .link import build_folder, default_cache, link_bench, link_shared
+from .program import Program
+from .sources import SEAL_MAGIC
+
+KINDS = ("so", "dir", "tar")
+_EXECUTABLE = ("model.so", "bench")
+_COPIED = ("model.h", "manifest.json")
+
+
+def write_artifact(
+    program: Program,
+    path: str | Path,
+    kind: str = "so",
+    dumps: Mapping[str, str | bytes] | None = None,
+    cache: Path | None = None,
+) -> Path:
+    """Writes `program` to `path` as `so` (model.so alone), `dir` or `tar`; returns the path.
+
+    A folder and a tar hold model.so, model.h, bench, manifest.json and `dumps` (relative name to content).
+    Replaces an artifact of the same kind; never touches another kind of file.
+    Raises ValueError (bad arguments), ProgramError, LinkError, OSError.
+    """
+    path, dumps = Path(path), dumps or {}
+    _check_request(path, kind, dumps)
+    with build_folder(program) as folder, _beside(path, folder=kind == "dir") as draft:
+        seal(link_shared(program, folder, cache or default_cache()))
+        if kind == "so":
+            _copy(folder / "model.so", draft)
+            return path
+        link_bench(program, folder, cache or default_cache())
+        content = draft if kind == "dir" else folder / "content"
+        _gather(folder, content, dumps)
+        if kind == "tar":
+            _pack(content, draft)
+    return path
+
+
+def seal(library: Path) -> None:
+    """Writes into the library's seal the SHA-256 of the file, whose 32 bytes count as zero."""
+    with library.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        at = data.find(SEAL_MAGIC)
+        if at < 0 or data.find(SEAL_MAGIC, at + 1) >= 0:
+            raise ProgramError("weights, kernels or manifest contain the bytes that mark an artifact's seal")
+        begin = at + len(SEAL_MAGIC)
+        data[begin : begin + 32] = hashlib.sha256(data).digest()
+
+
+def _check_request(path: Path, kind: str, dumps: Mapping[str, str | bytes]) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of artifact '{kind}'; known: {', '.join(KINDS)}")
+    if path.exists() and path.is_dir() != (kind == "dir"):
+        raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'a file'}; it is not replaced")
+    if kind == "dir" and path.is_dir() and any(path.iterdir()) and not (path / "model.so").exists():
+        raise ValueError(f"{path} is a folder that holds no artifact; it is not replaced")
+    for name in dumps:
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or not pure.parts or name in (*_EXECUTABLE, *_COPIED):
+            raise ValueError(f"a dump cannot be named '{name}'")
+
+
+@contextmanager
+def _beside(path: Path, folder: bool) -> Iterator[Path]:
+    """A draft next to `path` that takes its place when the block succeeds and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as shelter:
+        draft = Path(shelter) / "new"
+        if folder:
+            draft.mkdir(mode=0o755)
+        yield draft
+        if folder and path.exists():
+            _exchange(draft, path, Path(shelter) / "old")
+        else:
+            os.replace(draft, path)
+
+
+def _exchange(draft: Path, path: Path, old: Path) -> None:
+    path.rename(old)
+    try:
+        draft.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+
+
+def _gather(build: Path, content: Path, dumps: Mapping[str, str | bytes]) -> None:
+    content.mkdir(exist_ok=True)
+    for name in (*_EXECUTABLE, *_COPIED):
+        _copy(build / name, content / name)
+    for name, data in sorted(dumps.items()):
+        file = content / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    target.chmod(_mode(source.name))
+
+
+def _mode(name: str) -> int:
+    return 0o755 if name in _EXECUTABLE else 0o644
+
+
+def _pack(content: Path, archive: Path) -> None:
+    """An uncompressed tar (weights hardly compress) with names sorted, times and owners zero."""
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for file in sorted(p for p in content.rglob("*") if p.is_file()):
+            _add(tar, file, file.relative_to(content).as_posix())
+
+
+def _add(tar: tarfile.TarFile, file: Path, name: str) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = file.stat().st_size
+    info.mode = _mode(name)
+    with file.open("rb") as data:
+        tar.addfile(info, data)

@@ -1,0 +1,157 @@
+"""Compiling the C runtime and linking, for any target, with the clang and lld of the `ziglang` wheel."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from .driver import emit_driver
+from .program import Program
+from .sources import BENCH_SOURCES, RUNTIME_SOURCES, runtime_folder, write_sources
+from .targets import Target
+
+_COMPILE = ("-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-I.")
+_SHARED = (
+    "-O2", "-shared", "-s", "-Wl,--build-id=none", "-Wl,-Bsymbolic", "-Wl,-z,now",
+    "-Wl,--version-script=exports.map",
+)  # fmt: skip
+_STATIC = ("-O2", "-static", "-s", "-Wl,--build-id=none")
+_LIBRARIES = ("-lm", "-lpthread")
+_EXPORTS = "{ global: secateur_*; local: *; };\n"
+_MESSAGE_LINES = 20
+
+
+class LinkError(RuntimeError):
+    """The compiler or linker is missing or refused its input; the message carries its last lines."""
+
+
+def default_cache() -> Path:
+    """The user's cache folder for compiled runtimes and the libc that ziglang builds on first use."""
+    return Path(platformdirs.user_cache_dir("secateur"))
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """`zig cc` for one target triple; `cache` keeps what does not depend on the model."""
+
+    triple: str
+    cache: Path
+
+    def compile(self, folder: Path, source: str, output: str) -> str:
+        """Compiles `source` to `output`, both inside `folder`."""
+        self._run(folder, [*_COMPILE, "-c", source, "-o", output])
+        return output
+
+    def link(self, folder: Path, flags: Sequence[str], objects: Sequence[str], output: str) -> Path:
+        """Links objects to `output`, all inside `folder`."""
+        self._run(folder, [*flags, *objects, *_LIBRARIES, "-o", output])
+        return folder / output
+
+    def runtime(self, folder: Path, sources: Sequence[str]) -> list[str]:
+        """Object files of the C runtime in `folder`, compiled at most once per target and version."""
+        store = self.cache / "runtime" / self._key()
+        names = [Path(source).stem + ".o" for source in sources]
+        for source, name in zip(sources, names, strict=True):
+            if not (store / name).exists():
+                self.compile(folder, source, f"{self.triple}-{name}")
+                _publish(folder / f"{self.triple}-{name}", store / name)
+            shutil.copyfile(store / name, folder / f"{self.triple}-{name}")
+        return [f"{self.triple}-{name}" for name in names]
+
+    def _key(self) -> str:
+        digest = hashlib.sha256(repr((self.triple, _COMPILE, _zig_version())).encode())
+        for file in sorted(runtime_folder().iterdir(), key=lambda f: f.name):
+            if file.name.endswith((".c", ".h")):
+                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        return digest.hexdigest()[:32]
+
+    def _run(self, folder: Path, arguments: list[str]) -> None:
+        command = [_zig(), "cc", "-target", self.triple, *arguments]
+        # The local cache would keep a copy of every model's weights: it goes away with the build folder.
+        environment = os.environ | {
+            "ZIG_GLOBAL_CACHE_DIR": str(self.cache / "zig"),
+            "ZIG_LOCAL_CACHE_DIR": str(folder / "zig-cache"),
+        }
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace"
+        )
+        if done.returncode:
+            lines = (done.stderr.strip() or done.stdout.strip()).splitlines()[-_MESSAGE_LINES:]
+            raise LinkError(
+                f"zig cc failed for {self.triple} (exit code {done.returncode}):\n" + "\n".join(lines)
+            )
+
+
+@contextmanager
+def build_folder(program: Program) -> Iterator[Path]:
+    """A temporary folder with every source and object of the program; gone afterwards."""
+    driver = emit_driver(program)
+    with tempfile.TemporaryDirectory(prefix="secateur-") as name:
+        folder = Path(name)
+        write_sources(program, folder)
+        (folder / "exports.map").write_text(_EXPORTS)
+        (folder / "driver.o").write_bytes(driver)
+        for index, kernel in enumerate(program.kernels):
+            (folder / f"kernel{index}.o").write_bytes(kernel.object_code)
+        yield folder
+
+
+def link_shared(program: Program, folder: Path, cache: Path) -> Path:
+    """Links `model.so` in a build folder; it needs libc alone and exports the interface alone."""
+    tools = Toolchain(program.target.zig_triple, cache)
+    objects = _model_objects(tools, program, folder) + tools.runtime(folder, RUNTIME_SOURCES)
+    return tools.link(folder, _SHARED, objects, "model.so")
+
+
+def link_bench(program: Program, folder: Path, cache: Path) -> Path:
+    """Links `bench` in a build folder: a static executable that runs and times the model."""
+    tools = Toolchain(static_triple(program.target), cache)
+    objects = _model_objects(tools, program, folder) + tools.runtime(
+        folder, (*RUNTIME_SOURCES, *BENCH_SOURCES)
+    )
+    return tools.link(folder, _STATIC, objects, "bench")
+
+
+def static_triple(target: Target) -> str:
+    """The musl twin of a target's triple: `arm-linux-gnueabihf.2.17` gives `arm-linux-musleabihf`."""
+    arch, system, abi = target.zig_triple.split("-")
+    return f"{arch}-{system}-{abi.split('.')[0].replace('gnu', 'musl')}"
+
+
+def _model_objects(tools: Toolchain, program: Program, folder: Path) -> list[str]:
+    table = tools.compile(folder, "model_table.c", f"{tools.triple}-model_table.o")
+    if not (folder / "embed.o").exists():
+        tools.compile(folder, "embed.S", "embed.o")
+    kernels = [f"kernel{index}.o" for index in range(len(program.kernels))]
+    return [table, "embed.o", "driver.o", *kernels]
+
+
+def _publish(file: Path, place: Path) -> None:
+    """Copies a file into the cache such that no reader ever sees half of it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=place.parent)
+    os.close(handle)
+    shutil.copyfile(file, name)
+    os.replace(name, place)
+
+
+def _zig_version() -> str:
+    return importlib.metadata.version("ziglang")
+
+
+def _zig() -> str:
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or not spec.submodule_search_locations:
+        raise LinkError("the linker is missing: pip install ziglang")
+    return str(Path(spec.submodule_search_locations[0]) / "zig")

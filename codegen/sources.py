@@ -1,0 +1,213 @@
+"""The generated sources of an artifact: constant table, header, manifest, stub that embeds the bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from .driver import DTYPE_BYTES, WEIGHT_ALIGNMENT, ProgramError, weights_bytes
+from .program import Port, Program
+
+MANIFEST_FORMAT = 1
+SEAL_MAGIC = b"secateur seal 1\0"
+RUNTIME_SOURCES = ("cpu.c", "model.c", "pool.c", "state.c")
+BENCH_SOURCES = ("bench.c", "bench_data.c")
+_LARGE = 1 << 30  # bytes of weights past which x86-64 code must not lie within their reach
+
+
+def runtime_folder() -> Traversable:
+    """Where the C runtime's sources are installed."""
+    return files("secateur.runtime")
+
+
+def interface_header() -> str:
+    """The text of secateur.h."""
+    return runtime_folder().joinpath("secateur.h").read_text(encoding="utf-8")
+
+
+@cache
+def interface_constant(name: str) -> int:
+    """The value of a number that secateur.h defines."""
+    found = re.search(rf"#define {name} (\d+)", interface_header())
+    if found is None:
+        raise KeyError(name)
+    return int(found[1])
+
+
+@dataclass(frozen=True)
+class ThreadCost:
+    """Bytes of a state with one thread, and of each further thread; as secateur_arena_bytes computes them."""
+
+    first: int
+    next: int
+
+
+def thread_cost(program: Program) -> ThreadCost:
+    state, thread = interface_constant("SECATEUR_STATE_BYTES"), interface_constant("SECATEUR_THREAD_BYTES")
+    return ThreadCost(state + _rounded(program.arena_bytes), thread + _rounded(program.workspace_bytes))
+
+
+def manifest(program: Program) -> dict[str, Any]:
+    """What the artifact records about itself: `Program.manifest` and the facts of this file."""
+    target = program.target
+    cost = thread_cost(program)
+    own: dict[str, Any] = {
+        "format": MANIFEST_FORMAT,
+        "abi": interface_constant("SECATEUR_ABI_VERSION"),
+        "name": program.name,
+        "target": {
+            "name": target.name,
+            "triple": target.triple,
+            "cpu": target.cpu,
+            "features": list(target.features),
+        },
+        "inputs": [_port(port) for port in program.inputs],
+        "outputs": [_port(port) for port in program.outputs],
+        "operators": [
+            {"label": c.label, "operator": c.operator, "symbol": c.symbol, "tasks": c.tasks, "macs": c.macs}
+            for c in program.calls
+        ],
+        "arena_bytes": cost.first,
+        "thread_bytes": cost.next,
+        "weights_bytes": weights_bytes(program),
+    }
+    if taken := own.keys() & program.manifest.keys():
+        raise ProgramError(f"the manifest's {sorted(taken)} are written by the artifact itself")
+    return own | program.manifest
+
+
+def manifest_text(program: Program) -> str:
+    """The manifest as JSON; ProgramError where it holds what JSON cannot say."""
+    try:
+        return json.dumps(manifest(program), indent=1, sort_keys=True, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ProgramError):
+            raise
+        raise ProgramError(f"the manifest cannot be written as JSON: {error}") from None
+
+
+def model_table(program: Program) -> str:
+    """The text of the generated model_table.c."""
+    return _render("model.c.j2", program, manifest_bytes=len(manifest_text(program).encode()))
+
+
+def model_header(program: Program) -> str:
+    """The text of model.h: constants of the ports, then secateur.h."""
+    cost = thread_cost(program)
+    return _render(
+        "model.h.j2", program, target=program.target.name, first_thread_bytes=cost.first,
+        next_thread_bytes=cost.next, interface=interface_header().rstrip("\n"),
+    )  # fmt: skip
+
+
+def embed_stub(program: Program) -> str:
+    """Assembly that places weights.bin and manifest.json, found beside it, and an empty seal."""
+    large = weights_bytes(program) >= _LARGE and program.target.triple.startswith("x86_64")
+    section = '.lrodata.secateur, "al", %progbits' if large else '.rodata.secateur, "a", %progbits'
+    return "\n".join(
+        (
+            f".section {section}",
+            f".balign {WEIGHT_ALIGNMENT}",
+            ".globl model_weights",
+            ".hidden model_weights",
+            "model_weights:",
+            '.incbin "weights.bin"',
+            ".byte 0",  # so that the symbol of empty weights has an address of its own
+            '.section .secateur.manifest, "a", %progbits',
+            ".globl model_manifest",
+            ".hidden model_manifest",
+            "model_manifest:",
+            '.incbin "manifest.json"',
+            '.section .secateur.seal, "aR", %progbits',  # R: kept although nothing refers to it
+            f'.ascii "{SEAL_MAGIC[:-1].decode()}\\000"',
+            ".zero 32",
+            '.section .note.GNU-stack, "", %progbits',
+            "",
+        )
+    )
+
+
+def write_weights(program: Program, path: Path) -> None:
+    """Writes the weights' bytes at their offsets, gaps zero."""
+    with path.open("wb") as file:
+        file.truncate(weights_bytes(program))
+        for offset, array in zip(program.weight_offsets, program.weights, strict=True):
+            file.seek(offset)
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def write_sources(program: Program, folder: Path) -> None:
+    """Writes the generated files (model_table.c, model.h, embed.S, ...) and the runtime's own into `folder`."""
+    (folder / "manifest.json").write_text(manifest_text(program), encoding="utf-8")
+    (folder / "model_table.c").write_text(model_table(program), encoding="utf-8")
+    (folder / "model.h").write_text(model_header(program), encoding="utf-8")
+    (folder / "embed.S").write_text(embed_stub(program), encoding="ascii")
+    write_weights(program, folder / "weights.bin")
+    for name in ("secateur.h", "internal.h", "bench.h", *RUNTIME_SOURCES, *BENCH_SOURCES):
+        (folder / name).write_bytes(runtime_folder().joinpath(name).read_bytes())
+
+
+def c_string(text: str) -> str:
+    """A C string literal of `text` in UTF-8."""
+    plain = set(range(32, 127)) - set(b'"\\?')
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
+
+
+def _rounded(size: int) -> int:
+    return -(-size // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
+
+
+def _port(port: Port) -> dict[str, Any]:
+    return asdict(port) | {
+        "shape": list(port.shape),
+        "bytes": math.prod(port.shape) * DTYPE_BYTES[port.dtype],
+    }
+
+
+def _comment(text: str) -> str:
+    """`text` such that no C comment ends or opens within it."""
+    return (
+        text.encode("ascii", "backslashreplace")
+        .decode()
+        .replace("*/", "* /")
+        .replace("/*", "/ *")
+        .replace("\n", " ")
+    )
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: files(__package__).joinpath(name).read_text(encoding="utf-8")),
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined, autoescape=False,
+    )  # fmt: skip
+    environment.filters |= {"c": c_string, "comment": _comment}
+    return environment
+
+
+def _render(template: str, program: Program, **more: Any) -> str:
+    return _templates().get_template(template).render(
+        name=program.name, inputs=[_port(p) for p in program.inputs], outputs=[_port(p) for p in program.outputs],
+        calls=program.calls, features=program.target.features, arena_bytes=program.arena_bytes,
+        workspace_bytes=program.workspace_bytes, weights_bytes=weights_bytes(program), **more,
+    )  # fmt: skip
+
+
+def texts(program: Program) -> Iterator[tuple[str, str]]:
+    """File name and text of every kernel's dumps, for `--dump-ir`."""
+    for kernel in program.kernels:
+        for suffix, text in (("tir.py", kernel.tir), ("ll", kernel.llvm_ir), ("s", kernel.assembly)):
+            if text:
+                yield f"kernels/{kernel.symbol}.{suffix}", text

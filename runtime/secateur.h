@@ -1,0 +1,129 @@
+/* Secateur: the C interface of a compiled model.
+ *
+ * A model.so (or a program linked with its objects) is one model: code, weights and manifest. The model is
+ * constant; all that changes lives in a secateur_state. Use one state per thread; any number may exist.
+ *
+ *     secateur_options options = {.threads = 2};
+ *     secateur_state *state;
+ *     secateur_status status = secateur_create(&options, &state);
+ *     if (status != SECATEUR_OK) fail(secateur_message(status));
+ *     const void *inputs[] = {image};
+ *     void *outputs[] = {scores};
+ *     status = secateur_run(state, inputs, outputs);
+ *     secateur_free(state);
+ *
+ * Programs that use several models at once open each with dlopen(path, RTLD_NOW | RTLD_LOCAL) and dlsym.
+ */
+#ifndef SECATEUR_H
+#define SECATEUR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SECATEUR_ABI_VERSION 1
+#define SECATEUR_ALIGNMENT 64    /* of a caller's arena and of a caller's weights, in bytes */
+#define SECATEUR_MAX_THREADS 256
+#define SECATEUR_STATE_BYTES 1024 /* of an arena, taken by the state itself */
+#define SECATEUR_THREAD_BYTES 64  /* of an arena, taken by each thread after the first, besides its workspace */
+
+#ifdef __GNUC__
+#define SECATEUR_API __attribute__((visibility("default")))
+#else
+#define SECATEUR_API
+#endif
+
+typedef enum secateur_status {
+    SECATEUR_OK = 0,
+    SECATEUR_ERROR_ARGUMENT = 1,  /* a null pointer, or a number out of range */
+    SECATEUR_ERROR_PROCESSOR = 2, /* this processor lacks an instruction set that the model uses */
+    SECATEUR_ERROR_MEMORY = 3,    /* no memory for the arena */
+    SECATEUR_ERROR_ARENA = 4,     /* the caller's arena is too small or not aligned */
+    SECATEUR_ERROR_WEIGHTS = 5,   /* the caller's weights have the wrong size or are not aligned */
+    SECATEUR_ERROR_THREAD = 6,    /* a thread could not be started */
+    SECATEUR_ERROR_BUSY = 7       /* the state is running in another thread */
+} secateur_status;
+
+typedef enum secateur_dtype {
+    SECATEUR_F32 = 0,
+    SECATEUR_F16 = 1,
+    SECATEUR_F64 = 2,
+    SECATEUR_I8 = 3,
+    SECATEUR_U8 = 4,
+    SECATEUR_I16 = 5,
+    SECATEUR_U16 = 6,
+    SECATEUR_I32 = 7,
+    SECATEUR_U32 = 8,
+    SECATEUR_I64 = 9,
+    SECATEUR_U64 = 10,
+    SECATEUR_BOOL = 11 /* one byte, 0 or 1 */
+} secateur_dtype;
+
+/* An input or output: row-major, C order, aligned to its element type. */
+typedef struct secateur_tensor {
+    const char *name;
+    secateur_dtype dtype;
+    int32_t rank;
+    const int64_t *dims;
+    uint64_t bytes;
+} secateur_tensor;
+
+/* One operator of the compiled model, in the order of execution. */
+typedef struct secateur_operator {
+    const char *label; /* the node(s) of the original model */
+    const char *name;  /* what computes it */
+    uint64_t macs;     /* multiply-accumulates of one run */
+} secateur_operator;
+
+/* All zero is a good default: one thread, an arena from malloc, the embedded weights. */
+typedef struct secateur_options {
+    int32_t threads;        /* 0 means 1; the caller's thread is one of them */
+    void *arena;            /* or null: the library allocates */
+    uint64_t arena_bytes;   /* at least secateur_arena_bytes(threads) where arena is given */
+    const void *weights;    /* or null: the weights embedded in the model */
+    uint64_t weights_bytes; /* must be secateur_weights_bytes() where weights is given */
+} secateur_options;
+
+typedef struct secateur_state secateur_state;
+
+/* The model. Strings and descriptions are constant; an index out of range gives null. */
+SECATEUR_API int32_t secateur_abi_version(void);
+SECATEUR_API const char *secateur_model_name(void);
+SECATEUR_API const char *secateur_manifest(uint64_t *bytes); /* JSON, not terminated; bytes receives its length */
+SECATEUR_API int32_t secateur_input_count(void);
+SECATEUR_API int32_t secateur_output_count(void);
+SECATEUR_API int32_t secateur_operator_count(void);
+SECATEUR_API const secateur_tensor *secateur_input(int32_t index);
+SECATEUR_API const secateur_tensor *secateur_output(int32_t index);
+SECATEUR_API const secateur_operator *secateur_operator_at(int32_t index);
+SECATEUR_API const void *secateur_weights(void);
+SECATEUR_API uint64_t secateur_weights_bytes(void);
+
+/* Bytes of everything a state needs, 0 where `threads` is out of range or the sum exceeds the address space. */
+SECATEUR_API uint64_t secateur_arena_bytes(int32_t threads);
+
+/* Makes a state. `options` may be null. The first thing done is to check the processor; no code of the model
+ * runs before that. A caller's arena and weights must outlive the state. On failure *state is null. */
+SECATEUR_API secateur_status secateur_create(const secateur_options *options, secateur_state **state);
+
+/* Computes outputs from inputs, in place in the caller's buffers: one pointer per input and output, in order.
+ * Inputs and outputs must not overlap. */
+SECATEUR_API secateur_status secateur_run(secateur_state *state, const void *const *inputs, void *const *outputs);
+
+/* As secateur_run; ns[i] receives the nanoseconds of operator i. */
+SECATEUR_API secateur_status secateur_profile(secateur_state *state, const void *const *inputs,
+                                              void *const *outputs, int64_t *ns);
+
+/* Ends the state's threads and frees what it allocated; null is allowed. */
+SECATEUR_API void secateur_free(secateur_state *state);
+
+/* A sentence about a status; for SECATEUR_ERROR_PROCESSOR it names the missing feature. */
+SECATEUR_API const char *secateur_message(secateur_status status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

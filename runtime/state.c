@@ -1,0 +1,130 @@
+/* States: making, running, freeing.
+ *
+ * One block of memory holds it all: state | workers | arena | workspaces of the workers. */
+#define _POSIX_C_SOURCE 200112L
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "internal.h"
+
+int64_t rt_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static uint64_t rounded(uint64_t bytes) {
+    return (bytes + SECATEUR_ALIGNMENT - 1) / SECATEUR_ALIGNMENT * SECATEUR_ALIGNMENT;
+}
+
+static int aligned(const void *pointer) { return (uintptr_t)pointer % SECATEUR_ALIGNMENT == 0; }
+
+static uint64_t worker_bytes(void) { return SECATEUR_THREAD_BYTES + rounded(model_table.workspace_bytes); }
+
+uint64_t secateur_arena_bytes(int32_t threads) {
+    if (threads < 1 || threads > SECATEUR_MAX_THREADS) return 0;
+    uint64_t bytes = SECATEUR_STATE_BYTES + rounded(model_table.arena_bytes) + (uint64_t)(threads - 1) * worker_bytes();
+    return bytes > SIZE_MAX / 2 ? 0 : bytes;
+}
+
+static int processor_fits(void) {
+    for (int32_t i = 0; i < model_table.feature_count; i++)
+        if (!rt_cpu_has(model_table.features[i].name)) return 0;
+    return 1;
+}
+
+static secateur_status check_options(const secateur_options *options, int32_t threads) {
+    if (threads < 1 || threads > SECATEUR_MAX_THREADS) return SECATEUR_ERROR_ARGUMENT;
+    if (!processor_fits()) return SECATEUR_ERROR_PROCESSOR;
+    uint64_t bytes = secateur_arena_bytes(threads);
+    if (bytes == 0) return SECATEUR_ERROR_MEMORY;
+    if (options->arena && (!aligned(options->arena) || options->arena_bytes < bytes)) return SECATEUR_ERROR_ARENA;
+    if (options->weights && (!aligned(options->weights) || options->weights_bytes != model_table.weights_bytes))
+        return SECATEUR_ERROR_WEIGHTS;
+    return SECATEUR_OK;
+}
+
+static unsigned char *allocate(uint64_t bytes) {
+    void *block = NULL;
+    return posix_memalign(&block, SECATEUR_ALIGNMENT, (size_t)bytes) == 0 ? block : NULL;
+}
+
+static secateur_status start_threads(secateur_state *state) {
+    if (state->threads == 1) return SECATEUR_OK;
+    unsigned char *workers = (unsigned char *)state + SECATEUR_STATE_BYTES;
+    unsigned char *workspaces = state->arena + rounded(model_table.arena_bytes);
+    int started = rt_pool_start(&state->pool, state->threads, (rt_worker *)workers, workspaces,
+                                rounded(model_table.workspace_bytes));
+    return started ? SECATEUR_OK : SECATEUR_ERROR_THREAD;
+}
+
+secateur_status secateur_create(const secateur_options *options, secateur_state **result) {
+    static const secateur_options defaults;
+    if (!result) return SECATEUR_ERROR_ARGUMENT;
+    *result = NULL;
+    if (!options) options = &defaults;
+    int32_t threads = options->threads ? options->threads : 1;
+    secateur_status status = check_options(options, threads);
+    if (status != SECATEUR_OK) return status;
+    unsigned char *block = options->arena ? options->arena : allocate(secateur_arena_bytes(threads));
+    if (!block) return SECATEUR_ERROR_MEMORY;
+    secateur_state *state = (secateur_state *)block;
+    memset(state, 0, sizeof *state);
+    state->arena = block + SECATEUR_STATE_BYTES + (size_t)(threads - 1) * SECATEUR_THREAD_BYTES;
+    state->weights = options->weights ? options->weights : model_table.weights;
+    state->owned = options->arena ? NULL : block;
+    state->threads = threads;
+    status = start_threads(state);
+    if (status == SECATEUR_OK) *result = state;
+    else free(state->owned);
+    return status;
+}
+
+void secateur_free(secateur_state *state) {
+    if (!state) return;
+    if (state->threads > 1) rt_pool_stop(&state->pool);
+    free(state->owned);
+}
+
+static int pointers_given(const void *const *pointers, const secateur_tensor *tensors, int32_t count) {
+    if (count > 0 && !pointers) return 0;
+    for (int32_t i = 0; i < count; i++)
+        if (!pointers[i] && tensors[i].bytes > 0) return 0;
+    return 1;
+}
+
+static secateur_status execute(secateur_state *state, const void *const *inputs, void *const *outputs, int64_t *ns) {
+    if (!state || !pointers_given(inputs, model_table.inputs, model_table.input_count) ||
+        !pointers_given((const void *const *)outputs, model_table.outputs, model_table.output_count))
+        return SECATEUR_ERROR_ARGUMENT;
+    if (atomic_exchange(&state->busy, 1)) return SECATEUR_ERROR_BUSY;
+    state->ns = ns;
+    model_driver(state, state->arena, state->weights, inputs, outputs);
+    atomic_store(&state->busy, 0);
+    return SECATEUR_OK;
+}
+
+secateur_status secateur_run(secateur_state *state, const void *const *inputs, void *const *outputs) {
+    return execute(state, inputs, outputs, NULL);
+}
+
+secateur_status secateur_profile(secateur_state *state, const void *const *inputs, void *const *outputs, int64_t *ns) {
+    return ns || model_table.operator_count == 0 ? execute(state, inputs, outputs, ns) : SECATEUR_ERROR_ARGUMENT;
+}
+
+static void compute(secateur_state *state, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks) {
+    if (state->threads == 1 || tasks <= 1) kernel(args, workspace, 0, tasks);
+    else rt_pool_run(&state->pool, kernel, args, workspace, tasks);
+}
+
+void rt_dispatch(secateur_state *state, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks,
+                 int32_t index) {
+    if (!state->ns) {
+        compute(state, kernel, args, workspace, tasks);
+        return;
+    }
+    int64_t begin = rt_now();
+    compute(state, kernel, args, workspace, tasks);
+    state->ns[index] = rt_now() - begin;
+}
