@@ -1,0 +1,17 @@
+"""What every test shares: caches of our own, and properties that do not depend on the clock."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Set before NumPy is imported: two test processes with a pool of threads each only hinder one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The user's kernel cache is left alone; ours lies in the checkout, so that a second run is quick.
+os.environ.setdefault("SECATEUR_CACHE", str(ROOT / "build" / "cache"))
+
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
