@@ -76,7 +76,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", ["```sh\nfalse\n```\n", "```python\nraise SystemExit(3)\n```\n"])
 def test_failing_block_is_noticed(page: str, tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="false|SystemExit"):
+    with pytest.raises(AssertionError, match=r"false|SystemExit"):
         run_page(page, tmp_path)
 
 
