@@ -1,0 +1,239 @@
+"""The element-wise functions on TIR vectors of any element type.
+
+float32 is `codegen.epilogue`'s; float16 is computed in float32 and rounded
+after every step; float64 calls the mathematics library, element by element;
+integers wrap around.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.elementwise import Epilogue
+
+from ..epilogue import Vector
+
+Expr = Any
+
+VECTOR_TYPES = ("float32", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32")
+
+
+def lanes_for(dtypes: tuple[str, ...], lanes: int) -> int:
+    """Vector length of code on these types: 1 where one of them is 64 bits wide."""
+    return lanes if all(d in VECTOR_TYPES for d in dtypes) else 1
+
+
+def vector_type(dtype: str, lanes: int) -> str:
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
+def convert(x: Expr, source: str, to: str, lanes: int) -> Expr:
+    """`x` as another type: floats truncate; narrow integers come from the low bits of int32."""
+    if source == to:
+        return x
+    for middle in _between(source, to):
+        x = x.astype(vector_type(middle, lanes))
+    return x.astype(vector_type(to, lanes))
+
+
+def _between(source: str, to: str) -> tuple[str, ...]:
+    half = ("float32",) if "float16" in (source, to) and "float32" not in (source, to) else ()
+    narrow = {"int8": "int32", "uint8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64"}
+    return (*half, narrow[to]) if source.startswith("float") and to in narrow else half
+
+
+def truth(x: Expr, dtype: str, lanes: int) -> Expr:
+    """Whether each element differs from zero."""
+    from ..tvm_adapter import splat
+
+    return x != splat(0, lanes, dtype)
+
+
+def from_truth(condition: Expr, lanes: int) -> Expr:
+    """0 or 1 as bytes."""
+    return condition.astype(vector_type("uint8", lanes))
+
+
+class Numeric:
+    """Functions on vectors of `lanes` elements of `dtype`."""
+
+    def __init__(self, dtype: str, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        self._through_float = dtype in ("float32", "float16")
+        self._vector = Vector(lanes)
+        self._plain = Plain(dtype, lanes)
+
+    def unary(self, op: str, x: Expr, params: tuple[float, ...] = ()) -> Expr:
+        if self._through_float:
+            return self._back(self._vector.unary(op, self._single(x), params))
+        return self._plain.unary(op, x, params)
+
+    def binary(self, op: str, x: Expr, y: Expr) -> Expr:
+        if self._through_float:
+            return self._back(self._vector.binary(op, self._single(x), self._single(y)))
+        return self._plain.binary(op, x, y)
+
+    def apply(self, epilogue: Epilogue, x: Expr, operand: Callable[[int], Expr]) -> Expr:
+        """The steps in order; `operand(i)` is the i-th extra operand."""
+        taken = 0
+        for step in epilogue:
+            if step.function.arity == 2:
+                x = self.binary(step.op, x, operand(taken))
+                taken += 1
+            else:
+                x = self.unary(step.op, x, step.params)
+        return x
+
+    def _single(self, x: Expr) -> Expr:
+        return convert(x, self.dtype, "float32", self.lanes)
+
+    def _back(self, x: Expr) -> Expr:
+        return convert(x, "float32", self.dtype, self.lanes)
+
+
+class Plain:
+    """float64 and integer functions by TIR's own operations."""
+
+    def __init__(self, dtype: str, lanes: int) -> None:
+        from .. import tvm_adapter
+
+        self.dtype, self.lanes = dtype, lanes
+        self.floating = dtype.startswith("float")
+        self._t, self._T = tvm_adapter, tvm_adapter.T
+
+    def const(self, value: float) -> Expr:
+        if self.floating:
+            return self._t.splat(float(value), self.lanes, self.dtype)
+        info = np.iinfo(self.dtype)
+        limited = info.max if value == math.inf else info.min if value == -math.inf else int(value)
+        return self._t.splat(max(int(info.min), min(int(info.max), limited)), self.lanes, self.dtype)
+
+    def hold(self, x: Expr) -> Expr:
+        register = self._t.Registers(1, self.lanes, self.dtype)
+        register[0] = x
+        return register[0]
+
+    def where(self, condition: Expr, yes: Expr, no: Expr) -> Expr:
+        return self._T.Select(condition, yes, no)
+
+    def unary(self, op: str, x: Expr, params: tuple[float, ...]) -> Expr:
+        function: Callable[..., Expr] = getattr(self, f"_{op}")
+        return function(self.hold(x), *params)
+
+    def binary(self, op: str, x: Expr, y: Expr) -> Expr:
+        function: Callable[..., Expr] = getattr(self, f"_{op}")
+        return function(self.hold(x), self.hold(y))
+
+    def _relu(self, x: Expr) -> Expr:
+        return self._T.max(self.const(0), x)
+
+    def _leaky_relu(self, x: Expr, alpha: float) -> Expr:
+        return self.where(x >= self.const(0), x, x * self.const(alpha))
+
+    def _clip(self, x: Expr, low: float, high: float) -> Expr:
+        return self._T.min(self.const(high), self._T.max(self.const(low), x))
+
+    def _hard_sigmoid(self, x: Expr, alpha: float, beta: float) -> Expr:
+        return self._clip(x * self.const(alpha) + self.const(beta), 0.0, 1.0)
+
+    def _hard_swish(self, x: Expr) -> Expr:
+        return x * self._hard_sigmoid(x, 1 / 6, 0.5)
+
+    def _neg(self, x: Expr) -> Expr:
+        if self.dtype.startswith("uint"):
+            return ~x + self.const(1)  # TIR folds 0 - x of an unsigned x to 0
+        return x * self.const(-1) if self.floating else self.const(0) - x
+
+    def _abs(self, x: Expr) -> Expr:
+        return self.where(x > self.const(0), x, self.const(0) - x)
+
+    def _sqrt(self, x: Expr) -> Expr:
+        return self._T.sqrt(x)
+
+    def _exp(self, x: Expr) -> Expr:
+        return self._T.exp(x)
+
+    def _log(self, x: Expr) -> Expr:
+        return self._T.log(x)
+
+    def _erf(self, x: Expr) -> Expr:
+        return self._T.call_pure_extern("float64", "erf", x)
+
+    def _tanh(self, x: Expr) -> Expr:
+        return self._T.call_pure_extern("float64", "tanh", x)
+
+    def _expm1(self, x: Expr) -> Expr:
+        return self._T.call_pure_extern("float64", "expm1", x)
+
+    def _log1p(self, x: Expr) -> Expr:
+        return self._T.call_pure_extern("float64", "log1p", x)
+
+    def _elu(self, x: Expr, alpha: float) -> Expr:
+        return self.where(x >= self.const(0), x, self.const(alpha) * self._expm1(self._T.min(self.const(0), x)))
+
+    def _sigmoid(self, x: Expr) -> Expr:
+        return self.const(1) / (self.const(1) + self._exp(self._neg(x)))
+
+    def _softplus(self, x: Expr) -> Expr:
+        return self._T.max(self.const(0), x) + self._log1p(self._exp(self._neg(self._abs(x))))
+
+    def _mish(self, x: Expr) -> Expr:
+        return x * self._tanh(self._softplus(x))
+
+    def _gelu(self, x: Expr) -> Expr:
+        return x * self.const(0.5) * (self.const(1) + self._erf(x * self.const(math.sqrt(0.5))))
+
+    def _gelu_tanh(self, x: Expr) -> Expr:
+        inner = self.const(math.sqrt(2 / math.pi)) * (x + self.const(0.044715) * x * x * x)
+        return self.const(0.5) * x * (self.const(1) + self._tanh(inner))
+
+    def _add(self, x: Expr, y: Expr) -> Expr:
+        return x + y
+
+    def _sub(self, x: Expr, y: Expr) -> Expr:
+        return x - y
+
+    def _rsub(self, x: Expr, y: Expr) -> Expr:
+        return y - x
+
+    def _mul(self, x: Expr, y: Expr) -> Expr:
+        return x * y
+
+    def _div(self, x: Expr, y: Expr) -> Expr:
+        if self.floating:
+            return x / y
+        zero, one = self.const(0), self.const(1)
+        negated = y == self.const(-1) if self.dtype.startswith("int") else None
+        safe = self.where(y == zero, one, y) if negated is None else self.where((y == zero) | negated, one, y)
+        quotient = self._T.truncdiv(x, self.hold(safe))
+        quotient = quotient if negated is None else self.where(negated, zero - x, quotient)
+        return self.where(y == zero, zero, quotient)
+
+    def _rdiv(self, x: Expr, y: Expr) -> Expr:
+        return self._div(y, x)
+
+    def _min(self, x: Expr, y: Expr) -> Expr:
+        return self.where((x < y) | (x != x), x, y)
+
+    def _max(self, x: Expr, y: Expr) -> Expr:
+        return self.where((x > y) | (x != x), x, y)
+
+    def _prelu(self, x: Expr, y: Expr) -> Expr:
+        return self.where(x >= self.const(0), x, x * y)
+
+    def _pow(self, x: Expr, y: Expr) -> Expr:
+        if self.floating:
+            return self._T.pow(x, y)
+        result = self.const(1)
+        for bit in range(int(np.iinfo(self.dtype).bits)):
+            chosen = (y >> self.const(bit)) & self.const(1)
+            result = self.hold(self.where(chosen == self.const(1), result * x, result))
+            x = self.hold(x * x)
+        return result
+
+    def _rpow(self, x: Expr, y: Expr) -> Expr:
+        return self._pow(y, x)

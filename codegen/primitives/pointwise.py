@@ -1,0 +1,232 @@
+"""Code of element-wise operators with broadcasting, in any layout and element type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from secateur.ir.elementwise import Epilogue, Step
+from secateur.ir.types import Layout
+
+from ..kernel import Kernel
+from .loops import (
+    Expr,
+    Nest,
+    Tasks,
+    broadcast_strides,
+    dot,
+    each_vector,
+    nest_tasks,
+    row_major_strides,
+    split_rows,
+    task_nest,
+    task_rows,
+)
+from .numeric import Numeric, convert, from_truth, lanes_for, truth
+
+COMPARISONS = ("equal", "greater", "greater_equal", "less", "less_equal")
+BOOLEANS = ("and", "or", "xor", "not")
+
+
+@dataclass(frozen=True)
+class PointwiseSpec:
+    """result[i] = function(operand_0[i], ...) over a box in the result's memory order.
+
+    `strides` and `dtypes` are in the order of the kernel's pointers; operand i of the
+    function is pointer `places[i]`. `function` is "map" (the epilogue on operand 0), a comparison or boolean, "cast" or
+    "where". Element types are those in memory, booleans being "uint8"; "bool" as the
+    result's type makes a cast a test for nonzero. `channels` is 0, or the number of
+    channels of a blocked result whose padding lanes must be set to zero; the box is
+    then (images, blocks, pixels, lanes).
+    """
+
+    function: str
+    extents: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+    result: str
+    places: tuple[int, ...]
+    epilogue: Epilogue = ()
+    channels: int = 0
+
+
+def blocked_strides(shape: Sequence[int], to: Sequence[int], layout: Layout, block: int) -> tuple[int, ...]:
+    """Strides over (N, blocks, *spatial, lanes) of a tensor of `shape` broadcast to shape `to`.
+
+    `layout` is the operand's own: blocked, or row-major where its memory order allows it
+    (the channel axis has extent 1, or is the only one besides the images').
+    """
+    if layout.block:
+        return broadcast_blocked(tuple(shape), tuple(to), block)
+    images, channel, *spatial = broadcast_strides(shape, to)
+    return (images, channel * block, *spatial, channel)
+
+
+def broadcast_blocked(shape: tuple[int, ...], to: tuple[int, ...], block: int) -> tuple[int, ...]:
+    """Strides of a blocked tensor broadcast to `to`; ranks are equal."""
+    dense = row_major_strides(Layout(f"NCHW{block}c").physical_shape(shape))
+    axes = [0, 1, *range(2, len(shape))]
+    strides = [0 if shape[a] == 1 and to[a] != 1 else dense[a] for a in axes]
+    return (*strides, 0 if shape[1] == 1 and to[1] != 1 else 1)
+
+
+def fits_blocked(shape: Sequence[int], to: Sequence[int]) -> bool:
+    """Whether a row-major operand can be read by blocks of channels: no channels, or channels alone."""
+    aligned = (1,) * (len(to) - len(shape)) + tuple(shape)
+    return aligned[1] == 1 or (aligned[1] == to[1] and math.prod(aligned[2:]) == 1)
+
+
+def spec_nest(extents: Sequence[int], strides: Sequence[Sequence[int]], channels: int) -> Nest:
+    """The box, collapsed; with `channels` it keeps its four dimensions."""
+    nest = Nest(tuple(extents), tuple(map(tuple, strides)))
+    if not channels:
+        return nest.collapsed()
+    pixels = Nest(nest.extents[2:-1], tuple(s[2:-1] for s in nest.strides)).collapsed()
+    kept = tuple((*s[:2], *p, s[-1]) for s, p in zip(nest.strides, pixels.strides, strict=True))
+    return Nest((*nest.extents[:2], *pixels.extents, nest.extents[-1]), kept)
+
+
+def pointwise_kernel(name: str, spec: PointwiseSpec, lanes: int) -> Kernel:
+    """The kernel; pointers are the operands in the order of `spec.dtypes`, then the result."""
+    flat = _flattened(spec, lanes)
+    if flat is not None:
+        tasks = _flat_tasks(flat)
+        return Kernel(name, spec, partial(_build, spec, lanes), tasks.count)
+    tasks = nest_tasks(spec.extents[:-1], _row_bytes(spec))
+    return Kernel(name, spec, partial(_build, spec, lanes), tasks.count)
+
+
+def _row_bytes(spec: PointwiseSpec) -> float:
+    return spec.extents[-1] * 4.0 * (1 + len(spec.dtypes)) * _weight(spec)
+
+
+def _weight(spec: PointwiseSpec) -> float:
+    """Work for each element, in units of moving it."""
+    return sum(step_cost(s) for s in spec.epilogue) / 8 + 1
+
+
+def step_cost(step: Step) -> float:
+    """Vector operations of one step, roughly."""
+    heavy = {"pow": 40, "rpow": 40, "mish": 60, "softplus": 40, "gelu": 40, "erf": 35, "gelu_tanh": 30, "tanh": 24,
+             "elu": 20, "sigmoid": 22, "exp": 16, "log": 16, "div": 4, "rdiv": 4, "sqrt": 6}  # fmt: skip
+    return float(heavy.get(step.op, 1))
+
+
+def _flattened(spec: PointwiseSpec, lanes: int) -> PointwiseSpec | None:
+    """A one-dimensional box as rows of several vectors, so that tasks can share it; the rest is the tail's."""
+    if len(spec.extents) > 1 or spec.extents[0] < 2 * lanes:
+        return None
+    width = lanes_for((*spec.dtypes, spec.result), lanes)
+    whole = spec.extents[0] // width
+    strides = tuple((s[0] * width, s[0]) for s in spec.strides)
+    return replace(spec, extents=(whole, width), strides=strides)
+
+
+def _flat_tasks(flat: PointwiseSpec) -> Tasks:
+    return split_rows(flat.extents[0], _row_bytes(flat))
+
+
+def _build(spec: PointwiseSpec, lanes: int) -> Any:
+    from ..tvm_adapter import prim_func
+
+    names = [(f"x{i}", d) for i, d in enumerate(spec.dtypes)]
+    result = "uint8" if spec.result == "bool" else spec.result
+    return prim_func([*names, ("result", result)], _Body(spec, lanes))
+
+
+class _Body:
+    """Emits the loops; called with the buffers."""
+
+    def __init__(self, spec: PointwiseSpec, lanes: int) -> None:
+        self.spec, self.lanes = spec, lanes
+
+    def __call__(self, *arguments: Any) -> None:
+        from ..tvm_adapter import T
+
+        *self.inputs, self.result, _, begin, end = arguments
+        flat = _flattened(self.spec, self.lanes)
+        if 0 in self.spec.extents:
+            T.evaluate(0)
+        elif flat is not None:
+            self._flat(flat, begin, end)
+        else:
+            self._rows(begin, end)
+
+    def _flat(self, flat: PointwiseSpec, begin: Expr, end: Expr) -> None:
+        from ..tvm_adapter import when
+
+        tasks, width = _flat_tasks(flat), flat.extents[1]
+        with task_rows(tasks, begin, end) as row:
+            self._vector([row * s[0] for s in flat.strides], row * width, [s[1] for s in flat.strides], width, 0)
+        tail = self.spec.extents[0] % width
+        if tail:
+            start = self.spec.extents[0] - tail
+            with when(end == tasks.count):
+                self._vector([start * s[1] for s in flat.strides], start, [s[1] for s in flat.strides], tail, 0)
+
+    def _rows(self, begin: Expr, end: Expr) -> None:
+        spec = self.spec
+        width = lanes_for((*spec.dtypes, spec.result), self.lanes)
+        dense = row_major_strides(spec.extents)
+        inner = [s[-1] for s in spec.strides]
+        with task_nest(spec.extents[:-1], _row_bytes(spec), begin, end) as index:
+            starts = [dot(index, s[:-1]) for s in spec.strides]
+            channel = index[1] * spec.extents[-1] if spec.channels else 0
+
+            def body(at: Expr, lanes: int) -> None:
+                offsets = [start + at * step for start, step in zip(starts, inner, strict=True)]
+                self._vector(offsets, dot(index, dense[:-1]) + at, inner, lanes, channel)
+
+            each_vector(spec.extents[-1], width, body)
+
+    def _vector(self, offsets: list[Expr], at: Expr, steps: list[int], lanes: int, channel: Expr) -> None:
+        """One vector of results at offset `at`."""
+        from ..tvm_adapter import load, splat, store
+
+        loaded = [load(b, o, lanes) if s else splat(b[o], lanes, d)
+                  for b, o, s, d in zip(self.inputs, offsets, steps, self.spec.dtypes, strict=True)]  # fmt: skip
+        value = evaluate(self.spec, [loaded[p] for p in self.spec.places], lanes)
+        if self.spec.channels:
+            value = valid_lanes(value, channel, self.spec.channels, lanes, self.spec.result)
+        store(self.result, at, value, lanes)
+
+
+def valid_lanes(value: Expr, channel: Expr, channels: int, lanes: int, dtype: str = "float32") -> Expr:
+    """`value` with the lanes past the last channel set to zero; its first lane is `channel`."""
+    from ..tvm_adapter import T, splat
+
+    lane = T.Ramp(channel, 1, lanes) if lanes > 1 else channel
+    return T.Select(lane < splat(channels, lanes, "int32"), value, splat(0, lanes, dtype))
+
+
+def evaluate(spec: PointwiseSpec, loaded: list[Expr], lanes: int) -> Expr:
+    """The function on loaded vectors."""
+    from ..tvm_adapter import T
+
+    if spec.function == "map":
+        return Numeric(spec.result, lanes).apply(spec.epilogue, loaded[0], lambda i: loaded[i + 1])
+    if spec.function == "where":
+        return T.Select(truth(loaded[0], "uint8", lanes), loaded[1], loaded[2])
+    if spec.function == "cast":
+        if spec.result == "bool":
+            return from_truth(truth(loaded[0], spec.dtypes[0], lanes), lanes)
+        return convert(loaded[0], spec.dtypes[0], spec.result, lanes)
+    if spec.function in BOOLEANS:
+        return _boolean(spec.function, loaded, lanes)
+    return from_truth(_compared(spec.function, *loaded), lanes)
+
+
+def _compared(function: str, x: Expr, y: Expr) -> Expr:
+    return {"equal": lambda: x == y, "greater": lambda: x > y, "greater_equal": lambda: x >= y,
+            "less": lambda: x < y, "less_equal": lambda: x <= y}[function]()  # fmt: skip
+
+
+def _boolean(function: str, loaded: list[Expr], lanes: int) -> Expr:
+    """On bytes of 0 or 1."""
+    from ..tvm_adapter import splat
+
+    x, y = loaded if len(loaded) > 1 else (loaded[0], splat(1, lanes, "uint8"))
+    return {"and": lambda: x & y, "or": lambda: x | y, "xor": lambda: x ^ y, "not": lambda: x ^ y}[function]()

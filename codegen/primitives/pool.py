@@ -1,0 +1,207 @@
+"""Max and average pooling over any number of spatial axes."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.graph import Operator
+
+from ..kernel import Kernel
+from ..targets import Target
+from .generic import Generic, block_refusal, same_layouts, storage, target_block, type_after
+from .loops import Expr, dot, nest_tasks, row_major_strides, task_nest
+from .numeric import convert, lanes_for
+from .operator import Combination
+from .windows import Axis, Tile, each_tile, innermost_taps, tap_loop
+
+TILE = 4  # positions of a blocked row at once
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """Windows over `images` planes (batch x channels, or batch x blocks of `block` channels)."""
+
+    kind: str  # "max" or "average"
+    images: int
+    axes: tuple[Axis, ...]
+    dtype: str
+    block: int = 0
+    count_padding: bool = False
+
+    @property
+    def unit(self) -> int:
+        """Elements of one position."""
+        return self.block or 1
+
+    @property
+    def computed(self) -> str:
+        """The type it is computed in."""
+        return "float32" if self.dtype == "float16" else self.dtype
+
+
+def window_axes(op: Operator) -> tuple[Axis, ...]:
+    """The spatial axes of a pool."""
+    size, out = op.operands[0].type.shape[2:], type_after(op).shape[2:]
+    n, pads = len(size), op["pads"]
+    return tuple(
+        Axis(size[i], out[i], op["kernel"][i], op["strides"][i], pads[i], op["dilations"][i], pads[n + i]) for i in range(n)
+    )
+
+
+class Pool(Generic):
+    """Row-major, any rank and element type: a vector holds neighbouring positions of the innermost axis."""
+
+    name = "pool"
+    operators = ("max_pool", "average_pool")
+
+    def spec(self, op: Operator, block: int) -> PoolSpec:
+        x = op.operands[0].type
+        channels = -(-x.shape[1] // block) if block else x.shape[1]
+        kind = op.name.split(".", 1)[1].removesuffix("_pool")
+        counted = kind == "average" and op["count_include_pad"]
+        return PoolSpec(kind, x.shape[0] * channels, window_axes(op), storage(x.dtype), block, counted)
+
+    def vector_cost(self, op: Operator) -> float:
+        return 2.0 * math.prod(op["kernel"])
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        spec = self.spec(op, type_after(op).layout.block)
+        lanes = spec.block or lanes_for((spec.dtype,), target.lanes)
+        tasks = nest_tasks(_rows(spec), _row_bytes(spec))
+        return Kernel(op.name.split(".", 1)[1], spec, partial(_build, spec, lanes), tasks.count)
+
+
+class BlockedPool(Pool):
+    """float32 by blocks of channels: a vector holds the channels of one position."""
+
+    name = "pool_blocked"
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        return block_refusal(op)
+
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        return (same_layouts(op, target_block(target)),)
+
+    def vector_cost(self, op: Operator) -> float:
+        return 0.5 * math.prod(op["kernel"]) / math.prod(op["strides"]) + 1.0
+
+
+def _rows(spec: PoolSpec) -> tuple[int, ...]:
+    return (spec.images, *(a.out for a in spec.axes[:-1]))
+
+
+def _row_bytes(spec: PoolSpec) -> float:
+    return 4.0 * spec.unit * spec.axes[-1].out * math.prod(a.kernel for a in spec.axes)
+
+
+def _build(spec: PoolSpec, lanes: int) -> Any:
+    from ..tvm_adapter import prim_func
+
+    return prim_func([("x", spec.dtype), ("result", spec.dtype)], _Body(spec, lanes))
+
+
+class _Body:
+    """Emits the loops of a pool: rows of the result as tasks, tiles along the row."""
+
+    def __init__(self, spec: PoolSpec, lanes: int) -> None:
+        self.spec, self.lanes = spec, lanes
+        sizes, outs = (tuple(getattr(a, n) for a in spec.axes) for n in ("size", "out"))
+        self.source = [s * spec.unit for s in row_major_strides((spec.images, *sizes))]
+        self.target = [s * spec.unit for s in row_major_strides((spec.images, *outs))]
+
+    def __call__(self, x: Any, result: Any, _workspace: Any, begin: Expr, end: Expr) -> None:
+        from ..tvm_adapter import T
+
+        self.x, self.result = x, result
+        if not (self.spec.images and all(a.out and a.size for a in self.spec.axes)):
+            T.evaluate(0)
+            return
+        with task_nest(_rows(self.spec), _row_bytes(self.spec), begin, end) as index:
+            width = TILE if self.spec.block else self.lanes
+            each_tile(self.spec.axes[-1], width, lambda tile: self._tile(index, tile))
+
+    def _tile(self, index: list[Expr], tile: Tile) -> None:
+        """Blocked: `tile.count` registers of channels. Row-major: one register of `tile.count` positions."""
+        from ..tvm_adapter import Registers, store
+
+        spec = self.spec
+        self.width = spec.block or tile.count
+        registers = tile.count if spec.block else 1
+        totals = Registers(registers, self.width, spec.computed)
+        totals.fill(self._start())
+        self._outer_taps(index, tile, totals)
+        at = dot(index, self.target[:-1]) + tile.start * spec.unit
+        scale = self._scale(index, tile)
+        for r in range(registers):
+            value = totals[r] if scale is None else totals[r] * scale
+            value = convert(value, spec.computed, spec.dtype, self.width)
+            store(self.result, at + r * spec.unit, value, self.width)
+
+    def _start(self) -> float:
+        if self.spec.kind == "average":
+            return 0.0 if self.spec.computed.startswith("float") else 0
+        if self.spec.computed.startswith("float"):
+            return -math.inf
+        return int(np.iinfo(self.spec.computed).min)
+
+    def _outer_taps(self, index: list[Expr], tile: Tile, totals: Any) -> None:
+        """Loops over the taps of all axes but the innermost; rows outside the input are skipped."""
+        outer = self.spec.axes[:-1]
+        with ExitStack() as stack:
+            taps = [stack.enter_context(tap_loop(a.taps(i))) for a, i in zip(outer, index[1:], strict=True)]
+            places = [a.origin(i) + t * a.dilation for a, i, t in zip(outer, index[1:], taps, strict=True)]
+            base = dot([index[0], *places], self.source[:-1])
+            innermost_taps(self.spec.axes[-1], tile, lambda tap: self._tap(base, tile, tap, totals))
+
+    def _tap(self, base: Expr, tile: Tile, tap: Expr, totals: Any) -> None:
+        axis, unit = self.spec.axes[-1], self.spec.unit
+        start = base + (axis.origin(tile.start) + tap * axis.dilation) * unit
+        for r in range(totals.count):
+            totals[r] = self._combine(totals[r], self._load(start + r * axis.stride * unit))
+
+    def _load(self, at: Expr) -> Expr:
+        from ..tvm_adapter import T, load
+
+        stride = 1 if self.spec.block else self.spec.axes[-1].stride
+        if stride == 1 or self.width == 1:
+            value = load(self.x, at, self.width)
+        else:
+            value = self.x[T.Ramp(at, stride, self.width)]
+        return convert(value, self.spec.dtype, self.spec.computed, self.width)
+
+    def _combine(self, total: Expr, value: Expr) -> Expr:
+        from ..tvm_adapter import T
+
+        return T.max(value, total) if self.spec.kind == "max" else total + value
+
+    def _scale(self, index: list[Expr], tile: Tile) -> Expr | None:
+        """One over the number of elements under the window; None for a maximum."""
+        from ..tvm_adapter import T, splat
+
+        if self.spec.kind == "max":
+            return None
+        positions = [*index[1:], tile.start]
+        count: Expr = 1
+        for axis, position in zip(self.spec.axes, positions, strict=True):
+            count = count * self._counted(axis, position, tile.inside and axis is self.spec.axes[-1])
+        known = isinstance(count, int)
+        scale = T.Cast(self.spec.computed, count) if not known else splat(float(count), 1, self.spec.computed)
+        one = splat(1.0, 1, self.spec.computed)
+        return splat(one / scale, self.width, self.spec.computed)
+
+    def _counted(self, axis: Axis, position: Expr, inside: bool) -> Expr:
+        if inside or axis.interior == (0, axis.out):
+            return axis.kernel
+        if self.spec.count_padding:
+            return axis.padded_taps(position)
+        low, high = axis.taps(position)
+        return high - low
+
+
+PRIMITIVES = (BlockedPool(), Pool())

@@ -1,0 +1,240 @@
+"""Reductions: mean, sum, max, min, and the index of the largest element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.graph import Operator
+
+from ..kernel import Kernel
+from ..targets import Target
+from .generic import Generic, block_refusal, physical, same_layouts, storage, target_block
+from .loops import Expr, dot, each_vector, loops, nest_tasks, row_major_strides, task_nest
+from .numeric import convert, lanes_for
+from .operator import Combination
+
+CHAINS = 4  # independent accumulators, to hide the latency of an addition
+
+
+@dataclass(frozen=True)
+class ReduceSpec:
+    """`kind` over the `reduced` dimensions of a dense box of `extents`; `count` elements go into each result."""
+
+    kind: str
+    extents: tuple[int, ...]
+    reduced: tuple[bool, ...]
+    dtype: str
+    count: int
+
+    @property
+    def computed(self) -> str:
+        return "float32" if self.dtype == "float16" else self.dtype
+
+    def dims(self, reduced: bool) -> list[tuple[int, int]]:
+        """(extent, stride) of the dimensions that are reduced, or of those that are kept."""
+        strides = row_major_strides(self.extents)
+        return [(e, s) for e, s, r in zip(self.extents, strides, self.reduced, strict=True) if r == reduced]
+
+
+def collapsed_axes(shape: Sequence[int], reduced: Sequence[bool]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Neighbouring dimensions of the same fate merged; unit dimensions dropped; at least one dimension."""
+    merged: list[tuple[int, bool]] = []
+    for extent, gone in zip(shape, reduced, strict=True):
+        if extent == 1:
+            continue
+        if merged and merged[-1][1] == gone:
+            merged[-1] = (merged[-1][0] * extent, gone)
+        else:
+            merged.append((extent, gone))
+    merged = merged or [(1, False)]
+    return tuple(e for e, _ in merged), tuple(r for _, r in merged)
+
+
+def reduced_axes(op: Operator) -> set[int]:
+    rank = op.operands[0].type.rank
+    return {a % rank for a in op["axes"]} if rank else set()
+
+
+class Reduce(Generic):
+    """Row-major over any axes. A kept innermost axis fills the vectors, else a reduced one does."""
+
+    name = "reduce"
+    operators = ("reduce_mean", "reduce_sum", "reduce_max", "reduce_min")
+
+    def spec(self, op: Operator) -> ReduceSpec:
+        x, axes = op.operands[0].type, reduced_axes(op)
+        shape, gone = physical(x), [i in axes for i in range(x.rank)]
+        if x.layout.block:
+            gone.append(False)
+        extents, reduced = collapsed_axes(shape, gone)
+        count = math.prod(d for i, d in enumerate(x.shape) if i in axes)
+        return ReduceSpec(op.name.split("_")[-1], extents, reduced, storage(x.dtype), count)
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        spec = self.spec(op)
+        lanes = lanes_for((spec.dtype,), target.lanes)
+        tasks = nest_tasks(_outer(spec), _row_bytes(spec))
+        return Kernel(op.name.split(".", 1)[1], spec, partial(_build, spec, lanes), tasks.count)
+
+
+class BlockedReduce(Reduce):
+    """float32 by blocks of channels, over exactly the spatial axes; the result keeps them as 1."""
+
+    name = "reduce_blocked"
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        x = op.operands[0].type
+        if not op["keepdims"] or reduced_axes(op) != set(range(2, x.rank)):
+            return "blocked tensors are reduced over all their spatial axes, which are kept as 1"
+        return block_refusal(op) or ("an empty tensor" if not x.elements else None)
+
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        return (same_layouts(op, target_block(target)),)
+
+
+def _outer(spec: ReduceSpec) -> tuple[int, ...]:
+    """Extents of the kept dimensions, without the innermost one where it fills the vectors."""
+    kept = [e for e, _ in spec.dims(False)]
+    return tuple(kept if spec.reduced[-1] else kept[:-1])
+
+
+def _row_bytes(spec: ReduceSpec) -> float:
+    return 4.0 * math.prod(spec.extents) / max(1, math.prod(_outer(spec)))
+
+
+def _build(spec: ReduceSpec, lanes: int) -> Any:
+    from ..tvm_adapter import prim_func
+
+    return prim_func([("x", spec.dtype), ("result", spec.dtype)], _Body(spec, lanes))
+
+
+class _Body:
+    """Emits the loops of a reduction."""
+
+    def __init__(self, spec: ReduceSpec, lanes: int) -> None:
+        self.spec, self.lanes = spec, lanes
+        self.inner = 1 if spec.reduced[-1] else spec.extents[-1]
+
+    def __call__(self, x: Any, result: Any, _workspace: Any, begin: Expr, end: Expr) -> None:
+        from ..tvm_adapter import T
+
+        self.x, self.result = x, result
+        outer = _outer(self.spec)
+        if not math.prod(outer) * self.inner:
+            T.evaluate(0)
+            return
+        strides = [s for _, s in self.spec.dims(False)][: len(outer)]
+        with task_nest(outer, _row_bytes(self.spec), begin, end) as index:
+            base, at = dot(index, strides), dot(index, row_major_strides((*outer, self.inner))[:-1])
+            if self.spec.reduced[-1]:
+                self._along(base, at)
+            else:
+                each_vector(self.inner, self.lanes, lambda i, width: self._across(base + i, at + i, width))
+
+    def _across(self, base: Expr, at: Expr, width: int) -> None:
+        """A vector of neighbouring results."""
+        from ..tvm_adapter import Registers
+
+        totals = Registers(CHAINS, width, self.spec.computed)
+        totals.fill(self._start())
+        self._gather(self.spec.dims(True), base, width, totals)
+        self._finish(self._joined(totals), at, width)
+
+    def _gather(self, dims: list[tuple[int, int]], base: Expr, width: int, totals: Any) -> None:
+        """Adds up vectors over reduced dimensions, the last of them `CHAINS` at a time."""
+        extents, strides = [e for e, _ in dims], [s for _, s in dims]
+        if not dims:
+            extents, strides = [1], [0]
+        step, chunks = strides[-1], extents[-1] // CHAINS
+        with loops(extents[:-1]) as index:
+            start = base + dot(index, strides[:-1])
+            if chunks:
+                self._chunks(start, step, chunks, width, totals)
+            for r in range(extents[-1] % CHAINS):
+                self._add(totals, r, start + (chunks * CHAINS + r) * step, width)
+
+    def _chunks(self, start: Expr, step: int, chunks: int, width: int, totals: Any) -> None:
+        from ..tvm_adapter import T
+
+        with T.serial(0, chunks) as i:
+            for r in range(CHAINS):
+                self._add(totals, r, start + (i * CHAINS + r) * step, width)
+
+    def _along(self, base: Expr, at: Expr) -> None:
+        """One result from contiguous runs."""
+        from ..tvm_adapter import Registers
+
+        *outer, (extent, _) = self.spec.dims(True)
+        whole = extent // self.lanes
+        total = Registers(1, 1, self.spec.computed)
+        total.fill(self._start())
+        if whole and self.lanes > 1:
+            totals = Registers(CHAINS, self.lanes, self.spec.computed)
+            totals.fill(self._start())
+            self._gather([*outer, (whole, self.lanes)], base, self.lanes, totals)
+            self._fold(self._joined(totals), total)
+        rest = whole * self.lanes if self.lanes > 1 else 0
+        self._rest(outer, extent - rest, base + rest, total)
+        self._finish(total[0], at, 1)
+
+    def _fold(self, joined: Expr, total: Any) -> None:
+        """The lanes of a vector, one by one."""
+        from ..tvm_adapter import Registers, T
+
+        held = Registers(1, self.lanes, self.spec.computed)
+        held[0] = joined
+        for lane in range(self.lanes):
+            total[0] = self._combine(total[0], T.Shuffle([held[0]], [lane]))
+
+    def _rest(self, outer: list[tuple[int, int]], extent: int, base: Expr, total: Any) -> None:
+        from ..tvm_adapter import T
+
+        if not extent:
+            return
+        with loops([e for e, _ in outer]) as index, T.serial(0, extent) as i:
+            self._add(total, 0, base + dot(index, [s for _, s in outer]) + i, 1)
+
+    def _add(self, totals: Any, register: int, at: Expr, width: int) -> None:
+        from ..tvm_adapter import load
+
+        value = convert(load(self.x, at, width), self.spec.dtype, self.spec.computed, width)
+        totals[register] = self._combine(totals[register], value)
+
+    def _joined(self, totals: Any) -> Expr:
+        first = self._combine(totals[0], totals[1])
+        return self._combine(first, self._combine(totals[2], totals[3]))
+
+    def _start(self) -> float:
+        floating = self.spec.computed.startswith("float")
+        if self.spec.kind in ("mean", "sum"):
+            return 0.0 if floating else 0
+        if floating:
+            return -math.inf if self.spec.kind == "max" else math.inf
+        info = np.iinfo(self.spec.computed)
+        return int(info.min if self.spec.kind == "max" else info.max)
+
+    def _combine(self, total: Expr, value: Expr) -> Expr:
+        from ..tvm_adapter import T
+
+        if self.spec.kind == "max":
+            return T.max(value, total)
+        return T.min(value, total) if self.spec.kind == "min" else total + value
+
+    def _finish(self, value: Expr, at: Expr, width: int) -> None:
+        from ..tvm_adapter import T, splat, store
+
+        spec = self.spec
+        if spec.kind == "mean" and spec.computed.startswith("float"):
+            value = value / splat(float(spec.count), width, spec.computed)
+        elif spec.kind == "mean":
+            value = T.truncdiv(value, splat(max(spec.count, 1), width, spec.computed))
+        store(self.result, at, convert(value, spec.computed, spec.dtype, width), width)
+
+
+PRIMITIVES = (BlockedReduce(), Reduce())
