@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .types import DType
+
 Array = NDArray[np.generic]
 
 
@@ -28,6 +30,10 @@ class Function:
     defaults: tuple[float, ...]
     evaluate: Callable[..., Array]
     doc: str
+
+    def accepts(self, dtype: DType) -> bool:
+        """Whether the function is defined on `dtype`: on floats, and on integers where it gives integers."""
+        return dtype.is_float or (dtype != DType.BOOL and self.name in _ON_INTEGERS)
 
     def keeps_zero(self, params: Sequence[float]) -> bool:
         """Whether a unary step maps 0 to 0, so that padding lanes stay zero."""
@@ -52,8 +58,17 @@ def _gelu_tanh(x: Array) -> Array:
 
 
 def _power(x: Array, y: Array) -> Array:
+    if np.issubdtype(x.dtype, np.integer):
+        return _integer_power(x, y)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return np.power(x, y).astype(x.dtype)
+
+
+def _integer_power(x: Array, y: Array) -> Array:
+    """Modulo the integer's range; a negative exponent gives 1 / x^|y| rounded towards zero (0 for x = 0)."""
+    positive = np.power(x, np.maximum(y, 0))
+    inverse = np.where(np.abs(x) == 1, np.power(x, y & 1), 0)
+    return np.where(y >= 0, positive, inverse).astype(x.dtype)
 
 
 def _divide(x: Array, y: Array) -> Array:
@@ -100,6 +115,8 @@ _ROWS: tuple[Function, ...] = (
     Function("max", 2, (), (), np.maximum, "the larger"),
     Function("prelu", 2, (), (), lambda x, y: np.where(x >= 0, x, x * y), "x, or y x below zero"),
 )
+
+_ON_INTEGERS = {"relu", "neg", "abs", "add", "sub", "rsub", "mul", "div", "rdiv", "pow", "rpow", "min", "max", "prelu"}
 
 FUNCTIONS: dict[str, Function] = {row.name: row for row in _ROWS}
 

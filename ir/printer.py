@@ -128,7 +128,7 @@ class Printer:
         return f"{results} = {op.name}({operands}){self._attributes(op)} : {types}{loc}"
 
     def _attributes(self, op: Operator) -> str:
-        shown = [f"{name} = {self._attribute(op, name, op.attributes[name])}" for name in self._order(op)]
+        shown = [f"{name} = {self._attribute(op, op.attributes[name])}" for name in self._order(op)]
         return f" {{{', '.join(shown)}}}" if shown else ""
 
     def _order(self, op: Operator) -> list[str]:
@@ -136,7 +136,7 @@ class Printer:
                     if a.name in op.attributes and (a.default is REQUIRED or op.attributes[a.name] != a.default)]
         return declared + [name for name in COMMON_ATTRIBUTES if name in op.attributes]
 
-    def _attribute(self, op: Operator, name: str, value: Any) -> str:
+    def _attribute(self, op: Operator, value: Any) -> str:
         if not isinstance(value, np.ndarray):
             return _format_value(value)
         if value.size <= self.inline_elements:

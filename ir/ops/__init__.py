@@ -6,10 +6,10 @@ meaning, for which a primitive and layouts have been chosen.
 
 from dataclasses import replace
 
-from ..opdef import registry_rows, register
-from . import compute, elementwise, logic, movement, normalize, reduce
+from ..opdef import register, registry_rows
+from . import compute, elementwise, logic, movement, normalize, quantize, reduce
 
-FAMILIES = (compute, elementwise, logic, movement, normalize, reduce)
+FAMILIES = (compute, elementwise, logic, movement, normalize, quantize, reduce)
 
 for _row in [row for row in registry_rows() if row.name.startswith("nn.") and row.name != "nn.constant"]:
     register(replace(_row, name=_row.name.replace("nn.", "prim.", 1)))

@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from ..graph import Operator
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import TensorType
-from .rules import broadcast, require, same_dtype, window_extents, with_epilogue
+from .rules import broadcast, numeric, require, window_extents, with_epilogue
 
 EPILOGUE = Attribute("epilogue", "epilogue", (), "element-wise steps applied to the result, in order")
 
 
-def _window(spatial_default: tuple[int, ...] = ()) -> tuple[Attribute, ...]:
-    return (
-        Attribute("strides", "ints", doc="step of the window, one per spatial axis"),
-        Attribute("pads", "ints", doc="zeros around the input: begins of all spatial axes, then ends"),
-        Attribute("dilations", "ints", doc="distance between taps, one per spatial axis"),
-    )
+MAX_TAPS = 1 << 20
+"""No pooling window is larger; it bounds the work that a few bytes of attributes can ask for."""
+
+_WINDOW = (
+    Attribute("strides", "ints", doc="step of the window, one per spatial axis"),
+    Attribute("pads", "ints", doc="zeros around the input: begins of all spatial axes, then ends"),
+    Attribute("dilations", "ints", doc="distance between taps, one per spatial axis"),
+)
 
 
 def _conv(sig: Signature) -> Sequence[TensorType]:
@@ -29,7 +31,7 @@ def _conv(sig: Signature) -> Sequence[TensorType]:
     require(groups >= 1 and x.shape[1] == w.shape[1] * groups and w.shape[0] % groups == 0,
             f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups")
     spatial = window_extents(sig, x.shape[2:], w.shape[2:])
-    return with_epilogue(sig, (x.shape[0], w.shape[0], *spatial), x.dtype, 2)
+    return with_epilogue(sig, (x.shape[0], w.shape[0], *spatial), numeric(x), 2)
 
 
 def _conv_macs(op: Operator) -> int:
@@ -39,7 +41,7 @@ def _conv_macs(op: Operator) -> int:
 register(OpDef(
     "nn.conv", "Convolution (cross-correlation) of N x C x spatial with M x C/groups x kernel weights.",
     ("input", "weights", "extras*"), _conv,
-    (*_window(), Attribute("groups", "int", 1), EPILOGUE), _conv_macs,
+    (*_WINDOW, Attribute("groups", "int", 1), EPILOGUE), _conv_macs,
 ))  # fmt: skip
 
 
@@ -53,12 +55,14 @@ def _conv_transpose(sig: Signature) -> Sequence[TensorType]:
             f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups")
     require(len(strides) == n and len(dilations) == n and len(more) == n and len(pads) == 2 * n,
             f"strides, dilations, output_padding and pads do not fit {n} spatial axes")
+    require(min(strides) > 0 and min(dilations) > 0, "strides and dilations must be positive")
+    require(min(pads) >= 0 and min(more) >= 0, f"pads {pads} or output_padding {more} are negative")
     spatial = tuple(
         (x.shape[2 + i] - 1) * strides[i] + (w.shape[2 + i] - 1) * dilations[i] + 1 + more[i] - pads[i] - pads[n + i]
         for i in range(n)
     )
     require(min(spatial) > 0, f"padding {pads} leaves nothing of the result")
-    return with_epilogue(sig, (x.shape[0], w.shape[1] * groups, *spatial), x.dtype, 2)
+    return with_epilogue(sig, (x.shape[0], w.shape[1] * groups, *spatial), numeric(x), 2)
 
 
 def _conv_transpose_macs(op: Operator) -> int:
@@ -68,7 +72,7 @@ def _conv_transpose_macs(op: Operator) -> int:
 register(OpDef(
     "nn.conv_transpose", "Transposed convolution with C x M/groups x kernel weights; pads are cut off the result.",
     ("input", "weights", "extras*"), _conv_transpose,
-    (*_window(), Attribute("groups", "int", 1), Attribute("output_padding", "ints"), EPILOGUE), _conv_transpose_macs,
+    (*_WINDOW, Attribute("groups", "int", 1), Attribute("output_padding", "ints"), EPILOGUE), _conv_transpose_macs,
 ))  # fmt: skip
 
 
@@ -76,13 +80,11 @@ def _matmul(sig: Signature) -> Sequence[TensorType]:
     a, b = sig.types[:2]
     require(a.dtype == b.dtype, f"operands are {a.dtype.value} and {b.dtype.value}")
     require(a.rank >= 1 and b.rank >= 1, "scalars cannot be multiplied as matrices")
-    left = a.shape if a.rank > 1 else (1, *a.shape)
-    right = b.shape if b.rank > 1 else (*b.shape, 1)
-    require(left[-1] == right[-2], f"inner extents of {a.shape} and {b.shape} differ")
-    shape = (*broadcast(left[:-2], right[:-2]), left[-2], right[-1])
-    shape = shape if b.rank > 1 else shape[:-1]
-    return with_epilogue(sig, shape if a.rank > 1 else (*shape[: len(shape) - 2], *shape[len(shape) - 1 :]) if b.rank > 1
-                         else shape[:-1], a.dtype, 2)
+    require(a.shape[-1] == b.shape[-2 if b.rank > 1 else 0], f"inner extents of {a.shape} and {b.shape} differ")
+    batch = broadcast(a.shape[:-2], b.shape[:-2])
+    rows = a.shape[-2:-1]  # of a vector: none
+    columns = b.shape[-1:] if b.rank > 1 else ()
+    return with_epilogue(sig, (*batch, *rows, *columns), numeric(a), 2)
 
 
 def _matmul_macs(op: Operator) -> int:
@@ -99,10 +101,11 @@ def _pool(sig: Signature) -> Sequence[TensorType]:
     x = sig.types[0]
     require(x.rank >= 3, f"pooling needs spatial axes, input is {x.shape}")
     spatial = window_extents(sig, x.shape[2:], sig["kernel"], sig["ceil_mode"])
-    return [TensorType((*x.shape[:2], *spatial), same_dtype(sig))]
+    require(math.prod(sig["kernel"]) <= MAX_TAPS, f"a window of {sig['kernel']} has more than {MAX_TAPS} taps")
+    return [TensorType((*x.shape[:2], *spatial), numeric(x))]
 
 
-_POOL = (Attribute("kernel", "ints"), *_window(), Attribute("ceil_mode", "bool", False))
+_POOL = (Attribute("kernel", "ints"), *_WINDOW, Attribute("ceil_mode", "bool", False))
 
 register(OpDef("nn.max_pool", "Largest element under the window; padding never wins.", ("input",), _pool, _POOL))
 register(OpDef(

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..elementwise import FUNCTIONS, Function
-from ..opdef import Attribute, OpDef, Signature, register
+from ..opdef import Attribute, OpDef, Signature, TypeRule, register
 from ..types import DType, TensorType
 from .compute import EPILOGUE
 from .rules import broadcast, require, same_dtype, with_epilogue
 
 
-def _elementwise(sig: Signature) -> Sequence[TensorType]:
-    return [TensorType(broadcast(*[t.shape for t in sig.types]), same_dtype(sig))]
+def _rule(row: Function) -> TypeRule:
+    def infer(sig: Signature) -> Sequence[TensorType]:
+        dtype = same_dtype(sig)
+        require(row.accepts(dtype), f"{row.name} is not defined on {dtype.value}")
+        return [TensorType(broadcast(*[t.shape for t in sig.types]), dtype)]
+
+    return infer
 
 
 def _declare(row: Function) -> None:
     params = tuple(Attribute(n, "float", d) for n, d in zip(row.params, row.defaults, strict=True))
     operands = ("x", "y")[: row.arity]
-    register(OpDef(f"nn.{row.name}", row.doc, operands, _elementwise, params))
+    register(OpDef(f"nn.{row.name}", row.doc, operands, _rule(row), params))
 
 
 for _row in FUNCTIONS.values():

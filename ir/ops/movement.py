@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import DType, TensorType
-from .rules import broadcast, normalize_axis, require, same_dtype
+from .rules import broadcast, normalize_axis, numeric, require, same_dtype
 
 
 def _constant(sig: Signature) -> Sequence[TensorType]:
@@ -85,6 +85,7 @@ register(OpDef(
 
 def _gather(sig: Signature) -> Sequence[TensorType]:
     x, indices = sig.types
+    require(x.rank > 0, "a scalar has no axis to gather along")
     require(indices.dtype in (DType.I32, DType.I64), f"indices are {indices.dtype.value}, not i32 or i64")
     axis = normalize_axis(sig["axis"], x.rank)
     return [TensorType((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)]
@@ -100,8 +101,9 @@ def _pad(sig: Signature) -> Sequence[TensorType]:
     require(mode in ("constant", "reflect", "edge", "wrap"), f"unknown padding mode '{mode}'")
     shape = tuple(d + pads[i] + pads[x.rank + i] for i, d in enumerate(x.shape))
     require(min(shape, default=0) >= 0, f"pads {pads} cut more than there is of {x.shape}")
-    for i, d in enumerate(x.shape):
-        widest = max(pads[i], pads[x.rank + i])
+    for i, extent in enumerate(x.shape):
+        widest, d = max(pads[i], pads[x.rank + i]), extent + min(0, pads[i]) + min(0, pads[x.rank + i])
+        require(d >= 0, f"pads {pads} cut more than there is of {x.shape}")
         require(mode != "reflect" or widest < d or widest <= 0, f"cannot reflect {widest} elements of an extent of {d}")
         require(mode not in ("edge", "wrap") or d > 0 or widest <= 0, "cannot extend an empty axis")
     return [TensorType(shape, x.dtype)]
@@ -112,7 +114,8 @@ register(OpDef(
     (Attribute("pads", "ints"), Attribute("mode", "str", "constant"), Attribute("value", "float", 0.0)),
 ))  # fmt: skip
 
-COORDINATES = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "align_corners", "asymmetric", "tf_crop_and_resize")
+COORDINATES = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "align_corners", "asymmetric",
+               "tf_half_pixel_for_nn", "tf_crop_and_resize")
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
@@ -123,6 +126,9 @@ def _resize(sig: Signature) -> Sequence[TensorType]:
     require(sig["coordinates"] in COORDINATES, f"unknown coordinates '{sig['coordinates']}'")
     require(sig["rounding"] in ROUNDINGS, f"unknown rounding '{sig['rounding']}'")
     require(min(shape, default=1) > 0 and min(scales, default=1.0) > 0, "shape and scales must be positive")
+    require(min(x.shape, default=1) > 0, f"nothing to interpolate between in {x.shape}")
+    require(all(map(math.isfinite, scales)), f"scales {scales} are not finite")
+    numeric(x)
     require(not sig["roi"] or len(sig["roi"]) == 2 * x.rank, f"roi must have {2 * x.rank} entries")
     return [TensorType(shape, x.dtype)]
 
@@ -142,6 +148,7 @@ def _depth_to_space(sig: Signature) -> Sequence[TensorType]:
     x, b = sig.types[0], sig["block"]
     require(x.rank == 4 and b > 0 and x.shape[1] % (b * b) == 0, f"{x.shape} cannot be spread over blocks of {b}")
     n, c, h, w = x.shape
+    require(sig["mode"] in ("DCR", "CRD"), f"unknown mode '{sig['mode']}'")
     return [TensorType((n, c // (b * b), h * b, w * b), x.dtype)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import TensorType
-from .rules import normalize_axis, require, same_dtype
+from .rules import floating, normalize_axis, require, same_dtype
 
 
 def _per_channel(sig: Signature) -> Sequence[TensorType]:
@@ -14,6 +14,7 @@ def _per_channel(sig: Signature) -> Sequence[TensorType]:
     require(x.rank >= 2, f"input {x.shape} has no channel axis")
     for p in parameters:
         require(p.shape == (x.shape[1],), f"a parameter of shape {p.shape} does not fit {x.shape[1]} channels")
+    floating(x)
     return [TensorType(x.shape, same_dtype(sig))]
 
 
@@ -32,6 +33,7 @@ def _layer_norm(sig: Signature) -> Sequence[TensorType]:
         wanted = (1,) * (x.rank - axis - p.rank) + p.shape
         fits = len(wanted) <= x.rank - axis and all(a in (1, b) for a, b in zip(wanted[::-1], x.shape[::-1], strict=False))
         require(fits, f"a parameter of shape {p.shape} does not fit axes {axis} and up of {x.shape}")
+    floating(x)
     return [TensorType(x.shape, same_dtype(sig))]
 
 
@@ -39,18 +41,22 @@ register(OpDef("nn.layer_norm", "Axes `axis` and up brought to mean 0, variance 
                ("x", "scale", "bias"), _layer_norm, (Attribute("axis", "int", -1), _EPSILON)))  # fmt: skip
 
 
-def _unchanged(sig: Signature) -> Sequence[TensorType]:
-    return [TensorType(sig.types[0].shape, sig.types[0].dtype)]
+def _lrn(sig: Signature) -> Sequence[TensorType]:
+    x = sig.types[0]
+    require(x.rank >= 2, f"input {x.shape} has no channel axis")
+    require(sig["size"] >= 1, f"a neighbourhood of {sig['size']} channels")
+    return [TensorType(x.shape, floating(x))]
 
 
-register(OpDef("nn.lrn", "x / (bias + alpha/size * sum of squares over `size` neighbouring channels)^beta.", ("x",), _unchanged,
+register(OpDef("nn.lrn", "x / (bias + alpha/size * sum of squares over `size` neighbouring channels)^beta.", ("x",), _lrn,
                (Attribute("size", "int"), Attribute("alpha", "float", 1e-4), Attribute("beta", "float", 0.75),
                 Attribute("bias", "float", 1.0))))  # fmt: skip
 
 
 def _softmax(sig: Signature) -> Sequence[TensorType]:
-    normalize_axis(sig["axis"], sig.types[0].rank)
-    return _unchanged(sig)
+    x = sig.types[0]
+    normalize_axis(sig["axis"], x.rank)
+    return [TensorType(x.shape, floating(x))]
 
 
 for _name, _doc in {"softmax": "e^x over its sum along the axis.", "log_softmax": "Logarithm of the softmax along the axis."}.items():

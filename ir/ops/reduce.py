@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import DType, TensorType
-from .rules import normalize_axis, require
+from .rules import normalize_axis, numeric, require
 
 
 def reduced_shape(shape: tuple[int, ...], axes: Sequence[int], keepdims: bool) -> tuple[int, ...]:
@@ -15,15 +15,22 @@ def reduced_shape(shape: tuple[int, ...], axes: Sequence[int], keepdims: bool) -
     return tuple(1 if i in gone else d for i, d in enumerate(shape) if keepdims or i not in gone)
 
 
-def _reduce(sig: Signature) -> Sequence[TensorType]:
+def _extreme(sig: Signature) -> Sequence[TensorType]:
     x = sig.types[0]
     return [TensorType(reduced_shape(x.shape, sig["axes"], sig["keepdims"]), x.dtype)]
 
 
+def _sum(sig: Signature) -> Sequence[TensorType]:
+    numeric(sig.types[0])
+    return _extreme(sig)
+
+
 _AXES = (Attribute("axes", "ints"), Attribute("keepdims", "bool", True))
 
-for _name, _doc in {"mean": "Mean", "sum": "Sum", "max": "Largest element", "min": "Smallest element"}.items():
-    register(OpDef(f"nn.reduce_{_name}", f"{_doc} over the axes.", ("x",), _reduce, _AXES))
+register(OpDef("nn.reduce_mean", "Mean over the axes.", ("x",), _sum, _AXES))
+register(OpDef("nn.reduce_sum", "Sum over the axes.", ("x",), _sum, _AXES))
+register(OpDef("nn.reduce_max", "Largest element over the axes; of none, the type's lowest.", ("x",), _extreme, _AXES))
+register(OpDef("nn.reduce_min", "Smallest element over the axes; of none, the type's highest.", ("x",), _extreme, _AXES))
 
 
 def _argmax(sig: Signature) -> Sequence[TensorType]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..elementwise import extra_operands
 from ..opdef import Signature, TypeRuleError
 from ..types import DType, TensorType
 
@@ -34,19 +35,31 @@ def same_dtype(sig: Signature) -> DType:
     return found.pop()
 
 
+def floating(type: TensorType) -> DType:
+    """The element type, which must be a float."""
+    require(type.dtype.is_float, f"defined on floats, the operand is {type.dtype.value}")
+    return type.dtype
+
+
+def numeric(type: TensorType) -> DType:
+    """The element type, which must be a number."""
+    require(type.dtype != DType.BOOL, "defined on numbers, the operand is bool")
+    return type.dtype
+
+
 def normalize_axis(axis: int, rank: int) -> int:
     """A negative axis counted from the front."""
-    require(-rank <= axis < max(rank, 1), f"axis {axis} is outside a tensor of rank {rank}")
-    return axis % rank if rank else 0
+    require(-rank <= axis < rank, f"axis {axis} is outside a tensor of rank {rank}")
+    return axis % rank
 
 
 def with_epilogue(sig: Signature, shape: Shape, dtype: DType, fixed: int) -> list[TensorType]:
     """The result of an operator whose operands after `fixed` feed its epilogue; extras must broadcast to `shape`."""
-    from ..elementwise import extra_operands
-
     extras = sig.types[fixed:]
     wanted = extra_operands(sig["epilogue"])
     require(len(extras) == wanted, f"the epilogue takes {wanted} operands, got {len(extras)}")
+    for step in sig["epilogue"]:
+        require(step.function.accepts(dtype), f"step {step.op} is not defined on {dtype.value}")
     for extra in extras:
         require(extra.dtype == dtype, f"epilogue operand is {extra.dtype.value}, the operator gives {dtype.value}")
         require(broadcast(shape, extra.shape) == shape, f"epilogue operand {extra.shape} does not broadcast to {shape}")

@@ -11,7 +11,7 @@ order), of integers in their own type.
 from __future__ import annotations
 
 from ..graph import Operator
-from . import elementwise, matrix, movement, normalize, reduce, windows
+from . import elementwise, matrix, movement, normalize, quantize, reduce, resize, windows
 from .rule import Array, Rule
 
 RULES: dict[str, Rule] = {
@@ -19,7 +19,9 @@ RULES: dict[str, Rule] = {
     **matrix.RULES,
     **movement.RULES,
     **normalize.RULES,
+    **quantize.RULES,
     **reduce.RULES,
+    **resize.RULES,
     **windows.RULES,
 }
 

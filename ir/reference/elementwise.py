@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from ..elementwise import FUNCTIONS, Function
 from ..graph import Operator
@@ -21,4 +24,26 @@ def map_(op: Operator, arrays: Sequence[Array]) -> Array:
     return finished(op, arrays[0], arrays[0].dtype, arrays[1:])
 
 
-RULES: dict[str, Rule] = {**{name: _of_row(row) for name, row in FUNCTIONS.items()}, "map": map_}
+def cast(op: Operator, arrays: Sequence[Array]) -> Array:
+    return arrays[0].astype(op["dtype"].numpy)
+
+
+def _numpy(function: Callable[..., Any]) -> Rule:
+    return lambda _, arrays: np.asarray(function(*arrays))
+
+
+RULES: dict[str, Rule] = {
+    **{name: _of_row(row) for name, row in FUNCTIONS.items()},
+    "map": map_,
+    "cast": cast,
+    "where": _numpy(np.where),
+    "equal": _numpy(np.equal),
+    "greater": _numpy(np.greater),
+    "greater_equal": _numpy(np.greater_equal),
+    "less": _numpy(np.less),
+    "less_equal": _numpy(np.less_equal),
+    "and": _numpy(np.logical_and),
+    "or": _numpy(np.logical_or),
+    "xor": _numpy(np.logical_xor),
+    "not": _numpy(np.logical_not),
+}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph import Operator
-from .rule import Array, Rule
+from .rule import Array, Rule, widened
 
 
 def per_channel(p: Array, rank: int) -> Array:
@@ -24,4 +24,57 @@ def batch_norm(op: Operator, arrays: Sequence[Array]) -> Array:
     return (x * slope.astype(wide) + (bias - mean * slope).astype(wide)).astype(x.dtype)
 
 
-RULES: dict[str, Rule] = {"batch_norm": batch_norm}
+def _standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
+    x = widened(x)
+    return (x - x.mean(axis=axes, keepdims=True)) / np.sqrt(x.var(axis=axes, keepdims=True) + x.dtype.type(epsilon))
+
+
+def instance_norm(op: Operator, arrays: Sequence[Array]) -> Array:
+    x, scale, bias = arrays
+    brought = _standardized(x, tuple(range(2, x.ndim)), op["epsilon"])
+    return (brought * per_channel(scale, x.ndim) + per_channel(bias, x.ndim)).astype(x.dtype)
+
+
+def layer_norm(op: Operator, arrays: Sequence[Array]) -> Array:
+    x, scale, bias = arrays
+    brought = _standardized(x, tuple(range(op["axis"] % x.ndim, x.ndim)), op["epsilon"])
+    return (brought * scale + bias).astype(x.dtype)
+
+
+def lrn(op: Operator, arrays: Sequence[Array]) -> Array:
+    """Channel c sums squares of channels c - floor((size-1)/2) to c + ceil((size-1)/2)."""
+    (x,) = arrays
+    wide, channels, size = widened(x), x.shape[1], op["size"]
+    before, after = min((size - 1) // 2, channels), min(size // 2, channels)
+    edges = [(0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)]
+    squares = np.pad(wide * wide, edges)
+    total = sum(squares[:, i : i + channels] for i in range(before + after + 1))
+    scale = wide.dtype.type(op["alpha"] / size)
+    return (wide / (wide.dtype.type(op["bias"]) + scale * total) ** wide.dtype.type(op["beta"])).astype(x.dtype)
+
+
+def _shifted(op: Operator, x: Array) -> Array:
+    x = widened(x)
+    return x - x.max(axis=op["axis"], keepdims=True, initial=-np.inf)
+
+
+def softmax(op: Operator, arrays: Sequence[Array]) -> Array:
+    (x,) = arrays
+    e = np.exp(_shifted(op, x))
+    return (e / e.sum(axis=op["axis"], keepdims=True)).astype(x.dtype)
+
+
+def log_softmax(op: Operator, arrays: Sequence[Array]) -> Array:
+    (x,) = arrays
+    shifted = _shifted(op, x)
+    return (shifted - np.log(np.exp(shifted).sum(axis=op["axis"], keepdims=True))).astype(x.dtype)
+
+
+RULES: dict[str, Rule] = {
+    "batch_norm": batch_norm,
+    "instance_norm": instance_norm,
+    "layer_norm": layer_norm,
+    "lrn": lrn,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+}

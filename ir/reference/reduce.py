@@ -8,21 +8,34 @@ from typing import Any
 import numpy as np
 
 from ..graph import Operator
-from .rule import Array, Rule, widened
+from .rule import Array, Rule, highest, lowest, widened
 
 
-def _reduction(function: Callable[..., Any]) -> Rule:
+def _reduction(function: Callable[..., Any], start: Callable[[np.dtype[Any]], Any] | None = None) -> Rule:
+    """`start` gives the result over no elements where NumPy has none."""
+
     def rule(op: Operator, arrays: Sequence[Array]) -> Array:
         (x,) = arrays
-        found = function(widened(x), axis=tuple(op["axes"]), keepdims=op["keepdims"])
+        empty = {"initial": start(x.dtype)} if start else {}
+        found = function(widened(x), axis=tuple(op["axes"]), keepdims=op["keepdims"], **empty)
         return np.asarray(found).astype(x.dtype, copy=False)
 
     return rule
 
 
+def argmax(op: Operator, arrays: Sequence[Array]) -> Array:
+    (x,) = arrays
+    axis, keep = op["axis"], op["keepdims"]
+    if not op["select_last"]:
+        return np.asarray(np.argmax(x, axis=axis, keepdims=keep)).astype(np.int64)
+    last = np.argmax(np.flip(x, axis), axis=axis, keepdims=keep)
+    return np.asarray(x.shape[axis] - 1 - last).astype(np.int64)
+
+
 RULES: dict[str, Rule] = {
     "reduce_mean": _reduction(np.mean),
     "reduce_sum": _reduction(np.sum),
-    "reduce_max": _reduction(np.max),
-    "reduce_min": _reduction(np.min),
+    "reduce_max": _reduction(np.max, lowest),
+    "reduce_min": _reduction(np.min, highest),
+    "argmax": argmax,
 }

@@ -23,3 +23,17 @@ def widened(x: Array) -> Array:
 def finished(op: Operator, x: Array, dtype: np.dtype[Any], extras: Sequence[Array]) -> Array:
     """`x` rounded to `dtype`, then the operator's epilogue."""
     return apply_epilogue(x.astype(dtype, copy=False), op["epilogue"], extras)
+
+
+def lowest(dtype: np.dtype[Any]) -> Any:
+    """The element that any other is larger than: the maximum of nothing."""
+    if np.issubdtype(dtype, np.floating):
+        return -np.inf
+    return False if dtype == np.bool_ else np.iinfo(dtype).min
+
+
+def highest(dtype: np.dtype[Any]) -> Any:
+    """The element that any other is smaller than: the minimum of nothing."""
+    if np.issubdtype(dtype, np.floating):
+        return np.inf
+    return True if dtype == np.bool_ else np.iinfo(dtype).max

@@ -10,11 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Operator
-from .rule import Array, Rule, finished, widened
-
-
-def _lowest(dtype: np.dtype[Any]) -> Any:
-    return -np.inf if np.issubdtype(dtype, np.floating) else np.iinfo(dtype).min
+from .rule import Array, Rule, finished, lowest, widened
 
 
 def padded(x: Array, begins: Sequence[int], extents: Sequence[int], fill: Any) -> Array:
@@ -49,9 +45,31 @@ def conv(op: Operator, arrays: Sequence[Array]) -> Array:
     return finished(op, product.reshape(shape), x.dtype, extras)
 
 
+def conv_transpose(op: Operator, arrays: Sequence[Array]) -> Array:
+    """Each tap's product is added where the tap lies; then the padding is cut off."""
+    x, w, *extras = arrays
+    groups, pads, spatial = op["groups"], op["pads"], x.shape[2:]
+    n = len(spatial)
+    full = [o + a + b for o, a, b in zip(op.result.type.shape[2:], pads[:n], pads[n:], strict=True)]
+    result = np.zeros((x.shape[0], groups, w.shape[1], *full), widened(x).dtype)
+    pixels = widened(x).reshape(x.shape[0], groups, x.shape[1] // groups, -1)
+    kernels = widened(w).reshape(groups, w.shape[0] // groups, w.shape[1], *w.shape[2:])
+    for tap in itertools.product(*map(range, w.shape[2:])):
+        product = np.matmul(kernels[(..., *tap)].swapaxes(1, 2), pixels)
+        result[_met(op, tap, spatial)] += product.reshape(*result.shape[:3], *spatial)
+    kept = [slice(a, e - b) for a, b, e in zip(pads[:n], pads[n:], full, strict=True)]
+    return finished(op, result[(..., *kept)].reshape(op.result.type.shape), x.dtype, extras)
+
+
+def _met(op: Operator, tap: Sequence[int], spatial: Sequence[int]) -> Any:
+    """Index of the result elements that `tap` reaches from the inputs."""
+    starts = [t * d for t, d in zip(tap, op["dilations"], strict=True)]
+    return (..., *[slice(a, a + (i - 1) * s + 1, s) for a, i, s in zip(starts, spatial, op["strides"], strict=True)])
+
+
 def max_pool(op: Operator, arrays: Sequence[Array]) -> Array:
     (x,) = arrays
-    return reduce(np.maximum, taps(op, x, op["kernel"], _lowest(x.dtype)))
+    return reduce(np.maximum, taps(op, x, op["kernel"], lowest(x.dtype)))
 
 
 def average_pool(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -65,4 +83,9 @@ def average_pool(op: Operator, arrays: Sequence[Array]) -> Array:
     return (total / sum(taps(op, counted, kernel, begins=[0] * n))).astype(x.dtype)
 
 
-RULES: dict[str, Rule] = {"conv": conv, "max_pool": max_pool, "average_pool": average_pool}
+RULES: dict[str, Rule] = {
+    "conv": conv,
+    "conv_transpose": conv_transpose,
+    "max_pool": max_pool,
+    "average_pool": average_pool,
+}

@@ -1,0 +1,62 @@
+"""Operators between real tensors and quantized ones. A quantized type carries scale and zero point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..opdef import Attribute, OpDef, Signature, TypeRuleError, register
+from ..types import DType, Quant, TensorType
+from .rules import require
+
+_QUANT = (
+    Attribute("scales", "floats", doc="one, or one for each index of `axis`"),
+    Attribute("zero_points", "ints", doc="as many as scales"),
+    Attribute("axis", "int", -1, "axis that the scales lie along; -1: one scale for the tensor"),
+)
+
+
+def quant_attributes(quant: Quant) -> dict[str, object]:
+    """The attributes that say `quant`."""
+    axis = {} if quant.axis is None else {"axis": quant.axis}
+    return {"scales": quant.scales, "zero_points": quant.zero_points, **axis}
+
+
+def _quantized(shape: tuple[int, ...], dtype: DType, sig: Signature) -> TensorType:
+    axis = None if sig["axis"] == -1 else sig["axis"]
+    try:
+        return TensorType(shape, dtype, quant=Quant(sig["scales"], sig["zero_points"], axis))
+    except ValueError as error:
+        raise TypeRuleError(str(error)) from None
+
+
+def _quantize(sig: Signature) -> Sequence[TensorType]:
+    x = sig.types[0]
+    require(x.dtype.is_float, f"the input is {x.dtype.value}, only floats are quantized")
+    return [_quantized(x.shape, sig["dtype"], sig)]
+
+
+register(OpDef(
+    "q.quantize", "round_half_even(x / scale) + zero point, saturated; division in float32, NaN gives the zero point.",
+    ("x",), _quantize, (*_QUANT, Attribute("dtype", "dtype", doc="stored type")),
+))  # fmt: skip
+
+
+def _dequantize(sig: Signature) -> Sequence[TensorType]:
+    x = sig.types[0]
+    require(x.quant is not None, f"the input is {x.dtype.value} without a quantization")
+    require(sig["dtype"].is_float, f"{sig['dtype'].value} is no real type")
+    return [TensorType(x.shape, sig["dtype"])]
+
+
+register(OpDef(
+    "q.dequantize", "scale (stored - zero point) of the input's type, in float32.",
+    ("x",), _dequantize, (Attribute("dtype", "dtype", DType.F32, "type of the result"),),
+))  # fmt: skip
+
+
+def _annotate(sig: Signature) -> Sequence[TensorType]:
+    x = sig.types[0]
+    return [_quantized(x.shape, x.dtype, sig)]
+
+
+register(OpDef("q.annotate", "The same stored integers, read as quantized.", ("x",), _annotate, _QUANT))

@@ -1,0 +1,114 @@
+"""Resize: a matrix of weights for each axis, from coordinates and an interpolation kernel (ONNX Resize-19)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..graph import Operator
+from .rule import Array, Rule, widened
+
+
+def coordinates(op: Operator, axis: int, size: int) -> Array:
+    """Where each output element of `axis` lies between the input's `size` elements, in float64."""
+    out, scale, mode = op["shape"][axis], op["scales"][axis], op["coordinates"]
+    i = np.arange(out, dtype=np.float64)
+    wanted = scale * size  # the output extent before it was made an integer
+    if mode == "align_corners":
+        return np.zeros(out) if out == 1 else i * (size - 1) / (wanted - 1)
+    if mode == "asymmetric":
+        return i / scale
+    if mode == "tf_half_pixel_for_nn":
+        return (i + 0.5) / scale
+    if mode == "tf_crop_and_resize":
+        return _cropped(op, axis, size, i)
+    if mode == "pytorch_half_pixel" and out == 1:
+        return np.zeros(out)
+    shift = size / 2 * (1 - out / wanted) if mode == "half_pixel_symmetric" else 0.0
+    return shift + (i + 0.5) / scale - 0.5
+
+
+def _cropped(op: Operator, axis: int, size: int, i: Array) -> Array:
+    roi = op["roi"] or (0.0,) * len(op["shape"]) + (1.0,) * len(op["shape"])
+    start, end = roi[axis], roi[len(op["shape"]) + axis]
+    if len(i) == 1:
+        return np.full(1, 0.5 * (start + end) * (size - 1))
+    return start * (size - 1) + i * ((end - start) * (size - 1) / (len(i) - 1))
+
+
+_ROUNDINGS = {
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+
+
+def _triangle(t: Array, _: float) -> Array:
+    return np.maximum(0.0, 1 - np.abs(t))
+
+
+def _cubic(t: Array, a: float) -> Array:
+    """Keys' cubic convolution kernel (Keys 1981) with parameter `a`."""
+    t = np.abs(t)
+    near = ((a + 2) * t - (a + 3)) * t * t + 1
+    far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+    return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
+
+
+def weights(op: Operator, axis: int, size: int) -> Array:
+    """The out x in matrix that resizes `axis`; rows sum to one."""
+    where = coordinates(op, axis, size)
+    rows = np.arange(len(where))
+    matrix = np.zeros((len(where), size))
+    if op["mode"] == "nearest":
+        matrix[rows, np.clip(_ROUNDINGS[op["rounding"]](where), 0, size - 1).astype(int)] = 1
+        return matrix
+    kernel, radius = (_triangle, 1) if op["mode"] == "linear" else (_cubic, 2)
+    narrow = min(1.0, op["scales"][axis]) if op["antialias"] else 1.0
+    first = math.floor(-radius / narrow) + 1
+    for offset in range(first, 2 - first):
+        index = np.floor(where) + offset
+        weight = kernel((index - where) * narrow, op["cubic_coeff"])
+        if op["exclude_outside"]:
+            weight = np.where((index >= 0) & (index < size), weight, 0.0)
+        np.add.at(matrix, (rows, np.clip(index, 0, size - 1).astype(int)), weight)
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def resize(op: Operator, arrays: Sequence[Array]) -> Array:
+    """Axes one after the other; weights in float64, products in the type that sums are kept in."""
+    (x,) = arrays
+    y = widened(x) if op["mode"] == "nearest" or np.issubdtype(x.dtype, np.floating) else x.astype(np.float64)
+    for axis in _changed(op, x):
+        y = _along(op, y, axis)
+    if op["coordinates"] == "tf_crop_and_resize":
+        y = np.where(_outside(op, x), op["extrapolation"], y)
+    return y.astype(x.dtype)
+
+
+def _changed(op: Operator, x: Array) -> list[int]:
+    crop = op["coordinates"] == "tf_crop_and_resize"
+    return [a for a, d in enumerate(x.shape) if crop or op["shape"][a] != d or op["scales"][a] != 1.0]
+
+
+def _along(op: Operator, y: Array, axis: int) -> Array:
+    matrix = weights(op, axis, y.shape[axis])
+    if op["mode"] == "nearest":
+        return np.take(y, matrix.argmax(axis=1), axis=axis)
+    return np.moveaxis(np.moveaxis(y, axis, -1) @ matrix.T.astype(y.dtype), -1, axis)
+
+
+def _outside(op: Operator, x: Array) -> Array:
+    """Which results of a crop lie outside the input along some axis."""
+    outside = np.zeros(op["shape"], bool)
+    for axis, size in enumerate(x.shape):
+        where = coordinates(op, axis, size)
+        beyond = (where < 0) | (where > size - 1)
+        outside |= beyond.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    return outside
+
+
+RULES: dict[str, Rule] = {"resize": resize}
