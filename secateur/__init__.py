@@ -18,7 +18,7 @@ from .ir.errors import ModelError, SecateurError, VerifyError
 
 if TYPE_CHECKING:
     from .compiler import Artifact, compile, compile_graph
-    from .runtime import Session, load
+    from .runtime.session import Session, load
 
 __all__ = ["Artifact", "ModelError", "SecateurError", "Session", "VerifyError", "compile", "compile_graph", "load"]
 __version__ = "0.1.0"
@@ -27,8 +27,8 @@ _LAZY = {
     "Artifact": "compiler",
     "compile": "compiler",
     "compile_graph": "compiler",
-    "Session": "runtime",
-    "load": "runtime",
+    "Session": "runtime.session",
+    "load": "runtime.session",
 }
 
 

@@ -2,24 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from .codegen.artifact import write_artifact
+from .codegen.cache import cache_folder
+from .codegen.costs import AnalyticCosts
+from .codegen.lower import lower
+from .codegen.program import Program
+from .codegen.targets import Target, find
+from .ir.errors import ModelError
+from .ir.files import SUFFIX, read_graph
 from .ir.graph import Graph
+from .ir.onnx_reader import read_model
+from .passes.base import Pass
+from .passes.manager import DumpIR, Observer, Outcome, PassManager
+from .passes.memory import arena_report
+from .passes.pipeline import format_pass, parse_pipeline
+from .passes.select import Select
 
 Kind = Literal["so", "dir", "tar"]
 Progress = Callable[[str, int, int], None]
 Shapes = Mapping[str, tuple[int, ...]]
 
 DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
+_DUMPED_KERNEL_TEXTS = (("tir", "py"), ("llvm_ir", "ll"), ("assembly", "s"))
 
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """What a compilation gave: where it lies, the manifest inside it, and the IR it was lowered from."""
+    """What a compilation gave: where it lies, the manifest inside it, and the graph it was lowered from."""
 
     path: Path
     manifest: Mapping[str, Any]
     graph: Graph
+    outcome: Outcome
+
+
+def _silent(_what: str, _done: int, _total: int) -> None: ...
+
+
+def read(model: str | Path, shapes: Shapes | None = None) -> Graph:
+    """The graph in an ONNX file or an IR text (`.sir`); `shapes` settles symbolic dimensions by input name.
+
+    Raises ModelError where the file is missing, damaged, or holds what Secateur cannot compile.
+    """
+    path = Path(model)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    return read_graph(path) if path.suffix == SUFFIX else read_model(path, shapes)
+
+
+def prepare(pipeline: str, target: Target) -> tuple[Pass, ...]:
+    """The passes of a pipeline's text, with the target's cost table handed to those that ask for one."""
+    passes = parse_pipeline(pipeline)
+    return tuple(replace(p, costs=AnalyticCosts(target)) if isinstance(p, Select) else p for p in passes)
+
+
+def _manifest(graph: Graph, target: Target, passes: Sequence[Pass]) -> dict[str, Any]:
+    from . import __version__
+
+    return {
+        "secateur": __version__,
+        "target": target.name,
+        "pipeline": ",".join(map(format_pass, passes)),
+        "primitives": {op.results[0].name or op.loc: op["primitive"] for op in graph.operators if "primitive" in op.attributes},
+    }
+
+
+def build_program(
+    model: str | Path | Graph,
+    *,
+    target: str = "host",
+    shapes: Shapes | None = None,
+    pipeline: str = DEFAULT_PIPELINE,
+    observers: Sequence[Observer] = (),
+    inputs: Mapping[str, Any] | None = None,
+    progress: Progress = _silent,
+) -> tuple[Program, Outcome]:
+    """Everything but writing the artifact: the lowered program and what the passes did.
+
+    With `inputs` (arrays by name) every pass is checked against the interpreter.
+    """
+    row = find(target)
+    passes = prepare(pipeline, row)
+    progress("reading", 0, 1)
+    graph = model if isinstance(model, Graph) else read(model, shapes)
+    progress("passes", 0, 1)
+    outcome = PassManager(passes, tuple(observers), inputs).run(graph)
+    report = arena_report(outcome.graph)
+    program = lower(outcome.graph, row, report.peak, _manifest(outcome.graph, row, passes), progress)
+    return program, outcome
+
+
+def compile(
+    model: str | Path | Graph,
+    output: str | Path | None = None,
+    *,
+    target: str = "host",
+    shapes: Shapes | None = None,
+    pipeline: str = DEFAULT_PIPELINE,
+    kind: Kind = "so",
+    dump_ir: str | Path | None = None,
+    observers: Sequence[Observer] = (),
+    inputs: Mapping[str, Any] | None = None,
+    progress: Progress = _silent,
+) -> Artifact:
+    """Compiles `model` (an ONNX file, an IR text, or a graph) to an artifact at `output`.
+
+    `output` defaults to the model's name with the suffix of `kind`: `so` (one
+    library), `dir` or `tar` (library, header, static bench program, manifest,
+    IR). `dump_ir` names a folder for the IR after each pass and every kernel's
+    TIR, LLVM IR and assembly. Raises SecateurError for anything wrong with the
+    request or the model; no output is left half-written.
+    """
+    if dump_ir is not None:
+        observers = (*observers, DumpIR(Path(dump_ir)))
+    program, outcome = build_program(
+        model, target=target, shapes=shapes, pipeline=pipeline, observers=observers, inputs=inputs, progress=progress
+    )
+    if dump_ir is not None:
+        dump_kernels(program, Path(dump_ir) / "kernels")
+    progress("linking", 0, 1)
+    path = Path(output) if output is not None else _default_output(model, kind)
+    write_artifact(program, path, kind, _dumps(outcome.graph) if kind != "so" else {}, cache_folder())
+    progress("linking", 1, 1)
+    return Artifact(path, program.manifest, outcome.graph, outcome)
+
+
+def compile_graph(graph: Graph, output: str | Path, *, target: str = "host") -> Artifact:
+    """`compile` of a graph as it stands, under the default pipeline."""
+    return compile(graph, output, target=target)
+
+
+def _default_output(model: str | Path | Graph, kind: Kind) -> Path:
+    stem = model.name if isinstance(model, Graph) else Path(model).stem
+    return Path(stem if kind == "dir" else f"{stem}.{kind}")
+
+
+def _dumps(graph: Graph) -> dict[str, str]:
+    from .ir.printer import print_graph
+
+    return {f"ir/final{SUFFIX}": print_graph(graph)[0]}
+
+
+def dump_kernels(program: Program, folder: Path) -> None:
+    """Writes every kernel's TIR, LLVM IR and assembly into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kernel in program.kernels:
+        for text, suffix in _DUMPED_KERNEL_TEXTS:
+            (folder / f"{kernel.symbol}.{suffix}").write_text(getattr(kernel, text))

@@ -222,7 +222,7 @@ class Secateur(Peer):
         import secateur
 
         artifact = model.with_suffix(".so")
-        secateur.compile(model, output_path=artifact, target="host")
+        secateur.compile(model, output=artifact, target="host")
         return _SecateurRunner(artifact, threads)
 
 
