@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+
 from secateur.tools.peers import Floats, PeerError, Runner, engine
 
 PREPARE_SECONDS = 900.0  # loading includes conversion, and for Secateur a cold compile
@@ -83,7 +84,7 @@ class Worker:
             raise PeerError(f"no answer within {seconds:.0f} s")
         try:
             return self._pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             raise PeerError(self._reason()) from None
 
     def _signal(self, number: signal.Signals) -> None:
