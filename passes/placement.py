@@ -1,0 +1,124 @@
+"""Checks a placed graph by walking through it: does every operator still find its operands?
+
+Independent of how the offsets were found. Every write into the arena spoils
+the values it overlaps; an operator that reads a spoilt value is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from secateur.ir.errors import VerifyError
+from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.verifier import neighbourhood
+
+from .arena import ALIGNMENT
+from .liveness import in_place_operands, is_constant, is_view
+
+OUTSIDE = -1
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bytes `low` to `high` (excluded) of the arena."""
+
+    low: int
+    high: int
+
+    def overlaps(self, other: Range) -> bool:
+        return self.low < other.high and other.low < self.high
+
+
+def place_of(value: Value) -> Range | None:
+    """Where a value lies in the arena, None where it lies in a caller's buffer or the weights."""
+    op = value.producer
+    if op is None or op.name == "nn.constant":
+        return None
+    offset = op["offset"][op.results.index(value)]
+    return None if offset == OUTSIDE else Range(offset, offset + value.type.bytes)
+
+
+def workspace_of(op: Operator) -> Range | None:
+    """Where the operator's workspace lies."""
+    size = op.get("workspace", 0)
+    return Range(op["workspace_offset"], op["workspace_offset"] + size) if size else None
+
+
+class _Walk:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.intact: dict[Value, Range] = {}
+
+    def problems(self) -> Iterator[tuple[Operator, str]]:
+        for op in self.graph.operators:
+            if op.name != "nn.constant":
+                yield from ((op, text) for text in self._visit(op))
+
+    def _visit(self, op: Operator) -> Iterator[str]:
+        yield from self._reads(op)
+        yield from self._conflicts(op)
+        if is_view(op) and place_of(op.result) is not None and self._starts_together(op):
+            self._share(op)
+            return
+        for written in (workspace_of(op), *map(place_of, op.results)):
+            self._spoil(written)
+        self.intact.update({r: place for r in op.results if (place := place_of(r)) is not None})
+
+    def _reads(self, op: Operator) -> Iterator[str]:
+        for value in op.operands:
+            if place_of(value) is not None and value not in self.intact:
+                yield f"operand %{value.name} was overwritten before this operator reads it"
+
+    def _conflicts(self, op: Operator) -> Iterator[str]:
+        """Writes of one operator into its own operands, workspace or the caller's values."""
+        allowed = {op.operands[i] for i in in_place_operands(op)}
+        for result in op.results:
+            place, work = place_of(result), workspace_of(op)
+            yield from self._badly_placed(result, place)
+            if place and work and place.overlaps(work):
+                yield "its workspace overlaps its result"
+            for value in op.operands:
+                other = place_of(value)
+                if other and work and other.overlaps(work):
+                    yield f"its workspace overlaps operand %{value.name}"
+                if place and other and place.overlaps(other) and not self._may_share(op, value, allowed):
+                    yield f"its result overlaps operand %{value.name}"
+
+    def _may_share(self, op: Operator, value: Value, allowed: set[Value]) -> bool:
+        same_start = place_of(value) is not None and place_of(value).low == place_of(op.result).low  # type: ignore[union-attr]
+        if is_view(op):
+            return same_start
+        read_otherwise = any(v is value and i not in in_place_operands(op) for i, v in enumerate(op.operands))
+        return value in allowed and same_start and not read_otherwise
+
+    def _badly_placed(self, value: Value, place: Range | None) -> Iterator[str]:
+        outside = any(value is v for v in self.graph.outputs)
+        if outside != (place is None):
+            yield "a graph output must have no place in the arena" if outside else "its result has no place"
+        if place is not None and (place.low < 0 or place.low % ALIGNMENT):
+            yield f"offset {place.low} is no multiple of {ALIGNMENT}"
+
+    def _starts_together(self, op: Operator) -> bool:
+        source, result = place_of(op.operands[0]), place_of(op.result)
+        return source is not None and result is not None and source.low == result.low
+
+    def _share(self, op: Operator) -> None:
+        """A view in its operand's place writes nothing, but its bytes must lie inside the operand's."""
+        place = place_of(op.result)
+        if place is not None and op.operands[0] in self.intact:
+            self.intact[op.result] = place
+
+    def _spoil(self, written: Range | None) -> None:
+        if written is not None:
+            self.intact = {v: r for v, r in self.intact.items() if not r.overlaps(written)}
+
+
+def check_placement(graph: Graph) -> None:
+    """Raises VerifyError at the first operator of a placed graph whose operands do not survive until it runs."""
+    for value, name in zip(graph.outputs, graph.output_names, strict=True):
+        if value in graph.inputs or is_constant(value) or sum(value is v for v in graph.outputs) > 1:
+            raise VerifyError(f"output '{name}' has no buffer of its own to be written to")
+    for op, message in _Walk(graph).problems():
+        where = f" (ONNX node {op.loc})" if op.loc else ""
+        raise VerifyError(f"{op.name}{where}: {message}\n{neighbourhood(graph, op)}")
