@@ -1,25 +1,149 @@
-"""Element-wise operators."""
+"""Element-wise operators, comparisons, logic and casts."""
 
 from __future__ import annotations
 
+import math
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
 from ..graph import Value
-from .node import Handler, Node
+from ..types import DType
+from .node import Handler, Node, NodeError, constant_of
+from .tensors import dtype_of
 
 
 def _binary(name: str) -> Handler:
     return lambda node: node.emit(name, [node.input(0), node.input(1)])
 
 
-def _unary(name: str) -> Handler:
-    return lambda node: node.emit(name, [node.input(0)])
+def _unary(name: str, **params: float) -> Handler:
+    """A function of one operand; `params` are its attributes with ONNX's defaults."""
+    return lambda node: node.emit(name, [node.input(0)], **{k: node.float(k, v) for k, v in params.items()})
+
+
+def _chain(name: str) -> Handler:
+    """A function of any number of operands, two by two."""
+    return lambda node: reduce(lambda a, b: node.emit(name, [a, b]), node.all_inputs())
 
 
 def _first(node: Node) -> Value:
     return node.input(0)
 
 
+def _scalar(node: Node, value: float, like: Value) -> Value:
+    return node.constant(np.array(value).astype(like.type.dtype.numpy))
+
+
+def mean(node: Node) -> Value:
+    total, count = _chain("add")(node), len(node.inputs)
+    return node.emit("div", [total, _scalar(node, count, total)])  # type: ignore[list-item]
+
+
+def cast_to(node: Node, x: Value, dtype: DType) -> Value:
+    return x if x.type.dtype == dtype else node.emit("cast", [x], dtype=dtype)
+
+
+def power(node: Node) -> Value:
+    """The result has the base's type; where the exponent's differs, both are computed in a type that holds them."""
+    x, y = node.input(0), node.input(1)
+    if x.type.dtype == y.type.dtype:
+        return node.emit("pow", [x, y])
+    common = DType.of(np.result_type(x.type.dtype.numpy, y.type.dtype.numpy))
+    found = node.emit("pow", [cast_to(node, x, common), cast_to(node, y, common)])
+    return cast_to(node, found, x.type.dtype)
+
+
+def _bound(node: Node, index: int, name: str, default: float) -> float | Value:
+    """A bound of Clip: a number where it is known, else the value that will hold it."""
+    if node.opset < 11:
+        return node.float(name, default)
+    value = node.optional(index)
+    known = constant_of(value) if value else None
+    if value is None or known is None:
+        return value if value else default
+    if known.size != 1:
+        raise NodeError(f"'{name}' has shape {known.shape}, a scalar is needed")
+    return float(known.reshape(()))
+
+
+def clip(node: Node) -> Value:
+    x = node.input(0)
+    low, high = _bound(node, 1, "min", -math.inf), _bound(node, 2, "max", math.inf)
+    if isinstance(low, float) and isinstance(high, float) and x.type.dtype.is_float:
+        return node.emit("clip", [x], min=low, max=high)
+    above = x if low == -math.inf else node.emit("max", [x, _limit(node, x, node.optional(1), low)])
+    return above if high == math.inf else node.emit("min", [above, _limit(node, x, node.optional(2), high)])
+
+
+def _limit(node: Node, x: Value, given: Value | None, bound: float | Value) -> Value:
+    if given is None:
+        return _scalar(node, bound, x) if isinstance(bound, float) else bound
+    return given
+
+
+def gelu(node: Node) -> Value:
+    kind = node.choice("approximate", "none", ("none", "tanh"))
+    return node.emit("gelu" if kind == "none" else "gelu_tanh", [node.input(0)])
+
+
+def reciprocal(node: Node) -> Value:
+    x = node.input(0)
+    return node.emit("rdiv", [x, _scalar(node, 1, x)])
+
+
+def cast(node: Node) -> Value:
+    return cast_to(node, node.input(0), dtype_of(node.int("to")))
+
+
+def cast_like(node: Node) -> Value:
+    return cast_to(node, node.input(0), node.input(1).type.dtype)
+
+
+def where(node: Node) -> Value:
+    return node.emit("where", [node.input(i) for i in range(3)])
+
+
+def dropout(node: Node) -> list[Value]:
+    """Inference: the input, and a mask that keeps everything."""
+    training: Any = node.optional(2)
+    if training is not None and bool(node.known(2, "training_mode").any()):
+        raise NodeError("training mode is not supported; export the model for inference")
+    x = node.input(0)
+    mask = DType.BOOL if node.opset >= 10 else x.type.dtype
+    keep = node.constant(np.ones((), mask.numpy))
+    return [x, node.emit("expand", [keep], shape=x.type.shape)] if len(node.proto.output) > 1 else [x]
+
+
+_BINARY = {
+    "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "PRelu": "prelu",
+    "Equal": "equal", "Greater": "greater", "GreaterOrEqual": "greater_equal", "Less": "less",
+    "LessOrEqual": "less_equal", "And": "and", "Or": "or", "Xor": "xor",
+}  # fmt: skip
+
+_UNARY = {
+    "Relu": "relu", "Sigmoid": "sigmoid", "HardSwish": "hard_swish", "Tanh": "tanh", "Softplus": "softplus",
+    "Mish": "mish", "Erf": "erf", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Neg": "neg", "Abs": "abs", "Not": "not",
+}  # fmt: skip
+
 HANDLERS: dict[str, Handler] = {
-    "Add": _binary("add"),
-    "Relu": _unary("relu"),
+    **{name: _binary(ours) for name, ours in _BINARY.items()},
+    **{name: _unary(ours) for name, ours in _UNARY.items()},
+    "LeakyRelu": _unary("leaky_relu", alpha=0.01),
+    "Elu": _unary("elu", alpha=1.0),
+    "HardSigmoid": _unary("hard_sigmoid", alpha=0.2, beta=0.5),
+    "Sum": _chain("add"),
+    "Mean": mean,
+    "Min": _chain("min"),
+    "Max": _chain("max"),
+    "Pow": power,
+    "Clip": clip,
+    "Gelu": gelu,
+    "Reciprocal": reciprocal,
+    "Cast": cast,
+    "CastLike": cast_like,
+    "Where": where,
     "Identity": _first,
+    "Dropout": dropout,
 }

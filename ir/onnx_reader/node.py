@@ -11,7 +11,7 @@ import numpy as np
 from onnx import AttributeProto, NodeProto
 
 from ..elementwise import Step
-from ..graph import Graph, Value
+from ..graph import Graph, Operator, Value
 from ..interpreter import evaluate
 from ..opdef import create
 from ..types import TensorType
@@ -19,6 +19,9 @@ from .tensors import MAX_GRAPH_BYTES, Array, declared_bytes, decode
 
 FOLD_ELEMENTS = 4096
 """Operators on constants are computed while reading where neither operands nor result are larger."""
+
+NEVER_FOLDED = {"conv", "conv_transpose", "max_pool", "average_pool", "resize", "quantize", "dequantize", "annotate"}
+"""Window operators, whose work is not bounded by operand and result sizes; and quantization, which must be seen."""
 
 
 class NodeError(ValueError):
@@ -54,7 +57,7 @@ class Builder:
         op = create(name, operands, attributes, loc)
         for result in op.results:
             self.count(result.type)
-        folded = self._folded(op.operands, op.results)
+        folded = self._folded(op)
         if folded is None:
             return self.graph.append(op).results
         arrays = evaluate(op, folded)
@@ -68,10 +71,12 @@ class Builder:
             raise NodeError(f"the model's tensors take more than {MAX_GRAPH_BYTES} bytes together")
 
     @staticmethod
-    def _folded(operands: list[Value], results: list[Value]) -> list[Array] | None:
-        arrays = [a for v in operands if (a := constant_of(v)) is not None]
-        sizes = [v.type.elements for v in [*operands, *results]]
-        return arrays if len(arrays) == len(operands) and max(sizes) <= FOLD_ELEMENTS else None
+    def _folded(op: Operator) -> list[Array] | None:
+        """The operands' arrays, where the operator is to be computed while reading."""
+        arrays = [a for v in op.operands if (a := constant_of(v)) is not None]
+        sizes = [v.type.elements for v in [*op.operands, *op.results]]
+        small = max(sizes) <= FOLD_ELEMENTS and op.name.split(".")[1] not in NEVER_FOLDED
+        return arrays if small and len(arrays) == len(op.operands) else None
 
 
 _MISSING: Any = object()
@@ -186,6 +191,11 @@ class Node:
     def emit(self, name: str, operands: Sequence[Value], **attributes: Any) -> Value:
         """The result of a new operator of one result."""
         (result,) = self.builder.emit(f"nn.{name}", operands, attributes, self.loc)
+        return result
+
+    def emit_q(self, name: str, operands: Sequence[Value], **attributes: Any) -> Value:
+        """The same for an operator between real and quantized tensors."""
+        (result,) = self.builder.emit(f"q.{name}", operands, attributes, self.loc)
         return result
 
     def biased(self, name: str, operands: Sequence[Value], bias: Value | None, attributes: Mapping[str, Any]) -> Value:

@@ -12,40 +12,54 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from ..errors import ModelError
 from ..graph import Graph, Value
-from . import elementwise, matrix, movement, normalize, windows
+from ..types import TensorType
+from . import constants, elementwise, matrix, movement, normalize, quantize, reduce, resize, windows
 from .inputs import input_types
 from .node import Builder, Handler, Node
-from .tensors import decode
+from .tensors import Array, decode
 
 HANDLERS: dict[str, Handler] = {
+    **constants.HANDLERS,
     **elementwise.HANDLERS,
     **matrix.HANDLERS,
     **movement.HANDLERS,
     **normalize.HANDLERS,
+    **quantize.HANDLERS,
+    **reduce.HANDLERS,
+    **resize.HANDLERS,
     **windows.HANDLERS,
 }
 
 OLDEST_OPSET = 7
 NEWEST_OPSET: int = onnx.defs.onnx_opset_version()
+MAX_FILE_BYTES = (1 << 31) - 1  # of a protocol buffer
 DOMAINS = ("", "ai.onnx")
 
 
-def read_model(source: str | Path | bytes | ModelProto, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
+def read_model(
+    source: str | Path | bytes | ModelProto,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    constants: Mapping[str, Array] | None = None,
+) -> Graph:
     """The graph of an ONNX model: a path, its bytes, or the parsed message.
 
-    `shapes` settles symbolic dimensions of inputs. Every defect of the model,
-    operators outside the set included, is one ModelError that names the node.
+    `shapes` settles symbolic dimensions of inputs; `constants` gives inputs that
+    are known beforehand and become constants of the graph. Every defect of the
+    model, operators outside the set included, is one ModelError that names the node.
     """
     proto, folder = _parsed(source)
-    opset = _opset(proto)
-    _refuse_unsupported(proto.graph)
-    return _Reader(proto.graph, opset, folder, dict(shapes or {})).read()
+    try:
+        opset = _opset(proto)
+        _refuse_unsupported(proto.graph)
+        return _Reader(proto.graph, opset, folder, dict(shapes or {}), dict(constants or {})).read()
+    except UnicodeDecodeError:
+        raise ModelError("the model has a name that is not UTF-8") from None
 
 
 def _parsed(source: str | Path | bytes | ModelProto) -> tuple[ModelProto, Path | None]:
     if isinstance(source, ModelProto):
         return source, None
-    data, folder, name = (source, None, "model") if isinstance(source, bytes) else _bytes_of(Path(source))
+    data, folder, name = (source, None, "model") if isinstance(source, bytes) else _bytes_of(source)
     proto = ModelProto()
     try:
         proto.ParseFromString(data)
@@ -54,8 +68,11 @@ def _parsed(source: str | Path | bytes | ModelProto) -> tuple[ModelProto, Path |
     return proto, folder
 
 
-def _bytes_of(path: Path) -> tuple[bytes, Path, str]:
+def _bytes_of(source: str | Path) -> tuple[bytes, Path, str]:
+    path = Path(source)
     try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ModelError(f"{path}: larger than 2 GiB; such a model keeps its weights in external data")
         return path.read_bytes(), path.parent, str(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
@@ -98,6 +115,7 @@ class _Reader:
     opset: int
     folder: Path | None
     shapes: Mapping[str, Sequence[int]]
+    constants: Mapping[str, Array]
     values: dict[str, Value] = field(default_factory=dict)
 
     def read(self) -> Graph:
@@ -112,8 +130,18 @@ class _Reader:
 
     def _inputs(self) -> None:
         infos = [i for i in self.proto.input if i.name not in self.initializers]
-        for name, type in input_types(infos, self.shapes).items():
-            self.values[name] = self.builder.graph.add_input(type, name)
+        given = {name: array.shape for name, array in self.constants.items()}
+        for name, type in input_types(infos, {**self.shapes, **given}).items():
+            self.builder.count(type)
+            self.values[name] = self._input(name, type)
+
+    def _input(self, name: str, type: TensorType) -> Value:
+        if name not in self.constants:
+            return self.builder.graph.add_input(type, name)
+        array = self.constants[name]
+        if array.dtype != type.dtype.numpy:
+            raise ModelError(f"input '{name}' is {type.dtype.value}, the constant given is {array.dtype}")
+        return self.builder.constant(array, name)
 
     def _node(self, proto: NodeProto, loc: str) -> None:
         try:

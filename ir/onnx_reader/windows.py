@@ -74,6 +74,40 @@ def conv(node: Node) -> Value:
     return node.biased("conv", [x, w], channel_bias(node, bias, x.type.rank) if bias else None, attributes)
 
 
+def conv_transpose(node: Node) -> Value:
+    x, w, bias = node.input(0), node.input(1), node.optional(2)
+    n, kernel = spatial_rank(x), kernel_of(node, w)
+    if len(kernel) != n:
+        raise NodeError(f"weights {w.type.shape} do not fit input {x.type.shape}")
+    strides, dilations = _axes(node, x, "strides", n), _axes(node, x, "dilations", n)
+    more = node.ints("output_padding", (0,) * n)
+    if len(more) != n:
+        raise NodeError(f"attribute 'output_padding' is {more}, {n} numbers are needed")
+    full = [(i - 1) * s + (k - 1) * d + 1 for i, s, k, d in zip(x.type.shape[2:], strides, kernel, dilations, strict=True)]
+    pads, more = _transposed_pads(node, full, more, strides)
+    attributes = {"strides": strides, "dilations": dilations, "pads": pads, "output_padding": more}
+    channels = channel_bias(node, bias, x.type.rank) if bias else None
+    return node.biased("conv_transpose", [x, w], channels, {**attributes, "groups": node.int("group", 1)})
+
+
+def _transposed_pads(
+    node: Node, full: Sequence[int], more: tuple[int, ...], strides: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Padding to cut off and extents to add, from explicit pads, a wanted output shape, or `auto_pad`."""
+    n, mode = len(full), node.choice("auto_pad", "NOTSET", AUTO_PAD)
+    if node.has("output_shape"):
+        wanted = node.ints("output_shape")[-n:]
+    elif mode.startswith("SAME"):
+        wanted = tuple(i * s for i, s in zip(node.input(0).type.shape[2:], strides, strict=True))
+    else:
+        return (0,) * (2 * n) if mode == "VALID" else node.ints("pads", (0,) * (2 * n)), more
+    if len(wanted) != n:
+        raise NodeError(f"attribute 'output_shape' is {wanted}, {n} extents are needed")
+    cut = [f + m - w for f, m, w in zip(full, more, wanted, strict=True)]
+    lacking = tuple(m + max(0, -c) for m, c in zip(more, cut, strict=True))
+    return same_pads([max(0, c) for c in cut], mode != "SAME_UPPER"), lacking
+
+
 def pool_window(node: Node, x: Value) -> dict[str, Any]:
     kernel = node.ints("kernel_shape")
     return {"kernel": kernel, **window(node, x, kernel), "ceil_mode": node.flag("ceil_mode")}
@@ -101,6 +135,7 @@ def _global_pool(reduction: str) -> Handler:
 
 HANDLERS: dict[str, Handler] = {
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "MaxPool": max_pool,
     "AveragePool": average_pool,
     "GlobalAveragePool": _global_pool("reduce_mean"),

@@ -158,12 +158,14 @@ register(OpDef("nn.depth_to_space", "Channels spread over blocks of pixels; mode
 
 def _space_to_depth(sig: Signature) -> Sequence[TensorType]:
     x, b = sig.types[0], sig["block"]
+    require(sig["mode"] in ("DCR", "CRD"), f"unknown mode '{sig['mode']}'")
     require(x.rank == 4 and b > 0 and x.shape[2] % b == 0 and x.shape[3] % b == 0, f"{x.shape} has no blocks of {b}")
     n, c, h, w = x.shape
     return [TensorType((n, c * b * b, h // b, w // b), x.dtype)]
 
 
-register(OpDef("nn.space_to_depth", "Blocks of pixels gathered into channels.", ("x",), _space_to_depth, (Attribute("block", "int"),)))
+register(OpDef("nn.space_to_depth", "Blocks of pixels gathered into channels; mode DCR or CRD.", ("x",), _space_to_depth,
+               (Attribute("block", "int"), Attribute("mode", "str", "DCR"))))  # fmt: skip
 
 
 def _relayout(sig: Signature) -> Sequence[TensorType]:

@@ -72,7 +72,8 @@ def depth_to_space(op: Operator, arrays: Sequence[Array]) -> Array:
 def space_to_depth(op: Operator, arrays: Sequence[Array]) -> Array:
     (x,) = arrays
     b, (n, c, h, w) = op["block"], x.shape
-    blocks = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+    order = (0, 3, 5, 1, 2, 4) if op["mode"] == "DCR" else (0, 1, 3, 5, 2, 4)
+    blocks = x.reshape(n, c, h // b, b, w // b, b).transpose(order)
     return blocks.reshape(n, c * b * b, h // b, w // b)
 
 

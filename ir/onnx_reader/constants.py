@@ -1,0 +1,69 @@
+"""Operators whose result is known while reading: Constant, Shape, Size, Range, ConstantOfShape."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..graph import Value
+from ..types import DType
+from .node import Handler, Node, NodeError
+from .tensors import declared_bytes
+
+
+def constant(node: Node) -> Value:
+    if node.has("value"):
+        return node.constant(node.tensor("value"))
+    if node.has("value_float"):
+        return node.constant(np.array(node.float("value_float"), np.float32))
+    if node.has("value_floats"):
+        return node.constant(np.array(node.floats("value_floats"), np.float32))
+    if node.has("value_int"):
+        return node.constant(np.array(node.int("value_int"), np.int64))
+    if node.has("value_ints"):
+        return node.constant(np.array(node.ints("value_ints"), np.int64))
+    raise NodeError("only dense numeric values are supported")
+
+
+def shape(node: Node) -> Value:
+    extents = node.input(0).type.shape
+    start, end = node.int("start", 0), node.int("end", len(extents))
+    return node.constant(np.array(extents[_clamped(start, len(extents)) : _clamped(end, len(extents))], np.int64))
+
+
+def _clamped(index: int, rank: int) -> int:
+    return min(max(index + rank if index < 0 else index, 0), rank)
+
+
+def size(node: Node) -> Value:
+    return node.constant(np.array(node.input(0).type.elements, np.int64))
+
+
+def range_(node: Node) -> Value:
+    start, limit, delta = (node.known(i, what) for i, what in enumerate(("start", "limit", "delta")))
+    if not start.size == limit.size == delta.size == 1 or len({start.dtype, limit.dtype, delta.dtype}) != 1:
+        raise NodeError("start, limit and delta must be scalars of one type")
+    first, last, step = (a.reshape(()).item() for a in (start, limit, delta))
+    if not all(map(math.isfinite, (first, last, step))) or step == 0:
+        raise NodeError(f"range from {first} to {last} by {step} does not end")
+    count = max(0, math.ceil((last - first) / step))
+    declared_bytes((count,), DType.of(start.dtype))
+    return node.constant((first + step * np.arange(count)).astype(start.dtype))
+
+
+def constant_of_shape(node: Node) -> Value:
+    wanted = node.known_ints(0, "shape")
+    value = node.tensor("value") if node.has("value") else np.zeros(1, np.float32)
+    if value.size != 1 or min(wanted, default=0) < 0:
+        raise NodeError(f"needs one value and a shape without negative extents, got {value.shape} and {wanted}")
+    return node.emit("expand", [node.constant(value.reshape(()))], shape=wanted)
+
+
+HANDLERS: dict[str, Handler] = {
+    "Constant": constant,
+    "Shape": shape,
+    "Size": size,
+    "Range": range_,
+    "ConstantOfShape": constant_of_shape,
+}

@@ -1,0 +1,74 @@
+"""QuantizeLinear and DequantizeLinear, read into quantized types."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..graph import Value
+from ..ops.quantize import quant_attributes
+from ..ops.rules import normalize_axis
+from ..types import DType, Quant
+from .node import Handler, Node, NodeError, constant_of
+from .tensors import dtype_of
+
+STORED = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32)
+
+
+def _quant(node: Node, x: Value) -> Quant:
+    """Scale and zero point, which must be constants: one each, or one for each index of an axis."""
+    scale = node.known(1, "scale")
+    zero = node.known(2, "zero point") if node.optional(2) is not None else np.zeros(scale.shape, np.uint8)
+    if node.int("block_size", 0):
+        raise NodeError("blocked quantization is not supported")
+    if scale.ndim > 1 or scale.shape != zero.shape:
+        raise NodeError(f"scale {scale.shape} and zero point {zero.shape} must be scalars or lists of one length")
+    if not np.issubdtype(scale.dtype, np.floating) or not np.issubdtype(zero.dtype, np.integer):
+        raise NodeError(f"scale is {scale.dtype}, zero point is {zero.dtype}")
+    axis = None if scale.size == 1 else normalize_axis(node.int("axis", 1), x.type.rank)
+    scales = tuple(float(s) for s in scale.astype(np.float32).reshape(-1))
+    return Quant(scales, tuple(int(z) for z in zero.reshape(-1)), axis)
+
+
+def _stored(node: Node) -> DType:
+    """The type that QuantizeLinear stores: the zero point's, else `output_dtype`, else uint8."""
+    named = node.int("output_dtype", 0)
+    given = node.optional(2)
+    dtype = given.type.dtype if given is not None else dtype_of(named) if named else DType.U8
+    if dtype not in STORED:
+        raise NodeError(f"quantization to {dtype.value} is not supported")
+    return dtype
+
+
+def quantize_linear(node: Node) -> Value:
+    x, dtype = node.input(0), _stored(node)
+    quant = _quant(node, x)
+    if not x.type.dtype.is_float:
+        x = node.emit("cast", [x], dtype=DType.F32)
+    return node.emit_q("quantize", [x], dtype=dtype, **quant_attributes(quant))
+
+
+def dequantize_linear(node: Node) -> Value:
+    x = node.input(0)
+    if x.type.dtype not in STORED:
+        raise NodeError(f"quantized {x.type.dtype.value} is not supported")
+    named = node.int("output_dtype", 0)
+    dtype = dtype_of(named) if named else node.input(1).type.dtype
+    return node.emit_q("dequantize", [_annotated(node, x, _quant(node, x))], dtype=dtype)
+
+
+def _annotated(node: Node, x: Value, quant: Quant) -> Value:
+    """`x` with `quant` in its type: as it is, as a constant of that type, or annotated."""
+    if x.type.quant == quant:
+        return x
+    array: Any = constant_of(x)
+    if array is None:
+        return node.emit_q("annotate", [x], **quant_attributes(quant))
+    typed = node.constant(array)
+    typed.type, typed.name = replace(typed.type, quant=quant), x.name
+    return typed
+
+
+HANDLERS: dict[str, Handler] = {"QuantizeLinear": quantize_linear, "DequantizeLinear": dequantize_linear}

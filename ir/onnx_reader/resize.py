@@ -1,0 +1,119 @@
+"""Resize and Upsample of every opset, brought to one operator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..graph import Value
+from ..ops.movement import COORDINATES, ROUNDINGS
+from ..ops.rules import normalize_axis
+from .node import Handler, Node, NodeError
+
+POLICIES = ("stretch", "not_larger", "not_smaller")
+
+
+def _floats(node: Node, index: int, what: str) -> tuple[float, ...]:
+    """A constant list of floats, empty where the input is left out."""
+    if node.optional(index) is None:
+        return ()
+    return tuple(float(v) for v in node.known(index, what).reshape(-1))
+
+
+def _ints(node: Node, index: int, what: str) -> tuple[int, ...]:
+    return () if node.optional(index) is None else node.known_ints(index, what)
+
+
+def scaled_shape(shape: Sequence[int], scales: Sequence[float]) -> tuple[int, ...]:
+    """floor(extent * scale), the product in float32."""
+    if len(scales) != len(shape) or not all(math.isfinite(s) and s > 0 for s in scales):
+        raise NodeError(f"scales {tuple(scales)} do not fit shape {tuple(shape)}")
+    return tuple(math.floor(np.float32(d) * np.float32(s)) for d, s in zip(shape, scales, strict=True))
+
+
+def upsample(node: Node) -> Value:
+    x = node.input(0)
+    scales = node.floats("scales") if node.opset < 9 else _floats(node, 1, "scales")
+    return _old(node, x, scales)
+
+
+def _old(node: Node, x: Value, scales: tuple[float, ...]) -> Value:
+    """Upsample and Resize-10: corner-aligned pixels; nearest takes the floor, or the ceiling where it shrinks."""
+    shape, mode = scaled_shape(x.type.shape, scales), node.choice("mode", "nearest", ("nearest", "linear"))
+    if mode == "nearest" and min(scales) < 1 < max(scales):
+        raise NodeError(f"scales {scales} both grow and shrink")
+    rounding = "ceil" if min(scales, default=1.0) < 1 else "floor"
+    return node.emit("resize", [x], shape=shape, scales=scales, mode=mode, coordinates="asymmetric", rounding=rounding)
+
+
+def resize(node: Node) -> Value:
+    x = node.input(0)
+    if node.opset < 11:
+        return _old(node, x, _floats(node, 1, "scales"))
+    shape, scales = _target(node, x)
+    attributes = {
+        "mode": node.choice("mode", "nearest", ("nearest", "linear", "cubic")),
+        "coordinates": node.choice("coordinate_transformation_mode", "half_pixel", COORDINATES),
+        "rounding": node.choice("nearest_mode", "round_prefer_floor", ROUNDINGS),
+        "cubic_coeff": node.float("cubic_coeff_a", -0.75),
+        "exclude_outside": node.flag("exclude_outside"),
+        "antialias": node.flag("antialias"),
+        "extrapolation": node.float("extrapolation_value", 0.0),
+        "roi": _roi(node, x),
+    }
+    return node.emit("resize", [x], shape=shape, scales=scales, **attributes)
+
+
+def _axes(node: Node, x: Value) -> tuple[int, ...]:
+    axes = tuple(normalize_axis(a, x.type.rank) for a in node.ints("axes", range(x.type.rank)))
+    if len(set(axes)) != len(axes):
+        raise NodeError(f"axes {axes} name one axis twice")
+    return axes
+
+
+def _roi(node: Node, x: Value) -> tuple[float, ...]:
+    """Begins of all axes, then ends; only a crop has one."""
+    roi = _floats(node, 1, "roi")
+    if node.string("coordinate_transformation_mode", "half_pixel") != "tf_crop_and_resize":
+        return ()
+    axes, rank = _axes(node, x), x.type.rank
+    if len(roi) != 2 * len(axes) or not all(map(math.isfinite, roi)):
+        raise NodeError(f"roi {roi} does not fit {len(axes)} axes")
+    full = [0.0] * rank + [1.0] * rank
+    for i, axis in enumerate(axes):
+        full[axis], full[rank + axis] = roi[i], roi[len(axes) + i]
+    return tuple(full)
+
+
+def _target(node: Node, x: Value) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The result's shape and the scale of each axis, from scales or from sizes."""
+    scales, sizes = _floats(node, 2, "scales"), _ints(node, 3, "sizes")
+    axes, shape = _axes(node, x), x.type.shape
+    if bool(scales) == bool(sizes):
+        raise NodeError("either scales or sizes are needed")
+    if len(scales or sizes) != len(axes):
+        raise NodeError(f"{len(scales or sizes)} scales or sizes for {len(axes)} axes")
+    if sizes:
+        return _of_sizes(node, shape, dict(zip(axes, sizes, strict=True)))
+    full = [1.0] * len(shape)
+    for axis, scale in zip(axes, scales, strict=True):
+        full[axis] = scale
+    return scaled_shape(shape, full), tuple(full)
+
+
+def _of_sizes(node: Node, shape: Sequence[int], sizes: dict[int, int]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    if min(shape) < 1 or min(sizes.values()) < 1:
+        raise NodeError(f"cannot resize {tuple(shape)} to sizes {tuple(sizes.values())}")
+    policy = node.choice("keep_aspect_ratio_policy", "stretch", POLICIES)
+    ratios = {axis: size / shape[axis] for axis, size in sizes.items()}
+    if policy == "stretch":
+        wanted = {**dict(enumerate(shape)), **sizes}
+        return tuple(wanted[a] for a in range(len(shape))), tuple(ratios.get(a, 1.0) for a in range(len(shape)))
+    ratio = min(ratios.values()) if policy == "not_larger" else max(ratios.values())
+    scales = tuple(ratio if a in sizes else 1.0 for a in range(len(shape)))
+    return tuple(math.floor(d * s + 0.5) for d, s in zip(shape, scales, strict=True)), scales
+
+
+HANDLERS: dict[str, Handler] = {"Resize": resize, "Upsample": upsample}
