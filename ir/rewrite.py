@@ -347,7 +347,7 @@ class _Driver:
             self.refused[root, failure.reason] = Refusal(rule.name, root, failure.operator, failure.reason)
 
     def install(self, rule: Rule, match: Match, value: Value) -> None:
-        """Puts the created operators before the root, `value` in its result's place, and removes what died."""
+        """Puts the created operators before the root and `value` in its result's place; removes what died."""
         self.spend(rule)
         old = match.root.result
         if (value.type.shape, value.type.dtype) != (old.type.shape, old.type.dtype):
@@ -381,7 +381,9 @@ class _Driver:
             self.graph.erase(op)
             self.alive.discard(op)
             stack.extend(producers)
-        return [neighbour for op in survivors for neighbour in (op, *[u for r in op.results for u in r.users])]
+        return [
+            neighbour for op in survivors for neighbour in (op, *[u for r in op.results for u in r.users])
+        ]
 
     def finish(self) -> None:
         if self.explained is None:

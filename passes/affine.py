@@ -48,7 +48,9 @@ def scale_outputs(op: Operator, weights: Array, scale: Array) -> Array:
     if op.name == "nn.matmul":
         return weights * scale
     g, (c, m, *taps) = op["groups"], weights.shape
-    return (weights.reshape(g, c // g, m, *taps) * scale.reshape(g, 1, m, *[1] * len(taps))).reshape(weights.shape)
+    return (weights.reshape(g, c // g, m, *taps) * scale.reshape(g, 1, m, *[1] * len(taps))).reshape(
+        weights.shape
+    )
 
 
 def scale_inputs(op: Operator, weights: Array, scale: Array) -> Array:
@@ -56,13 +58,16 @@ def scale_inputs(op: Operator, weights: Array, scale: Array) -> Array:
     if op.name != "nn.conv":
         return weights * scale.reshape(-1, *[1] * (weights.ndim - 1))
     g, (m, c, *taps) = op["groups"], weights.shape
-    return (weights.reshape(g, m // g, c, *taps) * scale.reshape(g, 1, c, *[1] * len(taps))).reshape(weights.shape)
+    return (weights.reshape(g, m // g, c, *taps) * scale.reshape(g, 1, c, *[1] * len(taps))).reshape(
+        weights.shape
+    )
 
 
 def shift_of_inputs(op: Operator, weights: Array, shift: Array) -> Array:
     """What `shift` (one for each input channel) adds to each result channel of an unpadded operator."""
     moved = scale_inputs(op, weights.astype(np.float64), shift)
-    return moved.sum(axis=0) if op.name == "nn.matmul" else moved.sum(axis=tuple(range(1, moved.ndim)))
+    summed: Array = moved.sum(axis=0 if op.name == "nn.matmul" else tuple(range(1, moved.ndim)))
+    return summed
 
 
 # The linear operator and its bias ------------------------------------------------------------------
@@ -163,7 +168,7 @@ def _constant_affine(op: Operator, constant: Array, swapped: bool, axis: int) ->
 
 
 def affine_of(m: Match, op: Operator, axis: int) -> Affine:
-    """Scale and shift that `op` (batch norm, or arithmetic with a constant) applies along `axis`; else refuses."""
+    """Scale and shift that `op` (batch norm, or arithmetic with a constant) applies along `axis`."""
     affine = batch_norm_affine(op) if op.name == "nn.batch_norm" else _arithmetic(m, op, axis)
     m.need(affine is not None, "its constant operands do not reduce to one value per channel", op)
     assert affine is not None
@@ -214,20 +219,26 @@ def _guard_before(m: Match) -> None:
     linear, inner = m.root, m.op("inner")
     need_constant_weights(m, linear)
     axis = input_axis(linear)
-    m.need(inner.name != "nn.batch_norm" or axis == 1, "the batch norm's axis is not the matrix's rows", inner)
+    m.need(
+        inner.name != "nn.batch_norm" or axis == 1, "the batch norm's axis is not the matrix's rows", inner
+    )
     _, shift = affine_of(m, inner, axis)
     if not shift.any() or linear.name == "nn.matmul":
         return
-    m.need(linear.name == "nn.conv", "a shift before a transposed convolution does not reach every result equally", linear)
+    m.need(
+        linear.name == "nn.conv",
+        "a shift before a transposed convolution does not reach every result equally",
+        linear,
+    )
     m.need(not any(linear["pads"]), "zero padding comes after the shift, so the borders would differ", linear)
 
 
 def _before(m: Match) -> Value:
     """linear(s x + t, w)   ->   linear(x, w s) + (w t summed over input channels and taps)
 
-    where w, s and t are constant, s and t have one value for each input channel (or one in all) and are finite,
-    and s x + t has no other use. With t not zero: only a matmul, or a convolution whose pads are all zero (padding
-    inserts zeros after the shift).
+    where w, s and t are constant, s and t have one value for each input channel (or one in all) and are
+    finite, and s x + t has no other use. With t not zero: only a matmul, or a convolution whose pads are all
+    zero (padding inserts zeros after the shift).
     """
     linear, inner = m.root, m.op("inner")
     x = next(v for v in inner.operands if constant_of(v) is None)

@@ -17,7 +17,7 @@ SEARCH = 200_000  # placements tried by the local search, over all its rounds
 
 @dataclass(frozen=True)
 class Buffer:
-    """`size` bytes (a multiple of ALIGNMENT), alive from operator `start` to operator `end`, both included."""
+    """`size` bytes (a multiple of ALIGNMENT), alive from operator `start` to `end`, both included."""
 
     start: int
     end: int
@@ -133,8 +133,10 @@ def assign_offsets(buffers: Sequence[Buffer]) -> list[int]:
     return best if peak(buffers, best) == bound else _search(buffers, best, best_order, near, bound)
 
 
-def _search(buffers: Sequence[Buffer], best: list[int], order: list[int], near: Neighbours, bound: int) -> list[int]:
-    """Improves an order: buffers at the top move to the front, or two change places; equal peaks are accepted."""
+def _search(
+    buffers: Sequence[Buffer], best: list[int], order: list[int], near: Neighbours, bound: int
+) -> list[int]:
+    """Improves an order: a buffer at the top moves, or two change places; equal peaks are accepted."""
     choose = random.Random(0)
     reached = peak(buffers, best)
     current, current_offsets = order, best
@@ -150,7 +152,9 @@ def _search(buffers: Sequence[Buffer], best: list[int], order: list[int], near: 
     return best
 
 
-def _moved(buffers: Sequence[Buffer], order: list[int], offsets: list[int], choose: random.Random) -> list[int]:
+def _moved(
+    buffers: Sequence[Buffer], order: list[int], offsets: list[int], choose: random.Random
+) -> list[int]:
     trial = list(order)
     if choose.random() < 0.5:
         top = peak(buffers, offsets)

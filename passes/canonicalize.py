@@ -38,6 +38,8 @@ class Canonicalize(Pass):
         changed = True
         while changed:
             graph.remove_dead()
-            changed = fold_constants(graph, self.fold) + merge_duplicates(graph) + rewrite(graph, RULES).total() > 0
+            changed = (
+                fold_constants(graph, self.fold) + merge_duplicates(graph) + rewrite(graph, RULES).total() > 0
+            )
         graph.remove_dead()
         return graph

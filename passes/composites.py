@@ -81,9 +81,19 @@ RULES: tuple[Rule, ...] = (
     Rule("hard-sigmoid", _mul(_CLIP, _scalar(1 / 6), once=False), _guard_relu6, _hard_sigmoid),
     Rule("hard-swish", Op("nn.div", (_mul(_X, _CLIP), _scalar(6.0))), _guard_relu6, _hard_swish),
     Rule("hard-swish", _mul(_mul(_X, _CLIP), _scalar(1 / 6), once=False), _guard_relu6, _hard_swish),
-    Rule("hard-swish", _mul(_X, Op("nn.hard_sigmoid", (_X,), "inner", once=True), once=False), _guard_sigmoid, _hard_swish),
+    Rule(
+        "hard-swish",
+        _mul(_X, Op("nn.hard_sigmoid", (_X,), "inner", once=True), once=False),
+        _guard_sigmoid,
+        _hard_swish,
+    ),
     *(Rule("gelu", _mul(_mul(_X, erf), _HALF, once=False), always, _gelu) for erf in _ERF),
     *(Rule("gelu", _mul(_mul(_X, _HALF), erf, once=False), always, _gelu) for erf in _ERF),
     *(Rule("gelu", _mul(_X, _mul(_HALF, erf), once=False), always, _gelu) for erf in _ERF),
-    Rule("mish", _mul(_X, Op("nn.tanh", (Op("nn.softplus", (_X,), once=True),), once=True), once=False), always, _mish),
+    Rule(
+        "mish",
+        _mul(_X, Op("nn.tanh", (Op("nn.softplus", (_X,), once=True),), once=True), once=False),
+        always,
+        _mish,
+    ),
 )

@@ -21,7 +21,9 @@ def _foldable(op: Operator, limit: int) -> bool:
 def _fold(graph: Graph, op: Operator) -> None:
     arrays = [constant_of(v) for v in op.operands]
     for old, array in zip(op.results, evaluate(op, [a for a in arrays if a is not None]), strict=True):
-        constant = create("nn.constant", [], {"value": array.copy() if array.base is not None else array}, op.loc)
+        constant = create(
+            "nn.constant", [], {"value": array.copy() if array.base is not None else array}, op.loc
+        )
         graph.insert_before(op, [constant])
         constant.result.name = old.name
         graph.replace_value(old, constant.result)

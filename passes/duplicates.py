@@ -47,7 +47,7 @@ def _equal(a: Operator, b: Operator) -> bool:
 
 
 def merge_duplicates(graph: Graph) -> int:
-    """Replaces every operator by an earlier one of the same name, operands and attributes; returns how many."""
+    """Replaces operators by earlier ones of the same name, operands and attributes; returns how many."""
     seen: dict[Hashable, list[Operator]] = {}
     merged = 0
     for op in list(graph.operators):

@@ -59,9 +59,14 @@ def _axis(op: Operator) -> int:
 def need_extra(m: Match, extra: Value, producer: Operator) -> Shape:
     """The shape in which `extra` joins the producer's epilogue; refuses where there is none."""
     result = producer.result.type.shape
-    m.need(m.root.result.type.shape == result, f"the result {m.root.result.type.shape} is wider than {result}")
+    m.need(
+        m.root.result.type.shape == result, f"the result {m.root.result.type.shape} is wider than {result}"
+    )
     shape = wanted_shape(extra.type.shape, result, producer.name, _axis(producer))
-    m.need(shape is not None, f"an operand of shape {extra.type.shape} is neither full, per channel nor scalar for {result}")
+    m.need(
+        shape is not None,
+        f"an operand of shape {extra.type.shape} is neither full, per channel nor scalar for {result}",
+    )
     assert shape is not None
     return shape
 
@@ -71,7 +76,11 @@ def as_shape(m: Match, extra: Value, shape: Shape) -> Value:
     if extra.type.shape == shape:
         return extra
     array = constant_of(extra)
-    return m.new("nn.reshape", [extra], shape=shape) if array is None else m.constant(array.reshape(shape), extra.name)
+    return (
+        m.new("nn.reshape", [extra], shape=shape)
+        if array is None
+        else m.constant(array.reshape(shape), extra.name)
+    )
 
 
 def extended(m: Match, op: Operator, steps: tuple[Step, ...], extras: list[Value]) -> Value:
@@ -81,7 +90,9 @@ def extended(m: Match, op: Operator, steps: tuple[Step, ...], extras: list[Value
 
 
 def _need_float(m: Match) -> None:
-    m.need(m.root.result.type.dtype == DType.F32, f"{m.root.result.type.dtype.value} is not fused, only f32 is")
+    m.need(
+        m.root.result.type.dtype == DType.F32, f"{m.root.result.type.dtype.value} is not fused, only f32 is"
+    )
 
 
 def _unary(m: Match) -> Value:
@@ -109,15 +120,19 @@ def _guard_residual(m: Match) -> None:
     if rival is None or rival.name not in LINEAR or m.graph.use_count(rival.result) != 1:
         return
     order = m.graph.operators
-    m.need(order.index(rival) < order.index(m.op("p")), "the other operand's operator comes later and takes the step", m.op("p"))
+    m.need(
+        order.index(rival) < order.index(m.op("p")),
+        "the other operand's operator comes later and takes the step",
+        m.op("p"),
+    )
 
 
 def _binary(m: Match) -> Value:
     """g(p(x), y) or g(y, p(x))   ->   p(x, y) {..., g}
 
-    where p is a convolution, matrix product or map whose result has no other use and the shape of g's result, and y
-    is of that shape, one value per channel, or a single value. (y cannot depend on p's result, which only g reads, so
-    the graph stays acyclic.) Where both operands are linear operators, the later one is p.
+    where p is a convolution, matrix product or map whose result has no other use and the shape of g's result,
+    and y is of that shape, one value per channel, or a single value. (y cannot depend on p's result, which
+    only g reads, so the graph stays acyclic.) Where both operands are linear operators, the later one is p.
     """
     p, y = m.op("p"), m.value("y")
     return extended(m, p, (step_of(m.root, _swapped(m)),), [as_shape(m, y, need_extra(m, y, p))])
@@ -132,8 +147,8 @@ def _guard_map(m: Match) -> None:
 def _map(m: Match) -> Value:
     """map(p(x), ys) {f, ...}   ->   p(x, ys) {..., f, ...}
 
-    where p is a convolution, matrix product or map whose result has no other use, and every y is of a kind that p's
-    epilogue takes.
+    where p is a convolution, matrix product or map whose result has no other use, and every y is of a kind
+    that p's epilogue takes.
     """
     p = m.op("p")
     extras = [as_shape(m, y, need_extra(m, y, p)) for y in m.root.operands[1:]]
@@ -164,7 +179,9 @@ def _lone_shape(m: Match) -> tuple[int, Shape]:
     result = m.root.result.type.shape
     extra = m.root.operands[1 - main].type.shape
     shape = wanted_shape(extra, result, "nn.map", map_axis(result))
-    m.need(shape is not None, f"an operand of shape {extra} is neither full, per channel nor scalar for {result}")
+    m.need(
+        shape is not None, f"an operand of shape {extra} is neither full, per channel nor scalar for {result}"
+    )
     assert shape is not None
     return main, shape
 
@@ -177,7 +194,8 @@ def _guard_lone_binary(m: Match) -> None:
 def _lone_binary(m: Match) -> Value:
     """g(x, y) or g(y, x)   ->   map(x, y) {g}
 
-    where x is f32 and has the shape of the result, and y is of that shape, one value per channel, or a single value.
+    where x is f32 and has the shape of the result, and y is of that shape, one value per channel, or a single
+    value.
     """
     main, shape = _lone_shape(m)
     x, y = m.root.operands[main], m.root.operands[1 - main]

@@ -84,7 +84,10 @@ def _clip_clip(m: Match) -> Value:
 
 
 def _guard_relu(m: Match) -> None:
-    m.need(m.root["min"] == 0.0 and m.root["max"] == math.inf, f"limits are [{m.root['min']:g}, {m.root['max']:g}]")
+    m.need(
+        m.root["min"] == 0.0 and m.root["max"] == math.inf,
+        f"limits are [{m.root['min']:g}, {m.root['max']:g}]",
+    )
 
 
 def _relu(m: Match) -> Value:
@@ -98,7 +101,7 @@ def _guard_unlimited(m: Match) -> None:
 
 
 def _same(m: Match) -> Value:
-    """clip(x) {-inf, inf}, cast(x) to its own type, relu(relu(x)), abs(relu(x)), neg(neg(x))   ->   the value inside"""
+    """clip(x) {-inf, inf}, cast(x) to its own type, neg(neg(x))   ->   x"""
     return m.value("x")
 
 

@@ -42,8 +42,9 @@ def in_place_operands(op: Operator) -> list[int]:
         candidates = range(2, len(op.operands))
     else:
         return []
-    alike = [i for i in candidates if op.operands[i].type == op.result.type and not is_constant(op.operands[i])]
-    return alike
+    return [
+        i for i in candidates if op.operands[i].type == op.result.type and not is_constant(op.operands[i])
+    ]
 
 
 @dataclass
@@ -99,7 +100,7 @@ class _Analysis:
         return next((group for group in fitting if group is not None), None)
 
     def _dying(self, index: int, op: Operator, operand: int) -> _Group | None:
-        """The group of an operand, where nothing needs it after operator `index` or reads it otherwise there."""
+        """The group of an operand that nothing needs after operator `index`, or reads otherwise there."""
         group = self.groups.get(op.operands[operand])
         if group is None or group.end != index:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,11 +66,10 @@ def _verify(graph: Graph, stage: Stage, when: str) -> None:
 
 def check_stages(passes: Sequence[Pass]) -> None:
     """SecateurError where a pass takes another stage than the one before it gives."""
-    for first, second in zip(passes, passes[1:], strict=False):
+    for first, second in pairwise(passes):
         if first.gives != second.takes:
-            raise SecateurError(
-                f"pass {second.name} takes stage {second.takes.name}, but {first.name} before it gives {first.gives.name}"
-            )
+            given = f"but {first.name} before it gives {first.gives.name}"
+            raise SecateurError(f"pass {second.name} takes stage {second.takes.name}, {given}")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ class PassManager:
         validator.start(graph)
         return validator
 
-    def _run_pass(self, index: int, step: Pass, graph: Graph, validator: Validator | None) -> tuple[Graph, Record]:
+    def _run_pass(
+        self, index: int, step: Pass, graph: Graph, validator: Validator | None
+    ) -> tuple[Graph, Record]:
         text, before = format_pass(step), operator_count(graph)
         _verify(graph, step.takes, f"before pass {text}")
         for observer in self.observers:

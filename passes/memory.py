@@ -26,12 +26,15 @@ from .base import Pass
 from .liveness import Liveness, analyse, is_constant
 from .placement import OUTSIDE, check_placement, place_of, workspace_of
 
-
 # Outputs that nobody writes ------------------------------------------------------------------------
 
 
 def _copy(value: Value) -> Operator:
-    attributes = {"shape": value.type.shape, "primitive": "view", "operand_layouts": (value.type.layout.name,)}
+    attributes = {
+        "shape": value.type.shape,
+        "primitive": "view",
+        "operand_layouts": (value.type.layout.name,),
+    }
     return create("prim.reshape", [value], attributes)
 
 
@@ -114,14 +117,18 @@ def _values(graph: Graph) -> Iterator[LiveRange]:
             place = place_of(result)
             if place is not None:
                 size = align(place.high - place.low)
-                yield LiveRange(result.name, op.loc or op.name, index, last.get(result, index), place.low, size)
+                yield LiveRange(
+                    result.name, op.loc or op.name, index, last.get(result, index), place.low, size
+                )
 
 
 def _workspaces(graph: Graph) -> Iterator[LiveRange]:
     for index, op in enumerate(graph.operators):
         place = workspace_of(op)
         if place is not None:
-            yield LiveRange("workspace", op.loc or op.name, index, index, place.low, align(place.high - place.low))
+            yield LiveRange(
+                "workspace", op.loc or op.name, index, index, place.low, align(place.high - place.low)
+            )
 
 
 def arena_report(graph: Graph) -> Report:

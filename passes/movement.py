@@ -45,7 +45,10 @@ def _transpose_reshape(m: Match) -> Value:
 
 def _guard_whole_slice(m: Match) -> None:
     whole = m.root["sizes"] == m.value("x").type.shape
-    m.need(whole and all(s > 0 or n <= 1 for s, n in zip(m.root["steps"], m.root["sizes"], strict=True)), "it cuts or reverses")
+    m.need(
+        whole and all(s > 0 or n <= 1 for s, n in zip(m.root["steps"], m.root["sizes"], strict=True)),
+        "it cuts or reverses",
+    )
 
 
 def _whole_slice(m: Match) -> Value:
@@ -56,7 +59,9 @@ def _whole_slice(m: Match) -> Value:
 def _slice_slice(m: Match) -> Value:
     """slice(slice(x) {a, n, s}) {b, m, t}   ->   slice(x) {a + b s, m, s t}"""
     inner = m.op("inner")
-    starts = tuple(a + b * s for a, b, s in zip(inner["starts"], m.root["starts"], inner["steps"], strict=True))
+    starts = tuple(
+        a + b * s for a, b, s in zip(inner["starts"], m.root["starts"], inner["steps"], strict=True)
+    )
     steps = tuple(s * t for s, t in zip(inner["steps"], m.root["steps"], strict=True))
     return m.new("nn.slice", [m.value("x")], starts=starts, sizes=m.root["sizes"], steps=steps)
 
@@ -100,12 +105,17 @@ def _axis(op_axis: int, rank: int) -> int:
 
 
 def _guard_nested(m: Match) -> None:
-    m.need(any(_nested(m, v) for v in m.root.operands), "no operand is a concat along the same axis used here alone")
+    m.need(
+        any(_nested(m, v) for v in m.root.operands),
+        "no operand is a concat along the same axis used here alone",
+    )
 
 
 def _nested(m: Match, value: Value) -> bool:
     op, rank = value.producer, value.type.rank
-    same = op is not None and op.name == "nn.concat" and _axis(op["axis"], rank) == _axis(m.root["axis"], rank)
+    same = (
+        op is not None and op.name == "nn.concat" and _axis(op["axis"], rank) == _axis(m.root["axis"], rank)
+    )
     return same and m.graph.use_count(value) == 1
 
 
@@ -122,9 +132,19 @@ def _flat(m: Match) -> Value:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("move-nothing", Op(("nn.reshape", "nn.expand", "nn.tile", "nn.relayout"), (_X,)), _guard_same_type, _nothing),
+    Rule(
+        "move-nothing",
+        Op(("nn.reshape", "nn.expand", "nn.tile", "nn.relayout"), (_X,)),
+        _guard_same_type,
+        _nothing,
+    ),
     Rule("reshape-of-reshape", Op("nn.reshape", (Op("nn.reshape", (_X,)),)), always, _reshape_reshape),
-    Rule("transpose-of-transpose", Op("nn.transpose", (Op("nn.transpose", (_X,), "inner"),)), always, _transpose_transpose),
+    Rule(
+        "transpose-of-transpose",
+        Op("nn.transpose", (Op("nn.transpose", (_X,), "inner"),)),
+        always,
+        _transpose_transpose,
+    ),
     Rule("transpose-to-reshape", Op("nn.transpose", (_X,)), _guard_ones, _transpose_reshape),
     Rule("slice-nothing", Op("nn.slice", (_X,)), _guard_whole_slice, _whole_slice),
     Rule("slice-of-slice", Op("nn.slice", (Op("nn.slice", (_X,), "inner"),)), always, _slice_slice),

@@ -13,7 +13,16 @@ from secateur.ir.rewrite import Any_, Match, Op, Rule
 LOWEST = float(np.finfo(np.float32).min)
 
 # Lower bounds of results, whatever the operand.
-_BOUNDS = {"relu": 0.0, "abs": 0.0, "exp": 0.0, "sigmoid": 0.0, "hard_sigmoid": 0.0, "softplus": 0.0, "sqrt": 0.0, "tanh": -1.0}
+_BOUNDS = {
+    "relu": 0.0,
+    "abs": 0.0,
+    "exp": 0.0,
+    "sigmoid": 0.0,
+    "hard_sigmoid": 0.0,
+    "softplus": 0.0,
+    "sqrt": 0.0,
+    "tanh": -1.0,
+}
 
 
 def lower_bound(value: Value) -> float:
@@ -76,7 +85,11 @@ def _guard_max(m: Match) -> None:
     _guard(m)
     _guard_pool(m)
     value, bound = m.op("pad")["value"], lower_bound(m.value("x"))
-    m.need(value <= LOWEST or value <= bound, f"padding of {value:g} could win: the input may be as low as {bound:g}", m.op("pad"))
+    m.need(
+        value <= LOWEST or value <= bound,
+        f"padding of {value:g} could win: the input may be as low as {bound:g}",
+        m.op("pad"),
+    )
 
 
 def _sum(m: Match) -> tuple[int, ...]:
@@ -97,10 +110,10 @@ def _conv(m: Match) -> Value:
 
 
 def _average(m: Match) -> Value:
-    """average_pool(pad(x, p) {constant 0}) {pads = q}   ->   average_pool(x) {pads = p + q, count_include_pad}
+    """average_pool(pad(x, p) {constant 0}) {pads = q}   ->   average_pool(x) {pads = p + q, counted}
 
-    where p pads spatial axes only and cuts nowhere, the padded tensor has no other use, q counts already or is zero,
-    extents are not rounded up, and no window lies in padding alone.
+    where p pads spatial axes only and cuts nowhere, the padded tensor has no other use, q counts already or
+    is zero, extents are not rounded up, and no window lies in padding alone.
     """
     return _padded(m, count_include_pad=True)
 
@@ -108,9 +121,9 @@ def _average(m: Match) -> Value:
 def _max(m: Match) -> Value:
     """max_pool(pad(x, p) {constant v}) {pads = q}   ->   max_pool(x) {pads = p + q}
 
-    where p pads spatial axes only and cuts nowhere, the padded tensor has no other use, extents are not rounded up,
-    no window lies in padding alone, and v never wins: v is -inf or the lowest finite float, or no element of x is
-    below v (after a relu, say).
+    where p pads spatial axes only and cuts nowhere, the padded tensor has no other use, extents are not
+    rounded up, no window lies in padding alone, and v never wins: v is -inf or the lowest finite float, or no
+    element of x is below v (after a relu, say).
     """
     return _padded(m)
 
@@ -122,4 +135,3 @@ RULES: tuple[Rule, ...] = (
     Rule("pad-into-average-pool", Op("nn.average_pool", (_PAD,)), _guard_average, _average),
     Rule("pad-into-max-pool", Op("nn.max_pool", (_PAD,)), _guard_max, _max),
 )
-

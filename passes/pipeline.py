@@ -21,8 +21,12 @@ from .base import Pass
 
 UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_.+/-]*")
-_ITEM = re.compile(r"""\s*(?P<name>[A-Za-z_][\w-]*)\s*(?:\{(?P<options>(?:"(?:[^"\\]|\\.)*"|[^"{}])*)\})?\s*(?:,|$)""")
-_OPTION = re.compile(r"""\s*(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|[^",\s][^",]*?)\s*(?:,|$)""")
+_ITEM = re.compile(
+    r"""\s*(?P<name>[A-Za-z_][\w-]*)\s*(?:\{(?P<options>(?:"(?:[^"\\]|\\.)*"|[^"{}])*)\})?\s*(?:,|$)"""
+)
+_OPTION = re.compile(
+    r"""\s*(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|[^",\s][^",]*?)\s*(?:,|$)"""
+)
 _INT = re.compile(r"(-?\d{1,18})\s*(KiB|MiB|GiB|)")
 
 
@@ -101,7 +105,9 @@ def _default(field: Field[Any]) -> Any:
 
 def format_pass(step: Pass) -> str:
     """The pass as text; options that have their default are left out."""
-    changed = [(f, getattr(step, f.name)) for f in _option_fields(type(step)) if getattr(step, f.name) != _default(f)]
+    changed = [
+        (f, getattr(step, f.name)) for f in _option_fields(type(step)) if getattr(step, f.name) != _default(f)
+    ]
     options = ",".join(f"{f.name}={_format_value(f, value)}" for f, value in changed)
     return f"{step.name}{{{options}}}" if options else step.name
 
@@ -152,6 +158,6 @@ def _parse_pass(piece: re.Match[str], known: Mapping[str, type[Pass]]) -> Pass:
 
 
 def parse_pipeline(text: str, known: Mapping[str, type[Pass]] | None = None) -> tuple[Pass, ...]:
-    """The passes that `text` names (of `known`, by default the registry); PipelineError where it is no pipeline."""
+    """The passes that `text` names, of `known` (default: the registry); PipelineError where it is none."""
     known = _registry() if known is None else known
     return tuple(_parse_pass(piece, known) for piece in _pieces(_ITEM, text, "pipeline"))

@@ -115,7 +115,7 @@ class _Walk:
 
 
 def check_placement(graph: Graph) -> None:
-    """Raises VerifyError at the first operator of a placed graph whose operands do not survive until it runs."""
+    """Raises VerifyError at the first operator of a placed graph whose operands do not survive."""
     for value, name in zip(graph.outputs, graph.output_names, strict=True):
         if value in graph.inputs or is_constant(value) or sum(value is v for v in graph.outputs) > 1:
             raise VerifyError(f"output '{name}' has no buffer of its own to be written to")

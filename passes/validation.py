@@ -48,7 +48,9 @@ def _same_specials(before: Array, after: Array) -> bool:
 def difference(name: str, before: Array, after: Array) -> Difference:
     """How far output `name` moved; inf where shape or element type changed."""
     if before.shape != after.shape or before.dtype != after.dtype:
-        return Difference(name, float("inf"), f"{before.dtype} {before.shape} became {after.dtype} {after.shape}")
+        return Difference(
+            name, float("inf"), f"{before.dtype} {before.shape} became {after.dtype} {after.shape}"
+        )
     return Difference(name, _relative(before, after))
 
 
@@ -82,6 +84,7 @@ class Validator:
 def _message(pass_text: str, tolerance: float, d: Difference) -> str:
     how = d.detail or f"moved by {d.moved:.3g} of its largest magnitude"
     return (
-        f"pass {pass_text} changed the answer: output '{d.output}' {how}, the pass may move it by {tolerance:.3g}; "
+        f"pass {pass_text} changed the answer: output '{d.output}' {how}, "
+        f"the pass may move it by {tolerance:.3g}; "
         f"print the IR before and after this pass to see what it did"
     )
