@@ -37,7 +37,7 @@ def weights_bytes(program: Program) -> int:
 
 
 def check_program(program: Program) -> None:
-    """ProgramError at the first contradiction: reference out of range, unknown kernel, overlapping weights."""
+    """ProgramError at the first contradiction: a reference out of range, an unknown kernel, overlaps."""
     _check_ports("input", program.inputs)
     _check_ports("output", program.outputs)
     _check_kernels(program)

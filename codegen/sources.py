@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -148,7 +147,7 @@ def write_weights(program: Program, path: Path) -> None:
 
 
 def write_sources(program: Program, folder: Path) -> None:
-    """Writes the generated files (model_table.c, model.h, embed.S, ...) and the runtime's own into `folder`."""
+    """Writes the generated files (model_table.c, model.h, embed.S, ...) and the runtime into `folder`."""
     (folder / "manifest.json").write_text(manifest_text(program), encoding="utf-8")
     (folder / "model_table.c").write_text(model_table(program), encoding="utf-8")
     (folder / "model.h").write_text(model_header(program), encoding="utf-8")
@@ -188,26 +187,32 @@ def _comment(text: str) -> str:
 
 @cache
 def _templates() -> jinja2.Environment:
+    here = files(__package__)
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: files(__package__).joinpath(name).read_text(encoding="utf-8")),
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined, autoescape=False,
-    )  # fmt: skip
+        loader=jinja2.FunctionLoader(lambda name: here.joinpath(name).read_text(encoding="utf-8")),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
     environment.filters |= {"c": c_string, "comment": _comment}
     return environment
 
 
 def _render(template: str, program: Program, **more: Any) -> str:
-    return _templates().get_template(template).render(
-        name=program.name, inputs=[_port(p) for p in program.inputs], outputs=[_port(p) for p in program.outputs],
-        calls=program.calls, features=program.target.features, arena_bytes=program.arena_bytes,
-        workspace_bytes=program.workspace_bytes, weights_bytes=weights_bytes(program), **more,
-    )  # fmt: skip
-
-
-def texts(program: Program) -> Iterator[tuple[str, str]]:
-    """File name and text of every kernel's dumps, for `--dump-ir`."""
-    for kernel in program.kernels:
-        for suffix, text in (("tir.py", kernel.tir), ("ll", kernel.llvm_ir), ("s", kernel.assembly)):
-            if text:
-                yield f"kernels/{kernel.symbol}.{suffix}", text
+    return (
+        _templates()
+        .get_template(template)
+        .render(
+            name=program.name,
+            inputs=[_port(port) for port in program.inputs],
+            outputs=[_port(port) for port in program.outputs],
+            calls=program.calls,
+            features=program.target.features,
+            arena_bytes=program.arena_bytes,
+            workspace_bytes=program.workspace_bytes,
+            weights_bytes=weights_bytes(program),
+            **more,
+        )
+    )

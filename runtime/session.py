@@ -23,6 +23,7 @@ from .manifest import ArtifactError, Image, open_image
 Array = NDArray[Any]
 _MACHINE_ALIASES = {"AMD64": "x86_64", "arm64": "aarch64", "armv7l": "arm", "armv6l": "arm", "armv8l": "arm"}
 _ABI_VERSION = 1
+MAX_THREADS = 256
 
 
 class SessionError(ValueError):
@@ -56,8 +57,8 @@ def load(path: str | Path, threads: int = 1) -> Session:
     ArtifactError: damaged or foreign file, or made for another architecture.
     SessionError: this processor lacks a feature the model needs, or no memory or threads can be had.
     """
-    if threads < 1:
-        raise SessionError(f"threads must be at least 1, got {threads}")
+    if not 1 <= threads <= MAX_THREADS:
+        raise SessionError(f"threads must be 1 to {MAX_THREADS}, got {threads}")
     with open_image(path) as image:
         _check_machine(image, path)
         library = _open_library(image, path)
@@ -74,8 +75,8 @@ class Session:
     def __init__(self, library: Library, manifest: dict[str, Any], threads: int) -> None:
         self.manifest = manifest
         self.threads = threads
-        self.inputs = _describe(library, library.secateur_input, library.secateur_input_count())
-        self.outputs = _describe(library, library.secateur_output, library.secateur_output_count())
+        self.inputs = _describe(library.secateur_input, library.secateur_input_count())
+        self.outputs = _describe(library.secateur_output, library.secateur_output_count())
         self.arena_bytes: int = library.secateur_arena_bytes(threads)
         self._library = library
         self._lock = threading.Lock()
@@ -180,7 +181,7 @@ def _release(library: Library, state: ctypes.c_void_p) -> None:
     library.close()
 
 
-def _describe(library: Library, get: Any, count: int) -> tuple[TensorInfo, ...]:
+def _describe(get: Any, count: int) -> tuple[TensorInfo, ...]:
     def info(tensor: TensorStruct) -> TensorInfo:
         return TensorInfo(
             tensor.name.decode(), np.dtype(DTYPES[tensor.dtype]), tuple(tensor.dims[: tensor.rank])

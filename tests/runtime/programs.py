@@ -22,7 +22,7 @@ ARMV7 = Target(
     "armv7", "armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf.2.17", "generic", NEON32, ("neon", "vfp4")
 )
 
-# One row a task. `{start}`, `{element}` and `{finish}` say what a row does with each element and the row's sum.
+# One row a task. `{element}` and `{finish}` say what is done with each element and with the row's sum.
 _LOOP = """
 target triple = "{triple}"
 define void @{symbol}(ptr %args, ptr %workspace, i32 %begin, i32 %end) {{
@@ -97,10 +97,10 @@ def scale_relu_sum(target: Target = X86, name: str = "tiny", rows: int = ROWS, r
     weights = (np.linspace(-1, 1, COLUMNS, dtype=np.float32), np.arange(5, dtype=np.int8))
     size = rows * COLUMNS * 4
     place = -(-size // 64) * 64
-    scaled, y = Ref(Space.ARENA, offset=0), Ref(Space.OUTPUT, 0)
+    x, scaled, y = Ref(Space.INPUT, 0), Ref(Space.ARENA, offset=0), Ref(Space.OUTPUT, 0)
     relu = Call("k_relu", (scaled, y, y), rows, "relu_1", "nn.relu")
     calls = (
-        Call("k_scale", (Ref(Space.INPUT, 0), Ref(Space.WEIGHTS, offset=64), scaled), rows, 'mul "1"', "nn.mul",
+        Call("k_scale", (x, Ref(Space.WEIGHTS, offset=64), scaled), rows, 'mul "1"', "nn.mul",
              workspace=place, macs=rows * COLUMNS),
         *([relu] * repeats),
         Call("k_sum", (y, Ref(Space.OUTPUT, 1), y), rows, "sum_1", "nn.sum"),

@@ -1,0 +1,265 @@
+"""Running artifacts from Python."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import platform
+import shutil
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from secateur.codegen.artifact import write_artifact
+from secateur.runtime.library import Library, OptionsStruct
+from secateur.runtime.manifest import ArtifactError
+from secateur.runtime.session import SessionError, TensorInfo, load
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the test model is x86-64 code")
+
+
+def _image(programs: ModuleType, seed: int = 0) -> np.ndarray:
+    shape = (programs.ROWS, programs.COLUMNS)
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_answers_are_the_same_bits_for_any_number_of_threads(
+    model_so: Path, programs: ModuleType, threads: int
+) -> None:
+    with load(model_so, threads) as session:
+        for seed in range(50):
+            x = _image(programs, seed)
+            outputs = session.run({"x": x})
+            y, total = programs.expected(x)
+            np.testing.assert_array_equal(outputs["y"], y)
+            np.testing.assert_array_equal(outputs["total"], total)
+
+
+def test_ports_are_described(model_so: Path, programs: ModuleType) -> None:
+    shape = (programs.ROWS, programs.COLUMNS)
+    with load(model_so) as session:
+        assert session.inputs == (TensorInfo("x", np.dtype("float32"), shape),)
+        assert [port.name for port in session.outputs] == ["y", "total"]
+        assert session.outputs[1].shape == shape[:1]
+        assert session.manifest["producer"] == "test"
+
+
+def test_arena_bytes_agree_with_the_manifest(model_so: Path) -> None:
+    for threads in (1, 2, 5):
+        with load(model_so, threads) as session:
+            manifest = session.manifest
+            assert session.arena_bytes == manifest["arena_bytes"] + (threads - 1) * manifest["thread_bytes"]
+
+
+def test_profile_names_operators_in_order(model_so: Path, programs: ModuleType) -> None:
+    with load(model_so) as session:
+        rows = session.profile({"x": _image(programs)})
+    assert [row.label for row in rows] == ['mul "1"', "relu_1", "sum_1"]
+    assert [row.operator for row in rows] == ["nn.mul", "nn.relu", "nn.sum"]
+    assert rows[0].macs == programs.ROWS * programs.COLUMNS
+    assert all(row.ns > 0 for row in rows)
+
+
+def test_contiguous_arrays_are_used_in_place(model_so: Path, programs: ModuleType) -> None:
+    x = _image(programs)
+    y = np.full(x.shape, np.nan, np.float32)
+    with load(model_so) as session:
+        outputs = session.run({"x": x}, out={"y": y})
+    assert outputs["y"] is y
+    np.testing.assert_array_equal(y, programs.expected(x)[0])
+
+
+def test_other_inputs_are_copied(model_so: Path, programs: ModuleType) -> None:
+    x = _image(programs)
+    unaligned = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape)
+    with load(model_so) as session:
+        for other in (np.asfortranarray(x), x[::-1][::-1], unaligned):
+            np.testing.assert_array_equal(session.run({"x": other})["y"], programs.expected(x)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: {}, "missing input 'x'; the model has 'x' float32"),
+        (lambda x: {"x": x, "z": x}, "unknown input 'z'"),
+        (lambda x: {"x": x.astype(np.float64)}, r"does not take float64\[37, 24\]"),
+        (lambda x: {"x": x.astype(">f4")}, "does not take >f4"),
+        (lambda x: {"x": x[:-1]}, r"does not take float32\[36, 24\]"),
+        (lambda x: {"x": x.tolist()}, "must be a NumPy array, got list"),
+    ],
+)
+def test_wrong_inputs_are_refused(model_so: Path, programs: ModuleType, change: object, message: str) -> None:
+    assert callable(change)
+    with load(model_so) as session, pytest.raises(SessionError, match=message):
+        session.run(change(_image(programs)))
+
+
+def _read_only(x: np.ndarray) -> dict[str, np.ndarray]:
+    y = np.empty_like(x)
+    y.flags.writeable = False
+    return {"y": y}
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (lambda x: {"q": x}, "unknown output 'q'; the model has 'y' float32"),
+        (lambda x: {"y": x}, "overlaps an input"),
+        (lambda x: {"y": np.empty_like(x, order="F")}, "needs a contiguous"),
+        (_read_only, "needs a contiguous, aligned and writable"),
+        (lambda x: {"total": np.empty(3, np.float32)}, "output 'total' float32.* does not take"),
+    ],
+)
+def test_wrong_outputs_are_refused(model_so: Path, programs: ModuleType, out: object, message: str) -> None:
+    assert callable(out)
+    x = _image(programs)
+    with load(model_so) as session, pytest.raises(SessionError, match=message):
+        session.run({"x": x}, out=out(x))
+
+
+@pytest.mark.parametrize("threads", [-1, 0, 257, 2**32 + 1])
+def test_absurd_thread_counts_are_refused(model_so: Path, threads: int) -> None:
+    with pytest.raises(SessionError, match=f"threads must be 1 to 256, got {threads}"):
+        load(model_so, threads)
+
+
+def test_a_closed_session_refuses(model_so: Path, programs: ModuleType) -> None:
+    session = load(model_so, 2)
+    session.close()
+    session.close()
+    with pytest.raises(SessionError, match="closed"):
+        session.run({"x": _image(programs)})
+
+
+def test_a_forgotten_session_is_freed(model_so: Path) -> None:
+    before = threading.active_count(), len(os.listdir("/proc/self/task"))
+    session = load(model_so, 4)
+    assert len(os.listdir("/proc/self/task")) == before[1] + 3
+    del session
+    gc.collect()
+    assert len(os.listdir("/proc/self/task")) == before[1]
+
+
+def test_sessions_and_threads_do_not_disturb_each_other(model_so: Path, programs: ModuleType) -> None:
+    wrong: list[int] = []
+    with load(model_so, 2) as shared, load(model_so) as other:
+
+        def work(seed: int) -> None:
+            x = _image(programs, seed)
+            for _ in range(100):
+                for session in (shared, other):
+                    if not np.array_equal(session.run({"x": x})["y"], programs.expected(x)[0]):
+                        wrong.append(seed)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+def test_a_child_process_runs_without_the_parents_threads(model_so: Path, programs: ModuleType) -> None:
+    x = _image(programs)
+    with load(model_so, 3) as session:
+        pid = os.fork()
+        if pid == 0:
+            good = np.array_equal(session.run({"x": x})["y"], programs.expected(x)[0])
+            session.close()
+            os._exit(0 if good else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_an_artifact_replaced_on_disk_is_loaded_anew(programs: ModuleType, tmp_path: Path) -> None:
+    path = write_artifact(programs.scale_relu_sum(name="first"), tmp_path / "model.so")
+    with load(path) as first:
+        write_artifact(programs.scale_relu_sum(name="second", rows=5), path)
+        with load(path) as second:
+            assert first.inputs[0].shape == (programs.ROWS, programs.COLUMNS)
+            assert second.inputs[0].shape == (5, programs.COLUMNS)
+
+
+def test_a_missing_processor_feature_is_named(programs: ModuleType, tmp_path: Path) -> None:
+    program = programs.with_features(programs.scale_relu_sum(), "sse2", "fma4", "avx512fp16")
+    with open("/proc/cpuinfo") as cpuinfo:
+        flags = cpuinfo.read().split()
+    missing = "avx512fp16" if "fma4" in flags else "fma4"
+    path = write_artifact(program, tmp_path / "model.so")
+    with pytest.raises(SessionError, match=f"this processor lacks '{missing}', which the model needs"):
+        load(path)
+
+
+def test_a_library_of_another_machine_is_refused(programs: ModuleType, tmp_path: Path) -> None:
+    path = write_artifact(programs.scale_relu_sum(programs.AARCH64), tmp_path / "model.so")
+    with pytest.raises(ArtifactError, match="made for aarch64, this machine is x86_64"):
+        load(path)
+
+
+def test_folder_and_tar_are_loaded(model_dir: Path, programs: ModuleType, tmp_path: Path) -> None:
+    tar = write_artifact(programs.scale_relu_sum(), tmp_path / "tiny.tar", "tar")
+    x = _image(programs)
+    for path in (model_dir, tar, model_dir / "model.so"):
+        with load(path) as session:
+            np.testing.assert_array_equal(session.run({"x": x})["y"], programs.expected(x)[0])
+
+
+class _Raw:
+    """The C interface without the Python session."""
+
+    def __init__(self, path: Path) -> None:
+        self.library = Library(path)
+
+    def create(self, **options: object) -> tuple[int, ctypes.c_void_p]:
+        state = ctypes.c_void_p()
+        status = self.library.secateur_create(ctypes.byref(OptionsStruct(**options)), ctypes.byref(state))
+        return status, state
+
+
+def _aligned(size: int) -> tuple[np.ndarray, int]:
+    block = np.zeros(size + 128, np.uint8)
+    return block, (block.ctypes.data + 63) // 64 * 64
+
+
+def test_caller_supplies_arena_and_weights(model_so: Path, programs: ModuleType, tmp_path: Path) -> None:
+    raw = _Raw(Path(shutil.copy(model_so, tmp_path)))
+    size = raw.library.secateur_arena_bytes(2)
+    arena, at = _aligned(size)
+    weights, weights_at = _aligned(raw.library.secateur_weights_bytes())
+    status, state = raw.create(
+        threads=2, arena=at, arena_bytes=size, weights=weights_at, weights_bytes=raw.library.secateur_weights_bytes()
+    )
+    assert status == 0
+    assert state.value == at
+    x, y, total = _image(programs), np.ones((37, 24), np.float32), np.ones(37, np.float32)
+    sources, results = (ctypes.c_void_p * 1)(x.ctypes.data), (ctypes.c_void_p * 2)(y.ctypes.data, total.ctypes.data)
+    assert raw.library.secateur_run(state, sources, results) == 0
+    raw.library.secateur_free(state)
+    assert not y.any()  # the caller's weights are all zero
+    outside = arena[: at - arena.ctypes.data].any() or arena[at - arena.ctypes.data + size :].any()
+    assert not outside
+
+
+def test_c_interface_refuses_bad_arguments(model_so: Path) -> None:
+    raw = _Raw(model_so)
+    message = raw.library.message
+    size, weights = raw.library.secateur_arena_bytes(1), raw.library.secateur_weights_bytes()
+    _, at = _aligned(size)
+    assert "arena" in message(raw.create(arena=at, arena_bytes=size - 1)[0])
+    assert "arena" in message(raw.create(arena=at + 4, arena_bytes=size)[0])
+    assert "weights" in message(raw.create(weights=at, weights_bytes=weights + 1)[0])
+    assert "weights" in message(raw.create(weights=at + 1, weights_bytes=weights)[0])
+    assert "argument" in message(raw.create(threads=-1)[0])
+    status, state = raw.create()
+    assert status == 0
+    assert "argument" in message(raw.library.secateur_run(state, None, None))
+    empty = (ctypes.c_void_p * 2)()
+    assert "argument" in message(raw.library.secateur_run(state, empty, empty))
+    raw.library.secateur_free(state)
+    assert not raw.library.secateur_input(1)
+    assert not raw.library.secateur_operator_at(-1)
+    assert raw.library.secateur_arena_bytes(0) == 0
