@@ -181,6 +181,7 @@ class _Nest:
         self.spec, self.tiling, self.lanes = spec, tiling, lanes
         self.data, self.weights, self.output, self.finish = data, weights, output, finish
         self.block = layout_block(spec.in_layout)
+        self.window = window(spec, tiling.vectors, lanes, self.block)
         self.blocks_in = up(spec.channels, self.block) // self.block
         self.blocks_out = up(spec.filters, lanes) // lanes
 
@@ -229,7 +230,7 @@ class _Nest:
             for r in range(run.size):
                 acc[r * vectors + v] = self.finish.start((self.group * vectors + v) * lanes)
         low, high = kernel_rows(T, spec, self.row)
-        with T.serial(0, self.blocks_in) as cb, T.serial(low, high) as kh:
+        with T.serial(0, self.window) as cb, T.serial(low, high) as kh:
             for kw, first, last in run.taps:
                 self._tap(acc, cb, kh, kw, column, range(first, last))
         for r in range(run.size):
@@ -243,12 +244,14 @@ class _Nest:
         """Adds one tap of one input block; the lanes of the block in a loop unrolled by 4."""
         from ..tvm_adapter import T
 
-        spec, block, width = self.spec, self.block, self.tiling.vectors * self.lanes
+        spec, block, lanes = self.spec, self.block, self.lanes
+        width = self.tiling.vectors * lanes
         in_row = self.row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
         in_column = column * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1]
-        line = ((self.image * self.blocks_in + cb) * spec.height + in_row) * spec.width
+        first = window_start(T, spec, self.group, self.tiling.vectors, lanes, self.block)
+        line = ((self.image * self.blocks_in + first + cb) * spec.height + in_row) * spec.width
         start = (line + in_column) * block
-        taps = (self.group * self.blocks_in + cb) * spec.kernel[0] * spec.kernel[1]
+        taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
         weight = (taps + kh * spec.kernel[1] + kw) * block * width
         unroll = min(block, 4)
         if block == 1:
@@ -269,6 +272,45 @@ class _Nest:
             for v in range(vectors):
                 at = r * vectors + v
                 acc[at] = T.fma(element, load(self.weights, weight + v * lanes, lanes), acc[at])
+
+
+def window(spec: Any, vectors: int, lanes: int, block: int) -> int:
+    """Input blocks that one group of `vectors` filter blocks reads at most; grouped filters need not all."""
+    if spec.groups == 1:
+        return up(spec.channels, block) // block
+    return max(last - first for first, last in _windows(spec, vectors * lanes, block))
+
+
+def _windows(spec: Any, width: int, block: int) -> list[tuple[int, int]]:
+    """First and last + 1 input block of each `width` filters."""
+    reads, writes = spec.channels // spec.groups, spec.filters // spec.groups
+    found = []
+    for first in range(0, spec.filters, width):
+        last = min(first + width, spec.filters) - 1
+        found.append((first // writes * reads // block, -(-(last // writes + 1) * reads // block)))
+    return found
+
+
+def window_start(T: Any, spec: Any, group: Expr, vectors: int, lanes: int, block: int) -> Expr:
+    """The first input block of a group of filter blocks; moved back where the window would pass the end."""
+    if spec.groups == 1:
+        return 0
+    reads, writes = spec.channels // spec.groups, spec.filters // spec.groups
+    blocks = up(spec.channels, block) // block
+    return T.min(group * (vectors * lanes) // writes * reads // block, blocks - window(spec, vectors, lanes, block))
+
+
+def spread_groups(spec: Any, weights: Floats, vectors: int, lanes: int, block: int) -> Floats:
+    """Grouped OIHW weights as (filters, window channels, kh, kw), zero where filter and channel differ in group."""
+    reads, writes = spec.channels // spec.groups, spec.filters // spec.groups
+    width, count = vectors * lanes, window(spec, vectors, lanes, block)
+    spread = np.zeros((spec.filters, count * block, *weights.shape[2:]), np.float32)
+    limit = up(spec.channels, block) // block - count
+    for filter_ in range(spec.filters):
+        start = min(filter_ // width * width // writes * reads // block, limit) * block
+        at = filter_ // writes * reads - start
+        spread[filter_, at : at + reads] = weights[filter_]
+    return spread
 
 
 def strip_count(spec: ConvSpec, tiling: Tiling) -> int:

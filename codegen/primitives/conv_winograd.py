@@ -208,12 +208,13 @@ class _Nest:
         from ..tvm_adapter import T
 
         blocking, splits = self.blocking, self.blocking.splits
-        first = task // splits * blocking.tiles
+        blocks = -(-self.shape.tiles // blocking.tiles)
+        first = task % blocks * blocking.tiles
         count = T.min(blocking.tiles, self.shape.tiles - first)
         with T.serial(0, self.shape.channels // self.lanes) as cb, T.serial(0, count) as t:
             self._transform_input(first + t, t, cb)
         groups = self.shape.filters // self.lanes // blocking.vectors // splits
-        start = task % splits * groups
+        start = task // blocks * groups
         parts = (count + blocking.rows - 1) // blocking.rows
         with T.serial(0, self.shape.positions) as p, T.serial(0, groups) as g, T.serial(0, parts) as part:
             self._register_tile(start + g, g, p, part * blocking.rows)
@@ -282,7 +283,7 @@ class _Nest:
 
     def _register_tile(self, group: Expr, local: Expr, p: Expr, first: Expr) -> None:
         """At position `p`: some tiles by all channels, times all channels by one group of filters."""
-        from ..tvm_adapter import Registers, T, load, splat, store
+        from ..tvm_adapter import Registers, T, load, prefetch, splat, store
 
         blocking, lanes = self.blocking, self.lanes
         vectors, width = blocking.vectors, blocking.vectors * self.lanes
@@ -295,6 +296,9 @@ class _Nest:
             for inner in range(unroll):
                 lane = outer * unroll + inner
                 weight = panel + (cb * lanes + lane) * width
+                if blocking.tiles <= 2 * blocking.rows:
+                    for v in range(vectors):  # the next panel, while this one is used at most twice
+                        prefetch(self.weights, weight + self.shape.channels * width + v * lanes, 1)
                 for r in range(blocking.rows):
                     element = splat(self.workspace[source + cb * (blocking.tiles * lanes) + r * lanes + lane], lanes)
                     for v in range(vectors):
