@@ -88,8 +88,8 @@ class _Lowering:
                                op.get("workspace_offset", -1), op.definition.macs(op)))  # fmt: skip
 
     def is_view(self, op: Operator) -> bool:
-        """Whether the result stands where the only operand stands, bytes unchanged."""
-        return op["primitive"] == "view"
+        """Whether the result already stands where the only operand stands, bytes unchanged."""
+        return op["primitive"] == "view" and self.place(op.operands[0]) == self.place(op.result)
 
 
 def _compile(kernels: dict[str, Kernel], target: Target, progress: Progress) -> tuple[KernelObject, ...]:

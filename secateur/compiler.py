@@ -61,12 +61,11 @@ def prepare(pipeline: str, target: Target) -> tuple[Pass, ...]:
     return tuple(replace(p, costs=AnalyticCosts(target)) if isinstance(p, Select) else p for p in passes)
 
 
-def _manifest(graph: Graph, target: Target, passes: Sequence[Pass]) -> dict[str, Any]:
+def _manifest(graph: Graph, passes: Sequence[Pass]) -> dict[str, Any]:
     from . import __version__
 
     return {
         "secateur": __version__,
-        "target": target.name,
         "pipeline": ",".join(map(format_pass, passes)),
         "primitives": {op.results[0].name or op.loc: op["primitive"] for op in graph.operators if "primitive" in op.attributes},
     }
@@ -93,7 +92,7 @@ def build_program(
     progress("passes", 0, 1)
     outcome = PassManager(passes, tuple(observers), inputs).run(graph)
     report = arena_report(outcome.graph)
-    program = lower(outcome.graph, row, report.peak, _manifest(outcome.graph, row, passes), progress)
+    program = lower(outcome.graph, row, report.peak, _manifest(outcome.graph, passes), progress)
     return program, outcome
 
 

@@ -21,6 +21,7 @@ from ..targets import Target
 from .base import ConvSpec, DenseSpec, TransposedSpec
 from .conv_direct import DIRECT
 from .conv_pointwise import POINTWISE
+from .conv_winograd import WINOGRAD
 from .operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of, to_layout
 
 Spec = TypeVar("Spec", ConvSpec, TransposedSpec, DenseSpec)
@@ -215,4 +216,4 @@ class Dense(_Adapter[DenseSpec]):
         return None if self._offered(op, target) else str(self.primitive.applicable(self._spec(op), target))
 
 
-PRIMITIVES: tuple[Primitive, ...] = (Convolution(DIRECT), Convolution(POINTWISE))
+PRIMITIVES: tuple[Primitive, ...] = tuple(map(Convolution, (DIRECT, POINTWISE, *WINOGRAD)))
