@@ -40,7 +40,7 @@ def test_public_names_exist_and_are_documented() -> None:
 
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'secateur' has no attribute 'prune'"):
-        _ = secateur.prune  # type: ignore[attr-defined]
+        _ = secateur.prune
 
 
 def test_version_is_the_installed_one() -> None:

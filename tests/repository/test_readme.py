@@ -1,7 +1,8 @@
 """README.md and docs/ are run: every `sh` and `python` block, in order, in one scratch folder.
 
-A block that is not to be run is marked `text`. The `make` and `git clone`
-lines are left out: they set up what is running this test.
+A block that is not to be run is marked `text`. Lines that set up the checkout
+(`make`, `git clone`, activating the environment) are left out: that has been done
+for what is running this test.
 """
 
 import os
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-SETUP = ("make ", "git clone ", "cd secateur")
+SETUP = ("make ", "git clone ", ". .venv/bin/activate")
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
