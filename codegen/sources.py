@@ -175,14 +175,8 @@ def _port(port: Port) -> dict[str, Any]:
 
 
 def _comment(text: str) -> str:
-    """`text` such that no C comment ends or opens within it."""
-    return (
-        text.encode("ascii", "backslashreplace")
-        .decode()
-        .replace("*/", "* /")
-        .replace("/*", "/ *")
-        .replace("\n", " ")
-    )
+    """`text` with everything replaced that could end a C comment or start a trigraph."""
+    return re.sub(r"[^A-Za-z0-9 ._+-]", "_", text)
 
 
 @cache

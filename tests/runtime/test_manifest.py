@@ -18,7 +18,9 @@ from secateur.runtime.manifest import ArtifactError, read_manifest
 from secateur.runtime.session import load
 
 
-def test_manifest_of_so_folder_and_tar(model_so: Path, model_dir: Path, programs: ModuleType, tmp_path: Path) -> None:
+def test_manifest_of_so_folder_and_tar(
+    model_so: Path, model_dir: Path, programs: ModuleType, tmp_path: Path
+) -> None:
     tar = write_artifact(programs.scale_relu_sum(), tmp_path / "tiny.tar", "tar")
     manifest = read_manifest(model_so)
     assert manifest["name"] == "tiny"
@@ -90,7 +92,7 @@ def test_every_flipped_bit_is_refused(model_so: Path, tmp_path: Path) -> None:
     whole = model_so.read_bytes()
     path = tmp_path / "flipped.so"
     chance = random.Random(1)
-    for position in [*range(64), *chance.sample(range(len(whole)), 1000)]:
+    for position in [*range(64), *chance.sample(range(len(whole)), 500)]:
         damaged = bytearray(whole)
         damaged[position] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
@@ -104,7 +106,7 @@ def test_damaged_tars_are_refused_or_right(programs: ModuleType, tmp_path: Path)
     chance = random.Random(2)
     headers = [i for i in range(0, len(whole), 512) if whole[i + 257 : i + 262] == b"ustar"]
     refused = 0
-    for _ in range(1000):
+    for _ in range(400):
         damaged = bytearray(whole)
         damaged[chance.choice(headers) + chance.randrange(512)] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
@@ -112,7 +114,7 @@ def test_damaged_tars_are_refused_or_right(programs: ModuleType, tmp_path: Path)
             assert read_manifest(path) == manifest
         except ArtifactError:
             refused += 1
-    assert refused > 100
+    assert refused > 40
 
 
 def test_appended_bytes_are_refused(model_so: Path, tmp_path: Path) -> None:

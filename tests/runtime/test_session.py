@@ -231,12 +231,19 @@ def test_caller_supplies_arena_and_weights(model_so: Path, programs: ModuleType,
     arena, at = _aligned(size)
     weights, weights_at = _aligned(raw.library.secateur_weights_bytes())
     status, state = raw.create(
-        threads=2, arena=at, arena_bytes=size, weights=weights_at, weights_bytes=raw.library.secateur_weights_bytes()
+        threads=2,
+        arena=at,
+        arena_bytes=size,
+        weights=weights_at,
+        weights_bytes=raw.library.secateur_weights_bytes(),
     )
     assert status == 0
     assert state.value == at
     x, y, total = _image(programs), np.ones((37, 24), np.float32), np.ones(37, np.float32)
-    sources, results = (ctypes.c_void_p * 1)(x.ctypes.data), (ctypes.c_void_p * 2)(y.ctypes.data, total.ctypes.data)
+    sources, results = (
+        (ctypes.c_void_p * 1)(x.ctypes.data),
+        (ctypes.c_void_p * 2)(y.ctypes.data, total.ctypes.data),
+    )
     assert raw.library.secateur_run(state, sources, results) == 0
     raw.library.secateur_free(state)
     assert not y.any()  # the caller's weights are all zero

@@ -1,0 +1,160 @@
+"""The C runtime as C: the example program, sanitizers, and the processor's feature table."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from secateur.codegen.link import build_folder
+from secateur.codegen.sources import RUNTIME_SOURCES
+from secateur.codegen.targets import TARGETS
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "c"
+STRESS = Path(__file__).with_name("stress.c")
+
+
+@pytest.fixture(scope="module")
+def compiler() -> str:
+    return shutil.which("gcc") or pytest.skip("gcc is not installed: apt-get install gcc")
+
+
+def _image(programs: ModuleType, path: Path) -> np.ndarray:
+    x = np.random.default_rng(5).standard_normal((programs.ROWS, programs.COLUMNS), dtype=np.float32)
+    x.tofile(path)
+    return x
+
+
+def _answer(programs: ModuleType, x: np.ndarray) -> str:
+    y = programs.expected(x)[0].reshape(-1)
+    return f"class {y.argmax()}, score {y.max():g}"
+
+
+def _build(compiler: str, program: object, main: Path, output: Path, flags: Sequence[str]) -> Path:
+    """Compiles runtime, model and `main` into one executable with the host's own compiler."""
+    with build_folder(program) as folder:  # type: ignore[arg-type]
+        kernels = sorted(folder.glob("kernel*.o"))
+        sources = [folder / name for name in (*RUNTIME_SOURCES, "model_table.c", "embed.S", "driver.o")]
+        command = [
+            compiler,
+            "-std=c11",
+            "-g",
+            *flags,
+            "-I.",
+            main,
+            *sources,
+            *kernels,
+            "-lm",
+            "-lpthread",
+            "-o",
+            output,
+        ]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+    return output
+
+
+def test_example_links_against_the_artifact(
+    compiler: str, model_dir: Path, programs: ModuleType, tmp_path: Path
+) -> None:
+    make = shutil.which("make") or pytest.skip("make is not installed: apt-get install make")
+    arguments = [
+        make,
+        "-f",
+        str(EXAMPLE / "Makefile"),
+        f"MODEL={model_dir}",
+        f"CC={compiler}",
+        "CFLAGS=-O2 -Wall -Werror",
+    ]
+    subprocess.run(arguments, cwd=tmp_path, check=True, capture_output=True)
+    x = _image(programs, tmp_path / "x.raw")
+    done = subprocess.run(
+        [tmp_path / "classify", "-t", "2", "x.raw"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == f"x.raw: {_answer(programs, x)}\n", done.stderr
+    for arguments, message in (
+        (["absent"], "absent: cannot be opened"),
+        ([], "usage"),
+        (["-t", "999", "x.raw"], "range"),
+    ):
+        done = subprocess.run(
+            [tmp_path / "classify", *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert message in done.stderr
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_example_is_clean_under_address_and_undefined_sanitizers(
+    compiler: str, programs: ModuleType, tmp_path: Path, threads: int
+) -> None:
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror"]
+    binary = _build(compiler, programs.scale_relu_sum(), EXAMPLE / "classify.c", tmp_path / "classify", flags)
+    x = _image(programs, tmp_path / "x.raw")
+    command = [binary, "-t", str(threads), "x.raw", "x.raw"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(_answer(programs, x)) == 2
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
+def test_pool_is_clean_under_stress(
+    compiler: str, programs: ModuleType, tmp_path: Path, sanitizer: str
+) -> None:
+    flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-O1", "-Wall", "-Wextra", "-Werror"]
+    binary = _build(compiler, programs.scale_relu_sum(repeats=20), STRESS, tmp_path / "stress", flags)
+    command = ["setarch", "-R", str(binary)] if shutil.which("setarch") else [str(binary)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "ok\n"
+
+
+def _known_features() -> dict[str, set[str]]:
+    """Feature names of cpu.c by architecture."""
+    x86, arm = (ROOT / "runtime" / "cpu.c").read_text().split("#elif")
+    aarch64, armv7 = arm.split("#ifdef __aarch64__")[1].split("#else\n    {", 1)
+    rows = {"x86_64": x86, "aarch64": aarch64, "armv7": "{" + armv7}
+    return {arch: set(re.findall(r'\{"([^"]+)",', text)) for arch, text in rows.items()}
+
+
+def test_every_targets_features_can_be_checked() -> None:
+    known = _known_features()
+    for target in TARGETS.values():
+        unknown = set(target.features) - known[target.triple.split("-")[0]]
+        assert not unknown, f"{target.name}: runtime/cpu.c does not know {unknown}"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="compares with LLVM on x86-64")
+def test_feature_table_agrees_with_llvm(compiler: str, tmp_path: Path) -> None:
+    names = sorted(_known_features()["x86_64"])
+    calls = "".join(f'printf("%d\\n", rt_cpu_has("{name}"));' for name in names)
+    main = f'#include <stdio.h>\n#include "internal.h"\nint main(void) {{ {calls} return rt_cpu_has("no-such"); }}'
+    (tmp_path / "main.c").write_text(main)
+    runtime = ROOT / "runtime"
+    command = [
+        compiler,
+        "-std=c11",
+        "-I",
+        runtime,
+        tmp_path / "main.c",
+        runtime / "cpu.c",
+        "-o",
+        tmp_path / "main",
+    ]
+    subprocess.run(command, check=True)
+    found = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout.split()
+    llvms = llvm.get_host_cpu_features()
+    ours = {name: bool(int(value)) for name, value in zip(names, found, strict=True) if name in llvms}
+    assert ours == {name: llvms[name] for name in ours}
+    assert len(ours) > 50
