@@ -1,0 +1,168 @@
+"""Options that several commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from secateur.ir.graph import Graph
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+Target = Annotated[str, typer.Option(help="The processor to compile for; `secateur targets` lists them.")]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape", metavar="NAME=DIMS", help="Settle an input's shape, such as input=1x3x224x224. Repeatable."
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="NAME=FILE.npy", help="An input: a .npy file, or random:SEED. Repeatable."
+    ),
+]
+Threads = Annotated[int, typer.Option(min=1, max=1024, help="Threads to run with.")]
+Pipeline = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Passes, such as canonicalize,fuse{level=conservative},...")
+]
+
+SourceKind = Literal["artifact", "ir", "onnx"]
+_MAGIC_BYTES = 512
+
+
+class Port(Protocol):
+    """An input as a session describes it."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+
+def refuse(message: str) -> Exception:
+    """The error for bad words on the command line."""
+    from secateur.ir.errors import SecateurError
+
+    return SecateurError(message)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'conv1'?` where a known name is near, then the known names."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1)
+    return f"{f'; did you mean {near[0]!r}?' if near else ''} known: {', '.join(known) or 'none'}".replace(
+        "? k", "? K"
+    )
+
+
+def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
+    """`["input=1x3x224x224"]` as a dictionary; `input=scalar` is the empty shape."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts or ():
+        name, equals, dims = text.rpartition("=")
+        if not equals or not name or not re.fullmatch(r"scalar|\d{1,9}(x\d{1,9})*", dims):
+            raise refuse(f"--shape {text}: expected a name and dimensions, such as input=1x3x224x224")
+        if name in shapes:
+            raise refuse(f"--shape {name} is given twice")
+        shapes[name] = () if dims == "scalar" else tuple(map(int, dims.split("x")))
+    return shapes
+
+
+def source_kind(path: Path) -> SourceKind:
+    """What a file holds, by its first bytes: an artifact (.so, folder, tar), IR text, or else ONNX."""
+    if path.is_dir():
+        return "artifact"
+    with path.open("rb") as file:
+        head = file.read(_MAGIC_BYTES)
+    if head.startswith(b"\x7fELF") or head[257:262] == b"ustar" or path.suffix in (".so", ".tar"):
+        return "artifact"
+    return "ir" if path.suffix == ".sir" or head.lstrip().startswith((b"graph @", b"//")) else "onnx"
+
+
+def read_source(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+    """The graph of an ONNX or IR file; SecateurError where it is neither."""
+    kind = source_kind(path)
+    if kind == "artifact":
+        raise refuse(f"{path}: is a compiled artifact; this command wants the model (ONNX or IR text)")
+    if kind == "ir":
+        from secateur.ir.files import read_graph
+
+        if shapes:
+            raise refuse("--shape settles shapes of an ONNX model; the shapes of IR text are settled already")
+        return read_graph(path)
+    from secateur.ir.onnx_reader import read_model
+
+    return read_model(path, shapes)
+
+
+def parse_inputs(texts: Sequence[str] | None, ports: Sequence[Port]) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays that `--input` names, for the model's inputs `ports`.
+
+    With one input its name may be left out. SecateurError where one is missing, unknown, or does not fit.
+    """
+    sources = _named_sources(texts or (), [port.name for port in ports])
+    if missing := [port for port in ports if port.name not in sources]:
+        listed = ", ".join(f"'{p.name}' {p.dtype}{list(p.shape)}" for p in missing)
+        first = missing[0].name
+        raise refuse(f"no array for input {listed}; give --input {first}=FILE.npy or {first}=random:0")
+    return {port.name: _array(sources[port.name], port) for port in ports}
+
+
+def _named_sources(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    sources: dict[str, str] = {}
+    for text in texts:
+        name, equals, source = text.partition("=")
+        if not equals and len(names) == 1:
+            name, source = names[0], text
+        if name not in names:
+            raise refuse(f"the model has no input '{name}'{nearest(name, names)}")
+        if name in sources:
+            raise refuse(f"--input {name} is given twice")
+        sources[name] = source
+    return sources
+
+
+def _array(source: str, port: Port) -> np.ndarray[Any, Any]:
+    if source.startswith("random:"):
+        seed = source.removeprefix("random:")
+        if not re.fullmatch(r"\d{1,18}", seed):
+            raise refuse(f"--input {port.name}={source}: expected random: and a number, such as random:0")
+        return random_array(port.shape, port.dtype, int(seed))
+    array = load_array(Path(source))
+    if array.dtype != port.dtype or array.shape != tuple(port.shape):
+        raise refuse(
+            f"{source}: holds {array.dtype} {array.shape}, input '{port.name}' is {port.dtype} {port.shape}"
+        )
+    return array
+
+
+def load_array(path: Path) -> np.ndarray[Any, Any]:
+    """The array in a .npy file; SecateurError where it holds none (pickles are not read)."""
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        raise refuse(f"{path}: is not a .npy file of numbers") from None
+    if not isinstance(array, np.ndarray):
+        raise refuse(f"{path}: holds several arrays; save the one for this input with numpy.save")
+    return array
+
+
+def random_array(shape: Sequence[int], dtype: np.dtype[Any], seed: int) -> np.ndarray[Any, Any]:
+    """Standard normal floats, small integers from 0, or coin tosses; the same for the same seed."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    if dtype.kind == "f":
+        return generator.standard_normal(shape).astype(dtype)
+    return generator.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
