@@ -1,0 +1,234 @@
+"""Convolution as a matrix product over a strip of pixels whose taps are first copied side by side.
+
+The strip (taps x pixels) is written to the workspace once and used for every
+filter, so borders cost nothing in the product and pixels of several rows share
+a register tile: the choice for small images with many channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..kernel import Kernel
+from ..targets import Target
+from .base import ConvSpec, Floats, block_name, layout_block, seconds, up
+from .conv_tile import (
+    Finish,
+    KernelSpec,
+    max_pixels,
+    pack_bias,
+    pack_weights,
+    pointers,
+    split_buffers,
+)
+
+Expr = Any
+Buffer = Any
+
+_PIXELS = 196  # of a strip: enough that streaming weights costs little beside the products
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pixels of a task (a multiple of `rows`), register tile, input blocks summed at a time, parts of the filters."""
+
+    pixels: int
+    rows: int
+    vectors: int
+    blocks: int
+    splits: int
+
+
+@dataclass(frozen=True)
+class Im2row:
+    """Any kernel, stride, dilation and padding; one group."""
+
+    name: str = "im2row"
+
+    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
+        if spec.groups != 1:
+            return f"{spec.groups} groups"
+        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
+            return f"layouts {spec.in_layout} -> {spec.out_layout}"
+        return None
+
+    def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        return ((block_name(target), block_name(target)), ("NCHW", block_name(target)))
+
+    def workspace(self, spec: ConvSpec, target: Target) -> int:
+        """Whatever the layout: the copied taps, and the sums between chunks of input blocks."""
+        blocked = replace(spec, in_layout=block_name(target))
+        strip, lanes = self.strip(blocked, target), target.lanes
+        taps = strip.blocks * lanes * spec.kernel[0] * spec.kernel[1]
+        return 4 * strip.pixels * (taps + up(spec.filters, lanes) // strip.splits)
+
+    def estimate(self, spec: ConvSpec, target: Target) -> float:
+        strip, lanes, block = self.strip(spec, target), target.lanes, layout_block(spec.in_layout)
+        taps = up(spec.channels, block) * spec.kernel[0] * spec.kernel[1]
+        pixels = spec.batch * up(spec.pixels, strip.rows)
+        macs = pixels * taps * up(spec.filters, lanes)
+        efficiency = 0.8 / max(1.0, 0.45 + 1 / strip.rows + 1 / strip.vectors)
+        copied = strip.splits * pixels * taps / block * lanes * 6.0
+        strips = spec.batch * -(-spec.pixels // strip.pixels)
+        streamed = 4.0 * taps * up(spec.filters, lanes) * strips
+        return seconds(target, macs / efficiency + copied, 1.0, 0) + streamed / (target.dram_gbps * 4e9) + 2e-6
+
+    def pack(self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None) -> tuple[Floats, ...]:
+        packed = pack_weights(weights, self.strip(spec, target).vectors, target.lanes, layout_block(spec.in_layout))
+        return (packed, *pack_bias(bias, spec.filters, target.lanes))
+
+    def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
+        strip, lanes = self.strip(spec, target), target.lanes
+        tasks = spec.batch * -(-spec.pixels // strip.pixels) * strip.splits
+        key = KernelSpec(self.name, spec, strip, lanes)
+        return Kernel(self.name, key, lambda: _build(spec, strip, lanes), tasks, self.workspace(spec, target))
+
+    def strip(self, spec: ConvSpec, target: Target) -> Strip:
+        """Many pixels, so that weights are streamed seldom, and as many taps at a time as the caches hold."""
+        blocks = up(spec.filters, target.lanes) // target.lanes
+        vectors = 2 if blocks % 2 == 0 else 1
+        most = max_pixels(target.isa.vector_registers, vectors)
+        rows = min(range(max(1, most // 2), most + 1), key=lambda r: up(spec.pixels, r) * (1 + 0.25 / r))
+        pixels = rows * min(-(-spec.pixels // rows), -(-_PIXELS // rows))
+        few = spec.batch * -(-spec.pixels // pixels) < 4
+        splits = max(s for s in (1, 2, 4) if blocks // vectors % s == 0 and (s == 1 or few and spec.filters >= 256))
+        return Strip(pixels, rows, vectors, _chunk(spec, target, pixels, vectors), splits)
+
+
+def _chunk(spec: ConvSpec, target: Target, pixels: int, vectors: int) -> int:
+    """Input blocks whose copied taps fill half of the second-level cache and whose weights a quarter."""
+    block = layout_block(spec.in_layout)
+    total = up(spec.channels, block) // block
+    taps = block * spec.kernel[0] * spec.kernel[1] * 4
+    fitting = min(target.l2_bytes // 2 // (taps * pixels), target.l2_bytes // 4 // (taps * vectors * target.lanes))
+    return max(b for b in range(1, total + 1) if total % b == 0 and (b == 1 or b <= fitting))
+
+
+def _build(spec: ConvSpec, strip: Strip, lanes: int) -> Any:
+    from ..tvm_adapter import T, prim_func
+
+    def body(*args: Any) -> None:
+        *inputs, output, workspace, begin, end = args
+        data, extras, constants = split_buffers(spec, tuple(inputs))
+        finish = Finish(spec, lanes, extras, constants[1] if spec.bias else None)
+        nest = _Nest(spec, strip, lanes, data, constants[0], output, workspace, finish)
+        with T.serial(begin, end) as task:
+            nest.task(task)
+
+    return prim_func(pointers(spec), body)
+
+
+class _Nest:
+    """Emits one task. The copied taps lie as [input block][kh][kw][pixel][input lane]."""
+
+    def __init__(
+        self,
+        spec: ConvSpec,
+        strip: Strip,
+        lanes: int,
+        data: Buffer,
+        weights: Buffer,
+        output: Buffer,
+        workspace: Buffer,
+        finish: Finish,
+    ) -> None:
+        self.spec, self.strip, self.lanes = spec, strip, lanes
+        self.data, self.weights, self.output = data, weights, output
+        self.workspace, self.finish = workspace, finish
+        self.block = layout_block(spec.in_layout)
+        self.blocks_in = up(spec.channels, self.block) // self.block
+        self.blocks_out = up(spec.filters, lanes) // lanes
+        self.taps = spec.kernel[0] * spec.kernel[1]
+        self.steps = strip.blocks * self.taps
+        self.sums = strip.pixels * self.steps * self.block
+
+    def task(self, task: Expr) -> None:
+        from ..tvm_adapter import T
+
+        strips = -(-self.spec.pixels // self.strip.pixels)
+        self.image = task // (strips * self.strip.splits)
+        part, first = task // strips % self.strip.splits, task % strips * self.strip.pixels
+        count = T.min(self.strip.pixels, self.spec.pixels - first)
+        groups = self.blocks_out // self.strip.vectors // self.strip.splits
+        tiles = (count + self.strip.rows - 1) // self.strip.rows
+        with T.serial(0, self.blocks_in // self.strip.blocks) as chunk:
+            with T.serial(0, count) as pixel:
+                self._copy(chunk * self.strip.blocks, first + pixel, pixel)
+            with T.serial(0, groups) as g, T.serial(0, tiles) as tile:
+                self._tile(chunk, part * groups + g, g, first, tile * self.strip.rows)
+
+    def _copy(self, first: Expr, pixel: Expr, place: Expr) -> None:
+        """The chunk's taps of one output pixel, zero where they leave the image."""
+        from ..tvm_adapter import T, load, splat, store
+
+        spec, block = self.spec, self.block
+        row = pixel // spec.out_width * spec.strides[0] - spec.pads[0]
+        column = pixel % spec.out_width * spec.strides[1] - spec.pads[1]
+        with T.serial(0, spec.kernel[0]) as kh, T.serial(0, spec.kernel[1]) as kw:
+            r, c = row + kh * spec.dilations[0], column + kw * spec.dilations[1]
+            inside = (r >= 0) & (r < spec.height) & (c >= 0) & (c < spec.width)
+            with T.serial(0, self.strip.blocks) as cb:
+                step = (cb * spec.kernel[0] + kh) * spec.kernel[1] + kw
+                to = (step * self.strip.pixels + place) * block
+                source = (((self.image * self.blocks_in + first + cb) * spec.height + r) * spec.width + c) * block
+                with T.If(inside):
+                    with T.Then():
+                        store(self.workspace, to, load(self.data, source, block), block)
+                    with T.Else():
+                        store(self.workspace, to, splat(0.0, block), block)
+
+    def _tile(self, chunk: Expr, group: Expr, local: Expr, first: Expr, start: Expr) -> None:
+        from ..tvm_adapter import Registers, T, load, store
+
+        rows, vectors, lanes = self.strip.rows, self.strip.vectors, self.lanes
+        acc = Registers(rows * vectors, lanes)
+        sums = self.sums + (local * self.strip.pixels + start) * vectors * lanes
+        with T.If(chunk == 0):
+            with T.Then():
+                for at in range(rows * vectors):
+                    acc[at] = self.finish.start((group * vectors + at % vectors) * lanes)
+            with T.Else():
+                for at in range(rows * vectors):
+                    acc[at] = load(self.workspace, sums + at * lanes, lanes)
+        unroll = min(self.block, 4)
+        with T.serial(0, self.steps) as step, T.serial(0, self.block // unroll) as outer:
+            for inner in range(unroll):
+                self._step(acc, (group, chunk), step, start, outer * unroll + inner)
+        with T.If(chunk < self.blocks_in // self.strip.blocks - 1):
+            with T.Then():
+                for at in range(rows * vectors):
+                    store(self.workspace, sums + at * lanes, acc[at], lanes)
+            with T.Else():
+                self._finish(acc, group, first + start)
+
+    def _finish(self, acc: Any, group: Expr, first: Expr) -> None:
+        from ..tvm_adapter import T
+
+        vectors, lanes = self.strip.vectors, self.lanes
+        for r in range(self.strip.rows):
+            with T.If(first + r < self.spec.pixels), T.Then():
+                for v in range(vectors):
+                    block = group * vectors + v
+                    pixel = (self.image * self.blocks_out + block) * self.spec.pixels + first + r
+                    self._store(acc[r * vectors + v], pixel * lanes, block * lanes)
+
+    def _step(self, acc: Any, panel: tuple[Expr, Expr], step: Expr, start: Expr, lane: Expr) -> None:
+        from ..tvm_adapter import T, load, splat
+
+        vectors, lanes, block = self.strip.vectors, self.lanes, self.block
+        group, chunk = panel
+        weight = ((group * self.blocks_in * self.taps + chunk * self.steps + step) * block + lane) * vectors * lanes
+        for r in range(self.strip.rows):
+            element = splat(self.workspace[(step * self.strip.pixels + start + r) * block + lane], lanes)
+            for v in range(vectors):
+                at = r * vectors + v
+                acc[at] = T.fma(element, load(self.weights, weight + v * lanes, lanes), acc[at])
+
+    def _store(self, value: Expr, index: Expr, channel: Expr) -> None:
+        from ..tvm_adapter import store
+
+        store(self.output, index, self.finish.finish(value, index, channel), self.lanes)
+
+
+IM2ROW = Im2row()
