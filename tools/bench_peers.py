@@ -19,6 +19,7 @@ import onnx
 import typer
 from rich.console import Console
 from rich.markup import escape
+
 from secateur.tools import models
 from secateur.tools.bench_report import (
     OURS,
@@ -33,7 +34,7 @@ from secateur.tools.bench_report import (
     relative_error,
     summarize,
 )
-from secateur.tools.bench_worker import Worker
+from secateur.tools.bench_worker import Sample, Worker
 from secateur.tools.peers import PEERS, Floats, PeerError, engine
 
 DEFAULT_MODELS = (
@@ -117,15 +118,15 @@ def sample_input(path: Path) -> Floats:
     return np.random.default_rng(0).standard_normal([d.dim_value for d in dims], np.float32)
 
 
-def _rounds(contest: Contest, rounds: int, budget: float) -> dict[str, list[float]]:
-    """Run times in seconds of every engine; the first turn warms up and is dropped."""
-    samples: dict[str, list[float]] = {}
+def _rounds(contest: Contest, rounds: int, budget: float) -> dict[str, list[Sample]]:
+    """Run times of every engine; the first turn warms up and is dropped."""
+    samples: dict[str, list[Sample]] = {}
     start = time.monotonic()
     for index in range(rounds + 1):
         if index > MIN_ROUNDS and time.monotonic() - start > budget:
             break
-        for name, seconds in contest.turn(lambda w: w.burst(BURST_SECONDS, BURST_RUNS)).items():
-            samples.setdefault(name, []).extend(seconds if index > 0 else [])
+        for name, burst in contest.turn(lambda w: w.burst(BURST_SECONDS, BURST_RUNS)).items():
+            samples.setdefault(name, []).extend(burst if index > 0 else [])
     return samples
 
 

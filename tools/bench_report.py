@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+
+from secateur.tools.bench_worker import Sample
 from secateur.tools.peers import Floats, Secateur, engine
 
 OURS = Secateur.name
@@ -18,6 +20,8 @@ REFERENCE = "onnxruntime"
 BARS = {"resnet18": 1.15, "resnet34": 1.15, "vgg16": 1.4}  # one thread; fastest peer's time over ours
 OTHER_BAR = 0.85
 NOISY = 0.1  # an interquartile range above this part of the median is marked
+WAITED = 0.02  # a run whose threads waited longer than this part of its time is disturbed
+ENOUGH = 5  # undisturbed runs
 LEGEND = (
     "Medians in milliseconds, float32, batch 1; ratio: fastest peer over Secateur; "
     f"error: of Secateur against {REFERENCE}, relative to the largest output."
@@ -28,6 +32,7 @@ LEGEND = (
 class Timing:
     """One engine on one model. Times in milliseconds; `reason` says why there are none.
 
+    `runs` is how many the statistics are over; `disturbed` counts those that waited for a processor.
     `error` is the largest deviation from ONNX Runtime's output over that output's largest magnitude.
     """
 
@@ -36,6 +41,7 @@ class Timing:
     quartiles: tuple[float, float] | None = None
     best: float | None = None
     runs: int = 0
+    disturbed: int = 0
     prepare_s: float | None = None
     error: float | None = None
     reason: str = ""
@@ -84,10 +90,12 @@ def relative_error(got: Floats, expected: Floats) -> float:
     return float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-30))
 
 
-def summarize(name: str, samples: list[float]) -> Timing:
-    """Statistics of run times given in seconds."""
-    low, median, high = (1e3 * float(q) for q in np.quantile(samples, (0.25, 0.5, 0.75)))
-    return Timing(name, median, (low, high), 1e3 * min(samples), len(samples))
+def summarize(name: str, samples: list[Sample]) -> Timing:
+    """Statistics of `samples`, less those disturbed by other programs where enough remain."""
+    calm = [s.taken for s in samples if s.waited <= WAITED * s.taken]
+    times = calm if len(calm) >= ENOUGH else [s.taken for s in samples]
+    low, median, high = (1e3 * float(q) for q in np.quantile(times, (0.25, 0.5, 0.75)))
+    return Timing(name, median, (low, high), 1e3 * min(times), len(times), disturbed=len(samples) - len(calm))
 
 
 def machine(engines: list[str]) -> dict[str, Any]:
@@ -160,6 +168,11 @@ def notes(rows: list[Row]) -> list[str]:
     lines = [f"{reason} ({', '.join(places)})" for reason, places in reasons.items()]
     if any(t.noisy for row in rows for t in row.timings):
         lines.append(f"~ interquartile range above {NOISY:.0%} of the median")
+    disturbed = sum(t.disturbed for row in rows for t in row.timings)
+    if disturbed:
+        lines.append(
+            f"{disturbed} runs were disturbed by other programs, and left out where {ENOUGH} others remain"
+        )
     return lines
 
 

@@ -13,10 +13,11 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -24,6 +25,13 @@ from secateur.tools.peers import Floats, PeerError, Runner, engine
 
 PREPARE_SECONDS = 900.0  # loading includes conversion, and for Secateur a cold compile
 RUN_SECONDS = 300.0
+
+
+class Sample(NamedTuple):
+    """One inference: seconds it took, and seconds its threads had to wait for a processor meanwhile."""
+
+    taken: float
+    waited: float
 
 
 class Worker:
@@ -57,12 +65,12 @@ class Worker:
         """The engine's output for `x`."""
         return np.asarray(self._ask(("output", x)))
 
-    def burst(self, seconds: float, runs: int) -> list[float]:
-        """Seconds of each of at least `runs` consecutive inferences that fill `seconds`.
+    def burst(self, seconds: float, runs: int) -> list[Sample]:
+        """Times of at least `runs` consecutive inferences that fill `seconds`.
 
         One more, untimed, goes before them: others have had the caches in the meantime.
         """
-        return list(self._ask(("burst", seconds, runs)))
+        return [Sample(*pair) for pair in self._ask(("burst", seconds, runs))]
 
     def close(self) -> None:
         self._process.kill()
@@ -119,14 +127,25 @@ def _serve(pipe: Connection, name: str, model: Path, threads: int, log: Path) ->
                 pipe.send(_burst(runner, x, seconds, runs))
 
 
-def _burst(runner: Runner, x: Floats, seconds: float, runs: int) -> list[float]:
+def _burst(runner: Runner, x: Floats, seconds: float, runs: int) -> list[tuple[float, float]]:
     runner.run(x)
-    samples: list[float] = []
-    while len(samples) < runs or sum(samples) < seconds:
+    samples: list[tuple[float, float]] = []
+    while len(samples) < runs or sum(taken for taken, _ in samples) < seconds:
+        waited = _waited()
         start = time.perf_counter()
         runner.run(x)
-        samples.append(time.perf_counter() - start)
+        taken = time.perf_counter() - start
+        samples.append((taken, _waited() - waited))
     return samples
+
+
+def _waited() -> float:
+    """Seconds that this process's threads have been ready and without a processor; 0 where unknown."""
+    total = 0
+    for file in Path("/proc/self/task").glob("*/schedstat"):
+        with suppress(OSError):  # the thread may have ended meanwhile
+            total += int(file.read_text().split()[1])
+    return total / 1e9
 
 
 def _die_with_parent() -> None:

@@ -29,7 +29,7 @@ from secateur.tools.bench_report import (
     relative_error,
     summarize,
 )
-from secateur.tools.bench_worker import Worker
+from secateur.tools.bench_worker import Sample, Worker
 from secateur.tools.peers import ENGINES, PEERS, Peer, PeerError, Runner, engine
 
 ABOUT = {"cpu": "a processor", "cores": 2, "versions": {"secateur": "0.1", "openvino": "1", "ncnn": ""}}
@@ -100,7 +100,9 @@ def test_worker_computes_what_the_engine_computes(worker: Worker, model: Path) -
 def test_burst_fills_its_time(worker: Worker, model: Path) -> None:
     worker.output(sample_input(model))
     assert len(worker.burst(0.0, 3)) == 3
-    assert sum(worker.burst(0.02, 1)) >= 0.02
+    samples = worker.burst(0.02, 1)
+    assert sum(s.taken for s in samples) >= 0.02
+    assert all(s.taken > 0 and s.waited >= 0 for s in samples)
 
 
 def test_worker_stands_still_between_its_turns(worker: Worker, model: Path) -> None:
@@ -213,11 +215,20 @@ def test_json_holds_every_number_and_the_machine() -> None:
 
 
 def test_summary_is_in_milliseconds() -> None:
-    timing = summarize("x", [0.004, 0.001, 0.002, 0.003, 0.010])
+    timing = summarize("x", [Sample(t, 0.0) for t in (0.004, 0.001, 0.002, 0.003, 0.010)])
     assert (timing.median, timing.best, timing.runs) == pytest.approx((3.0, 1.0, 5))
     assert timing.quartiles == pytest.approx((2.0, 4.0))
     assert timing.noisy
-    assert not summarize("x", [0.003, 0.003, 0.00301]).noisy
+    assert not summarize("x", [Sample(t, 0.0) for t in (0.003, 0.003, 0.00301)]).noisy
+
+
+def test_disturbed_runs_are_left_out_where_enough_others_remain() -> None:
+    calm, disturbed = [Sample(0.002, 0.00003)] * 5, [Sample(0.009, 0.007)] * 20
+    timing = summarize("x", calm + disturbed)
+    assert (timing.median, timing.runs, timing.disturbed) == (2.0, 5, 20)
+    timing = summarize("x", calm[:4] + disturbed)
+    assert (timing.median, timing.runs, timing.disturbed) == (9.0, 24, 20)
+    assert "20 runs were disturbed" in notes([Row("resnet18", 1, (timing,))])[-1]
 
 
 def test_relative_error_sees_wrong_answers() -> None:
