@@ -37,7 +37,9 @@ class AnalyticCosts:
                 reasons.append(f"{primitive.name}: {reason}")
         if not found:
             why = "; ".join(reasons) or "no primitive implements it"
-            raise ModelError(f"{op.name} (ONNX node {op.loc or 'unnamed'}) cannot be compiled for {self.target.name}: {why}")
+            raise ModelError(
+                f"{op.name} (ONNX node {op.loc or 'unnamed'}) cannot be compiled for {self.target.name}: {why}"
+            )
         return tuple(found)
 
     def _of(self, primitive: Primitive, op: Operator) -> list[Choice]:
@@ -51,5 +53,3 @@ class AnalyticCosts:
             return 0.0
         moved = type.with_layout(source).bytes + type.with_layout(destination).bytes
         return moved / (self.target.dram_gbps * 1e9) + 1e-6
-
-

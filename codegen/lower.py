@@ -8,7 +8,7 @@ emits nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,18 +16,15 @@ import numpy as np
 
 from secateur.ir.graph import Graph, Operator, Value
 
-from .cache import kernel_symbol, load_kernel, store_kernel
+from .build import Progress, build_kernels, silent
+from .cache import kernel_symbol
 from .kernel import Kernel
 from .primitives.operator import Array, Operand, constant_of
 from .primitives.registry import find
-from .program import Call, KernelObject, Port, Program, Ref, Space
+from .program import Call, Port, Program, Ref, Space
 from .targets import Target
 
 ALIGNMENT = 64
-Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
-
-
-def _silent(_what: str, _done: int, _total: int) -> None: ...
 
 
 @dataclass
@@ -92,27 +89,16 @@ class _Lowering:
         return op["primitive"] == "view" and self.place(op.operands[0]) == self.place(op.result)
 
 
-def _compile(kernels: dict[str, Kernel], target: Target, progress: Progress) -> tuple[KernelObject, ...]:
-    objects: list[KernelObject] = []
-    for done, (symbol, kernel) in enumerate(kernels.items()):
-        progress("kernels", done, len(kernels))
-        found = load_kernel(symbol, target)
-        if found is None:
-            from .objects import build_object  # imports TVM and LLVM
-
-            found = build_object(kernel, symbol, target)
-            store_kernel(found, target)
-        objects.append(found)
-    progress("kernels", len(kernels), len(kernels))
-    return tuple(objects)
-
-
 def _ports(values: Sequence[Value], names: Sequence[str]) -> tuple[Port, ...]:
     return tuple(Port(n, v.type.dtype.value, v.type.shape) for v, n in zip(values, names, strict=True))
 
 
 def lower(
-    graph: Graph, target: Target, arena_bytes: int, manifest: dict[str, Any] | None = None, progress: Progress = _silent
+    graph: Graph,
+    target: Target,
+    arena_bytes: int,
+    manifest: dict[str, Any] | None = None,
+    progress: Progress = silent,
 ) -> Program:
     """The program of a placed graph; `arena_bytes` is what the memory pass found."""
     lowering = _Lowering(graph, target)
@@ -125,7 +111,7 @@ def lower(
         inputs=_ports(graph.inputs, [v.name for v in graph.inputs]),
         outputs=_ports(graph.outputs, graph.output_names),
         calls=tuple(lowering.calls),
-        kernels=_compile(lowering.kernels, target, progress),
+        kernels=build_kernels(lowering.kernels, target, progress),
         weights=tuple(lowering.weights.arrays),
         weight_offsets=tuple(lowering.weights.offsets),
         arena_bytes=arena_bytes,

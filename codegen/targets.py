@@ -71,7 +71,13 @@ _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 
 def _x86(name: str, cpu: str, isa: Isa, features: tuple[str, ...], **pipeline: float | int) -> Target:
-    wide: dict[str, Any] = {"clock_ghz": 2.5, "fma_per_cycle": 2.0, "l2_bytes": 1 << 20, "dram_gbps": 11.0, **pipeline}
+    wide: dict[str, Any] = {
+        "clock_ghz": 2.5,
+        "fma_per_cycle": 2.0,
+        "l2_bytes": 1 << 20,
+        "dram_gbps": 11.0,
+        **pipeline,
+    }
     return Target(name, "x86_64-unknown-linux-gnu", "x86_64-linux-gnu.2.17", cpu, isa, features, **wide)
 
 
@@ -82,7 +88,15 @@ def _aarch64(name: str, cpu: str, features: tuple[str, ...] = (), **pipeline: fl
 
 def _armv7(name: str, cpu: str, **pipeline: float | int) -> Target:
     row: dict[str, Any] = pipeline
-    return Target(name, "armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf.2.17", cpu, NEON32, ("neon", "vfp4"), **row)
+    return Target(
+        name,
+        "armv7-unknown-linux-gnueabihf",
+        "arm-linux-gnueabihf.2.17",
+        cpu,
+        NEON32,
+        ("neon", "vfp4"),
+        **row,
+    )
 
 
 _ROWS = (

@@ -21,7 +21,9 @@ from .base import Pass
 
 
 def _relayout(value: Value, layout: Layout) -> Operator:
-    op = create("prim.relayout", [value], {"primitive": "relayout", "operand_layouts": (value.type.layout.name,)})
+    op = create(
+        "prim.relayout", [value], {"primitive": "relayout", "operand_layouts": (value.type.layout.name,)}
+    )
     op.result.type = value.type.with_layout(layout)
     return op
 
@@ -54,7 +56,10 @@ def insert_conversions(graph: Graph) -> Graph:
     for op in graph.operators:
         if op.name != "nn.constant":
             wanted = [Layout(name) for name in op["operand_layouts"]]
-            op.operands = [v if _is_constant(v) else convert(v, layout) for v, layout in zip(op.operands, wanted, strict=True)]
+            op.operands = [
+                v if _is_constant(v) else convert(v, layout)
+                for v, layout in zip(op.operands, wanted, strict=True)
+            ]
         convert.operators.append(op)
     graph.operators = convert.operators
     graph.set_outputs([convert(v, ROW_MAJOR) for v in graph.outputs], graph.output_names)

@@ -91,7 +91,9 @@ class _Problem:
 
     def _layouts(self, value: Value) -> set[Layout]:
         """Every layout in which `value` may be made or wanted."""
-        wanted = {w for user in set(value.users) for c in self.options[user] for w in self._wants(user, c, value)}
+        wanted = {
+            w for user in set(value.users) for c in self.options[user] for w in self._wants(user, c, value)
+        }
         made = {c.result_layout for c in self.options[value.producer]} if value.producer else {ROW_MAJOR}
         return wanted | made | {ROW_MAJOR}
 

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from .compiler import Artifact, compile, compile_graph
     from .runtime.session import Session, load
 
-__all__ = ["Artifact", "ModelError", "SecateurError", "Session", "VerifyError", "compile", "compile_graph", "load"]
+__all__ = [
+    "Artifact",
+    "ModelError",
+    "SecateurError",
+    "Session",
+    "VerifyError",
+    "compile",
+    "compile_graph",
+    "load",
+]
 __version__ = "0.1.0"
 
 _LAZY = {

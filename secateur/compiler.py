@@ -67,7 +67,11 @@ def _manifest(graph: Graph, passes: Sequence[Pass]) -> dict[str, Any]:
     return {
         "secateur": __version__,
         "pipeline": ",".join(map(format_pass, passes)),
-        "primitives": {op.results[0].name or op.loc: op["primitive"] for op in graph.operators if "primitive" in op.attributes},
+        "primitives": {
+            op.results[0].name or op.loc: op["primitive"]
+            for op in graph.operators
+            if "primitive" in op.attributes
+        },
     }
 
 
@@ -120,7 +124,13 @@ def compile(
     if dump_ir is not None:
         observers = (*observers, DumpIR(Path(dump_ir)))
     program, outcome = build_program(
-        model, target=target, shapes=shapes, pipeline=pipeline, observers=observers, inputs=inputs, progress=progress
+        model,
+        target=target,
+        shapes=shapes,
+        pipeline=pipeline,
+        observers=observers,
+        inputs=inputs,
+        progress=progress,
     )
     if dump_ir is not None:
         dump_kernels(program, Path(dump_ir) / "kernels")

@@ -125,11 +125,16 @@ class _Adapter(Primitive, Generic[Spec]):
         return result if blocked and constant_of(extra) is None else ROW_MAJOR
 
     def workspace(self, op: Operator, target: Target) -> int:
-        return max(self.primitive.workspace(self._laid_out(self._spec(op), p), target) for p in self._offered(op, target))
+        return max(
+            self.primitive.workspace(self._laid_out(self._spec(op), p), target)
+            for p in self._offered(op, target)
+        )
 
     def estimate(self, op: Operator, target: Target) -> float:
         spec = self._spec(op)
-        return min(float(self.primitive.estimate(self._laid_out(spec, p), target)) for p in self._offered(op, target))
+        return min(
+            float(self.primitive.estimate(self._laid_out(spec, p), target)) for p in self._offered(op, target)
+        )
 
     def _chosen(self, op: Operator) -> Spec:
         return self._laid_out(self._spec(op), (op.operands[0].type.layout.name, op.result.type.layout.name))

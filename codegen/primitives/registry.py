@@ -35,4 +35,6 @@ def find(op: Operator) -> Primitive:
         if primitive.name == wanted:
             return primitive
     known = ", ".join(p.name for p in candidates(op)) or "none"
-    raise SecateurError(f"{op.name} (ONNX node {op.loc or 'unnamed'}): no primitive '{wanted}'; known for it: {known}")
+    raise SecateurError(
+        f"{op.name} (ONNX node {op.loc or 'unnamed'}): no primitive '{wanted}'; known for it: {known}"
+    )

@@ -90,7 +90,10 @@ def test_a_graph_without_conversions_is_refused_as_laid_out() -> None:
 
 def _total(graph: Graph, table: Table) -> float:
     converted = insert_conversions(graph)
-    return sum(table.convert if p == "relayout" else table.fast if p == "blocked" else table.slow for p in primitives(converted))
+    return sum(
+        table.convert if p == "relayout" else table.fast if p == "blocked" else table.slow
+        for p in primitives(converted)
+    )
 
 
 @pytest.mark.parametrize("table", [Table(1, 2, c) for c in (0.1, 0.5, 1.5, 3.0)])
@@ -103,5 +106,7 @@ def test_the_plan_of_a_small_graph_is_no_worse_than_brute_force(table: Table) ->
             def choices(self, op: Operator) -> tuple[Choice, ...]:
                 return (super().choices(op)[next(picks)],)  # noqa: B023
 
-        best = min(best, _total(select(parse_graph(CHAIN), Forced(table.fast, table.slow, table.convert)), table))
+        best = min(
+            best, _total(select(parse_graph(CHAIN), Forced(table.fast, table.slow, table.convert)), table)
+        )
     assert _total(select(parse_graph(CHAIN), table), table) == pytest.approx(best)
