@@ -153,3 +153,27 @@ def each_vector(extent: int, lanes: int, body: Callable[[Expr, int], None]) -> N
             body(i * lanes, lanes)
     if extent % lanes:
         body(whole * lanes, extent % lanes)
+
+
+def vector_rows(outer: Sequence[int], inner: int, lanes: int) -> tuple[int, ...]:
+    """Extents of the rows that `task_vectors` shares out: a row is one vector of an inner dimension."""
+    return (*outer, -(-inner // lanes))
+
+
+def task_vectors(
+    outer: Sequence[int], inner: int, lanes: int, row_bytes: float, begin: Expr, end: Expr,
+    body: Callable[[list[Expr], Expr, int], None],
+) -> None:  # fmt: skip
+    """`body(outer index, start, width)` for vectors along an inner dimension, shared out among tasks with the outer ones."""
+    from ..tvm_adapter import when
+
+    whole, rest = divmod(inner, lanes)
+    with task_nest(vector_rows(outer, inner, lanes), row_bytes, begin, end) as index:
+        *place, chunk = index
+        if not rest or not whole:
+            body(place, chunk * lanes, lanes if whole else rest)
+            return
+        with when(chunk < whole):
+            body(place, chunk * lanes, lanes)
+        with when(chunk == whole):
+            body(place, whole * lanes, rest)

@@ -36,8 +36,8 @@ class PointwiseSpec:
     """result[i] = function(operand_0[i], ...) over a box in the result's memory order.
 
     `strides` and `dtypes` are in the order of the kernel's pointers; operand i of the
-    function is pointer `places[i]`. `function` is "map" (the epilogue on operand 0), a comparison or boolean, "cast" or
-    "where". Element types are those in memory, booleans being "uint8"; "bool" as the
+    function is pointer `places[i]`. `function` is "map" (the epilogue on operand 0), a comparison or boolean, "cast", "where"
+    or "batch_norm" (with epsilon in `params`). Element types are those in memory, booleans being "uint8"; "bool" as the
     result's type makes a cast a test for nonzero. `channels` is 0, or the number of
     channels of a blocked result whose padding lanes must be set to zero; the box is
     then (images, blocks, pixels, lanes).
@@ -51,6 +51,7 @@ class PointwiseSpec:
     places: tuple[int, ...]
     epilogue: Epilogue = ()
     channels: int = 0
+    params: tuple[float, ...] = ()
 
 
 def blocked_strides(shape: Sequence[int], to: Sequence[int], layout: Layout, block: int) -> tuple[int, ...]:
@@ -207,7 +208,9 @@ def evaluate(spec: PointwiseSpec, loaded: list[Expr], lanes: int) -> Expr:
     from ..tvm_adapter import T
 
     if spec.function == "map":
-        return Numeric(spec.result, lanes).apply(spec.epilogue, loaded[0], lambda i: loaded[i + 1])
+        return _mapped(spec, loaded, lanes)
+    if spec.function == "batch_norm":
+        return _batch_norm(spec, loaded, lanes)
     if spec.function == "where":
         return T.Select(truth(loaded[0], "uint8", lanes), loaded[1], loaded[2])
     if spec.function == "cast":
@@ -217,6 +220,28 @@ def evaluate(spec: PointwiseSpec, loaded: list[Expr], lanes: int) -> Expr:
     if spec.function in BOOLEANS:
         return _boolean(spec.function, loaded, lanes)
     return from_truth(_compared(spec.function, *loaded), lanes)
+
+
+def _computed(dtype: str) -> str:
+    return "float32" if dtype == "float16" else dtype
+
+
+def _mapped(spec: PointwiseSpec, loaded: list[Expr], lanes: int) -> Expr:
+    """The chain; float16 among wider operands is computed in float32."""
+    if len(set(spec.dtypes)) == 1:
+        return Numeric(spec.result, lanes).apply(spec.epilogue, loaded[0], lambda i: loaded[i + 1])
+    wide = _computed(spec.result)
+    value = Numeric(wide, lanes).apply(spec.epilogue, convert(loaded[0], spec.result, wide, lanes), lambda i: loaded[i + 1])
+    return convert(value, wide, spec.result, lanes)
+
+
+def _batch_norm(spec: PointwiseSpec, loaded: list[Expr], lanes: int) -> Expr:
+    from ..tvm_adapter import T, splat
+
+    wide = _computed(spec.result)
+    x, scale, bias, mean, variance = (convert(v, spec.result, wide, lanes) for v in loaded)
+    slope = scale / T.sqrt(variance + splat(spec.params[0], lanes, wide))
+    return convert((x - mean) * slope + bias, wide, spec.result, lanes)
 
 
 def _compared(function: str, x: Expr, y: Expr) -> Expr:

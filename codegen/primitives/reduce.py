@@ -15,7 +15,17 @@ from secateur.ir.graph import Operator
 from ..kernel import Kernel
 from ..targets import Target
 from .generic import Generic, block_refusal, physical, same_layouts, storage, target_block
-from .loops import Expr, dot, each_vector, loops, nest_tasks, row_major_strides, task_nest
+from .loops import (
+    Expr,
+    Tasks,
+    dot,
+    loops,
+    nest_tasks,
+    row_major_strides,
+    task_nest,
+    task_vectors,
+    vector_rows,
+)
 from .numeric import convert, lanes_for
 from .operator import Combination
 
@@ -79,8 +89,7 @@ class Reduce(Generic):
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)
         lanes = lanes_for((spec.dtype,), target.lanes)
-        tasks = nest_tasks(_outer(spec), _row_bytes(spec))
-        return Kernel(op.name.split(".", 1)[1], spec, partial(_build, spec, lanes), tasks.count)
+        return Kernel(op.name.split(".", 1)[1], spec, partial(_build, spec, lanes), _tasks(spec, lanes).count)
 
 
 class BlockedReduce(Reduce):
@@ -104,8 +113,14 @@ def _outer(spec: ReduceSpec) -> tuple[int, ...]:
     return tuple(kept if spec.reduced[-1] else kept[:-1])
 
 
-def _row_bytes(spec: ReduceSpec) -> float:
-    return 4.0 * math.prod(spec.extents) / max(1, math.prod(_outer(spec)))
+def _tasks(spec: ReduceSpec, lanes: int) -> Tasks:
+    rows = _outer(spec) if spec.reduced[-1] else vector_rows(_outer(spec), spec.extents[-1], lanes)
+    return nest_tasks(rows, _row_bytes(spec, lanes))
+
+
+def _row_bytes(spec: ReduceSpec, lanes: int) -> float:
+    """Bytes that go into one result, or into one vector of results."""
+    return 4.0 * math.prod(e for e, _ in spec.dims(True)) * (1 if spec.reduced[-1] else lanes)
 
 
 def _build(spec: ReduceSpec, lanes: int) -> Any:
@@ -129,13 +144,17 @@ class _Body:
         if not math.prod(outer) * self.inner:
             T.evaluate(0)
             return
-        strides = [s for _, s in self.spec.dims(False)][: len(outer)]
-        with task_nest(outer, _row_bytes(self.spec), begin, end) as index:
-            base, at = dot(index, strides), dot(index, row_major_strides((*outer, self.inner))[:-1])
-            if self.spec.reduced[-1]:
-                self._along(base, at)
-            else:
-                each_vector(self.inner, self.lanes, lambda i, width: self._across(base + i, at + i, width))
+        self.strides = [s for _, s in self.spec.dims(False)][: len(outer)]
+        self.places = row_major_strides((*outer, self.inner))[:-1]
+        row_bytes = _row_bytes(self.spec, self.lanes)
+        if not self.spec.reduced[-1]:
+            task_vectors(outer, self.inner, self.lanes, row_bytes, begin, end, self._vector)
+            return
+        with task_nest(outer, row_bytes, begin, end) as index:
+            self._along(dot(index, self.strides), dot(index, self.places))
+
+    def _vector(self, index: list[Expr], start: Expr, width: int) -> None:
+        self._across(dot(index, self.strides) + start, dot(index, self.places) + start, width)
 
     def _across(self, base: Expr, at: Expr, width: int) -> None:
         """A vector of neighbouring results."""

@@ -1,0 +1,177 @@
+"""Local response normalization across channels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from secateur.ir.graph import Operator
+
+from ..kernel import Kernel
+from ..targets import Target
+from .generic import Generic, block_refusal, same_layouts, storage, target_block, type_after
+from .loops import Expr, nest_tasks, task_nest, task_vectors, vector_rows
+from .numeric import Numeric, convert, lanes_for
+from .operator import Combination
+from .shuffles import hold, shifted
+
+
+@dataclass(frozen=True)
+class LrnSpec:
+    """x / (bias + scale * sum of squares of channels c - before to c + after)^beta on (images, channels, pixels)."""
+
+    images: int
+    channels: int
+    pixels: int
+    before: int
+    after: int
+    scale: float
+    beta: float
+    bias: float
+    dtype: str
+    block: int = 0
+
+    @property
+    def computed(self) -> str:
+        return "float32" if self.dtype == "float16" else self.dtype
+
+
+class Lrn(Generic):
+    """Row-major: a vector holds neighbouring pixels of one channel."""
+
+    name = "lrn"
+    operators = ("lrn",)
+
+    def spec(self, op: Operator) -> LrnSpec:
+        type, size = type_after(op), op["size"]
+        images, channels, *spatial = type.shape
+        before, after = min((size - 1) // 2, channels), min(size // 2, channels)
+        return LrnSpec(images, channels, math.prod(spatial), before, after, op["alpha"] / size, op["beta"], op["bias"],
+                       storage(type.dtype), type.layout.block)  # fmt: skip
+
+    def vector_cost(self, op: Operator) -> float:
+        return 2.0 * op["size"] + 30.0
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        spec = self.spec(op)
+        lanes = lanes_for((spec.dtype,), target.lanes)
+        rows = _rows(spec) if spec.block else vector_rows((spec.images, spec.channels), spec.pixels, lanes)
+        return Kernel("lrn", spec, partial(_build, spec, lanes), nest_tasks(rows, _row_bytes(lanes)).count)
+
+
+class BlockedLrn(Lrn):
+    """float32 by blocks: neighbouring channels come from shuffles of neighbouring blocks."""
+
+    name = "lrn_blocked"
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        if op["size"] // 2 >= target.lanes:
+            return f"more than {target.lanes} channels on one side"
+        return block_refusal(op)
+
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        return (same_layouts(op, target_block(target)),)
+
+
+def _rows(spec: LrnSpec) -> tuple[int, ...]:
+    return (spec.images, -(-spec.channels // spec.block), spec.pixels)
+
+
+def _row_bytes(lanes: int) -> float:
+    return 32.0 * lanes
+
+
+def _build(spec: LrnSpec, lanes: int) -> Any:
+    from ..tvm_adapter import prim_func
+
+    return prim_func([("x", spec.dtype), ("result", spec.dtype)], _Body(spec, lanes))
+
+
+class _Body:
+    """Emits one vector after another."""
+
+    def __init__(self, spec: LrnSpec, lanes: int) -> None:
+        self.spec, self.lanes = spec, lanes
+
+    def __call__(self, x: Any, result: Any, _workspace: Any, begin: Expr, end: Expr) -> None:
+        from ..tvm_adapter import T
+
+        self.x, self.result, spec = x, result, self.spec
+        if not spec.images * spec.channels * spec.pixels:
+            T.evaluate(0)
+        elif spec.block:
+            with task_nest(_rows(spec), _row_bytes(self.lanes), begin, end) as index:
+                self._blocked(*index)
+        else:
+            outer = (spec.images, spec.channels)
+            task_vectors(outer, spec.pixels, self.lanes, _row_bytes(self.lanes), begin, end, self._plain)
+
+    def _plain(self, index: list[Expr], start: Expr, width: int) -> None:
+        from ..tvm_adapter import Registers, T
+
+        spec, (image, channel) = self.spec, index
+        total = Registers(1, width, spec.computed)
+        total.fill(0.0)
+        low, high = T.max(0, channel - spec.before), T.min(spec.channels, channel + (spec.after + 1))
+        with T.serial(low, high) as c:
+            total[0] = total[0] + self._square((image * spec.channels + c) * spec.pixels + start, width)
+        self._finish((image * spec.channels + channel) * spec.pixels + start, total[0], width)
+
+    def _blocked(self, image: Expr, block: Expr, pixel: Expr) -> None:
+        spec, blocks, lanes = self.spec, _rows(self.spec)[1], self.lanes
+        step = spec.pixels * lanes
+        at = (image * blocks + block) * step + pixel * lanes
+        own = hold(self._square(at, lanes), lanes)
+        left = self._neighbour(at - step, block > 0) if spec.before else own
+        right = self._neighbour(at + step, block < blocks - 1) if spec.after else own
+        total = own
+        for by in range(1, spec.before + 1):
+            total = total + hold(shifted(left, own, lanes - by, lanes), lanes)
+        for by in range(1, spec.after + 1):
+            total = total + hold(shifted(own, right, by, lanes), lanes)
+        self._finish(at, total, lanes)
+
+    def _neighbour(self, at: Expr, exists: Expr) -> Expr:
+        """The squares of a neighbouring block, zero outside."""
+        from ..tvm_adapter import Registers, when
+
+        held = Registers(1, self.lanes)
+        held.fill(0.0)
+        with when(exists):
+            held[0] = self._square(at, self.lanes)
+        return held[0]
+
+    def _square(self, at: Expr, width: int) -> Expr:
+        value = hold(self._load(at, width), width, self.spec.computed)
+        return value * value
+
+    def _load(self, at: Expr, width: int) -> Expr:
+        from ..tvm_adapter import load
+
+        return convert(load(self.x, at, width), self.spec.dtype, self.spec.computed, width)
+
+    def _finish(self, at: Expr, total: Expr, width: int) -> None:
+        from ..tvm_adapter import splat, store
+
+        spec = self.spec
+        scale, bias = (splat(v, width, spec.computed) for v in (spec.scale, spec.bias))
+        power = self._power(hold(total * scale + bias, width, spec.computed), width)
+        value = self._load(at, width) / power
+        store(self.result, at, convert(value, spec.computed, spec.dtype, width), width)
+
+    def _power(self, base: Expr, width: int) -> Expr:
+        """base^beta; the usual exponent 3/4 by square roots."""
+        from ..tvm_adapter import T, splat
+
+        spec = self.spec
+        if spec.beta == 1.0:
+            return base
+        if spec.beta in (0.5, 0.75):
+            root = hold(T.sqrt(base), width, spec.computed)
+            return root if spec.beta == 0.5 else root * T.sqrt(root)
+        return Numeric(spec.computed, width).binary("pow", base, splat(spec.beta, width, spec.computed))
+
+
+PRIMITIVES = (BlockedLrn(), Lrn())
