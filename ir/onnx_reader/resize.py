@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -55,8 +55,7 @@ def resize(node: Node) -> Value:
     shape, scales = _target(node, x)
     attributes = {
         "mode": node.choice("mode", "nearest", ("nearest", "linear", "cubic")),
-        "coordinates": node.choice("coordinate_transformation_mode", "half_pixel", COORDINATES),
-        "rounding": node.choice("nearest_mode", "round_prefer_floor", ROUNDINGS),
+        **_coordinates(node),
         "cubic_coeff": node.float("cubic_coeff_a", -0.75),
         "exclude_outside": node.flag("exclude_outside"),
         "antialias": node.flag("antialias"),
@@ -64,6 +63,18 @@ def resize(node: Node) -> Value:
         "roi": _roi(node, x),
     }
     return node.emit("resize", [x], shape=shape, scales=scales, **attributes)
+
+
+def _coordinates(node: Node) -> dict[str, str]:
+    """Coordinates and rounding; opset 11's `tf_half_pixel_for_nn`, half a pixel further, goes into the rounding."""
+    mode = node.choice("coordinate_transformation_mode", "half_pixel", (*COORDINATES, "tf_half_pixel_for_nn"))
+    rounding = node.choice("nearest_mode", "round_prefer_floor", ROUNDINGS)
+    if mode != "tf_half_pixel_for_nn":
+        return {"coordinates": mode, "rounding": rounding}
+    further = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}
+    if rounding not in further or node.string("mode", "nearest") != "nearest":
+        raise NodeError("coordinates tf_half_pixel_for_nn are only supported for nearest by floor or round_prefer_floor")
+    return {"coordinates": "half_pixel", "rounding": further[rounding]}
 
 
 def _axes(node: Node, x: Value) -> tuple[int, ...]:
@@ -106,7 +117,13 @@ def _target(node: Node, x: Value) -> tuple[tuple[int, ...], tuple[float, ...]]:
 def _of_sizes(node: Node, shape: Sequence[int], sizes: dict[int, int]) -> tuple[tuple[int, ...], tuple[float, ...]]:
     if min(shape) < 1 or min(sizes.values()) < 1:
         raise NodeError(f"cannot resize {tuple(shape)} to sizes {tuple(sizes.values())}")
-    policy = node.choice("keep_aspect_ratio_policy", "stretch", POLICIES)
+    return policy_target(node.choice("keep_aspect_ratio_policy", "stretch", POLICIES), shape, sizes)
+
+
+def policy_target(
+    policy: str, shape: Sequence[int], sizes: Mapping[int, int]
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Shape and scales of a resize of some axes to `sizes`, exactly or (not larger, not smaller) by one common scale."""
     ratios = {axis: size / shape[axis] for axis, size in sizes.items()}
     if policy == "stretch":
         wanted = {**dict(enumerate(shape)), **sizes}

@@ -115,7 +115,7 @@ register(OpDef(
 ))  # fmt: skip
 
 COORDINATES = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "align_corners", "asymmetric",
-               "tf_half_pixel_for_nn", "tf_crop_and_resize")
+               "tf_crop_and_resize")
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 

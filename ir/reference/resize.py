@@ -20,8 +20,6 @@ def coordinates(op: Operator, axis: int, size: int) -> Array:
         return np.zeros(out) if out == 1 else i * (size - 1) / (wanted - 1)
     if mode == "asymmetric":
         return i / scale
-    if mode == "tf_half_pixel_for_nn":
-        return (i + 0.5) / scale
     if mode == "tf_crop_and_resize":
         return _cropped(op, axis, size, i)
     if mode == "pytorch_half_pixel" and out == 1:
