@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Costs = NDArray[np.float64]
 
 
-class TooWide(ValueError):
+class TooWideError(ValueError):
     """The graph needs a table larger than the caller allows."""
 
 
@@ -63,7 +63,7 @@ def _size(variable: int, sizes: Sequence[int], tables: Mapping[int, list[Table]]
 def minimize(sizes: Sequence[int], tables: Sequence[Table], limit: int = 1 << 22) -> list[int]:
     """An assignment of least total cost: variable v takes a value in range(sizes[v]).
 
-    Raises TooWide where a table of more than `limit` entries would be needed.
+    Raises TooWideError where a table of more than `limit` entries would be needed.
     """
     of: dict[int, list[Table]] = {v: [t for t in tables if v in t.variables] for v in range(len(sizes))}
     steps: list[tuple[int, tuple[int, ...], NDArray[np.intp]]] = []
@@ -71,7 +71,7 @@ def minimize(sizes: Sequence[int], tables: Sequence[Table], limit: int = 1 << 22
     while of:
         variable = min(costs_of, key=lambda v: costs_of[v])
         if costs_of.pop(variable) > limit:
-            raise TooWide(f"a table over {len(_scope(variable, of[variable]))} variables is needed")
+            raise TooWideError(f"a table over {len(_scope(variable, of[variable]))} variables is needed")
         scope, joined = _joined(variable, sizes[variable], of[variable])
         steps.append((variable, scope[:-1], joined.argmin(axis=-1)))
         _replace(of, variable, Table(scope[:-1], joined.min(axis=-1)))

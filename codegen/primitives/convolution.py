@@ -19,7 +19,11 @@ from secateur.ir.types import ROW_MAJOR, DType, Layout, TensorType
 from ..kernel import Kernel
 from ..targets import Target
 from .base import ConvSpec, DenseSpec, TransposedSpec
+from .conv_dense import DENSE
+from .conv_depthwise import DEPTHWISE
 from .conv_direct import DIRECT
+from .conv_grouped import GROUPED
+from .conv_im2row import IM2ROW
 from .conv_pointwise import POINTWISE
 from .conv_winograd import WINOGRAD
 from .operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of, to_layout
@@ -221,4 +225,5 @@ class Dense(_Adapter[DenseSpec]):
         return None if self._offered(op, target) else str(self.primitive.applicable(self._spec(op), target))
 
 
-PRIMITIVES: tuple[Primitive, ...] = tuple(map(Convolution, (DIRECT, POINTWISE, *WINOGRAD)))
+CONVOLUTIONS = (DIRECT, POINTWISE, DEPTHWISE, GROUPED, IM2ROW, *WINOGRAD)
+PRIMITIVES: tuple[Primitive, ...] = (*map(Convolution, CONVOLUTIONS), Dense(DENSE))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.passes.elimination import Table, TooWide, minimize
+from secateur.passes.elimination import Table, TooWideError, minimize
 
 
 @st.composite
@@ -47,7 +47,7 @@ def test_a_chain_of_a_thousand_needs_small_tables_only() -> None:
 
 def test_a_clique_too_wide_is_refused() -> None:
     pairs = [Table((i, j), np.zeros((4, 4))) for i, j in itertools.combinations(range(8), 2)]
-    with pytest.raises(TooWide, match="8 variables"):
+    with pytest.raises(TooWideError, match="8 variables"):
         minimize([4] * 8, pairs, limit=1000)
 
 
