@@ -68,7 +68,7 @@ def store_kernel(kernel: KernelObject, target: Target) -> None:
     """Adds a kernel to the cache; a cache that cannot be written is no error."""
     path = _path(kernel.symbol, target)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    contents = (kernel.object_code, kernel.tir, kernel.llvm_ir, kernel.assembly)
+    contents: tuple[bytes | str, ...] = (kernel.object_code, kernel.tir, kernel.llvm_ir, kernel.assembly)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:

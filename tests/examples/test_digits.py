@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import onnx
-import onnxruntime as ort  # type: ignore[import-untyped]
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
