@@ -97,7 +97,7 @@ class Toolchain:
 def build_folder(program: Program) -> Iterator[Path]:
     """A temporary folder with every source and object of the program; gone afterwards."""
     driver = emit_driver(program)
-    with tempfile.TemporaryDirectory(prefix="secateur-") as name:
+    with tempfile.TemporaryDirectory(prefix="secateur-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         write_sources(program, folder)
         (folder / "exports.map").write_text(_EXPORTS)

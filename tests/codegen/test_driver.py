@@ -12,10 +12,8 @@ from secateur.codegen.driver import ProgramError, check_program, driver_text, em
 from secateur.codegen.program import Call, KernelObject, Port, Program, Ref, Space
 from secateur.codegen.targets import TARGETS
 
-CALL = Call(
-    "k", (Ref(Space.INPUT, 0), Ref(Space.WEIGHTS, offset=64), Ref(Space.ARENA, offset=128)), 7, "conv1", "nn.conv",
-    workspace=256, macs=9,
-)  # fmt: skip
+ARGS = (Ref(Space.INPUT, 0), Ref(Space.WEIGHTS, offset=64), Ref(Space.ARENA, offset=128))
+CALL = Call("k", ARGS, 7, "conv1", "nn.conv", workspace=256, macs=9)
 TINY = Program(
     "tiny", TARGETS["x86-64-v3"], (Port("x", "f32", (2, 3)),), (Port("y", "f32", (2, 3)),),
     (CALL, Call("k", (Ref(Space.ARENA, offset=128), Ref(Space.OUTPUT, 0)), 1, 'odd "name"\nü', "nn.relu")),

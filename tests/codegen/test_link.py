@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from dataclasses import replace
@@ -10,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secateur.codegen import link
 from secateur.codegen.driver import ProgramError
 from secateur.codegen.link import LinkError, Toolchain, default_cache, static_triple
 from secateur.codegen.program import Port, Program
@@ -110,7 +110,7 @@ def test_an_unknown_triple_is_a_link_error(tmp_path: Path) -> None:
 
 
 def test_a_missing_linker_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(LinkError, match="pip install ziglang"):
         Toolchain("x86_64-linux-gnu.2.17", tmp_path).compile(tmp_path, "a.c", "a.o")
 
@@ -121,7 +121,7 @@ def test_runtime_objects_are_compiled_once(tmp_path: Path, monkeypatch: pytest.M
     folder.mkdir()
     compiled: list[str] = []
 
-    def compile_(self: Toolchain, folder: Path, source: str, output: str) -> str:
+    def compile_(_: Toolchain, folder: Path, source: str, output: str) -> str:
         compiled.append(source)
         (folder / output).write_bytes(source.encode())
         return output

@@ -45,7 +45,7 @@ def test_exports_the_interface_alone(model_so: Path, model_dir: Path) -> None:
     assert "secateur_run" in declared
 
 
-def test_is_stripped_and_names_no_path(model_so: Path, tmp_path: Path) -> None:
+def test_is_stripped_and_names_no_path(model_so: Path) -> None:
     data = model_so.read_bytes()
     assert ".symtab" not in _readelf("-S", model_so)
     assert b"/tmp" not in data
@@ -60,7 +60,7 @@ def test_weights_are_aligned_and_not_copied(model_so: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["so", "tar"])
 def test_the_same_program_gives_the_same_bytes(programs: ModuleType, tmp_path: Path, kind: str) -> None:
-    dumps = {"ir/1.txt": "one", "ir/0.txt": b"zero"}
+    dumps: dict[str, str | bytes] = {"ir/1.txt": "one", "ir/0.txt": b"zero"}
     first = write_artifact(programs.scale_relu_sum(), tmp_path / "a" / "first", kind, dumps)
     second = write_artifact(
         programs.scale_relu_sum(), tmp_path / "second", kind, dict(reversed(dumps.items()))

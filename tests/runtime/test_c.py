@@ -44,20 +44,8 @@ def _build(compiler: str, program: object, main: Path, output: Path, flags: Sequ
     with build_folder(program) as folder:  # type: ignore[arg-type]
         kernels = sorted(folder.glob("kernel*.o"))
         sources = [folder / name for name in (*RUNTIME_SOURCES, "model_table.c", "embed.S", "driver.o")]
-        command = [
-            compiler,
-            "-std=c11",
-            "-g",
-            *flags,
-            "-I.",
-            main,
-            *sources,
-            *kernels,
-            "-lm",
-            "-lpthread",
-            "-o",
-            output,
-        ]
+        inputs = [str(path) for path in (main, *sources, *kernels)]
+        command = [compiler, "-std=c11", "-g", *flags, "-I.", *inputs, "-lm", "-lpthread", "-o", str(output)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
@@ -101,7 +89,7 @@ def test_example_is_clean_under_address_and_undefined_sanitizers(
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror"]
     binary = _build(compiler, programs.scale_relu_sum(), EXAMPLE / "classify.c", tmp_path / "classify", flags)
     x = _image(programs, tmp_path / "x.raw")
-    command = [binary, "-t", str(threads), "x.raw", "x.raw"]
+    command = [str(binary), "-t", str(threads), "x.raw", "x.raw"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(_answer(programs, x)) == 2
@@ -139,19 +127,11 @@ def test_every_targets_features_can_be_checked() -> None:
 def test_feature_table_agrees_with_llvm(compiler: str, tmp_path: Path) -> None:
     names = sorted(_known_features()["x86_64"])
     calls = "".join(f'printf("%d\\n", rt_cpu_has("{name}"));' for name in names)
-    main = f'#include <stdio.h>\n#include "internal.h"\nint main(void) {{ {calls} return rt_cpu_has("no-such"); }}'
-    (tmp_path / "main.c").write_text(main)
+    main = f'int main(void) {{ {calls} return rt_cpu_has("no-such"); }}'
+    (tmp_path / "main.c").write_text(f'#include <stdio.h>\n#include "internal.h"\n{main}\n')
     runtime = ROOT / "runtime"
-    command = [
-        compiler,
-        "-std=c11",
-        "-I",
-        runtime,
-        tmp_path / "main.c",
-        runtime / "cpu.c",
-        "-o",
-        tmp_path / "main",
-    ]
+    sources = [str(tmp_path / "main.c"), str(runtime / "cpu.c")]
+    command = [compiler, "-std=c11", f"-I{runtime}", *sources, "-o", str(tmp_path / "main")]
     subprocess.run(command, check=True)
     found = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout.split()
     llvms = llvm.get_host_cpu_features()

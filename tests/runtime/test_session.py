@@ -85,7 +85,7 @@ def test_other_inputs_are_copied(model_so: Path, programs: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x: {}, "missing input 'x'; the model has 'x' float32"),
+        (lambda _: {}, "missing input 'x'; the model has 'x' float32"),
         (lambda x: {"x": x, "z": x}, "unknown input 'z'"),
         (lambda x: {"x": x.astype(np.float64)}, r"does not take float64\[37, 24\]"),
         (lambda x: {"x": x.astype(">f4")}, "does not take >f4"),
@@ -112,7 +112,7 @@ def _read_only(x: np.ndarray) -> dict[str, np.ndarray]:
         (lambda x: {"y": x}, "overlaps an input"),
         (lambda x: {"y": np.empty_like(x, order="F")}, "needs a contiguous"),
         (_read_only, "needs a contiguous, aligned and writable"),
-        (lambda x: {"total": np.empty(3, np.float32)}, "output 'total' float32.* does not take"),
+        (lambda _: {"total": np.empty(3, np.float32)}, "output 'total' float32.* does not take"),
     ],
 )
 def test_wrong_outputs_are_refused(model_so: Path, programs: ModuleType, out: object, message: str) -> None:
@@ -229,7 +229,7 @@ def test_caller_supplies_arena_and_weights(model_so: Path, programs: ModuleType,
     raw = _Raw(Path(shutil.copy(model_so, tmp_path)))
     size = raw.library.secateur_arena_bytes(2)
     arena, at = _aligned(size)
-    weights, weights_at = _aligned(raw.library.secateur_weights_bytes())
+    _weights, weights_at = _aligned(raw.library.secateur_weights_bytes())
     status, state = raw.create(
         threads=2,
         arena=at,
