@@ -135,7 +135,7 @@ def _is_scalar(array: Array, wanted: float) -> bool:
 def _uses(value: Value, graph: Graph) -> str:
     if any(value is out for out in graph.outputs):
         return f"%{value.name} is a graph output and must stay"
-    return f"%{value.name} has {len(value.users)} uses, fusing needs a single one"
+    return f"%{value.name} has {len(value.users)} uses, fusing needs one"
 
 
 def constant_of(value: Value) -> Array | None:
@@ -268,6 +268,8 @@ class Explanation:
     def report(self, graph: Graph) -> str:
         """For the user: each refusal with the operator inside its neighbours."""
         lines = [f"{self.rule}: fired {self.fired} times, refused {len(self.refusals)} times"]
+        if not self.refusals and not self.fired:
+            lines.append("no operator of the graph is of the kind that its pattern is rooted at")
         present = set(map(id, graph.operators))
         for refusal in self.refusals:
             where = f" (ONNX node {refusal.operator.loc})" if refusal.operator.loc else ""
@@ -305,7 +307,7 @@ class _Driver:
     queued: set[Operator] = field(default_factory=set)
     alive: set[Operator] = field(default_factory=set)
     fired: Counter[str] = field(default_factory=Counter)
-    refused: dict[tuple[Operator, str], Refusal] = field(default_factory=dict)
+    refused: dict[Operator, list[Refusal]] = field(default_factory=dict)
     explained: Explanation | None = None
 
     def push(self, ops: Iterable[Operator | None]) -> None:
@@ -331,6 +333,7 @@ class _Driver:
                 self.visit(op)
 
     def visit(self, op: Operator) -> None:
+        self.refused.pop(op, None)  # what was refused at an earlier visit may hold no longer
         for rule, variants in self.table.get(op.name, []):
             for variant in variants:
                 match = Match(self.graph, op)
@@ -344,11 +347,14 @@ class _Driver:
 
     def note(self, rule: Rule, root: Operator, failure: MatchFailure) -> None:
         if self.explained is not None and rule.name == self.explained.rule:
-            self.refused[root, failure.reason] = Refusal(rule.name, root, failure.operator, failure.reason)
+            refusal = Refusal(rule.name, root, failure.operator, failure.reason)
+            self.refused.setdefault(root, []).append(refusal)
 
     def install(self, rule: Rule, match: Match, value: Value) -> None:
         """Puts the created operators before the root and `value` in its result's place; removes what died."""
         self.spend(rule)
+        if self.explained is not None and rule.name == self.explained.rule:
+            self.refused.pop(match.root, None)
         old = match.root.result
         if (value.type.shape, value.type.dtype) != (old.type.shape, old.type.dtype):
             raise RewriteError(f"rule {rule.name} replaces {old!r} by {value!r}")
@@ -386,10 +392,12 @@ class _Driver:
         ]
 
     def finish(self) -> None:
-        if self.explained is None:
-            return
-        self.explained.fired += self.fired[self.explained.rule]
-        self.explained.refusals += [r for r in self.refused.values() if r.root in self.alive]
+        """Hands over what was refused at each operator's last visit, unless the rule then fired there."""
+        if self.explained is not None:
+            self.explained.fired += self.fired[self.explained.rule]
+            known = {(r.root, r.reason) for r in self.explained.refusals}
+            found = (r for refusals in self.refused.values() for r in refusals)
+            self.explained.refusals += [r for r in found if (r.root, r.reason) not in known]
 
 
 def _dispatch(rules: Iterable[Rule]) -> dict[str, list[tuple[Rule, list[Op]]]]:

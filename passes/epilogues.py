@@ -36,6 +36,8 @@ def wanted_shape(extra: Shape, result: Shape, op_name: str, axis: int) -> Shape 
     if len(extra) > len(result):
         return None
     aligned = (1,) * (len(result) - len(extra)) + extra
+    if op_name == "nn.matmul" and extra == (result[axis],):
+        return extra
     if all(d == 1 for d in aligned) and aligned != result:
         return extra
     if aligned == result:
@@ -117,7 +119,7 @@ def _guard_residual(m: Match) -> None:
     """As `_guard_binary`; of two linear producers the later one takes the step, so that no operator moves."""
     _guard_binary(m)
     rival = m.value("y").producer
-    if rival is None or rival.name not in LINEAR or m.graph.use_count(rival.result) != 1:
+    if rival is None or not _could_take(m, rival):
         return
     order = m.graph.operators
     m.need(
@@ -125,6 +127,14 @@ def _guard_residual(m: Match) -> None:
         "the other operand's operator comes later and takes the step",
         m.op("p"),
     )
+
+
+def _could_take(m: Match, rival: Operator) -> bool:
+    """Whether the producer of the other operand is a linear operator that could take the step as well."""
+    if rival.name not in LINEAR or m.graph.use_count(rival.result) != 1:
+        return False
+    fits = m.root.operands[0] is rival.result or m.root.name[3:] in SWAPPED
+    return fits and rival.result.type.shape == m.root.result.type.shape
 
 
 def _binary(m: Match) -> Value:

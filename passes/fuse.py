@@ -20,6 +20,7 @@ PHASES: dict[str, tuple[tuple[Rule, ...], ...]] = {
     "conservative": (padding.RULES, epilogues.RULES),
     "aggressive": (composites.RULES, padding.RULES + affine.RULES, (affine.ALONE, *epilogues.RULES)),
 }
+RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES["aggressive"] for rule in phase)
 
 
 @dataclass(frozen=True)

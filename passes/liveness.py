@@ -24,7 +24,7 @@ def is_constant(value: Value) -> bool:
 
 def is_view(op: Operator) -> bool:
     """Whether the result's bytes are the operand's, so that in one place nothing need be done."""
-    return op.get("primitive") == "view"
+    return bool(op.get("primitive") == "view")
 
 
 def in_place_operands(op: Operator) -> list[int]:

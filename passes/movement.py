@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from secateur.ir.graph import Value
-from secateur.ir.rewrite import Any_, Match, Op, Rule, always
+from secateur.ir.rewrite import Any_, Const, Match, Op, Rule, always
 
 _X = Any_("x")
 
@@ -131,7 +131,51 @@ def _flat(m: Match) -> Value:
     return m.new("nn.concat", operands, axis=m.root["axis"])
 
 
+def _guard_one_pool(m: Match) -> None:
+    plain = all(k == 1 for k in m.root["kernel"]) and all(s == 1 for s in m.root["strides"])
+    m.need(plain and not any(m.root["pads"]), "its window is more than a single element at each place")
+
+
+def _one_pool(m: Match) -> Value:
+    """max_pool(x) or average_pool(x) {kernel 1, stride 1, no padding}   ->   x"""
+    return m.value("x")
+
+
+def _guard_one_reduce(m: Match) -> None:
+    shape = m.value("x").type.shape
+    m.need(all(shape[a] == 1 for a in m.root["axes"]), "it reduces over more than one element")
+
+
+def _one_reduce(m: Match) -> Value:
+    """reduce_mean, _sum, _max or _min over axes of one element   ->   reshape(x)"""
+    return m.new("nn.reshape", [m.value("x")], shape=m.root.result.type.shape)
+
+
+def _guard_known(m: Match) -> None:
+    condition = m.array("c")
+    m.need(condition.size > 0 and bool((condition == condition.reshape(-1)[0]).all()), "the condition varies")
+    m.need(_branch(m).type == m.root.result.type, "the branch taken is broadcast")
+
+
+def _branch(m: Match) -> Value:
+    return m.value("x") if m.array("c").reshape(-1)[0] else m.value("y")
+
+
+def _where_known(m: Match) -> Value:
+    """where(c, x, y)   ->   x or y
+
+    where c is constant and the same everywhere, and the branch taken has the shape of the result.
+    """
+    return _branch(m)
+
+
+_POOLS = ("nn.max_pool", "nn.average_pool")
+_REDUCTIONS = ("nn.reduce_mean", "nn.reduce_sum", "nn.reduce_max", "nn.reduce_min")
+
 RULES: tuple[Rule, ...] = (
+    Rule("pool-of-one", Op(_POOLS, (_X,)), _guard_one_pool, _one_pool),
+    Rule("reduce-of-one", Op(_REDUCTIONS, (_X,)), _guard_one_reduce, _one_reduce),
+    Rule("where-known", Op("nn.where", (Const("c"), _X, Any_("y"))), _guard_known, _where_known),
     Rule(
         "move-nothing",
         Op(("nn.reshape", "nn.expand", "nn.tile", "nn.relayout"), (_X,)),

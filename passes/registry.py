@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from secateur.ir.errors import SecateurError
+from secateur.ir.rewrite import Rule
+
+from . import canonicalize, fuse
 from .base import Pass
 from .canonicalize import Canonicalize
 from .fuse import Fuse
@@ -12,3 +16,18 @@ from .select import Select
 PASSES: tuple[type[Pass], ...] = (Canonicalize, Fuse, Select, InsertConversions, Memory)
 
 BY_NAME: dict[str, type[Pass]] = {p.name: p for p in PASSES}
+
+
+def rules() -> dict[str, tuple[Rule, ...]]:
+    """Every rewriting rule of every pass, for `--explain`; rows that differ in pattern alone share a name."""
+    table: dict[str, tuple[Rule, ...]] = {}
+    for rule in (*canonicalize.RULES, *fuse.RULES):
+        table[rule.name] = (*table.get(rule.name, ()), rule)
+    return table
+
+
+def check_rule(name: str) -> str:
+    """`name` where it is a rule; else SecateurError with the known ones."""
+    if name not in rules():
+        raise SecateurError(f"unknown rule '{name}'; known: {', '.join(sorted(rules()))}")
+    return name

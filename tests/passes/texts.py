@@ -1,0 +1,127 @@
+"""Graphs for tests as text, constants filled in, and the comparisons that tests make.
+
+`NAME.rules` and `NAME.refusals` beside this file hold the cases of a pass. In
+all texts `%w = const : tensor<4x3x3x3xf32>` is a constant whose elements
+the test's seed chooses, and `conv`'s usual attributes may be written `SAME`
+(stride 1, padding 1) or `VALID` (stride 1, no padding).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.interpreter import run
+from secateur.ir.parser import parse_graph
+from secateur.ir.types import TensorType
+
+Array = np.ndarray[Any, Any]
+
+_CONST = re.compile(r"%(\S+) = const : tensor<((?:\d+x)*)(\w+)>")
+_KINDS = ("normal", "positive", "negative", "large", "zero", "small integers")
+
+
+def _elements(choose: np.random.Generator, shape: tuple[int, ...], kind: str) -> Array:
+    normal = choose.standard_normal(shape)
+    table = {
+        "normal": normal,
+        "positive": np.abs(normal) + 0.1,
+        "negative": -np.abs(normal) - 0.1,
+        "large": normal * 100,
+        "zero": np.zeros(shape),
+        "small integers": np.round(normal * 2),
+    }
+    return np.asarray(table[kind])
+
+
+def _constant(name: str, dims: str, dtype: str, choose: np.random.Generator, plain: bool) -> Array:
+    """Elements of a constant; names that start with `var` or `div` get positive ones."""
+    shape = tuple(int(d) for d in dims.split("x") if d)
+    kind = "normal" if plain else str(choose.choice(_KINDS))
+    kind = "positive" if name.startswith(("var", "div")) else kind
+    wanted = {"f32": np.float32, "f16": np.float16, "i64": np.int64, "i32": np.int32, "bool": np.bool_}[dtype]
+    return _elements(choose, shape, kind).astype(wanted)
+
+
+def build(text: str, seed: int = 0) -> Graph:
+    """The graph of a text. Seed 0 gives normally distributed constants, others zeros and large ones too."""
+    choose = np.random.default_rng(seed)
+    resources = {m[1]: _constant(m[1], m[2], m[3], choose, not seed) for m in _CONST.finditer(text)}
+    replaced = r'%\1 = nn.constant() {value = dense_resource<"\1">} : tensor<\2\3>'
+    whole = _CONST.sub(replaced, text)
+    for word, pad in (("SAME", 1), ("VALID", 0)):
+        pads = ", ".join([str(pad)] * 4)
+        whole = whole.replace(word, f"strides = [1, 1], pads = [{pads}], dilations = [1, 1]")
+    return parse_graph(whole, resources)
+
+
+def inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
+    """Arrays for the graph's inputs."""
+    choose = np.random.default_rng(seed + 1)
+    return {v.name: _input(v.type, choose) for v in graph.inputs}
+
+
+def _input(type: TensorType, choose: np.random.Generator) -> Array:
+    return _elements(choose, type.shape, str(choose.choice(_KINDS))).astype(type.dtype.numpy)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A rule, the text before, and what stands after `---`: the text expected, or a reason."""
+
+    rule: str
+    before: str
+    after: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.rule}-{self.number}"
+
+
+def cases(file: str) -> list[Case]:
+    """The cases in a file beside this one, with comments left out."""
+    text = re.sub(r"^//.*\n", "", Path(__file__).with_name(file).read_text(), flags=re.MULTILINE)
+    found = []
+    for number, part in enumerate(text.split("=== ")[1:]):
+        rule, rest = part.split("\n", 1)
+        before, after = rest.split("---\n")
+        found.append(Case(rule.strip(), before.strip(), after.strip(), number))
+    return found
+
+
+def body(type: str, text: str) -> str:
+    """A whole graph around `text`, with inputs %x and %z of one type."""
+    return f"graph @g(%x: {type}, %z: {type}) {{\n{text}\n}}"
+
+
+def answers(graph: Graph, seed: int = 0) -> dict[str, Array]:
+    return run(graph, inputs(graph, seed))
+
+
+def _attribute(value: Any) -> Hashable:
+    return (value.shape, value.dtype.name) if isinstance(value, np.ndarray) else repr(value)
+
+
+def structure(graph: Graph) -> list[Hashable]:
+    """What graphs share that differ in names, order of independent operators and elements of constants."""
+    known: dict[Value, Hashable] = {v: ("input", i, v.type) for i, v in enumerate(graph.inputs)}
+    for op in graph.operators:
+        for i, result in enumerate(op.results):
+            known[result] = (_head(op), tuple(known[v] for v in op.operands), i, result.type)
+    return [(known[v], n) for v, n in zip(graph.outputs, graph.output_names, strict=True)]
+
+
+def _head(op: Operator) -> Hashable:
+    values = {a.name: op[a.name] for a in op.definition.attributes} | op.attributes
+    return (op.name, tuple(sorted((k, _attribute(v)) for k, v in values.items())))
+
+
+def names(graph: Graph) -> list[str]:
+    """Names of the operators that are no constants, in order."""
+    return [op.name for op in graph.operators if op.name != "nn.constant"]
