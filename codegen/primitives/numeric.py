@@ -46,11 +46,11 @@ def _between(source: str, to: str) -> tuple[str, ...]:
     return (*half, narrow[to]) if source.startswith("float") and to in narrow else half
 
 
-def truth(x: Expr, dtype: str, lanes: int) -> Expr:
-    """Whether each element differs from zero."""
+def is_zero(x: Expr, dtype: str, lanes: int) -> Expr:
+    """Whether each element is zero; NaN is not (in TIR, `!=` of a NaN is false too, so it cannot say)."""
     from ..tvm_adapter import splat
 
-    return x != splat(0, lanes, dtype)
+    return x == splat(0, lanes, dtype)
 
 
 def from_truth(condition: Expr, lanes: int) -> Expr:
@@ -217,10 +217,14 @@ class Plain:
         return self._div(y, x)
 
     def _min(self, x: Expr, y: Expr) -> Expr:
-        return self.where((x < y) | (x != x), x, y)
+        return self._or_nan(x, self.where(x < y, x, y))
 
     def _max(self, x: Expr, y: Expr) -> Expr:
-        return self.where((x > y) | (x != x), x, y)
+        return self._or_nan(x, self.where(x > y, x, y))
+
+    def _or_nan(self, x: Expr, value: Expr) -> Expr:
+        """`value`, or `x` where that is not a number; a comparison that is false for NaN has kept a `y` that is."""
+        return self.where(self._T.isnan(x), x, value) if self.floating else value
 
     def _prelu(self, x: Expr, y: Expr) -> Expr:
         return self.where(x >= self.const(0), x, x * y)

@@ -25,7 +25,7 @@ from .loops import (
     task_nest,
     task_rows,
 )
-from .numeric import Numeric, convert, from_truth, lanes_for, truth
+from .numeric import Numeric, convert, from_truth, is_zero, lanes_for
 
 COMPARISONS = ("equal", "greater", "greater_equal", "less", "less_equal")
 BOOLEANS = ("and", "or", "xor", "not")
@@ -205,17 +205,17 @@ def valid_lanes(value: Expr, channel: Expr, channels: int, lanes: int, dtype: st
 
 def evaluate(spec: PointwiseSpec, loaded: list[Expr], lanes: int) -> Expr:
     """The function on loaded vectors."""
-    from ..tvm_adapter import T
+    from ..tvm_adapter import T, splat
 
     if spec.function == "map":
         return _mapped(spec, loaded, lanes)
     if spec.function == "batch_norm":
         return _batch_norm(spec, loaded, lanes)
     if spec.function == "where":
-        return T.Select(truth(loaded[0], "uint8", lanes), loaded[1], loaded[2])
+        return T.Select(is_zero(loaded[0], "uint8", lanes), loaded[2], loaded[1])
     if spec.function == "cast":
         if spec.result == "bool":
-            return from_truth(truth(loaded[0], spec.dtypes[0], lanes), lanes)
+            return T.Select(is_zero(loaded[0], spec.dtypes[0], lanes), splat(0, lanes, "uint8"), splat(1, lanes, "uint8"))
         return convert(loaded[0], spec.dtypes[0], spec.result, lanes)
     if spec.function in BOOLEANS:
         return _boolean(spec.function, loaded, lanes)

@@ -14,6 +14,7 @@ from secateur.ir.graph import Operator
 
 from ..kernel import Kernel
 from ..targets import Target
+from . import argmax
 from .generic import Generic, block_refusal, physical, same_layouts, storage, target_block
 from .loops import (
     Expr,
@@ -27,7 +28,7 @@ from .loops import (
     vector_rows,
 )
 from .numeric import convert, lanes_for
-from .operator import Combination
+from .operator import Combination, Primitive
 
 CHAINS = 4  # independent accumulators, to hide the latency of an addition
 
@@ -256,4 +257,4 @@ class _Body:
         store(self.result, at, convert(value, spec.computed, spec.dtype, width), width)
 
 
-PRIMITIVES = (BlockedReduce(), Reduce())
+PRIMITIVES: tuple[Primitive, ...] = (BlockedReduce(), Reduce(), *argmax.PRIMITIVES)

@@ -1,0 +1,140 @@
+"""Between float tensors and affinely quantized ones, exact to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.graph import Operator
+from secateur.ir.types import Quant, TensorType
+
+from ..kernel import Kernel
+from ..targets import Target
+from .copies import Box, copy_kernel, copy_spec
+from .generic import Generic, storage, type_after
+from .loops import Expr, broadcast_strides, dot, each_vector, nest_tasks, row_major_strides, task_nest
+from .numeric import convert, lanes_for, vector_type
+from .operator import Array, constant_of
+from .pointwise import spec_nest
+
+
+@dataclass(frozen=True)
+class QuantizeSpec:
+    """A box of elements; scales (float32) and zero points (int32) lie `steps` apart, 0 where they do not vary."""
+
+    to_quantized: bool
+    extents: tuple[int, ...]
+    steps: tuple[int, ...]
+    source: str
+    result: str
+
+
+class Quantize(Generic):
+    """Row-major; scales and zero points are constants beside the operand."""
+
+    name = "quantize"
+    operators = ("quantize", "dequantize")
+    cost = 8.0
+
+    def quantized(self, op: Operator) -> tuple[TensorType, Quant]:
+        type = type_after(op) if op.name.endswith(".quantize") else op.operands[0].type
+        if type.quant is None:
+            raise ValueError(f"{op!r}: {type} carries no quantization")
+        return type, type.quant
+
+    def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:
+        _, quant = self.quantized(op)
+        tables = (np.array(quant.scales, np.float32), np.array(quant.zero_points, np.int32))
+        x = constant_of(op.operands[0])
+        return tables if x is None else (np.ascontiguousarray(x), *tables)
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        type, quant = self.quantized(op)
+        shape = [d if quant.axis == i else 1 for i, d in enumerate(type.shape)]
+        nest = spec_nest(type.shape, (row_major_strides(type.shape), broadcast_strides(shape, type.shape)), 0)
+        source, result = storage(op.operands[0].type.dtype), storage(type_after(op).dtype)
+        kind = op.name.split(".", 1)[1]
+        spec = QuantizeSpec(kind == "quantize", nest.extents, nest.strides[1], source, result)
+        lanes = lanes_for((source, result), target.lanes)
+        tasks = nest_tasks(spec.extents[:-1], 16.0 * spec.extents[-1])
+        return Kernel(kind, spec, partial(_build, spec, lanes), tasks.count)
+
+
+class Annotate(Generic):
+    """The same bytes under another type."""
+
+    name = "annotate"
+    operators = ("annotate",)
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        type = type_after(op)
+        box = Box((type.elements,), (1,), (1,))
+        return copy_kernel("annotate", copy_spec([box], storage(type.dtype)), target.lanes)
+
+
+def _build(spec: QuantizeSpec, lanes: int) -> Any:
+    from ..tvm_adapter import prim_func
+
+    pointers = [("x", spec.source), ("scales", "float32"), ("zeros", "int32"), ("result", spec.result)]
+    return prim_func(pointers, _Body(spec, lanes))
+
+
+class _Body:
+    """Emits the loop nest."""
+
+    def __init__(self, spec: QuantizeSpec, lanes: int) -> None:
+        self.spec, self.lanes = spec, lanes
+
+    def __call__(self, x: Any, scales: Any, zeros: Any, result: Any, _: Any, begin: Expr, end: Expr) -> None:
+        from ..tvm_adapter import T, load, store
+
+        spec = self.spec
+        self.scales, self.zeros = scales, zeros
+        if 0 in spec.extents:
+            T.evaluate(0)
+            return
+        strides = row_major_strides(spec.extents)[:-1]
+        with task_nest(spec.extents[:-1], 16.0 * spec.extents[-1], begin, end) as index:
+            at, table = dot(index, strides), dot(index, spec.steps[:-1])
+
+            def body(i: Expr, width: int) -> None:
+                value = load(x, at + i, width)
+                function = self._quantized if spec.to_quantized else self._real
+                store(result, at + i, function(value, table + i * spec.steps[-1], width), width)
+
+            each_vector(spec.extents[-1], self.lanes, body)
+
+    def _table(self, buffer: Any, at: Expr, width: int, dtype: str) -> Expr:
+        from ..tvm_adapter import load, splat
+
+        return load(buffer, at, width) if self.spec.steps[-1] else splat(buffer[at], width, dtype)
+
+    def _quantized(self, x: Expr, table: Expr, width: int) -> Expr:
+        """round_half_even(x / scale) + zero point, saturated; NaN is the zero point."""
+        from ..tvm_adapter import Registers, T, splat
+
+        zero = self._table(self.zeros, table, width, "int32")
+        steps = Registers(1, width)
+        steps[0] = convert(x, self.spec.source, "float32", width) / self._table(self.scales, table, width, "float32")
+        steps[0] = T.Select(T.isnan(steps[0]), splat(0.0, width), steps[0])
+        # Whole numbers beyond the limit saturate whatever the zero point; int64 holds them.
+        limit, middle = (1e18, "int64") if self.spec.result == "int32" else (2.0**30, "int32")
+        steps[0] = T.max(splat(-limit, width), T.min(splat(limit, width), steps[0]))
+        whole = T.nearbyint(steps[0]).astype(vector_type(middle, width)) + convert(zero, "int32", middle, width)
+        info = np.iinfo(self.spec.result)
+        low, high = (splat(int(v), width, middle) for v in (info.min, info.max))
+        return convert(T.max(low, T.min(high, whole)), middle, self.spec.result, width)
+
+    def _real(self, x: Expr, table: Expr, width: int) -> Expr:
+        """scale (stored - zero point): the difference in int64 where int32 could overflow."""
+        middle = "int64" if self.spec.source == "int32" else "int32"
+        zero = convert(self._table(self.zeros, table, width, "int32"), "int32", middle, width)
+        difference = convert(convert(x, self.spec.source, middle, width) - zero, middle, "float32", width)
+        real = difference * self._table(self.scales, table, width, "float32")
+        return convert(real, "float32", self.spec.result, width)
+
+
+PRIMITIVES = (Quantize(), Annotate())
