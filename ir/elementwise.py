@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .types import DType
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,12 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _softplus(x: Array) -> Array:
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return np.add(np.maximum(x, 0), np.log1p(np.exp(-np.abs(x))))
 
 
 def _gelu_tanh(x: Array) -> Array:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    found: Array = np.multiply(0.5 * x, 1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    return found
 
 
 def _power(x: Array, y: Array) -> Array:
@@ -74,7 +76,8 @@ def _integer_power(x: Array, y: Array) -> Array:
 def _divide(x: Array, y: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         if np.issubdtype(x.dtype, np.integer):
-            return (np.sign(x) * np.sign(y) * (np.abs(x) // np.where(y == 0, 1, np.abs(y)))).astype(x.dtype)
+            found: Array = (np.sign(x) * np.sign(y) * (np.abs(x) // np.where(y == 0, 1, np.abs(y)))).astype(x.dtype)
+            return found
         return np.divide(x, y)
 
 

@@ -52,6 +52,16 @@ def _info(name: str, type: TensorType) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, _onnx_type(type.dtype), type.shape)
 
 
+def _unique(wanted: str, taken: set[str]) -> str:
+    """`wanted`, or with a number where it is taken; taken from now on."""
+    name, count = wanted, 1
+    while name in taken:
+        count += 1
+        name = f"{wanted}__{count}"
+    taken.add(name)
+    return name
+
+
 @dataclass
 class _Writer:
     """The parts of the model so far; `names` gives each value its tensor."""
@@ -61,16 +71,10 @@ class _Writer:
     infos: list[onnx.ValueInfoProto] = field(default_factory=list)
     names: dict[Value, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
-    node_names: dict[str, int] = field(default_factory=dict)
+    node_names: set[str] = field(default_factory=set)
 
     def fresh(self, wanted: str) -> str:
-        """`wanted`, or with a number where it is taken."""
-        name, count = wanted, 0
-        while name in self.taken:
-            count += 1
-            name = f"{wanted}__{count}"
-        self.taken.add(name)
-        return name
+        return _unique(wanted, self.taken)
 
     def name(self, value: Value, wanted: str) -> str:
         if value not in self.names:
@@ -106,9 +110,7 @@ class _Writer:
 
     def node_name(self, op: Operator) -> str:
         """The operator's ONNX name; with a number for the second node that stands for it."""
-        base = op.loc or op.name
-        count = self.node_names[base] = self.node_names.get(base, 0) + 1
-        return base if count == 1 else f"{base}/{count}"
+        return _unique(op.loc or op.name, self.node_names)
 
     def operator(self, op: Operator) -> None:
         for value in op.results:

@@ -124,7 +124,10 @@ class OpDef:
     def result_types(self, types: Sequence[TensorType], given: Mapping[str, Any]) -> list[TensorType]:
         """The result types of the operator on operands of `types`; TypeRuleError where it does not apply."""
         self.check_arity(len(types))
-        return list(self.infer(Signature(tuple(types), self.complete(given))))
+        try:
+            return list(self.infer(Signature(tuple(types), self.complete(given))))
+        except ValueError as error:  # a type that refuses itself
+            raise TypeRuleError(str(error)) from None
 
 
 # Decisions of later passes, allowed on every operator: see passes/select.py and passes/memory.py.

@@ -27,7 +27,8 @@ _TOKEN = re.compile(
       |(?P<name>%(?:[A-Za-z0-9_./\-]+|"(?:[^"\\\n]|\\.)*"))
       |(?P<string>"(?:[^"\\\n]|\\.)*")
       |(?P<type>tensor<)
-      |(?P<word>@?[A-Za-z_][A-Za-z0-9_./]*)
+      |(?P<graph>@(?:[A-Za-z_][A-Za-z0-9_./]*|"(?:[^"\\\n]|\\.)*"))
+      |(?P<word>[A-Za-z_][A-Za-z0-9_./]*)
       |(?P<number>-?(?:inf|nan|\d[0-9.]*(?:[eE][+-]?\d+)?))
       |(?P<sign>->|[(){}\[\]<>=,:])
     """,
@@ -60,7 +61,7 @@ class Parser:
         at = self.position if at is None else at
         line = self.text.count("\n", 0, at) + 1
         column = at - (self.text.rfind("\n", 0, at) + 1) + 1
-        shown = self.text.splitlines()[line - 1] if at < len(self.text) else ""
+        shown = self.text.split("\n")[line - 1]
         return ParseError(f"line {line}, column {column}: {message}\n  {shown[:200]}\n  {' ' * (min(column, 200) - 1)}^")
 
     # tokens
@@ -100,10 +101,13 @@ class Parser:
 
     def string(self) -> str:
         token = self.take(kind="string")
+        return self.decoded(token.text, token.at)
+
+    def decoded(self, quoted: str, at: int) -> str:
         try:
-            return str(json.loads(token.text))
+            return str(json.loads(quoted))
         except json.JSONDecodeError as error:
-            raise self.fail(f"bad string: {error.msg}", token.at) from None
+            raise self.fail(f"bad string: {error.msg}", at) from None
 
     def integer(self) -> int:
         token = self.take(kind="number")
@@ -261,17 +265,17 @@ class Parser:
         return graph
 
     def graph_name(self) -> str:
-        token = self.take(kind="word")
-        if not token.text.startswith("@") or len(token.text) < 2:
-            raise self.fail("expected the graph's name, such as @main", token.at)
-        return token.text[1:]
+        return self.unquoted(self.take(kind="graph"))
 
     def define(self, token: _Token, value: Value) -> None:
         if token.text in self.values:
             raise self.fail(f"{token.text} is defined twice", token.at)
-        name = token.text[1:]
-        value.name = str(json.loads(name)) if name.startswith('"') else "" if name.isdigit() else name
+        value.name = "" if token.text[1:].isdigit() else self.unquoted(token)
         self.values[token.text] = value
+
+    def unquoted(self, token: _Token) -> str:
+        """The name that stands behind the token's sigil, bare or as a string."""
+        return self.decoded(token.text[1:], token.at) if token.text[1] == '"' else token.text[1:]
 
     def input(self, graph: Graph) -> None:
         token = self.take(kind="name")

@@ -24,11 +24,14 @@ import numpy as np
 
 from .elementwise import Step
 from .graph import Graph, Operator, Value
-from .opdef import COMMON_ATTRIBUTES, REQUIRED
+from .opdef import COMMON_ATTRIBUTES, REQUIRED, Attribute
 from .types import ROW_MAJOR, DType, Quant, TensorType
 
 INLINE_ELEMENTS = 16
-BARE_NAME = re.compile(r"[A-Za-z0-9_./\-]+")
+BARE_NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_./\-]+")
+"""Names that print without quotes. A number alone is a value without a name."""
+
+BARE_GRAPH_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*")
 
 
 def format_float(value: float) -> str:
@@ -81,11 +84,16 @@ def _format_value(value: Any) -> str:
     return str(value)
 
 
+def _is_default(attribute: Attribute, value: Any) -> bool:
+    """Whether the parser would fill in just this value; -0.0 is not 0.0."""
+    return attribute.default is not REQUIRED and repr(value) == repr(attribute.default)
+
+
 @dataclass
 class _Names:
     """Unique printable names of values."""
 
-    taken: dict[str, int] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)  # how often a name was wanted; "" counts the unnamed
     of: dict[Value, str] = field(default_factory=dict)
 
     def __getitem__(self, value: Value) -> str:
@@ -94,11 +102,12 @@ class _Names:
         return self.of[value]
 
     def _fresh(self, wanted: str) -> str:
-        base = wanted or "_"
-        count = self.taken.get(base, 0)
-        self.taken[base] = count + 1
-        name = str(count) if not wanted else base if not count else f"{base}__{count}"
-        if name != base and name in self.taken:
+        count = self.taken.get(wanted, 0)
+        self.taken[wanted] = count + 1
+        if not wanted:
+            return f"%{count}"
+        name = f"{wanted}__{count}" if count else wanted
+        if count and name in self.taken:
             return self._fresh(wanted)
         self.taken.setdefault(name, 1)
         return "%" + (name if BARE_NAME.fullmatch(name) else json.dumps(name))
@@ -114,7 +123,8 @@ class Printer:
 
     def graph(self, graph: Graph) -> str:
         inputs = ", ".join(f"{self.names[v]}: {format_type(v.type)}" for v in graph.inputs)
-        lines = [f"graph @{graph.name if BARE_NAME.fullmatch(graph.name) else json.dumps(graph.name)}({inputs}) {{"]
+        name = graph.name if BARE_GRAPH_NAME.fullmatch(graph.name) else json.dumps(graph.name)
+        lines = [f"graph @{name}({inputs}) {{"]
         lines += ["  " + self.operator(op) for op in graph.operators]
         returned = zip(graph.outputs, graph.output_names, strict=True)
         lines.append("  return " + ", ".join(f"{self.names[v]} as {json.dumps(n)}" for v, n in returned))
@@ -133,7 +143,7 @@ class Printer:
 
     def _order(self, op: Operator) -> list[str]:
         declared = [a.name for a in op.definition.attributes
-                    if a.name in op.attributes and (a.default is REQUIRED or op.attributes[a.name] != a.default)]
+                    if a.name in op.attributes and not _is_default(a, op.attributes[a.name])]
         return declared + [name for name in COMMON_ATTRIBUTES if name in op.attributes]
 
     def _attribute(self, op: Operator, value: Any) -> str:
@@ -141,9 +151,16 @@ class Printer:
             return _format_value(value)
         if value.size <= self.inline_elements:
             return format_array(value)
-        key = self.names[op.results[0]].lstrip("%").strip('"')
+        key = self._resource_key(self.names[op.results[0]][1:])
         self.resources[key] = value
         return f"dense_resource<{json.dumps(key)}>"
+
+    def _resource_key(self, name: str) -> str:
+        """The value's name, made different from other keys and from what safetensors keeps for itself."""
+        key = str(json.loads(name)) if name.startswith('"') else name
+        while key in self.resources or key == "__metadata__":
+            key += "_"
+        return key
 
 
 def print_graph(graph: Graph, inline_elements: int = INLINE_ELEMENTS) -> tuple[str, Mapping[str, np.ndarray[Any, Any]]]:

@@ -13,6 +13,10 @@ from enum import Enum
 import ml_dtypes  # noqa: F401  (registers bfloat16 with NumPy)
 import numpy as np
 
+MAX_RANK = 16
+MAX_TENSOR_BYTES = 1 << 32
+"""No tensor may be larger, so that a few bytes of text cannot ask for terabytes."""
+
 
 class DType(Enum):
     """An element type; the value is its name in the text form."""
@@ -113,8 +117,10 @@ class Quant:
             raise ValueError("as many zero points as scales are needed, at least one")
         if self.axis is None and len(self.scales) != 1:
             raise ValueError("several scales need an axis")
-        if not all(math.isfinite(s) and s > 0 for s in self.scales):
-            raise ValueError("scales must be finite and positive")
+        with np.errstate(over="ignore"):
+            scales = np.array(self.scales, np.float32)
+        if not (np.isfinite(scales) & (scales > 0)).all():
+            raise ValueError("scales must be finite and positive in float32")
 
 
 @dataclass(frozen=True)
@@ -129,14 +135,21 @@ class TensorType:
     def __post_init__(self) -> None:
         if any(not isinstance(d, int) or d < 0 for d in self.shape):
             raise ValueError(f"shape {self.shape} has a dimension that is not a non-negative integer")
+        if len(self.shape) > MAX_RANK:
+            raise ValueError(f"{len(self.shape)} dimensions, the limit is {MAX_RANK}")
         if self.layout != ROW_MAJOR and len(self.shape) < 3:
             raise ValueError(f"layout {self.layout.name} needs at least 3 dimensions, shape is {self.shape}")
+        if self.bytes > MAX_TENSOR_BYTES:
+            raise ValueError(f"a tensor of shape {self.shape} takes {self.bytes} bytes, the limit is {MAX_TENSOR_BYTES}")
         if self.quant is not None:
             self._verify_quant(self.quant)
 
     def _verify_quant(self, quant: Quant) -> None:
         if self.dtype not in (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32):
             raise ValueError(f"{self.dtype.value} cannot carry a quantization")
+        limits = np.iinfo(_NUMPY[self.dtype.value])
+        if not all(limits.min <= z <= limits.max for z in quant.zero_points):
+            raise ValueError(f"a zero point does not fit {self.dtype.value}")
         if quant.axis is None:
             return
         if not 0 <= quant.axis < len(self.shape) or self.shape[quant.axis] != len(quant.scales):

@@ -7,20 +7,19 @@ import math
 import numpy as np
 
 from ..graph import Value
-from ..types import DType
+from ..types import DType, TensorType
 from .node import Handler, Node, NodeError
-from .tensors import declared_bytes
 
 
 def constant(node: Node) -> Value:
     if node.has("value"):
         return node.constant(node.tensor("value"))
     if node.has("value_float"):
-        return node.constant(np.array(node.float("value_float"), np.float32))
+        return node.constant(np.array(node.number("value_float"), np.float32))
     if node.has("value_floats"):
         return node.constant(np.array(node.floats("value_floats"), np.float32))
     if node.has("value_int"):
-        return node.constant(np.array(node.int("value_int"), np.int64))
+        return node.constant(np.array(node.integer("value_int"), np.int64))
     if node.has("value_ints"):
         return node.constant(np.array(node.ints("value_ints"), np.int64))
     raise NodeError("only dense numeric values are supported")
@@ -28,7 +27,7 @@ def constant(node: Node) -> Value:
 
 def shape(node: Node) -> Value:
     extents = node.input(0).type.shape
-    start, end = node.int("start", 0), node.int("end", len(extents))
+    start, end = node.integer("start", 0), node.integer("end", len(extents))
     return node.constant(np.array(extents[_clamped(start, len(extents)) : _clamped(end, len(extents))], np.int64))
 
 
@@ -48,7 +47,7 @@ def range_(node: Node) -> Value:
     if not all(map(math.isfinite, (first, last, step))) or step == 0:
         raise NodeError(f"range from {first} to {last} by {step} does not end")
     count = max(0, math.ceil((last - first) / step))
-    declared_bytes((count,), DType.of(start.dtype))
+    TensorType((count,), DType.of(start.dtype))  # refuses what is too large before anything is allocated
     return node.constant((first + step * np.arange(count)).astype(start.dtype))
 
 

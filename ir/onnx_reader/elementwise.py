@@ -20,12 +20,16 @@ def _binary(name: str) -> Handler:
 
 def _unary(name: str, **params: float) -> Handler:
     """A function of one operand; `params` are its attributes with ONNX's defaults."""
-    return lambda node: node.emit(name, [node.input(0)], **{k: node.float(k, v) for k, v in params.items()})
+    return lambda node: node.emit(name, [node.input(0)], **{k: node.number(k, v) for k, v in params.items()})
+
+
+def _chained(node: Node, name: str) -> Value:
+    """A function of any number of operands, two by two."""
+    return reduce(lambda a, b: node.emit(name, [a, b]), node.all_inputs())
 
 
 def _chain(name: str) -> Handler:
-    """A function of any number of operands, two by two."""
-    return lambda node: reduce(lambda a, b: node.emit(name, [a, b]), node.all_inputs())
+    return lambda node: _chained(node, name)
 
 
 def _first(node: Node) -> Value:
@@ -37,8 +41,8 @@ def _scalar(node: Node, value: float, like: Value) -> Value:
 
 
 def mean(node: Node) -> Value:
-    total, count = _chain("add")(node), len(node.inputs)
-    return node.emit("div", [total, _scalar(node, count, total)])  # type: ignore[list-item]
+    total = _chained(node, "add")
+    return node.emit("div", [total, _scalar(node, len(node.inputs), total)])
 
 
 def cast_to(node: Node, x: Value, dtype: DType) -> Value:
@@ -58,7 +62,7 @@ def power(node: Node) -> Value:
 def _bound(node: Node, index: int, name: str, default: float) -> float | Value:
     """A bound of Clip: a number where it is known, else the value that will hold it."""
     if node.opset < 11:
-        return node.float(name, default)
+        return node.number(name, default)
     value = node.optional(index)
     known = constant_of(value) if value else None
     if value is None or known is None:
@@ -94,7 +98,7 @@ def reciprocal(node: Node) -> Value:
 
 
 def cast(node: Node) -> Value:
-    return cast_to(node, node.input(0), dtype_of(node.int("to")))
+    return cast_to(node, node.input(0), dtype_of(node.integer("to")))
 
 
 def cast_like(node: Node) -> Value:

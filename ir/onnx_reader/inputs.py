@@ -8,7 +8,7 @@ from onnx import TensorShapeProto, ValueInfoProto
 
 from ..errors import ModelError
 from ..types import TensorType
-from .tensors import declared_bytes, dtype_of
+from .tensors import dtype_of
 
 Dim = int | str | None
 """A static extent, the name of a symbolic one, or an unknown one."""
@@ -77,8 +77,7 @@ def _type(info: ValueInfoProto, shape: Sequence[Dim]) -> TensorType:
     if not info.type.HasField("tensor_type"):
         raise ModelError(f"input '{info.name}' is not a tensor")
     try:
-        type = TensorType(tuple(d for d in shape if isinstance(d, int)), dtype_of(info.type.tensor_type.elem_type))
-        declared_bytes(type.shape, type.dtype)
+        dtype = dtype_of(info.type.tensor_type.elem_type)
+        return TensorType(tuple(d for d in shape if isinstance(d, int)), dtype)
     except ValueError as error:
         raise ModelError(f"input '{info.name}': {error}") from None
-    return type

@@ -22,8 +22,8 @@ def gemm(node: Node) -> Value:
         raise NodeError(f"operands {a.type.shape} and {b.type.shape} are not matrices")
     a = node.emit("transpose", [a], perm=(1, 0)) if node.flag("transA") else a
     b = node.emit("transpose", [b], perm=(1, 0)) if node.flag("transB") else b
-    b = scaled(node, b, node.float("alpha", 1.0))
-    return node.biased("matmul", [a, b], scaled(node, c, node.float("beta", 1.0)) if c else None, {})
+    b = scaled(node, b, node.number("alpha", 1.0))
+    return node.biased("matmul", [a, b], scaled(node, c, node.number("beta", 1.0)) if c else None, {})
 
 
 def matmul(node: Node) -> Value:

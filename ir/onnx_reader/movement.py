@@ -14,7 +14,7 @@ from .node import Handler, Node, NodeError, constant_of
 
 def flatten(node: Node) -> Value:
     x = node.input(0)
-    axis = node.int("axis", 1)
+    axis = node.integer("axis", 1)
     axis = axis if axis == x.type.rank else normalize_axis(axis, x.type.rank)
     return node.emit("reshape", [x], shape=(math.prod(x.type.shape[:axis]), math.prod(x.type.shape[axis:])))
 
@@ -70,7 +70,7 @@ def transpose(node: Node) -> Value:
 
 
 def concat(node: Node) -> Value:
-    return node.emit("concat", node.all_inputs(), axis=node.int("axis"))
+    return node.emit("concat", node.all_inputs(), axis=node.integer("axis"))
 
 
 def expand(node: Node) -> Value:
@@ -86,7 +86,7 @@ def tile(node: Node) -> Value:
 
 def split(node: Node) -> list[Value]:
     x = node.input(0)
-    axis = normalize_axis(node.int("axis", 0), x.type.rank)
+    axis = normalize_axis(node.integer("axis", 0), x.type.rank)
     sizes = _split_sizes(node, x.type.shape[axis])
     if sum(sizes) != x.type.shape[axis] or min(sizes) < 0 or len(sizes) != len(node.proto.output):
         raise NodeError(f"parts {sizes} for {len(node.proto.output)} outputs do not add up to {x.type.shape[axis]}")
@@ -99,7 +99,7 @@ def _split_sizes(node: Node, extent: int) -> tuple[int, ...]:
         return node.known_ints(1, "split") or (0,)
     if node.opset < 13 and node.has("split"):
         return node.ints("split") or (0,)
-    parts = node.int("num_outputs", len(node.proto.output))
+    parts = node.integer("num_outputs", len(node.proto.output))
     if not 1 <= parts <= len(node.proto.output):
         raise NodeError(f"attribute 'num_outputs' is {parts}, the node has {len(node.proto.output)} outputs")
     part = -(-extent // parts)
@@ -141,7 +141,7 @@ def _slice_arguments(node: Node, rank: int) -> tuple[tuple[int, ...], ...]:
 
 def gather(node: Node) -> Value:
     x, indices = node.input(0), node.input(1)
-    axis = normalize_axis(node.int("axis", 0), x.type.rank)
+    axis = normalize_axis(node.integer("axis", 0), x.type.rank)
     known, extent = constant_of(indices), x.type.shape[axis]
     if known is not None and known.size and not (-extent <= known.min() and known.max() < extent):
         raise NodeError(f"an index is outside axis {axis} of extent {extent}")
@@ -154,7 +154,7 @@ PAD_MODES = ("constant", "reflect", "edge", "wrap")
 def pad(node: Node) -> Value:
     x, mode = node.input(0), node.choice("mode", "constant", PAD_MODES)
     if node.opset < 11:
-        return node.emit("pad", [x], pads=node.ints("pads"), mode=mode, value=node.float("value", 0.0))
+        return node.emit("pad", [x], pads=node.ints("pads"), mode=mode, value=node.number("value", 0.0))
     given, rank = node.known_ints(1, "pads"), x.type.rank
     axes = node.known_ints(3, "axes") if node.optional(3) is not None else tuple(range(rank))
     return node.emit("pad", [x], pads=_all_pads(given, axes, rank), mode=mode, value=_pad_value(node))
@@ -184,12 +184,12 @@ def _pad_value(node: Node) -> float:
 
 def depth_to_space(node: Node) -> Value:
     mode = node.choice("mode", "DCR", ("DCR", "CRD"))
-    return node.emit("depth_to_space", [node.input(0)], block=node.int("blocksize"), mode=mode)
+    return node.emit("depth_to_space", [node.input(0)], block=node.integer("blocksize"), mode=mode)
 
 
 def space_to_depth(node: Node) -> Value:
     mode = node.choice("mode", "DCR", ("DCR", "CRD"))
-    return node.emit("space_to_depth", [node.input(0)], block=node.int("blocksize"), mode=mode)
+    return node.emit("space_to_depth", [node.input(0)], block=node.integer("blocksize"), mode=mode)
 
 
 HANDLERS: dict[str, Handler] = {

@@ -15,7 +15,7 @@ from ..graph import Graph, Operator, Value
 from ..interpreter import evaluate
 from ..opdef import create
 from ..types import TensorType
-from .tensors import MAX_GRAPH_BYTES, Array, declared_bytes, decode
+from .tensors import MAX_GRAPH_BYTES, Array, decode
 
 FOLD_ELEMENTS = 4096
 """Operators on constants are computed while reading where neither operands nor result are larger."""
@@ -66,7 +66,7 @@ class Builder:
 
     def count(self, type: TensorType) -> None:
         """Adds a value to the graph's size, before anything of it is allocated."""
-        self.bytes += declared_bytes(type.shape, type.dtype)
+        self.bytes += type.bytes
         if self.bytes > MAX_GRAPH_BYTES:
             raise NodeError(f"the model's tensors take more than {MAX_GRAPH_BYTES} bytes together")
 
@@ -123,14 +123,14 @@ class Node:
             raise NodeError(f"attribute '{name}' is not of kind {kind}")
         return getter(self._attributes[name])
 
-    def int(self, name: str, default: int = _MISSING) -> int:
+    def integer(self, name: str, default: int = _MISSING) -> int:
         found: int = self._read("int", name, default)
         return found
 
     def flag(self, name: str, default: bool = False) -> bool:
         return bool(self._read("int", name, default))
 
-    def float(self, name: str, default: float = _MISSING) -> float:
+    def number(self, name: str, default: float = _MISSING) -> float:
         found: float = self._read("float", name, default)
         return found
 

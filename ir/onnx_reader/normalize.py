@@ -19,17 +19,17 @@ def batch_normalization(node: Node) -> Value:
         raise NodeError("statistics per activation (spatial = 0) are not supported")
     x, *parameters = [node.input(i) for i in range(5)]
     parameters = [cast_to(node, p, x.type.dtype) for p in parameters]
-    return node.emit("batch_norm", [x, *parameters], epsilon=node.float("epsilon", 1e-5))
+    return node.emit("batch_norm", [x, *parameters], epsilon=node.number("epsilon", 1e-5))
 
 
 def instance_normalization(node: Node) -> Value:
-    return node.emit("instance_norm", [node.input(i) for i in range(3)], epsilon=node.float("epsilon", 1e-5))
+    return node.emit("instance_norm", [node.input(i) for i in range(3)], epsilon=node.number("epsilon", 1e-5))
 
 
 def layer_normalization(node: Node) -> list[Value]:
     """The result; and where they are asked for, mean and inverse standard deviation, computed apart."""
     x, scale, bias = node.input(0), node.input(1), node.optional(2)
-    axis, epsilon = normalize_axis(node.int("axis", -1), x.type.rank), node.float("epsilon", 1e-5)
+    axis, epsilon = normalize_axis(node.integer("axis", -1), x.type.rank), node.number("epsilon", 1e-5)
     if bias is None:
         bias = node.constant(np.zeros((), x.type.dtype.numpy))
     result = node.emit("layer_norm", [x, scale, bias], axis=axis, epsilon=epsilon)
@@ -48,8 +48,8 @@ def _statistics(node: Node, x: Value, axis: int, epsilon: float) -> list[Value]:
 
 def lrn(node: Node) -> Value:
     numbers = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
-    attributes = {name: node.float(name, default) for name, default in numbers.items()}
-    return node.emit("lrn", [node.input(0)], size=node.int("size"), **attributes)
+    attributes = {name: node.number(name, default) for name, default in numbers.items()}
+    return node.emit("lrn", [node.input(0)], size=node.integer("size"), **attributes)
 
 
 def _softmax(name: str) -> Handler:
@@ -57,7 +57,7 @@ def _softmax(name: str) -> Handler:
 
     def handler(node: Node) -> Value:
         x = node.input(0)
-        axis = normalize_axis(node.int("axis", -1 if node.opset >= 13 else 1), x.type.rank)
+        axis = normalize_axis(node.integer("axis", -1 if node.opset >= 13 else 1), x.type.rank)
         if node.opset >= 13 or axis == x.type.rank - 1:
             return node.emit(name, [x], axis=axis)
         rows = math.prod(x.type.shape[:axis])

@@ -21,20 +21,20 @@ def _quant(node: Node, x: Value) -> Quant:
     """Scale and zero point, which must be constants: one each, or one for each index of an axis."""
     scale = node.known(1, "scale")
     zero = node.known(2, "zero point") if node.optional(2) is not None else np.zeros(scale.shape, np.uint8)
-    if node.int("block_size", 0):
+    if node.integer("block_size", 0):
         raise NodeError("blocked quantization is not supported")
     if scale.ndim > 1 or scale.shape != zero.shape:
         raise NodeError(f"scale {scale.shape} and zero point {zero.shape} must be scalars or lists of one length")
     if not np.issubdtype(scale.dtype, np.floating) or not np.issubdtype(zero.dtype, np.integer):
         raise NodeError(f"scale is {scale.dtype}, zero point is {zero.dtype}")
-    axis = None if scale.size == 1 else normalize_axis(node.int("axis", 1), x.type.rank)
+    axis = None if scale.size == 1 else normalize_axis(node.integer("axis", 1), x.type.rank)
     scales = tuple(float(s) for s in scale.astype(np.float32).reshape(-1))
     return Quant(scales, tuple(int(z) for z in zero.reshape(-1)), axis)
 
 
 def _stored(node: Node) -> DType:
     """The type that QuantizeLinear stores: the zero point's, else `output_dtype`, else uint8."""
-    named = node.int("output_dtype", 0)
+    named = node.integer("output_dtype", 0)
     given = node.optional(2)
     dtype = given.type.dtype if given is not None else dtype_of(named) if named else DType.U8
     if dtype not in STORED:
@@ -54,7 +54,7 @@ def dequantize_linear(node: Node) -> Value:
     x = node.input(0)
     if x.type.dtype not in STORED:
         raise NodeError(f"quantized {x.type.dtype.value} is not supported")
-    named = node.int("output_dtype", 0)
+    named = node.integer("output_dtype", 0)
     dtype = dtype_of(named) if named else node.input(1).type.dtype
     return node.emit_q("dequantize", [_annotated(node, x, _quant(node, x))], dtype=dtype)
 

@@ -27,7 +27,7 @@ def _reduction(name: str, as_input: int) -> Handler:
 
 
 def argmax(node: Node) -> Value:
-    return node.emit("argmax", [node.input(0)], axis=node.int("axis", 0), keepdims=node.flag("keepdims", True),
+    return node.emit("argmax", [node.input(0)], axis=node.integer("axis", 0), keepdims=node.flag("keepdims", True),
                      select_last=node.flag("select_last_index"))  # fmt: skip
 
 

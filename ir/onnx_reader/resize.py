@@ -56,10 +56,10 @@ def resize(node: Node) -> Value:
     attributes = {
         "mode": node.choice("mode", "nearest", ("nearest", "linear", "cubic")),
         **_coordinates(node),
-        "cubic_coeff": node.float("cubic_coeff_a", -0.75),
+        "cubic_coeff": node.number("cubic_coeff_a", -0.75),
         "exclude_outside": node.flag("exclude_outside"),
         "antialias": node.flag("antialias"),
-        "extrapolation": node.float("extrapolation_value", 0.0),
+        "extrapolation": node.number("extrapolation_value", 0.0),
         "roi": _roi(node, x),
     }
     return node.emit("resize", [x], shape=shape, scales=scales, **attributes)

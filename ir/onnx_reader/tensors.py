@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from ..errors import ModelError
-from ..types import DType
-
-MAX_TENSOR_BYTES = 1 << 34
-"""No tensor of a model, given or computed, may be larger."""
+from ..types import DType, TensorType
 
 MAX_GRAPH_BYTES = 1 << 37
-"""Nor all of a model's tensors together."""
+"""All tensors of a model together may take no more."""
 
 Array = NDArray[Any]
 
@@ -33,14 +29,6 @@ def dtype_of(onnx_type: int) -> DType:
         raise ValueError(f"element type {name} is not supported") from None
 
 
-def declared_bytes(shape: tuple[int, ...], dtype: DType) -> int:
-    """Bytes of such a tensor; ValueError past `MAX_TENSOR_BYTES`, before anything is allocated."""
-    size = math.prod(shape) * dtype.bytes
-    if size > MAX_TENSOR_BYTES:
-        raise ValueError(f"a tensor of shape {shape} takes {size} bytes, the limit is {MAX_TENSOR_BYTES}")
-    return size
-
-
 def decode(tensor: TensorProto, folder: Path | None) -> Array:
     """The array of `tensor`; external data is read from inside `folder`. ModelError where it cannot be."""
     try:
@@ -51,9 +39,7 @@ def decode(tensor: TensorProto, folder: Path | None) -> Array:
 
 def _decode(tensor: TensorProto, folder: Path | None) -> Array:
     shape, dtype = tuple(tensor.dims), dtype_of(tensor.data_type)
-    if any(d < 0 for d in shape):
-        raise ValueError(f"shape {shape} is negative")
-    size = declared_bytes(shape, dtype)
+    size = TensorType(shape, dtype).bytes  # refuses what is too large before anything is allocated
     if tensor.data_location == TensorProto.EXTERNAL:
         return _external(tensor, folder, size).view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy).reshape(shape)
     if tensor.HasField("raw_data"):

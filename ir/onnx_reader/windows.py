@@ -70,7 +70,7 @@ def channel_bias(node: Node, bias: Value, rank: int) -> Value:
 
 def conv(node: Node) -> Value:
     x, w, bias = node.input(0), node.input(1), node.optional(2)
-    attributes = {**window(node, x, kernel_of(node, w)), "groups": node.int("group", 1)}
+    attributes = {**window(node, x, kernel_of(node, w)), "groups": node.integer("group", 1)}
     return node.biased("conv", [x, w], channel_bias(node, bias, x.type.rank) if bias else None, attributes)
 
 
@@ -87,7 +87,7 @@ def conv_transpose(node: Node) -> Value:
     pads, more = _transposed_pads(node, full, more, strides)
     attributes = {"strides": strides, "dilations": dilations, "pads": pads, "output_padding": more}
     channels = channel_bias(node, bias, x.type.rank) if bias else None
-    return node.biased("conv_transpose", [x, w], channels, {**attributes, "groups": node.int("group", 1)})
+    return node.biased("conv_transpose", [x, w], channels, {**attributes, "groups": node.integer("group", 1)})
 
 
 def _transposed_pads(

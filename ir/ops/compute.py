@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from ..graph import Operator
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import TensorType
-from .rules import broadcast, numeric, require, window_extents, with_epilogue
+from .rules import MAX_TAPS, broadcast, numeric, require, window_extents, with_epilogue
 
 EPILOGUE = Attribute("epilogue", "epilogue", (), "element-wise steps applied to the result, in order")
 
-
-MAX_TAPS = 1 << 20
-"""No pooling window is larger; it bounds the work that a few bytes of attributes can ask for."""
 
 _WINDOW = (
     Attribute("strides", "ints", doc="step of the window, one per spatial axis"),
@@ -62,6 +59,8 @@ def _conv_transpose(sig: Signature) -> Sequence[TensorType]:
         for i in range(n)
     )
     require(min(spatial) > 0, f"padding {pads} leaves nothing of the result")
+    require(math.prod(w.shape[2:]) <= MAX_TAPS, f"weights {w.shape} have more than {MAX_TAPS} taps")
+    TensorType((w.shape[1], *[s + pads[i] + pads[n + i] for i, s in enumerate(spatial)]))  # limits what padding asks for
     return with_epilogue(sig, (x.shape[0], w.shape[1] * groups, *spatial), numeric(x), 2)
 
 
@@ -101,7 +100,6 @@ def _pool(sig: Signature) -> Sequence[TensorType]:
     x = sig.types[0]
     require(x.rank >= 3, f"pooling needs spatial axes, input is {x.shape}")
     spatial = window_extents(sig, x.shape[2:], sig["kernel"], sig["ceil_mode"])
-    require(math.prod(sig["kernel"]) <= MAX_TAPS, f"a window of {sig['kernel']} has more than {MAX_TAPS} taps")
     return [TensorType((*x.shape[:2], *spatial), numeric(x))]
 
 

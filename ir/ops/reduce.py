@@ -12,6 +12,7 @@ from .rules import normalize_axis, numeric, require
 def reduced_shape(shape: tuple[int, ...], axes: Sequence[int], keepdims: bool) -> tuple[int, ...]:
     """`shape` with `axes` made 1, or dropped."""
     gone = {normalize_axis(a, len(shape)) for a in axes}
+    require(len(gone) == len(axes), f"axes {tuple(axes)} name one axis twice")
     return tuple(1 if i in gone else d for i, d in enumerate(shape) if keepdims or i not in gone)
 
 

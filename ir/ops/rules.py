@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..elementwise import extra_operands
@@ -9,6 +10,9 @@ from ..opdef import Signature, TypeRuleError
 from ..types import DType, TensorType
 
 Shape = tuple[int, ...]
+
+MAX_TAPS = 1 << 20
+"""No window is larger; it bounds the work that a few bytes of attributes can ask for."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -88,6 +92,8 @@ def window_extents(sig: Signature, size: Sequence[int], kernel: Sequence[int], c
             f"strides {strides}, dilations {dilations} and pads {pads} do not fit a {n}-dimensional window")
     require(min(strides) > 0 and min(dilations) > 0 and min(kernel) > 0, "kernel, strides and dilations must be positive")
     require(min(pads) >= 0, f"pads {pads} are negative")
+    TensorType(tuple(max(0, d) + pads[i] + pads[n + i] for i, d in enumerate(size)))  # limits what padding asks for
+    require(math.prod(kernel) <= MAX_TAPS, f"a window of {tuple(kernel)} has more than {MAX_TAPS} taps")
     return tuple(
         window_extent(size[i], kernel[i], strides[i], pads[i] + pads[n + i], dilations[i], ceil, pads[i]) for i in range(n)
     )

@@ -21,12 +21,14 @@ def batch_norm(op: Operator, arrays: Sequence[Array]) -> Array:
     scale, bias, mean, variance = (per_channel(p.astype(np.float64), x.ndim) for p in parameters)
     slope = scale / np.sqrt(variance + op["epsilon"])
     wide = np.result_type(x.dtype, np.float32)
-    return (x * slope.astype(wide) + (bias - mean * slope).astype(wide)).astype(x.dtype)
+    found: Array = (x * slope.astype(wide) + (bias - mean * slope).astype(wide)).astype(x.dtype)
+    return found
 
 
 def _standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     x = widened(x)
-    return (x - x.mean(axis=axes, keepdims=True)) / np.sqrt(x.var(axis=axes, keepdims=True) + x.dtype.type(epsilon))
+    found: Array = (x - x.mean(axis=axes, keepdims=True)) / np.sqrt(x.var(axis=axes, keepdims=True) + x.dtype.type(epsilon))
+    return found
 
 
 def instance_norm(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -50,24 +52,28 @@ def lrn(op: Operator, arrays: Sequence[Array]) -> Array:
     squares = np.pad(wide * wide, edges)
     total = sum(squares[:, i : i + channels] for i in range(before + after + 1))
     scale = wide.dtype.type(op["alpha"] / size)
-    return (wide / (wide.dtype.type(op["bias"]) + scale * total) ** wide.dtype.type(op["beta"])).astype(x.dtype)
+    found: Array = (wide / (wide.dtype.type(op["bias"]) + scale * total) ** wide.dtype.type(op["beta"])).astype(x.dtype)
+    return found
 
 
 def _shifted(op: Operator, x: Array) -> Array:
     x = widened(x)
-    return x - x.max(axis=op["axis"], keepdims=True, initial=-np.inf)
+    found: Array = x - x.max(axis=op["axis"], keepdims=True, initial=-np.inf)
+    return found
 
 
 def softmax(op: Operator, arrays: Sequence[Array]) -> Array:
     (x,) = arrays
     e = np.exp(_shifted(op, x))
-    return (e / e.sum(axis=op["axis"], keepdims=True)).astype(x.dtype)
+    found: Array = (e / e.sum(axis=op["axis"], keepdims=True)).astype(x.dtype)
+    return found
 
 
 def log_softmax(op: Operator, arrays: Sequence[Array]) -> Array:
     (x,) = arrays
     shifted = _shifted(op, x)
-    return (shifted - np.log(np.exp(shifted).sum(axis=op["axis"], keepdims=True))).astype(x.dtype)
+    found: Array = (shifted - np.log(np.exp(shifted).sum(axis=op["axis"], keepdims=True))).astype(x.dtype)
+    return found
 
 
 RULES: dict[str, Rule] = {

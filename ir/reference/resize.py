@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,18 +14,19 @@ from .rule import Array, Rule, widened
 def coordinates(op: Operator, axis: int, size: int) -> Array:
     """Where each output element of `axis` lies between the input's `size` elements, in float64."""
     out, scale, mode = op["shape"][axis], op["scales"][axis], op["coordinates"]
-    i = np.arange(out, dtype=np.float64)
+    i: Array = np.arange(out, dtype=np.float64)
     wanted = scale * size  # the output extent before it was made an integer
     if mode == "align_corners":
-        return np.zeros(out) if out == 1 else i * (size - 1) / (wanted - 1)
+        return np.zeros(out) if out == 1 else np.multiply(i, (size - 1) / (wanted - 1))
     if mode == "asymmetric":
-        return i / scale
+        return np.asarray(i / scale)
     if mode == "tf_crop_and_resize":
         return _cropped(op, axis, size, i)
     if mode == "pytorch_half_pixel" and out == 1:
         return np.zeros(out)
     shift = size / 2 * (1 - out / wanted) if mode == "half_pixel_symmetric" else 0.0
-    return shift + (i + 0.5) / scale - 0.5
+    found: Array = np.divide(i + 0.5, scale) + (shift - 0.5)
+    return found
 
 
 def _cropped(op: Operator, axis: int, size: int, i: Array) -> Array:
@@ -33,10 +34,10 @@ def _cropped(op: Operator, axis: int, size: int, i: Array) -> Array:
     start, end = roi[axis], roi[len(op["shape"]) + axis]
     if len(i) == 1:
         return np.full(1, 0.5 * (start + end) * (size - 1))
-    return start * (size - 1) + i * ((end - start) * (size - 1) / (len(i) - 1))
+    return np.add(start * (size - 1), i * ((end - start) * (size - 1) / (len(i) - 1)))
 
 
-_ROUNDINGS = {
+_ROUNDINGS: dict[str, Callable[[Array], Array]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),
     "floor": np.floor,
@@ -45,7 +46,8 @@ _ROUNDINGS = {
 
 
 def _triangle(t: Array, _: float) -> Array:
-    return np.maximum(0.0, 1 - np.abs(t))
+    found: Array = np.maximum(0.0, 1 - np.abs(t))
+    return found
 
 
 def _cubic(t: Array, a: float) -> Array:
@@ -56,6 +58,10 @@ def _cubic(t: Array, a: float) -> Array:
     return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
 
 
+_KERNELS: dict[str, tuple[Callable[[Array, float], Array], int]] = {"linear": (_triangle, 1), "cubic": (_cubic, 2)}
+"""The interpolation kernel of each mode and how far it reaches."""
+
+
 def weights(op: Operator, axis: int, size: int) -> Array:
     """The out x in matrix that resizes `axis`; rows sum to one."""
     where = coordinates(op, axis, size)
@@ -64,7 +70,7 @@ def weights(op: Operator, axis: int, size: int) -> Array:
     if op["mode"] == "nearest":
         matrix[rows, np.clip(_ROUNDINGS[op["rounding"]](where), 0, size - 1).astype(int)] = 1
         return matrix
-    kernel, radius = (_triangle, 1) if op["mode"] == "linear" else (_cubic, 2)
+    kernel, radius = _KERNELS[op["mode"]]
     narrow = min(1.0, op["scales"][axis]) if op["antialias"] else 1.0
     first = math.floor(-radius / narrow) + 1
     for offset in range(first, 2 - first):
@@ -73,7 +79,8 @@ def weights(op: Operator, axis: int, size: int) -> Array:
         if op["exclude_outside"]:
             weight = np.where((index >= 0) & (index < size), weight, 0.0)
         np.add.at(matrix, (rows, np.clip(index, 0, size - 1).astype(int)), weight)
-    return matrix / matrix.sum(axis=1, keepdims=True)
+    found: Array = np.divide(matrix, matrix.sum(axis=1, keepdims=True))
+    return found
 
 
 def resize(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -84,7 +91,7 @@ def resize(op: Operator, arrays: Sequence[Array]) -> Array:
         y = _along(op, y, axis)
     if op["coordinates"] == "tf_crop_and_resize":
         y = np.where(_outside(op, x), op["extrapolation"], y)
-    return y.astype(x.dtype)
+    return np.asarray(y, x.dtype)
 
 
 def _changed(op: Operator, x: Array) -> list[int]:
@@ -95,8 +102,9 @@ def _changed(op: Operator, x: Array) -> list[int]:
 def _along(op: Operator, y: Array, axis: int) -> Array:
     matrix = weights(op, axis, y.shape[axis])
     if op["mode"] == "nearest":
-        return np.take(y, matrix.argmax(axis=1), axis=axis)
-    return np.moveaxis(np.moveaxis(y, axis, -1) @ matrix.T.astype(y.dtype), -1, axis)
+        found: Array = np.take(y, matrix.argmax(axis=1), axis=axis)
+        return found
+    return np.moveaxis(np.matmul(np.moveaxis(y, axis, -1), matrix.T.astype(y.dtype)), -1, axis)
 
 
 def _outside(op: Operator, x: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
@@ -13,10 +13,15 @@ from ..graph import Operator
 from .rule import Array, Rule, finished, lowest, widened
 
 
+def spatial(indices: Iterable[slice | int]) -> Any:
+    """An index of the last axes."""
+    return (..., *indices)
+
+
 def padded(x: Array, begins: Sequence[int], extents: Sequence[int], fill: Any) -> Array:
     """`x` with `begins` of `fill` before each spatial axis and as much after that the axis has `extents`."""
     ends = [e - b - d for e, b, d in zip(extents, begins, x.shape[2:], strict=True)]
-    cut = x[(..., *[slice(0, d + min(0, e)) for d, e in zip(x.shape[2:], ends, strict=True)])]
+    cut = x[spatial(slice(0, d + min(0, e)) for d, e in zip(x.shape[2:], ends, strict=True))]
     pads = [(0, 0), (0, 0), *[(b, max(0, e)) for b, e in zip(begins, ends, strict=True)]]
     return np.pad(cut, pads, constant_values=fill)
 
@@ -32,7 +37,7 @@ def taps(op: Operator, x: Array, kernel: Sequence[int], fill: Any = 0, begins: S
     source = padded(x, begins, reach, fill)
     for tap in itertools.product(*map(range, kernel)):
         starts = [t * d for t, d in zip(tap, dilations, strict=True)]
-        yield source[(..., *[slice(a, a + (o - 1) * s + 1, s) for a, o, s in zip(starts, out, strides, strict=True)])]
+        yield source[spatial(slice(a, a + (o - 1) * s + 1, s) for a, o, s in zip(starts, out, strides, strict=True))]
 
 
 def conv(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -48,23 +53,23 @@ def conv(op: Operator, arrays: Sequence[Array]) -> Array:
 def conv_transpose(op: Operator, arrays: Sequence[Array]) -> Array:
     """Each tap's product is added where the tap lies; then the padding is cut off."""
     x, w, *extras = arrays
-    groups, pads, spatial = op["groups"], op["pads"], x.shape[2:]
-    n = len(spatial)
+    groups, pads, extents = op["groups"], op["pads"], x.shape[2:]
+    n = len(extents)
     full = [o + a + b for o, a, b in zip(op.result.type.shape[2:], pads[:n], pads[n:], strict=True)]
     result = np.zeros((x.shape[0], groups, w.shape[1], *full), widened(x).dtype)
     pixels = widened(x).reshape(x.shape[0], groups, x.shape[1] // groups, -1)
     kernels = widened(w).reshape(groups, w.shape[0] // groups, w.shape[1], *w.shape[2:])
     for tap in itertools.product(*map(range, w.shape[2:])):
-        product = np.matmul(kernels[(..., *tap)].swapaxes(1, 2), pixels)
-        result[_met(op, tap, spatial)] += product.reshape(*result.shape[:3], *spatial)
-    kept = [slice(a, e - b) for a, b, e in zip(pads[:n], pads[n:], full, strict=True)]
-    return finished(op, result[(..., *kept)].reshape(op.result.type.shape), x.dtype, extras)
+        product = np.matmul(kernels[spatial(tap)].swapaxes(1, 2), pixels)
+        result[_met(op, tap, extents)] += product.reshape(*result.shape[:3], *extents)
+    kept = spatial(slice(a, e - b) for a, b, e in zip(pads[:n], pads[n:], full, strict=True))
+    return finished(op, result[kept].reshape(op.result.type.shape), x.dtype, extras)
 
 
-def _met(op: Operator, tap: Sequence[int], spatial: Sequence[int]) -> Any:
+def _met(op: Operator, tap: Sequence[int], extents: Sequence[int]) -> Any:
     """Index of the result elements that `tap` reaches from the inputs."""
     starts = [t * d for t, d in zip(tap, op["dilations"], strict=True)]
-    return (..., *[slice(a, a + (i - 1) * s + 1, s) for a, i, s in zip(starts, spatial, op["strides"], strict=True)])
+    return spatial(slice(a, a + (i - 1) * s + 1, s) for a, i, s in zip(starts, extents, op["strides"], strict=True))
 
 
 def max_pool(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -79,8 +84,9 @@ def average_pool(op: Operator, arrays: Sequence[Array]) -> Array:
     n = len(kernel)
     edges = [(0, 0), (0, 0), *zip(pads[:n], pads[n:], strict=True)]
     counted = np.pad(np.ones((1, 1, *x.shape[2:]), np.float32), edges, constant_values=float(op["count_include_pad"]))
-    total = sum(taps(op, widened(x), kernel))
-    return (total / sum(taps(op, counted, kernel, begins=[0] * n))).astype(x.dtype)
+    total = reduce(np.add, taps(op, widened(x), kernel))
+    count = reduce(np.add, taps(op, counted, kernel, begins=[0] * n))
+    return np.divide(total, count).astype(x.dtype)
 
 
 RULES: dict[str, Rule] = {
