@@ -7,12 +7,12 @@ bytes.
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -20,11 +20,11 @@ from pathlib import Path, PurePosixPath
 from .driver import ProgramError
 from .link import build_folder, default_cache, link_bench, link_shared
 from .program import Program
-from .sources import SEAL_MAGIC
+from .sources import SEAL_FIELDS, SEAL_MAGIC
 
 KINDS = ("so", "dir", "tar")
 _EXECUTABLE = ("model.so", "bench")
-_COPIED = ("model.h", "manifest.json")
+_TEXTS = ("model.h", "manifest.json")
 
 
 def write_artifact(
@@ -45,7 +45,7 @@ def write_artifact(
     with build_folder(program) as folder, _beside(path, folder=kind == "dir") as draft:
         seal(link_shared(program, folder, cache or default_cache()))
         if kind == "so":
-            _copy(folder / "model.so", draft)
+            _place(folder / "model.so", draft)
             return path
         link_bench(program, folder, cache or default_cache())
         content = draft if kind == "dir" else folder / "content"
@@ -56,13 +56,12 @@ def write_artifact(
 
 
 def seal(library: Path) -> None:
-    """Writes into the library's seal the SHA-256 of the file, whose 32 bytes count as zero."""
+    """Writes the size and CRC-32 of the file, as it is with an empty seal, into the seal."""
     with library.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         at = data.find(SEAL_MAGIC)
         if at < 0 or data.find(SEAL_MAGIC, at + 1) >= 0:
             raise ProgramError("weights, kernels or manifest contain the bytes that mark an artifact's seal")
-        begin = at + len(SEAL_MAGIC)
-        data[begin : begin + 32] = hashlib.sha256(data).digest()
+        SEAL_FIELDS.pack_into(data, at + len(SEAL_MAGIC), len(data), zlib.crc32(data))
 
 
 def _check_request(path: Path, kind: str, dumps: Mapping[str, str | bytes]) -> None:
@@ -74,7 +73,7 @@ def _check_request(path: Path, kind: str, dumps: Mapping[str, str | bytes]) -> N
         raise ValueError(f"{path} is a folder that holds no artifact; it is not replaced")
     for name in dumps:
         pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or not pure.parts or name in (*_EXECUTABLE, *_COPIED):
+        if pure.is_absolute() or ".." in pure.parts or not pure.parts or name in (*_EXECUTABLE, *_TEXTS):
             raise ValueError(f"a dump cannot be named '{name}'")
 
 
@@ -104,16 +103,16 @@ def _exchange(draft: Path, path: Path, old: Path) -> None:
 
 def _gather(build: Path, content: Path, dumps: Mapping[str, str | bytes]) -> None:
     content.mkdir(exist_ok=True)
-    for name in (*_EXECUTABLE, *_COPIED):
-        _copy(build / name, content / name)
+    for name in (*_EXECUTABLE, *_TEXTS):
+        _place(build / name, content / name)
     for name, data in sorted(dumps.items()):
         file = content / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
+def _place(source: Path, target: Path) -> None:
+    shutil.move(source, target)
     target.chmod(_mode(source.name))
 
 

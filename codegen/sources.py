@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,6 +21,7 @@ from .program import Port, Program
 
 MANIFEST_FORMAT = 1
 SEAL_MAGIC = b"secateur seal 1\0"
+SEAL_FIELDS = struct.Struct("<QI")  # size and CRC-32 of the file, the latter with these bytes zero
 RUNTIME_SOURCES = ("cpu.c", "model.c", "pool.c", "state.c")
 BENCH_SOURCES = ("bench.c", "bench_data.c")
 _LARGE = 1 << 30  # bytes of weights past which x86-64 code must not lie within their reach
@@ -130,7 +132,7 @@ def embed_stub(program: Program) -> str:
             '.incbin "manifest.json"',
             '.section .secateur.seal, "aR", %progbits',  # R: kept although nothing refers to it
             f'.ascii "{SEAL_MAGIC[:-1].decode()}\\000"',
-            ".zero 32",
+            f".zero {SEAL_FIELDS.size}",
             '.section .note.GNU-stack, "", %progbits',
             "",
         )

@@ -158,7 +158,7 @@ def test_an_interrupt_leaves_what_was_there(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for step in ("_copy", "link_shared"):
+    for step in ("_place", "link_shared"):
         with monkeypatch.context() as patch:
             patch.setattr(artifact, step, interrupt)
             with pytest.raises(KeyboardInterrupt):
