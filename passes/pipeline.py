@@ -160,4 +160,6 @@ def _parse_pass(piece: re.Match[str], known: Mapping[str, type[Pass]]) -> Pass:
 def parse_pipeline(text: str, known: Mapping[str, type[Pass]] | None = None) -> tuple[Pass, ...]:
     """The passes that `text` names, of `known` (default: the registry); PipelineError where it is none."""
     known = _registry() if known is None else known
+    if not text.strip():
+        raise PipelineError("the pipeline names no pass")
     return tuple(_parse_pass(piece, known) for piece in _pieces(_ITEM, text, "pipeline"))

@@ -1,0 +1,205 @@
+"""The pass manager: stages, verification, records, observers, translation validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from secateur.ir.errors import SecateurError, VerifyError
+from secateur.ir.files import read_graph
+from secateur.ir.graph import Graph
+from secateur.ir.stages import READ, SELECTED, Stage
+from secateur.passes.base import Pass
+from secateur.passes.canonicalize import Canonicalize
+from secateur.passes.fuse import Fuse
+from secateur.passes.manager import DumpIR, PassManager, PrintIR
+from secateur.passes.memory import Memory
+from secateur.passes.validation import ValidationError
+from tests.passes.texts import body, build, cases, inputs, names, structure
+
+X = "tensor<1x4x5x5xf32>"
+BLOCK = body(
+    X,
+    f"""
+  %w = const : tensor<4x4x3x3xf32>
+  %dead = nn.exp(%z) : {X}
+  %k = nn.conv(%x, %w) {{SAME}} : {X} loc("conv")
+  %a = nn.add(%k, %z) : {X} loc("add")
+  %y = nn.relu(%a) : {X} loc("relu")
+  %q = nn.sigmoid(%y) : {X} loc("sigmoid")
+  return %y as "y", %q as "q" """,
+)
+
+
+@dataclass(frozen=True)
+class Wrong(Pass):
+    """Forgets every addition: a rewrite that is simply wrong."""
+
+    name: ClassVar[str] = "wrong"
+    takes: ClassVar[Stage] = READ
+    gives: ClassVar[Stage] = READ
+
+    def run(self, graph: Graph) -> Graph:
+        for op in list(graph.operators):
+            if op.name == "nn.add":
+                graph.replace_value(op.result, op.operands[0])
+                graph.erase(op)
+        return graph
+
+
+@dataclass(frozen=True)
+class Scale(Pass):
+    """Scales every constant by 1 + `by`, and says it moves answers by `allowed`."""
+
+    name: ClassVar[str] = "scale"
+    takes: ClassVar[Stage] = READ
+    gives: ClassVar[Stage] = READ
+
+    by: float = 0.0
+    allowed: float = 0.0
+
+    @property
+    def tolerance(self) -> float:
+        return self.allowed
+
+    def run(self, graph: Graph) -> Graph:
+        for op in graph.operators:
+            if op.name == "nn.constant":
+                op.attributes["value"] = op["value"] * np.float32(1 + self.by)
+        return graph
+
+
+@dataclass(frozen=True)
+class Breaks(Pass):
+    """Leaves an operator that reads what is not defined yet."""
+
+    name: ClassVar[str] = "breaks"
+    takes: ClassVar[Stage] = READ
+    gives: ClassVar[Stage] = READ
+
+    def run(self, graph: Graph) -> Graph:
+        graph.operators.reverse()
+        return graph
+
+
+@dataclass(frozen=True)
+class Renames(Pass):
+    """Drops the second output."""
+
+    name: ClassVar[str] = "renames"
+    takes: ClassVar[Stage] = READ
+    gives: ClassVar[Stage] = READ
+
+    def run(self, graph: Graph) -> Graph:
+        graph.set_outputs(graph.outputs[:1], graph.output_names[:1])
+        return graph
+
+
+def test_runs_all_passes_and_leaves_the_given_graph_alone() -> None:
+    graph = build(BLOCK)
+    before = structure(graph), names(graph)
+    outcome = PassManager((Canonicalize(), Fuse())).run(graph)
+    assert (structure(graph), names(graph)) == before
+    assert names(outcome.graph) == ["nn.conv", "nn.map"]
+
+
+def test_records_say_what_each_pass_did() -> None:
+    manager = PassManager((Canonicalize(), Fuse(level="conservative")), inputs=inputs(build(BLOCK)))
+    records = manager.run(build(BLOCK)).records
+    assert [r.text for r in records] == ["canonicalize", "fuse{level=conservative}"]
+    assert [(r.operators_before, r.operators_after) for r in records] == [(5, 4), (4, 2)]
+    assert [r.moved for r in records] == [0.0, 0.0]
+    assert all(r.seconds >= 0 for r in records)
+
+
+def test_a_pass_that_takes_another_stage_is_refused_before_anything_runs() -> None:
+    with pytest.raises(SecateurError, match="pass memory takes stage laid-out, but canonicalize before it gives read"):
+        PassManager((Canonicalize(), Memory())).run(build(BLOCK))
+
+
+def test_a_graph_of_another_stage_is_refused() -> None:
+    with pytest.raises(VerifyError, match=r"before pass memory \(stage laid-out\): G5: nn.exp.*only prim"):
+        PassManager((Memory(),)).run(build(BLOCK))
+    assert SELECTED.refuses(build(BLOCK).operators[-1])
+
+
+def test_a_pass_that_breaks_the_graph_is_named() -> None:
+    with pytest.raises(VerifyError, match=r"after pass breaks \(stage read\): G1"):
+        PassManager((Canonicalize(), Breaks())).run(build(BLOCK))
+
+
+# Translation validation
+
+
+def test_validation_catches_a_wrong_pass_and_names_it_with_the_first_output() -> None:
+    graph = build(BLOCK)
+    manager = PassManager((Canonicalize(), Wrong(), Fuse()), inputs=inputs(graph))
+    told = r"pass wrong changed the answer: output 'y' moved by \d.*may move it by 0;"
+    with pytest.raises(ValidationError, match=told):
+        manager.run(graph)
+
+
+def test_without_inputs_the_wrong_pass_goes_unnoticed() -> None:
+    assert "nn.add" not in names(PassManager((Wrong(),)).run(build(BLOCK)).graph)
+
+
+@pytest.mark.parametrize(
+    ("by", "allowed", "caught"), [(1e-3, 1e-2, False), (1e-2, 1e-3, True), (float("nan"), 1.0, True)]
+)
+def test_each_pass_is_held_to_its_own_tolerance(by: float, allowed: float, caught: bool) -> None:
+    graph = build(body(X, f'%c = const : tensor<4x1x1xf32> %y = nn.mul(%x, %c) : {X} return %y as "y"'))
+    manager = PassManager((Scale(by=by, allowed=allowed),), inputs=inputs(graph))
+    if caught:
+        with pytest.raises(ValidationError, match="pass scale"):
+            manager.run(graph)
+    else:
+        (record,) = manager.run(graph).records
+        assert record.moved == pytest.approx(by, rel=1e-2)
+
+
+def test_an_output_that_disappears_is_caught() -> None:
+    with pytest.raises(ValidationError, match="output 'q' is gone"):
+        PassManager((Renames(),), inputs=inputs(build(BLOCK))).run(build(BLOCK))
+
+
+def test_inputs_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(SecateurError, match="no array for input 'z'"):
+        PassManager((Canonicalize(),), inputs={"x": np.zeros((1, 4, 5, 5), np.float32)}).run(build(BLOCK))
+
+
+def test_real_passes_keep_every_rule_case_within_their_tolerance() -> None:
+    for case in cases("fuse.rules"):
+        graph = build(body(X, case.before))
+        PassManager((Canonicalize(), Fuse(), Canonicalize()), inputs=inputs(graph)).run(graph)
+
+
+# Observers
+
+
+def test_ir_is_printed_before_and_after_the_passes_asked_for() -> None:
+    lines: list[str] = []
+    observer = PrintIR(lines.append, before_passes={"fuse"}, after_passes={"canonicalize"})
+    PassManager((Canonicalize(), Fuse()), (observer,)).run(build(BLOCK))
+    titles = [text.splitlines()[0] for text in lines]
+    assert titles == ["// IR after pass 1 canonicalize", "// IR before pass 2 fuse"]
+    assert "nn.exp" not in lines[0]
+
+
+def test_after_change_prints_only_what_changed() -> None:
+    lines: list[str] = []
+    observer = PrintIR(lines.append, after_change={"all"})
+    PassManager((Canonicalize(), Canonicalize(), Scale(), Scale(by=1.0)), (observer,)).run(build(BLOCK))
+    titles = [text.splitlines()[0] for text in lines]
+    assert titles == ["// IR after pass 1 canonicalize", "// IR after pass 4 scale{by=1.0}"]
+
+
+def test_dump_writes_numbered_files_that_read_back(tmp_path: Path) -> None:
+    outcome = PassManager((Canonicalize(), Fuse()), (DumpIR(tmp_path / "ir"),)).run(build(BLOCK))
+    files = sorted(p.name for p in (tmp_path / "ir").glob("*.sir"))
+    assert files == ["00-input.sir", "01-canonicalize.sir", "02-fuse.sir"]
+    assert structure(read_graph(tmp_path / "ir" / "00-input.sir")) == structure(build(BLOCK))
+    assert structure(read_graph(tmp_path / "ir" / "02-fuse.sir")) == structure(outcome.graph)
