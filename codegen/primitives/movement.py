@@ -12,7 +12,7 @@ from secateur.ir.types import ROW_MAJOR
 
 from ..kernel import Kernel
 from ..targets import Target
-from . import gather, resize
+from . import resize
 from .copies import FILL, Box, copy_kernel, copy_spec
 from .elementwise import argument_order
 from .generic import Generic, block_refusal, physical, same_layouts, storage, target_block, type_after
@@ -262,6 +262,5 @@ PRIMITIVES: tuple[Primitive, ...] = (
     Copy("concat", _concatenated, _concat_refusal),
     Copy("depth_to_space", _depth_to_space),
     Copy("space_to_depth", _space_to_depth),
-    *gather.PRIMITIVES,
     *resize.PRIMITIVES,
 )
