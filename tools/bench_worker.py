@@ -45,7 +45,8 @@ class Worker:
         self._pipe, far_end = context.Pipe()
         self._log = log
         arguments = (far_end, name, model, threads, log)
-        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        # Not a daemon: a compiler may start processes of its own.
+        self._process = context.Process(target=_serve, args=arguments)
         self._process.start()
         far_end.close()
 

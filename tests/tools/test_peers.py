@@ -30,6 +30,7 @@ from secateur.tools.bench_report import (
     summarize,
 )
 from secateur.tools.bench_worker import Sample, Worker
+from secateur.tools.model_builder import GraphBuilder
 from secateur.tools.peers import ENGINES, PEERS, Peer, PeerError, Runner, engine
 
 ABOUT = {"cpu": "a processor", "cores": 2, "versions": {"secateur": "0.1", "openvino": "1", "ncnn": ""}}
@@ -67,6 +68,19 @@ def test_peers_agree_with_onnxruntime(name: str, model: Path, tmp_path: Path) ->
     with Worker(name, model, 2, tmp_path / "log") as process:
         process.prepare()
         assert relative_error(process.output(x), expected) < 1e-4
+
+
+def test_secateur_agrees_with_onnxruntime(tmp_path: Path) -> None:
+    """In a worker, as the benchmark runs it: the compiler may start processes of its own there."""
+    g = GraphBuilder("tiny", (1, 3, 8, 8), seed=0)
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(g.finish(g.relu(g.conv(g.input, "conv", 16, 3, pad=1), "relu")).SerializeToString())
+    row = measure("tiny", path, 2, ["secateur", "onnxruntime"], rounds=1, budget=0.0)
+    ours = row.timings[0]
+    assert ours.reason == ""
+    assert ours.error is not None
+    assert ours.error < 1e-5
+    assert row.ratio is not None
 
 
 def test_outputs_outlive_the_next_run(model: Path) -> None:
