@@ -166,7 +166,7 @@ def onnxruntime_values(model: Path, names: Sequence[str], inputs: Arrays) -> dic
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             return dict(zip(wanted, session.run(wanted, dict(inputs)), strict=True))
-        except _onnxruntime_errors() as error:
+        except onnxruntime_errors() as error:
             raise SecateurError(f"ONNX Runtime does not run {model}: {str(error).splitlines()[0]}") from None
 
 
@@ -180,7 +180,7 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _onnxruntime_errors() -> tuple[type[Exception], ...]:
+def onnxruntime_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = (
