@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from secateur.codegen.artifact import write_artifact
+from secateur.codegen.program import Port, Program
+from secateur.ir.types import DType
 from secateur.runtime.library import Library, OptionsStruct
 from secateur.runtime.manifest import ArtifactError
 from secateur.runtime.session import SessionError, TensorInfo, load
@@ -270,3 +272,21 @@ def test_c_interface_refuses_bad_arguments(model_so: Path) -> None:
     assert not raw.library.secateur_input(1)
     assert not raw.library.secateur_operator_at(-1)
     assert raw.library.secateur_arena_bytes(0) == 0
+
+
+def test_every_element_type_is_described(programs: ModuleType, tmp_path: Path) -> None:
+    names = ("f32", "f16", "f64", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "bool")
+    ports = tuple(Port(name, name, (2, 3)) for name in names)
+    program = Program("types", programs.X86, ports, (), (), (), (), (), 0, 0)
+    with load(write_artifact(program, tmp_path / "types.so"), threads=2) as session:
+        assert [port.dtype for port in session.inputs] == [DType(name).numpy for name in names]
+        assert session.run({port.name: np.zeros(port.shape, port.dtype) for port in session.inputs}) == {}
+        assert session.profile({port.name: np.ones(port.shape, port.dtype) for port in session.inputs}) == []
+
+
+def test_scalars_and_empty_tensors_are_ports(programs: ModuleType, tmp_path: Path) -> None:
+    program = Program(
+        "none", programs.X86, (Port("s", "f32", ()),), (Port("e", "i64", (0, 4)),), (), (), (), (), 0, 0
+    )
+    with load(write_artifact(program, tmp_path / "none.so")) as session:
+        assert session.run({"s": np.array(1, np.float32)})["e"].shape == (0, 4)
