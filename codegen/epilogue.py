@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from secateur.ir.elementwise import Epilogue, Step
 
 Expr = Any
@@ -145,10 +146,10 @@ class Vector:
         return y / x
 
     def _min(self, x: Expr, y: Expr) -> Expr:
-        return self.where(x != x, x, self._T.min(x, y))
+        return self.where(self._nan(x), x, self._T.min(x, y))
 
     def _max(self, x: Expr, y: Expr) -> Expr:
-        return self.where(x != x, x, self._T.max(x, y))
+        return self.where(self._nan(x), x, self._T.max(x, y))
 
     def _prelu(self, x: Expr, y: Expr) -> Expr:
         return self.where(x >= self.const(0.0), x, x * y)
@@ -176,17 +177,19 @@ class Vector:
     def _exp(self, x: Expr) -> Expr:
         n, r = self._reduced(x)
         result = self._scaled(self.polynomial(r, tuple(1 / math.factorial(k) for k in range(8))), n)
-        return self.where(x != x, x, result)
+        return self.where(self._nan(x), x, result)
 
     def _expm1(self, x: Expr) -> Expr:
         """e^x - 1 without cancellation near zero; x at most 40."""
         n, r = self._reduced(x)
         p = self.polynomial(r, tuple(1 / math.factorial(k + 1) for k in range(8))) * r
         scale = self.hold(self._scaled(self.const(1.0), n))
-        return self.where(x != x, x, self._T.fma(scale, p, scale - self.const(1.0)))
+        return self.where(self._nan(x), x, self._T.fma(scale, p, scale - self.const(1.0)))
 
     def _elu(self, x: Expr, alpha: float) -> Expr:
-        return self.where(x >= self.const(0.0), x, self.const(alpha) * self._expm1(self._T.min(self.const(0.0), x)))
+        return self.where(
+            x >= self.const(0.0), x, self.const(alpha) * self._expm1(self._T.min(self.const(0.0), x))
+        )
 
     def _sigmoid(self, x: Expr) -> Expr:
         return self.const(1.0) / (self.const(1.0) + self._exp(self.hold(self._neg(x))))
@@ -202,11 +205,15 @@ class Vector:
         exponent = self.where(tiny, exponent - self.const(23.0), exponent)
         result = self._T.fma(exponent, self.const(math.log(2)), self._log_near_one(mantissa))
         result = self.where(x == self.const(0.0), self.const(-math.inf), result)
-        result = self.where(x < self.const(0.0), self.const(math.nan), result)
-        return self.where(self._finite(x), result, x)
+        result = self.hold(self.where(self._finite(x), result, x))
+        return self.where(x < self.const(0.0), self.const(math.nan), result)
+
+    def _nan(self, x: Expr) -> Expr:
+        """By its bits: TVM takes x != x to be false."""
+        return (self.bits(x, "int32") & self.const(0x7FFFFFFF, "int32")) > self.const(0x7F800000, "int32")
 
     def _finite(self, x: Expr) -> Expr:
-        return (x < self.const(math.inf)) & (x == x)
+        return (self.bits(x, "int32") & self.const(0x7F800000, "int32")) != self.const(0x7F800000, "int32")
 
     def _split(self, x: Expr) -> tuple[Expr, Expr]:
         """(exponent, mantissa) of a positive normal x, mantissa in [sqrt(1/2), sqrt(2))."""
@@ -220,7 +227,9 @@ class Vector:
         """ln m = 2 artanh((m - 1) / (m + 1)) for m in [sqrt(1/2), sqrt(2)]."""
         one = self.const(1.0, dtype)
         s = self.hold((m - one) / (m + one), dtype)
-        return self.polynomial(self.hold(s * s, dtype), tuple(2 / (2 * k + 1) for k in range(terms)), dtype) * s
+        return (
+            self.polynomial(self.hold(s * s, dtype), tuple(2 / (2 * k + 1) for k in range(terms)), dtype) * s
+        )
 
     def _softplus(self, x: Expr) -> Expr:
         y = self.hold(self._exp(self.hold(self._neg(self._abs(x)))))
@@ -235,19 +244,23 @@ class Vector:
     def _erf(self, x: Expr) -> Expr:
         a = self.hold(self._T.min(self.const(4.2), self._abs(x)))
         square = self.hold(a * a)
-        series = tuple(2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(12))
+        series = tuple(
+            2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(12)
+        )
         near = self.polynomial(square, series) * a
         t = self.hold(self.const(1.0) / self._T.fma(a, self.const(0.5), self.const(1.0)))
         tail = self.polynomial(t, _ERFC) * self._exp(self.hold(self._neg(square)))
         positive = self.hold(self.where(a < self.const(1.0), near, self.const(1.0) - tail))
         result = self.where(x < self.const(0.0), self._neg(positive), positive)
-        return self.where(x != x, x, result)
+        return self.where(self._nan(x), x, result)
 
     def _gelu(self, x: Expr) -> Expr:
         return x * self.const(0.5) * (self.const(1.0) + self._erf(self.hold(x * self.const(math.sqrt(0.5)))))
 
     def _gelu_tanh(self, x: Expr) -> Expr:
-        inner = self.const(math.sqrt(2 / math.pi)) * x * self._T.fma(x * x, self.const(0.044715), self.const(1.0))
+        inner = (
+            self.const(math.sqrt(2 / math.pi)) * x * self._T.fma(x * x, self.const(0.044715), self.const(1.0))
+        )
         return x * self.const(0.5) * (self.const(1.0) + self._tanh(self.hold(inner)))
 
     def _pow(self, x: Expr, y: Expr) -> Expr:
@@ -258,20 +271,25 @@ class Vector:
         zero, one = self.const(0.0), self.const(1.0)
         result = self.hold(self.where(size == zero, self.where(y > zero, zero, self.const(math.inf)), result))
         result = self.hold(self.where(size == self.const(math.inf), self.where(y > zero, size, zero), result))
+        result = self.hold(self.where(size == one, one, result))
         result = self.hold(self._signed_power(x, y, result))
         result = self.where((y == zero) | (x == one), one, result)
         return result
 
     def _signed_power(self, x: Expr, y: Expr, magnitude: Expr) -> Expr:
-        limited = self.hold(self._clip(y, -16777216.0, 16777216.0))
+        """Odd whole powers keep the sign of x, zeros and infinities included; else a negative x has no power."""
+        limited = self.hold(self._clip(y, -16777216.0, 16777216.0))  # beyond, every float32 is even
         whole = self.hold(self.cast(limited, "int32"), "int32")
         integral = self.cast(whole, "float32") == limited
-        odd = (whole & self.const(1, "int32")) == self.const(1, "int32")
-        negative = self.where(odd, self._neg(magnitude), magnitude)
-        negative = self.where(integral, negative, self.const(math.nan))
-        result = self.hold(self.where(x < self.const(0.0), negative, magnitude))
-        result = self.hold(self.where(x != x, x, result))
-        return self.where(y != y, y, result)
+        odd = integral & ((whole & self.const(1, "int32")) == self.const(1, "int32"))
+        signed = self.where(odd, self._neg(magnitude), magnitude)
+        signed = self.hold(self.where(self.bits(x, "int32") < self.const(0, "int32"), signed, magnitude))
+        fraction = (
+            (self.cast(whole, "float32") != limited) & (x < self.const(0.0)) & (x > self.const(-math.inf))
+        )
+        signed = self.hold(self.where(fraction, self.const(math.nan), signed))
+        signed = self.hold(self.where(self._nan(x), x, signed))
+        return self.where(self._nan(y), y, signed)
 
     def _rpow(self, x: Expr, y: Expr) -> Expr:
         return self._pow(y, x)
@@ -288,7 +306,10 @@ class Vector:
         limit = self.const(104.0, "float64")
         x = self.hold(self._T.max(limit * self.const(-1.0, "float64"), self._T.min(limit, x)), "float64")
         rounder = self.const(12582912.0)
-        n = self.hold((self.cast(x, "float32") * self.const(1 / math.log(2)) + rounder) - rounder)
+        shifted = self.hold(self.cast(x, "float32") * self.const(1 / math.log(2)) + rounder)
+        n = self.hold(shifted - rounder)
         r = self._T.fma(self.cast(n, "float64"), self.const(-math.log(2), "float64"), x)
-        p = self.polynomial(self.hold(self.cast(r, "float32")), tuple(1 / math.factorial(k) for k in range(8)))
+        p = self.polynomial(
+            self.hold(self.cast(r, "float32")), tuple(1 / math.factorial(k) for k in range(8))
+        )
         return self._scaled(p, n)

@@ -25,7 +25,7 @@ def build_object(kernel: Kernel, symbol: str, target: Target) -> KernelObject:
 
 
 def compile_object(llvm_ir: str, symbol: str, target: Target) -> tuple[bytes, str]:
-    """Object code and assembly of `llvm_ir`, which defines `SYMBOL_kernel`, behind the interface of `program`.
+    """Object code and assembly of `llvm_ir`, whose `SYMBOL_kernel` gets the interface of `program`.
 
     Raises RuntimeError with LLVM's message where the IR does not parse or verify.
     """

@@ -17,7 +17,7 @@ from typing import Any
 import tvm
 from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
-from tvm.tirx.script import builder as T
+from tvm.tirx.script import builder as T  # noqa: N812  (the name TVM's own scripts use)
 
 from .kernel import Kernel
 from .targets import Target
@@ -27,6 +27,7 @@ __all__ = [
     "T",
     "load",
     "lower",
+    "prefetch",
     "prim_func",
     "splat",
     "store",
@@ -39,9 +40,7 @@ Buffer = Any  # a TIR buffer
 _UNBOUNDED = 1 << 30  # elements; bounds are the builder's business, not the buffer's
 
 
-def prim_func(
-    pointers: Sequence[str | tuple[str, str]], body: Callable[..., None]
-) -> tirx.PrimFunc:
+def prim_func(pointers: Sequence[str | tuple[str, str]], body: Callable[..., None]) -> tirx.PrimFunc:
     """The function of `pointers` (float32, or `(name, dtype)`), a workspace and a task range.
 
     `body(buffer..., workspace, begin, end)` emits the code; buffers are flat.
@@ -76,6 +75,14 @@ def load(buffer: Buffer, index: Expr, lanes: int) -> Expr:
 
 def store(buffer: Buffer, index: Expr, value: Expr, lanes: int) -> None:
     T.buffer_store(buffer, value, [index if lanes == 1 else T.Ramp(index, 1, lanes)])
+
+
+def prefetch(buffer: Buffer, index: Expr, level: int = 2) -> None:
+    """Asks for the cache line of an element that will be read, in cache level 1 to 3; any address is allowed."""
+    address = T.address_of(buffer[index])
+    T.evaluate(
+        T.call_llvm_intrin("void", "llvm.prefetch", address, T.int32(0), T.int32(4 - level), T.int32(1))
+    )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from secateur.ir.elementwise import Epilogue, extra_operands
 
 from ..kernel import Kernel
@@ -24,10 +25,16 @@ EXTRA_KINDS = ("full", "channel", "scalar")
 def check_epilogue(epilogue: Epilogue, extras: tuple[str, ...]) -> None:
     """ValueError where `extras` does not name one known kind for each binary step."""
     if len(extras) != extra_operands(epilogue):
-        raise ValueError(f"the epilogue takes {extra_operands(epilogue)} extra operands, {len(extras)} are given")
+        wanted = extra_operands(epilogue)
+        raise ValueError(f"the epilogue takes {wanted} extra operands, {len(extras)} are given")
     for kind in extras:
         if kind not in EXTRA_KINDS:
             raise ValueError(f"unknown kind of extra operand '{kind}'; known: {', '.join(EXTRA_KINDS)}")
+
+
+def check_groups(groups: int, channels: int, filters: int) -> None:
+    if channels % groups or filters % groups:
+        raise ValueError(f"{groups} groups do not divide {channels} channels and {filters} filters")
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,10 @@ class ConvSpec:
 
     def __post_init__(self) -> None:
         check_epilogue(self.epilogue, self.extras)
-        if self.channels % self.groups or self.filters % self.groups:
-            raise ValueError(f"{self.groups} groups do not divide {self.channels} channels and {self.filters} filters")
+        check_groups(self.groups, self.channels, self.filters)
         if self.out_height < 1 or self.out_width < 1:
-            raise ValueError(f"kernel {self.kernel} does not fit {self.height}x{self.width} with pads {self.pads}")
+            size = f"{self.height}x{self.width}"
+            raise ValueError(f"kernel {self.kernel} does not fit {size} with pads {self.pads}")
 
     @property
     def out_height(self) -> int:
@@ -107,20 +114,19 @@ class TransposedSpec:
 
     def __post_init__(self) -> None:
         check_epilogue(self.epilogue, self.extras)
-        if self.channels % self.groups or self.filters % self.groups:
-            raise ValueError(f"{self.groups} groups do not divide {self.channels} channels and {self.filters} filters")
+        check_groups(self.groups, self.channels, self.filters)
         if self.out_height < 1 or self.out_width < 1:
             raise ValueError(f"pads {self.pads} leave no output")
 
     @property
     def out_height(self) -> int:
-        span = self.dilations[0] * (self.kernel[0] - 1) + 1
-        return self.strides[0] * (self.height - 1) + span + self.output_padding[0] - self.pads[0] - self.pads[2]
+        span = self.dilations[0] * (self.kernel[0] - 1) + 1 + self.output_padding[0]
+        return self.strides[0] * (self.height - 1) + span - self.pads[0] - self.pads[2]
 
     @property
     def out_width(self) -> int:
-        span = self.dilations[1] * (self.kernel[1] - 1) + 1
-        return self.strides[1] * (self.width - 1) + span + self.output_padding[1] - self.pads[1] - self.pads[3]
+        span = self.dilations[1] * (self.kernel[1] - 1) + 1 + self.output_padding[1]
+        return self.strides[1] * (self.width - 1) + span - self.pads[1] - self.pads[3]
 
     @property
     def pixels(self) -> int:
@@ -173,7 +179,9 @@ class ConvPrimitive(Protocol):
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         """Seconds on one core, by the analytic model."""
 
-    def pack(self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None) -> tuple[Floats, ...]:
+    def pack(
+        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
+    ) -> tuple[Floats, ...]:
         """The packed constants; `weights` are OIHW, `bias` has one value for each filter."""
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel: ...

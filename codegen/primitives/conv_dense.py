@@ -48,7 +48,9 @@ class Dense:
         macs = up(spec.batch, self.panels(spec, target).rows) * spec.inputs * up(spec.outputs, target.lanes)
         return seconds(target, macs, 0.75 if spec.batch > 1 else 0.4, 4.0 * spec.inputs * spec.outputs) + 1e-6
 
-    def pack(self, spec: DenseSpec, target: Target, weights: Floats, bias: Floats | None) -> tuple[Floats, ...]:
+    def pack(
+        self, spec: DenseSpec, target: Target, weights: Floats, bias: Floats | None
+    ) -> tuple[Floats, ...]:
         """`weights` are (inputs, outputs): to [panel][input][vector and lane], zero-padded to whole vectors."""
         lanes, width = target.lanes, self.panels(spec, target).vectors * target.lanes
         full = spec.outputs // width * width
@@ -66,7 +68,9 @@ class Dense:
         panels, lanes = self.panels(spec, target), target.lanes
         tasks = -(-spec.outputs // (panels.vectors * lanes)) * -(-spec.batch // panels.rows)
         key = KernelSpec(self.name, spec, panels, lanes)
-        return Kernel(self.name, key, lambda: _build(spec, panels, lanes), tasks, self.workspace(spec, target))
+        return Kernel(
+            self.name, key, lambda: _build(spec, panels, lanes), tasks, self.workspace(spec, target)
+        )
 
     def panels(self, spec: DenseSpec, target: Target) -> Panels:
         registers = target.isa.vector_registers
@@ -109,7 +113,9 @@ def _columns(nest: _Nest, panel: Expr, row: Expr, rows: int, columns: tuple[int,
             with T.Then():
                 nest.tile(panel, row, rows, vectors, 0)
             with T.Else():
-                nest.tile(panel, row, rows, -(-rest // nest.lanes), rest % nest.lanes, whole * vectors * nest.lanes)
+                nest.tile(
+                    panel, row, rows, -(-rest // nest.lanes), rest % nest.lanes, whole * vectors * nest.lanes
+                )
 
 
 class _Nest:
@@ -123,7 +129,9 @@ class _Nest:
         self.weights = constants[0]
         self.bias = constants[1] if spec.bias else None
 
-    def tile(self, panel: Expr, row: Expr, rows: int, vectors: int, partial: int, column: Expr = None) -> None:
+    def tile(
+        self, panel: Expr, row: Expr, rows: int, vectors: int, partial: int, column: Expr = None
+    ) -> None:
         """`rows` by `vectors` results; the last vector holds only `partial` outputs where that is not 0."""
         from ..tvm_adapter import Registers, T, load
 
@@ -146,8 +154,12 @@ class _Nest:
         for at in range(rows * vectors * (chains > 1)):
             acc[at] = (sums[0][at] + sums[1][at]) + (sums[2][at] + sums[3][at])
         for at in range(rows * vectors):
-            self._store(acc[at], row + at // vectors, column + at % vectors * lanes,
-                        partial if at % vectors == vectors - 1 else 0)
+            self._store(
+                acc[at],
+                row + at // vectors,
+                column + at % vectors * lanes,
+                partial if at % vectors == vectors - 1 else 0,
+            )
 
     def _step(self, acc: Any, row: Expr, rows: int, vectors: int, k: Expr, weight: Expr) -> None:
         from ..tvm_adapter import T, load, splat
@@ -156,7 +168,9 @@ class _Nest:
         for r in range(rows):
             element = splat(self.data[(row + r) * self.spec.inputs + k], lanes)
             for v in range(vectors):
-                acc[r * vectors + v] = T.fma(element, load(self.weights, weight + v * lanes, lanes), acc[r * vectors + v])
+                acc[r * vectors + v] = T.fma(
+                    element, load(self.weights, weight + v * lanes, lanes), acc[r * vectors + v]
+                )
 
     def _store(self, value: Expr, row: Expr, column: Expr, partial: int) -> None:
         from ..tvm_adapter import T, load, store
@@ -167,7 +181,9 @@ class _Nest:
             return
         store(self.workspace, 0, value, self.lanes)
         with T.serial(0, partial) as i:
-            store(self.output, index + i, self._finish(load(self.workspace, i, 1), index + i, column + i, 1), 1)
+            store(
+                self.output, index + i, self._finish(load(self.workspace, i, 1), index + i, column + i, 1), 1
+            )
 
     def _finish(self, value: Expr, index: Expr, column: Expr, lanes: int) -> Expr:
         from ..tvm_adapter import load, splat

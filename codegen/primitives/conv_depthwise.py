@@ -50,7 +50,9 @@ class Depthwise:
         traffic = max(0, 4 * pixels * spec.channels - target.l2_bytes) / 2
         return seconds(target, macs, 0.35, traffic) + 2e-6
 
-    def pack(self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None) -> tuple[Floats, ...]:
+    def pack(
+        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
+    ) -> tuple[Floats, ...]:
         packed = pack_weights(weights.transpose(1, 0, 2, 3), 1, 1, target.lanes)[0]
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
@@ -76,7 +78,14 @@ def _build(spec: ConvSpec, pixels: int, lanes: int) -> Any:
             for run in runs:
                 with T.serial(0, run.tiles) as tile:
                     column = run.start + tile * run.size
-                    _tile(spec, run, lanes, (data, constants[0], output), finish, (plane, plane % blocks, row, column))
+                    _tile(
+                        spec,
+                        run,
+                        lanes,
+                        (data, constants[0], output),
+                        finish,
+                        (plane, plane % blocks, row, column),
+                    )
 
     return prim_func(pointers(spec), body)
 

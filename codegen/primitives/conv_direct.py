@@ -53,7 +53,9 @@ class Direct:
         weights = up(spec.channels, block) * up(spec.filters, lanes) * spec.kernel[0] * spec.kernel[1] * 4
         return seconds(target, macs, efficiency, weights) + 2e-6
 
-    def pack(self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None) -> tuple[Floats, ...]:
+    def pack(
+        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
+    ) -> tuple[Floats, ...]:
         tiling = self.tiling(spec, target)
         packed = pack_weights(weights, tiling.vectors, target.lanes, layout_block(spec.in_layout))
         return (packed, *pack_bias(bias, spec.filters, target.lanes))

@@ -53,7 +53,9 @@ class Grouped:
         efficiency = 0.85 / max(1.0, 0.45 + 1 / tiling.pixels + 1 / tiling.vectors)
         return seconds(target, macs, efficiency, 4.0 * up(spec.filters, lanes) * read * taps) + 2e-6
 
-    def pack(self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None) -> tuple[Floats, ...]:
+    def pack(
+        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
+    ) -> tuple[Floats, ...]:
         vectors, lanes = self.tiling(spec, target).vectors, target.lanes
         spread = spread_groups(spec, weights, vectors, lanes, lanes)
         return (pack_weights(spread, vectors, lanes, lanes), *pack_bias(bias, spec.filters, lanes))

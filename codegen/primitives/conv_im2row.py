@@ -72,10 +72,16 @@ class Im2row:
         copied = strip.splits * pixels * taps / block * lanes * 6.0
         strips = spec.batch * -(-spec.pixels // strip.pixels)
         streamed = 4.0 * taps * up(spec.filters, lanes) * strips
-        return seconds(target, macs / efficiency + copied, 1.0, 0) + streamed / (target.dram_gbps * 4e9) + 2e-6
+        return (
+            seconds(target, macs / efficiency + copied, 1.0, 0) + streamed / (target.dram_gbps * 4e9) + 2e-6
+        )
 
-    def pack(self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None) -> tuple[Floats, ...]:
-        packed = pack_weights(weights, self.strip(spec, target).vectors, target.lanes, layout_block(spec.in_layout))
+    def pack(
+        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
+    ) -> tuple[Floats, ...]:
+        packed = pack_weights(
+            weights, self.strip(spec, target).vectors, target.lanes, layout_block(spec.in_layout)
+        )
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
@@ -92,7 +98,9 @@ class Im2row:
         rows = min(range(max(1, most // 2), most + 1), key=lambda r: up(spec.pixels, r) * (1 + 0.25 / r))
         pixels = rows * min(-(-spec.pixels // rows), -(-_PIXELS // rows))
         few = spec.batch * -(-spec.pixels // pixels) < 4
-        splits = max(s for s in (1, 2, 4) if blocks // vectors % s == 0 and (s == 1 or few and spec.filters >= 256))
+        splits = max(
+            s for s in (1, 2, 4) if blocks // vectors % s == 0 and (s == 1 or (few and spec.filters >= 256))
+        )
         return Strip(pixels, rows, vectors, _chunk(spec, target, pixels, vectors), splits)
 
 
@@ -101,7 +109,9 @@ def _chunk(spec: ConvSpec, target: Target, pixels: int, vectors: int) -> int:
     block = layout_block(spec.in_layout)
     total = up(spec.channels, block) // block
     taps = block * spec.kernel[0] * spec.kernel[1] * 4
-    fitting = min(target.l2_bytes // 2 // (taps * pixels), target.l2_bytes // 4 // (taps * vectors * target.lanes))
+    fitting = min(
+        target.l2_bytes // 2 // (taps * pixels), target.l2_bytes // 4 // (taps * vectors * target.lanes)
+    )
     return max(b for b in range(1, total + 1) if total % b == 0 and (b == 1 or b <= fitting))
 
 
@@ -171,7 +181,9 @@ class _Nest:
             with T.serial(0, self.strip.blocks) as cb:
                 step = (cb * spec.kernel[0] + kh) * spec.kernel[1] + kw
                 to = (step * self.strip.pixels + place) * block
-                source = (((self.image * self.blocks_in + first + cb) * spec.height + r) * spec.width + c) * block
+                source = (
+                    ((self.image * self.blocks_in + first + cb) * spec.height + r) * spec.width + c
+                ) * block
                 with T.If(inside):
                     with T.Then():
                         store(self.workspace, to, load(self.data, source, block), block)
@@ -218,7 +230,11 @@ class _Nest:
 
         vectors, lanes, block = self.strip.vectors, self.lanes, self.block
         group, chunk = panel
-        weight = ((group * self.blocks_in * self.taps + chunk * self.steps + step) * block + lane) * vectors * lanes
+        weight = (
+            ((group * self.blocks_in * self.taps + chunk * self.steps + step) * block + lane)
+            * vectors
+            * lanes
+        )
         for r in range(self.strip.rows):
             element = splat(self.workspace[(step * self.strip.pixels + start + r) * block + lane], lanes)
             for v in range(vectors):

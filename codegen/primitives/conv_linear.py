@@ -42,7 +42,10 @@ def _combine_columns(rows: Sequence[Row], inputs: list[Expr], lanes: int) -> tup
         for k in range(j + 1, len(inputs)):
             if {j, k} <= free and _columns_match(table, j, k):
                 free -= {j, k}
-                values[j], values[k] = _hold(values[j] + values[k], lanes), _hold(values[j] - values[k], lanes)
+                values[j], values[k] = (
+                    _hold(values[j] + values[k], lanes),
+                    _hold(values[j] - values[k], lanes),
+                )
                 for row in table:
                     equal = row[j] == row[k]
                     row[j], row[k] = (row[j], Fraction(0)) if equal else (Fraction(0), row[j])
@@ -68,7 +71,9 @@ def _sum(row: Row, values: Sequence[Expr], lanes: int) -> Expr:
     """The sum of c * value, from the terms with factor 1 on."""
     from ..tvm_adapter import T, splat
 
-    terms = sorted(((c, v) for c, v in zip(row, values, strict=True) if c), key=lambda t: (t[0] != 1, abs(t[0]) != 1))
+    terms = sorted(
+        ((c, v) for c, v in zip(row, values, strict=True) if c), key=lambda t: (t[0] != 1, abs(t[0]) != 1)
+    )
     if not terms:
         return splat(0.0, lanes)
     c, value = terms[0]

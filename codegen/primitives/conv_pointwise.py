@@ -47,11 +47,17 @@ class Pointwise:
         macs = spec.macs / spec.channels / spec.filters * up(spec.channels, lanes) * up(spec.filters, lanes)
         efficiency = 0.85 / max(1.0, 0.45 + 1 / tiling.pixels + 1 / tiling.vectors)
         weights = spec.channels * spec.filters * 4
-        pixels = spec.batch * spec.height * spec.width * spec.channels + spec.batch * spec.pixels * spec.filters
-        traffic = weights + max(0, 4 * pixels - target.l2_bytes) / 2  # what leaves L2 is half served by the next level
+        pixels = (
+            spec.batch * spec.height * spec.width * spec.channels + spec.batch * spec.pixels * spec.filters
+        )
+        traffic = (
+            weights + max(0, 4 * pixels - target.l2_bytes) / 2
+        )  # what leaves L2 is half served by the next level
         return seconds(target, macs, efficiency, traffic) + 2e-6
 
-    def pack(self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None) -> tuple[Floats, ...]:
+    def pack(
+        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
+    ) -> tuple[Floats, ...]:
         packed = pack_weights(weights, self.tiling(spec, target).vectors, target.lanes, target.lanes)
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 

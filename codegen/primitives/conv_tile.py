@@ -60,6 +60,7 @@ def max_pixels(registers: int, vectors: int) -> int:
 
 def choose_vectors(blocks: int, registers: int, pixels: int) -> int:
     """Vectors of filters per tile: a divisor of `blocks` with the fewest loads for each FMA."""
+
     def loads(v: int) -> float:
         r = even_split(pixels, max_pixels(registers, v))
         return 1 / r + 1 / v
@@ -88,7 +89,9 @@ def row_runs(spec: ConvSpec, first: int, last: int, size: int) -> list[Run]:
 def _valid_taps(spec: ConvSpec, start: int, count: int) -> tuple[tuple[int, int, int], ...]:
     taps = []
     for kw in range(spec.kernel[1]):
-        columns = [(start + r) * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1] for r in range(count)]
+        columns = [
+            (start + r) * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1] for r in range(count)
+        ]
         valid = [r for r, column in enumerate(columns) if 0 <= column < spec.width]
         if valid:
             taps.append((kw, valid[0], valid[-1] + 1))
@@ -138,14 +141,18 @@ class Finish:
         """Zero in the lanes past the last filter, where the epilogue would not leave zero."""
         from ..tvm_adapter import T, splat
 
-        exact = self.spec.filters % self.lanes == 0 or epilogue.keeps_zero(self.spec.epilogue, self.spec.extras)
+        exact = self.spec.filters % self.lanes == 0 or epilogue.keeps_zero(
+            self.spec.epilogue, self.spec.extras
+        )
         if exact or self.lanes == 1:
             return value
         lane = T.Ramp(channel, 1, self.lanes)
         return T.Select(lane < splat(self.spec.filters, self.lanes, "int32"), value, splat(0.0, self.lanes))
 
 
-def split_buffers(spec: Any, buffers: tuple[Buffer, ...]) -> tuple[Buffer, tuple[Buffer, ...], tuple[Buffer, ...]]:
+def split_buffers(
+    spec: Any, buffers: tuple[Buffer, ...]
+) -> tuple[Buffer, tuple[Buffer, ...], tuple[Buffer, ...]]:
     """(data, extras, constants) of a kernel's inputs."""
     count = len(spec.extras)
     return buffers[0], buffers[1 : 1 + count], buffers[1 + count :]
@@ -176,7 +183,14 @@ class _Nest:
     """Emits one task: one strip of an output row for one group of `vectors` filter blocks."""
 
     def __init__(
-        self, spec: ConvSpec, tiling: Tiling, lanes: int, data: Buffer, weights: Buffer, output: Buffer, finish: Finish
+        self,
+        spec: ConvSpec,
+        tiling: Tiling,
+        lanes: int,
+        data: Buffer,
+        weights: Buffer,
+        output: Buffer,
+        finish: Finish,
     ) -> None:
         self.spec, self.tiling, self.lanes = spec, tiling, lanes
         self.data, self.weights, self.output, self.finish = data, weights, output, finish
@@ -238,7 +252,9 @@ class _Nest:
                 block = self.group * vectors + v
                 place = ((self.image * self.blocks_out + block) * spec.out_height + self.row) * spec.out_width
                 index = (place + column + r) * lanes
-                store(self.output, index, self.finish.finish(acc[r * vectors + v], index, block * lanes), lanes)
+                store(
+                    self.output, index, self.finish.finish(acc[r * vectors + v], index, block * lanes), lanes
+                )
 
     def _tap(self, acc: Any, cb: Expr, kh: Expr, kw: int, column: Expr, pixels: range) -> None:
         """Adds one tap of one input block; the lanes of the block in a loop unrolled by 4."""
@@ -297,7 +313,9 @@ def window_start(T: Any, spec: Any, group: Expr, vectors: int, lanes: int, block
         return 0
     reads, writes = spec.channels // spec.groups, spec.filters // spec.groups
     blocks = up(spec.channels, block) // block
-    return T.min(group * (vectors * lanes) // writes * reads // block, blocks - window(spec, vectors, lanes, block))
+    return T.min(
+        group * (vectors * lanes) // writes * reads // block, blocks - window(spec, vectors, lanes, block)
+    )
 
 
 def spread_groups(spec: Any, weights: Floats, vectors: int, lanes: int, block: int) -> Floats:

@@ -77,7 +77,9 @@ class Shape:
 
     def workspace(self, blocking: Blocking) -> int:
         patch = self.positions * self.lanes
-        return 4 * (patch + self.positions * (self.transformed_stride(blocking) + self.product_stride(blocking)))
+        return 4 * (
+            patch + self.positions * (self.transformed_stride(blocking) + self.product_stride(blocking))
+        )
 
 
 def _cost(shape: Shape, blocking: Blocking, target: Target) -> float:
@@ -127,13 +129,17 @@ class WinogradConv:
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         return _cost(self._shape(spec, target), self.blocking(spec, target), target) + 3e-6
 
-    def pack(self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None) -> tuple[Floats, ...]:
+    def pack(
+        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
+    ) -> tuple[Floats, ...]:
         shape, blocking = self._shape(spec, target), self.blocking(spec, target)
         g = np.array([[float(x) for x in row] for row in self._matrices().g])
         spread = np.einsum("ia,ocab,jb->ijco", g, weights.astype(np.float64), g, optimize=True)
         width = blocking.vectors * target.lanes
         padded = np.zeros((shape.positions, shape.channels, up(spec.filters, width)), np.float32)
-        padded[:, : spec.channels, : spec.filters] = spread.reshape(shape.positions, spec.channels, spec.filters)
+        padded[:, : spec.channels, : spec.filters] = spread.reshape(
+            shape.positions, spec.channels, spec.filters
+        )
         grouped = padded.reshape(shape.positions, shape.channels, -1, width).transpose(0, 2, 1, 3)
         return (np.ascontiguousarray(grouped), *pack_bias(bias, spec.filters, target.lanes))
 
@@ -142,7 +148,11 @@ class WinogradConv:
         key = KernelSpec(self.name, spec, blocking, target.lanes)
         tasks = -(-shape.tiles // blocking.tiles) * blocking.splits
         return Kernel(
-            self.name, key, lambda: _build(shape, blocking, self._matrices()), tasks, shape.workspace(blocking)
+            self.name,
+            key,
+            lambda: _build(shape, blocking, self._matrices()),
+            tasks,
+            shape.workspace(blocking),
         )
 
     def blocking(self, spec: ConvSpec, target: Target) -> Blocking:
@@ -257,7 +267,12 @@ class _Nest:
             to = self.patch + (i * self.n + j) * lanes
             with T.If(inside):
                 with T.Then():
-                    store(self.workspace, to, load(self.data, ((plane + row) * spec.width + column) * lanes, lanes), lanes)
+                    store(
+                        self.workspace,
+                        to,
+                        load(self.data, ((plane + row) * spec.width + column) * lanes, lanes),
+                        lanes,
+                    )
                 with T.Else():
                     store(self.workspace, to, splat(0.0, lanes), lanes)
 
@@ -300,11 +315,15 @@ class _Nest:
                     for v in range(vectors):  # the next panel, while this one is used at most twice
                         prefetch(self.weights, weight + self.shape.channels * width + v * lanes, 1)
                 for r in range(blocking.rows):
-                    element = splat(self.workspace[source + cb * (blocking.tiles * lanes) + r * lanes + lane], lanes)
+                    element = splat(
+                        self.workspace[source + cb * (blocking.tiles * lanes) + r * lanes + lane], lanes
+                    )
                     for v in range(vectors):
                         at = r * vectors + v
                         acc[at] = T.fma(element, load(self.weights, weight + v * lanes, lanes), acc[at])
-        to = self.products + p * self.shape.product_stride(blocking) + (local * blocking.tiles + first) * width
+        to = (
+            self.products + p * self.shape.product_stride(blocking) + (local * blocking.tiles + first) * width
+        )
         for at in range(blocking.rows * vectors):
             store(self.workspace, to + at * lanes, acc[at], lanes)
 
