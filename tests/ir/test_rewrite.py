@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from secateur.ir.graph import Graph
+from secateur.ir.graph import Graph, Value
 from secateur.ir.parser import parse_graph
-from secateur.ir.rewrite import Any_, Const, Match, Op, RewriteError, Rule, Value, always, explain, rewrite
+from secateur.ir.rewrite import Any_, Const, Match, Op, RewriteError, Rule, always, explain, rewrite
 from secateur.ir.verifier import verify
 from tests.passes.texts import build, names, structure
 

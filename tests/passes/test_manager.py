@@ -117,7 +117,8 @@ def test_records_say_what_each_pass_did() -> None:
 
 
 def test_a_pass_that_takes_another_stage_is_refused_before_anything_runs() -> None:
-    with pytest.raises(SecateurError, match="pass memory takes stage laid-out, but canonicalize before it gives read"):
+    told = "pass memory takes stage laid-out, but canonicalize before it gives read"
+    with pytest.raises(SecateurError, match=told):
         PassManager((Canonicalize(), Memory())).run(build(BLOCK))
 
 

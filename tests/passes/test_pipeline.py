@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -36,7 +37,7 @@ class Sample(Pass):
         return graph
 
 
-KNOWN = {"sample": Sample, **BY_NAME}
+KNOWN: dict[str, type[Pass]] = {"sample": Sample, **BY_NAME}
 
 samples = st.builds(
     Sample,
@@ -46,7 +47,8 @@ samples = st.builds(
     share=st.floats(allow_nan=False),
     flag=st.booleans(),
 )
-passes = samples | st.builds(Fuse, level=st.sampled_from(["conservative", "aggressive"])) | st.just(Canonicalize())
+fusions = st.builds(Fuse, level=st.sampled_from(["conservative", "aggressive"]))
+passes = samples | fusions | st.just(Canonicalize())
 
 
 @given(st.lists(passes, min_size=1, max_size=5))
@@ -56,10 +58,8 @@ def test_text_reads_back_to_equal_passes(chosen: list[Pass]) -> None:
 
 @given(st.text(alphabet='abcfuse{}=,"\\ 14MiB\n', max_size=40))
 def test_any_text_is_read_or_refused_with_one_error(text: str) -> None:
-    try:
-        parse_pipeline(text, KNOWN)
-    except PipelineError as error:
-        assert str(error)
+    with suppress(PipelineError):
+        assert parse_pipeline(text, KNOWN)
 
 
 def test_pipeline_of_the_design_page() -> None:
