@@ -14,6 +14,7 @@ import ml_dtypes  # noqa: F401  (registers bfloat16 with NumPy)
 import numpy as np
 
 MAX_RANK = 16
+MAX_EXTENT = 1 << 32
 MAX_TENSOR_BYTES = 1 << 32
 """No tensor may be larger, so that a few bytes of text cannot ask for terabytes."""
 
@@ -133,8 +134,8 @@ class TensorType:
     quant: Quant | None = None
 
     def __post_init__(self) -> None:
-        if any(not isinstance(d, int) or d < 0 for d in self.shape):
-            raise ValueError(f"shape {self.shape} has a dimension that is not a non-negative integer")
+        if any(not isinstance(d, int) or not 0 <= d <= MAX_EXTENT for d in self.shape):
+            raise ValueError(f"shape {self.shape} has a dimension that is not an integer from 0 to {MAX_EXTENT}")
         if len(self.shape) > MAX_RANK:
             raise ValueError(f"{len(self.shape)} dimensions, the limit is {MAX_RANK}")
         if self.layout != ROW_MAJOR and len(self.shape) < 3:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,12 +48,10 @@ def read_model(
     model, operators outside the set included, is one ModelError that names the node.
     """
     proto, folder = _parsed(source)
-    try:
-        opset = _opset(proto)
-        _refuse_unsupported(proto.graph)
-        return _Reader(proto.graph, opset, folder, dict(shapes or {}), dict(constants or {})).read()
-    except UnicodeDecodeError:
-        raise ModelError("the model has a name that is not UTF-8") from None
+    opset = _opset(proto)
+    _refuse_names(proto.graph)
+    _refuse_unsupported(proto.graph)
+    return _Reader(proto.graph, opset, folder, dict(shapes or {}), dict(constants or {})).read()
 
 
 def _parsed(source: str | Path | bytes | ModelProto) -> tuple[ModelProto, Path | None]:
@@ -89,6 +87,24 @@ def _opset(proto: ModelProto) -> int:
 
 def _loc(node: NodeProto, index: int) -> str:
     return node.name or f"{node.op_type}#{index}"
+
+
+def _names(graph: GraphProto) -> Iterator[str]:
+    yield graph.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for named in (*graph.input, *graph.output, *graph.initializer):
+        yield named.name
+    for info in graph.input:
+        yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
+
+
+def _refuse_names(graph: GraphProto) -> None:
+    """Protocol buffers hand out a name that is not UTF-8 as bytes."""
+    for name in _names(graph):
+        if not isinstance(name, str):
+            raise ModelError(f"the name {name!r} is not UTF-8")
 
 
 def _refuse_unsupported(graph: GraphProto) -> None:

@@ -119,6 +119,10 @@ COORDINATES = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "alig
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
+MAX_SHRINK = 4096
+"""Elements along an axis that an antialiased result may be made of."""
+
+
 def _resize(sig: Signature) -> Sequence[TensorType]:
     x, shape, scales = sig.types[0], sig["shape"], sig["scales"]
     require(len(shape) == x.rank and len(scales) == x.rank, f"shape and scales must have {x.rank} entries")
@@ -128,6 +132,7 @@ def _resize(sig: Signature) -> Sequence[TensorType]:
     require(min(shape, default=1) > 0 and min(scales, default=1.0) > 0, "shape and scales must be positive")
     require(min(x.shape, default=1) > 0, f"nothing to interpolate between in {x.shape}")
     require(all(map(math.isfinite, scales)), f"scales {scales} are not finite")
+    require(not sig["antialias"] or min(scales, default=1.0) >= 1 / MAX_SHRINK, f"antialias over more than {MAX_SHRINK} elements")
     numeric(x)
     require(not sig["roi"] or len(sig["roi"]) == 2 * x.rank, f"roi must have {2 * x.rank} entries")
     return [TensorType(shape, x.dtype)]

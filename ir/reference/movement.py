@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import ModelError
 from ..graph import Operator
 from .rule import Array, Rule
 
@@ -43,8 +44,11 @@ def slice_(op: Operator, arrays: Sequence[Array]) -> Array:
 
 
 def gather(op: Operator, arrays: Sequence[Array]) -> Array:
-    """IndexError where an index is out of range."""
+    """ModelError where an index is out of range."""
     x, indices = arrays
+    extent = x.shape[op["axis"]]
+    if indices.size and not (-extent <= indices.min() and indices.max() < extent):
+        raise ModelError(f"{op!r}: an index is outside axis {op['axis']} of extent {extent}")
     return np.asarray(np.take(x, indices, axis=op["axis"]))
 
 

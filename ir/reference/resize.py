@@ -1,9 +1,10 @@
-"""Resize: a matrix of weights for each axis, from coordinates and an interpolation kernel (ONNX Resize-19)."""
+"""Resize: for each axis coordinates, and weights by an interpolation kernel (ONNX Resize-19)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import numpy as np
 
@@ -62,25 +63,22 @@ _KERNELS: dict[str, tuple[Callable[[Array, float], Array], int]] = {"linear": (_
 """The interpolation kernel of each mode and how far it reaches."""
 
 
-def weights(op: Operator, axis: int, size: int) -> Array:
-    """The out x in matrix that resizes `axis`; rows sum to one."""
+def nearest(op: Operator, axis: int, size: int) -> Array:
+    """The input element that each output element of `axis` copies."""
+    return np.clip(_ROUNDINGS[op["rounding"]](coordinates(op, axis, size)), 0, size - 1).astype(int)
+
+
+def taps(op: Operator, axis: int, size: int) -> tuple[Array, Array]:
+    """Which input elements each output element of `axis` is a sum of, and their weights: both taps x out."""
     where = coordinates(op, axis, size)
-    rows = np.arange(len(where))
-    matrix = np.zeros((len(where), size))
-    if op["mode"] == "nearest":
-        matrix[rows, np.clip(_ROUNDINGS[op["rounding"]](where), 0, size - 1).astype(int)] = 1
-        return matrix
     kernel, radius = _KERNELS[op["mode"]]
     narrow = min(1.0, op["scales"][axis]) if op["antialias"] else 1.0
     first = math.floor(-radius / narrow) + 1
-    for offset in range(first, 2 - first):
-        index = np.floor(where) + offset
-        weight = kernel((index - where) * narrow, op["cubic_coeff"])
-        if op["exclude_outside"]:
-            weight = np.where((index >= 0) & (index < size), weight, 0.0)
-        np.add.at(matrix, (rows, np.clip(index, 0, size - 1).astype(int)), weight)
-    found: Array = np.divide(matrix, matrix.sum(axis=1, keepdims=True))
-    return found
+    index = np.floor(where) + np.arange(first, 2 - first)[:, None]
+    weight = kernel((index - where) * narrow, op["cubic_coeff"])
+    if op["exclude_outside"]:
+        weight = np.where((index >= 0) & (index < size), weight, 0.0)
+    return np.clip(index, 0, size - 1).astype(int), weight / weight.sum(axis=0)
 
 
 def resize(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -100,11 +98,11 @@ def _changed(op: Operator, x: Array) -> list[int]:
 
 
 def _along(op: Operator, y: Array, axis: int) -> Array:
-    matrix = weights(op, axis, y.shape[axis])
     if op["mode"] == "nearest":
-        found: Array = np.take(y, matrix.argmax(axis=1), axis=axis)
-        return found
-    return np.moveaxis(np.matmul(np.moveaxis(y, axis, -1), matrix.T.astype(y.dtype)), -1, axis)
+        return np.take(y, nearest(op, axis, y.shape[axis]), axis=axis)
+    along = [-1 if a == axis else 1 for a in range(y.ndim)]
+    terms = zip(*taps(op, axis, y.shape[axis]), strict=True)
+    return reduce(np.add, (np.take(y, i, axis=axis) * w.astype(y.dtype).reshape(along) for i, w in terms))
 
 
 def _outside(op: Operator, x: Array) -> Array:
