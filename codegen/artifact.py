@@ -17,8 +17,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from .cache import cache_folder
 from .driver import ProgramError
-from .link import build_folder, default_cache, link_bench, link_shared
+from .link import build_folder, link_bench, link_shared
 from .program import Program
 from .sources import SEAL_FIELDS, SEAL_MAGIC
 
@@ -43,11 +44,11 @@ def write_artifact(
     path, dumps = Path(path), dumps or {}
     _check_request(path, kind, dumps)
     with build_folder(program) as folder, _beside(path, folder=kind == "dir") as draft:
-        seal(link_shared(program, folder, cache or default_cache()))
+        seal(link_shared(program, folder, cache or cache_folder()))
         if kind == "so":
             _place(folder / "model.so", draft)
             return path
-        link_bench(program, folder, cache or default_cache())
+        link_bench(program, folder, cache or cache_folder())
         content = draft if kind == "dir" else folder / "content"
         _gather(folder, content, dumps)
         if kind == "tar":

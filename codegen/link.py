@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from .driver import emit_driver
 from .program import Program
 from .sources import BENCH_SOURCES, RUNTIME_SOURCES, runtime_folder, write_sources
@@ -34,11 +32,6 @@ _MESSAGE_LINES = 20
 
 class LinkError(RuntimeError):
     """The compiler or linker is missing or refused its input; the message carries its last lines."""
-
-
-def default_cache() -> Path:
-    """The user's cache folder for compiled runtimes and the libc that ziglang builds on first use."""
-    return Path(platformdirs.user_cache_dir("secateur"))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from secateur.codegen.driver import ProgramError
-from secateur.codegen.link import LinkError, Toolchain, default_cache, static_triple
+from secateur.codegen.cache import cache_folder
+from secateur.codegen.link import LinkError, Toolchain, static_triple
 from secateur.codegen.program import Port, Program
 from secateur.codegen.sources import c_string, embed_stub, manifest_text, model_header, write_weights
 from secateur.codegen.targets import TARGETS
@@ -100,13 +101,13 @@ def test_compile_errors_carry_the_compilers_message(tmp_path: Path) -> None:
     with pytest.raises(
         LinkError, match=r"(?s)zig cc failed for x86_64-linux-gnu.2.17.*undeclared identifier"
     ):
-        Toolchain("x86_64-linux-gnu.2.17", default_cache()).compile(tmp_path, "a.c", "a.o")
+        Toolchain("x86_64-linux-gnu.2.17", cache_folder()).compile(tmp_path, "a.c", "a.o")
 
 
 def test_an_unknown_triple_is_a_link_error(tmp_path: Path) -> None:
     _source(tmp_path, "int f(void) { return 0; }\n")
     with pytest.raises(LinkError, match="zig cc failed for z80-cpm-none"):
-        Toolchain("z80-cpm-none", default_cache()).compile(tmp_path, "a.c", "a.o")
+        Toolchain("z80-cpm-none", cache_folder()).compile(tmp_path, "a.c", "a.o")
 
 
 def test_a_missing_linker_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
