@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secateur.codegen.driver import ProgramError
 from secateur.codegen.cache import cache_folder
+from secateur.codegen.driver import ProgramError
 from secateur.codegen.link import LinkError, Toolchain, static_triple
 from secateur.codegen.program import Port, Program
 from secateur.codegen.sources import c_string, embed_stub, manifest_text, model_header, write_weights
