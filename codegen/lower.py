@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ class _Lowering:
         return Ref(Space.ARENA, offset=offset)
 
     def lower(self, op: Operator) -> None:
-        if self.is_view(op):
+        if self.stays_in_place(op):
             return
         primitive = find(op)
         kernel = primitive.kernel(op, self.target)
@@ -84,9 +84,16 @@ class _Lowering:
         self.calls.append(Call(symbol, tuple(places), kernel.tasks, op.loc or op.name, op.name,
                                op.get("workspace_offset", -1), op.definition.macs(op)))  # fmt: skip
 
-    def is_view(self, op: Operator) -> bool:
-        """Whether the result already stands where the only operand stands, bytes unchanged."""
-        return op["primitive"] == "view" and self.place(op.operands[0]) == self.place(op.result)
+    def stays_in_place(self, op: Operator) -> bool:
+        """Whether a view's or a join's operands already lie where the result wants them."""
+        if op["primitive"] not in ("view", "join"):
+            return False
+        place = self.place(op.result)
+        for operand in op.operands:
+            if self.place(operand) != place:
+                return False
+            place = replace(place, offset=place.offset + operand.type.bytes)
+        return True
 
 
 def _ports(values: Sequence[Value], names: Sequence[str]) -> tuple[Port, ...]:

@@ -24,7 +24,7 @@ class CostTable(Protocol):
     """Choices and costs on one target; the selector knows of targets only what this tells."""
 
     def choices(self, op: Operator) -> tuple[Choice, ...]:
-        """Every way to compute `op` (an `nn.` operator with row-major types); SecateurError where there is none."""
+        """Every way to compute `op`, an operator with row-major types; SecateurError where there is none."""
 
     def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
         """Seconds to convert a tensor between layouts; 0 where they are the same."""

@@ -50,7 +50,7 @@ class _Converter:
 
 
 def insert_conversions(graph: Graph) -> Graph:
-    """A copy of a selected graph in which every operand has the layout that its operator's primitive wants."""
+    """A copy of a selected graph in which every operand has the layout its operator's primitive wants."""
     graph = graph.clone()
     convert = _Converter()
     for op in graph.operators:

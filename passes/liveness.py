@@ -3,17 +3,19 @@
 Graph inputs and outputs live in the caller's buffers and constants in the
 artifact; every other value lives in a buffer of the arena. A view shares its
 operand's buffer, and so does the result of an operator that may compute in
-place.
+place. The operands of a join (a concatenation of contiguous parts) are computed
+where the joined tensor wants them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from secateur.ir.elementwise import FUNCTIONS
 from secateur.ir.graph import Graph, Operator, Value
 
-from .arena import Buffer, align
+from .arena import ALIGNMENT, Buffer, align
 
 ELEMENTWISE = frozenset({"prim.map", *(f"prim.{name}" for name in FUNCTIONS)})
 
@@ -25,6 +27,17 @@ def is_constant(value: Value) -> bool:
 def is_view(op: Operator) -> bool:
     """Whether the result's bytes are the operand's, so that in one place nothing need be done."""
     return bool(op.get("primitive") == "view")
+
+
+def is_join(op: Operator) -> bool:
+    """Whether the result's bytes are the operands', one after the other."""
+    return bool(op.get("primitive") == "join")
+
+
+def join_offsets(op: Operator) -> list[int]:
+    """Where each operand of a join begins, in bytes from the start of the result."""
+    sizes = [v.type.bytes for v in op.operands]
+    return [sum(sizes[:i]) for i in range(len(sizes))]
 
 
 def in_place_operands(op: Operator) -> list[int]:
@@ -49,20 +62,20 @@ def in_place_operands(op: Operator) -> list[int]:
 
 @dataclass
 class _Group:
-    """Values that share a buffer."""
+    """Values that share a buffer, and where each begins in it."""
 
     start: int
     end: int
     size: int
-    values: list[Value] = field(default_factory=list)
+    inner: dict[Value, int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
 class Liveness:
-    """Buffers of a graph's values and workspaces; `of` numbers the buffer of each value that has one."""
+    """Buffers of a graph's values and workspaces; `of` gives a value's buffer and its place inside."""
 
     buffers: list[Buffer]
-    of: dict[Value, int]
+    of: dict[Value, tuple[int, int]]
     workspaces: dict[Operator, int]
 
 
@@ -76,37 +89,71 @@ class _Analysis:
         self.groups: dict[Value, _Group] = {}
 
     def visit(self, index: int, op: Operator) -> None:
-        shared = self._shared(index, op)
+        if is_join(op) and op.result not in self.outside and self._join(index, op):
+            return
+        shared, at = self._shared(index, op) or (None, 0)
         for result in op.results:
             if result not in self.outside:
-                self._add(result, index, shared)
+                self._add(result, index, shared, at)
 
-    def _add(self, value: Value, index: int, shared: _Group | None) -> None:
+    def _add(self, value: Value, index: int, shared: _Group | None, at: int) -> None:
         group = shared or _Group(index, index, 0)
         group.end = max(group.end, self.last.get(value, index))
-        group.size = max(group.size, align(value.type.bytes))
-        group.values.append(value)
+        group.size = max(group.size, at + align(value.type.bytes))
+        group.inner[value] = at
         self.groups[value] = group
 
-    def _shared(self, index: int, op: Operator) -> _Group | None:
-        """The operand's group that the result joins, if any."""
+    def _shared(self, index: int, op: Operator) -> tuple[_Group, int] | None:
+        """The operand's group that the result joins and its place there, if any."""
         if len(op.results) != 1:
             return None
         if is_view(op):
-            return self.groups.get(op.operands[0])
+            return self._place(op.operands[0])
         if not self.in_place:
             return None
-        fitting = (self._dying(index, op, i) for i in in_place_operands(op))
-        return next((group for group in fitting if group is not None), None)
+        fitting = (i for i in in_place_operands(op) if self._dies(index, op, i))
+        return next((self._place(op.operands[i]) for i in fitting), None)
 
-    def _dying(self, index: int, op: Operator, operand: int) -> _Group | None:
-        """The group of an operand that nothing needs after operator `index`, or reads otherwise there."""
+    def _place(self, value: Value) -> tuple[_Group, int] | None:
+        group = self.groups.get(value)
+        return None if group is None else (group, group.inner[value])
+
+    def _dies(self, index: int, op: Operator, operand: int) -> bool:
+        """Whether nothing needs the operand's group after operator `index`, or reads it otherwise there."""
         group = self.groups.get(op.operands[operand])
         if group is None or group.end != index:
-            return None
-        allowed = set(in_place_operands(op))
-        readers = {i for i, v in enumerate(op.operands) if self.groups.get(v) is group}
-        return group if readers <= allowed else None
+            return False
+        return {i for i, v in enumerate(op.operands) if self.groups.get(v) is group} <= set(
+            in_place_operands(op)
+        )
+
+    def _join(self, index: int, op: Operator) -> bool:
+        """Merges the operands' groups such that they lie one after the other; False where that cannot be."""
+        moves = self._moves(op)
+        if moves is None:
+            return False
+        merged = _Group(index, max(index, self.last.get(op.result, index)), align(op.result.type.bytes))
+        merged.inner[op.result] = 0
+        for group, shift in moves:
+            merged.start, merged.end = min(merged.start, group.start), max(merged.end, group.end)
+            merged.size = max(merged.size, shift + group.size)
+            merged.inner.update({value: at + shift for value, at in group.inner.items()})
+        self.groups.update(dict.fromkeys(merged.inner, merged))
+        return True
+
+    def _moves(self, op: Operator) -> list[tuple[_Group, int]] | None:
+        """How far each operand's group must move, or None where two wishes clash."""
+        moves: dict[int, tuple[_Group, int]] = {}
+        for value, start in zip(op.operands, join_offsets(op), strict=True):
+            place = self._place(value)
+            if place is None or start % ALIGNMENT:
+                return None
+            group, shift = place[0], start - place[1]
+            if shift < 0 or moves.setdefault(id(group), (group, shift))[1] != shift:
+                return None
+        extents = sorted((shift, shift + group.size) for group, shift in moves.values())
+        clash = any(low < high for (_, high), (low, _) in pairwise(extents))
+        return None if clash else list(moves.values())
 
 
 def analyse(graph: Graph, in_place: bool = True) -> Liveness:
@@ -122,4 +169,5 @@ def analyse(graph: Graph, in_place: bool = True) -> Liveness:
         if op.get("workspace", 0):
             workspaces[op] = len(buffers)
             buffers.append(Buffer(index, index, align(op["workspace"])))
-    return Liveness(buffers, {v: numbers[id(g)] for v, g in analysis.groups.items()}, workspaces)
+    places = {v: (numbers[id(g)], g.inner[v]) for v, g in analysis.groups.items()}
+    return Liveness(buffers, places, workspaces)

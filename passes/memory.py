@@ -53,12 +53,18 @@ def _copy_outputs(graph: Graph) -> None:
 # The pass ------------------------------------------------------------------------------------------
 
 
+def _offset(liveness: Liveness, offsets: list[int], value: Value) -> int:
+    if value not in liveness.of:
+        return OUTSIDE
+    buffer, inner = liveness.of[value]
+    return offsets[buffer] + inner
+
+
 def _write(graph: Graph, liveness: Liveness, offsets: list[int]) -> None:
     for op in graph.operators:
         if op.name == "nn.constant":
             continue
-        places = [offsets[liveness.of[r]] if r in liveness.of else OUTSIDE for r in op.results]
-        op.attributes["offset"] = tuple(places)
+        op.attributes["offset"] = tuple(_offset(liveness, offsets, r) for r in op.results)
         if op in liveness.workspaces:
             op.attributes["workspace_offset"] = offsets[liveness.workspaces[op]]
 

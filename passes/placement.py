@@ -14,7 +14,7 @@ from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.verifier import neighbourhood
 
 from .arena import ALIGNMENT
-from .liveness import in_place_operands, is_constant, is_view
+from .liveness import in_place_operands, is_constant, is_join, is_view, join_offsets
 
 OUTSIDE = -1
 
@@ -45,6 +45,16 @@ def workspace_of(op: Operator) -> Range | None:
     return Range(op["workspace_offset"], op["workspace_offset"] + size) if size else None
 
 
+def stays_in_place(op: Operator) -> bool:
+    """Whether a view's or a join's operands already lie where the result wants them: nothing need be done."""
+    result = place_of(op.result) if is_view(op) or is_join(op) else None
+    if result is None:
+        return False
+    starts = join_offsets(op) if is_join(op) else [0]
+    places = map(place_of, op.operands)
+    return all(p is not None and p.low == result.low + start for p, start in zip(places, starts, strict=True))
+
+
 class _Walk:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -58,7 +68,7 @@ class _Walk:
     def _visit(self, op: Operator) -> Iterator[str]:
         yield from self._reads(op)
         yield from self._conflicts(op)
-        if is_view(op) and place_of(op.result) is not None and self._starts_together(op):
+        if stays_in_place(op):
             self._share(op)
             return
         for written in (workspace_of(op), *map(place_of, op.results)):
@@ -86,9 +96,10 @@ class _Walk:
                     yield f"its result overlaps operand %{value.name}"
 
     def _may_share(self, op: Operator, value: Value, allowed: set[Value]) -> bool:
-        same_start = place_of(value) is not None and place_of(value).low == place_of(op.result).low  # type: ignore[union-attr]
-        if is_view(op):
-            return same_start
+        if is_view(op) or is_join(op):
+            return stays_in_place(op)
+        place, result = place_of(value), place_of(op.result)
+        same_start = place is not None and result is not None and place.low == result.low
         read_otherwise = any(v is value and i not in in_place_operands(op) for i, v in enumerate(op.operands))
         return value in allowed and same_start and not read_otherwise
 
@@ -99,14 +110,10 @@ class _Walk:
         if place is not None and (place.low < 0 or place.low % ALIGNMENT):
             yield f"offset {place.low} is no multiple of {ALIGNMENT}"
 
-    def _starts_together(self, op: Operator) -> bool:
-        source, result = place_of(op.operands[0]), place_of(op.result)
-        return source is not None and result is not None and source.low == result.low
-
     def _share(self, op: Operator) -> None:
-        """A view in its operand's place writes nothing, but its bytes must lie inside the operand's."""
+        """Operands in place: nothing is written, but the result is only as intact as they are."""
         place = place_of(op.result)
-        if place is not None and op.operands[0] in self.intact:
+        if place is not None and all(v in self.intact for v in op.operands):
             self.intact[op.result] = place
 
     def _spoil(self, written: Range | None) -> None:

@@ -253,13 +253,15 @@ class Copy(Generic):
         return copy_kernel(op.name.split(".", 1)[1], spec, target.lanes)
 
 
+CONCAT = Copy("concat", _concatenated, _concat_refusal)
+
 PRIMITIVES: tuple[Primitive, ...] = (
     Copy("expand", _spread, _expand_refusal),
     Copy("transpose", _transposed),
     Copy("tile", _tiled),
     Copy("slice", _sliced, _slice_refusal),
     Copy("pad", _padded, _pad_refusal),
-    Copy("concat", _concatenated, _concat_refusal),
+    CONCAT,
     Copy("depth_to_space", _depth_to_space),
     Copy("space_to_depth", _space_to_depth),
     *resize.PRIMITIVES,

@@ -7,10 +7,10 @@ from functools import cache
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Operator
 
-from . import convolution, elementwise, gather, logic, movement, normalize, pool, reduce, relayout, view
+from . import convolution, elementwise, join, logic, movement, normalize, pool, reduce, relayout, view
 from .operator import Primitive
 
-_MODULES = (convolution, elementwise, gather, logic, movement, normalize, pool, reduce, relayout, view)
+_MODULES = (convolution, elementwise, join, logic, movement, normalize, pool, reduce, relayout, view)
 
 
 @cache
