@@ -13,6 +13,7 @@ from .loops import Expr, Nest, Tasks, dot, each_vector, nest_tasks, task_nest
 from .shuffles import hold, transpose
 
 FILL = -1  # the pointer of a box that is filled
+CHUNK = 4096  # elements of a contiguous run that one task copies, about
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,18 @@ class Box:
         """Dimensions in the result's memory order, merged where they can be."""
         order = sorted(range(len(self.extents)), key=lambda i: -self.target[i])
         pick = partial(_picked, order)
-        nest = Nest(pick(self.extents), (pick(self.source), pick(self.target))).collapsed()
+        nest = _divided(Nest(pick(self.extents), (pick(self.source), pick(self.target))).collapsed())
         return Box(nest.extents, *nest.strides, self.start, self.at, self.pointer)
+
+
+def _divided(nest: Nest) -> Nest:
+    """A long innermost dimension with little around it as two, so that tasks can share it."""
+    *outer, extent = nest.extents
+    chunks = [c for c in range(CHUNK // 8, CHUNK + 1) if extent % c == 0]
+    if math.prod(outer) >= 16 or extent < 2 * CHUNK or not chunks:
+        return nest
+    strides = tuple((*s[:-1], s[-1] * chunks[-1], s[-1]) for s in nest.strides)
+    return Nest((*outer, extent // chunks[-1], chunks[-1]), strides)
 
 
 def _picked(order: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from ..targets import Target
 from .base import seconds
 from .finish import Finish, FinishSpec, finish_spec, multiply_add, pointer_places, start_value
 from .generic import CALL_SECONDS, Generic, type_after
-from .loops import Expr, broadcast_strides, dot, nest_tasks, row_major_strides, task_nest
+from .loops import Expr, broadcast_strides, dot, nest_tasks, row_major_strides, task_vectors, vector_rows
 from .numeric import convert, lanes_for
 from .strips import Strip
 
@@ -68,7 +68,7 @@ class Matmul(Generic):
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)
         lanes = lanes_for((spec.finish.dtype,), target.lanes)
-        tasks = nest_tasks(_rows(spec), _row_bytes(spec))
+        tasks = nest_tasks(vector_rows(_rows(spec), spec.columns, _strip(lanes)), _row_bytes(spec, lanes))
         return Kernel("matmul", spec, partial(_build, spec, lanes), tasks.count)
 
 
@@ -87,8 +87,13 @@ def _rows(spec: MatmulSpec) -> tuple[int, ...]:
     return (*spec.batch, -(-spec.rows // max(1, spec.tile_rows)))
 
 
-def _row_bytes(spec: MatmulSpec) -> float:
-    return spec.inner * spec.columns * spec.tile_rows / 4.0
+def _strip(lanes: int) -> int:
+    """Columns that one task takes."""
+    return 4 * VECTORS * lanes
+
+
+def _row_bytes(spec: MatmulSpec, lanes: int) -> float:
+    return spec.inner * min(spec.columns, _strip(lanes)) * (1.0 + spec.tile_rows / 4)
 
 
 def _build(spec: MatmulSpec, lanes: int) -> Any:
@@ -115,13 +120,15 @@ class _Body:
         if not math.prod(spec.batch) * spec.rows * spec.columns:
             T.evaluate(0)
             return
-        with task_nest(_rows(spec), _row_bytes(spec), begin, end) as index:
-            *batch, tile = index
-            row = T.min(tile * spec.tile_rows, spec.rows - spec.tile_rows)  # the last tile overlaps, with equal values
-            self._tile(batch, row)
+        row_bytes = _row_bytes(spec, self.lanes)
+        task_vectors(_rows(spec), spec.columns, _strip(self.lanes), row_bytes, begin, end, self._tile)
 
-    def _tile(self, batch: list[Expr], row: Expr) -> None:
-        spec = self.spec
+    def _tile(self, index: list[Expr], column: Expr, columns: int) -> None:
+        """`columns` columns from `column` on of one tile of rows; the last tile overlaps, with equal values."""
+        from ..tvm_adapter import T
+
+        spec, (*batch, tile) = self.spec, index
+        row = T.min(tile * spec.tile_rows, spec.rows - spec.tile_rows)
         a = dot(batch, spec.left) + row * spec.inner
         b = dot(batch, spec.right)
         if spec.columns == 1:
@@ -129,12 +136,12 @@ class _Body:
                 self._inner_product(batch, row + r, a + r * spec.inner, b)
             return
         done = 0
-        for vectors, width in ((VECTORS, self.lanes), (1, self.lanes), (1, (spec.columns % self.lanes) or 1)):
-            count = (spec.columns - done) // (vectors * width)
-            self._columns(batch, row, a, b, (done, count, vectors, width))
+        for vectors, width in ((VECTORS, self.lanes), (1, self.lanes), (1, (columns % self.lanes) or 1)):
+            count = (columns - done) // (vectors * width)
+            self._columns(batch, row, a, b, (column + done, count, vectors, width))
             done += count * vectors * width
 
-    def _columns(self, batch: list[Expr], row: Expr, a: Expr, b: Expr, run: tuple[int, int, int, int]) -> None:
+    def _columns(self, batch: list[Expr], row: Expr, a: Expr, b: Expr, run: tuple[Expr, int, int, int]) -> None:
         """`count` tiles of `vectors` vectors of `width` columns from column `first` on."""
         from ..tvm_adapter import T
 

@@ -68,7 +68,9 @@ class Pool(Generic):
         return PoolSpec(kind, x.shape[0] * channels, window_axes(op), storage(x.dtype), block, counted)
 
     def vector_cost(self, op: Operator) -> float:
-        return 2.0 * math.prod(op["kernel"])
+        """Each tap is a load for each vector of results; a stride makes it one for each element."""
+        load = 2.0 if op["strides"][-1] == 1 else 14.0
+        return load * math.prod(op["kernel"]) / math.prod(op["strides"])
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op, type_after(op).layout.block)
@@ -89,7 +91,7 @@ class BlockedPool(Pool):
         return (same_layouts(op, target_block(target)),)
 
     def vector_cost(self, op: Operator) -> float:
-        return 0.5 * math.prod(op["kernel"]) / math.prod(op["strides"]) + 1.0
+        return 1.0 + 0.5 * math.prod(op["kernel"]) / math.prod(op["strides"])
 
 
 def _rows(spec: PoolSpec) -> tuple[int, ...]:

@@ -7,10 +7,42 @@ from functools import cache
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Operator
 
-from . import convolution, elementwise, join, logic, movement, normalize, pool, reduce, relayout, view
+from . import (
+    argmax,
+    convolution,
+    elementwise,
+    join,
+    logic,
+    matmul,
+    movement,
+    naive,
+    normalize,
+    pool,
+    quantize,
+    reduce,
+    relayout,
+    resize,
+    view,
+)
 from .operator import Primitive
 
-_MODULES = (convolution, elementwise, join, logic, movement, normalize, pool, reduce, relayout, view)
+_MODULES = (
+    argmax,
+    convolution,
+    elementwise,
+    join,
+    logic,
+    matmul,
+    movement,
+    naive,
+    normalize,
+    pool,
+    quantize,
+    reduce,
+    relayout,
+    resize,
+    view,
+)
 
 
 @cache

@@ -17,6 +17,8 @@ from .loops import Expr, Tasks, split_rows, task_rows, unflatten
 from .operator import Combination
 from .shuffles import hold, transpose
 
+STRIP = 32  # squares
+
 
 @dataclass(frozen=True)
 class RelayoutSpec:
@@ -31,6 +33,11 @@ class RelayoutSpec:
     @property
     def blocks(self) -> int:
         return -(-self.channels // self.block)
+
+    @property
+    def strips(self) -> int:
+        """Runs of at most `STRIP` squares that a block's pixels are cut into; the last takes the rest."""
+        return max(1, self.pixels // (self.block * STRIP))
 
     @property
     def partial(self) -> int:
@@ -69,7 +76,7 @@ class Relayout(Generic):
 
 
 def _tasks(spec: RelayoutSpec) -> Tasks:
-    return split_rows(spec.images * spec.blocks, 8.0 * spec.block * spec.pixels)
+    return split_rows(spec.images * spec.blocks * spec.strips, 8.0 * spec.block * spec.pixels / spec.strips)
 
 
 def _build(spec: RelayoutSpec) -> Any:
@@ -92,32 +99,29 @@ class _Body:
             T.evaluate(0)
             return
         with task_rows(_tasks(spec), begin, end) as row:
-            image, block = unflatten(row, (spec.images, spec.blocks))
-            plain = (image * spec.channels + block * spec.block) * spec.pixels
-            if spec.partial == spec.block:
-                self._block(plain, row, spec.block)
-                return
-            if spec.blocks > 1:
-                with when(block < spec.blocks - 1):
-                    self._block(plain, row, spec.block)
-            with when(block == spec.blocks - 1):
-                self._block(plain, row, spec.partial)
+            image, block, strip = unflatten(row, (spec.images, spec.blocks, spec.strips))
+            if spec.blocks > 1 or spec.partial == spec.block:
+                with when(block < spec.channels // spec.block):
+                    self._block(image, block, strip, spec.block)
+            if spec.partial != spec.block:
+                with when(block == spec.blocks - 1):
+                    self._block(image, block, strip, spec.partial)
 
-    def _block(self, plain: Expr, row: Expr, channels: int) -> None:
-        """One block: its row-major part starts at `plain`, its blocked part at block number `row`."""
+    def _block(self, image: Expr, block: Expr, strip: Expr, channels: int) -> None:
+        """The squares of one strip of a block; the last ones overlap those before, with equal values."""
         from ..tvm_adapter import T
 
         spec, lanes = self.spec, self.spec.block
-        packed = row * (spec.pixels * lanes)
-        squares = spec.pixels // lanes
-        if squares:
-            with T.serial(0, squares) as i:
-                self._square(plain + i * lanes, packed + i * lanes * lanes, channels)
-        if spec.pixels % lanes and squares:
-            last = spec.pixels - lanes  # overlaps the square before, with equal values
-            self._square(plain + last, packed + last * lanes, channels)
-        elif spec.pixels % lanes:
+        plain = (image * spec.channels + block * lanes) * spec.pixels
+        packed = (image * spec.blocks + block) * (spec.pixels * lanes)
+        squares = -(-spec.pixels // lanes)
+        if spec.pixels < lanes:
             self._narrow(plain, packed, channels)
+            return
+        share = -(-squares // spec.strips)
+        with T.serial(strip * share, T.min((strip + 1) * share, squares)) as i:
+            pixel = T.min(i * lanes, spec.pixels - lanes) if spec.pixels % lanes else i * lanes
+            self._square(plain + pixel, packed + pixel * lanes, channels)
 
     def _square(self, plain: Expr, packed: Expr, channels: int) -> None:
         from ..tvm_adapter import load, splat, store

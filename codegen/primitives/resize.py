@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from secateur.ir.graph import Operator
-from secateur.ir.types import ROW_MAJOR
 
 from ..kernel import Kernel
 from ..targets import Target
@@ -65,18 +64,11 @@ class ResizeSpec:
 
 
 class Resize(Generic):
-    """Any rank, mode and element type, row-major; float32 by blocks of channels where only spatial axes change."""
+    """Any rank, mode and element type, row-major."""
 
     name = "resize"
     operators = ("resize",)
-    cost = 8.0
-
-    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
-        plain = same_layouts(op, ROW_MAJOR)
-        if block_refusal(op) or is_constant(op, 0) or not all(axis_table(op, a).identity for a in (0, 1)):
-            return (plain,)
-        exact = op["coordinates"] != "tf_crop_and_resize" or op["extrapolation"] == 0.0
-        return (same_layouts(op, target_block(target)), plain) if exact else (plain,)
+    cost = 24.0
 
     def tables(self, op: Operator) -> list[AxisTable]:
         return [axis_table(op, a) for a in range(op.operands[0].type.rank)]
@@ -109,6 +101,24 @@ class Resize(Generic):
         tasks = nest_tasks(_rows(spec), _row_bytes(spec))
         workspace = self.workspace(op, target) if spec.gathers else 0
         return Kernel("resize", spec, partial(_build, spec, lanes), tasks.count, workspace)
+
+
+class BlockedResize(Resize):
+    """float32 by blocks of channels where only spatial axes change."""
+
+    name = "resize_blocked"
+    cost = 4.0
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        if block_refusal(op) or is_constant(op, 0):
+            return block_refusal(op) or "a constant operand"
+        if not all(axis_table(op, a).identity for a in (0, 1)):
+            return "images or channels are resized"
+        exact = op["coordinates"] != "tf_crop_and_resize" or op["extrapolation"] == 0.0
+        return None if exact else "padding lanes would not stay zero"
+
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        return (same_layouts(op, target_block(target)),)
 
 
 def _turned(array: Array, turned: bool) -> Array:
@@ -314,4 +324,4 @@ class _Body:
         store(self.result, at, convert(value, self.spec.computed, self.spec.dtype, width), width)
 
 
-PRIMITIVES = (Resize(),)
+PRIMITIVES = (BlockedResize(), Resize())
