@@ -25,6 +25,7 @@ from .conv_direct import DIRECT
 from .conv_grouped import GROUPED
 from .conv_im2row import IM2ROW
 from .conv_pointwise import POINTWISE
+from .conv_transposed import TRANSPOSED
 from .conv_winograd import WINOGRAD
 from .operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of, to_layout
 
@@ -226,4 +227,8 @@ class Dense(_Adapter[DenseSpec]):
 
 
 CONVOLUTIONS = (DIRECT, POINTWISE, DEPTHWISE, GROUPED, IM2ROW, *WINOGRAD)
-PRIMITIVES: tuple[Primitive, ...] = (*map(Convolution, CONVOLUTIONS), Dense(DENSE))
+PRIMITIVES: tuple[Primitive, ...] = (
+    *map(Convolution, CONVOLUTIONS),
+    TransposedConvolution(TRANSPOSED),
+    Dense(DENSE),
+)

@@ -8,9 +8,9 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Operator
 
 from . import (
-    argmax,
     convolution,
     elementwise,
+    gather,
     join,
     logic,
     matmul,
@@ -21,15 +21,14 @@ from . import (
     quantize,
     reduce,
     relayout,
-    resize,
     view,
 )
 from .operator import Primitive
 
 _MODULES = (
-    argmax,
     convolution,
     elementwise,
+    gather,
     join,
     logic,
     matmul,
@@ -40,7 +39,6 @@ _MODULES = (
     quantize,
     reduce,
     relayout,
-    resize,
     view,
 )
 
