@@ -3,6 +3,6 @@
     graph = read_model("model.onnx", {"input": (1, 3, 224, 224)})
 """
 
-from .reader import read_model
+from .reader import NEWEST_OPSET, OLDEST_OPSET, OPERATORS, read_model
 
-__all__ = ["read_model"]
+__all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "OPERATORS", "read_model"]

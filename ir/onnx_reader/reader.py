@@ -30,6 +30,9 @@ HANDLERS: dict[str, Handler] = {
     **windows.HANDLERS,
 }
 
+OPERATORS = frozenset(HANDLERS)
+"""The ONNX operators that can be read."""
+
 OLDEST_OPSET = 7
 NEWEST_OPSET: int = onnx.defs.onnx_opset_version()
 MAX_FILE_BYTES = (1 << 31) - 1  # of a protocol buffer

@@ -1,0 +1,82 @@
+"""ONNX's own tests of single operators, grouped by operator, and the table of exclusions."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from onnx import ModelProto
+from onnx.backend.test.case.test_case import TestCase
+from onnx.backend.test.loader import load_node_model_tests
+from onnx.backend.test.runner import Runner, _normalize_tensor
+
+from secateur.ir.onnx_reader import OPERATORS
+
+FUNCTIONS = "functions"
+"""The group of models of several nodes: bodies of ONNX functions."""
+
+
+def group(model: ModelProto) -> str | None:
+    """The operator that a test's model tests; None where one is outside the set."""
+    found = {node.op_type for node in model.graph.node}
+    if any(node.domain not in ("", "ai.onnx") for node in model.graph.node) or not found <= OPERATORS:
+        return None
+    return found.pop() if len(model.graph.node) == 1 else FUNCTIONS
+
+
+@cache
+def cases() -> dict[str, list[TestCase]]:
+    """The suite's tests by group."""
+    found: dict[str, list[TestCase]] = defaultdict(list)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of NumPy, while the suite computes its expected outputs
+        for case in load_node_model_tests():
+            key = group(case.model)
+            if key is not None:
+                found[key].append(case)
+    return found
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Tests that are not to pass, what must be said instead, and why."""
+
+    names: str
+    says: str
+    reason: str
+
+    def covers(self, name: str) -> bool:
+        return re.fullmatch(self.names, name) is not None
+
+    def expects(self, said: str) -> bool:
+        return re.search(self.says, said) is not None
+
+
+@cache
+def exclusions(kind: str) -> tuple[Exclusion, ...]:
+    table = tomllib.loads((Path(__file__).parent / "exclusions.toml").read_text())
+    return tuple(Exclusion(**row) for row in table[kind])
+
+
+def excluded(case: TestCase, kind: str) -> Exclusion | None:
+    """The row of the table that covers a test."""
+    return next((row for row in exclusions(kind) if row.covers(case.name)), None)
+
+
+def arrays(tensors: Sequence[Any]) -> list[Any]:
+    """A data set's tensors as arrays."""
+    return [_normalize_tensor(t) for t in tensors]
+
+
+def check(case: TestCase, rep: Any) -> None:
+    """Runs a test's data sets; AssertionError where an output is not the expected one."""
+    for inputs, wanted in case.data_sets:
+        outputs = rep.run(arrays(inputs))
+        Runner.assert_similar_outputs(arrays(wanted), outputs, rtol=case.rtol, atol=case.atol)
