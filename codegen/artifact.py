@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from secateur.ir.errors import SecateurError
+
 from .cache import cache_folder
 from .driver import ProgramError
 from .link import build_folder, link_bench, link_shared
@@ -39,7 +41,7 @@ def write_artifact(
 
     A folder and a tar hold model.so, model.h, bench, manifest.json and `dumps` (relative name to content).
     Replaces an artifact of the same kind; never touches another kind of file.
-    Raises ValueError (bad arguments), ProgramError, LinkError, OSError.
+    Raises SecateurError (bad arguments), ProgramError, LinkError, OSError.
     """
     path, dumps = Path(path), dumps or {}
     _check_request(path, kind, dumps)
@@ -67,15 +69,15 @@ def seal(library: Path) -> None:
 
 def _check_request(path: Path, kind: str, dumps: Mapping[str, str | bytes]) -> None:
     if kind not in KINDS:
-        raise ValueError(f"unknown kind of artifact '{kind}'; known: {', '.join(KINDS)}")
+        raise SecateurError(f"unknown kind of artifact '{kind}'; known: {', '.join(KINDS)}")
     if path.exists() and path.is_dir() != (kind == "dir"):
-        raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'a file'}; it is not replaced")
+        raise SecateurError(f"{path} is {'a folder' if path.is_dir() else 'a file'}; it is not replaced")
     if kind == "dir" and path.is_dir() and any(path.iterdir()) and not (path / "model.so").exists():
-        raise ValueError(f"{path} is a folder that holds no artifact; it is not replaced")
+        raise SecateurError(f"{path} is a folder that holds no artifact; it is not replaced")
     for name in dumps:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or not pure.parts or name in (*_EXECUTABLE, *_TEXTS):
-            raise ValueError(f"a dump cannot be named '{name}'")
+            raise SecateurError(f"a dump cannot be named '{name}'")
 
 
 @contextmanager
