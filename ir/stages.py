@@ -66,7 +66,7 @@ def _placed(op: Operator) -> str | None:
     return "its result has no place in the arena" if needed else None
 
 
-READ = Stage("read", (_dialects("nn"), _row_major, _no_decision))
+READ = Stage("read", (_dialects("nn", "q"), _row_major, _no_decision))
 QUANTIZED = Stage("quantized", (_dialects("nn", "q"), _row_major, _no_decision))
 SELECTED = Stage("selected", (_dialects("prim"), _chosen))
 LAID_OUT = Stage("laid-out", (_dialects("prim"), _chosen, _layouts_agree))

@@ -1,7 +1,7 @@
 """The ONNX `Backend` interface, through which ONNX's own test suite runs.
 
     rep = SecateurBackend.prepare(model)            # interpreted
-    rep = SecateurBackend.prepare(model, compile_graph=...)
+    rep = SecateurBackend.prepare(model, compile_graph=compiled(folder))
     outputs = rep.run([array, ...])
 
 Shapes are static here, so inputs that shapes or types follow from (Reshape's
@@ -11,13 +11,17 @@ model is run; every other input stays an input.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 from onnx.backend.base import Backend, BackendRep
+
+import secateur
 
 from ..ir.graph import Graph
 from ..ir.interpreter import run
@@ -53,6 +57,22 @@ KNOWN_INPUTS: dict[str, tuple[int, ...]] = {
 def interpret(graph: Graph) -> Callable[[Arrays], Arrays]:
     """The graph as a function, by the reference interpreter."""
     return lambda inputs: run(graph, inputs)
+
+
+def compiled(folder: Path) -> CompileGraph:
+    """Compiles graphs for this machine, to artifacts in `folder` that are loaded and run."""
+
+    def compile_graph(graph: Graph) -> Callable[[Arrays], Arrays]:
+        artifact = secateur.compile(graph, folder / f"{next(numbers)}.so")
+
+        def run_artifact(inputs: Arrays) -> Arrays:
+            with secateur.load(artifact.path) as session:
+                return session.run(dict(inputs))
+
+        return run_artifact
+
+    numbers = itertools.count()
+    return compile_graph
 
 
 def known_inputs(model: ModelProto) -> set[str]:

@@ -1,7 +1,7 @@
 """The operator set. Importing this package declares every operator.
 
-`nn.` operators are what the reader makes; each has a `prim.` twin with the same
-meaning, for which a primitive and layouts have been chosen.
+`nn.` and `q.` operators are what the reader makes; each has a `prim.` twin with
+the same meaning, for which a primitive and layouts have been chosen.
 """
 
 from dataclasses import replace
@@ -11,5 +11,5 @@ from . import compute, elementwise, logic, movement, normalize, quantize, reduce
 
 FAMILIES = (compute, elementwise, logic, movement, normalize, quantize, reduce)
 
-for _row in [row for row in registry_rows() if row.name.startswith("nn.") and row.name != "nn.constant"]:
-    register(replace(_row, name=_row.name.replace("nn.", "prim.", 1)))
+for _row in [row for row in registry_rows() if row.name != "nn.constant"]:
+    register(replace(_row, name="prim." + _row.name.split(".", 1)[1]))
