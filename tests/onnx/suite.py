@@ -62,7 +62,7 @@ class Exclusion:
 @cache
 def exclusions(kind: str) -> tuple[Exclusion, ...]:
     table = tomllib.loads((Path(__file__).parent / "exclusions.toml").read_text())
-    return tuple(Exclusion(**row) for row in table[kind])
+    return tuple(Exclusion(**row) for row in table.get(kind, []))
 
 
 def excluded(case: TestCase, kind: str) -> Exclusion | None:
