@@ -43,7 +43,7 @@ class Fuse(Pass):
 
     @property
     def tolerance(self) -> float:
-        return 1e-6 if self.level == "conservative" else 1e-4
+        return 1e-5 if self.level == "conservative" else 1e-4
 
     def run(self, graph: Graph) -> Graph:
         for rules in PHASES[self.level]:
