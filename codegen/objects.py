@@ -65,9 +65,10 @@ def _machine(triple: str, cpu: str, features: str) -> llvm.TargetMachine:
 
 
 def _optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
-    """O3 without the superword vectorizer: kernels arrive vectorized, and it only undoes register tiles."""
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    """O2 without what undoes register tiles or repeats work: kernels arrive vectorized and unrolled."""
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.slp_vectorization = False
-    options.loop_vectorization = True
+    options.loop_unrolling = False
+    options.loop_vectorization = True  # plain loops of other kernels
     passes = llvm.create_pass_builder(machine, options)
     passes.getModulePassManager().run(module, passes)

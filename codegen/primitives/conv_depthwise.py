@@ -57,7 +57,7 @@ class Depthwise:
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
-        pixels = even_split(spec.out_width, target.isa.vector_registers // 4)
+        pixels = even_split(spec.out_width, target.isa.vector_registers // 4)[0]
         key, lanes = KernelSpec(self.name, spec, pixels, target.lanes), target.lanes
         tasks = spec.batch * up(spec.channels, lanes) // lanes * spec.out_height
         return Kernel(self.name, key, lambda: _build(spec, pixels, lanes), tasks)

@@ -12,11 +12,11 @@ from .conv_tile import (
     Tiling,
     build,
     choose_vectors,
-    even_split,
     max_pixels,
     order_filters_outer,
     pack_bias,
     pack_weights,
+    product_seconds,
     task_count,
 )
 
@@ -45,13 +45,11 @@ class Direct:
         return 0
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        tiling = self.tiling(spec, target)
-        block, lanes = layout_block(spec.in_layout), target.lanes
-        macs = spec.macs / spec.channels / spec.filters * up(spec.channels, block) * up(spec.filters, lanes)
-        loads = 1 / tiling.pixels + 1 / tiling.vectors  # vector loads for each FMA
-        efficiency = 0.85 / max(1.0, 0.45 + loads)
-        weights = up(spec.channels, block) * up(spec.filters, lanes) * spec.kernel[0] * spec.kernel[1] * 4
-        return seconds(target, macs, efficiency, weights) + 2e-6
+        blocks, steps = up(spec.filters, target.lanes) // target.lanes, _steps(spec)
+        vectors = self.tiling(spec, target).vectors
+        places = spec.batch * spec.out_height
+        products = product_seconds(places, blocks, spec.out_width, vectors, steps, target)
+        return max(products, seconds(target, 0, 1.0, 4.0 * steps * spec.filters)) + 2e-6
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
@@ -66,10 +64,16 @@ class Direct:
         return Kernel(self.name, key, lambda: build(spec, tiling, lanes), task_count(spec, tiling, lanes))
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
-        blocks, registers = up(spec.filters, target.lanes) // target.lanes, target.isa.vector_registers
-        vectors = choose_vectors(blocks, registers, spec.out_width)
-        pixels = even_split(spec.out_width, max_pixels(registers, vectors))
-        return Tiling(pixels, vectors, order_filters_outer(spec, target))
+        blocks = up(spec.filters, target.lanes) // target.lanes
+        vectors = choose_vectors(blocks, spec.out_width, _steps(spec), target)
+        pixels = max_pixels(target.isa.vector_registers, vectors)
+        outer = order_filters_outer(spec, target, spec.out_height, blocks // vectors)
+        return Tiling(min(pixels, spec.out_width), vectors, outer)
+
+
+def _steps(spec: ConvSpec) -> int:
+    """Input elements that an output element sums."""
+    return up(spec.channels, layout_block(spec.in_layout)) * spec.kernel[0] * spec.kernel[1]
 
 
 DIRECT = Direct()

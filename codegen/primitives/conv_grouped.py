@@ -16,11 +16,12 @@ from .conv_tile import (
     KernelSpec,
     Tiling,
     build,
-    even_split,
     max_pixels,
     pack_bias,
     pack_weights,
+    product_seconds,
     spread_groups,
+    step_cycles,
     task_count,
     window,
 )
@@ -46,12 +47,11 @@ class Grouped:
         return 0
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        tiling, lanes = self.tiling(spec, target), target.lanes
-        read = window(spec, tiling.vectors, lanes, lanes) * lanes
-        taps = spec.kernel[0] * spec.kernel[1]
-        macs = spec.batch * spec.pixels * up(spec.filters, lanes) * read * taps
-        efficiency = 0.85 / max(1.0, 0.45 + 1 / tiling.pixels + 1 / tiling.vectors)
-        return seconds(target, macs, efficiency, 4.0 * up(spec.filters, lanes) * read * taps) + 2e-6
+        lanes, vectors = target.lanes, self.tiling(spec, target).vectors
+        steps = window(spec, vectors, lanes, lanes) * lanes * spec.kernel[0] * spec.kernel[1]
+        blocks, places = up(spec.filters, lanes) // lanes, spec.batch * spec.out_height
+        products = product_seconds(places, blocks, spec.out_width, vectors, steps, target)
+        return max(products, seconds(target, 0, 1.0, 4.0 * blocks * lanes * steps)) + 2e-6
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
@@ -66,15 +66,15 @@ class Grouped:
         return Kernel(self.name, key, lambda: build(spec, tiling, lanes), task_count(spec, tiling, lanes))
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
-        lanes, registers = target.lanes, target.isa.vector_registers
+        lanes, taps = target.lanes, spec.kernel[0] * spec.kernel[1]
         blocks = up(spec.filters, lanes) // lanes
 
         def work(vectors: int) -> float:
-            pixels = even_split(spec.out_width, max_pixels(registers, vectors))
-            return window(spec, vectors, lanes, lanes) * (1 + 1 / pixels + 1 / vectors)
+            steps = window(spec, vectors, lanes, lanes) * lanes * taps
+            return steps * step_cycles(spec.out_width, vectors, steps, target) / vectors
 
         vectors = min((v for v in (1, 2, 3, 4) if blocks % v == 0), key=work)
-        return Tiling(even_split(spec.out_width, max_pixels(registers, vectors)), vectors)
+        return Tiling(min(max_pixels(target.isa.vector_registers, vectors), spec.out_width), vectors)
 
 
 GROUPED = Grouped()

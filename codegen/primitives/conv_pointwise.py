@@ -12,13 +12,15 @@ from .conv_tile import (
     Tiling,
     build,
     choose_vectors,
-    even_split,
     max_pixels,
     order_filters_outer,
     pack_bias,
     pack_weights,
+    product_seconds,
     task_count,
 )
+
+_STRIP = 64  # pixels of a task, about
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,16 @@ class Pointwise:
         return 0
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        tiling, lanes = self.tiling(spec, target), target.lanes
-        macs = spec.macs / spec.channels / spec.filters * up(spec.channels, lanes) * up(spec.filters, lanes)
-        efficiency = 0.85 / max(1.0, 0.45 + 1 / tiling.pixels + 1 / tiling.vectors)
-        weights = spec.channels * spec.filters * 4
-        pixels = (
-            spec.batch * spec.height * spec.width * spec.channels + spec.batch * spec.pixels * spec.filters
-        )
-        traffic = (
-            weights + max(0, 4 * pixels - target.l2_bytes) / 2
-        )  # what leaves L2 is half served by the next level
-        return seconds(target, macs, efficiency, traffic) + 2e-6
+        flat, lanes = _flat(spec), target.lanes
+        tiling, blocks = self.tiling(spec, target), up(spec.filters, target.lanes) // target.lanes
+        strip = tiling.columns or flat.out_width
+        places = flat.batch * flat.out_height * flat.out_width / strip
+        steps = up(spec.channels, lanes)
+        products = product_seconds(places, blocks, strip, tiling.vectors, steps, target)
+        moved = spec.batch * (spec.height * spec.width * spec.channels + spec.pixels * spec.filters)
+        # What does not fit the second-level cache is half served by the next one.
+        traffic = 4 * (spec.channels * spec.filters + max(0, moved - target.l2_bytes // 4) / 2)
+        return max(products, seconds(target, 0, 1.0, traffic)) + 2e-6
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
@@ -67,12 +68,13 @@ class Pointwise:
         return Kernel(self.name, key, lambda: build(flat, tiling, lanes), task_count(flat, tiling, lanes))
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
-        flat, registers = _flat(spec), target.isa.vector_registers
-        vectors = choose_vectors(up(spec.filters, target.lanes) // target.lanes, registers, flat.out_width)
-        pixels = even_split(flat.out_width, max_pixels(registers, vectors))
-        tiles = max(1, 64 // pixels)  # about 64 pixels a task
+        flat, blocks = _flat(spec), up(spec.filters, target.lanes) // target.lanes
+        vectors = choose_vectors(blocks, flat.out_width, up(spec.channels, target.lanes), target)
+        pixels = min(max_pixels(target.isa.vector_registers, vectors), flat.out_width)
+        tiles = max(1, _STRIP // pixels)
         columns = pixels * tiles if flat.out_width > pixels * tiles else 0
-        return Tiling(pixels, vectors, order_filters_outer(spec, target), columns)
+        strips = -(-flat.out_width // (columns or flat.out_width)) * flat.out_height
+        return Tiling(pixels, vectors, order_filters_outer(flat, target, strips, blocks // vectors), columns)
 
 
 def _flat(spec: ConvSpec) -> ConvSpec:

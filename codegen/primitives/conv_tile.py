@@ -22,6 +22,9 @@ from .base import ConvSpec, Floats, layout_block, up
 Expr = Any
 Buffer = Any
 
+_LATENCY = 4  # cycles of a dependent multiply-add
+_L2_BYTES, _L3_BYTES = 32, 8  # bytes per cycle from the second-level cache, and from beyond it
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -58,31 +61,54 @@ def max_pixels(registers: int, vectors: int) -> int:
     return max(1, (registers - 1 - vectors) // vectors)
 
 
-def choose_vectors(blocks: int, registers: int, pixels: int) -> int:
-    """Vectors of filters per tile: a divisor of `blocks` with the fewest loads for each FMA."""
-
-    def loads(v: int) -> float:
-        r = even_split(pixels, max_pixels(registers, v))
-        return 1 / r + 1 / v
-
-    return min((v for v in (1, 2, 3, 4) if blocks % v == 0), key=loads)
+def even_split(total: int, most: int) -> list[int]:
+    """The sizes of the fewest tiles of at most `most` that make up `total`; they differ by at most one."""
+    count = -(-total // most)
+    size, larger = divmod(total, count)
+    return [size + 1] * larger + [size] * (count - larger)
 
 
-def even_split(total: int, most: int) -> int:
-    """The tile size that cuts `total` into the fewest tiles of at most `most`, as evenly as possible."""
-    return -(-total // -(-total // most))
+def step_cycles(pixels: int, vectors: int, steps: int, target: Target) -> float:
+    """Cycles to multiply one input element of each of `pixels` pixels with `vectors` weight vectors.
+
+    The longest of multiplying, loading and waiting for a sum that is too soon
+    needed again; and of streaming the panel of `steps` weight vectors, once per
+    tile, from where it fits.
+    """
+    sizes = even_split(pixels, max_pixels(target.isa.vector_registers, vectors))
+    fma = target.fma_per_cycle
+    busy = sum(max(r * vectors / fma, (r + vectors) / 2, _LATENCY) for r in sizes)
+    vector_bytes = vectors * target.isa.vector_bytes
+    fits = steps * vector_bytes <= target.l2_bytes // 2
+    streamed = len(sizes) * vector_bytes / (_L2_BYTES if fits else _L3_BYTES)
+    return max(busy, streamed) + 0.2 * streamed
 
 
-def row_runs(spec: ConvSpec, first: int, last: int, size: int) -> list[Run]:
-    """Columns [first, last) cut into tiles of `size`, neighbours of equal validity joined."""
+def choose_vectors(blocks: int, pixels: int, steps: int, target: Target) -> int:
+    """Vectors of filters per tile: the divisor of `blocks` for which the product takes the least time."""
+    fitting = [v for v in (1, 2, 3, 4) if blocks % v == 0]
+    return min(fitting, key=lambda v: step_cycles(pixels, v, steps, target) / v)
+
+
+def product_seconds(
+    places: float, blocks: int, pixels: int, vectors: int, steps: int, target: Target
+) -> float:
+    """Time of `places` strips of `pixels` pixels, `blocks` filter blocks and `steps` input elements each."""
+    cycles = places * (blocks / vectors) * (steps * step_cycles(pixels, vectors, steps, target) + 40)
+    return 1.05 * cycles / (target.clock_ghz * 1e9)
+
+
+def row_runs(spec: ConvSpec, first: int, last: int, most: int) -> list[Run]:
+    """Columns [first, last) cut into tiles of at most `most`, neighbours of equal size and validity joined."""
     runs: list[Run] = []
-    for start in range(first, last, size):
-        count = min(size, last - start)
+    start = first
+    for count in even_split(last - first, most):
         taps = _valid_taps(spec, start, count)
         if runs and runs[-1].taps == taps and runs[-1].size == count:
             runs[-1] = Run(runs[-1].start, runs[-1].tiles + 1, count, taps)
         else:
             runs.append(Run(start, 1, count, taps))
+        start += count
     return runs
 
 
@@ -226,7 +252,7 @@ class _Nest:
             with T.Then():
                 self._columns(row_runs(spec, 0, width, self.tiling.pixels), strip * width)
             with T.Else():
-                self._columns(row_runs(spec, 0, rest, even_split(rest, self.tiling.pixels)), strip * width)
+                self._columns(row_runs(spec, 0, rest, self.tiling.pixels), strip * width)
 
     def _columns(self, runs: list[Run], offset: Expr) -> None:
         from ..tvm_adapter import T
@@ -359,6 +385,11 @@ def pack_bias(bias: Floats | None, filters: int, lanes: int) -> tuple[Floats, ..
     return (padded,)
 
 
-def order_filters_outer(spec: ConvSpec, target: Target) -> bool:
-    """Whether weights are too large to be read again for each row of output."""
-    return spec.filters * spec.channels * spec.kernel[0] * spec.kernel[1] * 4 > target.l2_bytes // 2
+def order_filters_outer(spec: ConvSpec, target: Target, places: int, groups: int) -> bool:
+    """Whether to keep weights and go through the image for each, or the reverse: what reads less past L2."""
+    weights = 4 * spec.filters * spec.channels * spec.kernel[0] * spec.kernel[1]
+    image = 4 * spec.channels * spec.height * spec.width
+    half = target.l2_bytes // 2
+    keeping_weights = weights + image * (groups if image > half else 1)
+    keeping_image = image + weights * (places if weights > half else 1)
+    return keeping_weights < keeping_image

@@ -92,11 +92,13 @@ class Transposed:
         return Kernel(self.name, key, lambda: _build(spec, tiling, lanes), tasks)
 
     def tiling(self, spec: TransposedSpec, target: Target) -> Tiling:
-        lanes, registers = target.lanes, target.isa.vector_registers
-        columns = -(-spec.out_width // spec.strides[1])
-        blocks = up(spec.filters, lanes) // lanes
-        vectors = choose_vectors(blocks, registers, columns) if spec.groups == 1 else 1
-        return Tiling(even_split(columns, max_pixels(registers, vectors)), vectors)
+        columns, blocks = (
+            -(-spec.out_width // spec.strides[1]),
+            up(spec.filters, target.lanes) // target.lanes,
+        )
+        steps = spec.channels * spec.kernel[0] * spec.kernel[1]
+        vectors = choose_vectors(blocks, columns, steps, target) if spec.groups == 1 else 1
+        return Tiling(even_split(columns, max_pixels(target.isa.vector_registers, vectors))[0], vectors)
 
 
 def phase_runs(spec: TransposedSpec, size: int) -> list[PhaseRun]:
