@@ -22,6 +22,7 @@ from .manifest import ArtifactError, Image, open_image
 
 Array = NDArray[Any]
 _MACHINE_ALIASES = {"AMD64": "x86_64", "arm64": "aarch64", "armv7l": "arm", "armv6l": "arm", "armv8l": "arm"}
+_NARROW = {"aarch64": "arm", "x86_64": "i386"}
 _ABI_VERSION = 1
 MAX_THREADS = 256
 
@@ -139,8 +140,14 @@ class Session:
             raise SessionError(self._library.message(status))
 
 
+def this_machine() -> str:
+    """The architecture of this process, which may be 32-bit under a 64-bit kernel."""
+    name = _MACHINE_ALIASES.get(platform.machine(), platform.machine())
+    return name if ctypes.sizeof(ctypes.c_void_p) == 8 else _NARROW.get(name, name)
+
+
 def _check_machine(image: Image, path: str | Path) -> None:
-    here = _MACHINE_ALIASES.get(platform.machine(), platform.machine())
+    here = this_machine()
     if image.machine != here:
         raise ArtifactError(f"{path}: made for {image.machine}, this machine is {here}")
 

@@ -19,7 +19,7 @@ from secateur.codegen.program import Port, Program
 from secateur.ir.types import DType
 from secateur.runtime.library import Library, OptionsStruct
 from secateur.runtime.manifest import ArtifactError
-from secateur.runtime.session import SessionError, TensorInfo, load
+from secateur.runtime.session import SessionError, TensorInfo, load, this_machine
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the test model is x86-64 code")
 
@@ -290,3 +290,15 @@ def test_scalars_and_empty_tensors_are_ports(programs: ModuleType, tmp_path: Pat
     )
     with load(write_artifact(program, tmp_path / "none.so")) as session:
         assert session.run({"s": np.array(1, np.float32)})["e"].shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "pointer", "machine"),
+    [("aarch64", 8, "aarch64"), ("aarch64", 4, "arm"), ("armv7l", 4, "arm"), ("arm64", 8, "aarch64")],
+)
+def test_the_process_decides_the_machine_and_not_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, kernel: str, pointer: int, machine: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: kernel)
+    monkeypatch.setattr(ctypes, "sizeof", lambda _: pointer)
+    assert this_machine() == machine

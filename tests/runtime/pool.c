@@ -1,0 +1,61 @@
+/* The pool by itself: every task is done once, every thread takes part, every thread has its own workspace. */
+#define _DEFAULT_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+enum { THREADS = 5, TASKS = 1000, STRIDE = 64, LIMIT_SECONDS = 60 };
+
+static _Atomic int done[TASKS];
+static pthread_barrier_t meeting;
+static _Thread_local int met;
+static unsigned char workspaces[THREADS * STRIDE];
+
+int64_t rt_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void count(void *const *args, void *workspace, int32_t begin, int32_t end) {
+    if (args || !workspace || begin >= end) abort();
+    for (int32_t t = begin; t < end; t++) atomic_fetch_add(&done[t], 1);
+}
+
+/* Nobody gets past this before all threads are in it. */
+static void meet(void *const *args, void *workspace, int32_t begin, int32_t end) {
+    count(args, workspace, begin, end);
+    if (met) return;
+    met = 1;
+    *(unsigned char *)workspace += 1;
+    pthread_barrier_wait(&meeting);
+}
+
+static void expect_once(int32_t tasks) {
+    for (int32_t t = 0; t < TASKS; t++)
+        if (atomic_exchange(&done[t], 0) != (t < tasks)) abort();
+}
+
+int main(void) {
+    static rt_pool pool;
+    static rt_worker workers[THREADS];
+    alarm(LIMIT_SECONDS);
+    pthread_barrier_init(&meeting, NULL, THREADS);
+    if (!rt_pool_start(&pool, THREADS, workers, workspaces + STRIDE, STRIDE)) abort();
+    rt_pool_run(&pool, meet, NULL, workspaces, TASKS);
+    expect_once(TASKS);
+    for (int i = 0; i < THREADS; i++)
+        if (workspaces[i * STRIDE] != 1) abort();
+    for (int32_t tasks = 1; tasks <= TASKS; tasks++) {
+        rt_pool_run(&pool, count, NULL, workspaces, tasks);
+        expect_once(tasks);
+        if (tasks % 100 == 0) usleep(1000); /* long enough for workers to fall asleep */
+    }
+    rt_pool_stop(&pool);
+    puts("ok");
+    return 0;
+}
