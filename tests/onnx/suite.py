@@ -12,12 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import onnx
 from onnx import ModelProto
 from onnx.backend.test.case.test_case import TestCase
 from onnx.backend.test.loader import load_node_model_tests
 from onnx.backend.test.runner import Runner, _normalize_tensor
 
 from secateur.ir.onnx_reader import OPERATORS
+from secateur.tools.onnx_backend import CompileGraph, SecateurBackend
 
 FUNCTIONS = "functions"
 """The group of models of several nodes: bodies of ONNX functions."""
@@ -80,3 +82,21 @@ def check(case: TestCase, rep: Any) -> None:
     for inputs, wanted in case.data_sets:
         outputs = rep.run(arrays(inputs))
         Runner.assert_similar_outputs(arrays(wanted), outputs, rtol=case.rtol, atol=case.atol)
+
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+LIGHT_MODELS = sorted(p.stem for p in LIGHT.glob("*.onnx"))
+"""Whole networks with constant weights, shipped with their outputs in the onnx package."""
+
+
+def _dummy(info: onnx.ValueInfoProto) -> Any:
+    return Runner.generate_dummy_data(info, seed=0, name=info.name, random=False)
+
+
+def check_light_model(name: str, compile_graph: CompileGraph) -> None:
+    """Runs a light model; AssertionError where its output is not the one shipped beside it."""
+    model = onnx.load(LIGHT / f"{name}.onnx")
+    rep = SecateurBackend.prepare(model, compile_graph=compile_graph)
+    inputs = [_dummy(info) for info in model.graph.input if info.name in rep.names]
+    wanted = onnx.numpy_helper.to_array(onnx.load_tensor(LIGHT / f"{name}_output_0.pb"))
+    Runner.assert_similar_outputs([wanted], rep.run(inputs), rtol=1e-3, atol=1e-7)

@@ -35,6 +35,12 @@ def test_compiled(group: str, tmp_path: Path) -> None:
     assert _complaints(group, compiled(tmp_path)) == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", suite.LIGHT_MODELS)
+def test_light_model(name: str, tmp_path: Path) -> None:
+    suite.check_light_model(name, compiled(tmp_path))
+
+
 def test_a_wrong_answer_is_noticed(tmp_path: Path) -> None:
     honest = compiled(tmp_path)
 

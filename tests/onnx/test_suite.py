@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 from onnx.backend.test.case.test_case import TestCase
-from onnx.backend.test.runner import Runner
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from secateur.ir.errors import SecateurError
@@ -110,26 +107,14 @@ def test_written(group: str) -> None:
     assert [c for c in complaints if c] == []
 
 
-LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-LIGHT_MODELS = sorted(p.stem for p in LIGHT.glob("*.onnx"))
-
-
-def _dummy(info: onnx.ValueInfoProto) -> Any:
-    return Runner.generate_dummy_data(info, seed=0, name=info.name, random=False)
-
-
 def test_all_light_models_are_there() -> None:
-    assert len(LIGHT_MODELS) == 9
+    assert len(suite.LIGHT_MODELS) == 9
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LIGHT_MODELS)
+@pytest.mark.parametrize("name", suite.LIGHT_MODELS)
 def test_light_model(name: str) -> None:
-    model = onnx.load(LIGHT / f"{name}.onnx")
-    rep = SecateurBackend.prepare(model)
-    inputs = [_dummy(info) for info in model.graph.input if info.name in rep.names]
-    wanted = onnx.numpy_helper.to_array(onnx.load_tensor(LIGHT / f"{name}_output_0.pb"))
-    Runner.assert_similar_outputs([wanted], rep.run(inputs), rtol=1e-3, atol=1e-7)
+    suite.check_light_model(name, interpret)
 
 
 def test_a_wrong_answer_does_not_pass() -> None:
