@@ -77,12 +77,12 @@ def user_errors() -> tuple[type[Exception], ...]:
 
 
 class Commands(TyperGroup):
-    """The commands, each imported when it is called; errors of the user's become a message and an exit code."""
+    """The commands, each imported when it is called; a user's error becomes a message and an exit code."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: Any) -> list[str]:
         return [row.name for row in ROWS]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = next((row for row in ROWS if row.name == cmd_name), None)
         return found.load() if found else None
 
@@ -93,7 +93,7 @@ class Commands(TyperGroup):
             ctx.fail(f"no command '{args[0]}'{f'; did you mean {near[0]!r}?' if near else ''}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(row.name, row.help) for row in ROWS])
 
@@ -170,7 +170,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     if not debugging():
         sys.excepthook = _report_defect
-    app(args=[argument for argument in sys.argv[1:] if argument != DEBUG], prog_name="secateur")
+    words = [word for word in sys.argv[1:] if word != DEBUG]
+    typer.main.get_command(app)(args=words, prog_name="secateur")  # app() would install its own excepthook
 
 
 if __name__ == "__main__":

@@ -55,8 +55,9 @@ def optimized(graph: Graph, pipeline: str, target: str, explained: str | None) -
     if explained is not None and explained not in rules():
         raise refuse(f"there is no rule '{explained}'{nearest(explained, sorted(rules()))}")
     verify(graph)
+    passes = prepare(pipeline, find(target)) if pipeline else ()
     with explain(explained) if explained else nullcontext() as explanation:
-        graph = PassManager(prepare(pipeline, find(target))).run(graph).graph
+        graph = PassManager(passes).run(graph).graph
     if explanation is not None:
         print(explanation.report(graph), file=sys.stderr)
     return graph

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -61,15 +60,20 @@ def sound_answers() -> dict[str, checks.Array]:
 
 
 def resealed(data: bytes, manifest: bytes) -> bytes:
-    """A library with another manifest of the same length, and a seal that fits."""
+    """A library with another manifest, cut or padded to the same length, and a seal that fits."""
+    from secateur.codegen.artifact import seal
+
     sections = elf.sections(memoryview(data))
-    place, seal = sections[MANIFEST_SECTION], sections[SEAL_SECTION]
+    place, sealed = sections[MANIFEST_SECTION], sections[SEAL_SECTION]
     changed = bytearray(data)
     changed[place.offset : place.offset + place.size] = manifest[: place.size].ljust(place.size)
-    digest = slice(seal.offset + len(SEAL_MAGIC), seal.offset + len(SEAL_MAGIC) + 32)
-    changed[digest] = bytes(32)
-    changed[digest] = hashlib.sha256(changed).digest()
-    return bytes(changed)
+    fields = slice(sealed.offset + len(SEAL_MAGIC), sealed.offset + sealed.size)
+    changed[fields] = bytes(fields.stop - fields.start)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.so"
+        path.write_bytes(changed)
+        seal(path)
+        return path.read_bytes()
 
 
 def _mutated_manifest(random: Random, data: bytes) -> bytes:
@@ -100,7 +104,7 @@ class ArtifactFamily(Family):
             return _mutated_manifest(random, sound()["so"])
         return _mutated(random, sound()[random.choice(("so", "tar"))])
 
-    def check(self, data: bytes, seed: int, folder: Path, say: Any) -> str:  # noqa: ARG002
+    def check(self, data: bytes, seed: int, folder: Path, say: Any) -> str:
         path = folder / "model.artifact"
         path.write_bytes(data)
         manifest = read_manifest(path)

@@ -69,7 +69,7 @@ class TextFamily(Family):
             resources = mutate_bytes(random, resources)
         return data + SEPARATOR + resources
 
-    def check(self, data: bytes, seed: int, folder: Path, say: Any) -> str:  # noqa: ARG002
+    def check(self, data: bytes, seed: int, folder: Path, say: Any) -> str:
         text, _, resources = data.partition(SEPARATOR)
         path = folder / "case.sir"
         path.write_bytes(text)

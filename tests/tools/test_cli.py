@@ -1,0 +1,149 @@
+"""The command line as a whole: help, errors, exit codes."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from secateur.tools.main import ROWS, describe
+
+from .conftest import Cli
+
+HEAVY = ("tvm", "onnx", "numpy", "rich", "llvmlite", "secateur.codegen")
+
+
+def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120)
+
+
+SECATEUR = "from secateur.tools.main import main; main()"
+
+
+def test_help_names_every_command(cli: Cli) -> None:
+    result = cli("--help")
+    assert result.code == 0
+    listed = result.out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == [row.name for row in ROWS]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_commands_line_in_the_list_is_the_first_of_its_own_help(cli: Cli, row: object) -> None:
+    result = cli(row.name, "--help")  # type: ignore[attr-defined]
+    assert result.code == 0
+    assert row.help in " ".join(result.out.split())  # type: ignore[attr-defined]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"""
+import sys
+from secateur.tools.main import app
+try:
+    app(["--help"])
+except SystemExit:
+    pass
+found = [name for name in {HEAVY} if name in sys.modules]
+sys.exit(f"imported {{found}}" if found else 0)
+"""
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_takes_under_300_ms() -> None:
+    """Processor time, the best of three: a busy machine makes the clock meaningless."""
+    times = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert python(SECATEUR, "--help").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times) < 0.3
+
+
+def test_version(cli: Cli) -> None:
+    from secateur import __version__
+
+    assert cli("--version").out == f"secateur {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compil"], "did you mean 'compile'?"),
+        (["bnech"], "did you mean 'bench'?"),
+        (["xyzzy"], "no command 'xyzzy'"),
+        (["compile"], "model"),
+        (["compile", "--taget", "host", "m.onnx"], "--target"),
+        (["run", "m.so", "--threads", "0"], "threads"),
+        (["bench", "m.so", "--iterations", "0"], "iterations"),
+        (["compare", "m.onnx", "--against", "tensorflow"], "against"),
+    ],
+)
+def test_bad_usage_is_refused(cli: Cli, words: list[str], message: str) -> None:
+    result = cli(*words)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+@pytest.mark.parametrize("command", ["compile", "run", "inspect", "opt", "bench", "compare"])
+def test_a_missing_file_gives_one_message(cli: Cli, command: str) -> None:
+    result = cli(command, "/nowhere/model.onnx")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "error: /nowhere/model.onnx: No such file or directory\n"
+
+
+@pytest.mark.parametrize("command", ["compile", "inspect", "opt", "compare"])
+def test_a_file_that_is_no_model_is_refused(cli: Cli, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "noise.onnx"
+    path.write_bytes(bytes(range(256)))
+    result = cli(command, path)
+    assert result.code == 2
+    assert "noise.onnx: not an ONNX model" in result.err
+
+
+@pytest.mark.parametrize("command", ["run", "bench"])
+def test_a_model_is_no_artifact(cli: Cli, model: Path, command: str) -> None:
+    result = cli(command, model)
+    assert result.code == 2
+    assert "neither a model.so nor a tar" in result.err
+
+
+@pytest.mark.parametrize("command", ["compile", "opt", "compare"])
+def test_an_artifact_is_no_model(cli: Cli, artifact: Path, command: str) -> None:
+    result = cli(command, artifact)
+    assert result.code == 2
+    assert "is a compiled artifact; this command wants the model" in result.err
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = python(SECATEUR, "run", "/nowhere.so", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ArtifactError" in done.stderr
+
+
+def test_a_defect_is_called_one_and_shows_no_traceback() -> None:
+    code = f"from secateur.codegen import targets; targets.host = lambda: 1 / 0; {SECATEUR}"
+    done = python(code, "targets")
+    assert done.returncode == 70
+    assert "Traceback" not in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+    assert "defect of Secateur; --debug shows the traceback" in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    """As in `secateur targets | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        words = [sys.executable, "-c", SECATEUR, "targets"]
+        done = subprocess.run(words, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr
+
+
+def test_errors_of_the_operating_system_name_the_file() -> None:
+    assert describe(OSError(28, "No space left on device", "/x")) == "/x: No space left on device"
+    assert describe(OSError("odd")) == "odd"
