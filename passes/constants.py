@@ -25,7 +25,7 @@ def _fold(graph: Graph, op: Operator) -> None:
             "nn.constant", [], {"value": array.copy() if array.base is not None else array}, op.loc
         )
         graph.insert_before(op, [constant])
-        constant.result.name = old.name
+        constant.result.name, constant.result.type = old.name, old.type  # the type tells a quantization too
         graph.replace_value(old, constant.result)
     graph.erase(op)
 
