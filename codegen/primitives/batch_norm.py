@@ -65,7 +65,9 @@ class BatchNorm(Generic):
         stored = storage(result.dtype)
         wide = "float32" if stored == "float16" else stored
         chain = (Step("mul"), Step("add"))
-        spec = PointwiseSpec("map", nest.extents, nest.strides, (stored, wide, wide), stored, (0, 1, 2), chain)
+        spec = PointwiseSpec(
+            "map", nest.extents, nest.strides, (stored, wide, wide), stored, (0, 1, 2), chain
+        )
         return pointwise_kernel("batch_norm", spec, target.lanes)
 
 

@@ -32,7 +32,8 @@ class Box:
         order = sorted(range(len(self.extents)), key=lambda i: -self.target[i])
         pick = partial(_picked, order)
         nest = _divided(Nest(pick(self.extents), (pick(self.source), pick(self.target))).collapsed())
-        return Box(nest.extents, *nest.strides, self.start, self.at, self.pointer)
+        source, target = nest.strides
+        return Box(nest.extents, source, target, self.start, self.at, self.pointer)
 
 
 def _divided(nest: Nest) -> Nest:
@@ -77,10 +78,12 @@ def _box_tasks(box: Box, lanes: int) -> Tasks:
 
 
 def _square_dimension(box: Box, lanes: int) -> int | None:
-    """The dimension that is contiguous in the source, where squares can be transposed between it and the innermost."""
+    """The source's contiguous dimension, where squares can be transposed between it and the innermost."""
     if box.pointer == FILL or box.target[-1] != 1 or box.source[-1] in (0, 1, -1) or box.extents[-1] < lanes:
         return None
-    fitting = [i for i, (e, s) in enumerate(zip(box.extents, box.source, strict=True)) if s == 1 and e >= lanes]
+    fitting = [
+        i for i, (e, s) in enumerate(zip(box.extents, box.source, strict=True)) if s == 1 and e >= lanes
+    ]
     return fitting[0] if fitting else None
 
 
@@ -158,7 +161,7 @@ class _Body:
         return self.spec.fill if self.spec.dtype.startswith("float") else int(self.spec.fill)
 
     def _strip(self, box: Box, square: int, index: list[Expr]) -> None:
-        """Squares of `lanes` by `lanes` along the innermost dimension; the last ones overlap their neighbours."""
+        """Squares of `lanes` by `lanes` along the innermost dimension; the last ones overlap those before."""
         from ..tvm_adapter import T
 
         lanes, extent = self.lanes, box.extents[-1]

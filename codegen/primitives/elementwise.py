@@ -69,10 +69,14 @@ class Elementwise(Generic):
         if type.dtype.bytes != to.dtype.bytes and type.shape != ():
             return None
         if is_constant(op, index):
-            return ROW_MAJOR if len(type.shape) == len(to.shape) or fits_blocked(type.shape, to.shape) else None
+            return (
+                ROW_MAJOR if len(type.shape) == len(to.shape) or fits_blocked(type.shape, to.shape) else None
+            )
         if len(type.shape) == len(to.shape) and type.shape[1] == to.shape[1]:
             return layout
-        return ROW_MAJOR if fits_blocked(type.shape, to.shape) and _channels(type.shape, to.shape) == 1 else None
+        return (
+            ROW_MAJOR if fits_blocked(type.shape, to.shape) and _channels(type.shape, to.shape) == 1 else None
+        )
 
     def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:
         found = ((i, constant_of(v)) for i, v in enumerate(op.operands))
@@ -84,7 +88,11 @@ class Elementwise(Generic):
         if not block or array.size == 1:
             return np.ascontiguousarray(array)
         aligned = array.reshape((1,) * (len(to) - array.ndim) + array.shape)
-        return to_layout(aligned, Layout(f"NCHW{block}c")) if aligned.shape[1] > 1 else np.ascontiguousarray(aligned)
+        return (
+            to_layout(aligned, Layout(f"NCHW{block}c"))
+            if aligned.shape[1] > 1
+            else np.ascontiguousarray(aligned)
+        )
 
     def vector_cost(self, op: Operator) -> float:
         return 2.0 + sum(step_cost(s) for s in chain_of(op))
@@ -99,7 +107,9 @@ class Elementwise(Generic):
         dtypes = tuple(storage(op.operands[i].type.dtype) for i in order)
         epilogue, places = chain_of(op), tuple(order.index(i) for i in range(len(order)))
         stored = "bool" if result.dtype == DType.BOOL else storage(result.dtype)
-        return PointwiseSpec(self._function(op), nest.extents, nest.strides, dtypes, stored, places, epilogue, channels)
+        return PointwiseSpec(
+            self._function(op), nest.extents, nest.strides, dtypes, stored, places, epilogue, channels
+        )
 
     def _function(self, op: Operator) -> str:
         kind = op.name.split(".", 1)[1]
@@ -126,11 +136,16 @@ class Elementwise(Generic):
     def _keeps_zero(self, op: Operator) -> bool:
         if self._function(op) == "cast":
             return True
-        if self._function(op) != "map" or any(_channels(v.type.shape, type_after(op).shape) == 1 for v in op.operands):
+        if self._function(op) != "map" or any(
+            _channels(v.type.shape, type_after(op).shape) == 1 for v in op.operands
+        ):
             return False
         zero = np.zeros(1, np.float32)
         with np.errstate(all="ignore"):
-            return all(float(s.function.evaluate(*[zero] * s.function.arity, *s.params)[0]) == 0.0 for s in chain_of(op))
+            return all(
+                float(s.function.evaluate(*[zero] * s.function.arity, *s.params)[0]) == 0.0
+                for s in chain_of(op)
+            )
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         return pointwise_kernel(op.name.split(".", 1)[1], self.spec(op), target.lanes)

@@ -1,4 +1,4 @@
-"""The end of a generic kernel that computes in registers: rounding, epilogue with broadcast operands, store."""
+"""The end of a kernel that computes in registers: rounding, epilogue with broadcast operands, store."""
 
 from __future__ import annotations
 
@@ -54,7 +54,12 @@ class Finish:
 
         value = convert(value, self.spec.computed, self.spec.dtype, width)
         numeric = Numeric(self.spec.dtype, width)
-        store(self.result, at, numeric.apply(self.spec.epilogue, value, lambda i: self._extra(i, index, width)), width)
+        store(
+            self.result,
+            at,
+            numeric.apply(self.spec.epilogue, value, lambda i: self._extra(i, index, width)),
+            width,
+        )
 
     def _extra(self, number: int, index: Sequence[Expr], width: int) -> Expr:
         from ..tvm_adapter import load, splat

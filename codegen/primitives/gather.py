@@ -18,7 +18,7 @@ from .loops import Expr, dot, each_vector, nest_tasks, row_major_strides, task_n
 
 @dataclass(frozen=True)
 class GatherSpec:
-    """result[o, j, i] = x[o, index[j], i]; indices count from the end where negative, and are limited to the axis."""
+    """result[o, j, i] = x[o, index[j], i]; negative indices count from the end; all are limited to it."""
 
     outer: int
     picked: int
@@ -69,7 +69,9 @@ def _build(spec: GatherSpec, lanes: int) -> Any:
             wanted = T.max(0, T.min(wanted, spec.extent - 1))
             start = (index[0] * spec.extent + wanted) * spec.inner
             at = dot(index, row_major_strides((*box, spec.inner))[:-1])
-            each_vector(spec.inner, lanes, lambda i, width: store(result, at + i, load(x, start + i, width), width))
+            each_vector(
+                spec.inner, lanes, lambda i, width: store(result, at + i, load(x, start + i, width), width)
+            )
 
     names = [("x", spec.dtype), ("indices", spec.index_type)]
     return prim_func([*(reversed(names) if spec.index_first else names), ("result", spec.dtype)], body)

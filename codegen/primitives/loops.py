@@ -45,7 +45,7 @@ class Nest:
         return 0 in self.extents
 
     def collapsed(self) -> Nest:
-        """The same walk with unit dimensions dropped and mergeable neighbours merged; at least one dimension."""
+        """The same walk, unit dimensions dropped, mergeable neighbours merged; at least one dimension."""
         dims: list[tuple[int, tuple[int, ...]]] = []
         for i, extent in enumerate(self.extents):
             steps = tuple(s[i] for s in self.strides)
@@ -56,7 +56,9 @@ class Nest:
             else:
                 dims.append((extent, steps))
         dims = dims or [(1, (0,) * len(self.strides))]
-        return Nest(tuple(d for d, _ in dims), tuple(tuple(s[i] for _, s in dims) for i in range(len(self.strides))))
+        return Nest(
+            tuple(d for d, _ in dims), tuple(tuple(s[i] for _, s in dims) for i in range(len(self.strides)))
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,6 @@ def nest_tasks(extents: Sequence[int], innermost_bytes: float) -> Tasks:
     return split_rows(math.prod(extents[:cut]), math.prod(extents[cut:]) * innermost_bytes)
 
 
-
 def each_vector(extent: int, lanes: int, body: Callable[[Expr, int], None]) -> None:
     """`body(start, width)` over whole vectors in a loop, then once for the rest in a narrower vector."""
     from ..tvm_adapter import T
@@ -164,7 +165,7 @@ def task_vectors(
     outer: Sequence[int], inner: int, lanes: int, row_bytes: float, begin: Expr, end: Expr,
     body: Callable[[list[Expr], Expr, int], None],
 ) -> None:  # fmt: skip
-    """`body(outer index, start, width)` for vectors along an inner dimension, shared out among tasks with the outer ones."""
+    """`body(outer index, start, width)` for vectors along an inner dimension; each is a row of work."""
     from ..tvm_adapter import when
 
     whole, rest = divmod(inner, lanes)

@@ -20,7 +20,7 @@ from .shuffles import hold, shifted
 
 @dataclass(frozen=True)
 class LrnSpec:
-    """x / (bias + scale * sum of squares of channels c - before to c + after)^beta on (images, channels, pixels)."""
+    """x / (bias + scale * sum of squares of channels c - before to c + after)^beta."""
 
     images: int
     channels: int
@@ -48,11 +48,12 @@ class Lrn(Generic):
         type, size = type_after(op), op["size"]
         images, channels, *spatial = type.shape
         before, after = min((size - 1) // 2, channels), min(size // 2, channels)
-        return LrnSpec(images, channels, math.prod(spatial), before, after, op["alpha"] / size, op["beta"], op["bias"],
-                       storage(type.dtype), type.layout.block)  # fmt: skip
+        pixels, scale = math.prod(spatial), op["alpha"] / size
+        stored, block = storage(type.dtype), type.layout.block
+        return LrnSpec(images, channels, pixels, before, after, scale, op["beta"], op["bias"], stored, block)
 
     def vector_cost(self, op: Operator) -> float:
-        return 2.0 * op["size"] + 30.0
+        return 2.0 * float(op["size"]) + 30.0
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)

@@ -124,7 +124,7 @@ class _Body:
         task_vectors(_rows(spec), spec.columns, _strip(self.lanes), row_bytes, begin, end, self._tile)
 
     def _tile(self, index: list[Expr], column: Expr, columns: int) -> None:
-        """`columns` columns from `column` on of one tile of rows; the last tile overlaps, with equal values."""
+        """`columns` columns from `column` on of a tile of rows; the last tile overlaps, with equal values."""
         from ..tvm_adapter import T
 
         spec, (*batch, tile) = self.spec, index
@@ -141,7 +141,9 @@ class _Body:
             self._columns(batch, row, a, b, (column + done, count, vectors, width))
             done += count * vectors * width
 
-    def _columns(self, batch: list[Expr], row: Expr, a: Expr, b: Expr, run: tuple[Expr, int, int, int]) -> None:
+    def _columns(
+        self, batch: list[Expr], row: Expr, a: Expr, b: Expr, run: tuple[Expr, int, int, int]
+    ) -> None:
         """`count` tiles of `vectors` vectors of `width` columns from column `first` on."""
         from ..tvm_adapter import T
 
@@ -151,14 +153,18 @@ class _Body:
         with T.serial(0, count) as i:
             self._registers(batch, row, a, b, (first + i * (vectors * width), vectors, width))
 
-    def _registers(self, batch: list[Expr], row: Expr, a: Expr, b: Expr, columns: tuple[Expr, int, int]) -> None:
+    def _registers(
+        self, batch: list[Expr], row: Expr, a: Expr, b: Expr, columns: tuple[Expr, int, int]
+    ) -> None:
         from ..tvm_adapter import Registers, T
 
         (first, vectors, width), spec = columns, self.spec
         totals = Registers(spec.tile_rows * vectors, width, self.computed)
         totals.fill(start_value(self.computed))
         with T.serial(0, spec.inner) as k:
-            rights = [self._load(self.b, b + k * spec.columns + first + v * width, width) for v in range(vectors)]
+            rights = [
+                self._load(self.b, b + k * spec.columns + first + v * width, width) for v in range(vectors)
+            ]
             for r in range(spec.tile_rows):
                 self._multiply(totals, r * vectors, self._splat(a + r * spec.inner + k, width), rights)
         for r in range(spec.tile_rows):

@@ -70,24 +70,31 @@ def _depth_to_space(op: Operator) -> list[Box]:
     h, w = h // b, w // b
     extents = (n, c, h, b, w, b)
     plane = h * w
-    by_channel, by_row, by_column = (plane, b * c * plane, c * plane) if op["mode"] == "DCR" else (b * b * plane, b * plane, plane)
+    by_channel, by_row, by_column = (
+        (plane, b * c * plane, c * plane) if op["mode"] == "DCR" else (b * b * plane, b * plane, plane)
+    )
     source = (c * b * b * plane, by_channel, w, by_row, 1, by_column)
     return [Box(extents, source, row_major_strides(extents))]
 
 
 def _space_to_depth(op: Operator) -> list[Box]:
     (n, c, h, w), b = op.operands[0].type.shape, op["block"]
-    extents = (n, b, b, c, h // b, w // b)
-    source = (c * h * w, w, 1, h * w, b * w, b)
+    extents: tuple[int, ...] = (n, b, b, c, h // b, w // b)
+    source: tuple[int, ...] = (c * h * w, w, 1, h * w, b * w, b)
     if op["mode"] == "CRD":
-        order = (0, 3, 1, 2, 4, 5)
-        extents, source = tuple(extents[i] for i in order), tuple(source[i] for i in order)
+        extents, source = (_channels_outermost(v) for v in (extents, source))
     return [Box(extents, source, row_major_strides(extents))]
+
+
+def _channels_outermost(values: tuple[int, ...]) -> tuple[int, ...]:
+    """(n, b, b, c, h, w) as (n, c, b, b, h, w)."""
+    n, row, column, c, h, w = values
+    return n, c, row, column, h, w
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of result positions along one axis: `length` from `at` on, read from `start` in steps; step 0 repeats."""
+    """`length` result positions along one axis from `at` on, read from `start` in steps; step 0 repeats."""
 
     at: int
     length: int
@@ -177,9 +184,9 @@ def _concatenated(op: Operator) -> list[Box]:
 
 
 def channel_runs(begin: int, channels: int, block: int) -> list[tuple[int, int, int]]:
-    """(channel, count, blocks) of runs that cross no block of the operand nor of the result, where it starts at `begin`.
+    """(channel, count, blocks) of runs of an operand that starts at channel `begin` of the result.
 
-    Whole blocks that follow one another are one run of `blocks` of them.
+    A run crosses no block of the operand nor of the result; successive whole blocks are one run of `blocks`.
     """
     if begin % block == 0:
         whole = channels // block
@@ -205,8 +212,9 @@ def _joined_channels(op: Operator) -> list[Box]:
             boxes.append(Box(extents, strides[0], strides[1], start, at, places.index(i)))
         begin += channels
     if begin % block:
-        extents = (images, pixels, block - begin % block)
-        boxes.append(Box(extents, (0, 0, 0), (blocks * block * pixels, block, 1), 0, _lane_offset(begin, block, pixels), FILL))
+        rest = (images, pixels, block - begin % block)
+        written = (blocks * block * pixels, block, 1)
+        boxes.append(Box(rest, (0, 0, 0), written, 0, _lane_offset(begin, block, pixels), FILL))
     return boxes
 
 
@@ -236,7 +244,9 @@ Refusal = Callable[[Operator, int], str | None]
 class Copy(Generic):
     """One operator as boxes; blocked where `refusal` is given and finds nothing against it."""
 
-    def __init__(self, operator: str, boxes: Callable[[Operator], list[Box]], refusal: Refusal | None = None) -> None:
+    def __init__(
+        self, operator: str, boxes: Callable[[Operator], list[Box]], refusal: Refusal | None = None
+    ) -> None:
         self.name, self.operators = "copy", (operator,)
         self.boxes, self.refusal = boxes, refusal
 

@@ -71,7 +71,13 @@ class Naive(Generic):
         lanes = lanes_for((spec.finish.dtype,), target.lanes)
         tasks = nest_tasks(spec.rows, spec.row_bytes)
         workspace = self.workspace(op, target)
-        return Kernel(f"{op.name.split('.', 1)[1]}_naive", spec, partial(self.build, spec, lanes), tasks.count, workspace)
+        return Kernel(
+            f"{op.name.split('.', 1)[1]}_naive",
+            spec,
+            partial(self.build, spec, lanes),
+            tasks.count,
+            workspace,
+        )
 
     def build(self, spec: NaiveSpec, lanes: int) -> Any:
         from ..tvm_adapter import prim_func
@@ -171,7 +177,9 @@ class _Direct(_Body):
             taps = [stack.enter_context(tap_loop(a.taps(i))) for a, i in zip(outer, places, strict=True)]
             read = [a.origin(i) + t * a.dilation for a, i, t in zip(outer, places, taps, strict=True)]
             start = dot([image, first + channel, *read], self.source[:-1])
-            weights = (filter * share + channel) * math.prod(a.kernel for a in spec.axes) + dot(taps, self.taps[:-1])
+            weights = (filter * share + channel) * math.prod(a.kernel for a in spec.axes) + dot(
+                taps, self.taps[:-1]
+            )
             innermost_taps(spec.axes[-1], tile, lambda tap: self._tap(start, weights, tile, tap, total))
         at = dot(index, self.target[:-1]) + tile.start
         self.finish.store(total[0], [*index, tile.start], at, tile.count)
@@ -193,7 +201,9 @@ class _Transposed(_Body):
         spec, axis = self.spec, self.spec.axes[-1]
         self.sums = self.workspace if self.computed == "float32" else view(self.workspace, self.computed)
         zero = start_value(self.computed)
-        each_vector(row_length(axis), self.lanes, lambda i, w: store(self.sums, i, splat(zero, w, self.computed), w))
+        each_vector(
+            row_length(axis), self.lanes, lambda i, w: store(self.sums, i, splat(zero, w, self.computed), w)
+        )
         self._products(index)
         at = dot(index, self.target[:-1])
 
@@ -215,7 +225,9 @@ class _Transposed(_Body):
             read, reached = self._reached(places, taps)
             start = dot([image, first + channel, *read], self.source[:-1])
             local = filter if spec.groups == 1 else T.truncmod(filter, share)
-            weights = ((first + channel) * share + local) * math.prod(a.kernel for a in spec.axes) + dot(taps, self.taps[:-1])
+            weights = ((first + channel) * share + local) * math.prod(a.kernel for a in spec.axes) + dot(
+                taps, self.taps[:-1]
+            )
             with ExitStack() as stack:
                 for condition in reached:
                     stack.enter_context(T.If(condition))
@@ -246,7 +258,9 @@ class _Transposed(_Body):
                 place = i * axis.stride + tap * axis.dilation
                 where = T.Ramp(place, axis.stride, width) if width > 1 else place
                 product = self.load(self.x, start + i, width)
-                total = multiply_add(product, self.weight(weights + tap, width), self.sums[where], self.computed)
+                total = multiply_add(
+                    product, self.weight(weights + tap, width), self.sums[where], self.computed
+                )
                 T.buffer_store(self.sums, total, [where])
 
             each_vector(axis.size, self.lanes, body)

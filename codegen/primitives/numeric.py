@@ -173,7 +173,9 @@ class Plain:
         return self._T.call_pure_extern("float64", "log1p", x)
 
     def _elu(self, x: Expr, alpha: float) -> Expr:
-        return self.where(x >= self.const(0), x, self.const(alpha) * self._expm1(self._T.min(self.const(0), x)))
+        return self.where(
+            x >= self.const(0), x, self.const(alpha) * self._expm1(self._T.min(self.const(0), x))
+        )
 
     def _sigmoid(self, x: Expr) -> Expr:
         return self.const(1) / (self.const(1) + self._exp(self._neg(x)))
@@ -223,7 +225,7 @@ class Plain:
         return self._or_nan(x, self.where(x > y, x, y))
 
     def _or_nan(self, x: Expr, value: Expr) -> Expr:
-        """`value`, or `x` where that is not a number; a comparison that is false for NaN has kept a `y` that is."""
+        """`value`, or `x` where that is NaN; a NaN of `y` came through, as comparisons with it are false."""
         return self.where(self._T.isnan(x), x, value) if self.floating else value
 
     def _prelu(self, x: Expr, y: Expr) -> Expr:
@@ -232,12 +234,19 @@ class Plain:
     def _pow(self, x: Expr, y: Expr) -> Expr:
         if self.floating:
             return self._T.pow(x, y)
-        result = self.const(1)
-        for bit in range(int(np.iinfo(self.dtype).bits)):
-            chosen = (y >> self.const(bit)) & self.const(1)
-            result = self.hold(self.where(chosen == self.const(1), result * x, result))
-            x = self.hold(x * x)
-        return result
+        return self._integer_power(x, y)
+
+    def _integer_power(self, x: Expr, y: Expr) -> Expr:
+        """By squaring, bit after bit of `y`, which is not negative."""
+        one = self.const(1)
+        result, square, rest = (self._t.Registers(1, self.lanes, self.dtype) for _ in range(3))
+        result[0], square[0], rest[0] = one, x, y
+        with self._T.serial(0, int(np.iinfo(self.dtype).bits)):
+            odd = (rest[0] & one) == one
+            result[0] = self.where(odd, result[0] * square[0], result[0])
+            square[0] = square[0] * square[0]
+            rest[0] = rest[0] >> one
+        return result[0]
 
     def _rpow(self, x: Expr, y: Expr) -> Expr:
         return self._pow(y, x)

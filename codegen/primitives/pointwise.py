@@ -36,9 +36,10 @@ class PointwiseSpec:
     """result[i] = function(operand_0[i], ...) over a box in the result's memory order.
 
     `strides` and `dtypes` are in the order of the kernel's pointers; operand i of the
-    function is pointer `places[i]`. `function` is "map" (the epilogue on operand 0), a comparison or boolean, "cast", "where"
-    or "batch_norm" (with epsilon in `params`). Element types are those in memory, booleans being "uint8"; "bool" as the
-    result's type makes a cast a test for nonzero. `channels` is 0, or the number of
+    function is pointer `places[i]`. `function` is "map" (the epilogue on operand 0), a
+    comparison or boolean, "cast", "where" or "batch_norm" (epsilon in `params`). Element
+    types are those in memory, booleans being "uint8"; "bool" as the result's type makes a
+    cast a test for nonzero. `channels` is 0, or the number of
     channels of a blocked result whose padding lanes must be set to zero; the box is
     then (images, blocks, pixels, lanes).
     """
@@ -109,15 +110,20 @@ def _weight(spec: PointwiseSpec) -> float:
     return sum(step_cost(s) for s in spec.epilogue) / 8 + 1
 
 
+_STEP_COST = {
+    "pow": 40.0, "rpow": 40.0, "mish": 60.0, "softplus": 40.0, "gelu": 40.0, "erf": 35.0,
+    "gelu_tanh": 30.0, "tanh": 24.0, "elu": 20.0, "sigmoid": 22.0, "exp": 16.0, "log": 16.0,
+    "div": 4.0, "rdiv": 4.0, "sqrt": 6.0,
+}  # fmt: skip
+
+
 def step_cost(step: Step) -> float:
     """Vector operations of one step, roughly."""
-    heavy = {"pow": 40, "rpow": 40, "mish": 60, "softplus": 40, "gelu": 40, "erf": 35, "gelu_tanh": 30, "tanh": 24,
-             "elu": 20, "sigmoid": 22, "exp": 16, "log": 16, "div": 4, "rdiv": 4, "sqrt": 6}  # fmt: skip
-    return float(heavy.get(step.op, 1))
+    return _STEP_COST.get(step.op, 1.0)
 
 
 def _flattened(spec: PointwiseSpec, lanes: int) -> PointwiseSpec | None:
-    """A one-dimensional box as rows of several vectors, so that tasks can share it; the rest is the tail's."""
+    """A one-dimensional box as rows of one vector, so that tasks can share it; the rest is the tail."""
     if len(spec.extents) > 1 or spec.extents[0] < 2 * lanes:
         return None
     width = lanes_for((*spec.dtypes, spec.result), lanes)
@@ -161,12 +167,16 @@ class _Body:
 
         tasks, width = _flat_tasks(flat), flat.extents[1]
         with task_rows(tasks, begin, end) as row:
-            self._vector([row * s[0] for s in flat.strides], row * width, [s[1] for s in flat.strides], width, 0)
+            self._vector(
+                [row * s[0] for s in flat.strides], row * width, [s[1] for s in flat.strides], width, 0
+            )
         tail = self.spec.extents[0] % width
         if tail:
             start = self.spec.extents[0] - tail
             with when(end == tasks.count):
-                self._vector([start * s[1] for s in flat.strides], start, [s[1] for s in flat.strides], tail, 0)
+                self._vector(
+                    [start * s[1] for s in flat.strides], start, [s[1] for s in flat.strides], tail, 0
+                )
 
     def _rows(self, begin: Expr, end: Expr) -> None:
         spec = self.spec
@@ -187,8 +197,8 @@ class _Body:
         """One vector of results at offset `at`."""
         from ..tvm_adapter import load, splat, store
 
-        loaded = [load(b, o, lanes) if s else splat(b[o], lanes, d)
-                  for b, o, s, d in zip(self.inputs, offsets, steps, self.spec.dtypes, strict=True)]  # fmt: skip
+        pointers = zip(self.inputs, offsets, steps, strict=True)
+        loaded = [load(b, o, lanes) if s else splat(b[o], lanes) for b, o, s in pointers]
         value = evaluate(self.spec, [loaded[p] for p in self.spec.places], lanes)
         if self.spec.channels:
             value = valid_lanes(value, channel, self.spec.channels, lanes, self.spec.result)
@@ -215,7 +225,9 @@ def evaluate(spec: PointwiseSpec, loaded: list[Expr], lanes: int) -> Expr:
         return T.Select(is_zero(loaded[0], "uint8", lanes), loaded[2], loaded[1])
     if spec.function == "cast":
         if spec.result == "bool":
-            return T.Select(is_zero(loaded[0], spec.dtypes[0], lanes), splat(0, lanes, "uint8"), splat(1, lanes, "uint8"))
+            return T.Select(
+                is_zero(loaded[0], spec.dtypes[0], lanes), splat(0, lanes, "uint8"), splat(1, lanes, "uint8")
+            )
         return convert(loaded[0], spec.dtypes[0], spec.result, lanes)
     if spec.function in BOOLEANS:
         return _boolean(spec.function, loaded, lanes)
@@ -231,7 +243,9 @@ def _mapped(spec: PointwiseSpec, loaded: list[Expr], lanes: int) -> Expr:
     if len(set(spec.dtypes)) == 1:
         return Numeric(spec.result, lanes).apply(spec.epilogue, loaded[0], lambda i: loaded[i + 1])
     wide = _computed(spec.result)
-    value = Numeric(wide, lanes).apply(spec.epilogue, convert(loaded[0], spec.result, wide, lanes), lambda i: loaded[i + 1])
+    value = Numeric(wide, lanes).apply(
+        spec.epilogue, convert(loaded[0], spec.result, wide, lanes), lambda i: loaded[i + 1]
+    )
     return convert(value, wide, spec.result, lanes)
 
 

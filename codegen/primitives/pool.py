@@ -50,8 +50,14 @@ def window_axes(op: Operator) -> tuple[Axis, ...]:
     size, out = op.operands[0].type.shape[2:], type_after(op).shape[2:]
     n, pads = len(size), op["pads"]
     return tuple(
-        Axis(size[i], out[i], op["kernel"][i], op["strides"][i], pads[i], op["dilations"][i], pads[n + i]) for i in range(n)
+        Axis(size[i], out[i], op["kernel"][i], op["strides"][i], pads[i], op["dilations"][i], pads[n + i])
+        for i in range(n)
     )
+
+
+def _taps_for_input(op: Operator) -> float:
+    """How often an input element is read."""
+    return float(math.prod(op["kernel"])) / float(math.prod(op["strides"]))
 
 
 class Pool(Generic):
@@ -70,7 +76,7 @@ class Pool(Generic):
     def vector_cost(self, op: Operator) -> float:
         """Each tap is a load for each vector of results; a stride makes it one for each element."""
         load = 2.0 if op["strides"][-1] == 1 else 14.0
-        return load * math.prod(op["kernel"]) / math.prod(op["strides"])
+        return load * _taps_for_input(op)
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op, type_after(op).layout.block)
@@ -91,7 +97,7 @@ class BlockedPool(Pool):
         return (same_layouts(op, target_block(target)),)
 
     def vector_cost(self, op: Operator) -> float:
-        return 1.0 + 0.5 * math.prod(op["kernel"]) / math.prod(op["strides"])
+        return 1.0 + 0.5 * _taps_for_input(op)
 
 
 def _rows(spec: PoolSpec) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from .pointwise import spec_nest
 
 @dataclass(frozen=True)
 class QuantizeSpec:
-    """A box of elements; scales (float32) and zero points (int32) lie `steps` apart, 0 where they do not vary."""
+    """A box of elements; their scales (float32) and zero points (int32) lie `steps` apart."""
 
     to_quantized: bool
     extents: tuple[int, ...]
@@ -118,12 +118,16 @@ class _Body:
 
         zero = self._table(self.zeros, table, width, "int32")
         steps = Registers(1, width)
-        steps[0] = convert(x, self.spec.source, "float32", width) / self._table(self.scales, table, width, "float32")
+        steps[0] = convert(x, self.spec.source, "float32", width) / self._table(
+            self.scales, table, width, "float32"
+        )
         steps[0] = T.Select(T.isnan(steps[0]), splat(0.0, width), steps[0])
         # Whole numbers beyond the limit saturate whatever the zero point; int64 holds them.
         limit, middle = (1e18, "int64") if self.spec.result == "int32" else (2.0**30, "int32")
         steps[0] = T.max(splat(-limit, width), T.min(splat(limit, width), steps[0]))
-        whole = T.nearbyint(steps[0]).astype(vector_type(middle, width)) + convert(zero, "int32", middle, width)
+        whole = T.nearbyint(steps[0]).astype(vector_type(middle, width)) + convert(
+            zero, "int32", middle, width
+        )
         info = np.iinfo(self.spec.result)
         low, high = (splat(int(v), width, middle) for v in (info.min, info.max))
         return convert(T.max(low, T.min(high, whole)), middle, self.spec.result, width)

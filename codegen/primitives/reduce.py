@@ -35,7 +35,7 @@ CHAINS = 4  # independent accumulators, to hide the latency of an addition
 
 @dataclass(frozen=True)
 class ReduceSpec:
-    """`kind` over the `reduced` dimensions of a dense box of `extents`; `count` elements go into each result."""
+    """`kind` over the `reduced` dimensions of a dense box; `count` elements go into each result."""
 
     kind: str
     extents: tuple[int, ...]

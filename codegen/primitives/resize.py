@@ -81,7 +81,9 @@ class Resize(Generic):
             axes[1] = ResizedAxis(blocks, blocks)
         merged, unit = _merged(axes, block or 1)
         crop = op["coordinates"] == "tf_crop_and_resize"
-        return ResizeSpec(merged, unit, storage(type.dtype), op["mode"] == "nearest", crop, op["extrapolation"])
+        return ResizeSpec(
+            merged, unit, storage(type.dtype), op["mode"] == "nearest", crop, op["extrapolation"]
+        )
 
     def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:
         spec, arrays = self.spec(op), []
@@ -202,7 +204,9 @@ class _Body:
     def _distributed(self, buffers: list[Any]) -> list[_Tables | None]:
         rest = iter(buffers)
         return [
-            _Tables(next(rest), None if self.spec.nearest else next(rest), next(rest) if self.spec.crop else None)
+            _Tables(
+                next(rest), None if self.spec.nearest else next(rest), next(rest) if self.spec.crop else None
+            )
             if axis.taps
             else None
             for axis in self.spec.axes
@@ -256,14 +260,18 @@ class _Body:
         for i, tables in zip(index, self.tables, strict=False):
             if tables is not None:
                 outside = tables.inside[i] == T.uint8(0)
-                value = T.Select(outside if width == 1 else T.Broadcast(outside, width), self._extrapolation(width), value)
+                value = T.Select(
+                    outside if width == 1 else T.Broadcast(outside, width), self._extrapolation(width), value
+                )
         return value
 
     def _extrapolation(self, width: int) -> Expr:
         from ..tvm_adapter import splat
 
         value = self.spec.extrapolation
-        return splat(value if self.spec.computed.startswith("float") else int(value), width, self.spec.computed)
+        return splat(
+            value if self.spec.computed.startswith("float") else int(value), width, self.spec.computed
+        )
 
     def _along(self, index: list[Expr]) -> None:
         """The row is combined over the outer axes' taps, then read by the innermost axis's index table."""

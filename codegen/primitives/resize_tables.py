@@ -1,4 +1,4 @@
-"""Which input positions each output position of a resized axis reads, and with what weights (ONNX Resize-19)."""
+"""Which input positions each output position of a resized axis reads, and their weights (ONNX Resize-19)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class AxisTable:
 
 def _positions(op: Operator, axis: int, size: int) -> Floats:
     """Each output's coordinate among the input's elements."""
-    out, scale, mode = op["shape"][axis], op["scales"][axis], op["coordinates"]
+    out: int = op["shape"][axis]
+    scale: float = op["scales"][axis]
+    mode = op["coordinates"]
     at, exact = np.arange(out, dtype=np.float64), scale * size
     if mode == "align_corners":
         return at * ((size - 1) / (exact - 1)) if out > 1 else at * 0
@@ -59,7 +61,8 @@ def _positions(op: Operator, axis: int, size: int) -> Floats:
 def _crop(op: Operator, axis: int, size: int, at: Floats) -> Floats:
     rank = len(op["shape"])
     roi = op["roi"] or (0.0,) * rank + (1.0,) * rank
-    start, stop = roi[axis] * (size - 1), roi[rank + axis] * (size - 1)
+    start: float = roi[axis] * (size - 1)
+    stop: float = roi[rank + axis] * (size - 1)
     return start + at * ((stop - start) / (len(at) - 1)) if len(at) > 1 else at + (start + stop) / 2
 
 
@@ -72,7 +75,8 @@ def _rounded(x: Floats, how: str) -> Floats:
 
 
 def _linear(distance: Floats) -> Floats:
-    return np.clip(1 - np.abs(distance), 0, None)
+    result: Floats = np.clip(1 - np.abs(distance), 0, None)
+    return result
 
 
 def _cubic(a: float) -> Callable[[Floats], Floats]:
@@ -82,7 +86,8 @@ def _cubic(a: float) -> Callable[[Floats], Floats]:
         d = np.abs(distance)
         near = (a + 2) * d**3 - (a + 3) * d**2 + 1
         far = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
-        return np.where(d <= 1, near, np.where(d < 2, far, 0))
+        result: Floats = np.where(d <= 1, near, np.where(d < 2, far, 0))
+        return result
 
     return kernel
 

@@ -113,7 +113,9 @@ class InstanceNorm(_RowNorm):
         rows = (images, -(-channels // block) if block else channels)
         places = tuple(order.index(i) for i in range(3))
         unit = block or 1
-        return RowNormSpec(rows, math.prod(spatial), unit, (0, unit), (0, 0), op["epsilon"], storage(x.dtype), places)
+        return RowNormSpec(
+            rows, math.prod(spatial), unit, (0, unit), (0, 0), op["epsilon"], storage(x.dtype), places
+        )
 
     def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:
         found = [a for v in op.operands if (a := constant_of(v)) is not None]
@@ -162,7 +164,9 @@ class _Body:
         def square(offset: Expr, width: int) -> Expr:
             from .shuffles import hold
 
-            centred = hold(self._load(self.x, base + offset, width) - strip.spread(mean, width), width, computed)
+            centred = hold(
+                self._load(self.x, base + offset, width) - strip.spread(mean, width), width, computed
+            )
             return centred * centred
 
         inverse = strip.reduce(0.0, square, _add, computed)

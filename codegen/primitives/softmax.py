@@ -84,13 +84,17 @@ class _Body:
 
     def _across(self, index: list[Expr], start: Expr, width: int) -> None:
         spec = self.spec
-        self._strip(Strip(spec.count, self.lanes, width, spec.inner), index[0] * (spec.count * spec.inner) + start)
+        self._strip(
+            Strip(spec.count, self.lanes, width, spec.inner), index[0] * (spec.count * spec.inner) + start
+        )
 
     def _strip(self, strip: Strip, base: Expr) -> None:
         from ..tvm_adapter import T
 
         computed = self.spec.computed
-        largest = strip.reduce(-math.inf, lambda o, w: self._load(base + o, w), lambda a, b: T.max(b, a), computed)
+        largest = strip.reduce(
+            -math.inf, lambda o, w: self._load(base + o, w), lambda a, b: T.max(b, a), computed
+        )
 
         def exponential(offset: Expr, width: int) -> Expr:
             shifted = self._load(base + offset, width) - strip.spread(largest, width)

@@ -20,7 +20,7 @@ Combine = Callable[[Expr, Expr], Expr]
 
 @dataclass(frozen=True)
 class Strip:
-    """`count` elements; along memory in vectors of `lanes` where `across` is 0, else `across` strips side by side."""
+    """`count` elements, along memory in vectors of `lanes`; or `across` strips side by side."""
 
     count: int
     lanes: int
@@ -83,4 +83,3 @@ class Strip:
         lanes = [value] if width == 1 else [T.Shuffle([value], [i]) for i in range(width)]
         for lane in lanes:
             total[0] = combine(total[0], lane)
-
