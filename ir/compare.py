@@ -20,7 +20,7 @@ def difference(a: Graph, b: Graph) -> str:
     if a.name != b.name or a.output_names != b.output_names:
         return f"graph {a.name} -> {a.output_names} against {b.name} -> {b.output_names}"
     if len(a.inputs) != len(b.inputs) or len(a.operators) != len(b.operators):
-        return f"{len(a.inputs)} inputs, {len(a.operators)} operators against {len(b.inputs)}, {len(b.operators)}"
+        return f"{_size(a)} against {_size(b)}"
     twins: dict[Value, Value] = {}
     found = _values(a.inputs, b.inputs, twins)
     for ours, theirs in zip(a.operators, b.operators, strict=True):
@@ -30,10 +30,18 @@ def difference(a: Graph, b: Graph) -> str:
     return found
 
 
+def _size(graph: Graph) -> str:
+    return f"{len(graph.inputs)} inputs and {len(graph.operators)} operators"
+
+
 def _values(ours: list[Value], theirs: list[Value], twins: dict[Value, Value]) -> str:
     """Pairs the values up; says which differ in name or type."""
     twins.update(zip(ours, theirs, strict=True))
-    return "".join(f"{x!r} against {y!r}" for x, y in zip(ours, theirs, strict=True) if (x.name, x.type) != (y.name, y.type))
+    return "".join(
+        f"{x!r} against {y!r}"
+        for x, y in zip(ours, theirs, strict=True)
+        if (x.name, x.type) != (y.name, y.type)
+    )
 
 
 def _operators(a: Operator, b: Operator, twins: dict[Value, Value]) -> str:

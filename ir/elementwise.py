@@ -76,29 +76,67 @@ def _integer_power(x: Array, y: Array) -> Array:
 def _divide(x: Array, y: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         if np.issubdtype(x.dtype, np.integer):
-            found: Array = (np.sign(x) * np.sign(y) * (np.abs(x) // np.where(y == 0, 1, np.abs(y)))).astype(x.dtype)
+            found: Array = (np.sign(x) * np.sign(y) * (np.abs(x) // np.where(y == 0, 1, np.abs(y)))).astype(
+                x.dtype
+            )
             return found
         return np.divide(x, y)
 
 
 _ROWS: tuple[Function, ...] = (
     Function("relu", 1, (), (), lambda x: np.maximum(x, 0), "max(x, 0)"),
-    Function("leaky_relu", 1, ("alpha",), (0.01,), lambda x, a: np.where(x >= 0, x, x * x.dtype.type(a)),
-             "x, or alpha x below zero"),
-    Function("elu", 1, ("alpha",), (1.0,), lambda x, a: np.where(x >= 0, x, x.dtype.type(a) * np.expm1(np.minimum(x, 0))),
-             "x, or alpha (e^x - 1) below zero"),
-    Function("clip", 1, ("min", "max"), (-math.inf, math.inf),
-             lambda x, lo, hi: np.minimum(np.maximum(x, x.dtype.type(lo)), x.dtype.type(hi)),
-             "x limited to [min, max]; max wins where min > max"),
+    Function(
+        "leaky_relu",
+        1,
+        ("alpha",),
+        (0.01,),
+        lambda x, a: np.where(x >= 0, x, x * x.dtype.type(a)),
+        "x, or alpha x below zero",
+    ),
+    Function(
+        "elu",
+        1,
+        ("alpha",),
+        (1.0,),
+        lambda x, a: np.where(x >= 0, x, x.dtype.type(a) * np.expm1(np.minimum(x, 0))),
+        "x, or alpha (e^x - 1) below zero",
+    ),
+    Function(
+        "clip",
+        1,
+        ("min", "max"),
+        (-math.inf, math.inf),
+        lambda x, lo, hi: np.minimum(np.maximum(x, x.dtype.type(lo)), x.dtype.type(hi)),
+        "x limited to [min, max]; max wins where min > max",
+    ),
     Function("sigmoid", 1, (), (), _sigmoid, "1 / (1 + e^-x)"),
-    Function("hard_sigmoid", 1, ("alpha", "beta"), (0.2, 0.5),
-             lambda x, a, b: np.clip(x.dtype.type(a) * x + x.dtype.type(b), 0, 1), "alpha x + beta limited to [0, 1]"),
-    Function("hard_swish", 1, (), (), lambda x: x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
-             "x times (x/6 + 1/2 limited to [0, 1])"),
+    Function(
+        "hard_sigmoid",
+        1,
+        ("alpha", "beta"),
+        (0.2, 0.5),
+        lambda x, a, b: np.clip(x.dtype.type(a) * x + x.dtype.type(b), 0, 1),
+        "alpha x + beta limited to [0, 1]",
+    ),
+    Function(
+        "hard_swish",
+        1,
+        (),
+        (),
+        lambda x: x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
+        "x times (x/6 + 1/2 limited to [0, 1])",
+    ),
     Function("tanh", 1, (), (), np.tanh, "hyperbolic tangent"),
     Function("softplus", 1, (), (), _softplus, "ln(1 + e^x)"),
     Function("mish", 1, (), (), lambda x: x * np.tanh(_softplus(x)), "x tanh(softplus(x))"),
-    Function("gelu", 1, (), (), lambda x: x * x.dtype.type(0.5) * (1 + _erf(x / x.dtype.type(math.sqrt(2)))), "x Phi(x), by erf"),
+    Function(
+        "gelu",
+        1,
+        (),
+        (),
+        lambda x: x * x.dtype.type(0.5) * (1 + _erf(x / x.dtype.type(math.sqrt(2)))),
+        "x Phi(x), by erf",
+    ),
     Function("gelu_tanh", 1, (), (), _gelu_tanh, "x Phi(x), by the tanh approximation"),
     Function("erf", 1, (), (), _erf, "Gauss error function"),
     Function("exp", 1, (), (), np.exp, "e^x"),
@@ -119,7 +157,22 @@ _ROWS: tuple[Function, ...] = (
     Function("prelu", 2, (), (), lambda x, y: np.where(x >= 0, x, x * y), "x, or y x below zero"),
 )
 
-_ON_INTEGERS = {"relu", "neg", "abs", "add", "sub", "rsub", "mul", "div", "rdiv", "pow", "rpow", "min", "max", "prelu"}
+_ON_INTEGERS = {
+    "relu",
+    "neg",
+    "abs",
+    "add",
+    "sub",
+    "rsub",
+    "mul",
+    "div",
+    "rdiv",
+    "pow",
+    "rpow",
+    "min",
+    "max",
+    "prelu",
+}
 
 FUNCTIONS: dict[str, Function] = {row.name: row for row in _ROWS}
 
@@ -135,7 +188,9 @@ class Step:
         if self.op not in FUNCTIONS:
             raise ValueError(f"unknown epilogue step '{self.op}'")
         if len(self.params) != len(FUNCTIONS[self.op].params):
-            raise ValueError(f"step '{self.op}' takes {len(FUNCTIONS[self.op].params)} parameters, got {self.params}")
+            raise ValueError(
+                f"step '{self.op}' takes {len(FUNCTIONS[self.op].params)} parameters, got {self.params}"
+            )
 
     @property
     def function(self) -> Function:

@@ -182,8 +182,13 @@ class Graph:
         copy = Graph(self.name)
         mapping: dict[Value, Value] = {v: copy.add_input(v.type, v.name) for v in self.inputs}
         for op in self.operators:
-            new = Operator(op.definition, [mapping[v] for v in op.operands], op.attributes,
-                           [r.type for r in op.results], op.loc)
+            new = Operator(
+                op.definition,
+                [mapping[v] for v in op.operands],
+                op.attributes,
+                [r.type for r in op.results],
+                op.loc,
+            )
             for old_result, result in zip(op.results, new.results, strict=True):
                 result.name = old_result.name
                 mapping[old_result] = result

@@ -27,7 +27,8 @@ def _fed(value: Value, inputs: Mapping[str, Array]) -> Array:
     array = np.asarray(inputs[value.name])
     if array.shape != value.type.shape or array.dtype != value.type.dtype.numpy:
         raise SecateurError(
-            f"input '{value.name}' is {value.type.dtype.value} {value.type.shape}, got {array.dtype} {array.shape}"
+            f"input '{value.name}' is {value.type.dtype.value} {value.type.shape}, "
+            f"got {array.dtype} {array.shape}"
         )
     return array
 

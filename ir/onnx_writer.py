@@ -38,7 +38,9 @@ def to_onnx(graph: Graph) -> ModelProto:
     writer.outputs(graph)
     inputs = [_info(writer.names[v], v.type) for v in graph.inputs]
     outputs = [_info(n, v.type) for v, n in zip(graph.outputs, graph.output_names, strict=True)]
-    proto = helper.make_graph(writer.nodes, graph.name, inputs, outputs, writer.initializers, value_info=writer.infos)
+    proto = helper.make_graph(
+        writer.nodes, graph.name, inputs, outputs, writer.initializers, value_info=writer.infos
+    )
     return helper.make_model(
         proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="secateur"
     )
@@ -96,16 +98,22 @@ class _Writer:
 
     def constant(self, array: Array, name: str = "constant") -> str:
         tensor = self.fresh(name)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), tensor))
+        self.initializers.append(
+            numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), tensor)
+        )
         return tensor
 
     def integers(self, values: Sequence[int]) -> str:
         return self.constant(np.array(values, np.int64))
 
-    def node(self, type: str, inputs: Sequence[str], op: Operator, result: str = "", **attributes: Any) -> str:
+    def node(
+        self, type: str, inputs: Sequence[str], op: Operator, result: str = "", **attributes: Any
+    ) -> str:
         """A node computing `result` (a fresh tensor where it is not given)."""
         result = result or self.fresh(f"{self.names[op.results[0]]}/{type}")
-        self.nodes.append(helper.make_node(type, list(inputs), [result], name=self.node_name(op), **attributes))
+        self.nodes.append(
+            helper.make_node(type, list(inputs), [result], name=self.node_name(op), **attributes)
+        )
         return result
 
     def node_name(self, op: Operator) -> str:
@@ -132,7 +140,7 @@ Write = Callable[[_Writer, Operator, list[str], str], None]
 
 @dataclass(frozen=True)
 class _Form:
-    """A function's ONNX operator; `swapped` exchanges its operands, `params` are attributes in the row's order."""
+    """A function's ONNX operator; `swapped` exchanges operands, `params` are attributes in order."""
 
     type: str
     params: tuple[str, ...] = ()
@@ -143,11 +151,13 @@ class _Form:
 _FORMS: dict[str, _Form] = {
     "relu": _Form("Relu"), "leaky_relu": _Form("LeakyRelu", ("alpha",)), "elu": _Form("Elu", ("alpha",)),
     "sigmoid": _Form("Sigmoid"), "hard_sigmoid": _Form("HardSigmoid", ("alpha", "beta")),
-    "hard_swish": _Form("HardSwish"), "tanh": _Form("Tanh"), "softplus": _Form("Softplus"), "mish": _Form("Mish"),
+    "hard_swish": _Form("HardSwish"), "tanh": _Form("Tanh"), "softplus": _Form("Softplus"),
+    "mish": _Form("Mish"),
     "gelu": _Form("Gelu"), "gelu_tanh": _Form("Gelu", fixed=(("approximate", "tanh"),)), "erf": _Form("Erf"),
     "exp": _Form("Exp"), "log": _Form("Log"), "sqrt": _Form("Sqrt"), "neg": _Form("Neg"), "abs": _Form("Abs"),
     "add": _Form("Add"), "sub": _Form("Sub"), "rsub": _Form("Sub", swapped=True), "mul": _Form("Mul"),
-    "div": _Form("Div"), "rdiv": _Form("Div", swapped=True), "pow": _Form("Pow"), "rpow": _Form("Pow", swapped=True),
+    "div": _Form("Div"), "rdiv": _Form("Div", swapped=True), "pow": _Form("Pow"),
+    "rpow": _Form("Pow", swapped=True),
     "min": _Form("Min"), "max": _Form("Max"), "prelu": _Form("PRelu"),
 }  # fmt: skip
 
@@ -180,7 +190,13 @@ def _epilogue(w: _Writer, op: Operator, steps: Epilogue, x: str, extras: Sequenc
 
 
 def _with_epilogue(
-    w: _Writer, op: Operator, type: str, operands: list[str], steps: Epilogue, extras: list[str], **attributes: Any
+    w: _Writer,
+    op: Operator,
+    type: str,
+    operands: list[str],
+    steps: Epilogue,
+    extras: list[str],
+    **attributes: Any,
 ) -> None:
     """A node, then what is left of its epilogue."""
     result = w.names[op.result]
@@ -219,7 +235,16 @@ def _convolution(type: str) -> Write:
         bias = _constant_bias(op)
         taken = 0 if bias is None else 1
         inputs = operands[:2] if bias is None else [*operands[:2], w.constant(bias, f"{operands[1]}/bias")]
-        _with_epilogue(w, op, type, inputs, op["epilogue"][taken:], operands[2 + taken :], **attributes, group=op["groups"])
+        _with_epilogue(
+            w,
+            op,
+            type,
+            inputs,
+            op["epilogue"][taken:],
+            operands[2 + taken :],
+            **attributes,
+            group=op["groups"],
+        )
 
     return write
 
@@ -238,7 +263,15 @@ def _pool(type: str) -> Write:
         attributes = {name: op[name] for name in ("strides", "pads", "dilations")}
         if type == "AveragePool":
             attributes["count_include_pad"] = int(op["count_include_pad"])
-        w.node(type, operands, op, result, kernel_shape=op["kernel"], ceil_mode=int(op["ceil_mode"]), **attributes)
+        w.node(
+            type,
+            operands,
+            op,
+            result,
+            kernel_shape=op["kernel"],
+            ceil_mode=int(op["ceil_mode"]),
+            **attributes,
+        )
 
     return write
 
@@ -287,7 +320,9 @@ def _shaped(type: str, attribute: str, **fixed: int) -> Write:
 
 
 def _slice(w: _Writer, op: Operator, operands: list[str], result: str) -> None:
-    ends = [start + size * step for start, size, step in zip(op["starts"], op["sizes"], op["steps"], strict=True)]
+    ends = [
+        start + size * step for start, size, step in zip(op["starts"], op["sizes"], op["steps"], strict=True)
+    ]
     before = [-d - 1 for d in op.operands[0].type.shape]  # the end of a slice that runs down to element 0
     ends = [b if e < 0 else e for e, b in zip(ends, before, strict=True)]
     ends = [start if size == 0 else e for start, size, e in zip(op["starts"], op["sizes"], ends, strict=True)]
@@ -303,10 +338,16 @@ def _pad(w: _Writer, op: Operator, operands: list[str], result: str) -> None:
 def _resize(w: _Writer, op: Operator, operands: list[str], result: str) -> None:
     target, policy = _resize_target(w, op)
     roi = w.constant(np.array(op["roi"], np.float32)) if op["roi"] else ""
-    w.node("Resize", [*operands, roi, *target], op, result, **policy, mode=op["mode"],
-           coordinate_transformation_mode=op["coordinates"], nearest_mode=op["rounding"], cubic_coeff_a=op["cubic_coeff"],
-           exclude_outside=int(op["exclude_outside"]), antialias=int(op["antialias"]),
-           extrapolation_value=op["extrapolation"])  # fmt: skip
+    attributes = {
+        "mode": op["mode"],
+        "coordinate_transformation_mode": op["coordinates"],
+        "nearest_mode": op["rounding"],
+        "cubic_coeff_a": op["cubic_coeff"],
+        "exclude_outside": int(op["exclude_outside"]),
+        "antialias": int(op["antialias"]),
+        "extrapolation_value": op["extrapolation"],
+    }
+    w.node("Resize", [*operands, roi, *target], op, result, **policy, **attributes)
 
 
 def _resize_target(w: _Writer, op: Operator) -> tuple[list[str], dict[str, Any]]:

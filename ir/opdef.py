@@ -102,10 +102,12 @@ class OpDef:
         variadic = bool(self.operands) and self.operands[-1].endswith("*")
         fixed = len(self.operands) - variadic
         if count < fixed or (count > fixed and not variadic):
-            raise TypeRuleError(f"{self.name} takes {'at least ' if variadic else ''}{fixed} operands, got {count}")
+            raise TypeRuleError(
+                f"{self.name} takes {'at least ' if variadic else ''}{fixed} operands, got {count}"
+            )
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Every declared attribute, defaults filled in; raises TypeRuleError on unknown, missing or ill-typed."""
+        """Every declared attribute, defaults filled in; TypeRuleError: unknown, missing or ill-typed."""
         unknown = set(given) - {a.name for a in self.attributes} - COMMON_ATTRIBUTES.keys()
         if unknown:
             raise TypeRuleError(f"{self.name} has no attribute {', '.join(sorted(unknown))}")
@@ -118,7 +120,9 @@ class OpDef:
         if value is REQUIRED:
             raise TypeRuleError(f"{self.name} needs attribute '{attribute.name}'")
         if not KINDS[attribute.kind](value):
-            raise TypeRuleError(f"{self.name}: attribute '{attribute.name}' must be of kind {attribute.kind}, got {value!r}")
+            raise TypeRuleError(
+                f"{self.name}: attribute '{attribute.name}' must be of kind {attribute.kind}, got {value!r}"
+            )
         return value
 
     def result_types(self, types: Sequence[TensorType], given: Mapping[str, Any]) -> list[TensorType]:
@@ -170,7 +174,9 @@ def lookup(name: str) -> OpDef:
     return found
 
 
-def create(name: str, operands: Sequence[Value], attributes: Mapping[str, Any] | None = None, loc: str = "") -> Operator:
+def create(
+    name: str, operands: Sequence[Value], attributes: Mapping[str, Any] | None = None, loc: str = ""
+) -> Operator:
     """A new operator with result types from its rule; TypeRuleError where the rule refuses."""
     definition = lookup(name)
     attributes = attributes or {}

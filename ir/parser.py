@@ -62,7 +62,9 @@ class Parser:
         line = self.text.count("\n", 0, at) + 1
         column = at - (self.text.rfind("\n", 0, at) + 1) + 1
         shown = self.text.split("\n")[line - 1]
-        return ParseError(f"line {line}, column {column}: {message}\n  {shown[:200]}\n  {' ' * (min(column, 200) - 1)}^")
+        return ParseError(
+            f"line {line}, column {column}: {message}\n  {shown[:200]}\n  {' ' * (min(column, 200) - 1)}^"
+        )
 
     # tokens
 
@@ -209,7 +211,9 @@ class Parser:
             raise self.fail(f"expected dense or dense_resource, found {token.text}", token.at)
         shape, dtype = self.shaped()
         self.take(":")
-        items = self.items(self.boolean if dtype == DType.BOOL else self.number if dtype.is_float else self.big_integer)
+        items = self.items(
+            self.boolean if dtype == DType.BOOL else self.number if dtype.is_float else self.big_integer
+        )
         self.take(">")
         try:
             return np.array(items, dtype.numpy).reshape(shape)
@@ -227,7 +231,9 @@ class Parser:
         name = self.string()
         self.take(">")
         if name not in self.resources:
-            raise self.fail(f"no resource named '{name}'; the resource file beside the text holds the large constants", at)
+            raise self.fail(
+                f"no resource named '{name}'; the resource file beside the text holds the large constants", at
+            )
         return self.resources[name]
 
     _readers: Any = field(init=False, repr=False, default=None)
@@ -321,7 +327,9 @@ class Parser:
         loc = self.loc()
         inferred = definition.result_types([v.type for v in operands], attributes)
         if [(t.shape, t.dtype) for t in types] != [(t.shape, t.dtype) for t in inferred]:
-            raise TypeRuleError(f"{definition.name} gives {', '.join(map(str, inferred))}, the text says otherwise")
+            raise TypeRuleError(
+                f"{definition.name} gives {', '.join(map(str, inferred))}, the text says otherwise"
+            )
         return Operator(definition, operands, attributes, types, loc)
 
     def loc(self) -> str:

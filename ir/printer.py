@@ -142,8 +142,11 @@ class Printer:
         return f" {{{', '.join(shown)}}}" if shown else ""
 
     def _order(self, op: Operator) -> list[str]:
-        declared = [a.name for a in op.definition.attributes
-                    if a.name in op.attributes and not _is_default(a, op.attributes[a.name])]
+        declared = [
+            a.name
+            for a in op.definition.attributes
+            if a.name in op.attributes and not _is_default(a, op.attributes[a.name])
+        ]
         return declared + [name for name in COMMON_ATTRIBUTES if name in op.attributes]
 
     def _attribute(self, op: Operator, value: Any) -> str:
@@ -163,7 +166,9 @@ class Printer:
         return key
 
 
-def print_graph(graph: Graph, inline_elements: int = INLINE_ELEMENTS) -> tuple[str, Mapping[str, np.ndarray[Any, Any]]]:
+def print_graph(
+    graph: Graph, inline_elements: int = INLINE_ELEMENTS
+) -> tuple[str, Mapping[str, np.ndarray[Any, Any]]]:
     """The text of a graph, and the large constants it names."""
     printer = Printer(inline_elements)
     return printer.graph(graph), printer.resources

@@ -135,13 +135,17 @@ class TensorType:
 
     def __post_init__(self) -> None:
         if any(not isinstance(d, int) or not 0 <= d <= MAX_EXTENT for d in self.shape):
-            raise ValueError(f"shape {self.shape} has a dimension that is not an integer from 0 to {MAX_EXTENT}")
+            raise ValueError(
+                f"shape {self.shape} has a dimension that is not an integer from 0 to {MAX_EXTENT}"
+            )
         if len(self.shape) > MAX_RANK:
             raise ValueError(f"{len(self.shape)} dimensions, the limit is {MAX_RANK}")
         if self.layout != ROW_MAJOR and len(self.shape) < 3:
             raise ValueError(f"layout {self.layout.name} needs at least 3 dimensions, shape is {self.shape}")
         if self.bytes > MAX_TENSOR_BYTES:
-            raise ValueError(f"a tensor of shape {self.shape} takes {self.bytes} bytes, the limit is {MAX_TENSOR_BYTES}")
+            raise ValueError(
+                f"a tensor of shape {self.shape} takes {self.bytes} bytes, the limit is {MAX_TENSOR_BYTES}"
+            )
         if self.quant is not None:
             self._verify_quant(self.quant)
 
@@ -154,7 +158,9 @@ class TensorType:
         if quant.axis is None:
             return
         if not 0 <= quant.axis < len(self.shape) or self.shape[quant.axis] != len(quant.scales):
-            raise ValueError(f"{len(quant.scales)} scales along axis {quant.axis} do not fit shape {self.shape}")
+            raise ValueError(
+                f"{len(quant.scales)} scales along axis {quant.axis} do not fit shape {self.shape}"
+            )
 
     @property
     def rank(self) -> int:

@@ -95,7 +95,7 @@ class SecateurRep(BackendRep):
         self.names = [i.name for i in model.graph.input if i.name not in initializers]
 
     def run(self, inputs: Sequence[Any], **_: Any) -> tuple[NDArray[Any], ...]:
-        """The outputs in the model's order on inputs in the model's order; SecateurError where it is refused."""
+        """Outputs on inputs, both in the model's order; SecateurError where the model is refused."""
         arrays = {name: np.asarray(x) for name, x in zip(self.names, inputs, strict=False)}
         known = known_inputs(self.model)
         constants = {name: a for name, a in arrays.items() if name in known}

@@ -1,6 +1,6 @@
 """Reads an ONNX model into a graph: static shapes, `nn.` operators, shape arithmetic computed away.
 
-    graph = read_model("model.onnx", {"input": (1, 3, 224, 224)})
+graph = read_model("model.onnx", {"input": (1, 3, 224, 224)})
 """
 
 from .reader import NEWEST_OPSET, OLDEST_OPSET, OPERATORS, read_model

@@ -28,7 +28,9 @@ def constant(node: Node) -> Value:
 def shape(node: Node) -> Value:
     extents = node.input(0).type.shape
     start, end = node.integer("start", 0), node.integer("end", len(extents))
-    return node.constant(np.array(extents[_clamped(start, len(extents)) : _clamped(end, len(extents))], np.int64))
+    return node.constant(
+        np.array(extents[_clamped(start, len(extents)) : _clamped(end, len(extents))], np.int64)
+    )
 
 
 def _clamped(index: int, rank: int) -> int:
@@ -55,7 +57,9 @@ def constant_of_shape(node: Node) -> Value:
     wanted = node.known_ints(0, "shape")
     value = node.tensor("value") if node.has("value") else np.zeros(1, np.float32)
     if value.size != 1 or min(wanted, default=0) < 0:
-        raise NodeError(f"needs one value and a shape without negative extents, got {value.shape} and {wanted}")
+        raise NodeError(
+            f"needs one value and a shape without negative extents, got {value.shape} and {wanted}"
+        )
     return node.emit("expand", [node.constant(value.reshape(()))], shape=wanted)
 
 

@@ -50,7 +50,7 @@ def cast_to(node: Node, x: Value, dtype: DType) -> Value:
 
 
 def power(node: Node) -> Value:
-    """The result has the base's type; where the exponent's differs, both are computed in a type that holds them."""
+    """The result has the base's type; an exponent of another is raised to in a type for both."""
     x, y = node.input(0), node.input(1)
     if x.type.dtype == y.type.dtype:
         return node.emit("pow", [x, y])
@@ -128,7 +128,8 @@ _BINARY = {
 
 _UNARY = {
     "Relu": "relu", "Sigmoid": "sigmoid", "HardSwish": "hard_swish", "Tanh": "tanh", "Softplus": "softplus",
-    "Mish": "mish", "Erf": "erf", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Neg": "neg", "Abs": "abs", "Not": "not",
+    "Mish": "mish", "Erf": "erf", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Neg": "neg", "Abs": "abs",
+    "Not": "not",
 }  # fmt: skip
 
 HANDLERS: dict[str, Handler] = {

@@ -27,7 +27,8 @@ def _declared(info: ValueInfoProto) -> list[Dim] | None:
 
 def _check_given(name: str, declared: Sequence[Dim] | None, given: Sequence[int]) -> None:
     fits = declared is None or (
-        len(declared) == len(given) and all(not isinstance(d, int) or d == g for d, g in zip(declared, given, strict=True))
+        len(declared) == len(given)
+        and all(not isinstance(d, int) or d == g for d, g in zip(declared, given, strict=True))
     )
     if not fits:
         raise ModelError(f"input '{name}' has shape {_show(declared)}; {_show(given)} does not fit")
@@ -44,7 +45,9 @@ def _unsettled(missing: Mapping[str, Sequence[Dim] | None]) -> ModelError:
     return ModelError(f"shape not known of input {inputs}; settle it with --shape {name}={example}")
 
 
-def _symbols(declared: Mapping[str, Sequence[Dim] | None], given: Mapping[str, Sequence[int]]) -> dict[str, int]:
+def _symbols(
+    declared: Mapping[str, Sequence[Dim] | None], given: Mapping[str, Sequence[int]]
+) -> dict[str, int]:
     """Extents of symbolic dimensions that the given shapes settle for every input."""
     found: dict[str, int] = {}
     for name, shape in given.items():
@@ -59,12 +62,16 @@ def input_types(infos: Sequence[ValueInfoProto], given: Mapping[str, Sequence[in
     declared = {info.name: _declared(info) for info in infos}
     unknown = set(given) - set(declared)
     if unknown:
-        raise ModelError(f"the model has no input {', '.join(sorted(unknown))}; inputs: {', '.join(declared)}")
+        raise ModelError(
+            f"the model has no input {', '.join(sorted(unknown))}; inputs: {', '.join(declared)}"
+        )
     for name, shape in given.items():
         _check_given(name, declared[name], shape)
     symbols = _symbols(declared, given)
     shapes = {
-        name: list(given[name]) if name in given else dims and [symbols.get(d, d) if isinstance(d, str) else d for d in dims]
+        name: list(given[name])
+        if name in given
+        else dims and [symbols.get(d, d) if isinstance(d, str) else d for d in dims]
         for name, dims in declared.items()
     }
     missing = {n: s for n, s in shapes.items() if s is None or any(not isinstance(d, int) for d in s)}

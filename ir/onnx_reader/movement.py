@@ -1,4 +1,4 @@
-"""Operators that change shapes or move data: Reshape, Transpose, Concat, Split, Slice, Gather, Pad and kin."""
+"""Operators that change shapes or move data: Reshape, Transpose, Concat, Split, Slice, Gather, Pad..."""
 
 from __future__ import annotations
 
@@ -46,7 +46,11 @@ def _axes(node: Node) -> tuple[int, ...] | None:
 def squeeze(node: Node) -> Value:
     x, axes = node.input(0), _axes(node)
     shape = x.type.shape
-    gone = {i for i, d in enumerate(shape) if d == 1} if axes is None else {normalize_axis(a, len(shape)) for a in axes}
+    gone = (
+        {i for i, d in enumerate(shape) if d == 1}
+        if axes is None
+        else {normalize_axis(a, len(shape)) for a in axes}
+    )
     if any(shape[a] != 1 for a in gone):
         raise NodeError(f"axes {sorted(gone)} of {shape} are not all of extent 1")
     return node.emit("reshape", [x], shape=tuple(d for i, d in enumerate(shape) if i not in gone))
@@ -89,7 +93,9 @@ def split(node: Node) -> list[Value]:
     axis = normalize_axis(node.integer("axis", 0), x.type.rank)
     sizes = _split_sizes(node, x.type.shape[axis])
     if sum(sizes) != x.type.shape[axis] or min(sizes) < 0 or len(sizes) != len(node.proto.output):
-        raise NodeError(f"parts {sizes} for {len(node.proto.output)} outputs do not add up to {x.type.shape[axis]}")
+        raise NodeError(
+            f"parts {sizes} for {len(node.proto.output)} outputs do not add up to {x.type.shape[axis]}"
+        )
     ends = np.cumsum(sizes)
     return [_cut(node, x, axis, int(end) - size, size) for end, size in zip(ends, sizes, strict=True)]
 
@@ -129,12 +135,14 @@ def slice_(node: Node) -> Value:
 
 
 def _slice_arguments(node: Node, rank: int) -> tuple[tuple[int, ...], ...]:
-    """starts, ends, axes, steps: attributes, since opset 10 inputs. An end past either side is as ONNX says."""
+    """starts, ends, axes, steps: attributes, since opset 10 inputs."""
     if node.opset < 10:
         starts, ends = node.ints("starts"), node.ints("ends")
         return starts, ends, node.ints("axes", range(len(starts))), (1,) * len(starts)
     starts, ends = node.known_ints(1, "starts"), node.known_ints(2, "ends")
-    axes = node.known_ints(3, "axes") if node.optional(3) is not None else tuple(range(min(len(starts), rank)))
+    axes = (
+        node.known_ints(3, "axes") if node.optional(3) is not None else tuple(range(min(len(starts), rank)))
+    )
     steps = node.known_ints(4, "steps") if node.optional(4) is not None else (1,) * len(starts)
     return starts, ends, axes, steps
 

@@ -20,8 +20,17 @@ from .tensors import MAX_GRAPH_BYTES, Array, decode
 FOLD_ELEMENTS = 4096
 """Operators on constants are computed while reading where neither operands nor result are larger."""
 
-NEVER_FOLDED = {"conv", "conv_transpose", "max_pool", "average_pool", "resize", "quantize", "dequantize", "annotate"}
-"""Window operators, whose work is not bounded by operand and result sizes; and quantization, which must be seen."""
+NEVER_FOLDED = {
+    "conv",
+    "conv_transpose",
+    "max_pool",
+    "average_pool",
+    "resize",
+    "quantize",
+    "dequantize",
+    "annotate",
+}
+"""Window operators, whose work is not bounded by their operands; quantization, which must stay to be seen."""
 
 
 class NodeError(ValueError):
@@ -52,8 +61,10 @@ class Builder:
         self.graph.append(op)
         return op.result
 
-    def emit(self, name: str, operands: Sequence[Value], attributes: Mapping[str, Any], loc: str) -> list[Value]:
-        """The results of a new operator; TypeRuleError where its rule refuses, NodeError past a size limit."""
+    def emit(
+        self, name: str, operands: Sequence[Value], attributes: Mapping[str, Any], loc: str
+    ) -> list[Value]:
+        """The results of a new operator; TypeRuleError where its rule refuses, NodeError past a limit."""
         op = create(name, operands, attributes, loc)
         for result in op.results:
             self.count(result.type)
@@ -175,14 +186,18 @@ class Node:
         """Input `index`, which must be known while reading."""
         found = constant_of(self.input(index))
         if found is None:
-            raise NodeError(f"{what} (input {index}) must be a constant or computed from constants and shapes")
+            raise NodeError(
+                f"{what} (input {index}) must be a constant or computed from constants and shapes"
+            )
         return found
 
     def known_ints(self, index: int, what: str) -> tuple[int, ...]:
         """Integers of the one-dimensional (or scalar) constant input `index`."""
         found = self.known(index, what)
         if found.ndim > 1 or not np.issubdtype(found.dtype, np.integer):
-            raise NodeError(f"{what} (input {index}) must be a list of integers, is {found.dtype} {found.shape}")
+            raise NodeError(
+                f"{what} (input {index}) must be a list of integers, is {found.dtype} {found.shape}"
+            )
         return tuple(int(i) for i in found.reshape(-1))
 
     def constant(self, array: Array) -> Value:
@@ -198,7 +213,9 @@ class Node:
         (result,) = self.builder.emit(f"q.{name}", operands, attributes, self.loc)
         return result
 
-    def biased(self, name: str, operands: Sequence[Value], bias: Value | None, attributes: Mapping[str, Any]) -> Value:
+    def biased(
+        self, name: str, operands: Sequence[Value], bias: Value | None, attributes: Mapping[str, Any]
+    ) -> Value:
         """A new operator whose epilogue adds `bias`, where there is one."""
         if bias is None:
             return self.emit(name, operands, **attributes)

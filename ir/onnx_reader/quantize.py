@@ -24,7 +24,9 @@ def _quant(node: Node, x: Value) -> Quant:
     if node.integer("block_size", 0):
         raise NodeError("blocked quantization is not supported")
     if scale.ndim > 1 or scale.shape != zero.shape:
-        raise NodeError(f"scale {scale.shape} and zero point {zero.shape} must be scalars or lists of one length")
+        raise NodeError(
+            f"scale {scale.shape} and zero point {zero.shape} must be scalars or lists of one length"
+        )
     if not np.issubdtype(scale.dtype, np.floating) or not np.issubdtype(zero.dtype, np.integer):
         raise NodeError(f"scale is {scale.dtype}, zero point is {zero.dtype}")
     axis = None if scale.size == 1 else normalize_axis(node.integer("axis", 1), x.type.rank)

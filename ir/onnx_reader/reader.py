@@ -177,7 +177,9 @@ class _Reader:
             array = decode(self.initializers[name], self.folder)
             self.values[name] = self.builder.constant(array, name)
         if name not in self.values:
-            raise ModelError(f"'{name}' is used before it is defined (nodes must stand in order, without cycles)")
+            raise ModelError(
+                f"'{name}' is used before it is defined (nodes must stand in order, without cycles)"
+            )
         return self.values[name]
 
     def _define(self, proto: NodeProto, results: list[Value]) -> None:

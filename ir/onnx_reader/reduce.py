@@ -7,7 +7,7 @@ from .node import Handler, Node
 
 
 def reduction_axes(node: Node, x: Value, as_input: int) -> tuple[int, ...]:
-    """Axes from the attribute, or since opset `as_input` from input 1; none given means all, unless the node says none."""
+    """Axes from the attribute, or since opset `as_input` from input 1; none means all, unless told."""
     if node.opset < as_input:
         axes = node.ints("axes", ())
     else:
@@ -21,14 +21,20 @@ def _reduction(name: str, as_input: int) -> Handler:
     def handler(node: Node) -> Value:
         x = node.input(0)
         axes = reduction_axes(node, x, as_input)
-        return node.emit(name, [x], axes=axes, keepdims=node.flag("keepdims", True)) if axes or not x.type.rank else x
+        return (
+            node.emit(name, [x], axes=axes, keepdims=node.flag("keepdims", True))
+            if axes or not x.type.rank
+            else x
+        )
 
     return handler
 
 
 def argmax(node: Node) -> Value:
-    return node.emit("argmax", [node.input(0)], axis=node.integer("axis", 0), keepdims=node.flag("keepdims", True),
-                     select_last=node.flag("select_last_index"))  # fmt: skip
+    axis, last = node.integer("axis", 0), node.flag("select_last_index")
+    return node.emit(
+        "argmax", [node.input(0)], axis=axis, keepdims=node.flag("keepdims", True), select_last=last
+    )
 
 
 HANDLERS: dict[str, Handler] = {

@@ -40,12 +40,14 @@ def upsample(node: Node) -> Value:
 
 
 def _old(node: Node, x: Value, scales: tuple[float, ...]) -> Value:
-    """Upsample and Resize-10: corner-aligned pixels; nearest takes the floor, or the ceiling where it shrinks."""
+    """Upsample and Resize-10: pixels aligned by corners; nearest is floor, or ceiling where it shrinks."""
     shape, mode = scaled_shape(x.type.shape, scales), node.choice("mode", "nearest", ("nearest", "linear"))
     if mode == "nearest" and min(scales) < 1 < max(scales):
         raise NodeError(f"scales {scales} both grow and shrink")
     rounding = "ceil" if min(scales, default=1.0) < 1 else "floor"
-    return node.emit("resize", [x], shape=shape, scales=scales, mode=mode, coordinates="asymmetric", rounding=rounding)
+    return node.emit(
+        "resize", [x], shape=shape, scales=scales, mode=mode, coordinates="asymmetric", rounding=rounding
+    )
 
 
 def resize(node: Node) -> Value:
@@ -66,14 +68,16 @@ def resize(node: Node) -> Value:
 
 
 def _coordinates(node: Node) -> dict[str, str]:
-    """Coordinates and rounding; opset 11's `tf_half_pixel_for_nn`, half a pixel further, goes into the rounding."""
+    """Coordinates and rounding; `tf_half_pixel_for_nn`, half a pixel further, is put into the rounding."""
     mode = node.choice("coordinate_transformation_mode", "half_pixel", (*COORDINATES, "tf_half_pixel_for_nn"))
     rounding = node.choice("nearest_mode", "round_prefer_floor", ROUNDINGS)
     if mode != "tf_half_pixel_for_nn":
         return {"coordinates": mode, "rounding": rounding}
     further = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}
     if rounding not in further or node.string("mode", "nearest") != "nearest":
-        raise NodeError("coordinates tf_half_pixel_for_nn are only supported for nearest by floor or round_prefer_floor")
+        raise NodeError(
+            "coordinates tf_half_pixel_for_nn are only supported for nearest by floor or round_prefer_floor"
+        )
     return {"coordinates": "half_pixel", "rounding": further[rounding]}
 
 
@@ -114,7 +118,9 @@ def _target(node: Node, x: Value) -> tuple[tuple[int, ...], tuple[float, ...]]:
     return scaled_shape(shape, full), tuple(full)
 
 
-def _of_sizes(node: Node, shape: Sequence[int], sizes: dict[int, int]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+def _of_sizes(
+    node: Node, shape: Sequence[int], sizes: dict[int, int]
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
     if min(shape) < 1 or min(sizes.values()) < 1:
         raise NodeError(f"cannot resize {tuple(shape)} to sizes {tuple(sizes.values())}")
     return policy_target(node.choice("keep_aspect_ratio_policy", "stretch", POLICIES), shape, sizes)
@@ -123,11 +129,13 @@ def _of_sizes(node: Node, shape: Sequence[int], sizes: dict[int, int]) -> tuple[
 def policy_target(
     policy: str, shape: Sequence[int], sizes: Mapping[int, int]
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Shape and scales of a resize of some axes to `sizes`, exactly or (not larger, not smaller) by one common scale."""
+    """Shape and scales of a resize of some axes to `sizes`: exactly, or near them by one common scale."""
     ratios = {axis: size / shape[axis] for axis, size in sizes.items()}
     if policy == "stretch":
         wanted = {**dict(enumerate(shape)), **sizes}
-        return tuple(wanted[a] for a in range(len(shape))), tuple(ratios.get(a, 1.0) for a in range(len(shape)))
+        return tuple(wanted[a] for a in range(len(shape))), tuple(
+            ratios.get(a, 1.0) for a in range(len(shape))
+        )
     ratio = min(ratios.values()) if policy == "not_larger" else max(ratios.values())
     scales = tuple(ratio if a in sizes else 1.0 for a in range(len(shape)))
     return tuple(math.floor(d * s + 0.5) for d, s in zip(shape, scales, strict=True)), scales

@@ -41,10 +41,17 @@ def _decode(tensor: TensorProto, folder: Path | None) -> Array:
     shape, dtype = tuple(tensor.dims), dtype_of(tensor.data_type)
     size = TensorType(shape, dtype).bytes  # refuses what is too large before anything is allocated
     if tensor.data_location == TensorProto.EXTERNAL:
-        return _external(tensor, folder, size).view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy).reshape(shape)
+        return (
+            _external(tensor, folder, size)
+            .view(dtype.numpy.newbyteorder("<"))
+            .astype(dtype.numpy)
+            .reshape(shape)
+        )
     if tensor.HasField("raw_data"):
         if len(tensor.raw_data) != size:
-            raise ValueError(f"holds {len(tensor.raw_data)} bytes, shape {shape} of {dtype.value} needs {size}")
+            raise ValueError(
+                f"holds {len(tensor.raw_data)} bytes, shape {shape} of {dtype.value} needs {size}"
+            )
         found = np.frombuffer(tensor.raw_data, dtype.numpy.newbyteorder("<"))
         return found.astype(dtype.numpy).reshape(shape)
     return np.asarray(numpy_helper.to_array(tensor), dtype.numpy).reshape(shape)

@@ -24,7 +24,9 @@ def same_pads(total: Sequence[int], lower: bool) -> tuple[int, ...]:
     return (*large, *small) if lower else (*small, *large)
 
 
-def _pads(node: Node, x: Value, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> tuple[int, ...]:
+def _pads(
+    node: Node, x: Value, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> tuple[int, ...]:
     n, mode = len(kernel), node.choice("auto_pad", "NOTSET", AUTO_PAD)
     if mode == "NOTSET":
         return node.ints("pads", (0,) * (2 * n))
@@ -57,7 +59,9 @@ def kernel_of(node: Node, w: Value) -> tuple[int, ...]:
     """The kernel extents of weights `w`, which a `kernel_shape` attribute must agree with."""
     kernel = w.type.shape[2:]
     if node.ints("kernel_shape", kernel) != kernel:
-        raise NodeError(f"attribute 'kernel_shape' is {node.ints('kernel_shape')}, the weights are {w.type.shape}")
+        raise NodeError(
+            f"attribute 'kernel_shape' is {node.ints('kernel_shape')}, the weights are {w.type.shape}"
+        )
     return kernel
 
 
@@ -83,7 +87,10 @@ def conv_transpose(node: Node) -> Value:
     more = node.ints("output_padding", (0,) * n)
     if len(more) != n:
         raise NodeError(f"attribute 'output_padding' is {more}, {n} numbers are needed")
-    full = [(i - 1) * s + (k - 1) * d + 1 for i, s, k, d in zip(x.type.shape[2:], strides, kernel, dilations, strict=True)]
+    full = [
+        (i - 1) * s + (k - 1) * d + 1
+        for i, s, k, d in zip(x.type.shape[2:], strides, kernel, dilations, strict=True)
+    ]
     pads, more = _transposed_pads(node, full, more, strides)
     attributes = {"strides": strides, "dilations": dilations, "pads": pads, "output_padding": more}
     channels = channel_bias(node, bias, x.type.rank) if bias else None
@@ -122,7 +129,9 @@ def max_pool(node: Node) -> Value:
 
 def average_pool(node: Node) -> Value:
     x = node.input(0)
-    return node.emit("average_pool", [x], **pool_window(node, x), count_include_pad=node.flag("count_include_pad"))
+    return node.emit(
+        "average_pool", [x], **pool_window(node, x), count_include_pad=node.flag("count_include_pad")
+    )
 
 
 def _global_pool(reduction: str) -> Handler:

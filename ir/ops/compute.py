@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..graph import Operator
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import TensorType
-from .rules import MAX_TAPS, broadcast, numeric, require, window_extents, with_epilogue
+from .rules import broadcast, limit_window, numeric, require, window_extents, with_epilogue
 
 EPILOGUE = Attribute("epilogue", "epilogue", (), "element-wise steps applied to the result, in order")
 
@@ -22,11 +22,16 @@ _WINDOW = (
 
 def _conv(sig: Signature) -> Sequence[TensorType]:
     x, w = sig.types[:2]
-    require(x.rank == w.rank and x.rank >= 3, f"input {x.shape} and weights {w.shape} need the same rank, 3 or more")
+    require(
+        x.rank == w.rank and x.rank >= 3,
+        f"input {x.shape} and weights {w.shape} need the same rank, 3 or more",
+    )
     require(x.dtype == w.dtype, f"input is {x.dtype.value}, weights are {w.dtype.value}")
     groups = sig["groups"]
-    require(groups >= 1 and x.shape[1] == w.shape[1] * groups and w.shape[0] % groups == 0,
-            f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups")
+    require(
+        groups >= 1 and x.shape[1] == w.shape[1] * groups and w.shape[0] % groups == 0,
+        f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups",
+    )
     spatial = window_extents(sig, x.shape[2:], w.shape[2:])
     return with_epilogue(sig, (x.shape[0], w.shape[0], *spatial), numeric(x), 2)
 
@@ -35,51 +40,73 @@ def _conv_macs(op: Operator) -> int:
     return op.result.type.elements * math.prod(op.operands[1].type.shape[1:])
 
 
-register(OpDef(
-    "nn.conv", "Convolution (cross-correlation) of N x C x spatial with M x C/groups x kernel weights.",
-    ("input", "weights", "extras*"), _conv,
-    (*_WINDOW, Attribute("groups", "int", 1), EPILOGUE), _conv_macs,
-))  # fmt: skip
+register(
+    OpDef(
+        "nn.conv",
+        "Convolution (cross-correlation) of N x C x spatial with M x C/groups x kernel weights.",
+        ("input", "weights", "extras*"),
+        _conv,
+        (*_WINDOW, Attribute("groups", "int", 1), EPILOGUE),
+        _conv_macs,
+    )
+)
 
 
 def _conv_transpose(sig: Signature) -> Sequence[TensorType]:
     x, w = sig.types[:2]
-    require(x.rank == w.rank and x.rank >= 3, f"input {x.shape} and weights {w.shape} need the same rank, 3 or more")
+    require(
+        x.rank == w.rank and x.rank >= 3,
+        f"input {x.shape} and weights {w.shape} need the same rank, 3 or more",
+    )
     require(x.dtype == w.dtype, f"input is {x.dtype.value}, weights are {w.dtype.value}")
-    groups, n = sig["groups"], x.rank - 2
+    groups = sig["groups"]
+    require(
+        groups >= 1 and x.shape[1] == w.shape[0] and x.shape[1] % groups == 0,
+        f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups",
+    )
+    spatial = _transposed_extents(sig, x.shape[2:], w.shape[2:])
+    return with_epilogue(sig, (x.shape[0], w.shape[1] * groups, *spatial), numeric(x), 2)
+
+
+def _transposed_extents(sig: Signature, size: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
+    n = len(size)
     strides, pads, dilations, more = (sig[a] for a in ("strides", "pads", "dilations", "output_padding"))
-    require(groups >= 1 and x.shape[1] == w.shape[0] and x.shape[1] % groups == 0,
-            f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups")
-    require(len(strides) == n and len(dilations) == n and len(more) == n and len(pads) == 2 * n,
-            f"strides, dilations, output_padding and pads do not fit {n} spatial axes")
+    require(
+        len(strides) == n and len(dilations) == n and len(more) == n and len(pads) == 2 * n,
+        f"strides, dilations, output_padding and pads do not fit {n} spatial axes",
+    )
     require(min(strides) > 0 and min(dilations) > 0, "strides and dilations must be positive")
     require(min(pads) >= 0 and min(more) >= 0, f"pads {pads} or output_padding {more} are negative")
-    spatial = tuple(
-        (x.shape[2 + i] - 1) * strides[i] + (w.shape[2 + i] - 1) * dilations[i] + 1 + more[i] - pads[i] - pads[n + i]
-        for i in range(n)
-    )
+    full = [(size[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 + more[i] for i in range(n)]
+    spatial = tuple(full[i] - pads[i] - pads[n + i] for i in range(n))
     require(min(spatial) > 0, f"padding {pads} leaves nothing of the result")
-    require(math.prod(w.shape[2:]) <= MAX_TAPS, f"weights {w.shape} have more than {MAX_TAPS} taps")
-    TensorType((w.shape[1], *[s + pads[i] + pads[n + i] for i, s in enumerate(spatial)]))  # limits what padding asks for
-    return with_epilogue(sig, (x.shape[0], w.shape[1] * groups, *spatial), numeric(x), 2)
+    limit_window(kernel, full)
+    return spatial
 
 
 def _conv_transpose_macs(op: Operator) -> int:
     return op.operands[0].type.elements * math.prod(op.operands[1].type.shape[1:])
 
 
-register(OpDef(
-    "nn.conv_transpose", "Transposed convolution with C x M/groups x kernel weights; pads are cut off the result.",
-    ("input", "weights", "extras*"), _conv_transpose,
-    (*_WINDOW, Attribute("groups", "int", 1), Attribute("output_padding", "ints"), EPILOGUE), _conv_transpose_macs,
-))  # fmt: skip
+register(
+    OpDef(
+        "nn.conv_transpose",
+        "Transposed convolution with C x M/groups x kernel weights; pads are cut off the result.",
+        ("input", "weights", "extras*"),
+        _conv_transpose,
+        (*_WINDOW, Attribute("groups", "int", 1), Attribute("output_padding", "ints"), EPILOGUE),
+        _conv_transpose_macs,
+    )
+)
 
 
 def _matmul(sig: Signature) -> Sequence[TensorType]:
     a, b = sig.types[:2]
     require(a.dtype == b.dtype, f"operands are {a.dtype.value} and {b.dtype.value}")
     require(a.rank >= 1 and b.rank >= 1, "scalars cannot be multiplied as matrices")
-    require(a.shape[-1] == b.shape[-2 if b.rank > 1 else 0], f"inner extents of {a.shape} and {b.shape} differ")
+    require(
+        a.shape[-1] == b.shape[-2 if b.rank > 1 else 0], f"inner extents of {a.shape} and {b.shape} differ"
+    )
     batch = broadcast(a.shape[:-2], b.shape[:-2])
     rows = a.shape[-2:-1]  # of a vector: none
     columns = b.shape[-1:] if b.rank > 1 else ()
@@ -90,10 +117,16 @@ def _matmul_macs(op: Operator) -> int:
     return op.result.type.elements * op.operands[0].type.shape[-1]
 
 
-register(OpDef(
-    "nn.matmul", "Matrix product over the last two axes, leading axes broadcast (numpy.matmul).",
-    ("a", "b", "extras*"), _matmul, (EPILOGUE,), _matmul_macs,
-))  # fmt: skip
+register(
+    OpDef(
+        "nn.matmul",
+        "Matrix product over the last two axes, leading axes broadcast (numpy.matmul).",
+        ("a", "b", "extras*"),
+        _matmul,
+        (EPILOGUE,),
+        _matmul_macs,
+    )
+)
 
 
 def _pool(sig: Signature) -> Sequence[TensorType]:
@@ -105,8 +138,15 @@ def _pool(sig: Signature) -> Sequence[TensorType]:
 
 _POOL = (Attribute("kernel", "ints"), *_WINDOW, Attribute("ceil_mode", "bool", False))
 
-register(OpDef("nn.max_pool", "Largest element under the window; padding never wins.", ("input",), _pool, _POOL))
-register(OpDef(
-    "nn.average_pool", "Mean under the window; padding counts where count_include_pad.",
-    ("input",), _pool, (*_POOL, Attribute("count_include_pad", "bool", False)),
-))  # fmt: skip
+register(
+    OpDef("nn.max_pool", "Largest element under the window; padding never wins.", ("input",), _pool, _POOL)
+)
+register(
+    OpDef(
+        "nn.average_pool",
+        "Mean under the window; padding counts where count_include_pad.",
+        ("input",),
+        _pool,
+        (*_POOL, Attribute("count_include_pad", "bool", False)),
+    )
+)

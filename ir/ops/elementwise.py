@@ -1,4 +1,4 @@
-"""Element-wise operators: one for each row of `ir.elementwise.FUNCTIONS`, chains of them, casts and selection."""
+"""Element-wise operators: the rows of `ir.elementwise.FUNCTIONS`, chains of them, casts and selection."""
 
 from __future__ import annotations
 
@@ -42,7 +42,15 @@ def _cast(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(sig.types[0].shape, sig["dtype"])]
 
 
-register(OpDef("nn.cast", "Conversion of the element type, C rules (floats truncate).", ("x",), _cast, (Attribute("dtype", "dtype"),)))
+register(
+    OpDef(
+        "nn.cast",
+        "Conversion of the element type, C rules (floats truncate).",
+        ("x",),
+        _cast,
+        (Attribute("dtype", "dtype"),),
+    )
+)
 
 
 def _where(sig: Signature) -> Sequence[TensorType]:

@@ -19,7 +19,13 @@ def _boolean(sig: Signature) -> Sequence[TensorType]:
     return _compare(sig)
 
 
-for _name, _sign in {"equal": "=", "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<="}.items():
+for _name, _sign in {
+    "equal": "=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "less": "<",
+    "less_equal": "<=",
+}.items():
     register(OpDef(f"nn.{_name}", f"x {_sign} y, as bool.", ("x", "y"), _compare))
 
 for _name in ("and", "or", "xor"):

@@ -15,7 +15,9 @@ def _constant(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(tuple(value.shape), DType.of(value.dtype))]
 
 
-register(OpDef("nn.constant", "A tensor known at compile time.", (), _constant, (Attribute("value", "array"),)))
+register(
+    OpDef("nn.constant", "A tensor known at compile time.", (), _constant, (Attribute("value", "array"),))
+)
 
 
 def _reshape(sig: Signature) -> Sequence[TensorType]:
@@ -24,7 +26,15 @@ def _reshape(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(shape, x.dtype)]
 
 
-register(OpDef("nn.reshape", "The same elements in row-major order under another shape.", ("x",), _reshape, (Attribute("shape", "ints"),)))
+register(
+    OpDef(
+        "nn.reshape",
+        "The same elements in row-major order under another shape.",
+        ("x",),
+        _reshape,
+        (Attribute("shape", "ints"),),
+    )
+)
 
 
 def _transpose(sig: Signature) -> Sequence[TensorType]:
@@ -33,7 +43,15 @@ def _transpose(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(tuple(x.shape[p] for p in perm), x.dtype)]
 
 
-register(OpDef("nn.transpose", "Axes reordered: result axis i is operand axis perm[i].", ("x",), _transpose, (Attribute("perm", "ints"),)))
+register(
+    OpDef(
+        "nn.transpose",
+        "Axes reordered: result axis i is operand axis perm[i].",
+        ("x",),
+        _transpose,
+        (Attribute("perm", "ints"),),
+    )
+)
 
 
 def _expand(sig: Signature) -> Sequence[TensorType]:
@@ -47,11 +65,16 @@ register(OpDef("nn.expand", "Broadcast to a shape.", ("x",), _expand, (Attribute
 
 def _tile(sig: Signature) -> Sequence[TensorType]:
     x, repeats = sig.types[0], sig["repeats"]
-    require(len(repeats) == x.rank and min(repeats, default=0) >= 0, f"repeats {repeats} do not fit shape {x.shape}")
+    require(
+        len(repeats) == x.rank and min(repeats, default=0) >= 0,
+        f"repeats {repeats} do not fit shape {x.shape}",
+    )
     return [TensorType(tuple(d * r for d, r in zip(x.shape, repeats, strict=True)), x.dtype)]
 
 
-register(OpDef("nn.tile", "The tensor repeated along each axis.", ("x",), _tile, (Attribute("repeats", "ints"),)))
+register(
+    OpDef("nn.tile", "The tensor repeated along each axis.", ("x",), _tile, (Attribute("repeats", "ints"),))
+)
 
 
 def _concat(sig: Signature) -> Sequence[TensorType]:
@@ -69,18 +92,28 @@ register(OpDef("nn.concat", "Tensors joined along an axis.", ("xs*",), _concat, 
 
 def _slice(sig: Signature) -> Sequence[TensorType]:
     x, starts, sizes, steps = sig.types[0], sig["starts"], sig["sizes"], sig["steps"]
-    require(len(starts) == len(sizes) == len(steps) == x.rank, f"starts, sizes and steps must have {x.rank} entries")
+    require(
+        len(starts) == len(sizes) == len(steps) == x.rank,
+        f"starts, sizes and steps must have {x.rank} entries",
+    )
     for d, start, size, step in zip(x.shape, starts, sizes, steps, strict=True):
         last = start + (size - 1) * step
-        require(step != 0 and size >= 0 and (size == 0 or (0 <= start < d and 0 <= last < d)),
-                f"slice start {start} size {size} step {step} leaves an extent of {d}")
+        require(
+            step != 0 and size >= 0 and (size == 0 or (0 <= start < d and 0 <= last < d)),
+            f"slice start {start} size {size} step {step} leaves an extent of {d}",
+        )
     return [TensorType(tuple(sizes), x.dtype)]
 
 
-register(OpDef(
-    "nn.slice", "Element i of each axis is operand element starts + i steps; steps may be negative.", ("x",), _slice,
-    (Attribute("starts", "ints"), Attribute("sizes", "ints"), Attribute("steps", "ints")),
-))  # fmt: skip
+register(
+    OpDef(
+        "nn.slice",
+        "Element i of each axis is operand element starts + i steps; steps may be negative.",
+        ("x",),
+        _slice,
+        (Attribute("starts", "ints"), Attribute("sizes", "ints"), Attribute("steps", "ints")),
+    )
+)
 
 
 def _gather(sig: Signature) -> Sequence[TensorType]:
@@ -91,8 +124,15 @@ def _gather(sig: Signature) -> Sequence[TensorType]:
     return [TensorType((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)]
 
 
-register(OpDef("nn.gather", "Slices along an axis picked by indices (negative ones count from the end).", ("x", "indices"), _gather,
-               (Attribute("axis", "int", 0),)))  # fmt: skip
+register(
+    OpDef(
+        "nn.gather",
+        "Slices along an axis picked by indices (negative ones count from the end).",
+        ("x", "indices"),
+        _gather,
+        (Attribute("axis", "int", 0),),
+    )
+)
 
 
 def _pad(sig: Signature) -> Sequence[TensorType]:
@@ -104,18 +144,32 @@ def _pad(sig: Signature) -> Sequence[TensorType]:
     for i, extent in enumerate(x.shape):
         widest, d = max(pads[i], pads[x.rank + i]), extent + min(0, pads[i]) + min(0, pads[x.rank + i])
         require(d >= 0, f"pads {pads} cut more than there is of {x.shape}")
-        require(mode != "reflect" or widest < d or widest <= 0, f"cannot reflect {widest} elements of an extent of {d}")
+        require(
+            mode != "reflect" or widest < d or widest <= 0,
+            f"cannot reflect {widest} elements of an extent of {d}",
+        )
         require(mode not in ("edge", "wrap") or d > 0 or widest <= 0, "cannot extend an empty axis")
     return [TensorType(shape, x.dtype)]
 
 
-register(OpDef(
-    "nn.pad", "The tensor extended (negative pads cut): begins of all axes, then ends.", ("x",), _pad,
-    (Attribute("pads", "ints"), Attribute("mode", "str", "constant"), Attribute("value", "float", 0.0)),
-))  # fmt: skip
+register(
+    OpDef(
+        "nn.pad",
+        "The tensor extended (negative pads cut): begins of all axes, then ends.",
+        ("x",),
+        _pad,
+        (Attribute("pads", "ints"), Attribute("mode", "str", "constant"), Attribute("value", "float", 0.0)),
+    )
+)
 
-COORDINATES = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "align_corners", "asymmetric",
-               "tf_crop_and_resize")
+COORDINATES = (
+    "half_pixel",
+    "pytorch_half_pixel",
+    "half_pixel_symmetric",
+    "align_corners",
+    "asymmetric",
+    "tf_crop_and_resize",
+)
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
@@ -132,49 +186,89 @@ def _resize(sig: Signature) -> Sequence[TensorType]:
     require(min(shape, default=1) > 0 and min(scales, default=1.0) > 0, "shape and scales must be positive")
     require(min(x.shape, default=1) > 0, f"nothing to interpolate between in {x.shape}")
     require(all(map(math.isfinite, scales)), f"scales {scales} are not finite")
-    require(not sig["antialias"] or min(scales, default=1.0) >= 1 / MAX_SHRINK, f"antialias over more than {MAX_SHRINK} elements")
+    require(
+        not sig["antialias"] or min(scales, default=1.0) >= 1 / MAX_SHRINK,
+        f"antialias over more than {MAX_SHRINK} elements",
+    )
     numeric(x)
     require(not sig["roi"] or len(sig["roi"]) == 2 * x.rank, f"roi must have {2 * x.rank} entries")
     return [TensorType(shape, x.dtype)]
 
 
-register(OpDef(
-    "nn.resize", "Interpolation to a shape (ONNX Resize).", ("x",), _resize,
-    (
-        Attribute("shape", "ints"), Attribute("scales", "floats"), Attribute("mode", "str", "nearest"),
-        Attribute("coordinates", "str", "half_pixel"), Attribute("rounding", "str", "round_prefer_floor"),
-        Attribute("cubic_coeff", "float", -0.75), Attribute("exclude_outside", "bool", False),
-        Attribute("antialias", "bool", False), Attribute("extrapolation", "float", 0.0), Attribute("roi", "floats", ()),
-    ),
-))  # fmt: skip
+register(
+    OpDef(
+        "nn.resize",
+        "Interpolation to a shape (ONNX Resize).",
+        ("x",),
+        _resize,
+        (
+            Attribute("shape", "ints"),
+            Attribute("scales", "floats"),
+            Attribute("mode", "str", "nearest"),
+            Attribute("coordinates", "str", "half_pixel"),
+            Attribute("rounding", "str", "round_prefer_floor"),
+            Attribute("cubic_coeff", "float", -0.75),
+            Attribute("exclude_outside", "bool", False),
+            Attribute("antialias", "bool", False),
+            Attribute("extrapolation", "float", 0.0),
+            Attribute("roi", "floats", ()),
+        ),
+    )
+)
 
 
 def _depth_to_space(sig: Signature) -> Sequence[TensorType]:
     x, b = sig.types[0], sig["block"]
-    require(x.rank == 4 and b > 0 and x.shape[1] % (b * b) == 0, f"{x.shape} cannot be spread over blocks of {b}")
+    require(
+        x.rank == 4 and b > 0 and x.shape[1] % (b * b) == 0, f"{x.shape} cannot be spread over blocks of {b}"
+    )
     n, c, h, w = x.shape
     require(sig["mode"] in ("DCR", "CRD"), f"unknown mode '{sig['mode']}'")
     return [TensorType((n, c // (b * b), h * b, w * b), x.dtype)]
 
 
-register(OpDef("nn.depth_to_space", "Channels spread over blocks of pixels; mode DCR or CRD.", ("x",), _depth_to_space,
-               (Attribute("block", "int"), Attribute("mode", "str", "DCR"))))  # fmt: skip
+register(
+    OpDef(
+        "nn.depth_to_space",
+        "Channels spread over blocks of pixels; mode DCR or CRD.",
+        ("x",),
+        _depth_to_space,
+        (Attribute("block", "int"), Attribute("mode", "str", "DCR")),
+    )
+)
 
 
 def _space_to_depth(sig: Signature) -> Sequence[TensorType]:
     x, b = sig.types[0], sig["block"]
     require(sig["mode"] in ("DCR", "CRD"), f"unknown mode '{sig['mode']}'")
-    require(x.rank == 4 and b > 0 and x.shape[2] % b == 0 and x.shape[3] % b == 0, f"{x.shape} has no blocks of {b}")
+    require(
+        x.rank == 4 and b > 0 and x.shape[2] % b == 0 and x.shape[3] % b == 0,
+        f"{x.shape} has no blocks of {b}",
+    )
     n, c, h, w = x.shape
     return [TensorType((n, c * b * b, h // b, w // b), x.dtype)]
 
 
-register(OpDef("nn.space_to_depth", "Blocks of pixels gathered into channels; mode DCR or CRD.", ("x",), _space_to_depth,
-               (Attribute("block", "int"), Attribute("mode", "str", "DCR"))))  # fmt: skip
+register(
+    OpDef(
+        "nn.space_to_depth",
+        "Blocks of pixels gathered into channels; mode DCR or CRD.",
+        ("x",),
+        _space_to_depth,
+        (Attribute("block", "int"), Attribute("mode", "str", "DCR")),
+    )
+)
 
 
 def _relayout(sig: Signature) -> Sequence[TensorType]:
     return [sig.types[0]]
 
 
-register(OpDef("nn.relayout", "The same tensor laid out otherwise in memory; the result's type says how.", ("x",), _relayout))
+register(
+    OpDef(
+        "nn.relayout",
+        "The same tensor laid out otherwise in memory; the result's type says how.",
+        ("x",),
+        _relayout,
+    )
+)

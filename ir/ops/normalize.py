@@ -13,17 +13,33 @@ def _per_channel(sig: Signature) -> Sequence[TensorType]:
     x, *parameters = sig.types
     require(x.rank >= 2, f"input {x.shape} has no channel axis")
     for p in parameters:
-        require(p.shape == (x.shape[1],), f"a parameter of shape {p.shape} does not fit {x.shape[1]} channels")
+        require(
+            p.shape == (x.shape[1],), f"a parameter of shape {p.shape} does not fit {x.shape[1]} channels"
+        )
     floating(x)
     return [TensorType(x.shape, same_dtype(sig))]
 
 
 _EPSILON = Attribute("epsilon", "float", 1e-5)
 
-register(OpDef("nn.batch_norm", "scale (x - mean) / sqrt(variance + epsilon) + bias, per channel.",
-               ("x", "scale", "bias", "mean", "variance"), _per_channel, (_EPSILON,)))  # fmt: skip
-register(OpDef("nn.instance_norm", "Each image's channel brought to mean 0, variance 1, then scale and bias.",
-               ("x", "scale", "bias"), _per_channel, (_EPSILON,)))  # fmt: skip
+register(
+    OpDef(
+        "nn.batch_norm",
+        "scale (x - mean) / sqrt(variance + epsilon) + bias, per channel.",
+        ("x", "scale", "bias", "mean", "variance"),
+        _per_channel,
+        (_EPSILON,),
+    )
+)
+register(
+    OpDef(
+        "nn.instance_norm",
+        "Each image's channel brought to mean 0, variance 1, then scale and bias.",
+        ("x", "scale", "bias"),
+        _per_channel,
+        (_EPSILON,),
+    )
+)
 
 
 def _layer_norm(sig: Signature) -> Sequence[TensorType]:
@@ -31,14 +47,23 @@ def _layer_norm(sig: Signature) -> Sequence[TensorType]:
     axis = normalize_axis(sig["axis"], x.rank)
     for p in parameters:
         wanted = (1,) * (x.rank - axis - p.rank) + p.shape
-        fits = len(wanted) <= x.rank - axis and all(a in (1, b) for a, b in zip(wanted[::-1], x.shape[::-1], strict=False))
+        fits = len(wanted) <= x.rank - axis and all(
+            a in (1, b) for a, b in zip(wanted[::-1], x.shape[::-1], strict=False)
+        )
         require(fits, f"a parameter of shape {p.shape} does not fit axes {axis} and up of {x.shape}")
     floating(x)
     return [TensorType(x.shape, same_dtype(sig))]
 
 
-register(OpDef("nn.layer_norm", "Axes `axis` and up brought to mean 0, variance 1, then scale and bias.",
-               ("x", "scale", "bias"), _layer_norm, (Attribute("axis", "int", -1), _EPSILON)))  # fmt: skip
+register(
+    OpDef(
+        "nn.layer_norm",
+        "Axes `axis` and up brought to mean 0, variance 1, then scale and bias.",
+        ("x", "scale", "bias"),
+        _layer_norm,
+        (Attribute("axis", "int", -1), _EPSILON),
+    )
+)
 
 
 def _lrn(sig: Signature) -> Sequence[TensorType]:
@@ -48,9 +73,20 @@ def _lrn(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(x.shape, floating(x))]
 
 
-register(OpDef("nn.lrn", "x / (bias + alpha/size * sum of squares over `size` neighbouring channels)^beta.", ("x",), _lrn,
-               (Attribute("size", "int"), Attribute("alpha", "float", 1e-4), Attribute("beta", "float", 0.75),
-                Attribute("bias", "float", 1.0))))  # fmt: skip
+register(
+    OpDef(
+        "nn.lrn",
+        "x / (bias + alpha/size * sum of squares over `size` neighbouring channels)^beta.",
+        ("x",),
+        _lrn,
+        (
+            Attribute("size", "int"),
+            Attribute("alpha", "float", 1e-4),
+            Attribute("beta", "float", 0.75),
+            Attribute("bias", "float", 1.0),
+        ),
+    )
+)
 
 
 def _softmax(sig: Signature) -> Sequence[TensorType]:
@@ -59,5 +95,8 @@ def _softmax(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(x.shape, floating(x))]
 
 
-for _name, _doc in {"softmax": "e^x over its sum along the axis.", "log_softmax": "Logarithm of the softmax along the axis."}.items():
+for _name, _doc in {
+    "softmax": "e^x over its sum along the axis.",
+    "log_softmax": "Logarithm of the softmax along the axis.",
+}.items():
     register(OpDef(f"nn.{_name}", _doc, ("x",), _softmax, (Attribute("axis", "int", -1),)))

@@ -35,10 +35,15 @@ def _quantize(sig: Signature) -> Sequence[TensorType]:
     return [_quantized(x.shape, sig["dtype"], sig)]
 
 
-register(OpDef(
-    "q.quantize", "round_half_even(x / scale) + zero point, saturated; division in float32, NaN gives the zero point.",
-    ("x",), _quantize, (*_QUANT, Attribute("dtype", "dtype", doc="stored type")),
-))  # fmt: skip
+register(
+    OpDef(
+        "q.quantize",
+        "round_half_even(x / scale) + zero point, saturated; division in float32, NaN gives the zero point.",
+        ("x",),
+        _quantize,
+        (*_QUANT, Attribute("dtype", "dtype", doc="stored type")),
+    )
+)
 
 
 def _dequantize(sig: Signature) -> Sequence[TensorType]:
@@ -48,10 +53,15 @@ def _dequantize(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(x.shape, sig["dtype"])]
 
 
-register(OpDef(
-    "q.dequantize", "scale (stored - zero point) of the input's type, in float32.",
-    ("x",), _dequantize, (Attribute("dtype", "dtype", DType.F32, "type of the result"),),
-))  # fmt: skip
+register(
+    OpDef(
+        "q.dequantize",
+        "scale (stored - zero point) of the input's type, in float32.",
+        ("x",),
+        _dequantize,
+        (Attribute("dtype", "dtype", DType.F32, "type of the result"),),
+    )
+)
 
 
 def _annotate(sig: Signature) -> Sequence[TensorType]:

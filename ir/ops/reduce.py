@@ -30,8 +30,20 @@ _AXES = (Attribute("axes", "ints"), Attribute("keepdims", "bool", True))
 
 register(OpDef("nn.reduce_mean", "Mean over the axes.", ("x",), _sum, _AXES))
 register(OpDef("nn.reduce_sum", "Sum over the axes.", ("x",), _sum, _AXES))
-register(OpDef("nn.reduce_max", "Largest element over the axes; of none, the type's lowest.", ("x",), _extreme, _AXES))
-register(OpDef("nn.reduce_min", "Smallest element over the axes; of none, the type's highest.", ("x",), _extreme, _AXES))
+register(
+    OpDef(
+        "nn.reduce_max", "Largest element over the axes; of none, the type's lowest.", ("x",), _extreme, _AXES
+    )
+)
+register(
+    OpDef(
+        "nn.reduce_min",
+        "Smallest element over the axes; of none, the type's highest.",
+        ("x",),
+        _extreme,
+        _AXES,
+    )
+)
 
 
 def _argmax(sig: Signature) -> Sequence[TensorType]:
@@ -41,5 +53,16 @@ def _argmax(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(reduced_shape(x.shape, (axis,), sig["keepdims"]), DType.I64)]
 
 
-register(OpDef("nn.argmax", "Index of the largest element along the axis; the first, or the last of equals.", ("x",), _argmax,
-               (Attribute("axis", "int"), Attribute("keepdims", "bool", True), Attribute("select_last", "bool", False))))  # fmt: skip
+register(
+    OpDef(
+        "nn.argmax",
+        "Index of the largest element along the axis; the first, or the last of equals.",
+        ("x",),
+        _argmax,
+        (
+            Attribute("axis", "int"),
+            Attribute("keepdims", "bool", True),
+            Attribute("select_last", "bool", False),
+        ),
+    )
+)

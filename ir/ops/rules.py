@@ -35,7 +35,10 @@ def broadcast(*shapes: Shape) -> Shape:
 def same_dtype(sig: Signature) -> DType:
     """The element type that all operands share."""
     found = {t.dtype for t in sig.types}
-    require(len(found) == 1, f"operands have different element types: {', '.join(t.dtype.value for t in sig.types)}")
+    require(
+        len(found) == 1,
+        f"operands have different element types: {', '.join(t.dtype.value for t in sig.types)}",
+    )
     return found.pop()
 
 
@@ -58,29 +61,45 @@ def normalize_axis(axis: int, rank: int) -> int:
 
 
 def with_epilogue(sig: Signature, shape: Shape, dtype: DType, fixed: int) -> list[TensorType]:
-    """The result of an operator whose operands after `fixed` feed its epilogue; extras must broadcast to `shape`."""
+    """The result of an operator whose operands after `fixed` feed its epilogue and broadcast to `shape`."""
     extras = sig.types[fixed:]
     wanted = extra_operands(sig["epilogue"])
     require(len(extras) == wanted, f"the epilogue takes {wanted} operands, got {len(extras)}")
     for step in sig["epilogue"]:
         require(step.function.accepts(dtype), f"step {step.op} is not defined on {dtype.value}")
     for extra in extras:
-        require(extra.dtype == dtype, f"epilogue operand is {extra.dtype.value}, the operator gives {dtype.value}")
-        require(broadcast(shape, extra.shape) == shape, f"epilogue operand {extra.shape} does not broadcast to {shape}")
+        require(
+            extra.dtype == dtype, f"epilogue operand is {extra.dtype.value}, the operator gives {dtype.value}"
+        )
+        require(
+            broadcast(shape, extra.shape) == shape,
+            f"epilogue operand {extra.shape} does not broadcast to {shape}",
+        )
     return [TensorType(shape, dtype)]
 
 
-def window_extent(size: int, kernel: int, stride: int, pad: int, dilation: int, ceil: bool = False, begin: int = 0) -> int:
+def window_extent(
+    size: int, kernel: int, stride: int, pad: int, dilation: int, ceil: bool = False, begin: int = 0
+) -> int:
     """Output extent of a sliding window over `size` elements with `pad` in total, `begin` of it in front.
 
     With `ceil`, a last window that starts inside the input or the begin padding is kept (ONNX MaxPool-19).
     """
     span = size + pad - (dilation * (kernel - 1) + 1)
-    require(span >= 0, f"a window of {kernel} (dilation {dilation}) does not fit an extent of {size} with padding {pad}")
+    require(
+        span >= 0,
+        f"a window of {kernel} (dilation {dilation}) does not fit an extent of {size} with padding {pad}",
+    )
     if not ceil:
         return span // stride + 1
     extent = -(-span // stride) + 1
     return extent - 1 if (extent - 1) * stride >= size + begin else extent
+
+
+def limit_window(kernel: Sequence[int], padded: Sequence[int]) -> None:
+    """Refuses windows of too many taps, and padding to more than a tensor may hold."""
+    require(math.prod(kernel) <= MAX_TAPS, f"a window of {tuple(kernel)} has more than {MAX_TAPS} taps")
+    TensorType(tuple(padded))  # refuses itself where it is too large
 
 
 def window_extents(sig: Signature, size: Sequence[int], kernel: Sequence[int], ceil: bool = False) -> Shape:
@@ -88,12 +107,17 @@ def window_extents(sig: Signature, size: Sequence[int], kernel: Sequence[int], c
     n = len(kernel)
     strides, pads, dilations = sig["strides"], sig["pads"], sig["dilations"]
     require(len(size) == n, f"a {n}-dimensional window over {len(size)} spatial axes")
-    require(len(strides) == n and len(dilations) == n and len(pads) == 2 * n,
-            f"strides {strides}, dilations {dilations} and pads {pads} do not fit a {n}-dimensional window")
-    require(min(strides) > 0 and min(dilations) > 0 and min(kernel) > 0, "kernel, strides and dilations must be positive")
+    require(
+        len(strides) == n and len(dilations) == n and len(pads) == 2 * n,
+        f"strides {strides}, dilations {dilations} and pads {pads} do not fit a {n}-dimensional window",
+    )
+    require(
+        min(strides) > 0 and min(dilations) > 0 and min(kernel) > 0,
+        "kernel, strides and dilations must be positive",
+    )
     require(min(pads) >= 0, f"pads {pads} are negative")
-    TensorType(tuple(max(0, d) + pads[i] + pads[n + i] for i, d in enumerate(size)))  # limits what padding asks for
-    require(math.prod(kernel) <= MAX_TAPS, f"a window of {tuple(kernel)} has more than {MAX_TAPS} taps")
+    limit_window(kernel, [size[i] + pads[i] + pads[n + i] for i in range(n)])
     return tuple(
-        window_extent(size[i], kernel[i], strides[i], pads[i] + pads[n + i], dilations[i], ceil, pads[i]) for i in range(n)
+        window_extent(size[i], kernel[i], strides[i], pads[i] + pads[n + i], dilations[i], ceil, pads[i])
+        for i in range(n)
     )

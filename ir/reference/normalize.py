@@ -27,7 +27,9 @@ def batch_norm(op: Operator, arrays: Sequence[Array]) -> Array:
 
 def _standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     x = widened(x)
-    found: Array = (x - x.mean(axis=axes, keepdims=True)) / np.sqrt(x.var(axis=axes, keepdims=True) + x.dtype.type(epsilon))
+    found: Array = (x - x.mean(axis=axes, keepdims=True)) / np.sqrt(
+        x.var(axis=axes, keepdims=True) + x.dtype.type(epsilon)
+    )
     return found
 
 
@@ -52,7 +54,9 @@ def lrn(op: Operator, arrays: Sequence[Array]) -> Array:
     squares = np.pad(wide * wide, edges)
     total = sum(squares[:, i : i + channels] for i in range(before + after + 1))
     scale = wide.dtype.type(op["alpha"] / size)
-    found: Array = (wide / (wide.dtype.type(op["bias"]) + scale * total) ** wide.dtype.type(op["beta"])).astype(x.dtype)
+    found: Array = (
+        wide / (wide.dtype.type(op["bias"]) + scale * total) ** wide.dtype.type(op["beta"])
+    ).astype(x.dtype)
     return found
 
 

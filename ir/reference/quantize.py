@@ -26,11 +26,13 @@ def saturated(x: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def quantize(op: Operator, arrays: Sequence[Array]) -> Array:
-    """x / scale in float32, rounded half to even, plus the zero point, saturated. NaN becomes the zero point."""
+    """x / scale in float32, rounded half to even, plus the zero point, saturated; NaN is the zero point."""
     (x,) = arrays
     type = op.result.type
     scales, zeros = scales_and_zeros(_quant(type.quant), x.ndim)
-    steps = np.nan_to_num(np.rint(x.astype(np.float32) / scales).astype(np.float64), posinf=1e18, neginf=-1e18)
+    steps = np.nan_to_num(
+        np.rint(x.astype(np.float32) / scales).astype(np.float64), posinf=1e18, neginf=-1e18
+    )
     return saturated(steps + zeros, type.dtype.numpy).reshape(x.shape)
 
 

@@ -59,7 +59,10 @@ def _cubic(t: Array, a: float) -> Array:
     return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
 
 
-_KERNELS: dict[str, tuple[Callable[[Array, float], Array], int]] = {"linear": (_triangle, 1), "cubic": (_cubic, 2)}
+_KERNELS: dict[str, tuple[Callable[[Array, float], Array], int]] = {
+    "linear": (_triangle, 1),
+    "cubic": (_cubic, 2),
+}
 """The interpolation kernel of each mode and how far it reaches."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any
@@ -26,18 +27,24 @@ def padded(x: Array, begins: Sequence[int], extents: Sequence[int], fill: Any) -
     return np.pad(cut, pads, constant_values=fill)
 
 
-def taps(op: Operator, x: Array, kernel: Sequence[int], fill: Any = 0, begins: Sequence[int] | None = None) -> Iterator[Array]:
+def taps(
+    op: Operator, x: Array, kernel: Sequence[int], fill: Any = 0, begins: Sequence[int] | None = None
+) -> Iterator[Array]:
     """For each tap of the window, in row-major order, the N x C x output elements that it meets.
 
     `begins` is the padding in front of each spatial axis where it is not the operator's.
     """
     begins = op["pads"][: len(kernel)] if begins is None else begins
     strides, dilations, out = op["strides"], op["dilations"], op.result.type.shape[2:]
-    reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, strides, kernel, dilations, strict=True)]
+    reach = [
+        (o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, strides, kernel, dilations, strict=True)
+    ]
     source = padded(x, begins, reach, fill)
     for tap in itertools.product(*map(range, kernel)):
         starts = [t * d for t, d in zip(tap, dilations, strict=True)]
-        yield source[spatial(slice(a, a + (o - 1) * s + 1, s) for a, o, s in zip(starts, out, strides, strict=True))]
+        yield source[
+            spatial(slice(a, a + (o - 1) * s + 1, s) for a, o, s in zip(starts, out, strides, strict=True))
+        ]
 
 
 def conv(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -45,8 +52,9 @@ def conv(op: Operator, arrays: Sequence[Array]) -> Array:
     x, w, *extras = arrays
     groups, shape = op["groups"], op.result.type.shape
     columns = np.stack(list(taps(op, widened(x), w.shape[2:])), axis=2)
-    columns = columns.reshape(x.shape[0], groups, -1, int(np.prod(shape[2:])))
-    product = np.matmul(widened(w).reshape(1, groups, w.shape[0] // groups, -1), columns)
+    met = math.prod(w.shape[1:])  # inputs that one result is a sum of
+    columns = columns.reshape(x.shape[0], groups, met, math.prod(shape[2:]))
+    product = np.matmul(widened(w).reshape(1, groups, w.shape[0] // groups, met), columns)
     return finished(op, product.reshape(shape), x.dtype, extras)
 
 
@@ -57,7 +65,7 @@ def conv_transpose(op: Operator, arrays: Sequence[Array]) -> Array:
     n = len(extents)
     full = [o + a + b for o, a, b in zip(op.result.type.shape[2:], pads[:n], pads[n:], strict=True)]
     result = np.zeros((x.shape[0], groups, w.shape[1], *full), widened(x).dtype)
-    pixels = widened(x).reshape(x.shape[0], groups, x.shape[1] // groups, -1)
+    pixels = widened(x).reshape(x.shape[0], groups, x.shape[1] // groups, math.prod(extents))
     kernels = widened(w).reshape(groups, w.shape[0] // groups, w.shape[1], *w.shape[2:])
     for tap in itertools.product(*map(range, w.shape[2:])):
         product = np.matmul(kernels[spatial(tap)].swapaxes(1, 2), pixels)
@@ -69,7 +77,9 @@ def conv_transpose(op: Operator, arrays: Sequence[Array]) -> Array:
 def _met(op: Operator, tap: Sequence[int], extents: Sequence[int]) -> Any:
     """Index of the result elements that `tap` reaches from the inputs."""
     starts = [t * d for t, d in zip(tap, op["dilations"], strict=True)]
-    return spatial(slice(a, a + (i - 1) * s + 1, s) for a, i, s in zip(starts, extents, op["strides"], strict=True))
+    return spatial(
+        slice(a, a + (i - 1) * s + 1, s) for a, i, s in zip(starts, extents, op["strides"], strict=True)
+    )
 
 
 def max_pool(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -83,7 +93,9 @@ def average_pool(op: Operator, arrays: Sequence[Array]) -> Array:
     kernel, pads = op["kernel"], op["pads"]
     n = len(kernel)
     edges = [(0, 0), (0, 0), *zip(pads[:n], pads[n:], strict=True)]
-    counted = np.pad(np.ones((1, 1, *x.shape[2:]), np.float32), edges, constant_values=float(op["count_include_pad"]))
+    counted = np.pad(
+        np.ones((1, 1, *x.shape[2:]), np.float32), edges, constant_values=float(op["count_include_pad"])
+    )
     total = reduce(np.add, taps(op, widened(x), kernel))
     count = reduce(np.add, taps(op, counted, kernel, begins=[0] * n))
     return np.divide(total, count).astype(x.dtype)

@@ -22,13 +22,20 @@ from secateur.ir.printer import print_graph
 from secateur.ir.types import DType, Layout, Quant, TensorType
 from secateur.ir.verifier import verify
 
-NAMES = st.one_of(st.text(max_size=6), st.sampled_from(["", "a", "a__1", "0", "1", "conv/1", '"', "\\", "%", "\n", "é✂"]))
+NAMES = st.one_of(
+    st.text(max_size=6), st.sampled_from(["", "a", "a__1", "0", "1", "conv/1", '"', "\\", "%", "\n", "é✂"])
+)
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 LAYOUTS = st.sampled_from([Layout("NCHW"), Layout("NHWC"), Layout("NCHW8c")])
 STORED = st.sampled_from([DType.I8, DType.U8, DType.I16, DType.I32])
 SHAPES = st.lists(st.integers(0, 3), max_size=4).map(tuple)
 COMMON = st.fixed_dictionaries(
-    {}, optional={"primitive": st.text(max_size=8), "workspace": st.integers(0, 1 << 40), "offset": st.just((0, 64))}
+    {},
+    optional={
+        "primitive": st.text(max_size=8),
+        "workspace": st.integers(0, 1 << 40),
+        "offset": st.just((0, 64)),
+    },
 )
 
 
@@ -104,7 +111,10 @@ def graphs(draw: st.DrawFn) -> Graph:
         op.result.name = "" if any(v.name == name for v in values) else name
         values.append(op.result)
     outputs = draw(st.lists(st.sampled_from(values), min_size=1, max_size=3))
-    graph.set_outputs(outputs, draw(st.lists(st.text(max_size=4), unique=True, min_size=len(outputs), max_size=len(outputs))))
+    graph.set_outputs(
+        outputs,
+        draw(st.lists(st.text(max_size=4), unique=True, min_size=len(outputs), max_size=len(outputs))),
+    )
     return graph
 
 
@@ -158,7 +168,11 @@ REFUSED = [
     ("tensor<1x3x4x4xf32>)", "tensor<3x4xf32, NHWC>)", "needs at least 3 dimensions"),
     ("tensor<1x3x4x4xf32>)", "tensor<1x3x4x4xf32, quant<0.5:0>>)", "f32 cannot carry a quantization"),
     ("tensor<1x3x4x4xf32>)", "tensor<1x3x4x4xi8, quant<0.5:128>>)", "a zero point does not fit i8"),
-    ("tensor<1x3x4x4xf32>)", "tensor<1x3x4x4xi8, quant<axis=1, [0.5:0]>>)", "1 scales along axis 1 do not fit"),
+    (
+        "tensor<1x3x4x4xf32>)",
+        "tensor<1x3x4x4xi8, quant<axis=1, [0.5:0]>>)",
+        "1 scales along axis 1 do not fit",
+    ),
     ("tensor<1x3x4x4xf32>)", "tensor<1x3x4x4xi8, quant<0.0:0>>)", "scales must be finite and positive"),
     ("tensor<1x3x4x4xf32>)", "tensor<99999999x99999999xf32>)", "the limit is"),
     ("tensor<1x3x4x4xf32>)", f"tensor<{'1x' * 17}f32>)", "17 dimensions, the limit is 16"),
@@ -174,7 +188,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "message"), REFUSED, ids=[new.strip() or "nothing" for _, new, _ in REFUSED])
+@pytest.mark.parametrize(
+    ("old", "new", "message"), REFUSED, ids=[new.strip() or "nothing" for _, new, _ in REFUSED]
+)
 def test_refused_text(old: str, new: str, message: str) -> None:
     parse_graph(GOOD)
     with pytest.raises(ParseError) as caught:

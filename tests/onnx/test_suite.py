@@ -26,7 +26,7 @@ WITHOUT_TESTS: set[str] = set()
 
 ORT_ERRORS = (ort_state.Fail, ort_state.NotImplemented, ort_state.RuntimeException, ort_state.InvalidGraph)
 
-GROUPS = sorted(OPERATORS - WITHOUT_TESTS) + [suite.FUNCTIONS]
+GROUPS = [*sorted(OPERATORS - WITHOUT_TESTS), suite.FUNCTIONS]
 
 
 def _verified(graph: Graph) -> Callable[[Arrays], Arrays]:
