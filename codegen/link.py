@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .driver import emit_driver
 from .program import Program
-from .sources import BENCH_SOURCES, RUNTIME_SOURCES, runtime_folder, write_sources
+from .sources import BENCH_SOURCES, RUNTIME_FILES, RUNTIME_SOURCES, write_sources
 from .targets import Target
 
 _COMPILE = ("-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-I.")
@@ -53,7 +53,7 @@ class Toolchain:
 
     def runtime(self, folder: Path, sources: Sequence[str]) -> list[str]:
         """Object files of the C runtime in `folder`, compiled at most once per target and version."""
-        store = self.cache / "runtime" / self._key()
+        store = self.cache / "runtime" / self._key(folder)
         names = [Path(source).stem + ".o" for source in sources]
         for source, name in zip(sources, names, strict=True):
             if not (store / name).exists():
@@ -62,11 +62,11 @@ class Toolchain:
             shutil.copyfile(store / name, folder / f"{self.triple}-{name}")
         return [f"{self.triple}-{name}" for name in names]
 
-    def _key(self) -> str:
-        digest = hashlib.sha256(repr((self.triple, _COMPILE, _zig_version())).encode())
-        for file in sorted(runtime_folder().iterdir(), key=lambda f: f.name):
-            if file.name.endswith((".c", ".h")):
-                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    def _key(self, folder: Path) -> str:
+        """Of the copies that are compiled: the installed sources may be edited meanwhile."""
+        digest = hashlib.sha256(repr((self.triple, _COMPILE, _zig_version(), RUNTIME_FILES)).encode())
+        for name in RUNTIME_FILES:
+            digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
         return digest.hexdigest()[:32]
 
     def _run(self, folder: Path, arguments: list[str]) -> None:

@@ -24,6 +24,7 @@ SEAL_MAGIC = b"secateur seal 1\0"
 SEAL_FIELDS = struct.Struct("<QI")  # size and CRC-32 of the file, the latter with these bytes zero
 RUNTIME_SOURCES = ("cpu.c", "model.c", "pool.c", "state.c")
 BENCH_SOURCES = ("bench.c", "bench_data.c")
+RUNTIME_FILES = ("secateur.h", "internal.h", "bench.h", *RUNTIME_SOURCES, *BENCH_SOURCES)
 _LARGE = 1 << 30  # bytes of weights past which x86-64 code must not lie within their reach
 
 
@@ -155,7 +156,7 @@ def write_sources(program: Program, folder: Path) -> None:
     (folder / "model.h").write_text(model_header(program), encoding="utf-8")
     (folder / "embed.S").write_text(embed_stub(program), encoding="ascii")
     write_weights(program, folder / "weights.bin")
-    for name in ("secateur.h", "internal.h", "bench.h", *RUNTIME_SOURCES, *BENCH_SOURCES):
+    for name in RUNTIME_FILES:
         (folder / name).write_bytes(runtime_folder().joinpath(name).read_bytes())
 
 

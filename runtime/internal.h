@@ -58,12 +58,13 @@ typedef struct rt_pool {
     pthread_mutex_t lock;
     pthread_cond_t work, finished;
     rt_worker *worker;
-    pid_t owner; /* threads do not survive a fork */
+    pid_t owner;
 } rt_pool;
 
 int rt_pool_start(rt_pool *pool, int32_t threads, rt_worker *workers, unsigned char *workspaces, uint64_t stride);
 void rt_pool_run(rt_pool *pool, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks);
 void rt_pool_stop(rt_pool *pool);
+int rt_pool_alive(const rt_pool *pool); /* 0 in a child process: threads do not survive a fork, held locks do */
 
 struct secateur_state {
     unsigned char *arena;
@@ -72,7 +73,8 @@ struct secateur_state {
     int64_t *ns; /* of the run in progress, or null */
     _Atomic int32_t busy;
     int32_t threads;
-    rt_pool pool; /* unused with one thread */
+    int32_t alone; /* the run in progress has no workers to share with */
+    rt_pool pool;  /* unused with one thread */
 };
 
 _Static_assert(sizeof(secateur_state) <= SECATEUR_STATE_BYTES, "SECATEUR_STATE_BYTES is too small");

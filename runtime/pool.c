@@ -157,8 +157,10 @@ int rt_pool_start(rt_pool *pool, int32_t threads, rt_worker *workers, unsigned c
     return 1;
 }
 
+int rt_pool_alive(const rt_pool *pool) { return pool->owner == getpid(); }
+
 void rt_pool_stop(rt_pool *pool) {
-    if (pool->owner != getpid()) return;
+    if (!rt_pool_alive(pool)) return;
     pthread_mutex_lock(&pool->lock);
     atomic_store(&pool->stop, 1);
     pthread_cond_broadcast(&pool->work);

@@ -100,6 +100,7 @@ static secateur_status execute(secateur_state *state, const void *const *inputs,
         return SECATEUR_ERROR_ARGUMENT;
     if (atomic_exchange(&state->busy, 1)) return SECATEUR_ERROR_BUSY;
     state->ns = ns;
+    state->alone = state->threads == 1 || !rt_pool_alive(&state->pool);
     model_driver(state, state->arena, state->weights, inputs, outputs);
     atomic_store(&state->busy, 0);
     return SECATEUR_OK;
@@ -114,7 +115,7 @@ secateur_status secateur_profile(secateur_state *state, const void *const *input
 }
 
 static void compute(secateur_state *state, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks) {
-    if (state->threads == 1 || tasks <= 1) kernel(args, workspace, 0, tasks);
+    if (state->alone || tasks <= 1) kernel(args, workspace, 0, tasks);
     else rt_pool_run(&state->pool, kernel, args, workspace, tasks);
 }
 

@@ -15,7 +15,14 @@ from secateur.codegen.cache import cache_folder
 from secateur.codegen.driver import ProgramError
 from secateur.codegen.link import LinkError, Toolchain, static_triple
 from secateur.codegen.program import Port, Program
-from secateur.codegen.sources import c_string, embed_stub, manifest_text, model_header, write_weights
+from secateur.codegen.sources import (
+    c_string,
+    embed_stub,
+    manifest_text,
+    model_header,
+    write_sources,
+    write_weights,
+)
 from secateur.codegen.targets import TARGETS
 
 EMPTY = Program("empty", TARGETS["x86-64-v3"], (), (), (), (), (), (), 0, 0)
@@ -116,10 +123,13 @@ def test_a_missing_linker_says_what_to_install(tmp_path: Path, monkeypatch: pyte
         Toolchain("x86_64-linux-gnu.2.17", tmp_path).compile(tmp_path, "a.c", "a.o")
 
 
-def test_runtime_objects_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runtime_objects_are_compiled_once_and_when_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tools = Toolchain("x86_64-linux-gnu.2.17", tmp_path / "cache")
     folder = tmp_path / "build"
     folder.mkdir()
+    write_sources(EMPTY, folder)
     compiled: list[str] = []
 
     def compile_(_: Toolchain, folder: Path, source: str, output: str) -> str:
@@ -134,3 +144,6 @@ def test_runtime_objects_are_compiled_once(tmp_path: Path, monkeypatch: pytest.M
     assert (folder / first[0]).read_bytes() == b"pool.c"
     store = next((tmp_path / "cache" / "runtime").iterdir())
     assert sorted(os.listdir(store)) == ["cpu.o", "pool.o", "state.o"]
+    (folder / "internal.h").write_text("/* edited */")
+    tools.runtime(folder, ("cpu.c",))
+    assert compiled[3:] == ["cpu.c"]
