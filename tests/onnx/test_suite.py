@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx.backend.test.case.test_case import TestCase
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from secateur.ir.errors import SecateurError
@@ -34,7 +33,7 @@ def _verified(graph: Graph) -> Callable[[Arrays], Arrays]:
     return interpret(graph)
 
 
-def _refusal(case: TestCase, compile_graph: CompileGraph) -> str:
+def _refusal(case: suite.Case, compile_graph: CompileGraph) -> str:
     """What is said where a test does not pass; empty where it does."""
     try:
         suite.check(case, SecateurBackend.prepare(case.model, compile_graph=compile_graph))
@@ -43,7 +42,7 @@ def _refusal(case: TestCase, compile_graph: CompileGraph) -> str:
     return ""
 
 
-def _complaint(case: TestCase, kind: str, said: str) -> str:
+def _complaint(case: suite.Case, kind: str, said: str) -> str:
     """What is wrong with a test's outcome, the table of exclusions considered."""
     row = suite.excluded(case, kind)
     if row is None:
@@ -91,7 +90,7 @@ def _onnxruntime(model: onnx.ModelProto, inputs: Arrays) -> Arrays:
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
-def _difference(case: TestCase) -> str:
+def _difference(case: suite.Case) -> str:
     """What ONNX Runtime makes of the written model, where that is not what the suite expects."""
     try:
         suite.check(case, SecateurBackend.prepare(case.model, compile_graph=_written))
