@@ -12,8 +12,9 @@ from .codegen.cache import cache_folder
 from .codegen.costs import AnalyticCosts
 from .codegen.lower import lower
 from .codegen.program import Program
-from .codegen.targets import Target, find
-from .ir.errors import ModelError
+from .codegen.targets import Target, find, host
+from .ir.choice import CostTable
+from .ir.errors import ModelError, SecateurError
 from .ir.files import SUFFIX, read_graph
 from .ir.graph import Graph
 from .ir.onnx_reader import read_model
@@ -55,10 +56,20 @@ def read(model: str | Path, shapes: Shapes | None = None) -> Graph:
     return read_graph(path) if path.suffix == SUFFIX else read_model(path, shapes)
 
 
-def prepare(pipeline: str, target: Target) -> tuple[Pass, ...]:
+def prepare(pipeline: str, target: Target, tune: bool = False) -> tuple[Pass, ...]:
     """The passes of a pipeline's text, with the target's cost table handed to those that ask for one."""
     passes = parse_pipeline(pipeline)
-    return tuple(replace(p, costs=AnalyticCosts(target)) if isinstance(p, Select) else p for p in passes)
+    return tuple(replace(p, costs=_costs(target, tune)) if isinstance(p, Select) else p for p in passes)
+
+
+def _costs(target: Target, tune: bool) -> CostTable:
+    if not tune:
+        return AnalyticCosts(target)
+    if target != replace(host(), name=target.name):
+        raise SecateurError(f"costs can be measured on this machine only, target {target.name} is another")
+    from .tools.tuning import MeasuredCosts
+
+    return MeasuredCosts(target)
 
 
 def _manifest(graph: Graph, passes: Sequence[Pass]) -> dict[str, Any]:
@@ -81,6 +92,7 @@ def build_program(
     target: str = "host",
     shapes: Shapes | None = None,
     pipeline: str = DEFAULT_PIPELINE,
+    tune: bool = False,
     observers: Sequence[Observer] = (),
     inputs: Mapping[str, Any] | None = None,
     progress: Progress = _silent,
@@ -90,7 +102,7 @@ def build_program(
     With `inputs` (arrays by name) every pass is checked against the interpreter.
     """
     row = find(target)
-    passes = prepare(pipeline, row)
+    passes = prepare(pipeline, row, tune)
     progress("reading", 0, 1)
     graph = model if isinstance(model, Graph) else read(model, shapes)
     progress("passes", 0, 1)
@@ -107,6 +119,7 @@ def compile(
     target: str = "host",
     shapes: Shapes | None = None,
     pipeline: str = DEFAULT_PIPELINE,
+    tune: bool = False,
     kind: Kind = "so",
     dump_ir: str | Path | None = None,
     observers: Sequence[Observer] = (),
@@ -118,8 +131,11 @@ def compile(
     `output` defaults to the model's name with the suffix of `kind`: `so` (one
     library), `dir` or `tar` (library, header, static bench program, manifest,
     IR). `dump_ir` names a folder for the IR after each pass and every kernel's
-    TIR, LLVM IR and assembly. Raises SecateurError for anything wrong with the
-    request or the model; no output is left half-written.
+    TIR, LLVM IR and assembly. `tune` chooses primitives by times measured on this
+    machine instead of estimates (minutes at first; kept in the cache).
+
+    Raises SecateurError for anything wrong with the request or the model; no
+    output is left half-written.
     """
     if dump_ir is not None:
         observers = (*observers, DumpIR(Path(dump_ir)))
@@ -128,6 +144,7 @@ def compile(
         target=target,
         shapes=shapes,
         pipeline=pipeline,
+        tune=tune,
         observers=observers,
         inputs=inputs,
         progress=progress,
