@@ -1,8 +1,8 @@
 """Offsets for buffers in one arena: dynamic storage allocation, known beforehand.
 
-A buffer lives over a range of operators and has a size. Buffers alive at once
-must not overlap. The sum of sizes alive at any one operator bounds the arena
-from below; the search stops where it reaches that bound.
+A buffer is made of pieces: byte ranges, each needed over a range of operators.
+Pieces of different buffers needed at once must not overlap. The bytes needed at
+any one operator bound the arena from below; the search stops at that bound.
 """
 
 from __future__ import annotations
@@ -10,22 +10,55 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 ALIGNMENT = 64
-SEARCH = 200_000  # placements tried by the local search, over all its rounds
+ROUNDS = 400  # of the local search, fewer where a round looks at many pairs
+PAIRS = 2_000_000  # pairs of pieces that all rounds together look at
+
+Ranges = list[tuple[int, int]]  # of bytes, or of offsets
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bytes `low` to `high` (excluded) of a buffer, needed from operator `start` to `end`, both included."""
+
+    start: int
+    end: int
+    low: int
+    high: int
+
+    def meets(self, other: Piece) -> bool:
+        """Whether the two are needed at one operator."""
+        return self.start <= other.end and other.start <= self.end
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """`size` bytes (a multiple of ALIGNMENT), alive from operator `start` to `end`, both included."""
+    """Pieces that keep their distance; multiples of ALIGNMENT."""
 
-    start: int
-    end: int
-    size: int
+    pieces: tuple[Piece, ...]
 
-    def meets(self, other: Buffer) -> bool:
-        """Whether the two are alive at one operator."""
-        return self.start <= other.end and other.start <= self.end
+    @staticmethod
+    def whole(start: int, end: int, size: int) -> Buffer:
+        """A buffer of one piece."""
+        return Buffer((Piece(start, end, 0, size),))
+
+    @property
+    def start(self) -> int:
+        return min(p.start for p in self.pieces)
+
+    @property
+    def end(self) -> int:
+        return max(p.end for p in self.pieces)
+
+    @property
+    def size(self) -> int:
+        return max(p.high for p in self.pieces)
+
+    def needed(self, at: int) -> int:
+        """Bytes of the buffer needed at operator `at`."""
+        return union_length([(p.low, p.high) for p in self.pieces if p.start <= at <= p.end])
 
 
 def align(size: int) -> int:
@@ -33,14 +66,30 @@ def align(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def live_bytes(buffers: Sequence[Buffer]) -> dict[int, int]:
-    """Bytes alive at each operator where something starts."""
-    return {at: sum(b.size for b in buffers if b.start <= at <= b.end) for at in {b.start for b in buffers}}
+def union_length(ranges: Ranges) -> int:
+    """How many integers lie in any of the half-open ranges."""
+    total = top = 0
+    for low, high in sorted(ranges):
+        total += max(0, high - max(top, low))
+        top = max(top, high)
+    return total
+
+
+def live_bytes(buffers: Sequence[Buffer]) -> list[int]:
+    """Bytes needed at each operator, by number."""
+    change = [0] * (max((b.end for b in buffers), default=-1) + 2)
+    for b in buffers:
+        before = 0
+        for at in sorted({t for p in b.pieces for t in (p.start, p.end + 1)}):
+            now = b.needed(at)
+            change[at] += now - before
+            before = now
+    return list(accumulate(change))
 
 
 def lower_bound(buffers: Sequence[Buffer]) -> int:
-    """The largest sum of sizes alive at once: no arena can be smaller."""
-    return max(live_bytes(buffers).values(), default=0)
+    """The most bytes needed at once: no arena can be smaller."""
+    return max(live_bytes(buffers))
 
 
 def peak(buffers: Sequence[Buffer], offsets: Sequence[int]) -> int:
@@ -48,89 +97,107 @@ def peak(buffers: Sequence[Buffer], offsets: Sequence[int]) -> int:
     return max((o + b.size for b, o in zip(buffers, offsets, strict=True)), default=0)
 
 
-Neighbours = list[list[int]]
+# Greedy placement ----------------------------------------------------------------------------------
+
+Neighbours = list[list[tuple[int, Ranges]]]
+
+
+def _clashes(buffer: Buffer, other: Buffer) -> Ranges:
+    """Open ranges of differences `buffer's offset - other's offset` at which the two overlap."""
+    return [
+        (q.low - p.high, q.high - p.low)
+        for p in buffer.pieces
+        for q in other.pieces
+        if p.meets(q) and p.high > p.low and q.high > q.low
+    ]
 
 
 def _neighbours(buffers: Sequence[Buffer]) -> Neighbours:
-    """For each buffer, those alive with it."""
+    """For each buffer, those alive with it and the differences of offsets that they forbid."""
     result: Neighbours = [[] for _ in buffers]
     active: list[int] = []
     for i in sorted(range(len(buffers)), key=lambda i: buffers[i].start):
         active = [j for j in active if buffers[j].end >= buffers[i].start]
         for j in active:
-            result[i].append(j)
-            result[j].append(i)
+            clashes = _clashes(buffers[i], buffers[j])
+            result[i].append((j, clashes))
+            result[j].append((i, [(-high, -low) for low, high in clashes]))
         active.append(i)
     return result
 
 
-def _best_fit(taken: list[tuple[int, int]], size: int) -> int:
-    """The offset of the smallest gap between `taken` ranges that holds `size`, or past them all."""
-    taken.sort()
-    top, best, slack = 0, -1, 0
-    for low, high in taken:
-        gap = low - top
-        if gap >= size and (best < 0 or gap - size < slack):
-            best, slack = top, gap - size
-        top = max(top, high)
-    return top if best < 0 else best
-
-
-def _first_fit(taken: list[tuple[int, int]], size: int) -> int:
-    """The lowest offset between `taken` ranges that holds `size`."""
-    taken.sort()
+def _free(forbidden: Ranges) -> Ranges:
+    """The closed ranges of offsets from 0 on that lie in no open range; the last one has no upper end."""
+    found: Ranges = []
     top = 0
-    for low, high in taken:
-        if low - top >= size:
-            return top
+    for low, high in sorted(forbidden):
+        if low >= top:
+            found.append((top, low))
         top = max(top, high)
-    return top
+    return [*found, (top, top)]
 
 
-Fit = Callable[[list[tuple[int, int]], int], int]
+def _first_fit(free: Ranges) -> int:
+    """The lowest offset."""
+    return free[0][0]
+
+
+def _best_fit(free: Ranges) -> int:
+    """The offset that leaves least to spare; past everything only where nothing else is free."""
+    return min(free[:-1] or free, key=lambda r: r[1] - r[0])[0]
+
+
+Fit = Callable[[Ranges], int]
 
 
 def _place(buffers: Sequence[Buffer], order: Sequence[int], near: Neighbours, fit: Fit) -> list[int]:
-    """Offsets where each buffer of `order` in turn takes the place that `fit` finds among those placed."""
+    """Offsets where each buffer of `order` in turn takes the place that `fit` chooses among those free."""
     offsets = [-1] * len(buffers)
     for i in order:
-        taken = [(offsets[j], offsets[j] + buffers[j].size) for j in near[i] if offsets[j] >= 0]
-        offsets[i] = fit(taken, buffers[i].size)
+        forbidden = [
+            (offsets[j] + low, offsets[j] + high)
+            for j, clashes in near[i]
+            if offsets[j] >= 0
+            for low, high in clashes
+        ]
+        offsets[i] = fit(_free(forbidden))
     return offsets
 
 
 def _orders(buffers: Sequence[Buffer]) -> list[list[int]]:
     """Orders worth trying: by size, by area, by lifetime, by time, by the fullest moment."""
     alive = live_bytes(buffers)
-    fullest = [max((v for at, v in alive.items() if b.start <= at <= b.end), default=0) for b in buffers]
+    size, start, end = ([getattr(b, n) for b in buffers] for n in ("size", "start", "end"))
+    fullest = [max(alive[first : last + 1]) for first, last in zip(start, end, strict=True)]
     keys: list[Callable[[int], tuple[int, ...]]] = [
-        lambda i: (-buffers[i].size, buffers[i].start),
-        lambda i: (-buffers[i].size * (buffers[i].end - buffers[i].start + 1), buffers[i].start),
-        lambda i: (buffers[i].start - buffers[i].end, -buffers[i].size),
-        lambda i: (buffers[i].start, -buffers[i].size),
-        lambda i: (-fullest[i], -buffers[i].size, buffers[i].start),
+        lambda i: (-size[i], start[i]),
+        lambda i: (-size[i] * (end[i] - start[i] + 1), start[i]),
+        lambda i: (start[i] - end[i], -size[i]),
+        lambda i: (start[i], -size[i]),
+        lambda i: (-fullest[i], -size[i], start[i]),
     ]
     return [sorted(range(len(buffers)), key=key) for key in keys]
 
 
 def assign_offsets(buffers: Sequence[Buffer]) -> list[int]:
-    """An offset for each buffer, so that buffers alive at once do not overlap.
+    """An offset for each buffer, so that pieces needed at once do not overlap.
 
-    Greedy placement in several orders, then a local search that places what
-    reaches the top earlier. Deterministic.
+    Greedy placement in several orders, then a local search over orders.
+    Deterministic.
     """
     if not buffers:
         return []
     near, bound = _neighbours(buffers), lower_bound(buffers)
-    best: list[int] | None = None
-    best_order: list[int] = []
-    for order in _orders(buffers):
-        for fit in (_first_fit, _best_fit):
-            found = _place(buffers, order, near, fit)
-            if best is None or peak(buffers, found) < peak(buffers, best):
-                best, best_order = found, order
-    assert best is not None
-    return best if peak(buffers, best) == bound else _search(buffers, best, best_order, near, bound)
+    tried = (
+        (_place(buffers, order, near, fit), order)
+        for order in _orders(buffers)
+        for fit in (_first_fit, _best_fit)
+    )
+    best, order = min(tried, key=lambda t: peak(buffers, t[0]))
+    return best if peak(buffers, best) == bound else _search(buffers, best, order, near, bound)
+
+
+# Local search --------------------------------------------------------------------------------------
 
 
 def _search(
@@ -140,7 +207,8 @@ def _search(
     choose = random.Random(0)
     reached = peak(buffers, best)
     current, current_offsets = order, best
-    for _ in range(max(1, SEARCH // len(buffers))):
+    pairs = sum(len(clashes) for neighbours in near for _, clashes in neighbours)
+    for _ in range(min(ROUNDS, PAIRS // max(1, pairs))):
         if reached == bound:
             break
         trial = _moved(buffers, current, current_offsets, choose)

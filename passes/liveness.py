@@ -15,7 +15,7 @@ from itertools import pairwise
 from secateur.ir.elementwise import FUNCTIONS
 from secateur.ir.graph import Graph, Operator, Value
 
-from .arena import ALIGNMENT, Buffer, align
+from .arena import ALIGNMENT, Buffer, Piece, align
 
 ELEMENTWISE = frozenset({"prim.map", *(f"prim.{name}" for name in FUNCTIONS)})
 
@@ -86,9 +86,16 @@ class _Analysis:
         self.in_place = in_place
         self.outside = {*graph.inputs, *graph.outputs, *(v for v in graph.values() if is_constant(v))}
         self.last = {v: i for i, op in enumerate(graph.operators) for v in op.operands}
+        self.born: dict[Value, int] = {}
         self.groups: dict[Value, _Group] = {}
 
+    def piece(self, value: Value, at: int) -> Piece:
+        """The bytes of a value that begins `at` bytes into its buffer, while it is needed."""
+        born = self.born[value]
+        return Piece(born, max(born, self.last.get(value, born)), at, at + align(value.type.bytes))
+
     def visit(self, index: int, op: Operator) -> None:
+        self.born.update(dict.fromkeys(op.results, index))
         if is_join(op) and op.result not in self.outside and self._join(index, op):
             return
         shared, at = self._shared(index, op) or (None, 0)
@@ -163,11 +170,11 @@ def analyse(graph: Graph, in_place: bool = True) -> Liveness:
         analysis.visit(index, op)
     groups = list({id(g): g for g in analysis.groups.values()}.values())
     numbers = {id(g): i for i, g in enumerate(groups)}
-    buffers = [Buffer(g.start, g.end, g.size) for g in groups]
+    buffers = [Buffer(tuple(analysis.piece(v, at) for v, at in g.inner.items())) for g in groups]
     workspaces: dict[Operator, int] = {}
     for index, op in enumerate(graph.operators):
         if op.get("workspace", 0):
             workspaces[op] = len(buffers)
-            buffers.append(Buffer(index, index, align(op["workspace"])))
+            buffers.append(Buffer.whole(index, index, align(op["workspace"])))
     places = {v: (numbers[id(g)], g.inner[v]) for v, g in analysis.groups.items()}
     return Liveness(buffers, places, workspaces)

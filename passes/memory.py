@@ -21,7 +21,7 @@ from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.opdef import create
 from secateur.ir.stages import LAID_OUT, PLACED, Stage
 
-from .arena import ALIGNMENT, Buffer, align, assign_offsets, lower_bound
+from .arena import Buffer, Piece, align, assign_offsets, lower_bound
 from .base import Pass
 from .liveness import Liveness, analyse, is_constant
 from .placement import OUTSIDE, check_placement, place_of, workspace_of
@@ -140,29 +140,14 @@ def _workspaces(graph: Graph) -> Iterator[LiveRange]:
 def arena_report(graph: Graph) -> Report:
     """How a placed graph uses its arena; SecateurError where it has not been placed.
 
-    The bound counts values that share bytes (views, results computed in
-    place) once.
+    The bound is the largest number of bytes that hold something needed at one
+    operator; bytes that values share (views, joins, results computed in place)
+    count once.
     """
     if any(op.name != "nn.constant" and "offset" not in op.attributes for op in graph.operators):
         raise SecateurError("the graph has no places yet; run the pass 'memory' first")
     ranges = (*_values(graph), *_workspaces(graph))
     peak = max((r.offset + r.size for r in ranges), default=0)
-    return Report(peak, lower_bound(_merged(ranges)), ranges)
+    arena = Buffer(tuple(Piece(r.start, r.end, r.offset, r.offset + r.size) for r in ranges))
+    return Report(peak, lower_bound([arena]) if ranges else 0, ranges)
 
-
-def _merged(ranges: tuple[LiveRange, ...]) -> list[Buffer]:
-    """Buffers of the ranges: one that begins where and when another at the same offset ends continues it."""
-    open_at: dict[int, Buffer] = {}
-    done: list[Buffer] = []
-    for r in sorted(ranges, key=lambda r: r.start):
-        before = open_at.get(r.offset)
-        if before is not None and r.start <= before.end:
-            open_at[r.offset] = Buffer(before.start, max(before.end, r.end), max(before.size, r.size))
-            continue
-        if before is not None:
-            done.append(before)
-        open_at[r.offset] = Buffer(r.start, r.end, r.size)
-    return [*done, *open_at.values()]
-
-
-__all__ = ["ALIGNMENT", "LiveRange", "Memory", "Report", "arena_report"]

@@ -59,11 +59,13 @@ class _Walk:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.intact: dict[Value, Range] = {}
+        self.last = {v: op for op in graph.operators for v in op.operands}
 
     def problems(self) -> Iterator[tuple[Operator, str]]:
         for op in self.graph.operators:
             if op.name != "nn.constant":
                 yield from ((op, text) for text in self._visit(op))
+                self._forget(op)
 
     def _visit(self, op: Operator) -> Iterator[str]:
         yield from self._reads(op)
@@ -74,6 +76,12 @@ class _Walk:
         for written in (workspace_of(op), *map(place_of, op.results)):
             self._spoil(written)
         self.intact.update({r: place for r in op.results if (place := place_of(r)) is not None})
+
+    def _forget(self, op: Operator) -> None:
+        """Drops what nobody reads any more, so that the walk stays linear."""
+        for value in (*op.operands, *op.results):
+            if self.last.get(value, op) is op:
+                self.intact.pop(value, None)
 
     def _reads(self, op: Operator) -> Iterator[str]:
         for value in op.operands:

@@ -5,34 +5,40 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.passes.arena import ALIGNMENT, Buffer, assign_offsets, lower_bound, peak
+from secateur.passes.arena import ALIGNMENT, Buffer, Piece, assign_offsets, lower_bound, peak
 
 
 def buffers_within(operators: int) -> st.SearchStrategy[Buffer]:
     times = st.integers(0, operators)
     sizes = st.integers(0, 40).map(lambda n: n * ALIGNMENT)
-    return st.builds(lambda a, b, size: Buffer(min(a, b), max(a, b), size), times, times, sizes)
+    return st.builds(lambda a, b, size: Buffer.whole(min(a, b), max(a, b), size), times, times, sizes)
 
 
-plans = st.lists(buffers_within(12), max_size=14)
+def piece(times: list[int], low: int, size: int) -> Piece:
+    return Piece(min(times), max(times), low * ALIGNMENT, (low + size) * ALIGNMENT)
+
+
+spans = st.lists(st.integers(0, 8), min_size=2, max_size=2)
+pieces = st.builds(piece, spans, st.integers(0, 6), st.integers(1, 6))
+in_pieces = st.lists(pieces, min_size=1, max_size=4).map(lambda found: Buffer(tuple(found)))
+plans = st.lists(buffers_within(12), max_size=14) | st.lists(in_pieces, max_size=8)
 
 
 def overlapping(buffers: list[Buffer], offsets: list[int]) -> list[tuple[int, int]]:
-    """Pairs that share a byte at some operator, found by looking at every operator."""
+    """Pairs that share a byte at some operator, found by looking at every operator and every 64 bytes."""
     found = set()
     for at in range(max((b.end for b in buffers), default=0) + 1):
-        alive = [i for i, b in enumerate(buffers) if b.start <= at <= b.end]
-        for i in alive:
-            for j in alive:
-                apart = (
-                    offsets[i] + buffers[i].size <= offsets[j] or offsets[j] + buffers[j].size <= offsets[i]
-                )
-                if i < j and not apart:
-                    found.add((i, j))
+        owner: dict[int, int] = {}
+        for i, buffer in enumerate(buffers):
+            for p in buffer.pieces:
+                for byte in range(offsets[i] + p.low, offsets[i] + p.high, ALIGNMENT):
+                    other = owner.setdefault(byte, i) if p.start <= at <= p.end else i
+                    if other != i:
+                        found.add((other, i))
     return sorted(found)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(plans)
 def test_no_two_live_buffers_overlap(buffers: list[Buffer]) -> None:
     offsets = assign_offsets(buffers)
@@ -40,6 +46,7 @@ def test_no_two_live_buffers_overlap(buffers: list[Buffer]) -> None:
     assert all(o >= 0 and o % ALIGNMENT == 0 for o in offsets)
 
 
+@settings(max_examples=40)
 @given(plans)
 def test_peak_is_never_under_the_bound(buffers: list[Buffer]) -> None:
     assert peak(buffers, assign_offsets(buffers)) >= lower_bound(buffers)
@@ -47,11 +54,11 @@ def test_peak_is_never_under_the_bound(buffers: list[Buffer]) -> None:
 
 @given(st.lists(st.integers(0, 40).map(lambda n: n * ALIGNMENT), min_size=1, max_size=30))
 def test_a_chain_reaches_the_bound(sizes: list[int]) -> None:
-    buffers = [Buffer(i, i + 1, size) for i, size in enumerate(sizes)]
+    buffers = [Buffer.whole(i, i + 1, size) for i, size in enumerate(sizes)]
     assert peak(buffers, assign_offsets(buffers)) == lower_bound(buffers)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(plans)
 def test_the_same_buffers_get_the_same_offsets(buffers: list[Buffer]) -> None:
     assert assign_offsets(buffers) == assign_offsets(list(buffers))
@@ -60,18 +67,25 @@ def test_the_same_buffers_get_the_same_offsets(buffers: list[Buffer]) -> None:
 def test_search_finds_what_greedy_orders_miss() -> None:
     """Placed by size, area, lifetime or time these do not reach the bound; another order does."""
     spans = [(0, 1, 3), (0, 4, 2), (1, 2, 4), (2, 4, 3), (3, 6, 4), (4, 6, 1), (5, 8, 3), (6, 8, 4)]
-    buffers = [Buffer(a, b, size * ALIGNMENT) for a, b, size in spans]
+    buffers = [Buffer.whole(a, b, size * ALIGNMENT) for a, b, size in spans]
     offsets = assign_offsets(buffers)
     assert overlapping(buffers, offsets) == []
     assert peak(buffers, offsets) <= 1.05 * lower_bound(buffers)
 
 
 def test_the_checker_of_these_tests_sees_an_overlap() -> None:
-    buffers = [Buffer(0, 2, 128), Buffer(2, 3, 128), Buffer(3, 4, 128)]
+    buffers = [Buffer.whole(0, 2, 128), Buffer.whole(2, 3, 128), Buffer.whole(3, 4, 128)]
     assert overlapping(buffers, [0, 64, 0]) == [(0, 1), (1, 2)]
     assert overlapping(buffers, [0, 128, 0]) == []
 
 
+def test_what_is_not_needed_yet_lends_its_bytes() -> None:
+    """A buffer whose upper half is needed late leaves room for one that is needed early."""
+    growing = Buffer((Piece(0, 9, 0, 128), Piece(5, 9, 128, 256)))
+    early = Buffer.whole(1, 4, 128)
+    assert lower_bound([growing, early]) == peak([growing, early], assign_offsets([growing, early])) == 256
+
+
 def test_nothing_to_place() -> None:
     assert assign_offsets([]) == []
-    assert lower_bound([]) == 0
+    assert lower_bound([]) == peak([], []) == 0
