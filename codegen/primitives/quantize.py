@@ -20,6 +20,8 @@ from .numeric import convert, lanes_for, vector_type
 from .operator import Array, constant_of
 from .pointwise import spec_nest
 
+_ROUNDER = 12582912.0  # 1.5 * 2^23: a float32 this large has no fraction
+
 
 @dataclass(frozen=True)
 class QuantizeSpec:
@@ -117,20 +119,27 @@ class _Body:
         from ..tvm_adapter import Registers, T, splat
 
         zero = self._table(self.zeros, table, width, "int32")
+        scale = self._table(self.scales, table, width, "float32")
         steps = Registers(1, width)
-        steps[0] = convert(x, self.spec.source, "float32", width) / self._table(
-            self.scales, table, width, "float32"
-        )
+        steps[0] = convert(x, self.spec.source, "float32", width) / scale
         steps[0] = T.Select(T.isnan(steps[0]), splat(0.0, width), steps[0])
-        # Whole numbers beyond the limit saturate whatever the zero point; int64 holds them.
-        limit, middle = (1e18, "int64") if self.spec.result == "int32" else (2.0**30, "int32")
+        # Whole numbers beyond the limit saturate whatever the zero point.
+        limit, middle = (1e18, "int64") if self.spec.result == "int32" else (2.0**20, "int32")
         steps[0] = T.max(splat(-limit, width), T.min(splat(limit, width), steps[0]))
-        whole = T.nearbyint(steps[0]).astype(vector_type(middle, width)) + convert(
-            zero, "int32", middle, width
-        )
+        whole = self._rounded(steps, width).astype(vector_type(middle, width))
+        whole = whole + convert(zero, "int32", middle, width)
         info = np.iinfo(self.spec.result)
         low, high = (splat(int(v), width, middle) for v in (info.min, info.max))
         return convert(T.max(low, T.min(high, whole)), middle, self.spec.result, width)
+
+    def _rounded(self, steps: Any, width: int) -> Expr:
+        """To the nearest whole number, half to even; by an addition where they are small, as any core can."""
+        from ..tvm_adapter import T, splat
+
+        if self.spec.result == "int32":
+            return T.nearbyint(steps[0])
+        steps[0] = steps[0] + splat(_ROUNDER, width)  # in a register of its own, or TIR would cancel the two
+        return steps[0] - splat(_ROUNDER, width)
 
     def _real(self, x: Expr, table: Expr, width: int) -> Expr:
         """scale (stored - zero point): the difference in int64 where int32 could overflow."""
