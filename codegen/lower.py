@@ -37,7 +37,7 @@ class _Weights:
     _known: dict[tuple[str, bytes], int] = field(default_factory=dict)
 
     def place(self, array: Array) -> Ref:
-        key = (f"{array.dtype} {array.shape}", hashlib.sha256(np.ascontiguousarray(array)).digest())
+        key = (f"{array.dtype} {array.shape}", hashlib.sha256(np.ascontiguousarray(array).data).digest())
         if key not in self._known:
             self._known[key] = self.end
             self.arrays.append(array)

@@ -50,7 +50,8 @@ class Measured:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        return np.argmax(self.logits, axis=1)
+        classes: NDArray[np.int64] = np.argmax(self.logits, axis=1)
+        return classes
 
 
 def example_module() -> ModuleType:

@@ -29,7 +29,7 @@ from .conv_transposed import TRANSPOSED
 from .conv_winograd import WINOGRAD
 from .operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of, to_layout
 
-Spec = TypeVar("Spec", ConvSpec, TransposedSpec, DenseSpec)
+Spec = TypeVar("Spec", bound=ConvSpec | TransposedSpec | DenseSpec)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ class _Adapter(Primitive, Generic[Spec]):
 
     def workspace(self, op: Operator, target: Target) -> int:
         return max(
-            self.primitive.workspace(self._laid_out(self._spec(op), p), target)
+            int(self.primitive.workspace(self._laid_out(self._spec(op), p), target))
             for p in self._offered(op, target)
         )
 

@@ -112,7 +112,7 @@ def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     code = STARTER.format(folder=str(tmp_path))
     start.write_text(f"#!{sys.executable}\nimport sys\nexec({code!r})\n")
     start.chmod(0o755)
-    monkeypatch.setattr(fuzz.sys, "executable", str(start))
+    monkeypatch.setattr(sys, "executable", str(start))
     monkeypatch.setattr(fuzz, "families", lambda: {"misbehaving": Misbehaving()})
     return tmp_path / "failures"
 

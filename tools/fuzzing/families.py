@@ -55,7 +55,7 @@ def mutated_model(seed: int) -> bytes:
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         part = model if random.random() < 0.1 else model.graph
         mutate_message(random, part, _names(model))
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def read(data: bytes, random: Random) -> Graph:
@@ -108,11 +108,12 @@ def peer_answers(data: bytes, inputs: checks.Arrays) -> dict[str, checks.Array] 
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    refusals: tuple[type[Exception], ...] = (*onnxruntime_errors(), ValueError, RuntimeError)
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(None, dict(inputs)), strict=True))
-    except (*onnxruntime_errors(), ValueError, RuntimeError):
+    except refusals:
         return None
 
 
