@@ -326,7 +326,7 @@ class Parser:
             types.append(self.type())
         loc = self.loc()
         inferred = definition.result_types([v.type for v in operands], attributes)
-        if [(t.shape, t.dtype) for t in types] != [(t.shape, t.dtype) for t in inferred]:
+        if len(types) != len(inferred) or not all(map(TensorType.fits, types, inferred)):
             raise TypeRuleError(
                 f"{definition.name} gives {', '.join(map(str, inferred))}, the text says otherwise"
             )

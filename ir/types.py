@@ -176,5 +176,13 @@ class TensorType:
         """Bytes in memory, padding lanes included."""
         return math.prod(self.layout.physical_shape(self.shape)) * self.dtype.bytes
 
+    def fits(self, inferred: TensorType) -> bool:
+        """Whether a result that a rule gives the type `inferred` may have this type.
+
+        A rule says nothing of layouts; of a quantization only where the operator chooses it.
+        """
+        same = (self.shape, self.dtype) == (inferred.shape, inferred.dtype)
+        return same and inferred.quant in (None, self.quant)
+
     def with_layout(self, layout: Layout) -> TensorType:
         return replace(self, layout=layout)
