@@ -20,7 +20,8 @@ from .loops import broadcast_strides, row_major_strides
 from .operator import Combination, Primitive
 from .pointwise import broadcast_blocked
 
-MOST_BOXES = 96
+MOST_BOXES = 96  # of a blocked concatenation; more are faster row-major
+MOST_PIECES = 256  # of padding, each a loop nest
 
 
 def _spread(op: Operator) -> list[Box]:
@@ -162,6 +163,17 @@ def _pad_box(chosen: Sequence[Segment], source: Sequence[int], target: Sequence[
     )
 
 
+def pad_pieces(op: Operator) -> int:
+    """How many boxes padding takes: wrapping repeats an axis as often as it must."""
+    shape, rank, pads = op.operands[0].type.shape, op.operands[0].type.rank, op["pads"]
+    pieces = 1
+    for i, extent in enumerate(shape):
+        ends = (pads[i], pads[rank + i])
+        kept = max(1, extent + min(0, ends[0]) + min(0, ends[1]))
+        pieces *= 1 + sum(-(-e // kept) if op["mode"] == "wrap" else 1 for e in ends if e > 0)
+    return pieces
+
+
 def _pad_refusal(op: Operator, block: int) -> str | None:
     rank, pads = op.operands[0].type.rank, op["pads"]
     if pads[1] or pads[rank + 1]:
@@ -249,6 +261,12 @@ class Copy(Generic):
     ) -> None:
         self.name, self.operators = "copy", (operator,)
         self.boxes, self.refusal = boxes, refusal
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        pieces = pad_pieces(op) if self.operators == ("pad",) else 1
+        if pieces <= MOST_PIECES:
+            return None
+        return f"padding in {pieces} pieces, at most {MOST_PIECES} are compiled"
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         plain = same_layouts(op, ROW_MAJOR)

@@ -216,6 +216,11 @@ def test_pad_that_wraps_twice() -> None:
     check("pad", [rand(3)], {"pads": (7, 8), "mode": "wrap"})
 
 
+def test_pad_that_wraps_too_often_is_refused() -> None:
+    op = operator("pad", [rand(2)], {"pads": (1000, 0), "mode": "wrap"})
+    assert candidates(op)[0].applicable(op, TARGETS[0]) == "padding in 501 pieces, at most 256 are compiled"
+
+
 def test_pad_with_a_value_keeps_padding_lanes_zero() -> None:
     ragged, full = ((1, c, 3, 3) for c in (5, 16))
     attributes = {"pads": (0, 0, 1, 1, 0, 0, 1, 1), "value": 1.5}
