@@ -94,7 +94,7 @@ def _armv7(name: str, cpu: str, **pipeline: float | int) -> Target:
         "arm-linux-gnueabihf.2.17",
         cpu,
         NEON32,
-        ("neon", "vfp4"),
+        ("neon", "vfp4", "hwdiv", "hwdiv-arm"),
         **row,
     )
 
