@@ -7,11 +7,12 @@ or quoted; options that have their default are left out.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
@@ -130,10 +131,16 @@ def _pieces(pattern: re.Pattern[str], text: str, what: str) -> list[re.Match[str
     return found
 
 
+def _known(name: str, names: Sequence[str]) -> str:
+    """The names there are, and the one that is nearest to `name`."""
+    near = difflib.get_close_matches(name, names, 1)
+    return f"known: {', '.join(names) or 'none'}{f'; did you mean {near[0]!r}?' if near else ''}"
+
+
 def _option(cls: type[Pass], name: str, text: str) -> Any:
     known = [f.name for f in _option_fields(cls)]
     if name not in known:
-        raise PipelineError(f"pass {cls.name} has no option '{name}'; known: {', '.join(known) or 'none'}")
+        raise PipelineError(f"pass {cls.name} has no option '{name}'; {_known(name, known)}")
     read, wanted = _READERS[_kind(cls, name)]
     try:
         return read(text)
@@ -153,7 +160,7 @@ def _options(cls: type[Pass], text: str) -> dict[str, Any]:
 def _parse_pass(piece: re.Match[str], known: Mapping[str, type[Pass]]) -> Pass:
     cls = known.get(piece["name"])
     if cls is None:
-        raise PipelineError(f"unknown pass '{piece['name']}'; known: {', '.join(sorted(known))}")
+        raise PipelineError(f"unknown pass '{piece['name']}'; {_known(piece['name'], sorted(known))}")
     return cls(**_options(cls, piece["options"] or ""))
 
 
