@@ -110,9 +110,9 @@ def exposing(graph: Graph, names: Sequence[str] | None = None) -> Graph:
 
 def split_pipeline(passes: Sequence[Pass]) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
     """The passes before primitives are chosen, and the rest."""
-    from secateur.ir.stages import SELECTED
+    from secateur.ir.stages import QUANTIZED, READ
 
-    at = next((i for i, step in enumerate(passes) if step.gives is SELECTED), len(passes))
+    at = next((i for i, step in enumerate(passes) if step.gives not in (READ, QUANTIZED)), len(passes))
     return tuple(passes[:at]), tuple(passes[at:])
 
 

@@ -73,7 +73,7 @@ def test_dump_ir_writes_numbered_files_and_kernels(cli: Cli, model: Path, tmp_pa
     assert kernels == {".py", ".ll", ".s"}
 
 
-@pytest.mark.parametrize("stage", ["02-fuse.sir", "00-input.sir"])
+@pytest.mark.parametrize("stage", ["00-input.sir", "02-fuse.sir", "03-select.sir", "05-memory.sir"])
 def test_dumped_ir_compiles_again_to_the_same_answers(
     cli: Cli, model: Path, artifact: Path, tmp_path: Path, stage: str
 ) -> None:
@@ -101,7 +101,7 @@ def test_timings_name_every_pass(cli: Cli, model: Path, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--target", "rpi44"], "unknown target 'rpi44'; did you mean 'rpi4'?"),
-        (["--pipeline", "canonicalize,fuze"], "unknown pass 'fuze'"),
+        (["--pipeline", "canonicalize,fuze"], "known: canonicalize, fuse, layout, memory, select; did you mean 'fuse'?"),
         (["--pipeline", "memory,fuse"], "takes stage"),
         (["--print-ir-after", "fuze"], "no pass 'fuze'; did you mean 'fuse'?"),
         (["--shape", "x=1x3"], "does not fit"),

@@ -104,6 +104,18 @@ def read_source(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None)
     return read_model(path, shapes)
 
 
+def is_lowered(graph: Graph) -> bool:
+    """Whether primitives have been chosen."""
+    return any(op.name.startswith("prim.") for op in graph.operators)
+
+
+def default_pipeline(graph: Graph) -> str:
+    """The passes that a graph still needs; those that place values are always run again."""
+    from secateur.compiler import DEFAULT_PIPELINE
+
+    return "layout,memory" if is_lowered(graph) else DEFAULT_PIPELINE
+
+
 def parse_inputs(texts: Sequence[str] | None, ports: Sequence[Port]) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays that `--input` names, for the model's inputs `ports`.
 

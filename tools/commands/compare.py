@@ -16,6 +16,7 @@ from .common import (
     Pipeline,
     Shapes,
     Target,
+    default_pipeline,
     parse_inputs,
     parse_shapes,
     read_source,
@@ -127,13 +128,13 @@ def _measure(
     inputs: dict[str, Any], target: str, pipeline: str | None,
 ) -> tuple[list[Difference], list[Difference]]:  # fmt: skip
     from secateur.codegen.targets import find
-    from secateur.compiler import DEFAULT_PIPELINE, prepare
+    from secateur.compiler import prepare
     from secateur.runtime.session import load
 
     from .. import compare as layers
     from ..report import progress
 
-    before, after = layers.split_pipeline(prepare(pipeline or DEFAULT_PIPELINE, find(target)))
+    before, after = layers.split_pipeline(prepare(pipeline or default_pipeline(graph), find(target)))
     exposed = layers.fused_graph(graph, before)
     if reference is Reference.onnxruntime:
         wanted = layers.onnxruntime_values(model, exposed.output_names, inputs)

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Json, Pipeline, Shapes, Target, nearest, parse_shapes, random_array, read_source, refuse
+from .common import (
+    Json,
+    Pipeline,
+    Shapes,
+    Target,
+    default_pipeline,
+    nearest,
+    parse_shapes,
+    random_array,
+    read_source,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from secateur import Artifact
@@ -33,6 +44,14 @@ Verify = Annotated[
 ]
 
 
+Tune = Annotated[
+    bool,
+    typer.Option(
+        "--tune", help="Choose primitives by times measured on this machine (slow at first, then cached)."
+    ),
+]
+
+
 class Kind(StrEnum):
     """Forms of an artifact."""
 
@@ -52,6 +71,7 @@ def compile_model(
     print_ir_before: PrintBefore = None,
     print_ir_after: PrintAfter = None,
     print_ir_after_change: PrintAfterChange = None,
+    tune: Tune = False,
     verify: Verify = False,
     timings: Annotated[bool, typer.Option("--timings", help="Say how long each pass took.")] = False,
     json: Json = False,
@@ -67,14 +87,16 @@ def compile_model(
         "after_passes": print_ir_after,
         "after_change": print_ir_after_change,
     }
-    text = _pipeline(pipeline, printed)
     graph = read_source(model, parse_shapes(shape))
+    text = pipeline or default_pipeline(graph)
+    _check_passes(text, printed)
     with progress() as show:
         artifact = secateur.compile(
             graph,
             output or default_output(model, chosen),
             target=target,
             pipeline=text,
+            tune=tune,
             kind=chosen.value,
             dump_ir=dump_ir,
             observers=_observers(printed),
@@ -104,17 +126,15 @@ def default_output(model: Path, kind: Kind) -> Path:
     return path
 
 
-def _pipeline(text: str | None, printed: dict[str, Passes]) -> str:
-    """The pipeline's text; SecateurError where the IR is to be printed around a pass that is not in it."""
-    from secateur.compiler import DEFAULT_PIPELINE
+def _check_passes(pipeline: str, printed: dict[str, Passes]) -> None:
+    """SecateurError where the IR is to be printed around a pass that is not in the pipeline."""
     from secateur.passes.manager import ALL
     from secateur.passes.pipeline import parse_pipeline
 
-    names = [step.name for step in parse_pipeline(text or DEFAULT_PIPELINE)]
+    names = [step.name for step in parse_pipeline(pipeline)]
     for wanted in (name for passes in printed.values() for name in passes or ()):
         if wanted not in (ALL, *names):
             raise refuse(f"the pipeline has no pass '{wanted}'{nearest(wanted, [ALL, *names])}")
-    return text or DEFAULT_PIPELINE
 
 
 def _observers(printed: dict[str, Passes]) -> tuple[Observer, ...]:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Json, Pipeline, Shapes, Target, nearest, parse_shapes, read_source, refuse, source_kind
+from .common import (
+    Json,
+    Pipeline,
+    Shapes,
+    Target,
+    default_pipeline,
+    nearest,
+    parse_shapes,
+    read_source,
+    refuse,
+    source_kind,
+)
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph, Operator
@@ -65,29 +76,21 @@ def _text(graph: Graph) -> str:
 
 
 def staged(graph: Graph, target: str, pipeline: str | None, stage: str) -> Graph:
-    """The graph as read, after the last pass called `stage`, or after all of them (`final`).
-
-    IR text that a pass has already treated is taken as it is for `final`.
-    """
+    """The graph as read, after the last pass called `stage`, or after all of them (`final`)."""
     from secateur.codegen.targets import find
-    from secateur.compiler import DEFAULT_PIPELINE, prepare
+    from secateur.compiler import prepare
     from secateur.ir.verifier import verify
     from secateur.passes.manager import PassManager
 
     verify(graph)
-    passes = prepare(pipeline or DEFAULT_PIPELINE, find(target))
+    passes = prepare(pipeline or default_pipeline(graph), find(target))
     stages = [READ, *(step.name for step in passes), FINAL]
     if stage not in stages:
         raise refuse(f"the pipeline has no stage '{stage}'{nearest(stage, stages)}")
-    if stage == READ or (stage == FINAL and pipeline is None and is_lowered(graph)):
+    if stage == READ:
         return graph
     count = len(passes) if stage == FINAL else len(stages) - 1 - stages[::-1].index(stage)
     return PassManager(passes[:count]).run(graph).graph
-
-
-def is_lowered(graph: Graph) -> bool:
-    """Whether primitives have been chosen."""
-    return any(op.name.startswith("prim.") for op in graph.operators)
 
 
 def describe(graph: Graph) -> dict[str, Any]:
