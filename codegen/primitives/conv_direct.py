@@ -20,6 +20,7 @@ from .conv_tile import (
     task_count,
 )
 
+_PLAIN_SUMS = 24  # registers for sums with plain input
 _FEW_CHANNELS = 4  # input channels up to which reading plain NCHW loses nothing
 
 
@@ -67,6 +68,11 @@ class Direct:
         blocks = up(spec.filters, target.lanes) // target.lanes
         vectors = choose_vectors(blocks, spec.out_width, _steps(spec), target)
         pixels = max_pixels(target.isa.vector_registers, vectors)
+        if (
+            spec.in_layout == "NCHW"
+        ):  # taps of a row are one block of code, whose scheduling wants spare registers
+            vectors = max(v for v in (1, 2, 3, 4) if blocks % v == 0)
+            pixels = min(max_pixels(target.isa.vector_registers, vectors), _PLAIN_SUMS // vectors)
         outer = order_filters_outer(spec, target, spec.out_height, blocks // vectors)
         return Tiling(min(pixels, spec.out_width), vectors, outer)
 

@@ -52,8 +52,7 @@ class Pointwise:
         steps = up(spec.channels, lanes)
         products = product_seconds(places, blocks, strip, tiling.vectors, steps, target)
         moved = spec.batch * (spec.height * spec.width * spec.channels + spec.pixels * spec.filters)
-        # What does not fit the second-level cache is half served by the next one.
-        traffic = 4 * (spec.channels * spec.filters + max(0, moved - target.l2_bytes // 4) / 2)
+        traffic = 4 * (spec.channels * spec.filters + max(0, moved - target.l2_bytes // 4))
         return max(products, seconds(target, 0, 1.0, traffic)) + 2e-6
 
     def pack(

@@ -23,7 +23,8 @@ Expr = Any
 Buffer = Any
 
 _LATENCY = 4  # cycles of a dependent multiply-add
-_L2_BYTES, _L3_BYTES = 32, 8  # bytes per cycle from the second-level cache, and from beyond it
+# Bytes per cycle at which a panel of weights arrives, by the share of the second-level cache that it takes.
+_STREAM = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,14 @@ def step_cycles(pixels: int, vectors: int, steps: int, target: Target) -> float:
 
     The longest of multiplying, loading and waiting for a sum that is too soon
     needed again; and of streaming the panel of `steps` weight vectors, once per
-    tile, from where it fits.
+    tile, from where it fits. What overlaps still costs a share.
     """
     sizes = even_split(pixels, max_pixels(target.isa.vector_registers, vectors))
-    fma = target.fma_per_cycle
-    busy = sum(max(r * vectors / fma, (r + vectors) / 2, _LATENCY) for r in sizes)
-    vector_bytes = vectors * target.isa.vector_bytes
-    fits = steps * vector_bytes <= target.l2_bytes // 2
-    streamed = len(sizes) * vector_bytes / (_L2_BYTES if fits else _L3_BYTES)
+    multiply, load = (sum(sizes) * vectors / target.fma_per_cycle, sum(r + vectors for r in sizes) / 2)
+    busy = max(multiply, load, _LATENCY * len(sizes)) + 0.3 * load
+    panel = steps * vectors * target.isa.vector_bytes
+    rate = next(rate for share, rate in _STREAM if panel <= target.l2_bytes * share)
+    streamed = len(sizes) * vectors * target.isa.vector_bytes / rate
     return max(busy, streamed) + 0.2 * streamed
 
 
@@ -95,7 +96,7 @@ def product_seconds(
 ) -> float:
     """Time of `places` strips of `pixels` pixels, `blocks` filter blocks and `steps` input elements each."""
     cycles = places * (blocks / vectors) * (steps * step_cycles(pixels, vectors, steps, target) + 40)
-    return 1.05 * cycles / (target.clock_ghz * 1e9)
+    return 0.95 * cycles / (target.clock_ghz * 1e9)
 
 
 def row_runs(spec: ConvSpec, first: int, last: int, most: int) -> list[Run]:
