@@ -1,6 +1,6 @@
 """The kernel cache: compiled kernels by the hash of everything that determines them.
 
-One zip file for each kernel (object, TIR, LLVM IR, assembly), written beside
+One zip file for each kernel (object, TIR, LLVM IR), written beside
 and renamed, so that processes may share the folder. The key covers the
 kernel's specification, the target, the versions of TVM and llvmlite, and the
 sources of `codegen/`: editing a kernel never yields stale code. A damaged
@@ -22,7 +22,7 @@ from .kernel import Kernel
 from .program import KernelObject
 from .targets import Target
 
-_PARTS = ("object", "tir", "ll", "s")
+_PARTS = ("object", "tir", "ll")
 
 
 def cache_folder() -> Path:
@@ -68,7 +68,7 @@ def store_kernel(kernel: KernelObject, target: Target) -> None:
     """Adds a kernel to the cache; a cache that cannot be written is no error."""
     path = _path(kernel.symbol, target)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    contents: tuple[bytes | str, ...] = (kernel.object_code, kernel.tir, kernel.llvm_ir, kernel.assembly)
+    contents: tuple[bytes | str, ...] = (kernel.object_code, kernel.tir, kernel.llvm_ir)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:

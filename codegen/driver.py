@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
+from .machine import LOCK, target_machine
 from .program import Call, Port, Program, Ref, Space
-from .targets import Target
 
 WEIGHT_ALIGNMENT = 64
 DTYPE_BYTES = {
@@ -154,18 +154,9 @@ def _ascii(text: str) -> str:
 def emit_driver(program: Program) -> bytes:
     """The driver as an object file of the program's target; ProgramError where the program is unsound."""
     check_program(program)
-    machine = target_machine(program.target)
-    parsed = llvm.parse_assembly(driver_text(program))
-    parsed.verify()
-    emitted: bytes = machine.emit_object(parsed)
+    with LOCK:
+        machine = target_machine(program.target)
+        parsed = llvm.parse_assembly(driver_text(program))
+        parsed.verify()
+        emitted: bytes = machine.emit_object(parsed)
     return emitted
-
-
-def target_machine(target: Target) -> llvm.TargetMachine:
-    """LLVM's code generator for a target: position-independent; hard float where the triple says so."""
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    features = ",".join(f"+{name}" for name in target.features)
-    return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=features, opt=3, reloc="pic", codemodel="default"
-    )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import re
-import threading
 
 import llvmlite.binding as llvm
 
 from .kernel import Kernel
+from .machine import LOCK, target_machine
 from .program import KernelObject
 from .targets import Target
-
-_LOCK = threading.Lock()  # llvmlite shares one global context
 
 
 def build_object(kernel: Kernel, symbol: str, target: Target) -> KernelObject:
@@ -20,21 +17,32 @@ def build_object(kernel: Kernel, symbol: str, target: Target) -> KernelObject:
     from .tvm_adapter import lower  # TVM takes seconds to import
 
     tir, llvm_ir = lower(kernel, symbol, target)
-    code, assembly = compile_object(llvm_ir, symbol, target)
-    return KernelObject(symbol, code, tir, llvm_ir, assembly)
+    return KernelObject(symbol, compile_object(llvm_ir, symbol, target), tir, llvm_ir)
 
 
-def compile_object(llvm_ir: str, symbol: str, target: Target) -> tuple[bytes, str]:
-    """Object code and assembly of `llvm_ir`, whose `SYMBOL_kernel` gets the interface of `program`.
+def compile_object(llvm_ir: str, symbol: str, target: Target) -> bytes:
+    """Object code of `llvm_ir`, whose `SYMBOL_kernel` gets the interface of `program`.
 
     Raises RuntimeError with LLVM's message where the IR does not parse or verify.
     """
-    with _LOCK:
-        machine = _machine(target.triple, target.cpu, _features(target))
-        module = llvm.parse_assembly(llvm_ir + _wrapper(llvm_ir, symbol))
-        module.verify()
-        _optimize(module, machine)
-        return machine.emit_object(module), machine.emit_assembly(module)
+    with LOCK:
+        code: bytes = target_machine(target).emit_object(_optimized(llvm_ir, symbol, target))
+    return code
+
+
+def assembly_of(kernel: KernelObject, target: Target) -> str:
+    """The kernel's code as assembly text, for people."""
+    with LOCK:
+        text: str = target_machine(target).emit_assembly(_optimized(kernel.llvm_ir, kernel.symbol, target))
+    return text
+
+
+def _optimized(llvm_ir: str, symbol: str, target: Target) -> llvm.ModuleRef:
+    machine = target_machine(target)
+    module = llvm.parse_assembly(llvm_ir + _wrapper(llvm_ir, symbol))
+    module.verify()
+    _optimize(module, machine)
+    return module
 
 
 def _wrapper(llvm_ir: str, symbol: str) -> str:
@@ -50,18 +58,6 @@ def _wrapper(llvm_ir: str, symbol: str) -> str:
     passed = [*(f"ptr %arg{i}" for i in range(count)), "ptr %workspace", "i32 %begin", "i32 %end"]
     lines.append(f"  call void @{symbol}_kernel({', '.join(passed)})")
     return "\n".join([*lines, "  ret void", "}"]) + "\n"
-
-
-def _features(target: Target) -> str:
-    return ",".join(f"+{name}" for name in target.features)
-
-
-@functools.cache
-def _machine(triple: str, cpu: str, features: str) -> llvm.TargetMachine:
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    row = llvm.Target.from_triple(triple)
-    return row.create_target_machine(cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default")
 
 
 def _optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:

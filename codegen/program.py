@@ -60,7 +60,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Port:
-    """A graph input or output as the caller sees it: row-major; `dtype` is named as in the IR's text (`f32`)."""
+    """A graph input or output as the caller sees it: row-major; `dtype` as in the IR's text (`f32`)."""
 
     name: str
     dtype: str
@@ -75,7 +75,6 @@ class KernelObject:
     object_code: bytes
     tir: str = ""
     llvm_ir: str = ""
-    assembly: str = ""
 
 
 @dataclass(frozen=True, eq=False)

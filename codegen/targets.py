@@ -99,6 +99,8 @@ def _armv7(name: str, cpu: str, **pipeline: float | int) -> Target:
     )
 
 
+_WIDE_CORE: dict[str, Any] = {"fma_per_cycle": 2.0, "l1_bytes": 64 << 10}
+
 _ROWS = (
     _x86("x86-64-v2", "x86-64-v2", SSE, ("sse4.2", "ssse3", "popcnt"), fma_per_cycle=0.5),
     _x86("x86-64-v3", "haswell", AVX2, _V3),
@@ -109,11 +111,11 @@ _ROWS = (
     _aarch64("armv8.6-a+i8mm", "cortex-a710", ("dotprod", "i8mm"), fma_per_cycle=2.0),
     _aarch64("rpi3", "cortex-a53", clock_ghz=1.2, fma_per_cycle=0.5, dram_gbps=2.0),
     _aarch64("rpi4", "cortex-a72", clock_ghz=1.8, l2_bytes=1 << 20),
-    _aarch64("rpi5", "cortex-a76", ("dotprod",), clock_ghz=2.4, fma_per_cycle=2.0, l1_bytes=64 << 10, dram_gbps=10.0),
+    _aarch64("rpi5", "cortex-a76", ("dotprod",), clock_ghz=2.4, dram_gbps=10.0, **_WIDE_CORE),
     _aarch64("jetson-nano-cpu", "cortex-a57", clock_ghz=1.43, l2_bytes=2 << 20, dram_gbps=10.0),
     _aarch64("jetson-tx2-cpu", "cortex-a57", clock_ghz=2.0, l2_bytes=2 << 20, dram_gbps=15.0),
-    _aarch64("jetson-xavier-cpu", "carmel", clock_ghz=2.2, fma_per_cycle=2.0, l1_bytes=64 << 10, l2_bytes=2 << 20, dram_gbps=30.0),
-    _aarch64("jetson-orin-cpu", "cortex-a78ae", ("dotprod",), clock_ghz=2.0, fma_per_cycle=2.0, l1_bytes=64 << 10, dram_gbps=40.0),
+    _aarch64("jetson-xavier-cpu", "carmel", clock_ghz=2.2, l2_bytes=2 << 20, dram_gbps=30.0, **_WIDE_CORE),
+    _aarch64("jetson-orin-cpu", "cortex-a78ae", ("dotprod",), clock_ghz=2.0, dram_gbps=40.0, **_WIDE_CORE),
     _armv7("armv7-a+neon", "cortex-a7", clock_ghz=1.0, fma_per_cycle=0.5),
     _armv7("rpi2", "cortex-a7", clock_ghz=0.9, fma_per_cycle=0.5, dram_gbps=1.5),
     _armv7("cortex-a15", "cortex-a15", clock_ghz=1.9, l2_bytes=1 << 20),
@@ -123,7 +125,7 @@ TARGETS: dict[str, Target] = {row.name: row for row in _ROWS}
 
 
 def host() -> Target:
-    """The best row that this machine can run, named `host`; ValueError on another architecture than the rows'."""
+    """The best row that this machine can run, named `host`; ValueError where no row fits."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return replace(TARGETS["armv8-a"], name="host")
     found = cpu_flags()

@@ -29,7 +29,6 @@ Progress = Callable[[str, int, int], None]
 Shapes = Mapping[str, tuple[int, ...]]
 
 DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
-_DUMPED_KERNEL_TEXTS = (("tir", "py"), ("llvm_ir", "ll"), ("assembly", "s"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +175,10 @@ def _dumps(graph: Graph) -> dict[str, str]:
 
 def dump_kernels(program: Program, folder: Path) -> None:
     """Writes every kernel's TIR, LLVM IR and assembly into `folder`."""
+    from .codegen.objects import assembly_of
+
     folder.mkdir(parents=True, exist_ok=True)
     for kernel in program.kernels:
-        for text, suffix in _DUMPED_KERNEL_TEXTS:
-            (folder / f"{kernel.symbol}.{suffix}").write_text(getattr(kernel, text))
+        (folder / f"{kernel.symbol}.py").write_text(kernel.tir)
+        (folder / f"{kernel.symbol}.ll").write_text(kernel.llvm_ir)
+        (folder / f"{kernel.symbol}.s").write_text(assembly_of(kernel, program.target))

@@ -11,7 +11,7 @@ from dataclasses import replace
 import llvmlite.binding as llvm
 import numpy as np
 
-from secateur.codegen.driver import target_machine
+from secateur.codegen.machine import target_machine
 from secateur.codegen.program import Call, KernelObject, Port, Program, Ref, Space
 from secateur.codegen.targets import AVX2, NEON32, NEON64, Target
 
