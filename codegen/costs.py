@@ -38,7 +38,8 @@ class AnalyticCosts:
         if not found:
             why = "; ".join(reasons) or "no primitive implements it"
             raise ModelError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}) cannot be compiled for {self.target.name}: {why}"
+                f"{op.name} (ONNX node {op.loc or 'unnamed'}) "
+                f"cannot be compiled for {self.target.name}: {why}"
             )
         return tuple(found)
 

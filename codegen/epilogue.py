@@ -273,11 +273,10 @@ class Vector:
         result = self.hold(self.where(size == self.const(math.inf), self.where(y > zero, size, zero), result))
         result = self.hold(self.where(size == one, one, result))
         result = self.hold(self._signed_power(x, y, result))
-        result = self.where((y == zero) | (x == one), one, result)
-        return result
+        return self.where((y == zero) | (x == one), one, result)
 
     def _signed_power(self, x: Expr, y: Expr, magnitude: Expr) -> Expr:
-        """Odd whole powers keep the sign of x, zeros and infinities included; else a negative x has no power."""
+        """Odd whole powers keep the sign of x, of zero and infinity too; else a negative x has no power."""
         limited = self.hold(self._clip(y, -16777216.0, 16777216.0))  # beyond, every float32 is even
         whole = self.hold(self.cast(limited, "int32"), "int32")
         integral = self.cast(whole, "float32") == limited

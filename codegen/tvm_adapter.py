@@ -77,7 +77,7 @@ def store(buffer: Buffer, index: Expr, value: Expr, lanes: int) -> None:
 
 
 def prefetch(buffer: Buffer, index: Expr, level: int = 2) -> None:
-    """Asks for the cache line of an element that will be read, in cache level 1 to 3; any address is allowed."""
+    """Asks for the cache line of an element to be read, in cache level 1 to 3; any address is allowed."""
     address = T.address_of(buffer[index])
     T.evaluate(
         T.call_llvm_intrin("void", "llvm.prefetch", address, T.int32(0), T.int32(4 - level), T.int32(1))

@@ -44,8 +44,9 @@ def winograd(outputs: int, taps: int = 3, points: tuple[Fraction, ...] | None = 
     chosen = _POINTS[:count] if points is None else points
     if outputs < 1 or taps < 1 or len(chosen) != count or len(set(chosen)) != count:
         raise ValueError(f"F({outputs}, {taps}) takes {count} distinct points, got {len(set(chosen))}")
-    a_t = tuple(tuple(p**i for p in chosen) + (Fraction(i == outputs - 1),) for i in range(outputs))
-    b_t = [_product([q for q in chosen if q != p]) + [Fraction(0)] for p in chosen] + [_product(list(chosen))]
+    a_t = tuple((*(p**i for p in chosen), Fraction(i == outputs - 1)) for i in range(outputs))
+    b_t = [[*_product([q for q in chosen if q != p]), Fraction(0)] for p in chosen]
+    b_t.append(_product(list(chosen)))
     g = [[p**k / math.prod(p - q for q in chosen if q != p) for k in range(taps)] for p in chosen]
     g.append([Fraction(k == taps - 1) for k in range(taps)])
     scales = [_to_integers(row) for row in b_t]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+
 from secateur.tools import model_builder
 from secateur.tools.model_builder import GraphBuilder, Value
 

@@ -51,7 +51,7 @@ class Dense:
     def pack(
         self, spec: DenseSpec, target: Target, weights: Floats, bias: Floats | None
     ) -> tuple[Floats, ...]:
-        """`weights` are (inputs, outputs): to [panel][input][vector and lane], zero-padded to whole vectors."""
+        """`weights` are (inputs, outputs): to [panel][input][vector and lane], padded to whole vectors."""
         lanes, width = target.lanes, self.panels(spec, target).vectors * target.lanes
         full = spec.outputs // width * width
         parts = [weights[:, :full].reshape(spec.inputs, -1, width).transpose(1, 0, 2).ravel()]

@@ -31,7 +31,7 @@ _PIXELS = 196  # of a strip: enough that streaming weights costs little beside t
 
 @dataclass(frozen=True)
 class Strip:
-    """Pixels of a task (a multiple of `rows`), register tile, input blocks summed at a time, parts of the filters."""
+    """Pixels of a task (a multiple of `rows`), register tile, input blocks a sum, parts of the filters."""
 
     pixels: int
     rows: int

@@ -39,7 +39,8 @@ Buffer = Any
 class PhaseRun:
     """`tiles` tiles of `size` columns `phase + stride * (start + i)`.
 
-    `taps` gives (kw, input column of the run's first output column, first and last + 1 of valid pixels in a tile).
+    `taps` gives (kw, input column of the run's first output column, first and last + 1 of valid pixels
+    in a tile).
     """
 
     phase: int

@@ -29,7 +29,7 @@ class CopySpec:
 
 
 class View(Primitive):
-    """`nn.reshape` where row-major order, or one pixel's blocked channels, already have the bytes in place."""
+    """`nn.reshape` where row-major order, or one pixel's blocked channels, have the bytes in place."""
 
     name = "view"
     operators = ("reshape",)
@@ -54,7 +54,7 @@ class View(Primitive):
 
 
 def _channels_in_order(type: TensorType, lanes: int) -> bool:
-    """Whether the blocked form, read from its start, is the row-major form: one pixel, whole blocks or one image."""
+    """Whether the blocked form starts with the row-major form: one pixel, whole blocks or one image."""
     if type.rank < 3 or any(d != 1 for d in type.shape[2:]):
         return False
     return type.shape[0] == 1 or type.shape[1] % lanes == 0

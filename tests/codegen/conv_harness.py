@@ -29,7 +29,7 @@ def _x86(cpu: str, isa: Isa) -> Target:
 
 
 def targets() -> list[Target]:
-    """One target for each vector length that this machine can run; the kernels see lanes and registers only."""
+    """One target for each vector length that this machine can run; kernels see lanes and registers only."""
     present = llvm.get_host_cpu_features()
     rows = [
         ("avx512f", _x86("skylake-avx512", AVX512)),
