@@ -7,8 +7,10 @@ import math
 import numpy as np
 
 from ..graph import Value
-from ..types import DType, TensorType
 from .node import Handler, Node, NodeError
+
+MAX_RANGE = 1 << 24
+"""Elements that a few bytes may have computed while reading."""
 
 
 def constant(node: Node) -> Value:
@@ -49,7 +51,8 @@ def range_(node: Node) -> Value:
     if not all(map(math.isfinite, (first, last, step))) or step == 0:
         raise NodeError(f"range from {first} to {last} by {step} does not end")
     count = max(0, math.ceil((last - first) / step))
-    TensorType((count,), DType.of(start.dtype))  # refuses what is too large before anything is allocated
+    if count > MAX_RANGE:
+        raise NodeError(f"a range of {count} elements, the limit is {MAX_RANGE}")
     return node.constant((first + step * np.arange(count)).astype(start.dtype))
 
 

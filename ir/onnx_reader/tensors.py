@@ -41,12 +41,8 @@ def _decode(tensor: TensorProto, folder: Path | None) -> Array:
     shape, dtype = tuple(tensor.dims), dtype_of(tensor.data_type)
     size = TensorType(shape, dtype).bytes  # refuses what is too large before anything is allocated
     if tensor.data_location == TensorProto.EXTERNAL:
-        return (
-            _external(tensor, folder, size)
-            .view(dtype.numpy.newbyteorder("<"))
-            .astype(dtype.numpy)
-            .reshape(shape)
-        )
+        stored = _external(tensor, folder, size).view(dtype.numpy.newbyteorder("<"))
+        return stored.astype(dtype.numpy, copy=False).reshape(shape)
     if tensor.HasField("raw_data"):
         if len(tensor.raw_data) != size:
             raise ValueError(

@@ -76,6 +76,7 @@ def _transposed_extents(sig: Signature, size: Sequence[int], kernel: Sequence[in
         f"strides, dilations, output_padding and pads do not fit {n} spatial axes",
     )
     require(min(strides) > 0 and min(dilations) > 0, "strides and dilations must be positive")
+    require(min(*size, *kernel) > 0, f"extents {tuple(size)} and kernel {tuple(kernel)} must be positive")
     require(min(pads) >= 0 and min(more) >= 0, f"pads {pads} or output_padding {more} are negative")
     full = [(size[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 + more[i] for i in range(n)]
     spatial = tuple(full[i] - pads[i] - pads[n + i] for i in range(n))

@@ -81,7 +81,7 @@ def _concat(sig: Signature) -> Sequence[TensorType]:
     require(len(sig.types) > 0, "nothing to concatenate")
     first = sig.types[0]
     axis = normalize_axis(sig["axis"], first.rank)
-    rest = {(*t.shape[:axis], *t.shape[axis + 1 :]) for t in sig.types}
+    rest = {(t.rank, *t.shape[:axis], *t.shape[axis + 1 :]) for t in sig.types}
     require(len(rest) == 1, f"shapes {', '.join(str(t.shape) for t in sig.types)} differ outside axis {axis}")
     extent = sum(t.shape[axis] for t in sig.types)
     return [TensorType((*first.shape[:axis], extent, *first.shape[axis + 1 :]), same_dtype(sig))]
