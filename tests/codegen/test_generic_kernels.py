@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from secateur.codegen.primitives.loops import Nest
 from secateur.codegen.primitives.movement import axis_segments, channel_runs
 from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.primitives.shuffles import transpose
 from secateur.codegen.targets import Target
 from secateur.ir.elementwise import FUNCTIONS, Step
 from secateur.ir.types import DType
@@ -469,6 +471,53 @@ def test_quantize_to_the_bit(stored: DType, axis: int) -> None:
     scales, zeros = tuple(0.1 * (i + 1) for i in range(count)), tuple(range(count))
     attributes = {"scales": scales, "zero_points": zeros, "axis": axis, "dtype": stored}
     check("q.quantize", [np.tile(x, (2, 5, 1))], attributes, rtol=0, atol=0)
+
+
+# Refusals
+
+
+def _refusal(primitive: str, name: str, arrays: list[Array], attributes: dict[str, Any]) -> str | None:
+    op = operator(name, arrays, attributes)
+    (found,) = (p for p in candidates(op) if p.name == primitive)
+    return found.applicable(op, TARGETS[0])
+
+
+@pytest.mark.parametrize(
+    ("primitive", "name", "arrays", "attributes", "reason"),
+    [
+        ("reduce_blocked", "reduce_mean", [rand(1, 4, 3, 3)], {"axes": (1,)}, "all their spatial axes"),
+        ("reduce_blocked", "reduce_max", [rand(1, 4, 3, 3)], {"axes": (2, 3), "keepdims": False}, "as 1"),
+        ("reduce_blocked", "reduce_sum", [rand(1, 4, 0, 3)], {"axes": (2, 3)}, "an empty tensor"),
+        ("pool_blocked", "max_pool", [whole(1, 4, 3, 3)], POOLS[0][1], "only float32 tensors"),
+        ("relayout", "relayout", [rand(3, 4)], {}, "with spatial axes"),
+        ("relayout", "relayout", [whole(1, 4, 3, 3)], {}, "only float32 tensors"),
+        ("resize_blocked", "resize", [rand(1, 4, 3, 3)],
+         {"shape": (1, 8, 3, 3), "scales": (1.0, 2.0, 1.0, 1.0)}, "channels are resized"),
+        ("lrn_blocked", "lrn", [rand(1, 64, 3, 3)], {"size": 99}, "channels on one side"),
+        ("batch_norm", "batch_norm", [rand(1, 4, 3), *[rand(4)] * 4], {}, "computed at run time"),
+        ("gather", "gather", [rand(0, 4), np.array([0])], {}, "nothing to pick"),
+    ],
+)  # fmt: skip
+def test_refusal(
+    primitive: str, name: str, arrays: list[Array], attributes: dict[str, Any], reason: str
+) -> None:
+    assert reason in (_refusal(primitive, name, arrays, attributes) or "nothing")
+
+
+def test_relayout_needs_two_layouts() -> None:
+    op = operator("relayout", [rand(1, 4, 3, 3)], {})
+    with pytest.raises(ValueError, match="converts NCHW to NCHW"):
+        candidates(op)[0].kernel(op, TARGETS[0])
+
+
+def test_only_squares_of_powers_of_two_are_transposed() -> None:
+    with pytest.raises(ValueError, match="3 rows: a power of two is needed"):
+        transpose([None, None, None])
+
+
+def test_a_nest_needs_a_stride_for_each_dimension() -> None:
+    with pytest.raises(ValueError, match="do not fit extents"):
+        Nest((2, 3), ((3, 1), (1,)))
 
 
 # Kernels as values
