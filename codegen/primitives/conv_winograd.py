@@ -95,15 +95,15 @@ def _cycles(shape: Shape, blocking: Blocking, target: Target) -> float:
     chunks, ranges = shape.channels // blocking.channels, shape.filters // blocking.filters
     vector_tiles = shape.positions * shape.tiles / lanes
     products = register_tiles * shape.channels * step + vector_tiles * shape.filters * chunks * 3
-    transforms = vector_tiles * (
-        (3.0 + 0.8 * shape.outputs) * ranges * shape.channels + (1.0 + 0.8 * shape.outputs) * shape.filters
-    )
+    # Cycles for each vector of a tile: large tiles do not fit the registers.
+    read, written = 3.0 + 0.27 * shape.outputs**2, 2.0 + 0.2 * shape.outputs**2
+    transforms = vector_tiles * (read * ranges * shape.channels + written * shape.filters)
     blocks = -(-shape.tiles // blocking.tiles)
     streamed = 4.0 * shape.positions * shape.channels * shape.filters * blocks
     streamed += 8.0 * ranges * shape.tiles * shape.tile**2 * shape.channels
-    streaming = streamed / (1.5 * target.dram_gbps / target.clock_ghz)
+    streaming = streamed / (target.dram_gbps / target.clock_ghz)
     computing = products + transforms
-    return max(computing, streaming) + 0.4 * min(computing, streaming)
+    return max(computing, streaming) + 0.5 * min(computing, streaming)
 
 
 def _divisors(number: int) -> list[int]:
