@@ -41,8 +41,11 @@ _MAGIC_BYTES = 512
 class Port(Protocol):
     """An input as a session describes it."""
 
-    name: str
-    shape: tuple[int, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
     @property
     def dtype(self) -> np.dtype[Any]: ...

@@ -140,7 +140,8 @@ def _check_passes(pipeline: str, printed: dict[str, Passes]) -> None:
 def _observers(printed: dict[str, Passes]) -> tuple[Observer, ...]:
     from secateur.passes.manager import PrintIR
 
-    return (PrintIR(sys.stderr.write, **{when: passes or () for when, passes in printed.items()}),)
+    chosen: dict[str, Any] = {when: passes or () for when, passes in printed.items()}
+    return (PrintIR(sys.stderr.write, **chosen),)
 
 
 def noise(graph: Graph) -> dict[str, Any]:
