@@ -118,9 +118,12 @@ def test_g5_a_primitive_before_selection(graph: Graph) -> None:
     assert "primitive chosen before selection" in refusal(graph, READ)
 
 
+CHOSEN = '{primitive = "map", operand_layouts = ["NCHW"]}'
+
+
 @pytest.mark.parametrize(
     ("attributes", "stage", "message"),
-    [("", SELECTED, "no primitive"), ('{primitive = "map"}', PLACED, "no place in the arena")],
+    [("", SELECTED, "no primitive"), (CHOSEN, PLACED, "place in the arena")],
 )
 def test_g5_decisions_that_are_missing(attributes: str, stage: Stage, message: str) -> None:
     text = (
