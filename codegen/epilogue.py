@@ -238,6 +238,9 @@ class Vector:
         log1p = self.where(gap == self.const(0.0), y, self._log(u) * (y / gap))
         return self._T.max(self.const(0.0), x) + log1p
 
+    def _silu(self, x: Expr) -> Expr:
+        return x / (self.const(1.0) + self._exp(self.hold(self._neg(x))))
+
     def _mish(self, x: Expr) -> Expr:
         return x * self._tanh(self.hold(self._softplus(x)))
 

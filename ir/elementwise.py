@@ -128,6 +128,7 @@ _ROWS: tuple[Function, ...] = (
     ),
     Function("tanh", 1, (), (), np.tanh, "hyperbolic tangent"),
     Function("softplus", 1, (), (), _softplus, "ln(1 + e^x)"),
+    Function("silu", 1, (), (), lambda x: x * _sigmoid(x), "x sigmoid(x)"),
     Function("mish", 1, (), (), lambda x: x * np.tanh(_softplus(x)), "x tanh(softplus(x))"),
     Function(
         "gelu",

@@ -168,6 +168,8 @@ def _function(w: _Writer, op: Operator, step: Step, operands: list[str], result:
         dtype = op.result.type.dtype.numpy
         bounds = [w.constant(np.array(p, dtype)) if np.isfinite(p) else "" for p in step.params]
         return w.node("Clip", [*operands, *bounds], op, result)
+    if step.op == "silu":
+        return w.node("Mul", [*operands, w.node("Sigmoid", operands, op)], op, result)
     form = _FORMS[step.op]
     attributes = {**dict(zip(form.params, step.params, strict=True)), **dict(form.fixed)}
     return w.node(form.type, operands[::-1] if form.swapped else operands, op, result, **attributes)

@@ -69,6 +69,14 @@ def _mish(m: Match) -> Value:
     return m.new("nn.mish", [m.value("x")])
 
 
+def _silu(m: Match) -> Value:
+    """x sigmoid(x)   ->   silu(x)
+
+    where the sigmoid has no other use.
+    """
+    return m.new("nn.silu", [m.value("x")])
+
+
 _CLIP = Op("nn.clip", (_add(_X, _scalar(3.0)),), "clip", once=True)
 _ERF = tuple(
     _add(Op("nn.erf", (inner,), once=True), _scalar(1.0))
@@ -96,4 +104,5 @@ RULES: tuple[Rule, ...] = (
         always,
         _mish,
     ),
+    Rule("silu", _mul(_X, Op("nn.sigmoid", (_X,), once=True), once=False), always, _silu),
 )

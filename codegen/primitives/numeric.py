@@ -183,6 +183,9 @@ class Plain:
     def _softplus(self, x: Expr) -> Expr:
         return self._T.max(self.const(0), x) + self._log1p(self._exp(self._neg(self._abs(x))))
 
+    def _silu(self, x: Expr) -> Expr:
+        return x * self._sigmoid(x)
+
     def _mish(self, x: Expr) -> Expr:
         return x * self._tanh(self._softplus(x))
 
