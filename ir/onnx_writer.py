@@ -420,7 +420,7 @@ _LOGIC = {
 }  # fmt: skip
 
 _WRITERS: dict[str, Write] = {
-    **{f"nn.{name}": _elementwise for name in [*_FORMS, "clip"]},
+    **{f"nn.{name}": _elementwise for name in [*_FORMS, "clip", "silu"]},
     **{f"nn.{name}": _plain(type) for name, type in _LOGIC.items()},
     **{f"nn.reduce_{kind}": _reduction(f"Reduce{kind.title()}") for kind in ("mean", "sum", "max", "min")},
     "nn.map": _map,
