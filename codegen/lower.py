@@ -18,6 +18,7 @@ from secateur.ir.graph import Graph, Operator, Value
 
 from .build import Progress, build_kernels, silent
 from .cache import kernel_symbol
+from .decisions import check_decisions
 from .kernel import Kernel
 from .primitives.operator import Array, Operand, constant_of
 from .primitives.registry import find
@@ -107,7 +108,11 @@ def lower(
     manifest: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Program:
-    """The program of a placed graph; `arena_bytes` is what the memory pass found."""
+    """The program of a placed graph; `arena_bytes` is what the memory pass found.
+
+    SecateurError where a decision that the graph carries is impossible (it may have been edited by hand).
+    """
+    check_decisions(graph, target)
     lowering = _Lowering(graph, target)
     for op in graph.operators:
         if op.name != "nn.constant":

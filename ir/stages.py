@@ -54,6 +54,8 @@ def _layouts_agree(op: Operator) -> str | None:
     wanted = op.get("operand_layouts")
     if wanted is None:
         return None
+    if len(wanted) != len(op.operands):
+        return f"{len(wanted)} operand layouts for {len(op.operands)} operands"
     for value, layout in zip(op.operands, wanted, strict=True):
         constant = value.producer is not None and value.producer.name == "nn.constant"
         if not constant and value.type.layout.name != layout:
@@ -62,8 +64,12 @@ def _layouts_agree(op: Operator) -> str | None:
 
 
 def _placed(op: Operator) -> str | None:
-    needed = op.name.startswith("prim.") and "offset" not in op.attributes
-    return "its result has no place in the arena" if needed else None
+    if not op.name.startswith("prim."):
+        return None
+    if len(op.get("offset", ())) != len(op.results):
+        return "not every result has a place in the arena"
+    needed = op.get("workspace", 0) and "workspace_offset" not in op.attributes
+    return "its workspace has no place in the arena" if needed else None
 
 
 READ = Stage("read", (_dialects("nn", "q"), _row_major, _no_decision))

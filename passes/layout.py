@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.opdef import create
 from secateur.ir.stages import LAID_OUT, SELECTED, Stage
@@ -30,6 +31,18 @@ def _relayout(value: Value, layout: Layout) -> Operator:
 
 def _is_constant(value: Value) -> bool:
     return value.producer is not None and value.producer.name == "nn.constant"
+
+
+def _wanted(op: Operator) -> list[Layout]:
+    """The layout of each operand; SecateurError where the operator does not say one that is possible."""
+    names = op.get("operand_layouts", ())
+    where = f"{op.name} (ONNX node {op.loc or 'unnamed'})"
+    if len(names) != len(op.operands):
+        raise SecateurError(f"{where}: {len(names)} operand layouts for {len(op.operands)} operands")
+    try:
+        return [v.type.with_layout(Layout(name)).layout for v, name in zip(op.operands, names, strict=True)]
+    except ValueError as error:
+        raise SecateurError(f"{where}: {error}") from None
 
 
 class _Converter:
@@ -55,10 +68,9 @@ def insert_conversions(graph: Graph) -> Graph:
     convert = _Converter()
     for op in graph.operators:
         if op.name != "nn.constant":
-            wanted = [Layout(name) for name in op["operand_layouts"]]
             op.operands = [
                 v if _is_constant(v) else convert(v, layout)
-                for v, layout in zip(op.operands, wanted, strict=True)
+                for v, layout in zip(op.operands, _wanted(op), strict=True)
             ]
         convert.operators.append(op)
     graph.operators = convert.operators

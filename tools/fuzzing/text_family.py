@@ -10,20 +10,25 @@ from typing import Any
 
 import safetensors.numpy
 
+from secateur.codegen.primitives.registry import find
+from secateur.codegen.targets import TARGETS
 from secateur.ir.errors import SecateurError
 from secateur.ir.files import RESOURCES, read_graph
 from secateur.ir.graph import Graph
 from secateur.ir.onnx_reader import read_model
 from secateur.ir.printer import print_graph
-from secateur.ir.stages import QUANTIZED
+from secateur.ir.stages import PLACED, QUANTIZED
 from secateur.ir.verifier import verify
 from secateur.passes.manager import PassManager
+from secateur.passes.memory import arena_report
+from secateur.passes.placement import check_placement
 
 from . import checks
 from .families import Family
 from .mutate import mutate_bytes, mutate_text
 from .seeds import SEEDS
 
+TARGET = TARGETS["x86-64-v3"]
 SEPARATOR = b"\n\0resources\0\n"
 PIPELINES = ("canonicalize,fuse", "canonicalize,fuse,select,layout,memory")
 
@@ -35,13 +40,12 @@ def texts() -> tuple[tuple[str, bytes], ...]:
 
 
 def _graphs() -> list[Graph]:
-    from secateur.codegen.targets import TARGETS
     from secateur.compiler import prepare
 
     graphs = [read_model(s.model(), {"x": (2, 3)} if s.name == "symbolic" else None) for s in SEEDS]
     staged = list(graphs)
     for pipeline in PIPELINES:
-        manager = PassManager(prepare(pipeline, TARGETS["x86-64-v3"]))
+        manager = PassManager(prepare(pipeline, TARGET))
         for graph in graphs:
             with suppress(SecateurError):  # an operator that no pass or primitive takes
                 staged.append(manager.run(graph).graph)
@@ -78,16 +82,22 @@ class TextFamily(Family):
         checks.check_text(graph)
         verify(graph)
         if any(op.name.startswith("prim.") for op in graph.operators):
-            return self._check_placed(graph)
+            return self._check_lowered(graph)
         verify(graph, QUANTIZED)
         return "read" if checks.check_graph(graph, seed) is None else "run"
 
-    def _check_placed(self, graph: Graph) -> str:
+    def _check_lowered(self, graph: Graph) -> str:
         """A hand-edited plan is checked before it becomes code: overlapping places must be refused."""
-        from secateur.ir.stages import PLACED
-        from secateur.passes.memory import arena_report
-        from secateur.passes.placement import check_placement
+        from secateur.codegen.decisions import check_decisions
+        from secateur.compiler import prepare
 
+        placed = PassManager(prepare("layout,memory", TARGET)).run(graph).graph
+        check_decisions(placed, TARGET)
+        for op in placed.operators:
+            if op.name != "nn.constant":
+                primitive = find(op)
+                primitive.kernel(op, TARGET)
+                primitive.arguments(op, TARGET)
         verify(graph, PLACED)
         check_placement(graph)
         arena_report(graph)

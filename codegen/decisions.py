@@ -1,0 +1,57 @@
+"""Decisions that were edited by hand are checked before they become code.
+
+What selection writes into an operator (primitive, layouts, workspace) must be something that it
+could have written: the primitive applies, offers these layouts, and finds the workspace it uses.
+"""
+
+from __future__ import annotations
+
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.opdef import lookup, registry
+from secateur.ir.types import ROW_MAJOR
+
+from .primitives.operator import constant_of
+from .primitives.registry import find
+from .targets import Target
+
+
+def check_decisions(graph: Graph, target: Target) -> None:
+    """SecateurError at the first operator whose primitive cannot be what its attributes say."""
+    for op in graph.operators:
+        if op.name != "nn.constant" and (reason := refusal(op, target)):
+            raise SecateurError(
+                f"{op.name} (ONNX node {op.loc or 'unnamed'}): primitive '{op['primitive']}': {reason}"
+            )
+
+
+def refusal(op: Operator, target: Target) -> str | None:
+    """Why the operator's decision is impossible on `target`, or None."""
+    primitive = find(op)
+    asked = _undecided(op)
+    try:
+        if (reason := primitive.applicable(asked, target)) is not None:
+            return reason
+        offered = primitive.layouts(asked, target)
+        workspace = primitive.workspace(asked, target)
+    finally:
+        asked.operands = []
+    layouts = [(tuple(layout.name for layout in operands), result.name) for operands, result in offered]
+    chosen = (tuple(op.get("operand_layouts", ())), op.results[0].type.layout.name)
+    if op.name != "prim.relayout" and chosen not in layouts:
+        return f"layouts {', '.join(chosen[0])} -> {chosen[1]} are none of those that it offers"
+    if op.get("workspace", 0) < workspace:
+        return f"a workspace of {op.get('workspace', 0)} bytes, it needs {workspace}"
+    return None
+
+
+def _undecided(op: Operator) -> Operator:
+    """The operator as selection saw it: the `nn.` twin where there is one, operands row-major."""
+    name = op.name.replace("prim.", "nn.", 1)
+    definition = lookup(name) if name in registry() else op.definition
+    operands = [
+        v if constant_of(v) is not None else Value(v.type.with_layout(ROW_MAJOR), v.name) for v in op.operands
+    ]
+    return Operator(
+        definition, operands, op.attributes, [r.type.with_layout(ROW_MAJOR) for r in op.results], op.loc
+    )

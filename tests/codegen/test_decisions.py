@@ -1,0 +1,62 @@
+"""IR with decisions edited by hand: what selection could not have written is refused."""
+
+import pytest
+
+from secateur.codegen.decisions import check_decisions
+from secateur.codegen.targets import TARGETS
+from secateur.compiler import DEFAULT_PIPELINE, prepare
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph, Operator
+from secateur.ir.onnx_reader import read_model
+from secateur.ir.types import Layout
+from secateur.passes.manager import PassManager
+from secateur.tools.fuzzing.seeds import SEEDS
+
+TARGET = TARGETS["x86-64-v3"]
+
+
+def placed(seed: int = 0) -> Graph:
+    graph = read_model(SEEDS[seed].model(), {"x": (2, 3)} if SEEDS[seed].name == "symbolic" else None)
+    return PassManager(prepare(DEFAULT_PIPELINE, TARGET)).run(graph).graph
+
+
+def convolution(graph: Graph) -> Operator:
+    return next(op for op in graph.operators if op.name == "prim.conv")
+
+
+@pytest.mark.parametrize("seed", range(len(SEEDS)), ids=lambda i: SEEDS[i].name)
+def test_what_selection_wrote_is_accepted(seed: int) -> None:
+    graph = placed(seed)
+    users = {value: list(value.users) for value in graph.values()}
+    check_decisions(graph, TARGET)
+    assert {value: list(value.users) for value in graph.values()} == users
+
+
+def test_an_unknown_primitive_is_refused() -> None:
+    graph = placed()
+    convolution(graph).attributes["primitive"] = "magic"
+    with pytest.raises(SecateurError, match=r"no primitive 'magic'; known for it: .*direct"):
+        check_decisions(graph, TARGET)
+
+
+def test_a_primitive_that_does_not_apply_is_refused() -> None:
+    graph = placed()
+    convolution(graph).attributes["primitive"] = "pointwise"
+    with pytest.raises(SecateurError, match="primitive 'pointwise': "):
+        check_decisions(graph, TARGET)
+
+
+def test_layouts_that_it_does_not_offer_are_refused() -> None:
+    graph = placed()
+    op = convolution(graph)
+    op.result.type = op.result.type.with_layout(Layout("NCHW3c"))
+    with pytest.raises(SecateurError, match="-> NCHW3c are none of those that it offers"):
+        check_decisions(graph, TARGET)
+
+
+def test_too_small_a_workspace_is_refused() -> None:
+    graph = placed(4)
+    op = next(op for op in graph.operators if op.get("workspace", 0))
+    op.attributes["workspace"] -= 1
+    with pytest.raises(SecateurError, match=r"a workspace of \d+ bytes, it needs \d+"):
+        check_decisions(graph, TARGET)
