@@ -34,7 +34,7 @@ def keeps_zero(epilogue: Epilogue, extras: tuple[str, ...]) -> bool:
 
 def _step_keeps_zero(step: Step, kind: str) -> bool:
     if step.function.arity == 1:
-        return step.function.keeps_zero(step.params)
+        return bool(step.function.keeps_zero(step.params))
     if kind == "scalar":
         return step.op in ("mul", "prelu")
     zero = np.zeros(1, np.float32)

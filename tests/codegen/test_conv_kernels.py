@@ -243,6 +243,7 @@ CANCELLING = (
     "add",
     "sub",
     "rsub",
+    "silu",
 )
 
 
