@@ -98,7 +98,7 @@ TRANSPOSED_CASES = {
     ),
     "plain": TransposedSpec(1, 20, 6, 15, 36, (3, 3), epilogue=RESIDUAL, extras=("full",)),
 }
-FAMILIES = (
+FAMILIES: tuple[tuple[Any, dict[str, Any]], ...] = (
     (DIRECT, DIRECT_CASES),
     (POINTWISE, POINTWISE_CASES),
     (IM2ROW, IM2ROW_CASES),
