@@ -17,6 +17,8 @@ from .numeric import Numeric, convert, lanes_for
 from .operator import Combination
 from .shuffles import hold, shifted
 
+PART = 64  # pixels
+
 
 @dataclass(frozen=True)
 class LrnSpec:
@@ -77,7 +79,9 @@ class BlockedLrn(Lrn):
 
 
 def _rows(spec: LrnSpec) -> tuple[int, ...]:
-    return (spec.images, -(-spec.channels // spec.block), spec.pixels)
+    """(images, parts, blocks, pixels of a part): a part's pixels stay in the cache from block to block."""
+    part = max((d for d in range(1, PART + 1) if spec.pixels % d == 0), default=1)
+    return (spec.images, spec.pixels // part, -(-spec.channels // spec.block), part)
 
 
 def _row_bytes(lanes: int) -> float:
@@ -103,8 +107,8 @@ class _Body:
         if not spec.images * spec.channels * spec.pixels:
             T.evaluate(0)
         elif spec.block:
-            with task_nest(_rows(spec), _row_bytes(self.lanes), begin, end) as index:
-                self._blocked(*index)
+            with task_nest(_rows(spec), _row_bytes(self.lanes), begin, end) as (image, part, block, pixel):
+                self._blocked(image, block, part * _rows(spec)[-1] + pixel)
         else:
             outer = (spec.images, spec.channels)
             task_vectors(outer, spec.pixels, self.lanes, _row_bytes(self.lanes), begin, end, self._plain)
@@ -121,7 +125,7 @@ class _Body:
         self._finish((image * spec.channels + channel) * spec.pixels + start, total[0], width)
 
     def _blocked(self, image: Expr, block: Expr, pixel: Expr) -> None:
-        spec, blocks, lanes = self.spec, _rows(self.spec)[1], self.lanes
+        spec, blocks, lanes = self.spec, _rows(self.spec)[2], self.lanes
         step = spec.pixels * lanes
         at = (image * blocks + block) * step + pixel * lanes
         own = hold(self._square(at, lanes), lanes)
