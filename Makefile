@@ -39,6 +39,7 @@ fuzz: $(DEV)
 # The folders are mapped into one package by pyproject.toml; mypy reads it from a tree of links.
 lint: $(DEV)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	@rm -rf $(TYPED) && mkdir -p $(TYPED)
 	@ln -s $(foreach name,$(notdir $(wildcard secateur/*)),$(CURDIR)/secateur/$(name)) $(TYPED)
 	@ln -s $(foreach name,$(FOLDERS),$(CURDIR)/$(name)) $(TYPED)

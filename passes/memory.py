@@ -150,4 +150,3 @@ def arena_report(graph: Graph) -> Report:
     peak = max((r.offset + r.size for r in ranges), default=0)
     arena = Buffer(tuple(Piece(r.start, r.end, r.offset, r.offset + r.size) for r in ranges))
     return Report(peak, lower_bound([arena]) if ranges else 0, ranges)
-

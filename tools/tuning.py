@@ -40,7 +40,7 @@ HOPELESS = 4.0  # a choice estimated this many times slower than the best is not
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """A choice as a kernel, with the types of its arguments (inputs, then the result) as they lie in memory."""
+    """A choice as a kernel, with the types of its arguments (inputs, then result) as they lie in memory."""
 
     choice: Choice
     kernel: Kernel
@@ -78,7 +78,7 @@ class MeasuredCosts:
 
 
 def _chosen(op: Operator, choice: Choice) -> Operator:
-    """The operator under `choice`, on operands of its own that carry the layouts (constants stay as they are)."""
+    """The operator under `choice`, on operands of its own that carry the layouts; constants stay."""
     operands = []
     for value, layout in zip(op.operands, choice.operand_layouts, strict=True):
         constant = value.producer is not None and value.producer.name == "nn.constant"

@@ -100,7 +100,7 @@ def product_seconds(
 
 
 def row_runs(spec: ConvSpec, first: int, last: int, most: int) -> list[Run]:
-    """Columns [first, last) cut into tiles of at most `most`, neighbours of equal size and validity joined."""
+    """Columns [first, last) cut into tiles of at most `most`; equal neighbours joined."""
     runs: list[Run] = []
     start = first
     for count in even_split(last - first, most):
@@ -241,7 +241,7 @@ class _Nest:
             self._strip(place % strips, strips)
 
     def _strip(self, strip: Expr, strips: int) -> None:
-        """Strips are alike but for the last, which may be short; only kernels without column padding have them."""
+        """Strips are alike but for the last, which may be short; kernels with column padding have none."""
         from ..tvm_adapter import T
 
         width, spec = self.tiling.columns, self.spec
@@ -346,7 +346,7 @@ def window_start(T: Any, spec: Any, group: Expr, vectors: int, lanes: int, block
 
 
 def spread_groups(spec: Any, weights: Floats, vectors: int, lanes: int, block: int) -> Floats:
-    """Grouped OIHW weights as (filters, window channels, kh, kw), zero where filter and channel differ in group."""
+    """Grouped OIHW weights as (filters, window channels, kh, kw), zero outside a filter's group."""
     reads, writes = spec.channels // spec.groups, spec.filters // spec.groups
     width, count = vectors * lanes, window(spec, vectors, lanes, block)
     spread = np.zeros((spec.filters, count * block, *weights.shape[2:]), np.float32)

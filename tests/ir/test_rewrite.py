@@ -28,7 +28,7 @@ NEG_NEG_ONCE = Rule("neg-neg", Op("nn.neg", (Op("nn.neg", (Any_("x"),), once=Tru
 def chain(length: int) -> Graph:
     """neg applied `length` times."""
     lines = [f"%{i + 1} = nn.neg(%{i}) : tensor<4xf32>" for i in range(length)]
-    return parse_graph(f"graph @g(%0: tensor<4xf32>) {{ {' '.join(lines)} return %{length} as \"y\" }}")
+    return parse_graph(f'graph @g(%0: tensor<4xf32>) {{ {" ".join(lines)} return %{length} as "y" }}')
 
 
 def test_rules_apply_until_none_fires() -> None:

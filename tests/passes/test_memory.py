@@ -76,8 +76,6 @@ class Machine:
         return {n: self.outside[v] for v, n in zip(self.graph.outputs, self.graph.output_names, strict=True)}
 
 
-
-
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """Operators of several sizes, views, joins, workspaces; outputs that are inputs or returned twice."""
@@ -206,14 +204,16 @@ def test_an_operand_is_not_overwritten_when_it_is(body: str, why: str) -> None:
 
 
 def test_a_view_stays_in_its_operands_place_and_keeps_it_alive() -> None:
-    placed = Memory().run(graph(f"""
+    placed = Memory().run(
+        graph(f"""
       %a = prim.exp(%x) {{p}} : {T}
       %v = prim.reshape(%a) {{view, shape = [64]}} : tensor<64xf32>
       %b = prim.exp(%x) {{p}} : {T}
       %c = prim.neg(%b) {{p}} : {T}
       %d = prim.neg(%v) {{p}} : tensor<64xf32>
       %e = prim.neg(%d) {{p}} : tensor<64xf32>
-      return %c as "c", %e as "e" """))
+      return %c as "c", %e as "e" """)
+    )
     a, v, b, c, d, _ = offsets(placed)
     assert v == a == d
     assert b != a
@@ -239,20 +239,24 @@ def test_an_output_without_a_writer_of_its_own_gets_a_copy(body: str) -> None:
 
 
 def test_a_view_of_a_callers_buffer_has_a_place_of_its_own() -> None:
-    placed = Memory().run(graph(f"""
+    placed = Memory().run(
+        graph(f"""
       %v = prim.reshape(%x) {{view, shape = [64]}} : tensor<64xf32>
       %a = prim.neg(%v) {{p}} : tensor<64xf32>
       %w = prim.reshape(%a) {{view, shape = [1, 4, 4, 4]}} : {T}
-      return %w as "y" """))
+      return %w as "y" """)
+    )
     assert offsets(placed) == [(0,), (0,), (-1,)]
 
 
 def test_workspaces_share_the_arena_with_values() -> None:
-    placed = Memory().run(graph(f"""
+    placed = Memory().run(
+        graph(f"""
       %a = prim.exp(%x) {{p, workspace = 1000}} : {T}
       %b = prim.transpose(%a) {{p, workspace = 10, perm = [0, 1, 3, 2]}} : {T}
       %c = prim.neg(%b) {{p, workspace = 500}} : {T}
-      return %c as "y" """))
+      return %c as "y" """)
+    )
     report = arena_report(placed)
     assert report.peak == report.lower_bound == 256 + 1024
     assert [r.size for r in report.ranges if r.name == "workspace"] == [1024, 64, 512]
@@ -306,12 +310,14 @@ def test_a_wrong_plan_is_refused(places: dict[str, int], message: str) -> None:
 
 def test_a_value_overwritten_before_its_last_use_is_seen() -> None:
     with pytest.raises(VerifyError, match=r"(?s)last\): operand %a was overwritten.*-> %d"):
-        check_placement(graph(f"""
+        check_placement(
+            graph(f"""
           %a = prim.exp(%x) {{p, offset = [0]}} : {T}
           %b = prim.neg(%x) {{p, offset = [64]}} : {T}
           %c = prim.neg(%b) {{p, offset = [64]}} : {T}
           %d = prim.add(%a, %c) {{p, offset = [-1]}} : {T} loc("last")
-          return %d as "y" """))
+          return %d as "y" """)
+        )
 
 
 def test_an_output_returned_twice_is_refused() -> None:

@@ -57,7 +57,9 @@ def test_a_tuned_network_gives_the_same_answer(tmp_path: Path) -> None:
     x = np.random.default_rng(1).normal(size=(1, 32, 12, 12)).astype(np.float32)
     with secateur.load(artifact.path) as session:
         wanted = run(graph, {"x": x})["y"]
-        np.testing.assert_allclose(session.run({"x": x})["y"], wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+        np.testing.assert_allclose(
+            session.run({"x": x})["y"], wanted, rtol=0, atol=1e-5 * np.abs(wanted).max()
+        )
 
 
 def test_another_machine_cannot_be_measured_here(tmp_path: Path) -> None:
