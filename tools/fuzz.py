@@ -37,6 +37,7 @@ class Findings:
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
     failures: list[tuple[str, int, str]] = field(default_factory=list)
     folder: Path = Path("build/fuzz")
+    stopped: bool = False
 
     @property
     def cases(self) -> int:
@@ -82,7 +83,7 @@ def shards(cases: int, seed: int, only: str | None = None) -> list[Shard]:
 def run_shard(shard: Shard, findings: Findings) -> None:
     """Runs a shard to its end; a worker that dies is replaced by one that begins after its case."""
     begin, end = shard.first, shard.first + shard.count
-    while begin < end:
+    while begin < end and not findings.stopped:
         begin = _run_worker(Shard(shard.family, begin, end - begin), findings)
 
 
@@ -155,8 +156,13 @@ def fuzz(cases: int, seed: int, folder: Path, jobs: int, only: str | None = None
     findings = Findings(folder=folder)
     work = shards(cases, seed, only)
     with progress() as show, ThreadPoolExecutor(jobs) as pool:
-        for done, _ in enumerate(pool.map(lambda shard: run_shard(shard, findings), work), 1):
-            show("shards of cases", done, len(work))
+        try:
+            for done, _ in enumerate(pool.map(lambda shard: run_shard(shard, findings), work), 1):
+                show("shards of cases", done, len(work))
+        except BaseException:  # an interrupt ends the workers too; none is to be replaced
+            findings.stopped = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return findings
 
 
@@ -198,7 +204,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     print(f"{options.cases} cases, seeds from {options.seed} on")
     start = time.monotonic()
-    findings = fuzz(options.cases, options.seed, options.output, options.jobs, options.family)
+    try:
+        findings = fuzz(options.cases, options.seed, options.output, options.jobs, options.family)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     print(report(findings, time.monotonic() - start))
     return 1 if findings.failures else 0
 
