@@ -5,7 +5,7 @@
 #   make bench   speed against other inference libraries (minutes)
 #   make fuzz    mutated models, IR texts and artifacts
 #   make lint    ruff and mypy --strict
-#   make clean   remove everything that these targets made
+#   make clean   remove everything that these targets made here (caches in the home folder stay)
 #
 # Variables: PYTHON (3.11 or newer), JOBS (test processes), ARGS (passed on to the program that is run).
 
