@@ -356,3 +356,16 @@ class Parser:
 def parse_graph(text: str, resources: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Graph:
     """The graph that `text` describes; ParseError with line and column where it does not."""
     return Parser(text, resources or {}).graph()
+
+
+_NAMED_CONSTANT = re.compile(r'dense_resource<("(?:[^"\\\n]|\\.)*")>[^\n]* : tensor<([^,>]*)')
+
+
+def absent_resources(text: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Zeros (that take no memory) for the large constants of a text whose resource file is not at hand."""
+    names = {d.value: d for d in DType}
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    for name, shaped in _NAMED_CONSTANT.findall(text):
+        *dims, dtype = shaped.split("x")
+        found[json.loads(name)] = np.broadcast_to(np.zeros((), names[dtype].numpy), [int(d) for d in dims])
+    return found

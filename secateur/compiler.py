@@ -18,10 +18,12 @@ from .ir.errors import ModelError, SecateurError
 from .ir.files import SUFFIX, read_graph
 from .ir.graph import Graph
 from .ir.onnx_reader import read_model
+from .ir.printer import print_graph
 from .passes.base import Pass
 from .passes.manager import DumpIR, Observer, Outcome, PassManager
 from .passes.memory import arena_report
 from .passes.pipeline import format_pass, parse_pipeline
+from .passes.placement import check_placement
 from .passes.select import Select
 
 Kind = Literal["so", "dir", "tar"]
@@ -77,11 +79,7 @@ def _manifest(graph: Graph, passes: Sequence[Pass]) -> dict[str, Any]:
     return {
         "secateur": __version__,
         "pipeline": ",".join(map(format_pass, passes)),
-        "primitives": {
-            op.results[0].name or op.loc: op["primitive"]
-            for op in graph.operators
-            if "primitive" in op.attributes
-        },
+        "ir": print_graph(graph)[0],
     }
 
 
@@ -106,6 +104,7 @@ def build_program(
     graph = model if isinstance(model, Graph) else read(model, shapes)
     progress("passes", 0, 1)
     outcome = PassManager(passes, tuple(observers), inputs).run(graph)
+    check_placement(outcome.graph)
     report = arena_report(outcome.graph)
     program = lower(outcome.graph, row, report.peak, _manifest(outcome.graph, passes), progress)
     return program, outcome
@@ -168,8 +167,6 @@ def _default_output(model: str | Path | Graph, kind: Kind) -> Path:
 
 
 def _dumps(graph: Graph) -> dict[str, str]:
-    from .ir.printer import print_graph
-
     return {f"ir/final{SUFFIX}": print_graph(graph)[0]}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,34 +148,20 @@ def memory_map(graph: Graph) -> dict[str, Any] | None:
 
 
 def _artifact(path: Path, ir: str | None) -> dict[str, Any]:
+    from secateur.ir.parser import absent_resources, parse_graph
     from secateur.runtime.manifest import read_manifest
 
     from .compile import artifact_bytes
 
-    manifest = read_manifest(path)
-    if ir is None:
-        return {"file": str(path), "bytes": artifact_bytes(path), "manifest": manifest}
-    if ir != FINAL:
+    manifest = dict(read_manifest(path))
+    text = manifest.pop("ir", "")
+    if ir not in (None, FINAL):
         raise refuse(f"an artifact carries its final IR alone; for stage '{ir}' inspect the model")
-    return {"text": packed_text(path)}
-
-
-def packed_text(path: Path) -> str:
-    """The IR text that a folder or tar carries."""
-    import tarfile
-
-    name = f"ir/{FINAL}.sir"
-    if path.is_dir():
-        return (path / name).read_text(encoding="utf-8")
-    if not tarfile.is_tarfile(path):
-        raise refuse(
-            f"{path}: a lone .so carries no IR; compile with --kind dir or tar, or inspect the model"
-        )
-    with tarfile.open(path) as archive:
-        member = archive.extractfile(name) if name in archive.getnames() else None
-        if member is None:
-            raise refuse(f"{path}: the tar holds no {name}")
-        return member.read().decode()
+    if ir == FINAL:
+        return {"text": text}
+    graph = parse_graph(text, absent_resources(text)) if text else None
+    described = {"operators": [], "memory": None} if graph is None else describe(graph)
+    return {"file": str(path), "bytes": artifact_bytes(path), "manifest": manifest, **described}
 
 
 # Text ----------------------------------------------------------------------------------------------
@@ -183,13 +169,13 @@ def packed_text(path: Path) -> str:
 
 def _print(result: Mapping[str, Any]) -> None:
     if "manifest" in result:
-        _print_artifact(result["file"], result["bytes"], result["manifest"])
+        _print_artifact(result)
     else:
         _print_model(result)
 
 
 def _print_model(result: Mapping[str, Any]) -> None:
-    from ..report import amount, facts, size, table
+    from ..report import amount, facts, size
 
     memory = result["memory"]
     rows = [
@@ -202,17 +188,21 @@ def _print_model(result: Mapping[str, Any]) -> None:
         bound = memory["lower_bound_bytes"]
         rows.append(("arena", f"{size(memory['peak_bytes'])} (lower bound {size(bound)})"))
     print(facts(rows))
+    _print_operators(result)
+
+
+def _print_operators(result: Mapping[str, Any]) -> None:
+    from ..report import table
+
     headings = ("operator", "node", "result", "MACs", "primitive", "layouts", "workspace")
     print("\n" + table(headings, map(_operator_cells, result["operators"]), right=("MACs", "workspace")))
-    if memory:
+    if result["memory"]:
         cells = (
             (r["offset"], r["size"], f"{r['start']}..{r['end']}", r["name"] or "-", r["operator"])
-            for r in memory["ranges"]
+            for r in result["memory"]["ranges"]
         )
-        print(
-            "\n"
-            + table(("offset", "bytes", "alive", "value", "from"), cells, right=("offset", "bytes", "alive"))
-        )
+        headings = ("offset", "bytes", "alive", "value", "from")
+        print("\n" + table(headings, cells, right=("offset", "bytes", "alive")))
 
 
 def _ports(result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -235,10 +225,10 @@ def _operator_cells(row: Mapping[str, Any]) -> tuple[object, ...]:
     )
 
 
-def _print_artifact(file: str, size_on_disk: int, manifest: Mapping[str, Any]) -> None:
-    from ..report import amount, facts, shape_text, size, table
+def _print_artifact(result: Mapping[str, Any]) -> None:
+    from ..report import amount, facts, shape_text, size
 
-    operators: Sequence[Mapping[str, Any]] = manifest["operators"]
+    manifest = result["manifest"]
     target = manifest["target"]
     ports = (
         (kind, f"{p['name']}: {shape_text(p['shape'])} {p['dtype']}")
@@ -247,19 +237,15 @@ def _print_artifact(file: str, size_on_disk: int, manifest: Mapping[str, Any]) -
     )
     arena, thread = manifest["arena_bytes"], manifest["thread_bytes"]
     rows = [
-        ("file", f"{file} ({size(size_on_disk)})"),
+        ("file", f"{result['file']} ({size(result['bytes'])})"),
         ("model", manifest["name"]),
         ("target", f"{target['name']} ({target['cpu']})"),
         ("needs", ", ".join(target["features"]) or "nothing special"),
         *ports,
-        ("MACs", amount(sum(row["macs"] for row in operators))),
+        ("MACs", amount(sum(row["macs"] for row in manifest["operators"]))),
         ("weights", size(manifest["weights_bytes"])),
         ("arena", f"{size(arena)}, and {size(thread)} for each further thread"),
         *((name, manifest[name]) for name in ("pipeline", "secateur") if name in manifest),
     ]
     print(facts(rows))
-    cells = (
-        (r["operator"], r["label"], amount(r["macs"]) if r["macs"] else None, r["tasks"], r["symbol"])
-        for r in operators
-    )
-    print("\n" + table(("operator", "node", "MACs", "tasks", "kernel"), cells, right=("MACs", "tasks")))
+    _print_operators(result)
