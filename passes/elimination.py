@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Costs = NDArray[np.float64]
+LARGEST_TABLE = 1 << 22  # entries
 
 
 class TooWideError(ValueError):
@@ -60,7 +61,7 @@ def _size(variable: int, sizes: Sequence[int], tables: Mapping[int, list[Table]]
     return int(np.prod([float(sizes[v]) for v in _scope(variable, tables[variable])]))
 
 
-def minimize(sizes: Sequence[int], tables: Sequence[Table], limit: int = 1 << 22) -> list[int]:
+def minimize(sizes: Sequence[int], tables: Sequence[Table], limit: int = LARGEST_TABLE) -> list[int]:
     """An assignment of least total cost: variable v takes a value in range(sizes[v]).
 
     Raises TooWideError where a table of more than `limit` entries would be needed.
@@ -92,3 +93,26 @@ def _assign(count: int, steps: Sequence[tuple[int, tuple[int, ...], NDArray[np.i
     for variable, neighbours, best in reversed(steps):
         values[variable] = int(best[tuple(values[v] for v in neighbours)])
     return values
+
+
+def descend(sizes: Sequence[int], tables: Sequence[Table], start: Sequence[int]) -> list[int]:
+    """An assignment that no change of one variable improves, for graphs too wide for `minimize`.
+
+    `start` must have a finite cost (iterated conditional modes, Besag 1986).
+    """
+    of = {v: [t for t in tables if v in t.variables] for v in range(len(sizes))}
+    values, changed = list(start), True
+    while changed:
+        changed = False
+        for v in of:
+            costs = sum((_given(t, v, values) for t in of[v]), np.zeros(sizes[v]))
+            if costs.min() < costs[values[v]]:
+                values[v], changed = int(costs.argmin()), True
+    return values
+
+
+def _given(table: Table, variable: int, values: Sequence[int]) -> Costs:
+    """The table's costs by `variable` alone, all others as in `values`."""
+    index = tuple(slice(None) if v == variable else values[v] for v in table.variables)
+    costs: Costs = table.costs[index]
+    return costs

@@ -14,6 +14,7 @@ table over two variables, and `elimination.minimize` does the rest.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -29,7 +30,7 @@ from secateur.ir.stages import READ, SELECTED, Stage
 from secateur.ir.types import ROW_MAJOR, Layout
 
 from .base import Pass
-from .elimination import Table, minimize
+from .elimination import LARGEST_TABLE, Table, TooWideError, descend, minimize
 
 Available = frozenset[Layout]
 
@@ -45,6 +46,7 @@ class _Problem:
     graph: Graph
     costs: CostTable
     sizes: list[int] = field(default_factory=list)
+    start: list[int] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     options: dict[Operator, tuple[Choice, ...]] = field(default_factory=dict)
     _of_operator: dict[Operator, int] = field(default_factory=dict)
@@ -52,14 +54,15 @@ class _Problem:
     def __post_init__(self) -> None:
         for op in self.graph.operators:
             if op.name != "nn.constant":
-                self.options[op] = self.costs.choices(op)
+                self.options[op] = _undominated(self.costs.choices(op))
                 self._of_operator[op] = self._variable([c.seconds for c in self.options[op]])
         for value in self.graph.values():
             if not _is_constant(value):
                 self._add_value(value)
 
-    def _variable(self, costs: Sequence[float]) -> int:
+    def _variable(self, costs: Sequence[float], start: int = 0) -> int:
         self.sizes.append(len(costs))
+        self.start.append(start)
         self.tables.append(Table((len(self.sizes) - 1,), np.array(costs)))
         return len(self.sizes) - 1
 
@@ -67,12 +70,13 @@ class _Problem:
         """The variable "layouts in which `value` is available", tied to its producer and its users."""
         states = _subsets(self._layouts(value))
         is_output = any(value is out for out in self.graph.outputs)
-        variable = self._variable([math.inf if is_output and ROW_MAJOR not in s else 0.0 for s in states])
+        costs = [math.inf if is_output and ROW_MAJOR not in s else 0.0 for s in states]
+        variable = self._variable(costs, start=len(states) - 1)  # every layout: whatever users want is there
         self._tie_producer(value, variable, states)
         for user in set(value.users):
             wants = [self._wants(user, choice, value) for choice in self.options[user]]
-            costs = [[0.0 if wanted <= state else math.inf for state in states] for wanted in wants]
-            self.tables.append(Table((self._of_operator[user], variable), np.array(costs)))
+            rows = [[0.0 if wanted <= state else math.inf for state in states] for wanted in wants]
+            self.tables.append(Table((self._of_operator[user], variable), np.array(rows)))
 
     def _tie_producer(self, value: Value, variable: int, states: Sequence[Available]) -> None:
         if value.producer is None:
@@ -102,9 +106,21 @@ class _Problem:
         pairs = zip(user.operands, choice.operand_layouts, strict=True)
         return frozenset(layout for operand, layout in pairs if operand is value)
 
-    def solve(self) -> dict[Operator, Choice]:
-        values = minimize(self.sizes, self.tables)
+    def solve(self, limit: int) -> dict[Operator, Choice]:
+        try:
+            values = minimize(self.sizes, self.tables, limit)
+        except TooWideError as error:
+            warnings.warn(f"selection is not exact, but a local optimum: {error}", stacklevel=2)
+            values = descend(self.sizes, self.tables, self.start)
         return {op: self.options[op][values[v]] for op, v in self._of_operator.items()}
+
+
+def _undominated(choices: Sequence[Choice]) -> tuple[Choice, ...]:
+    """The fastest choice for each combination of layouts; no other can be part of an optimum."""
+    best: dict[tuple[tuple[Layout, ...], Layout], Choice] = {}
+    for choice in sorted(choices, key=lambda c: c.seconds):
+        best.setdefault((choice.operand_layouts, choice.result_layout), choice)
+    return tuple(best.values())
 
 
 def _subsets(layouts: set[Layout]) -> list[Available]:
@@ -123,10 +139,13 @@ def _decide(op: Operator, choice: Choice) -> None:
         result.type = result.type.with_layout(choice.result_layout)
 
 
-def select(graph: Graph, costs: CostTable) -> Graph:
-    """A copy of `graph` with every operator's primitive and layouts chosen by `costs`."""
+def select(graph: Graph, costs: CostTable, limit: int = LARGEST_TABLE) -> Graph:
+    """A copy of `graph` with every operator's primitive and layouts chosen by `costs`.
+
+    Warns where that would need a table of more than `limit` entries, and gives a local optimum.
+    """
     graph = graph.clone()
-    for op, choice in _Problem(graph, costs).solve().items():
+    for op, choice in _Problem(graph, costs).solve(limit).items():
         _decide(op, choice)
     return graph
 

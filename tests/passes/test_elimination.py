@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.passes.elimination import Table, TooWideError, minimize
+from secateur.passes.elimination import Table, TooWideError, descend, minimize
 
 
 @st.composite
@@ -54,3 +54,16 @@ def test_a_clique_too_wide_is_refused() -> None:
 def test_a_table_must_have_an_axis_for_each_variable() -> None:
     with pytest.raises(ValueError, match="as many axes"):
         Table((0, 1), np.zeros(2))
+
+
+@given(problems())
+def test_descent_never_gets_worse_and_ends_where_no_single_change_helps(
+    problem: tuple[list[int], list[Table]],
+) -> None:
+    sizes, tables = problem
+    start = [0] * len(sizes)
+    values = descend(sizes, tables, start)
+    here = total(values, tables)
+    assert here <= total(start, tables)
+    for v, size in enumerate(sizes):
+        assert all(total([*values[:v], x, *values[v + 1 :]], tables) >= here for x in range(size))

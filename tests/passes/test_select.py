@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 
@@ -110,3 +111,21 @@ def test_the_plan_of_a_small_graph_is_no_worse_than_brute_force(table: Table) ->
             best, _total(select(parse_graph(CHAIN), Forced(table.fast, table.slow, table.convert)), table)
         )
     assert _total(select(parse_graph(CHAIN), table), table) == pytest.approx(best)
+
+
+def test_a_graph_too_wide_is_solved_to_a_local_optimum_and_says_so() -> None:
+    with pytest.warns(UserWarning, match="not exact, but a local optimum"):
+        graph = select(parse_graph(CHAIN), Table(fast=1, slow=3, convert=0.1), limit=1)
+    verify(insert_conversions(graph), LAID_OUT)
+    assert primitives(graph) == ["blocked"] * 4
+
+
+def test_of_two_primitives_with_the_same_layouts_the_slower_is_never_chosen() -> None:
+    class Twice(Table):
+        def choices(self, op: Operator) -> tuple[Choice, ...]:
+            slower = [
+                dataclasses.replace(c, primitive="worse", seconds=c.seconds * 2) for c in super().choices(op)
+            ]
+            return (*slower, *super().choices(op))
+
+    assert "worse" not in primitives(select(parse_graph(CHAIN), Twice(1, 3, 0.1)))

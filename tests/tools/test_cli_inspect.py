@@ -65,7 +65,7 @@ def test_an_artifact_carries_its_final_ir(cli: Cli, model: Path, tmp_path: Path,
     assert "prim.conv" in cli("inspect", path, "--ir", "final").out
     shown = cli("inspect", path, "--json").json
     assert shown["manifest"]["name"] == "residual"
-    assert shown["memory"]["peak_bytes"] == shown["manifest"]["arena_bytes"]
+    assert 0 < shown["memory"]["peak_bytes"] <= shown["manifest"]["arena_bytes"]
 
 
 def test_inspect_refuses(cli: Cli, model: Path, artifact: Path) -> None:
