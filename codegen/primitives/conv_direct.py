@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 from ..kernel import Kernel
 from ..targets import Target
-from .base import ConvSpec, Floats, block_name, layout_block, seconds, up
+from .base import ConvSpec, Floats, block_name, layout_block, up
 from .conv_tile import (
     KernelSpec,
     Tiling,
     build,
+    choose_order,
     choose_vectors,
     max_pixels,
-    order_filters_outer,
     pack_bias,
     pack_weights,
     product_seconds,
     task_count,
+    traffic_seconds,
 )
 
 _PLAIN_SUMS = 24  # registers for sums with plain input
@@ -50,7 +51,8 @@ class Direct:
         vectors = self.tiling(spec, target).vectors
         places = spec.batch * spec.out_height
         products = product_seconds(places, blocks, spec.out_width, vectors, steps, target)
-        return max(products, seconds(target, 0, 1.0, 4.0 * steps * spec.filters)) + 2e-6
+        order = choose_order(spec, target, spec.out_height, blocks // vectors)
+        return products + traffic_seconds(spec, order, target) + 2e-6
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
@@ -73,8 +75,8 @@ class Direct:
         ):  # taps of a row are one block of code, whose scheduling wants spare registers
             vectors = max(v for v in (1, 2, 3, 4) if blocks % v == 0)
             pixels = min(max_pixels(target.isa.vector_registers, vectors), _PLAIN_SUMS // vectors)
-        outer = order_filters_outer(spec, target, spec.out_height, blocks // vectors)
-        return Tiling(min(pixels, spec.out_width), vectors, outer)
+        order = choose_order(spec, target, spec.out_height, blocks // vectors)
+        return Tiling(min(pixels, spec.out_width), vectors, order.filters_outer, ahead=order.ahead)
 
 
 def _steps(spec: ConvSpec) -> int:

@@ -14,6 +14,7 @@ from ..kernel import Kernel
 from ..targets import Target
 from .base import ConvSpec, Floats, block_name, layout_block, seconds, up
 from .conv_tile import (
+    LINE,
     Finish,
     KernelSpec,
     max_pixels,
@@ -38,6 +39,7 @@ class Strip:
     vectors: int
     blocks: int
     splits: int
+    ahead: bool
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,9 @@ class Im2row:
         copied = strip.splits * pixels * taps / block * lanes * 6.0
         strips = spec.batch * -(-spec.pixels // strip.pixels)
         streamed = 4.0 * taps * up(spec.filters, lanes) * strips
-        return (
-            seconds(target, macs / efficiency + copied, 1.0, 0) + streamed / (target.dram_gbps * 4e9) + 2e-6
-        )
+        streamed += 4.0 * spec.batch * spec.pixels * (spec.filters + spec.channels)
+        beyond = max(0.0, streamed - target.l2_bytes) / (target.dram_gbps * 1e9)
+        return seconds(target, macs / efficiency + copied, 1.0, 0) + 0.6 * beyond + 2e-6
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
@@ -97,11 +99,12 @@ class Im2row:
         most = max_pixels(target.isa.vector_registers, vectors)
         rows = min(range(max(1, most // 2), most + 1), key=lambda r: up(spec.pixels, r) * (1 + 0.25 / r))
         pixels = rows * min(-(-spec.pixels // rows), -(-_PIXELS // rows))
+        ahead = 4 * spec.channels * spec.filters * spec.kernel[0] * spec.kernel[1] > target.l2_bytes // 2
         few = spec.batch * -(-spec.pixels // pixels) < 4
         splits = max(
             s for s in (1, 2, 4) if blocks // vectors % s == 0 and (s == 1 or (few and spec.filters >= 256))
         )
-        return Strip(pixels, rows, vectors, _chunk(spec, target, pixels, vectors), splits)
+        return Strip(pixels, rows, vectors, _chunk(spec, target, pixels, vectors), splits, ahead)
 
 
 def _chunk(spec: ConvSpec, target: Target, pixels: int, vectors: int) -> int:
@@ -150,6 +153,7 @@ class _Nest:
         self.blocks_in = up(spec.channels, self.block) // self.block
         self.blocks_out = up(spec.filters, lanes) // lanes
         self.taps = spec.kernel[0] * spec.kernel[1]
+        self.ahead = strip.ahead
         self.steps = strip.blocks * self.taps
         self.sums = strip.pixels * self.steps * self.block
 
@@ -226,7 +230,7 @@ class _Nest:
                     self._store(acc[r * vectors + v], pixel * lanes, block * lanes)
 
     def _step(self, acc: Any, panel: tuple[Expr, Expr], step: Expr, start: Expr, lane: Expr) -> None:
-        from ..tvm_adapter import T, load, splat
+        from ..tvm_adapter import T, load, prefetch, splat
 
         vectors, lanes, block = self.strip.vectors, self.lanes, self.block
         group, chunk = panel
@@ -235,6 +239,10 @@ class _Nest:
             * vectors
             * lanes
         )
+        if self.ahead:  # the next group's weights for the same taps
+            panel = self.blocks_in * self.taps * block * vectors * lanes
+            for v in range(0, vectors * lanes, LINE):
+                prefetch(self.weights, weight + panel + v, 2)
         for r in range(self.strip.rows):
             element = splat(self.workspace[(step * self.strip.pixels + start + r) * block + lane], lanes)
             for v in range(vectors):

@@ -6,21 +6,21 @@ from dataclasses import dataclass, replace
 
 from ..kernel import Kernel
 from ..targets import Target
-from .base import ConvSpec, Floats, block_name, seconds, up
+from .base import ConvSpec, Floats, block_name, up
 from .conv_tile import (
     KernelSpec,
     Tiling,
     build,
+    choose_order,
     choose_vectors,
+    even_split,
     max_pixels,
-    order_filters_outer,
     pack_bias,
     pack_weights,
     product_seconds,
     task_count,
+    traffic_seconds,
 )
-
-_STRIP = 64  # pixels of a task, about
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,10 @@ class Pointwise:
         places = flat.batch * flat.out_height * flat.out_width / strip
         steps = up(spec.channels, lanes)
         products = product_seconds(places, blocks, strip, tiling.vectors, steps, target)
-        moved = spec.batch * (spec.height * spec.width * spec.channels + spec.pixels * spec.filters)
-        traffic = 4 * (spec.channels * spec.filters + max(0, moved - target.l2_bytes // 4))
-        return max(products, seconds(target, 0, 1.0, traffic)) + 2e-6
+        order = choose_order(
+            flat, target, -(-flat.out_width // strip) * flat.out_height, blocks // tiling.vectors
+        )
+        return products + traffic_seconds(flat, order, target) + 2e-6
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
@@ -70,10 +71,18 @@ class Pointwise:
         flat, blocks = _flat(spec), up(spec.filters, target.lanes) // target.lanes
         vectors = choose_vectors(blocks, flat.out_width, up(spec.channels, target.lanes), target)
         pixels = min(max_pixels(target.isa.vector_registers, vectors), flat.out_width)
-        tiles = max(1, _STRIP // pixels)
-        columns = pixels * tiles if flat.out_width > pixels * tiles else 0
-        strips = -(-flat.out_width // (columns or flat.out_width)) * flat.out_height
-        return Tiling(pixels, vectors, order_filters_outer(flat, target, strips, blocks // vectors), columns)
+        columns = _strip(flat, target, pixels)
+        strips = -(-flat.out_width // columns) * flat.out_height
+        order = choose_order(flat, target, strips, blocks // vectors)
+        columns = 0 if columns >= flat.out_width else columns
+        return Tiling(pixels, vectors, order.filters_outer, columns, order.ahead)
+
+
+def _strip(spec: ConvSpec, target: Target, pixels: int) -> int:
+    """Pixels of a task: whole tiles, about 64 to 256, whose input leaves room in the second-level cache."""
+    fitting = target.l2_bytes * 2 // 5 // (4 * spec.channels)
+    tiles = -(-spec.out_width // pixels)
+    return pixels * even_split(tiles, max(1, max(64, min(256, fitting)) // pixels))[0]
 
 
 def _flat(spec: ConvSpec) -> ConvSpec:

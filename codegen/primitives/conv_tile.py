@@ -22,6 +22,7 @@ from .base import ConvSpec, Floats, layout_block, up
 Expr = Any
 Buffer = Any
 
+LINE = 16  # floats of a cache line
 _LATENCY = 4  # cycles of a dependent multiply-add
 # Bytes per cycle at which a panel of weights arrives, by the share of the second-level cache that it takes.
 _STREAM = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
@@ -29,12 +30,16 @@ _STREAM = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
 
 @dataclass(frozen=True)
 class Tiling:
-    """Register tile: at most `pixels` by exactly `vectors`; `filters_outer` is the order of tasks."""
+    """Register tile: at most `pixels` by exactly `vectors`; `filters_outer` is the order of tasks.
+
+    `ahead` asks for the next group's weights while this one's are used.
+    """
 
     pixels: int
     vectors: int
     filters_outer: bool = False
     columns: int = 0  # output columns of one task; 0 for the whole row
+    ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -258,7 +263,9 @@ class _Nest:
     def _columns(self, runs: list[Run], offset: Expr) -> None:
         from ..tvm_adapter import T
 
+        rarest = min(runs, key=lambda run: run.tiles)
         for run in runs:
+            self.asking = self.tiling.ahead and run is rarest
             with T.serial(0, run.tiles) as tile:
                 self._tile(run, offset + run.start + tile * run.size)
 
@@ -307,9 +314,13 @@ class _Nest:
 
     def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range) -> None:
         """acc[r][v] += data[start + r] * weights[weight + v]."""
-        from ..tvm_adapter import T, load, splat
+        from ..tvm_adapter import T, load, prefetch, splat
 
         vectors, lanes = self.tiling.vectors, self.lanes
+        if self.asking:
+            panel = self.window * self.spec.kernel[0] * self.spec.kernel[1] * self.block * vectors * lanes
+            for v in range(0, vectors * lanes, LINE):
+                prefetch(self.weights, weight + panel + v, 2)
         for r in pixels:
             element = splat(self.data[start + r * self.spec.strides[1] * self.block], lanes)
             for v in range(vectors):
@@ -386,11 +397,30 @@ def pack_bias(bias: Floats | None, filters: int, lanes: int) -> tuple[Floats, ..
     return (padded,)
 
 
-def order_filters_outer(spec: ConvSpec, target: Target, places: int, groups: int) -> bool:
-    """Whether to keep weights and go through the image for each, or the reverse: what reads less past L2."""
-    weights = 4 * spec.filters * spec.channels * spec.kernel[0] * spec.kernel[1]
-    image = 4 * spec.channels * spec.height * spec.width
+@dataclass(frozen=True)
+class Order:
+    """The order of tasks that reads less from beyond the second-level cache, and what it reads, in bytes."""
+
+    filters_outer: bool
+    traffic: float
+    ahead: bool
+
+
+def choose_order(spec: ConvSpec, target: Target, places: int, groups: int) -> Order:
+    """Whether to keep weights and go through the image for each, or the reverse."""
+    weights = 4 * spec.filters * spec.channels * spec.kernel[0] * spec.kernel[1] // spec.groups
+    skipped = spec.strides[0] * spec.strides[1] if spec.kernel == (1, 1) else 1
+    image = 4 * spec.channels * spec.height * spec.width // skipped
     half = target.l2_bytes // 2
     keeping_weights = weights + image * (groups if image > half else 1)
     keeping_image = image + weights * (places if weights > half else 1)
-    return keeping_weights < keeping_image
+    outer = keeping_weights < keeping_image
+    ahead = outer and weights > half and places <= 2  # asked for more often, lines are mostly there already
+    return Order(outer, min(keeping_weights, keeping_image), ahead)
+
+
+def traffic_seconds(spec: ConvSpec, order: Order, target: Target) -> float:
+    """What streaming adds to the time of the products, which hides a part of it."""
+    written = 4 * spec.filters * spec.pixels
+    beyond = max(0.0, order.traffic + written - target.l2_bytes)
+    return 0.6 * spec.batch * beyond / (target.dram_gbps * 1e9)
