@@ -240,9 +240,9 @@ class _Nest:
             * lanes
         )
         if self.ahead:  # the next group's weights for the same taps
-            panel = self.blocks_in * self.taps * block * vectors * lanes
+            ahead = self.blocks_in * self.taps * block * vectors * lanes
             for v in range(0, vectors * lanes, LINE):
-                prefetch(self.weights, weight + panel + v, 2)
+                prefetch(self.weights, weight + ahead + v, 2)
         for r in range(self.strip.rows):
             element = splat(self.workspace[(step * self.strip.pixels + start + r) * block + lane], lanes)
             for v in range(vectors):
