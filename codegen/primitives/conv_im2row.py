@@ -241,8 +241,8 @@ class _Nest:
         )
         if self.ahead:  # the next group's weights for the same taps
             ahead = self.blocks_in * self.taps * block * vectors * lanes
-            for v in range(0, vectors * lanes, LINE):
-                prefetch(self.weights, weight + ahead + v, 2)
+            for line in range(0, vectors * lanes, LINE):
+                prefetch(self.weights, weight + ahead + line, 2)
         for r in range(self.strip.rows):
             element = splat(self.workspace[(step * self.strip.pixels + start + r) * block + lane], lanes)
             for v in range(vectors):

@@ -201,8 +201,8 @@ def _print_operators(result: Mapping[str, Any]) -> None:
             (r["offset"], r["size"], f"{r['start']}..{r['end']}", r["name"] or "-", r["operator"])
             for r in result["memory"]["ranges"]
         )
-        headings = ("offset", "bytes", "alive", "value", "from")
-        print("\n" + table(headings, cells, right=("offset", "bytes", "alive")))
+        places = ("offset", "bytes", "alive", "value", "from")
+        print("\n" + table(places, cells, right=("offset", "bytes", "alive")))
 
 
 def _ports(result: Mapping[str, Any]) -> list[tuple[str, str]]:
