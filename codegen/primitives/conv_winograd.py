@@ -24,6 +24,7 @@ from .conv_tile import KernelSpec, even_split, max_pixels, pack_bias
 
 _PAD = 16  # floats between matrices, so that their rows do not fall into the same cache sets
 _SHARE = 0.66  # of the second-level cache for what a task keeps
+_NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cache
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def _cycles(shape: Shape, blocking: Blocking, target: Target) -> float:
     blocks = -(-shape.tiles // blocking.tiles)
     streamed = 4.0 * shape.positions * shape.channels * shape.filters * blocks
     streamed += 8.0 * ranges * shape.tiles * shape.tile**2 * shape.channels
-    streaming = streamed / (target.dram_gbps / target.clock_ghz)
+    near = streamed < target.l2_bytes / 2
+    streaming = streamed / (target.dram_gbps * (_NEAR if near else 1.0) / target.clock_ghz)
     computing = products + transforms
     return max(computing, streaming) + 0.5 * min(computing, streaming)
 
