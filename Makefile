@@ -64,6 +64,7 @@ $(DEV): pyproject.toml | $(VENV)/bin/python
 
 $(BENCH): pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --no-deps pnnx  # converts models for ncnn; what it asks for is not used
 	@touch $@ $(DEV)
 
 # The tests run ARM artifacts under qemu and build C programs with gcc: get what is missing, or say what that costs.
