@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .ir.errors import ModelError, SecateurError, VerifyError
 
 if TYPE_CHECKING:
-    from .compiler import Artifact, compile, compile_graph
+    from .compiler import Artifact, compile
     from .runtime.session import Session, load
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Session",
     "VerifyError",
     "compile",
-    "compile_graph",
     "load",
 ]
 __version__ = "0.1.0"
@@ -35,7 +34,6 @@ __version__ = "0.1.0"
 _LAZY = {
     "Artifact": "compiler",
     "compile": "compiler",
-    "compile_graph": "compiler",
     "Session": "runtime.session",
     "load": "runtime.session",
 }

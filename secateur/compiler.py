@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from .codegen.artifact import write_artifact
+from .codegen.build import Progress, silent
 from .codegen.cache import cache_folder
 from .codegen.costs import AnalyticCosts
 from .codegen.lower import lower
@@ -27,7 +28,6 @@ from .passes.placement import check_placement
 from .passes.select import Select
 
 Kind = Literal["so", "dir", "tar"]
-Progress = Callable[[str, int, int], None]
 Shapes = Mapping[str, tuple[int, ...]]
 
 DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
@@ -41,9 +41,6 @@ class Artifact:
     manifest: Mapping[str, Any]
     graph: Graph
     outcome: Outcome
-
-
-def _silent(_what: str, _done: int, _total: int) -> None: ...
 
 
 def read(model: str | Path, shapes: Shapes | None = None) -> Graph:
@@ -92,7 +89,7 @@ def build_program(
     tune: bool = False,
     observers: Sequence[Observer] = (),
     inputs: Mapping[str, Any] | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> tuple[Program, Outcome]:
     """Everything but writing the artifact: the lowered program and what the passes did.
 
@@ -122,7 +119,7 @@ def compile(
     dump_ir: str | Path | None = None,
     observers: Sequence[Observer] = (),
     inputs: Mapping[str, Any] | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Artifact:
     """Compiles `model` (an ONNX file, an IR text, or a graph) to an artifact at `output`.
 
@@ -154,11 +151,6 @@ def compile(
     write_artifact(program, path, kind, _dumps(outcome.graph) if kind != "so" else {}, cache_folder())
     progress("linking", 1, 1)
     return Artifact(path, program.manifest, outcome.graph, outcome)
-
-
-def compile_graph(graph: Graph, output: str | Path, *, target: str = "host") -> Artifact:
-    """`compile` of a graph as it stands, under the default pipeline."""
-    return compile(graph, output, target=target)
 
 
 def _default_output(model: str | Path | Graph, kind: Kind) -> Path:

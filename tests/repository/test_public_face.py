@@ -28,7 +28,6 @@ def test_public_names() -> None:
         "Session",
         "VerifyError",
         "compile",
-        "compile_graph",
         "load",
     ]
 
