@@ -76,6 +76,12 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.0f} ns"
 
 
+def node_text(loc: str) -> str:
+    """The first of the ONNX nodes that an operator came from, and how many others were fused into it."""
+    first, *others = loc.split("+")
+    return f"{first} (+{len(others)})" if others else first
+
+
 def shape_text(shape: Iterable[int]) -> str:
     """`1x3x224x224`, or `scalar`."""
     return "x".join(map(str, shape)) or "scalar"

@@ -138,11 +138,17 @@ def _print(result: Mapping[str, Any]) -> None:
 
 
 def _profile_rows(operators: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    from ..report import duration
+    from ..report import duration, node_text
 
     total = sum(row["seconds"] for row in operators) or 1e-9
     return [
-        (f"{row['seconds'] / total:.1%}", duration(row["seconds"]), _rate(row), row["operator"], row["label"])
+        (
+            f"{row['seconds'] / total:.1%}",
+            duration(row["seconds"]),
+            _rate(row),
+            row["operator"],
+            node_text(row["label"]),
+        )
         for row in operators
     ]
 

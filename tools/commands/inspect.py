@@ -192,13 +192,13 @@ def _print_model(result: Mapping[str, Any]) -> None:
 
 
 def _print_operators(result: Mapping[str, Any]) -> None:
-    from ..report import table
+    from ..report import node_text, table
 
     headings = ("operator", "node", "result", "MACs", "primitive", "layouts", "workspace")
     print("\n" + table(headings, map(_operator_cells, result["operators"]), right=("MACs", "workspace")))
     if result["memory"]:
         cells = (
-            (r["offset"], r["size"], f"{r['start']}..{r['end']}", r["name"] or "-", r["operator"])
+            (r["offset"], r["size"], f"{r['start']}..{r['end']}", r["name"] or "-", node_text(r["operator"]))
             for r in result["memory"]["ranges"]
         )
         places = ("offset", "bytes", "alive", "value", "from")
@@ -210,13 +210,13 @@ def _ports(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _operator_cells(row: Mapping[str, Any]) -> tuple[object, ...]:
-    from ..report import amount, size
+    from ..report import amount, node_text, size
 
     name = "+".join([row["operator"], *row["epilogue"]])
     layouts = " ".join(row["layouts"]) if row["primitive"] else None
     return (
         name,
-        row["node"] or None,
+        node_text(row["node"]) or None,
         "; ".join(row["results"]),
         amount(row["macs"]) if row["macs"] else None,
         row["primitive"],
