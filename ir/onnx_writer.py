@@ -393,6 +393,12 @@ def _scale_and_zero(w: _Writer, quant: Quant, dtype: DType) -> tuple[list[str], 
     return [w.constant(scale, "scale")], axis
 
 
+def _table(w: _Writer, op: Operator, operands: list[str], result: str) -> None:
+    """Gather, whose negative indices count from the end as a table's do."""
+    index = w.node("Cast", operands[:1], op, to=TensorProto.INT32)
+    w.node("Gather", [operands[1], index], op, result, axis=0)
+
+
 def _quantize(w: _Writer, op: Operator, operands: list[str], result: str) -> None:
     type = op.result.type
     if type.dtype == DType.I32 or type.quant is None:
@@ -448,6 +454,7 @@ _WRITERS: dict[str, Write] = {
     "nn.resize": _resize,
     "nn.depth_to_space": _plain("DepthToSpace", block="blocksize", mode="mode"),
     "nn.space_to_depth": _space_to_depth,
+    "q.table": _table,
     "q.quantize": _quantize,
     "q.dequantize": _dequantize,
     "q.annotate": _plain("Identity"),

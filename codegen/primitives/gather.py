@@ -51,10 +51,11 @@ class Gather(Generic):
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)
         tasks = nest_tasks((spec.outer, spec.picked), 8.0 * spec.inner)
-        return Kernel("gather", spec, partial(_build, spec, target.lanes), tasks.count)
+        return Kernel("gather", spec, partial(build, spec, target.lanes), tasks.count)
 
 
-def _build(spec: GatherSpec, lanes: int) -> Any:
+def build(spec: GatherSpec, lanes: int) -> Any:
+    """The gather as a TIR function."""
     from ..tvm_adapter import T, load, prim_func, store
 
     def body(first: Any, second: Any, result: Any, _workspace: Any, begin: Expr, end: Expr) -> None:

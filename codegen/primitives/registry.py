@@ -21,6 +21,7 @@ from . import (
     quantize,
     reduce,
     relayout,
+    table,
     view,
 )
 from .operator import Primitive
@@ -39,6 +40,7 @@ _MODULES = (
     quantize,
     reduce,
     relayout,
+    table,
     view,
 )
 

@@ -70,3 +70,21 @@ def _annotate(sig: Signature) -> Sequence[TensorType]:
 
 
 register(OpDef("q.annotate", "The same stored integers, read as quantized.", ("x",), _annotate, _QUANT))
+
+
+def _table(sig: Signature) -> Sequence[TensorType]:
+    x, table = sig.types
+    require(x.dtype.bytes == 1 and x.dtype != DType.BOOL, f"the operand is {x.dtype.value}, not of 8 bits")
+    require(table.shape == (256,), f"the table has shape {table.shape}, not (256,)")
+    return [_quantized(x.shape, table.dtype, sig)]
+
+
+register(
+    OpDef(
+        "q.table",
+        "The table's element at the operand's byte, read as unsigned.",
+        ("x", "table"),
+        _table,
+        _QUANT,
+    )
+)

@@ -54,4 +54,14 @@ def annotate(_: Operator, arrays: Sequence[Array]) -> Array:
     return arrays[0]
 
 
-RULES: dict[str, Rule] = {"quantize": quantize, "dequantize": dequantize, "annotate": annotate}
+def table(_: Operator, arrays: Sequence[Array]) -> Array:
+    x, values = arrays
+    return values[np.ascontiguousarray(x).view(np.uint8)]
+
+
+RULES: dict[str, Rule] = {
+    "quantize": quantize,
+    "dequantize": dequantize,
+    "annotate": annotate,
+    "table": table,
+}

@@ -19,7 +19,7 @@ import numpy as np
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
-from secateur.ir.types import TensorType
+from secateur.ir.types import DType, TensorType
 
 Array = np.ndarray[Any, Any]
 
@@ -45,8 +45,8 @@ def _constant(name: str, dims: str, dtype: str, choose: np.random.Generator, pla
     shape = tuple(int(d) for d in dims.split("x") if d)
     kind = "normal" if plain else str(choose.choice(_KINDS))
     kind = "positive" if name.startswith(("var", "div")) else kind
-    wanted = {"f32": np.float32, "f16": np.float16, "i64": np.int64, "i32": np.int32, "bool": np.bool_}[dtype]
-    return _elements(choose, shape, kind).astype(wanted)
+    kind = "positive" if dtype.startswith("u") else kind
+    return _elements(choose, shape, kind).astype(DType(dtype).numpy)
 
 
 def build(text: str, seed: int = 0) -> Graph:

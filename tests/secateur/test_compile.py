@@ -13,6 +13,7 @@ import pytest
 import secateur
 from secateur.compiler import read
 from secateur.ir.interpreter import run
+from secateur.ir.parser import parse_graph
 
 MODEL = Path(__file__).resolve().parents[2] / "examples" / "digits" / "resnet20.onnx"
 EMULATORS = {
@@ -84,6 +85,21 @@ def test_an_edited_plan_is_honoured(tmp_path: Path, wanted: np.ndarray) -> None:
     )
     with secateur.load(artifact.path) as session:
         np.testing.assert_allclose(session.run({"image": IMAGE})["logits"], wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+def test_a_function_of_a_byte_is_a_table_exact_to_the_bit(dtype: str, tmp_path: Path) -> None:
+    graph = parse_graph(f"""graph @table(%q: tensor<16x16x{dtype}, quant<0.05:3>>) {{
+      %d = q.dequantize(%q) : tensor<16x16xf32>
+      %m = nn.gelu(%d) : tensor<16x16xf32>
+      %y = q.quantize(%m) {{scales = [0.1], zero_points = [9], dtype = u8}} : tensor<16x16xu8, quant<0.1:9>>
+      return %y as "y"
+    }}""")
+    every_byte = np.arange(256, dtype=np.uint8).reshape(16, 16).view("int8" if dtype == "i8" else "uint8")
+    artifact = secateur.compile(graph, tmp_path / "table.so")
+    assert [op.name for op in artifact.graph.operators] == ["nn.constant", "prim.table"]
+    with secateur.load(artifact.path) as session:
+        np.testing.assert_array_equal(session.run({"q": every_byte})["y"], run(graph, {"q": every_byte})["y"])
 
 
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
