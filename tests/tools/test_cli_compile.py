@@ -133,6 +133,11 @@ def test_a_folder_that_holds_something_else_is_not_replaced(cli: Cli, model: Pat
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+def _heed_interrupts() -> None:
+    """A shell has the programs it starts in the background ignore SIGINT, and they hand that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
 )
@@ -147,7 +152,9 @@ def test_an_interrupt_leaves_what_was_there_before(
     words = ["compile", model, "-o", folder / "model.so", "--print-ir-after", "memory"]
     started = [sys.executable, "-c", "from secateur.tools.main import main; main()", *map(str, words)]
     environment = os.environ | {"SECATEUR_CACHE": str(tmp_path / "cache")}
-    with subprocess.Popen(started, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        started, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_heed_interrupts
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line == "}\n":  # the IR has been printed
