@@ -229,7 +229,12 @@ def test_step(name: str, lanes: int) -> None:
     with np.errstate(all="ignore"):
         want = function.evaluate(x.astype(np.float64), *operands, *step.params).astype(np.float32)
     got = evaluate(step, x, y, lanes)
-    np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-6 if name in CANCELLING else 2e-37)
+    np.testing.assert_allclose(got, want, rtol=2e-6, atol=_absolute(name))
+
+
+def _absolute(name: str) -> float:
+    """silu divides by a sum that overflows a little before its result underflows."""
+    return 1e-6 if name in CANCELLING else 2e-37 if name == "silu" else 1e-37
 
 
 CANCELLING = (

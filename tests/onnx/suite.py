@@ -75,7 +75,7 @@ class Exclusion:
 @cache
 def exclusions(kind: str) -> tuple[Exclusion, ...]:
     table = tomllib.loads((Path(__file__).parent / "exclusions.toml").read_text())
-    return tuple(Exclusion(**row) for row in table.get(kind, []))
+    return tuple(Exclusion(**row) for row in table[kind])
 
 
 def excluded(case: Case, kind: str) -> Exclusion | None:
