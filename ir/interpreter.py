@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from .graph import Graph, Operator, Value
 from .reference import rule_of
 
 Array = NDArray[Any]
+Observer = Callable[[Value, Array], object]
 
 
 def evaluate(op: Operator, arrays: Sequence[Array]) -> list[Array]:
@@ -33,16 +34,27 @@ def _fed(value: Value, inputs: Mapping[str, Array]) -> Array:
     return array
 
 
-def run(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The outputs by name on input arrays by name; SecateurError where one is missing or does not fit."""
+def _ignore(_value: Value, _array: Array) -> None: ...
+
+
+def run(graph: Graph, inputs: Mapping[str, Array], observe: Observer = _ignore) -> dict[str, Array]:
+    """The outputs by name on input arrays by name; SecateurError where one is missing or does not fit.
+
+    `observe` sees every value (inputs and constants too) with its array once, as soon as it is there;
+    arrays are dropped after their last use, so that watching all of them takes no more memory.
+    """
     unknown = set(inputs) - {v.name for v in graph.inputs}
     if unknown:
         raise SecateurError(f"the graph has no input {', '.join(sorted(unknown))}")
     arrays: dict[Value, Array] = {v: _fed(v, inputs) for v in graph.inputs}
     last = {v: op for op in graph.operators for v in op.operands}
     kept = set(graph.outputs)
+    for value, array in arrays.items():
+        observe(value, array)
     for op in graph.operators:
-        arrays.update(zip(op.results, _checked(op, [arrays[v] for v in op.operands]), strict=True))
+        for value, array in zip(op.results, _checked(op, [arrays[v] for v in op.operands]), strict=True):
+            arrays[value] = array
+            observe(value, array)
         for value in op.operands:
             if last[value] is op and value not in kept:
                 arrays.pop(value, None)

@@ -8,14 +8,14 @@ A result-type rule gets a `Signature` and returns the result types, or raises
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .elementwise import Step
 from .graph import Operator, Value
-from .types import DType, TensorType
+from .types import DType, Quant, TensorType
 
 REQUIRED = object()
 
@@ -86,6 +86,7 @@ class OpDef:
     attributes: tuple[Attribute, ...] = ()
     macs: WorkRule = field(default=no_macs, repr=False)
     results: int = 1
+    moves: bool = False  # elements are moved or selected, so they keep their quantization
 
     def attribute(self, name: str) -> Attribute | None:
         return next((a for a in self.attributes if a.name == name), None)
@@ -129,9 +130,17 @@ class OpDef:
         """The result types of the operator on operands of `types`; TypeRuleError where it does not apply."""
         self.check_arity(len(types))
         try:
-            return list(self.infer(Signature(tuple(types), self.complete(given))))
+            found = list(self.infer(Signature(tuple(types), self.complete(given))))
         except ValueError as error:  # a type that refuses itself
             raise TypeRuleError(str(error)) from None
+        return [replace(t, quant=_shared_quant(types, t)) for t in found] if self.moves else found
+
+
+def _shared_quant(types: Sequence[TensorType], result: TensorType) -> Quant | None:
+    """The quantization that all operands of the result's element type share, one scale for each tensor."""
+    found = {t.quant for t in types if t.dtype == result.dtype}
+    quant = found.pop() if len(found) == 1 else None
+    return quant if quant is not None and quant.axis is None else None
 
 
 # Decisions of later passes, allowed on every operator: see passes/select.py and passes/memory.py.

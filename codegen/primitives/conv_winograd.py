@@ -18,7 +18,7 @@ import numpy as np
 
 from ..kernel import Kernel
 from ..targets import Target
-from ..winograd_matrices import winograd
+from secateur.ir.winograd import winograd
 from .base import ConvSpec, Floats, block_name, up
 from .conv_tile import KernelSpec, even_split, max_pixels, pack_bias
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..winograd_matrices import Winograd
+from secateur.ir.winograd import Winograd
 from .conv_linear import multiply
 from .conv_tile import Finish, pointers, split_buffers
 from .conv_winograd import Blocking, Shape

@@ -13,7 +13,7 @@ from .rules import broadcast, limit_window, numeric, require, window_extents, wi
 EPILOGUE = Attribute("epilogue", "epilogue", (), "element-wise steps applied to the result, in order")
 
 
-_WINDOW = (
+WINDOW = (
     Attribute("strides", "ints", doc="step of the window, one per spatial axis"),
     Attribute("pads", "ints", doc="zeros around the input: begins of all spatial axes, then ends"),
     Attribute("dilations", "ints", doc="distance between taps, one per spatial axis"),
@@ -46,7 +46,7 @@ register(
         "Convolution (cross-correlation) of N x C x spatial with M x C/groups x kernel weights.",
         ("input", "weights", "extras*"),
         _conv,
-        (*_WINDOW, Attribute("groups", "int", 1), EPILOGUE),
+        (*WINDOW, Attribute("groups", "int", 1), EPILOGUE),
         _conv_macs,
     )
 )
@@ -95,7 +95,7 @@ register(
         "Transposed convolution with C x M/groups x kernel weights; pads are cut off the result.",
         ("input", "weights", "extras*"),
         _conv_transpose,
-        (*_WINDOW, Attribute("groups", "int", 1), Attribute("output_padding", "ints"), EPILOGUE),
+        (*WINDOW, Attribute("groups", "int", 1), Attribute("output_padding", "ints"), EPILOGUE),
         _conv_transpose_macs,
     )
 )
@@ -137,10 +137,17 @@ def _pool(sig: Signature) -> Sequence[TensorType]:
     return [TensorType((*x.shape[:2], *spatial), numeric(x))]
 
 
-_POOL = (Attribute("kernel", "ints"), *_WINDOW, Attribute("ceil_mode", "bool", False))
+POOL = (Attribute("kernel", "ints"), *WINDOW, Attribute("ceil_mode", "bool", False))
 
 register(
-    OpDef("nn.max_pool", "Largest element under the window; padding never wins.", ("input",), _pool, _POOL)
+    OpDef(
+        "nn.max_pool",
+        "Largest element under the window; padding never wins.",
+        ("input",),
+        _pool,
+        POOL,
+        moves=True,
+    )
 )
 register(
     OpDef(
@@ -148,6 +155,6 @@ register(
         "Mean under the window; padding counts where count_include_pad.",
         ("input",),
         _pool,
-        (*_POOL, Attribute("count_include_pad", "bool", False)),
+        (*POOL, Attribute("count_include_pad", "bool", False)),
     )
 )

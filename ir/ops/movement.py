@@ -33,6 +33,7 @@ register(
         ("x",),
         _reshape,
         (Attribute("shape", "ints"),),
+        moves=True,
     )
 )
 
@@ -50,6 +51,7 @@ register(
         ("x",),
         _transpose,
         (Attribute("perm", "ints"),),
+        moves=True,
     )
 )
 
@@ -60,7 +62,9 @@ def _expand(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(shape, x.dtype)]
 
 
-register(OpDef("nn.expand", "Broadcast to a shape.", ("x",), _expand, (Attribute("shape", "ints"),)))
+register(
+    OpDef("nn.expand", "Broadcast to a shape.", ("x",), _expand, (Attribute("shape", "ints"),), moves=True)
+)
 
 
 def _tile(sig: Signature) -> Sequence[TensorType]:
@@ -73,7 +77,14 @@ def _tile(sig: Signature) -> Sequence[TensorType]:
 
 
 register(
-    OpDef("nn.tile", "The tensor repeated along each axis.", ("x",), _tile, (Attribute("repeats", "ints"),))
+    OpDef(
+        "nn.tile",
+        "The tensor repeated along each axis.",
+        ("x",),
+        _tile,
+        (Attribute("repeats", "ints"),),
+        moves=True,
+    )
 )
 
 
@@ -87,7 +98,16 @@ def _concat(sig: Signature) -> Sequence[TensorType]:
     return [TensorType((*first.shape[:axis], extent, *first.shape[axis + 1 :]), same_dtype(sig))]
 
 
-register(OpDef("nn.concat", "Tensors joined along an axis.", ("xs*",), _concat, (Attribute("axis", "int"),)))
+register(
+    OpDef(
+        "nn.concat",
+        "Tensors joined along an axis.",
+        ("xs*",),
+        _concat,
+        (Attribute("axis", "int"),),
+        moves=True,
+    )
+)
 
 
 def _slice(sig: Signature) -> Sequence[TensorType]:
@@ -112,6 +132,7 @@ register(
         ("x",),
         _slice,
         (Attribute("starts", "ints"), Attribute("sizes", "ints"), Attribute("steps", "ints")),
+        moves=True,
     )
 )
 
@@ -131,6 +152,7 @@ register(
         ("x", "indices"),
         _gather,
         (Attribute("axis", "int", 0),),
+        moves=True,
     )
 )
 
@@ -159,6 +181,7 @@ register(
         ("x",),
         _pad,
         (Attribute("pads", "ints"), Attribute("mode", "str", "constant"), Attribute("value", "float", 0.0)),
+        moves=True,
     )
 )
 
@@ -234,6 +257,7 @@ register(
         ("x",),
         _depth_to_space,
         (Attribute("block", "int"), Attribute("mode", "str", "DCR")),
+        moves=True,
     )
 )
 
@@ -256,6 +280,7 @@ register(
         ("x",),
         _space_to_depth,
         (Attribute("block", "int"), Attribute("mode", "str", "DCR")),
+        moves=True,
     )
 )
 
@@ -270,5 +295,6 @@ register(
         "The same tensor laid out otherwise in memory; the result's type says how.",
         ("x",),
         _relayout,
+        moves=True,
     )
 )

@@ -8,7 +8,7 @@ from ..opdef import Attribute, OpDef, Signature, TypeRuleError, register
 from ..types import DType, Quant, TensorType
 from .rules import require
 
-_QUANT = (
+QUANT = (
     Attribute("scales", "floats", doc="one, or one for each index of `axis`"),
     Attribute("zero_points", "ints", doc="as many as scales"),
     Attribute("axis", "int", -1, "axis that the scales lie along; -1: one scale for the tensor"),
@@ -21,7 +21,7 @@ def quant_attributes(quant: Quant) -> dict[str, object]:
     return {"scales": quant.scales, "zero_points": quant.zero_points, **axis}
 
 
-def _quantized(shape: tuple[int, ...], dtype: DType, sig: Signature) -> TensorType:
+def quantized(shape: tuple[int, ...], dtype: DType, sig: Signature) -> TensorType:
     axis = None if sig["axis"] == -1 else sig["axis"]
     try:
         return TensorType(shape, dtype, quant=Quant(sig["scales"], sig["zero_points"], axis))
@@ -32,7 +32,7 @@ def _quantized(shape: tuple[int, ...], dtype: DType, sig: Signature) -> TensorTy
 def _quantize(sig: Signature) -> Sequence[TensorType]:
     x = sig.types[0]
     require(x.dtype.is_float, f"the input is {x.dtype.value}, only floats are quantized")
-    return [_quantized(x.shape, sig["dtype"], sig)]
+    return [quantized(x.shape, sig["dtype"], sig)]
 
 
 register(
@@ -41,7 +41,7 @@ register(
         "round_half_even(x / scale) + zero point, saturated; division in float32, NaN gives the zero point.",
         ("x",),
         _quantize,
-        (*_QUANT, Attribute("dtype", "dtype", doc="stored type")),
+        (*QUANT, Attribute("dtype", "dtype", doc="stored type")),
     )
 )
 
@@ -66,17 +66,17 @@ register(
 
 def _annotate(sig: Signature) -> Sequence[TensorType]:
     x = sig.types[0]
-    return [_quantized(x.shape, x.dtype, sig)]
+    return [quantized(x.shape, x.dtype, sig)]
 
 
-register(OpDef("q.annotate", "The same stored integers, read as quantized.", ("x",), _annotate, _QUANT))
+register(OpDef("q.annotate", "The same stored integers, read as quantized.", ("x",), _annotate, QUANT))
 
 
 def _table(sig: Signature) -> Sequence[TensorType]:
     x, table = sig.types
     require(x.dtype.bytes == 1 and x.dtype != DType.BOOL, f"the operand is {x.dtype.value}, not of 8 bits")
     require(table.shape == (256,), f"the table has shape {table.shape}, not (256,)")
-    return [_quantized(x.shape, table.dtype, sig)]
+    return [quantized(x.shape, table.dtype, sig)]
 
 
 register(
@@ -85,6 +85,6 @@ register(
         "The table's element at the operand's byte, read as unsigned.",
         ("x", "table"),
         _table,
-        _QUANT,
+        QUANT,
     )
 )

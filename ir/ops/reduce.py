@@ -32,7 +32,12 @@ register(OpDef("nn.reduce_mean", "Mean over the axes.", ("x",), _sum, _AXES))
 register(OpDef("nn.reduce_sum", "Sum over the axes.", ("x",), _sum, _AXES))
 register(
     OpDef(
-        "nn.reduce_max", "Largest element over the axes; of none, the type's lowest.", ("x",), _extreme, _AXES
+        "nn.reduce_max",
+        "Largest element over the axes; of none, the type's lowest.",
+        ("x",),
+        _extreme,
+        _AXES,
+        moves=True,
     )
 )
 register(
@@ -42,6 +47,7 @@ register(
         ("x",),
         _extreme,
         _AXES,
+        moves=True,
     )
 )
 

@@ -11,11 +11,12 @@ order), of integers in their own type.
 from __future__ import annotations
 
 from ..graph import Operator
-from . import elementwise, matrix, movement, normalize, quantize, reduce, resize, windows
+from . import elementwise, linear, matrix, movement, normalize, quantize, reduce, resize, windows, winograd
 from .rule import Array, Rule
 
 RULES: dict[str, Rule] = {
     **elementwise.RULES,
+    **linear.RULES,
     **matrix.RULES,
     **movement.RULES,
     **normalize.RULES,
@@ -23,6 +24,7 @@ RULES: dict[str, Rule] = {
     **reduce.RULES,
     **resize.RULES,
     **windows.RULES,
+    **winograd.RULES,
 }
 
 

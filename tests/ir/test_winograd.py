@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from secateur.codegen.winograd_matrices import Winograd, winograd
+from secateur.ir.winograd import Winograd, winograd
 
 Bilinear = dict[tuple[int, int], Fraction]  # coefficients of d_i g_k
 

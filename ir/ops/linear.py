@@ -1,0 +1,254 @@
+"""Operators on 8-bit tensors, exact to the bit: products summed in int32, requantized through float32.
+
+Activations are u8 with any zero point, weights i8 with zero points 0. With the
+steps of the result as unit, a sum becomes t = f32(sum) * multiplier, rounded
+once to float32; a second term is rounded by itself, then added. What is stored
+is `limits`-clamped round_half_even(t) + zero point. An activation such as ReLU
+is a matter of `limits`. A result of `dtype` f32 is t in real units, as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph import Operator
+from ..opdef import Attribute, OpDef, Signature, register
+from ..types import DType, Quant, TensorType
+from .compute import POOL, WINDOW
+from .rules import require, window_extents
+
+Floats = NDArray[np.float32]
+
+RESULT = (
+    Attribute("scales", "floats", (), "the result's scale; none where it is real"),
+    Attribute("zero_points", "ints", (), "the result's zero point"),
+    Attribute("dtype", "dtype", DType.U8, "u8, or f32 for a result in real units"),
+    Attribute("limits", "ints", (0, 255), "smallest and largest stored value"),
+)
+
+
+def one_quant(type: TensorType) -> tuple[float, int]:
+    """Scale and zero point of a tensor quantized as a whole; ValueError for any other."""
+    if type.quant is None or type.quant.axis is not None:
+        raise ValueError(f"{type} is not quantized with one scale")
+    return float(np.float32(type.quant.scales[0])), type.quant.zero_points[0]
+
+
+def result_scale(result: TensorType) -> float:
+    """The unit in which the operator counts: the result's scale, 1 where the result is real."""
+    return 1.0 if result.quant is None else one_quant(result)[0]
+
+
+def multiplier(result: TensorType, *factors: float) -> np.float32:
+    """The product of scales in units of the result's scale, rounded once to float32."""
+    return np.float32(math.prod(float(np.float32(f)) for f in factors) / result_scale(result))
+
+
+def channel_multipliers(op: Operator) -> Floats:
+    """Of a convolution or matrix product: for each output channel, what one unit of the sum is worth."""
+    weights = op.operands[1].type
+    assert weights.quant is not None, "the type rule wants quantized weights"
+    channels = op.result.type.shape[-1 if "matmul" in op.name else 1]
+    scale = one_quant(op.operands[0].type)[0]
+    factors = [multiplier(op.result.type, scale, s) for s in weights.quant.scales]
+    return np.ascontiguousarray(np.broadcast_to(np.array(factors, np.float32), (channels,)))
+
+
+def residual_multiplier(op: Operator, index: int) -> np.float32:
+    """What one step of operand `index` is worth."""
+    return multiplier(op.result.type, one_quant(op.operands[index].type)[0])
+
+
+def _activation(type: TensorType, what: str) -> None:
+    require(type.dtype == DType.U8, f"the {what} is {type.dtype.value}, not u8")
+    require(type.quant is not None and type.quant.axis is None, f"the {what} is not quantized with one scale")
+
+
+def _weights(type: TensorType, axis: int) -> None:
+    require(type.dtype == DType.I8 and type.quant is not None, "the weights are not quantized i8")
+    assert type.quant is not None
+    require(type.quant.axis in (None, axis), f"the weights' scales lie along axis {type.quant.axis}")
+    require(not any(type.quant.zero_points), "the weights have zero points other than 0")
+
+
+def _result(sig: Signature, shape: tuple[int, ...]) -> TensorType:
+    if sig["dtype"] == DType.F32:
+        require(not sig["scales"] and not sig["zero_points"], "a real result has no scale")
+        return TensorType(shape)
+    require(sig["dtype"] == DType.U8, f"a result is u8 or f32, not {sig['dtype'].value}")
+    limits = sig["limits"]
+    require(len(limits) == 2 and 0 <= limits[0] <= limits[1] <= 255, f"limits {limits} are no range of u8")
+    require(len(sig["scales"]) == 1, "the result needs one scale")
+    return TensorType(shape, DType.U8, quant=Quant(sig["scales"], sig["zero_points"]))
+
+
+def _residual(sig: Signature, index: int, shape: tuple[int, ...]) -> None:
+    require(len(sig.types) <= index + 1, f"at most one residual, got {len(sig.types) - index}")
+    for extra in sig.types[index:]:
+        _activation(extra, "residual")
+        require(extra.shape == shape, f"the residual is {extra.shape}, the result {shape}")
+
+
+def _conv(sig: Signature) -> Sequence[TensorType]:
+    x, w, bias = sig.types[:3]
+    groups = sig["groups"]
+    require(
+        x.rank == w.rank and x.rank >= 3, f"input {x.shape} and weights {w.shape} need one rank, 3 or more"
+    )
+    require(
+        groups >= 1 and x.shape[1] == w.shape[1] * groups and w.shape[0] % groups == 0,
+        f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups",
+    )
+    _activation(x, "input")
+    _weights(w, 0)
+    require((bias.shape, bias.dtype) == ((w.shape[0],), DType.I32), f"bias is {bias}, not {w.shape[0]} x i32")
+    shape = (x.shape[0], w.shape[0], *window_extents(sig, x.shape[2:], w.shape[2:]))
+    _residual(sig, 3, shape)
+    return [_result(sig, shape)]
+
+
+def _conv_macs(op: Operator) -> int:
+    return op.result.type.elements * math.prod(op.operands[1].type.shape[1:])
+
+
+register(
+    OpDef(
+        "q.linear_conv",
+        "Convolution: sum of (x - zero point) w + bias, padding is the zero point; a residual is added to t.",
+        ("x", "weights", "bias", "residual*"),
+        _conv,
+        (*WINDOW, Attribute("groups", "int", 1), *RESULT),
+        _conv_macs,
+    )
+)
+
+
+def _matmul(sig: Signature) -> Sequence[TensorType]:
+    x, w, bias = sig.types
+    require(
+        x.rank == 2 and w.rank == 2 and x.shape[1] == w.shape[0],
+        f"matrices {x.shape} and {w.shape} do not multiply",
+    )
+    _activation(x, "left matrix")
+    _weights(w, 1)
+    require((bias.shape, bias.dtype) == ((w.shape[1],), DType.I32), f"bias is {bias}, not {w.shape[1]} x i32")
+    return [_result(sig, (x.shape[0], w.shape[1]))]
+
+
+def _matmul_macs(op: Operator) -> int:
+    return op.result.type.elements * op.operands[0].type.shape[1]
+
+
+register(
+    OpDef(
+        "q.linear_matmul",
+        "Matrix product (N, K) by (K, M): sum of (x - zero point) w + bias.",
+        ("x", "weights", "bias"),
+        _matmul,
+        RESULT,
+        _matmul_macs,
+    )
+)
+
+
+def _binary(sig: Signature) -> Sequence[TensorType]:
+    for type, what in zip(sig.types, ("first operand", "second operand"), strict=True):
+        _activation(type, what)
+    a, b = (t.shape for t in sig.types)
+    require(
+        len(a) == len(b) and all(d in (1, e) for d, e in zip(b, a, strict=True)),
+        f"{b} does not broadcast to {a}",
+    )
+    return [_result(sig, a)]
+
+
+register(
+    OpDef(
+        "q.linear_add",
+        "t = f32(a - za) * (sa / s) + f32(b - zb) * (sb / s); b broadcasts to a.",
+        ("a", "b"),
+        _binary,
+        RESULT,
+    )
+)
+register(
+    OpDef(
+        "q.linear_mul",
+        "t = f32((a - za) (b - zb)) * (sa sb / s); b broadcasts to a.",
+        ("a", "b"),
+        _binary,
+        RESULT,
+    )
+)
+
+
+def _average_pool(sig: Signature) -> Sequence[TensorType]:
+    x = sig.types[0]
+    require(x.rank >= 3, f"pooling needs spatial axes, input is {x.shape}")
+    _activation(x, "input")
+    spatial = window_extents(sig, x.shape[2:], sig["kernel"], sig["ceil_mode"])
+    return [_result(sig, (*x.shape[:2], *spatial))]
+
+
+register(
+    OpDef(
+        "q.linear_average_pool",
+        "t = f32(sum of (x - zero point)) * (sx / (count s)); padding counts where count_include_pad.",
+        ("x",),
+        _average_pool,
+        (*POOL, Attribute("count_include_pad", "bool", False), *RESULT),
+    )
+)
+
+
+def _winograd(sig: Signature) -> Sequence[TensorType]:
+    x, u, factors, scales, bias = sig.types[:5]
+    tile, pads = sig["tile"], sig["pads"]
+    require(len(tile) == 2 and all(m in (2, 4) for m in tile), f"tile {tile}: outputs an axis are 2 or 4")
+    require(len(pads) == 4 and min(pads) >= 0, f"pads {pads} are not four counts")
+    require(x.rank == 4, f"the input is {x.shape}, not an image")
+    _activation(x, "input")
+    positions, channels = (tile[0] + 2) * (tile[1] + 2), x.shape[1]
+    require(
+        u.rank == 3 and u.dtype == DType.I8 and (u.shape[0], u.shape[2]) == (positions, channels),
+        f"weights {u} are not {positions} x filters x {channels} of i8",
+    )
+    filters = u.shape[1]
+    wanted = (
+        (factors, TensorType((positions, channels), DType.I16), "factors"),
+        (scales, TensorType((positions, filters)), "scales"),
+        (bias, TensorType((filters,)), "bias"),
+    )
+    for type, needed, what in wanted:
+        require((type.shape, type.dtype) == (needed.shape, needed.dtype), f"{what} are {type}, not {needed}")
+    height, width = x.shape[2] + pads[0] + pads[2] - 2, x.shape[3] + pads[1] + pads[3] - 2
+    require(min(height, width) > 0, f"a 3x3 kernel does not fit {x.shape} with pads {pads}")
+    shape = (x.shape[0], filters, height, width)
+    _residual(sig, 5, shape)
+    return [_result(sig, shape)]
+
+
+def _winograd_macs(op: Operator) -> int:
+    """Those of the products in the Winograd domain, which are what it computes."""
+    (n, _, height, width), (tall, wide) = op.result.type.shape, op["tile"]
+    return n * -(-height // tall) * -(-width // wide) * op.operands[1].type.elements
+
+
+register(
+    OpDef(
+        "q.winograd_conv",
+        "3x3 convolution of stride 1 as F(tile, 3x3), quantized there (see ir/reference/winograd.py).",
+        ("x", "weights", "factors", "scales", "bias", "residual*"),
+        _winograd,
+        (
+            Attribute("tile", "ints", doc="outputs down and across, each 2 or 4"),
+            Attribute("pads", "ints", doc="top, left, bottom, right"),
+            *RESULT,
+        ),
+        _winograd_macs,
+    )
+)

@@ -1,0 +1,101 @@
+"""Convolution quantized in the Winograd domain (LANCE: Li et al. 2020), with factors per tap and channel.
+
+A tile of the result is m_h x m_w outputs, of the input (m_h + 2) x (m_w + 2); a
+tap is a position (i, j) of the input tile, number i (m_w + 2) + j. For each tile:
+
+1. V = B^T (x - zero point) B, exact whole numbers of 16 bits; outside the image
+   x is its zero point.
+2. q = clamp((V factor + 2^14) >> 15, -128, 127), with `factors` for each tap
+   and channel: the rounding multiplication of SSSE3's pmulhrsw, ARM's sqrdmulh.
+3. P = sum over channels of q u, in int32, for each tap and filter.
+4. F = f32(P) scale, with `scales` for each tap and filter, in steps of the
+   result; rounded to float32.
+5. t = A^T F A, down the columns first, in the order of `_outputs`; float32,
+   every addition rounded. Products by 2, 4 and 8 are exact.
+6. t + bias, then the residual as in `q.linear_conv`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph import Operator
+from ..winograd import winograd
+from .linear import along_channels, centred, stored, with_residual
+from .rule import Array, Rule
+
+
+def winograd_conv(op: Operator, arrays: Sequence[Array]) -> Array:
+    x, u, factors, scales, bias = arrays[:5]
+    tall, wide = op["tile"]
+    tiles = input_tiles(op, centred(op, 0, x))
+    v = transformed_input(tiles, tall, wide)
+    q = quantized_input(v, factors)
+    products = np.matmul(u.astype(np.float64), q.astype(np.float64))
+    real = products.astype(np.float32) * scales[:, :, None]
+    t = _placed(op, transformed_output(real, tall, wide))
+    t = t + along_channels(bias, 4)
+    return stored(op, with_residual(op, t, 5, arrays))
+
+
+def input_tiles(op: Operator, x: Array) -> Array:
+    """The overlapping tiles of N x C x H x W: (m_h + 2, m_w + 2, C, N * down * across)."""
+    (tall, wide), pads = op["tile"], op["pads"]
+    n, c, _, _ = x.shape
+    down, across = (-(-e // m) for e, m in zip(op.result.type.shape[2:], (tall, wide), strict=True))
+    extents = [(0, 0), (0, 0), (pads[0], down * tall), (pads[1], across * wide)]
+    padded = np.pad(x, extents)
+    found = np.empty((tall + 2, wide + 2, c, n, down, across), x.dtype)
+    for i in range(tall + 2):
+        for j in range(wide + 2):
+            part = padded[:, :, i : i + down * tall : tall, j : j + across * wide : wide]
+            found[i, j] = part.transpose(1, 0, 2, 3)
+    return found.reshape(tall + 2, wide + 2, c, n * down * across)
+
+
+def input_matrix(outputs: int) -> NDArray[np.int64]:
+    """B^T of F(outputs, 3): whole numbers."""
+    return np.array([[int(v) for v in row] for row in winograd(outputs).b_t])
+
+
+def transformed_input(tiles: Array, tall: int, wide: int) -> Array:
+    """B^T d B: (taps, C, tiles)."""
+    rows = np.tensordot(input_matrix(tall), tiles, (1, 0))
+    found = np.tensordot(input_matrix(wide), rows, (1, 1)).swapaxes(0, 1)
+    return found.reshape(-1, *tiles.shape[2:])
+
+
+def quantized_input(v: Array, factors: Array) -> Array:
+    """Step 2 of the definition; `factors` is (taps, C)."""
+    return np.clip((v * factors.astype(np.int64)[:, :, None] + (1 << 14)) >> 15, -128, 127)
+
+
+def transformed_output(real: Array, tall: int, wide: int) -> Array:
+    """A^T F A of (taps, M, tiles) in float32: (m_h, m_w, M, tiles)."""
+    square = real.reshape(tall + 2, wide + 2, *real.shape[1:])
+    columns = _outputs(list(square))
+    return np.stack([np.stack(_outputs(list(row))) for row in columns])
+
+
+def _outputs(f: list[Array]) -> list[Array]:
+    """A^T f along one axis: 4 values to 2, or 6 to 4."""
+    s, d = f[1] + f[2], f[1] - f[2]
+    if len(f) == 4:
+        return [f[0] + s, d + f[3]]
+    far, odd = f[3] + f[4], f[3] - f[4]
+    return [(f[0] + s) + far, d + 2 * odd, s + 4 * far, (d + 8 * odd) + f[5]]
+
+
+def _placed(op: Operator, tiles: Array) -> Array:
+    """(m_h, m_w, M, tiles) as N x M x H x W."""
+    n, filters, height, width = op.result.type.shape
+    tall, wide = op["tile"]
+    down, across = -(-height // tall), -(-width // wide)
+    grid = tiles.reshape(tall, wide, filters, n, down, across).transpose(3, 2, 4, 0, 5, 1)
+    return grid.reshape(n, filters, down * tall, across * wide)[:, :, :height, :width]
+
+
+RULES: dict[str, Rule] = {"winograd_conv": winograd_conv}
