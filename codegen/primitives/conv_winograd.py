@@ -16,9 +16,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from secateur.ir.winograd import winograd
+
 from ..kernel import Kernel
 from ..targets import Target
-from secateur.ir.winograd import winograd
 from .base import ConvSpec, Floats, block_name, up
 from .conv_tile import KernelSpec, even_split, max_pixels, pack_bias
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from secateur.ir.winograd import Winograd
+
 from .conv_linear import multiply
 from .conv_tile import Finish, pointers, split_buffers
 from .conv_winograd import Blocking, Shape
