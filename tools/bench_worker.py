@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from secateur.tools.peers import Floats, PeerError, Runner, engine
+from secateur.tools.peers import Floats, Int8, PeerError, Runner, engine
 
 PREPARE_SECONDS = 900.0  # loading includes conversion, and for Secateur a cold compile
 RUN_SECONDS = 300.0
@@ -37,14 +37,14 @@ class Sample(NamedTuple):
 class Worker:
     """Runs engine `name` on `model`; every method raises PeerError with the reason when it fails.
 
-    What the engine prints goes to the file `log`.
+    In float32, or quantized as `int8` says. What the engine prints goes to the file `log`.
     """
 
-    def __init__(self, name: str, model: Path, threads: int, log: Path) -> None:
+    def __init__(self, name: str, model: Path, threads: int, log: Path, int8: Int8 | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, far_end = context.Pipe()
         self._log = log
-        arguments = (far_end, name, model, threads, log)
+        arguments = (far_end, name, model, threads, log, int8)
         # Not a daemon: a compiler may start processes of its own.
         self._process = context.Process(target=_serve, args=arguments)
         self._process.start()
@@ -110,14 +110,15 @@ class Worker:
         return lines[-1].removeprefix(f"{PeerError.__module__}.PeerError: ") if lines else f"exit code {code}"
 
 
-def _serve(pipe: Connection, name: str, model: Path, threads: int, log: Path) -> None:
+def _serve(pipe: Connection, name: str, model: Path, threads: int, log: Path, int8: Int8 | None) -> None:
     """The worker's life. An error ends it with a traceback in the log, from which the reason is read."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     _redirect_output(log)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     start = time.perf_counter()
-    runner = engine(name).prepare(model, threads)
+    peer = engine(name)
+    runner = peer.prepare_int8(model, threads, int8) if int8 else peer.prepare(model, threads)
     pipe.send(time.perf_counter() - start)
     x: Floats = np.zeros(0, np.float32)
     while True:

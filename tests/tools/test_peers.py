@@ -17,8 +17,9 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from secateur.tools import bench_peers, models, peers
-from secateur.tools.bench_peers import Contest, measure, sample_input
+from secateur.tools import bench_contest, bench_peers, models, peers
+from secateur.tools.bench_contest import Contest, Entry
+from secateur.tools.bench_peers import measure, sample_input
 from secateur.tools.bench_report import (
     Row,
     Timing,
@@ -134,7 +135,7 @@ def test_measure_gives_times_and_errors(model: Path) -> None:
     assert timing.quartiles is not None
     assert timing.best is not None
     assert 0 < timing.best <= timing.quartiles[0] <= timing.median <= timing.quartiles[1]
-    assert timing.runs >= bench_peers.BURST_RUNS
+    assert timing.runs >= bench_contest.BURST_RUNS
     assert timing.error == 0.0
 
 
@@ -169,11 +170,12 @@ def test_engine_that_fails_leaves_the_others_running(model: Path, monkeypatch: p
 def test_engine_that_dies_between_turns_drops_out(model: Path) -> None:
     with ExitStack() as stack:
         contest = Contest(model, 1, stack)
-        contest.enter("onnxruntime")
-        os.kill(contest._workers["onnxruntime"]._process.pid or 0, signal.SIGKILL)
+        entry = Entry("onnxruntime")
+        contest.enter(entry)
+        os.kill(contest._workers[entry]._process.pid or 0, signal.SIGKILL)
         assert contest.turn(lambda w: w.burst(0.0, 1)) == {}
         assert contest.turn(lambda w: w.burst(0.0, 1)) == {}
-    assert contest.failed == {"onnxruntime": Timing("onnxruntime", reason="killed by SIGKILL")}
+    assert contest.failed == {entry: "killed by SIGKILL"}
 
 
 def test_engine_that_is_not_installed_costs_one_line(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,10 +193,14 @@ def test_unknown_engine_names_the_known_ones() -> None:
 # ---- reports
 
 
+def timed(name: str, median: float, quartiles: tuple[float, float], error: float) -> Timing:
+    return Timing(name, median=median, quartiles=quartiles, best=quartiles[0], runs=20, error=error)
+
+
 def rows() -> list[Row]:
-    ours = Timing("secateur", 20.0, (19.9, 20.1), 19.5, 30, error=3e-6)
-    quick = Timing("openvino", 30.0, (28.0, 32.0), 27.0, 25, error=7e-7)
-    slow = Timing("mnn", 45.0, (44.9, 45.1), 44.0, 20, error=5e-5)
+    ours = timed("secateur", 20.0, (19.9, 20.1), error=3e-6)
+    quick = timed("openvino", 30.0, (28.0, 32.0), error=7e-7)
+    slow = timed("mnn", 45.0, (44.9, 45.1), error=5e-5)
     failed = Timing("ncnn", reason="pnnx does not convert the model: no kernel")
     return [Row("resnet18", 1, (ours, quick, failed, slow)), Row("resnet18", 2, (failed, quick))]
 
@@ -205,7 +211,7 @@ def test_ratio_is_the_fastest_peer_over_ours() -> None:
     assert (one.fastest_peer.engine, one.ratio, one.bar) == ("openvino", 1.5, 1.15)
     assert (two.ratio, two.bar) == (None, None)
     assert Row("alexnet", 1, ()).bar == 0.85
-    assert Row("alexnet", 1, (Timing("secateur", 1.0),)).ratio is None
+    assert Row("alexnet", 1, (Timing("secateur", median=1.0),)).ratio is None
 
 
 def test_markdown_shows_times_ratios_and_reasons() -> None:

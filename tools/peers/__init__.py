@@ -1,0 +1,27 @@
+"""The inference engines that the benchmark compares: Secateur and its peers from PyPI.
+
+Each engine is one class that turns an ONNX file into a runner with a given number of threads, in
+float32 or, where it has a quantizer, in int8. Nothing is imported before it is needed, so that an
+engine that is not installed costs one line in the table and nothing else.
+"""
+
+from __future__ import annotations
+
+from secateur.tools.peers.base import Floats, Int8, Peer, PeerError, Runner
+from secateur.tools.peers.mnn import Mnn
+from secateur.tools.peers.ncnn import Ncnn
+from secateur.tools.peers.onnxruntime import OnnxRuntime
+from secateur.tools.peers.openvino import OpenVino
+from secateur.tools.peers.ours import Secateur
+
+__all__ = ["ENGINES", "PEERS", "Floats", "Int8", "Peer", "PeerError", "Runner", "Secateur", "engine"]
+
+ENGINES: dict[str, Peer] = {p.name: p for p in (Secateur(), OnnxRuntime(), OpenVino(), Ncnn(), Mnn())}
+PEERS = tuple(name for name in ENGINES if name != Secateur.name)
+
+
+def engine(name: str) -> Peer:
+    """The engine called `name`; ValueError names the known ones."""
+    if name not in ENGINES:
+        raise ValueError(f"unknown engine '{name}'; known: {', '.join(ENGINES)}")
+    return ENGINES[name]
