@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ..kernel import Kernel
 from .loops import Expr, Nest, Tasks, dot, each_vector, nest_tasks, task_nest
 from .shuffles import hold, transpose
@@ -136,13 +138,19 @@ class _Body:
         from ..tvm_adapter import store
 
         step = box.target[-1]
-        lanes = self.lanes if step == 1 else 1
+        lanes = 1 if step != 1 else self._row_lanes(box)
 
         def body(i: Expr, width: int) -> None:
             value = self._read(box, start + i * box.source[-1], width)
             store(self.result, at + i * step, value, width)
 
         each_vector(box.extents[-1], lanes, body)
+
+    def _row_lanes(self, box: Box) -> int:
+        """A whole vector of narrow elements, unless they are gathered one by one."""
+        if box.pointer != FILL and box.source[-1] not in (0, 1, -1):
+            return self.lanes
+        return self.lanes * max(1, 4 // np.dtype(self.spec.dtype).itemsize)
 
     def _read(self, box: Box, start: Expr, width: int) -> Expr:
         from ..tvm_adapter import T, splat

@@ -9,6 +9,7 @@ from secateur.ir.types import ROW_MAJOR, DType, Layout, TensorType, blocked
 
 from ..targets import Target
 from .operator import Combination, Primitive, constant_of
+from .requantize import BLOCK
 
 CALL_SECONDS = 3e-7  # entering a kernel
 
@@ -67,13 +68,25 @@ class Generic(Primitive):
         return self.cost
 
 
-def block_refusal(op: Operator) -> str | None:
-    """Why the result cannot be blocked, or None."""
+FLOATS = (DType.F32,)
+BYTES = (DType.U8, DType.I8)
+BLOCKED = (*FLOATS, *BYTES)
+
+
+def block_refusal(op: Operator, dtypes: tuple[DType, ...] = FLOATS) -> str | None:
+    """Why the result cannot be blocked by a primitive that takes `dtypes`, or None."""
     shape, dtype = type_after(op).shape, type_after(op).dtype
-    if len(shape) < 3 or dtype != DType.F32:
-        return "only float32 tensors with spatial axes are blocked"
+    if len(shape) < 3 or dtype not in dtypes:
+        kinds = "float32 tensors" if dtypes == FLOATS else "float32 and 8-bit tensors"
+        return f"only {kinds} with spatial axes are blocked"
     return "an empty tensor" if math.prod(shape) == 0 else None
 
 
-def target_block(target: Target) -> Layout:
-    return blocked(target.lanes)
+def channel_block(target: Target, dtype: DType = DType.F32) -> int:
+    """Channel lanes of blocked tensors: a vector of floats; 16 bytes, whatever the target."""
+    return BLOCK if dtype in BYTES else target.lanes
+
+
+def target_block(target: Target, dtype: DType = DType.F32) -> Layout:
+    """The blocked layout of tensors of `dtype`."""
+    return blocked(channel_block(target, dtype))

@@ -15,7 +15,17 @@ from ..targets import Target
 from . import resize
 from .copies import FILL, Box, copy_kernel, copy_spec
 from .elementwise import argument_order
-from .generic import Generic, block_refusal, physical, same_layouts, storage, target_block, type_after
+from .generic import (
+    BLOCKED,
+    Generic,
+    block_refusal,
+    channel_block,
+    physical,
+    same_layouts,
+    storage,
+    target_block,
+    type_after,
+)
 from .loops import broadcast_strides, row_major_strides
 from .operator import Combination, Primitive
 from .pointwise import broadcast_blocked
@@ -271,9 +281,12 @@ class Copy(Generic):
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         plain = same_layouts(op, ROW_MAJOR)
         constant = any(v.producer is not None and v.producer.name == "nn.constant" for v in op.operands)
-        if self.refusal is None or constant or block_refusal(op) or self.refusal(op, target.lanes):
+        dtype = type_after(op).dtype
+        if self.refusal is None or constant or block_refusal(op, BLOCKED):
             return (plain,)
-        return same_layouts(op, target_block(target)), plain
+        if self.refusal(op, channel_block(target, dtype)):
+            return (plain,)
+        return same_layouts(op, target_block(target, dtype)), plain
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         fill = float(op["value"]) if self.operators == ("pad",) else 0.0

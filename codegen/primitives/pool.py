@@ -14,7 +14,7 @@ from secateur.ir.graph import Operator
 
 from ..kernel import Kernel
 from ..targets import Target
-from .generic import Generic, block_refusal, same_layouts, storage, target_block, type_after
+from .generic import BLOCKED, FLOATS, Generic, block_refusal, same_layouts, storage, target_block, type_after
 from .loops import Expr, dot, nest_tasks, row_major_strides, task_nest
 from .numeric import convert, lanes_for
 from .operator import Combination
@@ -86,15 +86,15 @@ class Pool(Generic):
 
 
 class BlockedPool(Pool):
-    """float32 by blocks of channels: a vector holds the channels of one position."""
+    """By blocks of channels: a vector holds the channels of one position. Averages are of float32 only."""
 
     name = "pool_blocked"
 
     def applicable(self, op: Operator, target: Target) -> str | None:
-        return block_refusal(op)
+        return block_refusal(op, BLOCKED if op.name.endswith("max_pool") else FLOATS)
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
-        return (same_layouts(op, target_block(target)),)
+        return (same_layouts(op, target_block(target, type_after(op).dtype)),)
 
     def vector_cost(self, op: Operator) -> float:
         return 1.0 + 0.5 * _taps_for_input(op)

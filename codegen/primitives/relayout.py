@@ -8,27 +8,33 @@ from functools import partial
 from typing import Any
 
 from secateur.ir.graph import Operator
-from secateur.ir.types import ROW_MAJOR, DType
+from secateur.ir.types import ROW_MAJOR, blocked
 
 from ..kernel import Kernel
 from ..targets import Target
-from .generic import Generic, target_block, type_after
+from .generic import BLOCKED, BYTES, Generic, target_block, type_after
 from .loops import Expr, Tasks, split_rows, task_rows, unflatten
 from .operator import Combination
-from .shuffles import hold, transpose
+from .shuffles import hold, interleaved, parted
 
-STRIP = 32  # squares
+STRIP = 32  # rectangles
+QUAD = 4  # channels of the blocks that an image of few channels has
 
 
 @dataclass(frozen=True)
 class RelayoutSpec:
-    """`images` x `channels` x `pixels` of float32, into blocks of channels or out of them."""
+    """`images` x `channels` x `pixels`, into blocks of channels or out of them.
+
+    Rectangles of a block's channels by `width` pixels go through registers.
+    """
 
     images: int
     channels: int
     pixels: int
     block: int
     to_blocks: bool
+    dtype: str = "float32"
+    width: int = 16
 
     @property
     def blocks(self) -> int:
@@ -36,8 +42,8 @@ class RelayoutSpec:
 
     @property
     def strips(self) -> int:
-        """Runs of at most `STRIP` squares that a block's pixels are cut into; the last takes the rest."""
-        return max(1, self.pixels // (self.block * STRIP))
+        """Runs of about `STRIP` rectangles that a block's pixels are cut into; the last takes the rest."""
+        return max(1, self.pixels // (self.width * STRIP))
 
     @property
     def partial(self) -> int:
@@ -46,7 +52,11 @@ class RelayoutSpec:
 
 
 class Relayout(Generic):
-    """Row-major to blocked and back; lanes past the last channel are written as zero."""
+    """Row-major to blocked and back; lanes past the last channel are written as zero.
+
+    Bytes have blocks of 16 and, for images of few channels, of 4; between the two, the
+    four bytes of a small block travel as one element.
+    """
 
     name = "relayout"
     operators = ("relayout",)
@@ -54,21 +64,27 @@ class Relayout(Generic):
 
     def applicable(self, op: Operator, target: Target) -> str | None:
         x = op.operands[0].type
-        if x.rank < 3 or x.dtype != DType.F32:
-            return "only float32 tensors with spatial axes are blocked"
+        if x.rank < 3 or x.dtype not in BLOCKED:
+            return "only float32 and 8-bit tensors with spatial axes are blocked"
         return None
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
-        layout = target_block(target)
-        return ((ROW_MAJOR,), layout), ((layout,), ROW_MAJOR)
+        dtype = op.operands[0].type.dtype
+        known = [ROW_MAJOR, target_block(target, dtype), *([blocked(QUAD)] if dtype in BYTES else [])]
+        return tuple(((a,), b) for a in known for b in known if a != b)
 
     def spec(self, op: Operator) -> RelayoutSpec:
         source, result = op.operands[0].type, type_after(op)
         blocks = (source.layout.block, result.layout.block)
-        if (blocks[0] == 0) == (blocks[1] == 0):
+        if blocks[0] == blocks[1]:
             raise ValueError(f"{op!r} converts {source.layout.name} to {result.layout.name}")
-        n, c, *spatial = result.shape
-        return RelayoutSpec(n, c, math.prod(spatial), max(blocks), blocks[1] > 0)
+        n, c, pixels = *result.shape[:2], math.prod(result.shape[2:])
+        if 0 not in blocks:
+            return RelayoutSpec(n, -(-c // QUAD), pixels, max(blocks) // QUAD, blocks[1] > QUAD, "int32", 4)
+        to_blocks, block = blocks[1] > 0, max(blocks)
+        if source.dtype in BYTES:
+            return RelayoutSpec(n, c, pixels, block, to_blocks, "uint8", 16)
+        return RelayoutSpec(n, c, pixels, block, to_blocks, "float32", block)
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)
@@ -82,11 +98,11 @@ def _tasks(spec: RelayoutSpec) -> Tasks:
 def _build(spec: RelayoutSpec) -> Any:
     from ..tvm_adapter import prim_func
 
-    return prim_func(["x", "result"], _Body(spec))
+    return prim_func([("x", spec.dtype), ("result", spec.dtype)], _Body(spec))
 
 
 class _Body:
-    """Emits the loop over blocks; within a block, squares of `block` channels by `block` pixels."""
+    """Emits the loop over blocks; within a block, rectangles of its channels by `width` pixels."""
 
     def __init__(self, spec: RelayoutSpec) -> None:
         self.spec = spec
@@ -108,52 +124,62 @@ class _Body:
                     self._block(image, block, strip, spec.partial)
 
     def _block(self, image: Expr, block: Expr, strip: Expr, channels: int) -> None:
-        """The squares of one strip of a block; the last ones overlap those before, with equal values."""
+        """The rectangles of one strip of a block; the last ones overlap those before, with equal values."""
         from ..tvm_adapter import T
 
-        spec, lanes = self.spec, self.spec.block
-        plain = (image * spec.channels + block * lanes) * spec.pixels
-        packed = (image * spec.blocks + block) * (spec.pixels * lanes)
-        squares = -(-spec.pixels // lanes)
-        if spec.pixels < lanes:
+        spec, width = self.spec, self.spec.width
+        plain = (image * spec.channels + block * spec.block) * spec.pixels
+        packed = (image * spec.blocks + block) * (spec.pixels * spec.block)
+        rectangles = -(-spec.pixels // width)
+        if spec.pixels < width:
             self._narrow(plain, packed, channels)
             return
-        share = -(-squares // spec.strips)
-        with T.serial(strip * share, T.min((strip + 1) * share, squares)) as i:
-            pixel = T.min(i * lanes, spec.pixels - lanes) if spec.pixels % lanes else i * lanes
-            self._square(plain + pixel, packed + pixel * lanes, channels)
+        share = -(-rectangles // spec.strips)
+        with T.serial(strip * share, T.min((strip + 1) * share, rectangles)) as i:
+            pixel = T.min(i * width, spec.pixels - width) if spec.pixels % width else i * width
+            self._rectangle(plain + pixel, packed + pixel * spec.block, channels)
 
-    def _square(self, plain: Expr, packed: Expr, channels: int) -> None:
-        from ..tvm_adapter import load, splat, store
+    def _rectangle(self, plain: Expr, packed: Expr, channels: int) -> None:
+        from ..tvm_adapter import store
 
-        lanes, pixels = self.spec.block, self.spec.pixels
-        if self.spec.to_blocks:
-            rows = [hold(load(self.x, plain + c * pixels, lanes), lanes) for c in range(channels)]
-            rows += [splat(0.0, lanes)] * (lanes - channels)
-            for p, column in enumerate(transpose(rows)):
-                store(self.result, packed + p * lanes, column, lanes)
+        spec, width, dtype = self.spec, self.spec.width, self.spec.dtype
+        if spec.to_blocks:
+            rows = [self._vector(plain + c * spec.pixels) for c in range(channels)]
+            rows += [self._zero(width)] * (spec.block - channels)
+            for k, vector in enumerate(interleaved(rows, width, dtype)):
+                store(self.result, packed + k * width, vector, width)
             return
-        rows = [hold(load(self.x, packed + p * lanes, lanes), lanes) for p in range(lanes)]
-        for c, column in enumerate(transpose(rows)[:channels]):
-            store(self.result, plain + c * pixels, column, lanes)
+        vectors = [self._vector(packed + k * width) for k in range(spec.block)]
+        for c, row in enumerate(parted(vectors, width, dtype)[:channels]):
+            store(self.result, plain + c * spec.pixels, row, width)
+
+    def _vector(self, at: Expr) -> Expr:
+        from ..tvm_adapter import load
+
+        return hold(load(self.x, at, self.spec.width), self.spec.width, self.spec.dtype)
+
+    def _zero(self, lanes: int) -> Expr:
+        from ..tvm_adapter import splat
+
+        return splat(0.0 if self.spec.dtype == "float32" else 0, lanes, self.spec.dtype)
 
     def _narrow(self, plain: Expr, packed: Expr, channels: int) -> None:
-        """Fewer pixels than lanes: element by element."""
+        """Fewer pixels than a rectangle has: pixel by pixel."""
         lanes, pixels = self.spec.block, self.spec.pixels
         for p in range(pixels):
             self._pixel(plain + p, packed + p * lanes, channels)
 
     def _pixel(self, plain: Expr, packed: Expr, channels: int) -> None:
-        from ..tvm_adapter import T, splat, store
+        from ..tvm_adapter import T, store
 
         lanes, pixels = self.spec.block, self.spec.pixels
         if self.spec.to_blocks:
             if channels < lanes:
-                store(self.result, packed, splat(0.0, lanes), lanes)
+                store(self.result, packed, self._zero(lanes), lanes)
             store(self.result, packed, self._strided(plain, pixels, channels), channels)
             return
         spread = T.Ramp(plain, pixels, channels) if channels > 1 else plain
-        held = hold(self._strided(packed, 1, channels), channels)
+        held = hold(self._strided(packed, 1, channels), channels, self.spec.dtype)
         T.buffer_store(self.result, held, [spread])
 
     def _strided(self, at: Expr, stride: int, lanes: int) -> Expr:

@@ -27,12 +27,26 @@ def interleave(a: Expr, b: Expr, lanes: int, high: bool, dtype: str = "float32")
 
 
 def transpose(rows: Sequence[Expr], dtype: str = "float32") -> list[Expr]:
-    """The columns of a square of `len(rows)` vectors, a power of two, by repeated perfect shuffles."""
-    lanes = len(rows)
-    if lanes & (lanes - 1):
-        raise ValueError(f"{lanes} rows: a power of two is needed")
-    tile, half, done = list(rows), lanes // 2, 1
-    while done < lanes:
+    """The columns of a square of `len(rows)` vectors, a power of two."""
+    return interleaved(rows, len(rows), dtype)
+
+
+def interleaved(rows: Sequence[Expr], lanes: int, dtype: str = "float32") -> list[Expr]:
+    """Element 0 of each row, then element 1 of each, ..., in as many vectors, by perfect shuffles."""
+    return _shuffled(rows, len(rows), lanes, dtype)
+
+
+def parted(vectors: Sequence[Expr], lanes: int, dtype: str = "float32") -> list[Expr]:
+    """The rows that `interleaved` was given."""
+    return _shuffled(vectors, lanes, lanes, dtype)
+
+
+def _shuffled(rows: Sequence[Expr], times: int, lanes: int, dtype: str) -> list[Expr]:
+    """log2(times) perfect shuffles of the rows' elements, each of which rotates their index by one bit."""
+    if len(rows) & (len(rows) - 1) or len(rows) < 2:
+        raise ValueError(f"{len(rows)} rows: a power of two is needed")
+    tile, half, done = list(rows), len(rows) // 2, 1
+    while done < times:
         pairs = [(tile[i], tile[i + half]) for i in range(half)]
         tile = [interleave(a, b, lanes, high, dtype) for a, b in pairs for high in (False, True)]
         done *= 2

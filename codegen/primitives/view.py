@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from secateur.ir.graph import Operator
-from secateur.ir.types import ROW_MAJOR, TensorType, blocked
+from secateur.ir.types import ROW_MAJOR, TensorType
 
 from ..kernel import Kernel
 from ..targets import Target
+from .generic import BLOCKED, channel_block, target_block
 from .operator import Combination, Primitive
 
 _CHUNK = 4096  # bytes a task copies at least
@@ -39,9 +40,10 @@ class View(Primitive):
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         plain: Combination = ((ROW_MAJOR,), ROW_MAJOR)
-        if not _channels_in_order(op.operands[0].type, target.lanes):
+        x = op.operands[0].type
+        if x.dtype not in BLOCKED or not _channels_in_order(x, channel_block(target, x.dtype)):
             return (plain,)
-        return (plain, ((blocked(target.lanes),), ROW_MAJOR))
+        return (plain, ((target_block(target, x.dtype),), ROW_MAJOR))
 
     def estimate(self, op: Operator, target: Target) -> float:
         return 0.0
@@ -53,11 +55,11 @@ class View(Primitive):
         return Kernel("copy", spec, lambda: _build(spec), tasks)
 
 
-def _channels_in_order(type: TensorType, lanes: int) -> bool:
+def _channels_in_order(type: TensorType, block: int) -> bool:
     """Whether the blocked form starts with the row-major form: one pixel, whole blocks or one image."""
     if type.rank < 3 or any(d != 1 for d in type.shape[2:]):
         return False
-    return type.shape[0] == 1 or type.shape[1] % lanes == 0
+    return type.shape[0] == 1 or type.shape[1] % block == 0
 
 
 def _build(spec: CopySpec) -> Any:
