@@ -1,0 +1,225 @@
+"""The code of a convolution quantized in the Winograd domain: the phases of one task, in TIR.
+
+What each phase computes is defined in `ir/reference/winograd.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .dot import Dot
+from .fixed_point import FixedPoint
+from .linear_winograd import Blocking, Shape
+from .requantize import BLOCK, Requantize
+from .winograd_steps import input_steps, output_steps
+
+Expr = Any
+Buffer = Any
+
+_UNROLL = 4  # quads of channels of one pass through the inner loop
+
+
+class Nest:
+    """Emits one task: a block of tiles through all filters of a range."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        blocking: Blocking,
+        dot: Dot,
+        fixed: FixedPoint,
+        ending: Requantize,
+        fused: bool,
+        buffers: dict[str, Buffer],
+    ) -> None:
+        from ..tvm_adapter import view
+
+        self.shape, self.blocking, self.spec = shape, blocking, shape.spec
+        self.dot, self.fixed, self.ending = dot, fixed, ending
+        self.buffers = buffers
+        self.fused = fused
+        self.bytes = view(buffers["workspace"], "uint8")
+        self.width = blocking.vectors * dot.lanes
+        self.groups = blocking.filters // self.width
+
+    def task(self, task: Expr) -> None:
+        from ..tvm_adapter import T
+
+        shape, blocking = self.shape, self.blocking
+        blocks = -(-shape.tiles // blocking.tiles)
+        self.first, self.range = task % blocks * blocking.tiles, task // blocks
+        self.count = T.min(blocking.tiles, shape.tiles - self.first)
+        parts = (self.count + blocking.rows - 1) // blocking.rows
+        with T.serial(0, shape.channels // shape.wide) as chunk, T.serial(0, self.count) as t:
+            self._transform_input(chunk, t)
+        with T.serial(0, self.groups) as g:
+            with T.serial(0, shape.positions) as p, T.serial(0, parts) as part:
+                self._register_tile(p, self.range * self.groups + g, part * blocking.rows)
+            with T.serial(0, self.count) as t, T.serial(0, blocking.vectors) as v:
+                self._transform_output(self.range * self.groups + g, t, v)
+
+    # Input transform
+
+    def _transform_input(self, chunk: Expr, t: Expr) -> None:
+        """V = B^T d B of `wide` channels of one tile, quantized, to the matrices of transformed inputs."""
+        from ..tvm_adapter import T
+
+        spec, shape = self.spec, self.shape
+        image, row, column = self._place(self.first + t)
+        top, left = row * spec.tile[0] - spec.pads[0], column * spec.tile[1] - spec.pads[1]
+        plane = (image * (shape.channels // BLOCK) + chunk * shape.wide // BLOCK) * spec.height
+        self.lane = chunk * shape.wide % BLOCK if shape.wide < BLOCK else 0
+        high, wide = shape.extent
+        inside = (top >= 0) & (left >= 0) & (top + high <= spec.height) & (left + wide <= spec.width)
+        with T.If(inside):
+            with T.Then():
+                self._transform(chunk, t, lambda i, j: self._read(plane, top + i, left + j))
+            with T.Else():
+                self._transform(chunk, t, self._checked(plane, top, left))
+
+    def _place(self, tile: Expr) -> tuple[Expr, Expr, Expr]:
+        down, across = self.shape.grid
+        image: Expr = 0 if self.spec.batch == 1 else tile // (down * across)
+        inner = tile if self.spec.batch == 1 else tile % (down * across)
+        return image, inner // across, inner % across
+
+    def _read(self, plane: Expr, row: Expr, column: Expr) -> Expr:
+        """x - zero point of one pixel, `wide` channels of int16."""
+        from ..tvm_adapter import T, load, splat
+
+        spec, wide = self.spec, self.shape.wide
+        planes = [plane + b * spec.height for b in range(max(1, wide // BLOCK))]
+        starts = [((p + row) * spec.width + column) * BLOCK + self.lane for p in planes]
+        parts = [load(self.buffers["data"], start, min(wide, BLOCK)) for start in starts]
+        joined = parts[0] if len(parts) == 1 else T.Shuffle(parts, list(range(wide)))
+        value = joined.astype(f"int16x{wide}")
+        return value - splat(spec.zero_point, wide, "int16") if spec.zero_point else value
+
+    def _checked(self, plane: Expr, top: Expr, left: Expr) -> Any:
+        """Reads of a tile that leaves the image: a pixel outside is read inside and masked."""
+        from ..tvm_adapter import Registers, T, splat
+
+        spec, wide = self.spec, self.shape.wide
+        rows = Registers(self.shape.extent[0], 1, "int16")
+        for i in range(rows.count):
+            within = (top + i >= 0) & (top + i < spec.height)
+            rows[i] = T.Select(within, splat(-1, 1, "int16"), splat(0, 1, "int16"))
+
+        def read(i: int, j: int) -> Expr:
+            row = T.max(0, T.min(spec.height - 1, top + i))
+            column = T.max(0, T.min(spec.width - 1, left + j))
+            within = (left + j >= 0) & (left + j < spec.width)
+            mask = T.Select(within, rows[i], splat(0, 1, "int16"))
+            return self._read(plane, row, column) & T.Broadcast(mask, wide)
+
+        return read
+
+    def _transform(self, chunk: Expr, t: Expr, read: Any) -> None:
+        from ..tvm_adapter import Registers, load, store
+
+        shape, wide = self.shape, self.shape.wide
+        high, broad = shape.extent
+        half = Registers(high * broad, wide, "int16")
+        for j in range(broad):
+            column = Registers(high, wide, "int16")
+            for i in range(high):
+                column[i] = read(i, j)
+            for i, value in enumerate(input_steps([column[i] for i in range(high)], wide)):
+                half[i * broad + j] = value
+        place = t * shape.channels + chunk * wide
+        for i in range(high):
+            row = [half[i * broad + j] for j in range(broad)]
+            for j, value in enumerate(input_steps(row, wide)):
+                p = i * broad + j
+                factor = load(self.buffers["factors"], p * shape.channels + chunk * wide, wide)
+                quantized = self.fixed.offset_bytes(self.fixed.product(value, factor, wide), wide)
+                store(self.bytes, place + p * shape.transformed_stride(self.blocking), quantized, wide)
+
+    # Products
+
+    def _register_tile(self, p: Expr, g: Expr, first: Expr) -> None:
+        """At position `p`: some tiles by all channels, times those by one group of filters; dequantized."""
+        from ..tvm_adapter import Registers, T, load, store
+
+        shape, blocking, lanes = self.shape, self.blocking, self.dot.lanes
+        rows, vectors = blocking.rows, blocking.vectors
+        acc = Registers(rows * vectors, lanes, "int32")
+        at = (g * shape.positions + p) * self.width
+        for v in range(vectors):
+            start = Registers(1, lanes, "int32")
+            start[0] = load(self.buffers["start"], at + v * lanes, lanes)
+            for r in range(rows):
+                acc[r * vectors + v] = start[0]
+        source = p * shape.transformed_stride(blocking) + first * shape.channels
+        panel = at * shape.channels
+        with T.serial(0, shape.channels // (4 * _UNROLL)) as outer:
+            for inner in range(_UNROLL):
+                quad = outer * _UNROLL + inner
+                self._step(acc, source + quad * 4, panel + quad * (4 * self.width))
+        for v in range(vectors):
+            scale = Registers(1, lanes)
+            scale[0] = load(self.buffers["scales"], at + v * lanes, lanes)
+            for r in range(rows):
+                real = acc[r * vectors + v].astype(f"float32x{lanes}") * scale[0]
+                store(self.buffers["workspace"], self._product(first + r, v, p), real, lanes)
+
+    def _product(self, t: Expr, v: Expr, p: Expr) -> Expr:
+        """Where the real product of a tile, a vector of the group and a position lies, in floats."""
+        shape, blocking = self.shape, self.blocking
+        place = (t * blocking.vectors + v) * shape.positions + p
+        return shape.products_start(blocking) // 4 + place * self.dot.lanes
+
+    def _step(self, acc: Any, source: Expr, weight: Expr) -> None:
+        """Adds one quad of channels; asks for weights ahead where they stream from far."""
+        from ..tvm_adapter import prefetch
+
+        lanes, vectors = self.dot.lanes, self.blocking.vectors
+        if self.blocking.ahead:
+            for v in range(vectors):
+                prefetch(self.buffers["weights"], weight + self.blocking.ahead + v * 4 * lanes, 1)
+        weights = [self.dot.weights(self.buffers["weights"], weight + v * 4 * lanes) for v in range(vectors)]
+        for r in range(self.blocking.rows):
+            element = self.dot.element(self.bytes, source + r * self.shape.channels)
+            for v in range(vectors):
+                self.dot.accumulate(acc, r * vectors + v, element, weights[v])
+
+    # Output transform
+
+    def _transform_output(self, g: Expr, t: Expr, v: Expr) -> None:
+        """A^T F A of one tile and vector of filters, bias, residual; stored where it lies in the image."""
+        from ..tvm_adapter import Registers, load
+
+        spec, lanes = self.spec, self.dot.lanes
+        (tall, wide), (high, broad) = spec.tile, self.shape.extent
+        half = Registers(tall * broad, lanes)
+        for j in range(broad):
+            column = Registers(high, lanes)
+            for i in range(high):
+                column[i] = load(self.buffers["workspace"], self._product(t, v, i * broad + j), lanes)
+            for i, value in enumerate(output_steps([column[i] for i in range(high)], lanes, self.fused)):
+                half[i * broad + j] = value
+        result = Registers(tall * wide, lanes)
+        for i in range(tall):
+            row = [half[i * broad + j] for j in range(broad)]
+            for j, value in enumerate(output_steps(row, lanes, self.fused)):
+                result[i * wide + j] = value
+        self._store_tile(result, self.first + t, (g * self.blocking.vectors + v) * lanes)
+
+    def _store_tile(self, result: Any, tile: Expr, channel: Expr) -> None:
+        from ..tvm_adapter import Registers, load, store, when
+
+        spec, lanes = self.spec, self.dot.lanes
+        (tall, wide) = spec.tile
+        image, row, column = self._place(tile)
+        plane = (image * (self.shape.filters // BLOCK) + channel // BLOCK) * spec.out_height
+        bias = Registers(1, lanes)
+        bias[0] = load(self.buffers["bias"], channel, lanes)
+        whole_rows, whole_columns = spec.out_height % tall == 0, spec.out_width % wide == 0
+        for i in range(tall):
+            with when(True if whole_rows else row * tall + i < spec.out_height):
+                for j in range(wide):
+                    with when(True if whole_columns else column * wide + j < spec.out_width):
+                        pixel = (plane + row * tall + i) * spec.out_width + column * wide + j
+                        index = pixel * BLOCK + channel % BLOCK
+                        stored = self.ending.of_steps(result[i * wide + j] + bias[0], index, channel)
+                        store(self.buffers["output"], index, stored, lanes)
