@@ -7,7 +7,7 @@ code; weights are no part of it. Layout names are those of `secateur.ir.types`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,8 @@ class ConvSpec:
     in_layout: str = "NCHW"
     out_layout: str = "NCHW"
 
+    element_bytes: ClassVar[int] = 4  # of the input and of the weights
+
     def __post_init__(self) -> None:
         check_epilogue(self.epilogue, self.extras)
         check_groups(self.groups, self.channels, self.filters)
@@ -89,6 +91,23 @@ class ConvSpec:
     def macs(self) -> int:
         taps = self.kernel[0] * self.kernel[1] * self.channels // self.groups
         return self.batch * self.pixels * self.filters * taps
+
+    @property
+    def result_bytes(self) -> int:
+        """Of one element of the result."""
+        return 4
+
+    def blocked_layouts(self, target: Target) -> tuple[str, str]:
+        """The layouts of input and result that suit the target."""
+        return block_name(target), block_name(target)
+
+    def few_channels_layout(self) -> str:
+        """The layout of an input of few channels, a network's image."""
+        return "NCHW"
+
+    def filter_vectors(self, lanes: int) -> int:
+        """Vectors of `lanes` filters in all blocks of the result."""
+        return up(self.filters, max(lanes, layout_block(self.out_layout))) // lanes
 
 
 @dataclass(frozen=True)

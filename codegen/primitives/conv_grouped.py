@@ -8,23 +8,27 @@ those of other groups: wasteful for many tiny groups, right for any number.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ..kernel import Kernel
 from ..targets import Target
-from .base import ConvSpec, Floats, block_name, seconds, up
+from .arithmetic import Arithmetic, arithmetic_of
+from .base import ConvSpec, Floats, layout_block, seconds
 from .conv_tile import (
     KernelSpec,
     Tiling,
     build,
-    max_pixels,
     pack_bias,
-    pack_weights,
     product_seconds,
     spread_groups,
     step_cycles,
     task_count,
     window,
 )
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -41,40 +45,53 @@ class Grouped:
         return None
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
-        return ((block_name(target), block_name(target)),)
+        return (spec.blocked_layouts(target),)
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
         return 0
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        lanes, vectors = target.lanes, self.tiling(spec, target).vectors
-        steps = window(spec, vectors, lanes, lanes) * lanes * spec.kernel[0] * spec.kernel[1]
-        blocks, places = up(spec.filters, lanes) // lanes, spec.batch * spec.out_height
-        products = product_seconds(places, blocks, spec.out_width, vectors, steps, target)
-        return max(products, seconds(target, 0, 1.0, 4.0 * blocks * lanes * steps)) + 2e-6
+        lanes, vectors, arithmetic = (
+            target.lanes,
+            self.tiling(spec, target).vectors,
+            arithmetic_of(spec, target),
+        )
+        steps = _steps(spec, vectors, arithmetic)
+        blocks, places = spec.filter_vectors(lanes), spec.batch * spec.out_height
+        products = product_seconds(places, blocks, spec.out_width, vectors, steps, target, arithmetic)
+        streamed = 4.0 * blocks * lanes * steps
+        return max(products, seconds(target, 0, 1.0, streamed)) + 2e-6
 
-    def pack(
-        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
-    ) -> tuple[Floats, ...]:
-        vectors, lanes = self.tiling(spec, target).vectors, target.lanes
-        spread = spread_groups(spec, weights, vectors, lanes, lanes)
-        return (pack_weights(spread, vectors, lanes, lanes), *pack_bias(bias, spec.filters, lanes))
+    def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
+        vectors, lanes, block = self.tiling(spec, target).vectors, target.lanes, layout_block(spec.in_layout)
+        spread = spread_groups(spec, weights, vectors, lanes, block)
+        filters = spec.filter_vectors(lanes) * lanes
+        packed = arithmetic_of(spec, target).pack(spread, vectors, block, filters)
+        return (packed, *pack_bias(bias, spec.filters, lanes))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
-        tiling, lanes = self.tiling(spec, target), target.lanes
+        tiling, lanes, arithmetic = self.tiling(spec, target), target.lanes, arithmetic_of(spec, target)
         key = KernelSpec(self.name, spec, tiling, lanes)
-        return Kernel(self.name, key, lambda: build(spec, tiling, lanes), task_count(spec, tiling, lanes))
+        return Kernel(
+            self.name, key, lambda: build(spec, tiling, arithmetic), task_count(spec, tiling, lanes)
+        )
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
-        lanes, taps = target.lanes, spec.kernel[0] * spec.kernel[1]
-        blocks = up(spec.filters, lanes) // lanes
+        blocks, arithmetic = spec.filter_vectors(target.lanes), arithmetic_of(spec, target)
 
         def work(vectors: int) -> float:
-            steps = window(spec, vectors, lanes, lanes) * lanes * taps
-            return steps * step_cycles(spec.out_width, vectors, steps, target) / vectors
+            steps = _steps(spec, vectors, arithmetic)
+            return steps * step_cycles(spec.out_width, vectors, steps, target, arithmetic) / vectors
 
         vectors = min((v for v in (1, 2, 3, 4) if blocks % v == 0), key=work)
-        return Tiling(min(max_pixels(target.isa.vector_registers, vectors), spec.out_width), vectors)
+        pixels = arithmetic.tile_pixels(target.isa.vector_registers, vectors)
+        return Tiling(min(pixels, spec.out_width), vectors)
+
+
+def _steps(spec: ConvSpec, vectors: int, arithmetic: Arithmetic) -> int:
+    """Steps that a register tile of `vectors` filter vectors sums."""
+    block, taps = layout_block(spec.in_layout), spec.kernel[0] * spec.kernel[1]
+    return window(spec, vectors, arithmetic.lanes, block) * block // arithmetic.step * taps
 
 
 GROUPED = Grouped()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ..kernel import Kernel
 from ..targets import Target
-from .base import ConvSpec, Floats, block_name, up
+from .arithmetic import Arithmetic, arithmetic_of
+from .base import ConvSpec, Floats, layout_block, up
 from .conv_tile import (
     KernelSpec,
     Tiling,
@@ -14,13 +18,13 @@ from .conv_tile import (
     choose_order,
     choose_vectors,
     even_split,
-    max_pixels,
     pack_bias,
-    pack_weights,
     product_seconds,
     task_count,
     traffic_seconds,
 )
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -39,38 +43,40 @@ class Pointwise:
         return None
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
-        return ((block_name(target), block_name(target)),)
+        return (spec.blocked_layouts(target),)
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
         return 0
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        flat, lanes = _flat(spec), target.lanes
-        tiling, blocks = self.tiling(spec, target), up(spec.filters, target.lanes) // target.lanes
+        flat, arithmetic = _flat(spec), arithmetic_of(spec, target)
+        tiling, blocks = self.tiling(spec, target), spec.filter_vectors(target.lanes)
         strip = tiling.columns or flat.out_width
         places = flat.batch * flat.out_height * flat.out_width / strip
-        steps = up(spec.channels, lanes)
-        products = product_seconds(places, blocks, strip, tiling.vectors, steps, target)
+        steps = _steps(spec, arithmetic)
+        products = product_seconds(places, blocks, strip, tiling.vectors, steps, target, arithmetic)
         order = choose_order(
             flat, target, -(-flat.out_width // strip) * flat.out_height, blocks // tiling.vectors
         )
         return products + traffic_seconds(flat, order, target) + 2e-6
 
-    def pack(
-        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
-    ) -> tuple[Floats, ...]:
-        packed = pack_weights(weights, self.tiling(spec, target).vectors, target.lanes, target.lanes)
+    def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
+        vectors, filters = self.tiling(spec, target).vectors, spec.filter_vectors(target.lanes) * target.lanes
+        block = layout_block(spec.in_layout)
+        packed = arithmetic_of(spec, target).pack(weights, vectors, block, filters)
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
         tiling, lanes, flat = self.tiling(spec, target), target.lanes, _flat(spec)
-        key = KernelSpec(self.name, flat, tiling, lanes)
-        return Kernel(self.name, key, lambda: build(flat, tiling, lanes), task_count(flat, tiling, lanes))
+        key, arithmetic = KernelSpec(self.name, flat, tiling, lanes), arithmetic_of(spec, target)
+        return Kernel(
+            self.name, key, lambda: build(flat, tiling, arithmetic), task_count(flat, tiling, lanes)
+        )
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
-        flat, blocks = _flat(spec), up(spec.filters, target.lanes) // target.lanes
-        vectors = choose_vectors(blocks, flat.out_width, up(spec.channels, target.lanes), target)
-        pixels = min(max_pixels(target.isa.vector_registers, vectors), flat.out_width)
+        flat, blocks, arithmetic = _flat(spec), spec.filter_vectors(target.lanes), arithmetic_of(spec, target)
+        vectors = choose_vectors(blocks, flat.out_width, _steps(spec, arithmetic), target, arithmetic)
+        pixels = min(arithmetic.tile_pixels(target.isa.vector_registers, vectors), flat.out_width)
         columns = _strip(flat, target, pixels)
         strips = -(-flat.out_width // columns) * flat.out_height
         order = choose_order(flat, target, strips, blocks // vectors)
@@ -78,9 +84,14 @@ class Pointwise:
         return Tiling(pixels, vectors, order.filters_outer, columns, order.ahead)
 
 
+def _steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:
+    """Steps that an output element sums."""
+    return up(spec.channels, layout_block(spec.in_layout)) // arithmetic.step
+
+
 def _strip(spec: ConvSpec, target: Target, pixels: int) -> int:
     """Pixels of a task: whole tiles, about 64 to 256, whose input leaves room in the second-level cache."""
-    fitting = target.l2_bytes * 2 // 5 // (4 * spec.channels)
+    fitting = target.l2_bytes * 2 // 5 // (spec.element_bytes * spec.channels)
     tiles = -(-spec.out_width // pixels)
     return pixels * even_split(tiles, max(1, max(64, min(256, fitting)) // pixels))[0]
 

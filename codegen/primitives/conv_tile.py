@@ -17,13 +17,14 @@ import numpy as np
 
 from .. import epilogue
 from ..targets import Target
+from .arithmetic import Arithmetic, Float32
 from .base import ConvSpec, Floats, layout_block, up
+from .linear_finish import LinearFinish, LinearSpec, Taps, linear_pointers
 
 Expr = Any
 Buffer = Any
 
 LINE = 16  # floats of a cache line
-_LATENCY = 4  # cycles of a dependent multiply-add
 # Bytes per cycle at which a panel of weights arrives, by the share of the second-level cache that it takes.
 _STREAM = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
 
@@ -74,33 +75,48 @@ def even_split(total: int, most: int) -> list[int]:
     return [size + 1] * larger + [size] * (count - larger)
 
 
-def step_cycles(pixels: int, vectors: int, steps: int, target: Target) -> float:
-    """Cycles to multiply one input element of each of `pixels` pixels with `vectors` weight vectors.
+def step_cycles(
+    pixels: int, vectors: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
+) -> float:
+    """Cycles to multiply the input of one step, for each of `pixels` pixels, with `vectors` weight vectors.
 
     The longest of multiplying, loading and waiting for a sum that is too soon
     needed again; and of streaming the panel of `steps` weight vectors, once per
     tile, from where it fits. What overlaps still costs a share.
     """
-    sizes = even_split(pixels, max_pixels(target.isa.vector_registers, vectors))
-    multiply, load = (sum(sizes) * vectors / target.fma_per_cycle, sum(r + vectors for r in sizes) / 2)
-    busy = max(multiply, load, _LATENCY * len(sizes)) + 0.3 * load
+    arithmetic = arithmetic or Float32(target.lanes)
+    sizes = even_split(pixels, arithmetic.tile_pixels(target.isa.vector_registers, vectors))
+    operands = sum(r + vectors for r in sizes)
+    operations = sum(sizes) * vectors * arithmetic.operations + operands * arithmetic.preparation
+    multiply, load = operations / target.fma_per_cycle, operands / 2
+    busy = max(multiply, load, arithmetic.latency * len(sizes)) + 0.3 * load
     panel = steps * vectors * target.isa.vector_bytes
     rate = next(rate for share, rate in _STREAM if panel <= target.l2_bytes * share)
     streamed = len(sizes) * vectors * target.isa.vector_bytes / rate
     return max(busy, streamed) + 0.2 * streamed
 
 
-def choose_vectors(blocks: int, pixels: int, steps: int, target: Target) -> int:
+def choose_vectors(
+    blocks: int, pixels: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
+) -> int:
     """Vectors of filters per tile: the divisor of `blocks` for which the product takes the least time."""
     fitting = [v for v in (1, 2, 3, 4) if blocks % v == 0]
-    return min(fitting, key=lambda v: step_cycles(pixels, v, steps, target) / v)
+    return min(fitting, key=lambda v: step_cycles(pixels, v, steps, target, arithmetic) / v)
 
 
 def product_seconds(
-    places: float, blocks: int, pixels: int, vectors: int, steps: int, target: Target
+    places: float,
+    blocks: int,
+    pixels: int,
+    vectors: int,
+    steps: int,
+    target: Target,
+    arithmetic: Arithmetic | None = None,
 ) -> float:
-    """Time of `places` strips of `pixels` pixels, `blocks` filter blocks and `steps` input elements each."""
-    cycles = places * (blocks / vectors) * (steps * step_cycles(pixels, vectors, steps, target) + 40)
+    """Time of `places` strips of `pixels` pixels, `blocks` filter vectors and `steps` steps each."""
+    step = step_cycles(pixels, vectors, steps, target, arithmetic)
+    ending = arithmetic.ending * pixels * vectors if arithmetic else 0.0
+    cycles = places * (blocks / vectors) * (steps * step + 40 + ending)
     return 0.95 * cycles / (target.clock_ghz * 1e9)
 
 
@@ -196,44 +212,71 @@ def pointers(spec: Any, constants: tuple[str, ...] = ("weights",)) -> list[str]:
     return ["data", *(f"extra{i}" for i in range(len(spec.extras))), *constants, *bias, "output"]
 
 
-def build(spec: ConvSpec, tiling: Tiling, lanes: int) -> Any:
-    """The PrimFunc of a blocked-output convolution of one group."""
+class FloatFinish:
+    """How the nest below ends where it sums floats."""
+
+    def __init__(self, spec: ConvSpec, lanes: int, buffers: tuple[Buffer, ...]) -> None:
+        *inputs, self.output = buffers
+        extras, rest = inputs[: len(spec.extras)], inputs[len(spec.extras) :]
+        self.spec, self.lanes = spec, lanes
+        self.finish = Finish(spec, lanes, tuple(extras), rest[0] if spec.bias else None)
+
+    def start(self, channel: Expr, rows: tuple[Expr, Expr], taps: Taps) -> Expr:
+        """The same for every pixel."""
+        return self.finish.start(channel)
+
+    def store(self, value: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
+        """The epilogue on sums of channels `channel`... at output pixel `pixel`."""
+        from ..tvm_adapter import store
+
+        blocks = up(self.spec.filters, self.lanes) // self.lanes
+        index = ((image * blocks + channel // self.lanes) * self.spec.pixels + pixel) * self.lanes
+        store(self.output, index, self.finish.finish(value, index, channel), self.lanes)
+
+
+def kernel_pointers(spec: ConvSpec) -> list[str | tuple[str, str]]:
+    """A kernel's parameters before the workspace: data, extras, weights, other constants, output."""
+    return linear_pointers(spec) if isinstance(spec, LinearSpec) else [*pointers(spec)]
+
+
+def opened(spec: ConvSpec, lanes: int, buffers: tuple[Buffer, ...]) -> tuple[Buffer, Buffer, Any]:
+    """(data, weights, ending) of the buffers that `kernel_pointers` names."""
+    extras = spec.ending.residual if isinstance(spec, LinearSpec) else len(spec.extras)
+    data, weights = buffers[0], buffers[1 + extras]
+    rest = (*buffers[1 : 1 + extras], *buffers[2 + extras :])
+    ending = LinearFinish if isinstance(spec, LinearSpec) else FloatFinish
+    return data, weights, ending(spec, lanes, rest)  # type: ignore[arg-type]
+
+
+def build(spec: ConvSpec, tiling: Tiling, arithmetic: Arithmetic) -> Any:
+    """The PrimFunc of a blocked-output convolution."""
     from ..tvm_adapter import T, prim_func
 
     def body(*args: Any) -> None:
-        *inputs, output, _, begin, end = args
-        data, extras, constants = split_buffers(spec, tuple(inputs))
-        finish = Finish(spec, lanes, extras, constants[1] if spec.bias else None)
-        nest = _Nest(spec, tiling, lanes, data, constants[0], output, finish)
+        *buffers, _, begin, end = args
+        nest = _Nest(spec, tiling, arithmetic, tuple(buffers))
         with T.serial(begin, end) as task:
             nest.task(task)
 
-    return prim_func(pointers(spec), body)
+    return prim_func(kernel_pointers(spec), body)
 
 
 class _Nest:
-    """Emits one task: one strip of an output row for one group of `vectors` filter blocks."""
+    """Emits one task: one strip of an output row for one group of `vectors` filter vectors."""
 
     def __init__(
-        self,
-        spec: ConvSpec,
-        tiling: Tiling,
-        lanes: int,
-        data: Buffer,
-        weights: Buffer,
-        output: Buffer,
-        finish: Finish,
+        self, spec: ConvSpec, tiling: Tiling, arithmetic: Arithmetic, buffers: tuple[Buffer, ...]
     ) -> None:
-        self.spec, self.tiling, self.lanes = spec, tiling, lanes
-        self.data, self.weights, self.output, self.finish = data, weights, output, finish
+        self.spec, self.tiling, self.arithmetic, self.lanes = spec, tiling, arithmetic, arithmetic.lanes
+        self.data, self.weights, self.finish = opened(spec, self.lanes, buffers)
         self.block = layout_block(spec.in_layout)
-        self.window = window(spec, tiling.vectors, lanes, self.block)
+        self.window = window(spec, tiling.vectors, self.lanes, self.block)
         self.blocks_in = up(spec.channels, self.block) // self.block
-        self.blocks_out = up(spec.filters, lanes) // lanes
+        self.asking = False
 
     def task(self, task: Expr) -> None:
         strips = strip_count(self.spec, self.tiling)
-        groups = self.blocks_out // self.tiling.vectors
+        groups = self.spec.filter_vectors(self.lanes) // self.tiling.vectors
         places = self.spec.out_height * strips
         if self.tiling.filters_outer:
             image, group, place = task // (groups * places), task // places % groups, task % places
@@ -270,62 +313,65 @@ class _Nest:
                 self._tile(run, offset + run.start + tile * run.size)
 
     def _tile(self, run: Run, column: Expr) -> None:
-        from ..tvm_adapter import Registers, T, store
+        from ..tvm_adapter import T
 
-        spec, lanes, vectors = self.spec, self.lanes, self.tiling.vectors
-        acc = Registers(run.size * vectors, lanes)
+        vectors = self.tiling.vectors
+        acc = self.arithmetic.registers(run.size * vectors)
+        low, high = kernel_rows(T, self.spec, self.row)
         for v in range(vectors):
             for r in range(run.size):
-                acc[r * vectors + v] = self.finish.start((self.group * vectors + v) * lanes)
-        low, high = kernel_rows(T, spec, self.row)
+                taps = tuple(kw for kw, first, last in run.taps if first <= r < last)
+                acc[r * vectors + v] = self.finish.start(self._channel(v), (low, high), taps)
         with T.serial(0, self.window) as cb, T.serial(low, high) as kh:
             for kw, first, last in run.taps:
                 self._tap(acc, cb, kh, kw, column, range(first, last))
         for r in range(run.size):
             for v in range(vectors):
-                block = self.group * vectors + v
-                place = ((self.image * self.blocks_out + block) * spec.out_height + self.row) * spec.out_width
-                index = (place + column + r) * lanes
-                store(
-                    self.output, index, self.finish.finish(acc[r * vectors + v], index, block * lanes), lanes
-                )
+                pixel = self.row * self.spec.out_width + column + r
+                self.finish.store(acc[r * vectors + v], self.image, pixel, self._channel(v))
+
+    def _channel(self, vector: int) -> Expr:
+        """The first filter of a vector."""
+        return (self.group * self.tiling.vectors + vector) * self.lanes
 
     def _tap(self, acc: Any, cb: Expr, kh: Expr, kw: int, column: Expr, pixels: range) -> None:
-        """Adds one tap of one input block; the lanes of the block in a loop unrolled by 4."""
+        """Adds one tap of one input block; the steps of the block in a loop unrolled by 4."""
         from ..tvm_adapter import T
 
-        spec, block, lanes = self.spec, self.block, self.lanes
-        width = self.tiling.vectors * lanes
+        spec, block, step = self.spec, self.block, self.arithmetic.step
+        width = self.tiling.vectors * self.lanes
         in_row = self.row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
         in_column = column * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1]
-        first = window_start(T, spec, self.group, self.tiling.vectors, lanes, self.block)
+        first = window_start(T, spec, self.group, self.tiling.vectors, self.lanes, self.block)
         line = ((self.image * self.blocks_in + first + cb) * spec.height + in_row) * spec.width
         start = (line + in_column) * block
         taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
         weight = (taps + kh * spec.kernel[1] + kw) * block * width
-        unroll = min(block, 4)
-        if block == 1:
+        unroll = min(block // step, 4)
+        if block == step:
             self._step(acc, start, weight, pixels)
             return
-        with T.serial(0, block // unroll) as outer:
+        with T.serial(0, block // step // unroll) as outer:
             for inner in range(unroll):
-                lane = outer * unroll + inner
+                lane = (outer * unroll + inner) * step
                 self._step(acc, start + lane, weight + lane * width, pixels)
 
     def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range) -> None:
         """acc[r][v] += data[start + r] * weights[weight + v]."""
-        from ..tvm_adapter import T, load, prefetch, splat
+        from ..tvm_adapter import prefetch
 
-        vectors, lanes = self.tiling.vectors, self.lanes
+        arithmetic, vectors = self.arithmetic, self.tiling.vectors
         if self.asking:
-            panel = self.window * self.spec.kernel[0] * self.spec.kernel[1] * self.block * vectors * lanes
-            for v in range(0, vectors * lanes, LINE):
-                prefetch(self.weights, weight + panel + v, 2)
+            panel = (
+                self.window * self.spec.kernel[0] * self.spec.kernel[1] * self.block * vectors * self.lanes
+            )
+            for at in range(0, vectors * arithmetic.width, arithmetic.line):
+                prefetch(self.weights, weight + panel + at, 2)
+        weights = [arithmetic.weights(self.weights, weight + v * arithmetic.width) for v in range(vectors)]
         for r in pixels:
-            element = splat(self.data[start + r * self.spec.strides[1] * self.block], lanes)
+            element = arithmetic.element(self.data, start + r * self.spec.strides[1] * self.block)
             for v in range(vectors):
-                at = r * vectors + v
-                acc[at] = T.fma(element, load(self.weights, weight + v * lanes, lanes), acc[at])
+                arithmetic.accumulate(acc, r * vectors + v, element, weights[v])
 
 
 def window(spec: Any, vectors: int, lanes: int, block: int) -> int:
@@ -360,7 +406,7 @@ def spread_groups(spec: Any, weights: Floats, vectors: int, lanes: int, block: i
     """Grouped OIHW weights as (filters, window channels, kh, kw), zero outside a filter's group."""
     reads, writes = spec.channels // spec.groups, spec.filters // spec.groups
     width, count = vectors * lanes, window(spec, vectors, lanes, block)
-    spread = np.zeros((spec.filters, count * block, *weights.shape[2:]), np.float32)
+    spread = np.zeros((spec.filters, count * block, *weights.shape[2:]), weights.dtype)
     limit = up(spec.channels, block) // block - count
     for filter_ in range(spec.filters):
         start = min(filter_ // width * width // writes * reads // block, limit) * block
@@ -374,18 +420,13 @@ def strip_count(spec: ConvSpec, tiling: Tiling) -> int:
 
 
 def task_count(spec: ConvSpec, tiling: Tiling, lanes: int) -> int:
-    groups = up(spec.filters, lanes) // lanes // tiling.vectors
+    groups = spec.filter_vectors(lanes) // tiling.vectors
     return spec.batch * groups * spec.out_height * strip_count(spec, tiling)
 
 
 def pack_weights(weights: Floats, vectors: int, lanes: int, block: int) -> Floats:
     """OIHW to [filter group][input block][kh][kw][input lane][vector and lane of filters], zero-padded."""
-    filters, channels, kh, kw = weights.shape
-    width = vectors * lanes
-    padded = np.zeros((up(filters, width), up(channels, block), kh, kw), np.float32)
-    padded[:filters, :channels] = weights
-    split = padded.reshape(up(filters, width) // width, width, up(channels, block) // block, block, kh, kw)
-    return np.ascontiguousarray(split.transpose(0, 2, 4, 5, 3, 1))
+    return Float32(lanes).pack(weights, vectors, block, up(len(weights), vectors * lanes))
 
 
 def pack_bias(bias: Floats | None, filters: int, lanes: int) -> tuple[Floats, ...]:
@@ -408,9 +449,10 @@ class Order:
 
 def choose_order(spec: ConvSpec, target: Target, places: int, groups: int) -> Order:
     """Whether to keep weights and go through the image for each, or the reverse."""
-    weights = 4 * spec.filters * spec.channels * spec.kernel[0] * spec.kernel[1] // spec.groups
+    taps, size = spec.kernel[0] * spec.kernel[1], spec.element_bytes
+    weights = size * spec.filters * spec.channels * taps // spec.groups
     skipped = spec.strides[0] * spec.strides[1] if spec.kernel == (1, 1) else 1
-    image = 4 * spec.channels * spec.height * spec.width // skipped
+    image = size * spec.channels * spec.height * spec.width // skipped
     half = target.l2_bytes // 2
     keeping_weights = weights + image * (groups if image > half else 1)
     keeping_image = image + weights * (places if weights > half else 1)
@@ -421,6 +463,6 @@ def choose_order(spec: ConvSpec, target: Target, places: int, groups: int) -> Or
 
 def traffic_seconds(spec: ConvSpec, order: Order, target: Target) -> float:
     """What streaming adds to the time of the products, which hides a part of it."""
-    written = 4 * spec.filters * spec.pixels
+    written = spec.result_bytes * spec.filters * spec.pixels
     beyond = max(0.0, order.traffic + written - target.l2_bytes)
     return 0.6 * spec.batch * beyond / (target.dram_gbps * 1e9)

@@ -1,0 +1,104 @@
+"""Quantized operators made of random numbers, to hold kernels against the interpreter to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.targets import TARGETS, Target, cpu_flags
+from secateur.ir import interpreter
+from secateur.ir.graph import Operator, Value
+from secateur.ir.opdef import create
+from secateur.ir.types import ROW_MAJOR, DType, Quant, TensorType
+
+from .generic_harness import run
+
+Array = NDArray[Any]
+NATIVE = ("x86-64-v4-vnni", "x86-64-v4", "x86-64-v3", "x86-64-v2")
+
+
+def native_targets() -> list[Target]:
+    """The x86-64 rows that this machine can run; each has another dot product."""
+    return [TARGETS[n] for n in NATIVE if set(TARGETS[n].features) <= cpu_flags()]
+
+
+def activation(shape: Sequence[int], zero: int = 0, scale: float = 0.02, name: str = "x") -> Value:
+    """A u8 value computed at run time."""
+    return Value(TensorType(tuple(shape), DType.U8, quant=Quant((scale,), (zero,))), name)
+
+
+def constant(array: Array, quant: Quant | None = None) -> Value:
+    value = create("nn.constant", [], {"value": array}).result
+    value.type = replace(value.type, quant=quant)
+    return value
+
+
+def weights(array: Array, rng: np.random.Generator, axis: int = 0) -> Value:
+    """Constant i8 weights with a scale for each index of `axis`."""
+    scales = rng.uniform(0.001, 0.02, array.shape[axis])
+    return constant(array, Quant(tuple(map(float, scales)), (0,) * len(scales), axis))
+
+
+def bytes_of(rng: np.random.Generator, shape: Sequence[int]) -> Array:
+    return rng.integers(0, 256, shape).astype(np.uint8)
+
+
+def conv_case(
+    seed: int,
+    shape: tuple[int, int, int, int],
+    filters: int,
+    kernel: tuple[int, int],
+    *,
+    zero: int = 0,
+    result_zero: int = 0,
+    limits: tuple[int, int] = (0, 255),
+    residual: bool = False,
+    real: bool = False,
+    residual_zero: int = 0,
+    x: Array | None = None,
+    w: Array | None = None,
+    **window: Any,
+) -> tuple[Operator, list[Array]]:
+    """(a `q.linear_conv` on random bytes whose results fill the range, an array for each operand)."""
+    rng = np.random.default_rng(seed)
+    groups = window.get("groups", 1)
+    x = bytes_of(rng, shape) if x is None else x
+    w = rng.integers(-127, 128, (filters, shape[1] // groups, *kernel)).astype(np.int8) if w is None else w
+    bias = rng.integers(-5000, 5000, filters).astype(np.int32)
+    operands = [activation(shape, zero), weights(w, rng), constant(bias)]
+    scale = 0.02 * 0.01 * 90 * np.sqrt(w[0].size)  # of the sums' spread
+    attributes = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), **window}
+    if real:
+        attributes["dtype"] = DType.F32
+    else:
+        attributes |= {"scales": (float(scale),), "zero_points": (result_zero,), "limits": limits}
+    arrays = [x, w, bias]
+    if residual:
+        out = create("q.linear_conv", operands, attributes).result.type.shape
+        operands.append(activation(out, residual_zero, 0.7 * float(scale), "r"))
+        arrays.append(bytes_of(rng, out))
+    return create("q.linear_conv", operands, attributes), arrays
+
+
+def check_case(case: tuple[Operator, list[Array]], target: Target, *, only: str | None = None) -> set[str]:
+    """Every applicable primitive (`only` one, by name) in every layout gives the interpreter's bits."""
+    op, arrays = case
+    want = interpreter.evaluate(op, arrays)[0]
+    seen: set[str] = set()
+    for primitive in candidates(op):
+        if primitive.applicable(op, target) is not None or only not in (None, primitive.name):
+            continue
+        for number in range(len(primitive.layouts(op, target))):
+            fresh = create(op.name, op.operands, op.attributes)
+            got = run(primitive, fresh, arrays, target, number)
+            np.testing.assert_array_equal(got, want, f"{primitive.name} on {target.name}")
+            seen.add(primitive.name)
+        for value in op.operands:
+            value.type = value.type.with_layout(ROW_MAJOR)
+    assert seen, f"no primitive takes {op!r}"
+    return seen
