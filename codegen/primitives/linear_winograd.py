@@ -67,7 +67,7 @@ class Shape:
 
     spec: WinogradSpec
     lanes: int
-    wide: int  # channels of one vector of the input transform
+    wide: int  # channels of one vector of the input transform, which takes two
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -104,18 +104,19 @@ class Shape:
         """Bytes before the products in the workspace."""
         return self.positions * self.transformed_stride(blocking)
 
+    def product_stride(self, blocking: Blocking) -> int:
+        """Floats from one position's products to the next."""
+        return (blocking.tiles * blocking.vectors + 1) * self.lanes
+
     def workspace(self, blocking: Blocking) -> int:
-        products = 4 * blocking.tiles * blocking.vectors * self.lanes * self.positions
-        return self.products_start(blocking) + products
+        return self.products_start(blocking) + 4 * self.positions * self.product_stride(blocking)
 
     def tasks(self, blocking: Blocking) -> int:
         return -(-self.tiles // blocking.tiles) * (self.filters // blocking.filters)
 
 
 def shape_of(spec: WinogradSpec, target: Target) -> Shape:
-    """The input transform takes as many channels at once as registers hold and the channels divide into."""
-    wide = fixed_point(target).lanes
-    return Shape(spec, target.lanes, wide if up(spec.channels, BLOCK) % wide == 0 else BLOCK)
+    return Shape(spec, target.lanes, fixed_point(target, up(spec.channels, BLOCK)).lanes)
 
 
 def _cycles(shape: Shape, blocking: Blocking, target: Target) -> float:
@@ -238,13 +239,16 @@ def pack(
     """(weights, start, scales, factors, bias): by group of filters, then position, then quad of channels.
 
     `start` holds -128 times the sum of a filter's weights, which the offset of the bytes adds.
+    Weights follow the channels in the order in which the input transform packs them.
     """
     dot, positions = dot_of(target), shape.positions
     width = blocking.vectors * dot.lanes
     padded = np.zeros((positions, shape.filters, shape.channels), np.int8)
     padded[:, : weights.shape[1], : weights.shape[2]] = weights
     start = -128 * padded.sum(axis=2, dtype=np.int32)
-    quads = padded.reshape(positions, -1, blocking.vectors, dot.lanes, shape.channels // 4, 4)
+    order = fixed_point(target, shape.channels).order()
+    ordered = padded.reshape(positions, shape.filters, -1, len(order))[..., order]
+    quads = ordered.reshape(positions, -1, blocking.vectors, dot.lanes, shape.channels // 4, 4)
     quads = dot.pack(np.ascontiguousarray(quads.transpose(1, 0, 4, 2, 3, 5)))
     real, fixed = np.zeros(start.shape, np.float32), np.zeros((positions, shape.channels), np.int16)
     real[:, : scales.shape[1]], fixed[:, : factors.shape[1]] = scales, factors
@@ -263,7 +267,7 @@ def _build(shape: Shape, blocking: Blocking, target: Target) -> Any:
     from ..tvm_adapter import T, prim_func
     from .linear_winograd_nest import Nest
 
-    dot, fixed, ending = dot_of(target), fixed_point(target), shape.spec.ending
+    dot, fixed, ending = dot_of(target), fixed_point(target, shape.channels), shape.spec.ending
     residual = [("residual", "uint8")] if ending.residual else []
     constants = [("weights", "int8"), ("start", "int32"), ("scales", "float32"), ("factors", "int16")]
     constants += [("bias", "float32"), ("parameters", "float32")]

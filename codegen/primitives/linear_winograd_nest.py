@@ -5,16 +5,20 @@ What each phase computes is defined in `ir/reference/winograd.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .dot import Dot
 from .fixed_point import FixedPoint
 from .linear_winograd import Blocking, Shape
 from .requantize import BLOCK, Requantize
+from .shuffles import hold
 from .winograd_steps import input_steps, output_steps
 
 Expr = Any
 Buffer = Any
+Read = Callable[[int, int, int], Expr]  # vector, row and column of the tile -> int16
 
 _UNROLL = 4  # quads of channels of one pass through the inner loop
 
@@ -50,7 +54,7 @@ class Nest:
         self.first, self.range = task % blocks * blocking.tiles, task // blocks
         self.count = T.min(blocking.tiles, shape.tiles - self.first)
         parts = (self.count + blocking.rows - 1) // blocking.rows
-        with T.serial(0, shape.channels // shape.wide) as chunk, T.serial(0, self.count) as t:
+        with T.serial(0, shape.channels // (2 * shape.wide)) as chunk, T.serial(0, self.count) as t:
             self._transform_input(chunk, t)
         with T.serial(0, self.groups) as g:
             with T.serial(0, shape.positions) as p, T.serial(0, parts) as part:
@@ -61,21 +65,19 @@ class Nest:
     # Input transform
 
     def _transform_input(self, chunk: Expr, t: Expr) -> None:
-        """V = B^T d B of `wide` channels of one tile, quantized, to the matrices of transformed inputs."""
+        """V = B^T d B of two vectors of channels of one tile, quantized, to the transformed inputs."""
         from ..tvm_adapter import T
 
-        spec, shape = self.spec, self.shape
+        spec = self.spec
         image, row, column = self._place(self.first + t)
         top, left = row * spec.tile[0] - spec.pads[0], column * spec.tile[1] - spec.pads[1]
-        plane = (image * (shape.channels // BLOCK) + chunk * shape.wide // BLOCK) * spec.height
-        self.lane = chunk * shape.wide % BLOCK if shape.wide < BLOCK else 0
-        high, wide = shape.extent
-        inside = (top >= 0) & (left >= 0) & (top + high <= spec.height) & (left + wide <= spec.width)
+        (high, broad), first = self.shape.extent, image * self.shape.channels + chunk * (2 * self.shape.wide)
+        inside = (top >= 0) & (left >= 0) & (top + high <= spec.height) & (left + broad <= spec.width)
         with T.If(inside):
             with T.Then():
-                self._transform(chunk, t, lambda i, j: self._read(plane, top + i, left + j))
+                self._transform(chunk, t, lambda part, i, j: self._read(first, part, top + i, left + j))
             with T.Else():
-                self._transform(chunk, t, self._checked(plane, top, left))
+                self._transform(chunk, t, self._checked(first, top, left))
 
     def _place(self, tile: Expr) -> tuple[Expr, Expr, Expr]:
         down, across = self.shape.grid
@@ -83,19 +85,23 @@ class Nest:
         inner = tile if self.spec.batch == 1 else tile % (down * across)
         return image, inner // across, inner % across
 
-    def _read(self, plane: Expr, row: Expr, column: Expr) -> Expr:
-        """x - zero point of one pixel, `wide` channels of int16."""
+    def _read(self, first: Expr, part: int, row: Expr, column: Expr) -> Expr:
+        """x - zero point of one pixel: vector `part` of int16 from channel `first` on."""
         from ..tvm_adapter import T, load, splat
 
         spec, wide = self.spec, self.shape.wide
-        planes = [plane + b * spec.height for b in range(max(1, wide // BLOCK))]
-        starts = [((p + row) * spec.width + column) * BLOCK + self.lane for p in planes]
+        channels = [first + part * wide + k for k in range(0, wide, BLOCK)]
+        starts = [self._pixel(c, row, column) for c in channels]
         parts = [load(self.buffers["data"], start, min(wide, BLOCK)) for start in starts]
         joined = parts[0] if len(parts) == 1 else T.Shuffle(parts, list(range(wide)))
         value = joined.astype(f"int16x{wide}")
         return value - splat(spec.zero_point, wide, "int16") if spec.zero_point else value
 
-    def _checked(self, plane: Expr, top: Expr, left: Expr) -> Any:
+    def _pixel(self, channel: Expr, row: Expr, column: Expr) -> Expr:
+        plane = channel // BLOCK * self.spec.height
+        return ((plane + row) * self.spec.width + column) * BLOCK + channel % BLOCK
+
+    def _checked(self, first: Expr, top: Expr, left: Expr) -> Read:
         """Reads of a tile that leaves the image: a pixel outside is read inside and masked."""
         from ..tvm_adapter import Registers, T, splat
 
@@ -105,20 +111,33 @@ class Nest:
             within = (top + i >= 0) & (top + i < spec.height)
             rows[i] = T.Select(within, splat(-1, 1, "int16"), splat(0, 1, "int16"))
 
-        def read(i: int, j: int) -> Expr:
+        def read(part: int, i: int, j: int) -> Expr:
             row = T.max(0, T.min(spec.height - 1, top + i))
             column = T.max(0, T.min(spec.width - 1, left + j))
             within = (left + j >= 0) & (left + j < spec.width)
             mask = T.Select(within, rows[i], splat(0, 1, "int16"))
-            return self._read(plane, row, column) & T.Broadcast(mask, wide)
+            return self._read(first, part, row, column) & T.Broadcast(mask, wide)
 
         return read
 
-    def _transform(self, chunk: Expr, t: Expr, read: Any) -> None:
-        from ..tvm_adapter import Registers, load, store
+    def _transform(self, chunk: Expr, t: Expr, read: Read) -> None:
+        """Both vectors of a chunk, whose bytes are packed into one."""
+        from ..tvm_adapter import store
 
-        shape, wide = self.shape, self.shape.wide
-        high, broad = shape.extent
+        high, broad = self.shape.extent
+        halves = [self._columns(partial(read, part)) for part in range(2)]
+        place = t * self.shape.channels + chunk * (2 * self.shape.wide)
+        for i in range(high):
+            rows = [self._quantized(half, i, chunk * 2 + part) for part, half in enumerate(halves)]
+            for j, (first, second) in enumerate(zip(*rows, strict=True)):
+                at = place + (i * broad + j) * self.shape.transformed_stride(self.blocking)
+                store(self.bytes, at, self.fixed.packed(first, second), 2 * self.shape.wide)
+
+    def _columns(self, read: Callable[[int, int], Expr]) -> Any:
+        """B^T d of one vector of channels, down every column."""
+        from ..tvm_adapter import Registers
+
+        (high, broad), wide = self.shape.extent, self.shape.wide
         half = Registers(high * broad, wide, "int16")
         for j in range(broad):
             column = Registers(high, wide, "int16")
@@ -126,14 +145,19 @@ class Nest:
                 column[i] = read(i, j)
             for i, value in enumerate(input_steps([column[i] for i in range(high)], wide)):
                 half[i * broad + j] = value
-        place = t * shape.channels + chunk * wide
-        for i in range(high):
-            row = [half[i * broad + j] for j in range(broad)]
-            for j, value in enumerate(input_steps(row, wide)):
-                p = i * broad + j
-                factor = load(self.buffers["factors"], p * shape.channels + chunk * wide, wide)
-                quantized = self.fixed.offset_bytes(self.fixed.product(value, factor, wide), wide)
-                store(self.bytes, place + p * shape.transformed_stride(self.blocking), quantized, wide)
+        return half
+
+    def _quantized(self, half: Any, i: int, vector: Expr) -> list[Expr]:
+        """Row `i` of V = B^T d B times the factors of channels number `vector`."""
+        from ..tvm_adapter import load
+
+        shape, broad = self.shape, self.shape.extent[1]
+        row = input_steps([half[i * broad + j] for j in range(broad)], shape.wide)
+        at = i * broad * shape.channels + vector * shape.wide
+        factors = [load(self.buffers["factors"], at + j * shape.channels, shape.wide) for j in range(broad)]
+        return [
+            hold(self.fixed.product(v, f), shape.wide, "int16") for v, f in zip(row, factors, strict=True)
+        ]
 
     # Products
 
@@ -166,8 +190,8 @@ class Nest:
     def _product(self, t: Expr, v: Expr, p: Expr) -> Expr:
         """Where the real product of a tile, a vector of the group and a position lies, in floats."""
         shape, blocking = self.shape, self.blocking
-        place = (t * blocking.vectors + v) * shape.positions + p
-        return shape.products_start(blocking) // 4 + place * self.dot.lanes
+        place = p * shape.product_stride(blocking) + (t * blocking.vectors + v) * self.dot.lanes
+        return shape.products_start(blocking) // 4 + place
 
     def _step(self, acc: Any, source: Expr, weight: Expr) -> None:
         """Adds one quad of channels; asks for weights ahead where they stream from far."""
