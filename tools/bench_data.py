@@ -54,7 +54,7 @@ def inputs(name: str, path: Path) -> Inputs:
     folder = path.parent / f"{path.stem}-int8-{_version(path)}"
     folder.mkdir(exist_ok=True)
     calibration = folder / "calibration.npz"
-    np.savez(calibration, **{port.name: samples})
+    np.savez(calibration, allow_pickle=False, **{port.name: samples})
     return Inputs(calibration, [x[None] for x in held_out])
 
 

@@ -41,6 +41,13 @@ class Secateur(Peer):
         import secateur
 
         artifact = int8.beside(model, f".{int8.variant}.so")
-        options = {"quantize": "int8", "calibration": int8.calibration, "min_sqnr": int8.min_sqnr}
-        secateur.compile(model, artifact, target="host", layer_sqnr=LAYER_SQNR, **options)
+        secateur.compile(
+            model,
+            artifact,
+            target="host",
+            quantize="int8",
+            calibration=int8.calibration,
+            min_sqnr=int8.min_sqnr,
+            layer_sqnr=LAYER_SQNR,
+        )
         return _SecateurRunner(artifact, threads)
