@@ -1,0 +1,116 @@
+"""Engines that run one convolution layer and say how long it alone took, conversions around it left out.
+
+All run in this process, one thread each, so that they can take turns of a few runs.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.tools.layer_model import INPUT
+
+Array = NDArray[Any]
+
+
+class LayerEngine(ABC):
+    """`run` computes and remembers the layer's time; `seconds` gives those of all runs so far."""
+
+    @abstractmethod
+    def run(self, x: Array) -> Array: ...
+
+    @abstractmethod
+    def seconds(self) -> list[float]: ...
+
+
+class OpenVinoLayer(LayerEngine):
+    """OpenVINO's convolution by its own counters; it must compute in `precision`, "u8" or "f32"."""
+
+    def __init__(self, model: Path, precision: str) -> None:
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": 1,
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERF_COUNT": True,
+        }
+        compiled = import_module("openvino").Core().compile_model(str(model), "CPU", options)
+        self.kernel = _executed(compiled, precision)
+        self._request = compiled.create_infer_request()
+        self._times: list[float] = []
+
+    def run(self, x: Array) -> Array:
+        result = np.array(self._request.infer([x], share_inputs=True, share_outputs=True)[0])
+        rows = [row for row in self._request.get_profiling_info() if row.node_type == "Convolution"]
+        self._times.append(sum(row.real_time.total_seconds() for row in rows))
+        return result
+
+    def seconds(self) -> list[float]:
+        return self._times
+
+
+def _executed(compiled: Any, precision: str) -> str:
+    """The kernel OpenVINO runs for the layer; ValueError where it reads or writes another precision."""
+    for operator in compiled.get_runtime_model().get_ops():
+        about = {key: value.astype(str) for key, value in operator.get_rt_info().items() if key in _ASKED}
+        if about["layerType"] == "Convolution":
+            found = (about["runtimePrecision"], about["outputPrecisions"])
+            if found != (precision, precision):
+                raise ValueError(f"OpenVINO runs the layer from {found[0]} to {found[1]}, not in {precision}")
+            return str(about["primitiveType"])
+    raise ValueError("OpenVINO runs the layer without a convolution")
+
+
+_ASKED = {"layerType", "runtimePrecision", "outputPrecisions", "primitiveType"}
+
+
+class OnnxRuntimeLayer(LayerEngine):
+    """ONNX Runtime's convolution, the operator `kind`, by the profile it writes."""
+
+    def __init__(self, model: Path, kind: str) -> None:
+        onnxruntime = import_module("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = str(model.with_suffix(".profile"))
+        providers = ["CPUExecutionProvider"]
+        self._session = onnxruntime.InferenceSession(str(model), options, providers=providers)
+        self._kind = kind
+
+    def run(self, x: Array) -> Array:
+        return np.asarray(self._session.run(None, {INPUT: x})[0])
+
+    def seconds(self) -> list[float]:
+        """Of all runs; ends the profile. ValueError where the model ran without the operator."""
+        profile = Path(self._session.end_profiling())
+        events = json.loads(profile.read_text())
+        profile.unlink()
+        times = [1e-6 * e["dur"] for e in events if e.get("args", {}).get("op_name") == self._kind]
+        if not times:
+            raise ValueError(f"ONNX Runtime runs the layer without {self._kind}")
+        return times
+
+
+class OurLayer(LayerEngine):
+    """The artifact's convolution by its profile."""
+
+    def __init__(self, artifact: Path) -> None:
+        import secateur
+
+        self._session = secateur.load(artifact)
+        self._times: list[float] = []
+
+    def run(self, x: Array) -> Array:
+        rows = [row for row in self._session.profile({INPUT: x}) if row.macs]
+        self._times.append(1e-9 * sum(row.ns for row in rows))
+        return next(iter(self._session.run({INPUT: x}).values()))
+
+    def seconds(self) -> list[float]:
+        return self._times
