@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,15 @@ class Runner(Protocol):
     def __call__(self, graph: Graph, inputs: Arrays, observe: Observer) -> object: ...
 
 
+class Accumulator(Protocol):
+    """Takes in one array after another, and keeps a fixed amount of what they say."""
+
+    def add(self, array: Array) -> None: ...
+
+
+Accumulating = TypeVar("Accumulating", bound=Accumulator)
+
+
 @dataclass(frozen=True, eq=False)
 class Statistics:
     """A histogram for each value, by the value's name in `value_names`, and how many images were seen."""
@@ -42,7 +51,8 @@ class Statistics:
     histograms: Mapping[str, Histogram]
 
 
-def _silent(_what: str, _done: int, _total: int) -> None: ...
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Shows no progress."""
 
 
 # Names ---------------------------------------------------------------------------------------------
@@ -106,7 +116,7 @@ def collect(
     *,
     names: Collection[str] | None = None,
     run: Runner = interpreter.run,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Statistics:
     """Runs every batch (arrays by input name) and counts the values called `names`, by default all f32 ones.
 
@@ -114,23 +124,36 @@ def collect(
     their number, 0 where `batches` does not tell it. Raises SecateurError where
     there is no batch, one does not fit the graph, or a name is unknown.
     """
-    watched = {value: Histogram() for value in _chosen(graph, names).values()}
-    images = done = 0
-    total = operator.length_hint(batches)
-    for batch in batches:
-        run(graph, batch, lambda value, array: _count(watched, value, array))
+    histograms, images = stream(graph, batches, names, Histogram, run=run, progress=progress)
+    return Statistics(images, histograms)
+
+
+def stream(
+    graph: Graph,
+    batches: Iterable[Arrays],
+    names: Collection[str] | None,
+    accumulator: Callable[[], Accumulating],
+    *,
+    run: Runner = interpreter.run,
+    progress: Progress = silent,
+) -> tuple[dict[str, Accumulating], int]:
+    """As `collect` with an accumulator of the caller's; one for each value by name, and the images seen."""
+    chosen = _chosen(graph, names)
+    found = {name: accumulator() for name in chosen}
+    watched = {value: found[name] for name, value in chosen.items()}
+
+    def observe(value: Value, array: Array) -> None:
+        if value in watched:
+            watched[value].add(array)
+
+    images, total = 0, operator.length_hint(batches)
+    for done, batch in enumerate(batches, 1):
+        run(graph, batch, observe)
         images += _images(graph, batch)
-        done += 1
         progress("calibration", done, total)
-    if not done:
+    if not images:
         raise SecateurError("calibration: there is not one image to run")
-    by_value = value_names(graph)
-    return Statistics(images, {by_value[value]: found for value, found in watched.items()})
-
-
-def _count(watched: Mapping[Value, Histogram], value: Value, array: Array) -> None:
-    if value in watched:
-        watched[value].add(array)
+    return found, images
 
 
 def _images(graph: Graph, batch: Arrays) -> int:
