@@ -61,7 +61,7 @@ def layer(graph: Graph) -> Operator:
 
 def rounded(weights: Array, levels: int = 5) -> Array:
     step = np.abs(weights).max() / levels
-    return (np.round(weights / step) * step).astype(np.float32)
+    return np.asarray(np.round(weights / step) * step, np.float32)
 
 
 def mean_sum(graph: Graph, weights: Array, count: int) -> Array:
@@ -72,11 +72,8 @@ def mean_sum(graph: Graph, weights: Array, count: int) -> Array:
     op.operands = op.operands[:2]
     found = [run(graph, batch)["y"] for batch in images(graph, count)]
     axis = channel_axis(op)
-    return (
-        np.stack(found)
-        .astype(np.float64)
-        .mean(axis=tuple(i for i in range(found[0].ndim + 1) if i != axis + 1))
-    )
+    others = tuple(i for i in range(found[0].ndim + 1) if i != axis + 1)
+    return np.asarray(np.stack(found).mean(axis=others, dtype=np.float64))
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -125,7 +122,8 @@ def test_running_mean_is_the_mean(arrays: list[Array]) -> None:
     for array in arrays:
         mean.add(array)
     assert mean.count == len(arrays)
-    np.testing.assert_allclose(mean.mean, np.mean(np.float64(arrays), axis=0), atol=1e-9)
+    assert mean.mean is not None
+    np.testing.assert_allclose(mean.mean, np.mean(np.array(arrays, np.float64), axis=0), atol=1e-9)
 
 
 def test_mean_keeps_one_array() -> None:
