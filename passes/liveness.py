@@ -9,7 +9,7 @@ where the joined tensor wants them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from secateur.ir.elementwise import FUNCTIONS
@@ -17,7 +17,9 @@ from secateur.ir.graph import Graph, Operator, Value
 
 from .arena import ALIGNMENT, Buffer, Piece, align
 
-ELEMENTWISE = frozenset({"prim.map", *(f"prim.{name}" for name in FUNCTIONS)})
+ELEMENTWISE = frozenset(f"prim.{name}" for name in ("map", "table", "linear_add", "linear_mul", *FUNCTIONS))
+# Operators whose operands from this one on are added to the result in the store itself.
+_EXTRAS = {"prim.conv": 2, "prim.linear_conv": 3, "prim.winograd_conv": 5}
 
 
 def is_constant(value: Value) -> bool:
@@ -46,18 +48,16 @@ def in_place_operands(op: Operator) -> list[int]:
     The operator must read each element of such an operand just before it
     writes the same element, and nowhere else. That holds for element-wise
     operators, and for what a convolution's epilogue takes, which its kernels
-    read in the store itself. The two types must be the same, and no other
+    read in the store itself. The two types must be the same but for a quantization, and no other
     operand may be the same value unless it is read the same way.
     """
-    if op.name in ELEMENTWISE:
-        candidates = range(len(op.operands))
-    elif op.name == "prim.conv":
-        candidates = range(2, len(op.operands))
-    else:
-        return []
-    return [
-        i for i in candidates if op.operands[i].type == op.result.type and not is_constant(op.operands[i])
-    ]
+    first = 0 if op.name in ELEMENTWISE else _EXTRAS.get(op.name, len(op.operands))
+    return [i for i in range(first, len(op.operands)) if _may_overwrite(op.operands[i], op.result)]
+
+
+def _may_overwrite(operand: Value, result: Value) -> bool:
+    """Whether the two have the same elements in memory, whatever these stand for."""
+    return not is_constant(operand) and replace(operand.type, quant=None) == replace(result.type, quant=None)
 
 
 @dataclass
