@@ -47,6 +47,7 @@ class WinogradSpec:
     tile: tuple[int, int]
     pads: tuple[int, int, int, int]
     zero_point: int
+    block: int  # channel lanes of the result's layout
     ending: Requantization
 
 
@@ -183,7 +184,7 @@ class LinearWinograd(Primitive):
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         layout = blocked(BLOCK)
         operands: list[Layout] = [layout, *[ROW_MAJOR] * 4, *[layout] * (len(op.operands) - 5)]
-        return ((tuple(operands), layout),)
+        return ((tuple(operands), blocked(_result_block(op, target))),)
 
     def _shape(self, op: Operator, target: Target) -> Shape:
         x, result = op.operands[0].type, op.result.type
@@ -191,7 +192,9 @@ class LinearWinograd(Primitive):
         (tall, wide), pads = op["tile"], op["pads"]
         _, filters, out_height, out_width = result.shape
         sizes = (n, c, h, w, filters, out_height, out_width)
-        spec = WinogradSpec(*sizes, (tall, wide), pads, one_quant(x)[1], requantization(op, 5))
+        block = _result_block(op, target)
+        ending = requantization(op, 5, block)
+        spec = WinogradSpec(*sizes, (tall, wide), pads, one_quant(x)[1], block, ending)
         return shape_of(spec, target)
 
     def workspace(self, op: Operator, target: Target) -> int:
@@ -219,6 +222,10 @@ class LinearWinograd(Primitive):
             shape.tasks(blocking),
             shape.workspace(blocking),
         )
+
+
+def _result_block(op: Operator, target: Target) -> int:
+    return BLOCK if op.result.type.quant is not None else target.lanes
 
 
 def _constant(value: Any) -> Array:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from .base import up
 from .dot import Dot
 from .fixed_point import FixedPoint
 from .linear_winograd import Blocking, Shape
@@ -47,7 +48,7 @@ class Nest:
         self.groups = blocking.filters // self.width
 
     def task(self, task: Expr) -> None:
-        from ..tvm_adapter import T
+        from ..tvm_adapter import T, when
 
         shape, blocking = self.shape, self.blocking
         blocks = -(-shape.tiles // blocking.tiles)
@@ -60,7 +61,14 @@ class Nest:
             with T.serial(0, shape.positions) as p, T.serial(0, parts) as part:
                 self._register_tile(p, self.range * self.groups + g, part * blocking.rows)
             with T.serial(0, self.count) as t, T.serial(0, blocking.vectors) as v:
-                self._transform_output(self.range * self.groups + g, t, v)
+                group = self.range * self.groups + g
+                with when(self._has_filters(group, v)):
+                    self._transform_output(group, t, v)
+
+    def _has_filters(self, g: Expr, v: Expr) -> Expr:
+        """Whether a vector has any: a result in smaller blocks than the weights may have none for it."""
+        end = up(self.spec.filters, self.spec.block)
+        return True if end == self.shape.filters else g * self.width + v * self.dot.lanes < end
 
     # Input transform
 
@@ -235,7 +243,6 @@ class Nest:
         spec, lanes = self.spec, self.dot.lanes
         (tall, wide) = spec.tile
         image, row, column = self._place(tile)
-        plane = (image * (self.shape.filters // BLOCK) + channel // BLOCK) * spec.out_height
         bias = Registers(1, lanes)
         bias[0] = load(self.buffers["bias"], channel, lanes)
         whole_rows, whole_columns = spec.out_height % tall == 0, spec.out_width % wide == 0
@@ -243,7 +250,14 @@ class Nest:
             with when(True if whole_rows else row * tall + i < spec.out_height):
                 for j in range(wide):
                     with when(True if whole_columns else column * wide + j < spec.out_width):
-                        pixel = (plane + row * tall + i) * spec.out_width + column * wide + j
-                        index = pixel * BLOCK + channel % BLOCK
-                        stored = self.ending.of_steps(result[i * wide + j] + bias[0], index, channel)
-                        store(self.buffers["output"], index, stored, lanes)
+                        pixel = (row * tall + i) * spec.out_width + column * wide + j
+                        residual, at = (
+                            self._stored_at(image, pixel, channel, b) for b in (BLOCK, spec.block)
+                        )
+                        stored = self.ending.of_steps(result[i * wide + j] + bias[0], residual, channel)
+                        store(self.buffers["output"], at, stored, lanes)
+
+    def _stored_at(self, image: Expr, pixel: Expr, channel: Expr, block: int) -> Expr:
+        """The element of a result in blocks of `block` channels."""
+        plane = image * (up(self.spec.filters, block) // block) + channel // block
+        return (plane * (self.spec.out_height * self.spec.out_width) + pixel) * block + channel % block
