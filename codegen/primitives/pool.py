@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from secateur.ir.graph import Operator
 from ..kernel import Kernel
 from ..targets import Target
 from .generic import BLOCKED, FLOATS, Generic, block_refusal, same_layouts, storage, target_block, type_after
-from .loops import Expr, dot, nest_tasks, row_major_strides, task_nest
+from .loops import Expr, Tasks, dot, nest_tasks, row_major_strides, task_nest
 from .numeric import convert, lanes_for
 from .operator import Combination
 from .windows import Axis, Tile, each_tile, innermost_taps, tap_loop
@@ -55,9 +56,10 @@ def window_axes(op: Operator) -> tuple[Axis, ...]:
     )
 
 
-def _taps_for_input(op: Operator) -> float:
+def taps_for_input(op: Operator) -> float:
     """How often an input element is read."""
-    return float(math.prod(op["kernel"])) / float(math.prod(op["strides"]))
+    reads = float(math.prod(op["kernel"])) * type_after(op).elements
+    return reads / max(1, op.operands[0].type.elements)
 
 
 class Pool(Generic):
@@ -76,13 +78,12 @@ class Pool(Generic):
     def vector_cost(self, op: Operator) -> float:
         """Each tap is a load for each vector of results; a stride makes it one for each element."""
         load = 2.0 if op["strides"][-1] == 1 else 14.0
-        return load * _taps_for_input(op)
+        return load * taps_for_input(op)
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op, type_after(op).layout.block)
         lanes = spec.block or lanes_for((spec.dtype,), target.lanes)
-        tasks = nest_tasks(_rows(spec), _row_bytes(spec))
-        return Kernel(op.name.split(".", 1)[1], spec, partial(_build, spec, lanes), tasks.count)
+        return Kernel(op.name.split(".", 1)[1], spec, partial(_build, spec, lanes), pool_tasks(spec).count)
 
 
 class BlockedPool(Pool):
@@ -97,7 +98,11 @@ class BlockedPool(Pool):
         return (same_layouts(op, target_block(target, type_after(op).dtype)),)
 
     def vector_cost(self, op: Operator) -> float:
-        return 1.0 + 0.5 * _taps_for_input(op)
+        return 1.0 + 0.5 * taps_for_input(op)
+
+
+def pool_tasks(spec: PoolSpec) -> Tasks:
+    return nest_tasks(_rows(spec), _row_bytes(spec))
 
 
 def _rows(spec: PoolSpec) -> tuple[int, ...]:
@@ -111,10 +116,10 @@ def _row_bytes(spec: PoolSpec) -> float:
 def _build(spec: PoolSpec, lanes: int) -> Any:
     from ..tvm_adapter import prim_func
 
-    return prim_func([("x", spec.dtype), ("result", spec.dtype)], _Body(spec, lanes))
+    return prim_func([("x", spec.dtype), ("result", spec.dtype)], PoolBody(spec, lanes))
 
 
-class _Body:
+class PoolBody:
     """Emits the loops of a pool: rows of the result as tasks, tiles along the row."""
 
     def __init__(self, spec: PoolSpec, lanes: int) -> None:
@@ -144,12 +149,21 @@ class _Body:
         totals = Registers(registers, self.width, spec.computed)
         totals.fill(self._start())
         self._outer_taps(index, tile, totals)
-        at = dot(index, self.target[:-1]) + tile.start * spec.unit
-        scale = self._scale(index, tile)
+        start = dot(index, self.target[:-1]) + tile.start * spec.unit
+        finish = self.finish(index, tile)
         for r in range(registers):
-            value = totals[r] if scale is None else totals[r] * scale
-            value = convert(value, spec.computed, spec.dtype, self.width)
-            store(self.result, at + r * spec.unit, value, self.width)
+            at = start + r * spec.unit
+            store(self.result, at, finish(totals[r], at), self.width)
+
+    def finish(self, index: list[Expr], tile: Tile) -> Callable[[Expr, Expr], Expr]:
+        """What to store for a register of a tile and its offset in the result."""
+        scale = self._scale(index, tile)
+
+        def finished(total: Expr, _at: Expr) -> Expr:
+            value = total if scale is None else total * scale
+            return convert(value, self.spec.computed, self.spec.dtype, self.width)
+
+        return finished
 
     def _start(self) -> float:
         if self.spec.kind == "average":
@@ -194,19 +208,25 @@ class _Body:
 
         if self.spec.kind == "max":
             return None
-        positions = [*index[1:], tile.start]
-        count: Expr = 1
-        for axis, position in zip(self.spec.axes, positions, strict=True):
-            count = count * self._counted(axis, position, tile.inside and axis is self.spec.axes[-1])
+        count = self.elements(index, tile, self.spec.count_padding)
         known = isinstance(count, int)
         scale = T.Cast(self.spec.computed, count) if not known else splat(float(count), 1, self.spec.computed)
         one = splat(1.0, 1, self.spec.computed)
         return splat(one / scale, self.width, self.spec.computed)
 
-    def _counted(self, axis: Axis, position: Expr, inside: bool) -> Expr:
+    def elements(self, index: list[Expr], tile: Tile, padding: bool) -> Expr:
+        """How many elements a window has: those of the input, or of its padding too."""
+        positions = [*index[1:], tile.start]
+        count: Expr = 1
+        for axis, position in zip(self.spec.axes, positions, strict=True):
+            inside = tile.inside and axis is self.spec.axes[-1]
+            count = count * self._counted(axis, position, inside, padding)
+        return count
+
+    def _counted(self, axis: Axis, position: Expr, inside: bool, padding: bool) -> Expr:
         if inside or axis.interior == (0, axis.out):
             return axis.kernel
-        if self.spec.count_padding:
+        if padding:
             return axis.padded_taps(position)
         low, high = axis.taps(position)
         return high - low

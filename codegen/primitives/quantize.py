@@ -13,6 +13,7 @@ from secateur.ir.types import Quant, TensorType
 
 from ..kernel import Kernel
 from ..targets import Target
+from . import quantize_bytes
 from .copies import Box, copy_kernel, copy_spec
 from .generic import Generic, storage, type_after
 from .loops import Expr, broadcast_strides, dot, each_vector, nest_tasks, row_major_strides, task_nest
@@ -150,4 +151,4 @@ class _Body:
         return convert(real, "float32", self.spec.result, width)
 
 
-PRIMITIVES = (Quantize(), Annotate())
+PRIMITIVES = (*quantize_bytes.PRIMITIVES, Quantize(), Annotate())

@@ -88,21 +88,24 @@ class Relayout(Generic):
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)
-        return Kernel("relayout", spec, partial(_build, spec), _tasks(spec).count)
+        return Kernel("relayout", spec, partial(_build, spec), block_tasks(spec).count)
 
 
-def _tasks(spec: RelayoutSpec) -> Tasks:
+def block_tasks(spec: RelayoutSpec) -> Tasks:
     return split_rows(spec.images * spec.blocks * spec.strips, 8.0 * spec.block * spec.pixels / spec.strips)
 
 
 def _build(spec: RelayoutSpec) -> Any:
     from ..tvm_adapter import prim_func
 
-    return prim_func([("x", spec.dtype), ("result", spec.dtype)], _Body(spec))
+    return prim_func([("x", spec.dtype), ("result", spec.dtype)], BlockBody(spec))
 
 
-class _Body:
-    """Emits the loop over blocks; within a block, rectangles of its channels by `width` pixels."""
+class BlockBody:
+    """Emits the loop over blocks; within a block, rectangles of its channels by `width` pixels.
+
+    A subclass may hold other elements in the row-major tensor (`from_plain`, `to_plain`).
+    """
 
     def __init__(self, spec: RelayoutSpec) -> None:
         self.spec = spec
@@ -114,7 +117,7 @@ class _Body:
         if not spec.images * spec.channels * spec.pixels:
             T.evaluate(0)
             return
-        with task_rows(_tasks(spec), begin, end) as row:
+        with task_rows(block_tasks(spec), begin, end) as row:
             image, block, strip = unflatten(row, (spec.images, spec.blocks, spec.strips))
             if spec.blocks > 1 or spec.partial == spec.block:
                 with when(block < spec.channels // spec.block):
@@ -140,23 +143,30 @@ class _Body:
             self._rectangle(plain + pixel, packed + pixel * spec.block, channels)
 
     def _rectangle(self, plain: Expr, packed: Expr, channels: int) -> None:
-        from ..tvm_adapter import store
+        from ..tvm_adapter import load, store
 
         spec, width, dtype = self.spec, self.spec.width, self.spec.dtype
         if spec.to_blocks:
-            rows = [self._vector(plain + c * spec.pixels) for c in range(channels)]
+            starts = [plain + c * spec.pixels for c in range(channels)]
+            rows = [self._held(self.from_plain(load(self.x, s, width), width)) for s in starts]
             rows += [self._zero(width)] * (spec.block - channels)
             for k, vector in enumerate(interleaved(rows, width, dtype)):
                 store(self.result, packed + k * width, vector, width)
             return
-        vectors = [self._vector(packed + k * width) for k in range(spec.block)]
+        vectors = [self._held(load(self.x, packed + k * width, width)) for k in range(spec.block)]
         for c, row in enumerate(parted(vectors, width, dtype)[:channels]):
-            store(self.result, plain + c * spec.pixels, row, width)
+            store(self.result, plain + c * spec.pixels, self.to_plain(row, width), width)
 
-    def _vector(self, at: Expr) -> Expr:
-        from ..tvm_adapter import load
+    def from_plain(self, value: Expr, lanes: int) -> Expr:
+        """Elements of the row-major operand as the blocked result holds them."""
+        return value
 
-        return hold(load(self.x, at, self.spec.width), self.spec.width, self.spec.dtype)
+    def to_plain(self, value: Expr, lanes: int) -> Expr:
+        """Elements of the blocked operand as the row-major result holds them."""
+        return value
+
+    def _held(self, value: Expr) -> Expr:
+        return hold(value, self.spec.width, self.spec.dtype)
 
     def _zero(self, lanes: int) -> Expr:
         from ..tvm_adapter import splat
@@ -176,11 +186,12 @@ class _Body:
         if self.spec.to_blocks:
             if channels < lanes:
                 store(self.result, packed, self._zero(lanes), lanes)
-            store(self.result, packed, self._strided(plain, pixels, channels), channels)
+            value = self.from_plain(self._strided(plain, pixels, channels), channels)
+            store(self.result, packed, value, channels)
             return
         spread = T.Ramp(plain, pixels, channels) if channels > 1 else plain
         held = hold(self._strided(packed, 1, channels), channels, self.spec.dtype)
-        T.buffer_store(self.result, held, [spread])
+        T.buffer_store(self.result, self.to_plain(held, channels), [spread])
 
     def _strided(self, at: Expr, stride: int, lanes: int) -> Expr:
         from ..tvm_adapter import T

@@ -66,13 +66,21 @@ def _keeps_zero(op: Operator, residual: int) -> bool:
     return len(op.operands) <= residual or one_quant(op.operands[residual].type)[1] == 0
 
 
+def _none() -> Floats:
+    return np.zeros(_COUNT, np.float32)
+
+
+def stored_parameters(zero: int, low: int = 0, high: int = 255) -> Floats:
+    """`result_parameters` of bytes from `low` to `high` with that zero point, without a residual."""
+    values = _none()
+    values[[_LOW, _HIGH, _OFFSET]] = low - zero, high - zero, _ROUNDER - zero
+    return values
+
+
 def result_parameters(op: Operator, residual: int) -> Floats:
     """Limits less zero point, the integers' offset, and the residual's zero point and step: 5 floats."""
-    values = np.zeros(_COUNT, np.float32)
-    if op.result.type.quant is not None:
-        zero = one_quant(op.result.type)[1]
-        low, high = op["limits"]
-        values[[_LOW, _HIGH, _OFFSET]] = low - zero, high - zero, _ROUNDER - zero
+    stored = op.result.type.quant is not None
+    values = stored_parameters(one_quant(op.result.type)[1], *op["limits"]) if stored else _none()
     if len(op.operands) > residual:
         values[_RESIDUAL_ZERO] = one_quant(op.operands[residual].type)[1]
         values[_RESIDUAL_STEP] = residual_multiplier(op, residual)

@@ -1,0 +1,187 @@
+"""Sums and products of 8-bit tensors, exact to the bit as `secateur.ir.ops.linear` defines them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.graph import Operator
+from secateur.ir.ops.linear import multiplier, one_quant, residual_multiplier
+from secateur.ir.types import ROW_MAJOR, DType
+
+from ..kernel import Kernel
+from ..targets import Target
+from .elementwise import Elementwise, argument_order
+from .generic import block_refusal, physical, target_block, type_after
+from .loops import Expr, dot, each_vector, nest_tasks, row_major_strides, split_rows, task_nest, task_rows
+from .numeric import vector_type
+from .operator import Array, Combination
+from .pointwise import spec_nest
+from .requantize import BLOCK, Requantization, Requantize, result_parameters
+from .shuffles import hold
+
+_OPERANDS = 2
+_FIRST = 5  # of the parameters, behind those of the result: see `_parameters`
+
+
+@dataclass(frozen=True)
+class LinearPairSpec:
+    """result[i] = requantized(a[i] with b[i]) over a box in the result's memory order.
+
+    `function` is "add" or "mul". `strides` are in the order of the pointers; operand i is
+    pointer `places[i]`. With `ending.filters` the box is (images, blocks, pixels, lanes).
+    """
+
+    function: str
+    extents: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+    places: tuple[int, ...]
+    ending: Requantization
+
+    @property
+    def flat(self) -> bool:
+        """Whether the box is one run of elements, walked a vector at a time."""
+        return len(self.extents) == 1 and self.extents[0] >= BLOCK
+
+    @property
+    def row_bytes(self) -> float:
+        """Work of a row (of a vector where the box is flat), as bytes worth the same time."""
+        return 8.0 * (BLOCK if self.flat else self.extents[-1])
+
+    @property
+    def tasks(self) -> int:
+        if self.flat:
+            return split_rows(self.extents[0] // BLOCK, self.row_bytes).count
+        return nest_tasks(self.extents[:-1], self.row_bytes).count
+
+
+class LinearPair(Elementwise):
+    """`b` broadcasts to `a`; layouts as for element-wise operators on floats."""
+
+    name = "linear_elementwise"
+    operators = ("linear_add", "linear_mul")
+
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        plain: Combination = ((ROW_MAJOR,) * _OPERANDS, ROW_MAJOR)
+        if block_refusal(op, (DType.U8,)):
+            return (plain,)
+        layout = target_block(target, DType.U8)
+        wanted = [self._operand_layout(op, i, layout) for i in range(_OPERANDS)]
+        return (plain,) if None in wanted else ((tuple(w or ROW_MAJOR for w in wanted), layout), plain)
+
+    def vector_cost(self, op: Operator) -> float:
+        return 8.0
+
+    def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:
+        return (*super().constants(op, target), _parameters(op))
+
+    def pair_spec(self, op: Operator) -> LinearPairSpec:
+        order, result = argument_order(op), type_after(op)
+        block = result.layout.block
+        channels = result.shape[1] if block and result.shape[1] % block else 0
+        nest = spec_nest(physical(result), [self._strides(op, i) for i in order], channels)
+        ending = Requantization("float32" if result.quant is None else "uint8", filters=channels)
+        places = tuple(order.index(i) for i in range(_OPERANDS))
+        return LinearPairSpec(op.name.rsplit("_", 1)[1], nest.extents, nest.strides, places, ending)
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        spec = self.pair_spec(op)
+        return Kernel(op.name.split(".", 1)[1], spec, partial(_build, spec), spec.tasks)
+
+
+def _parameters(op: Operator) -> Array:
+    """Of the result; the operands' zero points; what the steps of each are worth, or those of the product."""
+    quants = [one_quant(v.type) for v in op.operands]
+    if op.name.endswith("add"):
+        worth = [residual_multiplier(op, i) for i in range(_OPERANDS)]
+    else:
+        worth = [multiplier(op.result.type, *(scale for scale, _ in quants))]
+    values = (*result_parameters(op, _OPERANDS), *(zero for _, zero in quants), *worth)
+    return np.array(values, np.float32)
+
+
+def _build(spec: LinearPairSpec) -> Any:
+    from ..tvm_adapter import prim_func
+
+    pointers = [("x0", "uint8"), ("x1", "uint8"), ("parameters", "float32"), ("result", spec.ending.result)]
+    return prim_func(pointers, _Body(spec))
+
+
+class _Body:
+    """Emits the loops; called with the buffers."""
+
+    def __init__(self, spec: LinearPairSpec) -> None:
+        self.spec = spec
+
+    def __call__(self, *arguments: Any) -> None:
+        from ..tvm_adapter import T
+
+        *self.inputs, self.parameters, self.result, _, begin, end = arguments
+        if 0 in self.spec.extents:
+            T.evaluate(0)
+        elif self.spec.flat:
+            self._flat(begin, end)
+        else:
+            self._rows(begin, end)
+
+    def _flat(self, begin: Expr, end: Expr) -> None:
+        from ..tvm_adapter import when
+
+        whole, rest = divmod(self.spec.extents[0], BLOCK)
+        tasks, steps = split_rows(whole, self.spec.row_bytes), [s[0] for s in self.spec.strides]
+        with task_rows(tasks, begin, end) as row:
+            at = row * BLOCK
+            self._vector([at * s for s in steps], at, steps, BLOCK, 0)
+        if rest:
+            with when(end == tasks.count):
+                at = whole * BLOCK
+                self._vector([at * s for s in steps], at, steps, rest, 0)
+
+    def _rows(self, begin: Expr, end: Expr) -> None:
+        spec = self.spec
+        inner, dense = [s[-1] for s in spec.strides], row_major_strides(spec.extents)
+        with task_nest(spec.extents[:-1], spec.row_bytes, begin, end) as index:
+            starts = [dot(index, s[:-1]) for s in spec.strides]
+            channel = index[1] * BLOCK if spec.ending.filters else 0
+
+            def body(i: Expr, lanes: int) -> None:
+                offsets = [start + i * step for start, step in zip(starts, inner, strict=True)]
+                self._vector(offsets, dot(index, dense[:-1]) + i, inner, lanes, channel)
+
+            each_vector(spec.extents[-1], BLOCK, body)
+
+    def _vector(self, offsets: list[Expr], at: Expr, steps: list[int], lanes: int, channel: Expr) -> None:
+        from ..tvm_adapter import store
+
+        spec = self.spec
+        centred = [self._centred(i, offsets[p], steps[p], lanes) for i, p in enumerate(spec.places)]
+        t = self._sum(centred, lanes) if spec.function == "add" else self._product(centred, lanes)
+        ending = Requantize(spec.ending, lanes, self.parameters)
+        store(self.result, at, ending.of_steps(t, at, channel), lanes)
+
+    def _centred(self, operand: int, at: Expr, step: int, lanes: int) -> Expr:
+        """Operand minus its zero point, as floats."""
+        from ..tvm_adapter import load, splat
+
+        buffer = self.inputs[self.spec.places[operand]]
+        stored = load(buffer, at, lanes) if step else splat(buffer[at], lanes)
+        whole = stored.astype(vector_type("int32", lanes)).astype(vector_type("float32", lanes))
+        return hold(whole - self._parameter(operand, lanes), lanes)
+
+    def _sum(self, centred: list[Expr], lanes: int) -> Expr:
+        a, b = (hold(c * self._parameter(_OPERANDS + i, lanes), lanes) for i, c in enumerate(centred))
+        return hold(a + b, lanes)
+
+    def _product(self, centred: list[Expr], lanes: int) -> Expr:
+        return hold(centred[0] * centred[1], lanes) * self._parameter(_OPERANDS, lanes)
+
+    def _parameter(self, index: int, lanes: int) -> Expr:
+        from ..tvm_adapter import splat
+
+        return splat(self.parameters[_FIRST + index], lanes)
+
+
+PRIMITIVES = (LinearPair(),)

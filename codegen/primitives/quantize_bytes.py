@@ -1,0 +1,216 @@
+"""Between float32 and u8 tensors of one scale, exact to the bit, in the layouts that 8-bit kernels want.
+
+Where the layouts differ, the elements are converted on their way between
+row-major order and blocks of channels (see `relayout.py`); else in one walk.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.graph import Operator
+from secateur.ir.ops.linear import one_quant
+from secateur.ir.types import ROW_MAJOR, DType, TensorType, blocked
+
+from ..kernel import Kernel
+from ..targets import Target
+from .generic import Generic, block_refusal, storage, type_after
+from .loops import Expr, nest_tasks, split_rows, task_nest, task_rows
+from .numeric import vector_type
+from .operator import Array, Combination, constant_of
+from .relayout import QUAD, BlockBody, RelayoutSpec, block_tasks
+from .requantize import BLOCK, Requantization, Requantize, stored_parameters
+from .shuffles import hold
+
+_SCALE = stored_parameters(0).size  # of the parameters of a quantization, behind those of storing
+
+
+@dataclass(frozen=True)
+class WalkSpec:
+    """The elements of a tensor in memory order, from `source` to `result`.
+
+    The box is (vectors, 1) of `lanes` elements and a rest; or, with the number of `channels`
+    of a blocked tensor whose padding lanes must be zeroed, (images, blocks, pixels) of `lanes`.
+    """
+
+    source: str
+    result: str
+    extents: tuple[int, ...]
+    rest: int = 0
+    channels: int = 0
+
+
+@dataclass(frozen=True)
+class ConversionSpec:
+    """Between row-major order and blocks, where the row-major tensor is of floats."""
+
+    blocks: RelayoutSpec
+
+
+class QuantizeBytes(Generic):
+    """f32 to u8 or back: row-major, by blocks of 16 where floats have those too, and between the two.
+
+    Images of at most 4 channels are also quantized into blocks of 4.
+    """
+
+    name = "quantize_bytes"
+    operators = ("quantize", "dequantize")
+    cost = 3.0
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        stored, real = _stored(op), _real(op)
+        if stored.dtype != DType.U8 or real.dtype != DType.F32:
+            return f"converts between f32 and u8, not {real.dtype.value} and {stored.dtype.value}"
+        if stored.quant is None or stored.quant.axis is not None:
+            return "needs one scale"
+        return "a constant operand" if constant_of(op.operands[0]) is not None else None
+
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        plain: Combination = ((ROW_MAJOR,), ROW_MAJOR)
+        if block_refusal(op, (DType.F32, DType.U8)):
+            return (plain,)
+        layout, quad = blocked(BLOCK), blocked(QUAD)
+        same: tuple[Combination, ...] = (((layout,), layout),) if target.lanes == BLOCK else ()
+        if not _quantizes(op):
+            return (*same, ((layout,), ROW_MAJOR), plain)
+        narrow = type_after(op).shape[1] <= QUAD
+        return (*same, ((ROW_MAJOR,), quad if narrow else layout), plain)
+
+    def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:
+        scale, zero = one_quant(_stored(op))
+        values = (*stored_parameters(zero), scale) if _quantizes(op) else (float(zero), scale)
+        return (np.array(values, np.float32),)
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        source, result = op.operands[0].type, type_after(op)
+        name = op.name.split(".", 1)[1]
+        if source.layout == result.layout:
+            spec = _walk(op)
+            return Kernel(name, spec, partial(_build_walk, spec), _walk_tasks(spec))
+        n, c, pixels = *result.shape[:2], math.prod(result.shape[2:])
+        block = source.layout.block or result.layout.block
+        blocks = RelayoutSpec(n, c, pixels, block, result.layout.block > 0, "uint8", 16)
+        return Kernel(
+            name, ConversionSpec(blocks), partial(_build_conversion, blocks), block_tasks(blocks).count
+        )
+
+
+def _quantizes(op: Operator) -> bool:
+    return op.name.endswith(".quantize")
+
+
+def _stored(op: Operator) -> TensorType:
+    return type_after(op) if _quantizes(op) else op.operands[0].type
+
+
+def _real(op: Operator) -> TensorType:
+    return op.operands[0].type if _quantizes(op) else type_after(op)
+
+
+def _walk(op: Operator) -> WalkSpec:
+    type = type_after(op)
+    kinds = storage(op.operands[0].type.dtype), storage(type.dtype)
+    block, elements = type.layout.block, math.prod(type.layout.physical_shape(type.shape))
+    if block and type.shape[1] % block:
+        n, c, pixels = *type.shape[:2], math.prod(type.shape[2:])
+        return WalkSpec(*kinds, (n, -(-c // block), pixels), 0, c)
+    return WalkSpec(*kinds, (elements // BLOCK, 1), elements % BLOCK)
+
+
+def _walk_tasks(spec: WalkSpec) -> int:
+    if spec.channels:
+        return nest_tasks(spec.extents, 5.0 * BLOCK).count
+    return split_rows(spec.extents[0], 5.0 * BLOCK).count
+
+
+def _build_walk(spec: WalkSpec) -> Any:
+    from ..tvm_adapter import T, prim_func, when
+
+    def body(x: Any, parameters: Any, result: Any, _: Any, begin: Expr, end: Expr) -> None:
+        convert = partial(_vector, spec, x, parameters, result)
+        if spec.channels:
+            _, blocks, pixels = spec.extents
+            with task_nest(spec.extents, 5.0 * BLOCK, begin, end) as (image, block, pixel):
+                convert((((image * blocks + block) * pixels) + pixel) * BLOCK, BLOCK, block * BLOCK)
+            return
+        tasks = split_rows(spec.extents[0], 5.0 * BLOCK)
+        if tasks.rows:
+            with task_rows(tasks, begin, end) as row:
+                convert(row * BLOCK, BLOCK, 0)
+        if spec.rest:
+            with when(end == tasks.count):
+                convert(tasks.rows * BLOCK, spec.rest, 0)
+        if not tasks.rows and not spec.rest:
+            T.evaluate(0)
+
+    return prim_func(_pointers(spec.source, spec.result), body)
+
+
+def _vector(
+    spec: WalkSpec, x: Any, parameters: Any, result: Any, at: Expr, lanes: int, channel: Expr
+) -> None:
+    from ..tvm_adapter import load, store
+
+    value = load(x, at, lanes)
+    if spec.result == "uint8":
+        value = quantized(value, parameters, lanes, channel, spec.channels)
+    else:
+        value = _masked(dequantized(value, parameters, lanes), lanes, channel, spec.channels)
+    store(result, at, value, lanes)
+
+
+def _masked(value: Expr, lanes: int, channel: Expr, channels: int) -> Expr:
+    from .pointwise import valid_lanes
+
+    return valid_lanes(value, channel, channels, lanes) if channels else value
+
+
+def _pointers(source: str, result: str) -> list[str | tuple[str, str]]:
+    return [("x", source), ("parameters", "float32"), ("result", result)]
+
+
+def _build_conversion(blocks: RelayoutSpec) -> Any:
+    from ..tvm_adapter import prim_func
+
+    types = ("float32", "uint8") if blocks.to_blocks else ("uint8", "float32")
+    return prim_func(_pointers(*types), _Conversion(blocks))
+
+
+class _Conversion(BlockBody):
+    """A row-major tensor of floats, a blocked one of bytes."""
+
+    def __call__(self, x: Any, parameters: Any, *others: Any) -> None:
+        self.parameters = parameters
+        super().__call__(x, *others)
+
+    def from_plain(self, value: Expr, lanes: int) -> Expr:
+        return quantized(value, self.parameters, lanes)
+
+    def to_plain(self, value: Expr, lanes: int) -> Expr:
+        return dequantized(value, self.parameters, lanes)
+
+
+def quantized(x: Expr, parameters: Any, lanes: int, channel: Expr = 0, channels: int = 0) -> Expr:
+    """round_half_even(x / scale) + zero point as bytes; NaN gives the zero point."""
+    from ..tvm_adapter import T, splat
+
+    steps = hold(x / splat(parameters[_SCALE], lanes), lanes)
+    steps = hold(T.Select(T.isnan(steps), splat(0.0, lanes), steps), lanes)
+    return Requantize(Requantization(filters=channels), lanes, parameters).of_steps(steps, 0, channel)
+
+
+def dequantized(stored: Expr, parameters: Any, lanes: int) -> Expr:
+    """scale (stored - zero point)."""
+    from ..tvm_adapter import splat
+
+    zero, scale = (splat(parameters[i], lanes) for i in range(2))
+    whole = stored.astype(vector_type("int32", lanes)).astype(vector_type("float32", lanes))
+    return hold(whole - zero, lanes) * scale
+
+
+PRIMITIVES = (QuantizeBytes(),)

@@ -1,0 +1,59 @@
+"""8-bit operators on random bytes: every primitive in every layout is equal to the interpreter to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.targets import TARGETS, Target, cpu_flags
+from secateur.ir import interpreter
+from secateur.ir.graph import Operator, Value
+from secateur.ir.types import DType, Quant, TensorType
+
+from .generic_harness import Array, run
+
+RANDOM = np.random.default_rng(11)
+_ROWS = ("x86-64-v4-vnni", "x86-64-v3", "x86-64-v2")
+
+
+def runnable() -> list[Target]:
+    """The x86-64 rows that this machine can run, one for each vector length, longest first."""
+    return [t for t in map(TARGETS.__getitem__, _ROWS) if set(t.features) <= cpu_flags()]
+
+
+def activation(shape: Sequence[int], zero: int = 0, scale: float = 0.02, name: str = "x") -> Value:
+    """A u8 value of one scale."""
+    return Value(TensorType(tuple(shape), DType.U8, quant=Quant((scale,), (zero,))), name)
+
+
+def stored(zero: int = 0, limits: tuple[int, int] = (0, 255), scale: float = 0.05) -> dict[str, Any]:
+    """Attributes of a quantized result."""
+    return {"scales": (scale,), "zero_points": (zero,), "limits": limits}
+
+
+REAL: dict[str, Any] = {"dtype": DType.F32}
+
+
+def some_bytes(shape: Sequence[int], kind: str = "any") -> Array:
+    """Any bytes, or the extremes alone."""
+    high = RANDOM.integers(0, 256, tuple(shape))
+    return (np.where(high < 128, 0, 255) if kind == "extreme" else high).astype(np.uint8)
+
+
+def agree(make: Callable[[], Operator], arrays: Sequence[Array], target: Target) -> set[tuple[str, str]]:
+    """Checks all applicable primitives; the (operand's, result's) layouts that were offered."""
+    wanted, seen = interpreter.evaluate(make(), arrays)[0], set()
+    for primitive in candidates(make()):
+        if primitive.applicable(make(), target) is not None:
+            continue
+        for number in range(len(primitive.layouts(make(), target))):
+            op = make()
+            answer = run(primitive, op, arrays, target, number)
+            layouts = (op.operands[0].type.layout.name, op.result.type.layout.name)
+            np.testing.assert_array_equal(answer, wanted, f"{primitive.name} {layouts}", strict=True)
+            seen.add(layouts)
+    assert seen, "no primitive applies"
+    return seen
