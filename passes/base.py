@@ -26,5 +26,9 @@ class Pass(ABC):
         """How far the pass may move an output, as a share of the output's largest magnitude."""
         return 0.0
 
+    def tolerance_on(self, graph: Graph) -> float:
+        """The tolerance where the pass is given `graph`."""
+        return self.tolerance
+
     @abstractmethod
     def run(self, graph: Graph) -> Graph: ...

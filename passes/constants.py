@@ -10,6 +10,11 @@ from secateur.ir.rewrite import constant_of
 MAX_MACS = 10**8
 
 
+def holds_integers(graph: Graph) -> bool:
+    """Whether a value that is computed is quantized."""
+    return any(v.type.quant is not None for op in graph.operators if op.operands for v in op.results)
+
+
 def _foldable(op: Operator, limit: int) -> bool:
     if op.name == "nn.constant" or any(constant_of(v) is None for v in op.operands):
         return False
@@ -30,16 +35,23 @@ def _fold(graph: Graph, op: Operator) -> None:
     graph.erase(op)
 
 
-def fold_constants(graph: Graph, limit: int) -> int:
+def _integers_matter(op: Operator) -> bool:
+    """Whether it dequantizes for more than a batch norm, whose parameters no rule takes as integers."""
+    return op.name == "q.dequantize" and any(user.name != "nn.batch_norm" for user in op.result.users)
+
+
+def fold_constants(graph: Graph, limit: int, dequantize: bool = False) -> int:
     """Replaces operators whose operands are all constant by their results; returns how many.
 
     A result of more than `limit` bytes is folded only where it is no larger
     than its operands, and none that takes more than `MAX_MACS`
-    multiplications.
+    multiplications. In a quantized network dequantized constants are kept for
+    the rules that want their integers, unless `dequantize`.
     """
+    keep = not dequantize and holds_integers(graph)
     folded = 0
     for op in list(graph.operators):
-        if _foldable(op, limit):
+        if not (keep and _integers_matter(op)) and _foldable(op, limit):
             _fold(graph, op)
             folded += 1
     return folded

@@ -12,6 +12,8 @@ from secateur.ir.stages import READ, Stage
 
 from . import affine, composites, epilogues, padding, tables
 from .base import Pass
+from .constants import holds_integers
+from .integer import make_integer
 
 LEVELS = ("conservative", "aggressive")
 
@@ -28,12 +30,17 @@ PHASES: dict[str, tuple[tuple[Rule, ...], ...]] = {
 RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES["aggressive"] for rule in phase)
 
 
+INTEGER_TOLERANCE = 0.05
+"""Of a quantized network: near a tie, a sum rounded in float32 and an exact one differ by an integer."""
+
+
 @dataclass(frozen=True)
 class Fuse(Pass):
     """Folds batch norm, scales and padding into convolutions, and element-wise operators into epilogues.
 
     `level=conservative` computes the same roundings as before; `aggressive`
-    also rewrites weights and replaces expanded activations.
+    also rewrites weights and replaces expanded activations. In a quantized
+    network, operators between dequantize and quantize then compute with integers.
     """
 
     name: ClassVar[str] = "fuse"
@@ -50,8 +57,12 @@ class Fuse(Pass):
     def tolerance(self) -> float:
         return 1e-5 if self.level == "conservative" else 1e-4
 
+    def tolerance_on(self, graph: Graph) -> float:
+        return INTEGER_TOLERANCE if holds_integers(graph) else self.tolerance
+
     def run(self, graph: Graph) -> Graph:
         for rules in PHASES[self.level]:
             rewrite(graph, rules)
+        make_integer(graph)
         graph.remove_dead()
         return graph

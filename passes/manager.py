@@ -108,13 +108,13 @@ class PassManager:
         _verify(graph, step.takes, f"before pass {text}")
         for observer in self.observers:
             observer.before(index, step, graph)
-        start = time.perf_counter()
+        tolerance, start = step.tolerance_on(graph), time.perf_counter()
         graph = step.run(graph)
         seconds = time.perf_counter() - start
         _verify(graph, step.gives, f"after pass {text}")
         for observer in self.observers:
             observer.after(index, step, graph)
-        moved = validator.check(text, step.tolerance, graph) if validator else None
+        moved = validator.check(text, tolerance, graph) if validator else None
         return graph, Record(text, seconds, before, operator_count(graph), moved)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from secateur.ir.errors import SecateurError
 from secateur.ir.rewrite import Rule
 
-from . import canonicalize, fuse
+from . import canonicalize, fuse, integer
 from .base import Pass
 from .canonicalize import Canonicalize
 from .fuse import Fuse
@@ -21,7 +21,7 @@ BY_NAME: dict[str, type[Pass]] = {p.name: p for p in PASSES}
 def rules() -> dict[str, tuple[Rule, ...]]:
     """Every rewriting rule of every pass, for `--explain`; rows that differ in pattern alone share a name."""
     table: dict[str, tuple[Rule, ...]] = {}
-    for rule in (*canonicalize.RULES, *fuse.RULES):
+    for rule in (*canonicalize.RULES, *fuse.RULES, *integer.RULES):
         table[rule.name] = (*table.get(rule.name, ()), rule)
     return table
 

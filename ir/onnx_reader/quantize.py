@@ -23,7 +23,7 @@ def _quant(node: Node, x: Value) -> Quant:
     zero = node.known(2, "zero point") if node.optional(2) is not None else np.zeros(scale.shape, np.uint8)
     if node.integer("block_size", 0):
         raise NodeError("blocked quantization is not supported")
-    if scale.ndim > 1 or scale.shape != zero.shape:
+    if scale.ndim > 1 or (scale.shape != zero.shape and not scale.size == zero.size == 1):
         raise NodeError(
             f"scale {scale.shape} and zero point {zero.shape} must be scalars or lists of one length"
         )

@@ -1,0 +1,105 @@
+"""Sums, products, averages and requantizations of quantized values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from secateur.ir.elementwise import Step
+from secateur.ir.graph import Operator, Value
+from secateur.ir.rewrite import Match, Op, Rule
+
+from .integer_parts import (
+    REAL_RESULT,
+    need_bytes,
+    need_limits,
+    need_result,
+    quantized_result,
+)
+
+_BINARY = {Step("add"): "q.linear_add", Step("mul"): "q.linear_mul"}
+
+
+def _aligned(shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    return (1,) * (rank - len(shape)) + shape
+
+
+def _guard_binary(m: Match) -> None:
+    quant, op = need_result(m), m.op("p")
+    steps = op["epilogue"]
+    m.need(bool(steps) and steps[0] in _BINARY, "its first step is neither add nor mul", op)
+    for value in op.operands:
+        need_bytes(m, value, "operand", op)
+    need_limits(m, steps[1:], quant, op)
+
+
+def _binary(m: Match) -> Value:
+    """quantize(map(dequantize(a), dequantize(b)) {add or mul, relu or clip})
+
+       ->   linear_add(a, b) {limits}  or  linear_mul
+
+    where a, b and the result are u8 with one scale each, and the map's result has no other use.
+    """
+    quant, op = need_result(m), m.op("p")
+    steps = op["epilogue"]
+    a, b = (need_bytes(m, v, "operand", op) for v in op.operands)
+    shape = _aligned(b.type.shape, a.type.rank)
+    b = b if b.type.shape == shape else m.new("nn.reshape", [b], shape=shape)
+    return m.new(_BINARY[steps[0]], [a, b], **quantized_result(quant, need_limits(m, steps[1:], quant, op)))
+
+
+# Averages ------------------------------------------------------------------------------------------
+
+
+def _window(m: Match, op: Operator) -> dict[str, Any]:
+    """The attributes of the pool that `op`, a pool or a mean over all spatial axes, is."""
+    if op.name == "nn.average_pool":
+        return dict(op.attributes)
+    x, n = op.operands[0].type, op.operands[0].type.rank - 2
+    axes = sorted(a % x.rank for a in op["axes"])
+    m.need(n > 0 and axes == list(range(2, x.rank)), "its axes are not all the spatial ones", op)
+    ones = (1,) * n
+    return {"kernel": x.shape[2:], "strides": ones, "dilations": ones, "pads": (0,) * (2 * n)}
+
+
+def _pool(m: Match, op: Operator, result: dict[str, object]) -> Value:
+    x = need_bytes(m, op.operands[0], "input", op)
+    made = m.new("q.linear_average_pool", [x], **_window(m, op), **result)
+    shape = op.result.type.shape
+    return made if made.type.shape == shape else m.new("nn.reshape", [made], shape=shape)
+
+
+def _guard_average(m: Match) -> None:
+    need_result(m)
+    need_bytes(m, m.op("p").operands[0], "input", m.op("p"))
+    _window(m, m.op("p"))
+
+
+def _average(m: Match) -> Value:
+    """quantize(p(dequantize(x)))   ->   linear_average_pool(x), reshaped where axes are dropped
+
+    where p is an average pool, or a mean over all spatial axes, whose result has no other use, and x and the
+    result are u8 with one scale each.
+    """
+    return _pool(m, m.op("p"), quantized_result(need_result(m)))
+
+
+def _guard_real_average(m: Match) -> None:
+    need_bytes(m, m.root.operands[0], "input")
+    _window(m, m.root)
+
+
+def _real_average(m: Match) -> Value:
+    """p(dequantize(x))   ->   linear_average_pool(x) {dtype = f32}, reshaped where axes are dropped
+
+    where p is an average pool or a mean over all spatial axes, and x is u8 with one scale.
+    """
+    return _pool(m, m.root, REAL_RESULT)
+
+
+_AVERAGES = ("nn.average_pool", "nn.reduce_mean")
+
+QUANTIZED: tuple[Rule, ...] = (
+    Rule("integer-binary", Op("q.quantize", (Op("nn.map", (), "p", once=True),)), _guard_binary, _binary),
+    Rule("integer-average", Op("q.quantize", (Op(_AVERAGES, (), "p", once=True),)), _guard_average, _average),
+)
+REAL: tuple[Rule, ...] = (Rule("integer-average-real", Op(_AVERAGES), _guard_real_average, _real_average),)
