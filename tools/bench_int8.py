@@ -1,6 +1,6 @@
 """Whole networks in int8: every engine quantizes the same network from the same inputs in its own way.
 
-A peer with several ways runs them all in a heat, and the fastest goes on to the final. Secateur takes
+A peer with several ways runs them all in a heat; those near its fastest go on to the final. Secateur takes
 part in two modes: `accurate`, no further from the float network than the fastest peer, and `fast`,
 where every layer keeps LAYER_SQNR.
 """
@@ -20,6 +20,7 @@ from secateur.tools.bench_worker import Worker
 from secateur.tools.peers import Floats, Int8, engine
 
 MODES = ("accurate", "fast")
+NEAR = 1.3  # a variant slower than its engine's fastest by more than this leaves after the heat
 
 
 def sqnr(got: Floats, expected: Floats) -> float:
@@ -64,10 +65,10 @@ def _outputs(worker: Worker, inputs: Inputs) -> Floats:
 
 
 def _heat(contest: Contest, inputs: Inputs, expected: Floats) -> tuple[Timing, ...]:
-    """Times of all variants, of which the fastest of every engine stays in the contest."""
+    """Times of all variants, of which those near the fastest of their engine stay in the contest."""
     timings = _run(contest, inputs, expected, MIN_ROUNDS, 0.0)
     for timing in timings:
-        if timing.median is not None and _best(timing.engine, timings) is not timing:
+        if timing.median is not None and timing.median > NEAR * _speed(_best(timing.engine, timings)):
             contest.leave(timing.engine, timing.variant)
     return tuple(timings)
 
