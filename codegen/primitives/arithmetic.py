@@ -21,6 +21,8 @@ Expr = Any
 Buffer = Any
 Array = NDArray[Any]
 
+_MOST_PIXELS = 10
+
 
 @dataclass(frozen=True)
 class Arithmetic(ABC):
@@ -125,8 +127,10 @@ class Int8(Arithmetic):
         return self.dot.preparation
 
     def tile_pixels(self, registers: int, vectors: int) -> int:
+        """Not more than the compiler keeps in registers while it loads operands of other pixels early."""
         scratch = self.dot.element_registers + (self.dot.operations > 1)
-        return max(1, (registers - scratch - vectors * self.dot.weight_registers) // vectors)
+        fitting = (registers - scratch - vectors * self.dot.weight_registers) // vectors
+        return max(1, min(fitting, registers * 3 // 4 // vectors, _MOST_PIXELS))
 
     def element(self, buffer: Buffer, index: Expr) -> Any:
         return self.dot.element(buffer, index)

@@ -26,6 +26,7 @@ from .conv_tile import (
 Array = NDArray[Any]
 
 _PLAIN_SUMS = 24  # registers for sums with plain input
+_BYTE_SUMS = 14  # and with quads
 _FEW_CHANNELS = 4  # input channels up to which reading plain NCHW loses nothing
 
 
@@ -73,16 +74,20 @@ class Direct:
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
         blocks, arithmetic = spec.filter_vectors(target.lanes), arithmetic_of(spec, target)
-        vectors = choose_vectors(blocks, spec.out_width, _steps(spec, arithmetic), target, arithmetic)
-        pixels = arithmetic.tile_pixels(target.isa.vector_registers, vectors)
-        if (
-            layout_block(spec.in_layout) == arithmetic.step
-        ):  # taps of a row are one block of code, whose scheduling wants spare registers
-            vectors = max(v for v in (1, 2, 3, 4) if blocks % v == 0)
+        if layout_block(spec.in_layout) == arithmetic.step:
+            vectors, pixels = _row_tile(blocks, target, arithmetic)
+        else:
+            vectors = choose_vectors(blocks, spec.out_width, _steps(spec, arithmetic), target, arithmetic)
             pixels = arithmetic.tile_pixels(target.isa.vector_registers, vectors)
-            pixels = min(pixels, _PLAIN_SUMS // vectors)
         order = choose_order(spec, target, spec.out_height, blocks // vectors)
         return Tiling(min(pixels, spec.out_width), vectors, order.filters_outer, ahead=order.ahead)
+
+
+def _row_tile(blocks: int, target: Target, arithmetic: Arithmetic) -> tuple[int, int]:
+    """(vectors, pixels) where taps of a row are one block of code, whose scheduling wants spare registers."""
+    most, sums = (4, _PLAIN_SUMS) if arithmetic.step == 1 else (2, _BYTE_SUMS)
+    vectors = max(v for v in range(1, most + 1) if blocks % v == 0)
+    return vectors, min(arithmetic.tile_pixels(target.isa.vector_registers, vectors), sums // vectors)
 
 
 def _steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:

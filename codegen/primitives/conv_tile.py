@@ -10,6 +10,7 @@ taps; between rows by the bounds of the loop over kernel rows.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -322,19 +323,43 @@ class _Nest:
             for r in range(run.size):
                 taps = tuple(kw for kw, first, last in run.taps if first <= r < last)
                 acc[r * vectors + v] = self.finish.start(self._channel(v), (low, high), taps)
-        with T.serial(0, self.window) as cb, T.serial(low, high) as kh:
-            for kw, first, last in run.taps:
-                self._tap(acc, cb, kh, kw, column, range(first, last))
+        self._sum(acc, run, column, (low, high))
         for r in range(run.size):
             for v in range(vectors):
                 pixel = self.row * self.spec.out_width + column + r
                 self.finish.store(acc[r * vectors + v], self.image, pixel, self._channel(v))
 
+    def _sum(self, acc: Any, run: Run, column: Expr, rows: tuple[Expr, Expr]) -> None:
+        """Every input block and tap of a tile."""
+        from ..tvm_adapter import T
+
+        for loops in self._passes(run):
+            with T.serial(0, self.window) as cb, T.serial(*rows) as kh:
+                for taps, pixels in loops:
+                    with T.serial(taps.start, taps.stop) if len(taps) > 1 else nullcontext(taps.start) as kw:
+                        self._tap(acc, cb, kh, kw, column, pixels)
+
+    def _passes(self, run: Run) -> list[list[tuple[range, range]]]:
+        """(kernel columns, pixels) of each loop over taps; the taps of a pass are summed side by side.
+
+        Where a tap fills the registers, two are never in one block of code: the
+        compiler would load the second's operands so early that sums are spilled.
+        """
+        if not 1 < self.arithmetic.step < self.block:
+            return [[(range(kw, kw + 1), range(first, last)) for kw, first, last in run.taps]]
+        passes: list[list[tuple[range, range]]] = []
+        for taps, pixels in _alike(run):
+            if passes and len(taps) + len(passes[-1][-1][0]) > 2:
+                passes[-1].append((taps, pixels))
+            else:
+                passes.append([(taps, pixels)])
+        return passes
+
     def _channel(self, vector: int) -> Expr:
         """The first filter of a vector."""
         return (self.group * self.tiling.vectors + vector) * self.lanes
 
-    def _tap(self, acc: Any, cb: Expr, kh: Expr, kw: int, column: Expr, pixels: range) -> None:
+    def _tap(self, acc: Any, cb: Expr, kh: Expr, kw: Expr, column: Expr, pixels: range) -> None:
         """Adds one tap of one input block; the steps of the block in a loop unrolled by 4."""
         from ..tvm_adapter import T
 
@@ -372,6 +397,17 @@ class _Nest:
             element = arithmetic.element(self.data, start + r * self.spec.strides[1] * self.block)
             for v in range(vectors):
                 arithmetic.accumulate(acc, r * vectors + v, element, weights[v])
+
+
+def _alike(run: Run) -> list[tuple[range, range]]:
+    """(kernel columns, pixels) of neighbouring taps that are valid for the same pixels."""
+    found: list[tuple[range, range]] = []
+    for kw, first, last in run.taps:
+        if found and found[-1][1] == range(first, last) and found[-1][0].stop == kw:
+            found[-1] = (range(found[-1][0].start, kw + 1), range(first, last))
+        else:
+            found.append((range(kw, kw + 1), range(first, last)))
+    return found
 
 
 def window(spec: Any, vectors: int, lanes: int, block: int) -> int:
@@ -457,7 +493,8 @@ def choose_order(spec: ConvSpec, target: Target, places: int, groups: int) -> Or
     keeping_weights = weights + image * (groups if image > half else 1)
     keeping_image = image + weights * (places if weights > half else 1)
     outer = keeping_weights < keeping_image
-    ahead = outer and weights > half and places <= 2  # asked for more often, lines are mostly there already
+    # Asked for more often, lines are mostly there already; bytes come quickly enough unasked.
+    ahead = size == 4 and outer and weights > half and places <= 2
     return Order(outer, min(keeping_weights, keeping_image), ahead)
 
 

@@ -70,7 +70,8 @@ class LinearConvolution(Primitive):
 
     def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
         spec, weights, bias = linear_spec(op), *map(constant_of, op.operands[1:_RESIDUAL])
-        assert weights is not None and bias is not None, "applicable() was not asked"
+        if weights is None or bias is None:
+            raise ValueError(f"{op!r}: weights and bias are not constant")
         constants = (
             *self.primitive.pack(spec, target, weights, None),
             starts(spec, weights, bias, one_quant(op.operands[0].type)[1]),
