@@ -66,7 +66,7 @@ class Pool(Generic):
     """Row-major, any rank and element type: a vector holds neighbouring positions of the innermost axis."""
 
     name = "pool"
-    operators = ("max_pool", "average_pool")
+    operators: tuple[str, ...] = ("max_pool", "average_pool")
 
     def spec(self, op: Operator, block: int) -> PoolSpec:
         x = op.operands[0].type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,17 +147,13 @@ def test_pair(a: tuple[int, ...], b: tuple[int, ...], function: str, result: dic
 @pytest.mark.parametrize("function", ["add", "mul"])
 def test_pair_on_shorter_vectors(function: str, target: Target) -> None:
     for a, b in PAIRS[:3]:
-        agree(lambda a=a, b=b: _pair(function, a, b, RESULTS[1]), [some_bytes(a), some_bytes(b)], target)
+        agree(partial(_pair, function, a, b, RESULTS[1]), [some_bytes(a), some_bytes(b)], target)
 
 
 def test_pair_of_matrices_and_of_nothing() -> None:
     for shape in ((3, 37), (1, 1), (0, 4), (2, 0, 3, 3)):
         arrays = [some_bytes(shape), some_bytes(shape)]
-        agree(
-            lambda s=shape: create("q.linear_add", [activation(s), activation(s)], stored()),
-            arrays,
-            TARGETS[0],
-        )
+        agree(partial(_pair, "add", shape, shape, RESULTS[0]), arrays, TARGETS[0])
 
 
 @pytest.mark.parametrize(("result", "padding"), [(stored(9), False), (stored(), True), (REAL, False)])
