@@ -5,15 +5,16 @@ from __future__ import annotations
 from secateur.ir.errors import SecateurError
 from secateur.ir.rewrite import Rule
 
-from . import canonicalize, fuse, integer
+from . import canonicalize, equalize, fuse, integer
 from .base import Pass
 from .canonicalize import Canonicalize
+from .equalize import Equalize
 from .fuse import Fuse
 from .layout import InsertConversions
 from .memory import Memory
 from .select import Select
 
-PASSES: tuple[type[Pass], ...] = (Canonicalize, Fuse, Select, InsertConversions, Memory)
+PASSES: tuple[type[Pass], ...] = (Canonicalize, Fuse, Equalize, Select, InsertConversions, Memory)
 
 BY_NAME: dict[str, type[Pass]] = {p.name: p for p in PASSES}
 
@@ -21,7 +22,7 @@ BY_NAME: dict[str, type[Pass]] = {p.name: p for p in PASSES}
 def rules() -> dict[str, tuple[Rule, ...]]:
     """Every rewriting rule of every pass, for `--explain`; rows that differ in pattern alone share a name."""
     table: dict[str, tuple[Rule, ...]] = {}
-    for rule in (*canonicalize.RULES, *fuse.RULES, *integer.RULES):
+    for rule in (*canonicalize.RULES, *fuse.RULES, *equalize.RULES, *integer.RULES):
         table[rule.name] = (*table.get(rule.name, ()), rule)
     return table
 
