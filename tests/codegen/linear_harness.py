@@ -85,6 +85,29 @@ def conv_case(
     return create("q.linear_conv", operands, attributes), arrays
 
 
+def matmul_case(
+    seed: int,
+    batch: int,
+    inputs: int,
+    outputs: int,
+    *,
+    zero: int = 0,
+    result_zero: int = 0,
+    limits: tuple[int, int] = (0, 255),
+    real: bool = False,
+) -> tuple[Operator, list[Array]]:
+    """A `q.linear_matmul` on random bytes, as `conv_case`."""
+    rng = np.random.default_rng(seed)
+    x, w = bytes_of(rng, (batch, inputs)), rng.integers(-127, 128, (inputs, outputs)).astype(np.int8)
+    bias = rng.integers(-5000, 5000, outputs).astype(np.int32)
+    scale = 0.02 * 0.01 * 90 * float(np.sqrt(inputs))
+    attributes: dict[str, Any] = {"scales": (scale,), "zero_points": (result_zero,), "limits": limits}
+    if real:
+        attributes = {"dtype": DType.F32}
+    operands = [activation(x.shape, zero), weights(w, rng, 1), constant(bias)]
+    return create("q.linear_matmul", operands, attributes), [x, w, bias]
+
+
 def check_case(case: tuple[Operator, list[Array]], target: Target, *, only: str | None = None) -> set[str]:
     """Every applicable primitive (`only` one, by name) in every layout gives the interpreter's bits."""
     op, arrays = case
