@@ -79,3 +79,8 @@ LAID_OUT = Stage("laid-out", (_dialects("prim"), _chosen, _layouts_agree))
 PLACED = Stage("placed", (_dialects("prim"), _chosen, _layouts_agree, _placed))
 
 STAGES: dict[str, Stage] = {s.name: s for s in (READ, QUANTIZED, SELECTED, LAID_OUT, PLACED)}
+
+
+def follows(given: Stage, taken: Stage) -> bool:
+    """Whether a pass that takes `taken` may follow one that gives `given`; quantized is also as read."""
+    return given == taken or (given == QUANTIZED and taken == READ)

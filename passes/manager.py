@@ -15,7 +15,7 @@ from secateur.ir.errors import SecateurError, VerifyError
 from secateur.ir.files import SUFFIX, write_graph
 from secateur.ir.graph import Graph
 from secateur.ir.printer import print_graph
-from secateur.ir.stages import Stage
+from secateur.ir.stages import Stage, follows
 from secateur.ir.verifier import verify
 
 from .base import Pass
@@ -67,7 +67,7 @@ def _verify(graph: Graph, stage: Stage, when: str) -> None:
 def check_stages(passes: Sequence[Pass]) -> None:
     """SecateurError where a pass takes another stage than the one before it gives."""
     for first, second in pairwise(passes):
-        if first.gives != second.takes:
+        if not follows(first.gives, second.takes):
             given = f"but {first.name} before it gives {first.gives.name}"
             raise SecateurError(f"pass {second.name} takes stage {second.takes.name}, {given}")
 

@@ -12,9 +12,10 @@ from .equalize import Equalize
 from .fuse import Fuse
 from .layout import InsertConversions
 from .memory import Memory
+from .quantize import Quantize
 from .select import Select
 
-PASSES: tuple[type[Pass], ...] = (Canonicalize, Fuse, Equalize, Select, InsertConversions, Memory)
+PASSES: tuple[type[Pass], ...] = (Canonicalize, Fuse, Equalize, Quantize, Select, InsertConversions, Memory)
 
 BY_NAME: dict[str, type[Pass]] = {p.name: p for p in PASSES}
 

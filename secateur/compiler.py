@@ -25,7 +25,10 @@ from .passes.manager import DumpIR, Observer, Outcome, PassManager
 from .passes.memory import arena_report
 from .passes.pipeline import format_pass, parse_pipeline
 from .passes.placement import check_placement
+from .passes.quantize import Quantize
+from .passes.quantize_calibrate import CalibrationData
 from .passes.select import Select
+from .quantizer import Calibration, Request, request
 
 Kind = Literal["so", "dir", "tar"]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -54,10 +57,17 @@ def read(model: str | Path, shapes: Shapes | None = None) -> Graph:
     return read_graph(path) if path.suffix == SUFFIX else read_model(path, shapes)
 
 
-def prepare(pipeline: str, target: Target, tune: bool = False) -> tuple[Pass, ...]:
-    """The passes of a pipeline's text, with the target's cost table handed to those that ask for one."""
-    passes = parse_pipeline(pipeline)
-    return tuple(replace(p, costs=_costs(target, tune)) if isinstance(p, Select) else p for p in passes)
+def prepare(
+    pipeline: str, target: Target, tune: bool = False, data: CalibrationData | None = None
+) -> tuple[Pass, ...]:
+    """The passes of a pipeline's text; those that ask for costs or calibration data are handed them."""
+    return tuple(_equipped(p, target, tune, data) for p in parse_pipeline(pipeline))
+
+
+def _equipped(step: Pass, target: Target, tune: bool, data: CalibrationData | None) -> Pass:
+    if isinstance(step, Quantize):
+        return replace(step, costs=AnalyticCosts(target), data=data)
+    return replace(step, costs=_costs(target, tune)) if isinstance(step, Select) else step
 
 
 def _costs(target: Target, tune: bool) -> CostTable:
@@ -85,20 +95,26 @@ def build_program(
     *,
     target: str = "host",
     shapes: Shapes | None = None,
-    pipeline: str = DEFAULT_PIPELINE,
+    pipeline: str | None = None,
     tune: bool = False,
     observers: Sequence[Observer] = (),
     inputs: Mapping[str, Any] | None = None,
     progress: Progress = silent,
+    quantization: Request | None = None,
 ) -> tuple[Program, Outcome]:
     """Everything but writing the artifact: the lowered program and what the passes did.
 
-    With `inputs` (arrays by name) every pass is checked against the interpreter.
+    With `inputs` (arrays by name) every pass is checked against the interpreter. `pipeline` defaults to
+    `DEFAULT_PIPELINE`, with the pass `quantize` behind fusion where `quantization` asks for it.
     """
     row = find(target)
-    passes = prepare(pipeline, row, tune)
+    if pipeline is None:
+        pipeline = quantization.pipeline() if quantization else DEFAULT_PIPELINE
+    parse_pipeline(pipeline)
     progress("reading", 0, 1)
     graph = model if isinstance(model, Graph) else read(model, shapes)
+    data = quantization.data(graph, progress) if quantization else None
+    passes = prepare(pipeline, row, tune, data)
     progress("passes", 0, 1)
     outcome = PassManager(passes, tuple(observers), inputs).run(graph)
     check_placement(outcome.graph)
@@ -113,13 +129,16 @@ def compile(
     *,
     target: str = "host",
     shapes: Shapes | None = None,
-    pipeline: str = DEFAULT_PIPELINE,
+    pipeline: str | None = None,
     tune: bool = False,
     kind: Kind = "so",
     dump_ir: str | Path | None = None,
     observers: Sequence[Observer] = (),
     inputs: Mapping[str, Any] | None = None,
     progress: Progress = silent,
+    quantize: Literal["int8"] | None = None,
+    calibration: Calibration | None = None,
+    **options: Any,
 ) -> Artifact:
     """Compiles `model` (an ONNX file, an IR text, or a graph) to an artifact at `output`.
 
@@ -128,6 +147,14 @@ def compile(
     IR). `dump_ir` names a folder for the IR after each pass and every kernel's
     TIR, LLVM IR and assembly. `tune` chooses primitives by times measured on this
     machine instead of estimates (minutes at first; kept in the cache).
+
+    `quantize="int8"` makes it compute in 8 bits with ranges chosen on `calibration`: a folder of images,
+    an .npz or .npy file, a list file, "random:N", or an iterable of {input name: array}. `options` are the
+    other fields of `secateur.quantizer.Request`: `method` ("percentile", "minmax", "mse", "entropy"),
+    `layer_sqnr` and `min_sqnr` (dB that each layer and the network keep at least), `max_drop` (percentage
+    points of accuracy on labelled data), `winograd` ("auto", "off", "2", "4x2", "4", "lance"),
+    `float_layers` (ONNX node names), `bias_correction`, `equalize`, `ranges` (a file), `preparation` and
+    `images` (how image files are prepared, and how many are used).
 
     Raises SecateurError for anything wrong with the request or the model; no
     output is left half-written.
@@ -143,6 +170,7 @@ def compile(
         observers=observers,
         inputs=inputs,
         progress=progress,
+        quantization=request(quantize, calibration, options),
     )
     if dump_ir is not None:
         dump_kernels(program, Path(dump_ir) / "kernels")
