@@ -1,0 +1,70 @@
+"""Winograd's transforms of samples (taps, channels, tiles) and weights (taps, filters, channels), in float64."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir.winograd import Matrix, winograd
+
+Floats = NDArray[np.float64]
+Tile = tuple[int, int]
+
+MOST_TILES = 2048
+
+
+def _array(matrix: Matrix) -> Floats:
+    return np.array([[float(v) for v in row] for row in matrix])
+
+
+@cache
+def matrices(tile: Tile) -> tuple[Floats, Floats, Floats]:
+    """A^T (outputs, taps), G (taps, 9), B^T (taps, taps) that act on flattened tiles."""
+    down, across = winograd(tile[0]), winograd(tile[1])
+    pairs = ((down.a_t, across.a_t), (down.g, across.g), (down.b_t, across.b_t))
+    a_t, g, b_t = (np.kron(_array(a), _array(b)) for a, b in pairs)
+    return a_t, g, b_t
+
+
+def output_gram(tile: Tile) -> tuple[Floats, Floats]:
+    """A A^T's diagonal: what each tap's squared error weighs in the result; and A^T averaged over outputs."""
+    a_t = matrices(tile)[0]
+    return (a_t**2).sum(0), a_t.mean(0)
+
+
+def sample_tiles(samples: NDArray[np.uint8], tile: Tile, zero: int) -> NDArray[np.int64]:
+    """Up to `MOST_TILES` input tiles of patches (N, C, h, w), less the zero point: (positions, C, tiles).
+
+    ValueError where a patch holds no tile.
+    """
+    tall, wide = tile[0] + 2, tile[1] + 2
+    n, c, h, w = samples.shape
+    if h < tall or w < wide:
+        raise ValueError(f"patches of {h} x {w} hold no tile of {tall} x {wide}")
+    grid = [
+        (k, i, j)
+        for k in range(n)
+        for i in range(0, h - tall + 1, tile[0])
+        for j in range(0, w - wide + 1, tile[1])
+    ]
+    chosen = np.unique(np.linspace(0, len(grid) - 1, MOST_TILES).astype(int))
+    found = np.empty((tall * wide, c, len(chosen)), np.int64)
+    for at, (k, i, j) in enumerate(grid[p] for p in chosen):
+        found[:, :, at] = samples[k, :, i : i + tall, j : j + wide].reshape(c, -1).T
+    return found - zero
+
+
+def transformed_samples(tiles: NDArray[np.int64], tile: Tile) -> Floats:
+    """V = B^T d B, whole numbers."""
+    found: Floats = np.tensordot(matrices(tile)[2], tiles.astype(np.float64), (1, 0))
+    return found
+
+
+def transformed_weights(weights: NDArray[Any], tile: Tile) -> Floats:
+    """U = G g G^T of (M, C, 3, 3)."""
+    flat = weights.astype(np.float64).reshape(*weights.shape[:2], 9)
+    found: Floats = np.tensordot(matrices(tile)[1], flat, (1, 2))
+    return found
