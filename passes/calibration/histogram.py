@@ -23,7 +23,7 @@ SIDE = 4096
 """Bins on each side of zero; more than half of those on the wider side are in use."""
 
 _SMALLEST_LIMIT = 2.0**-120
-_CHUNK = 1 << 16
+_CHUNK = 1 << 15
 
 
 def _limit_for(magnitude: float) -> float:
