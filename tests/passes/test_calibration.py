@@ -52,12 +52,14 @@ def same(a: Histogram, b: Histogram) -> bool:
 # Histograms ----------------------------------------------------------------------------------------
 
 
+@settings(max_examples=40)
 @given(STREAMS)
 def test_stream_gives_what_the_whole_gives(parts: list[Array]) -> None:
     assert same(of(*parts), of(np.concatenate(parts)))
     assert same(of(*parts), of(*reversed(parts)))
 
 
+@settings(max_examples=40)
 @given(STREAMS)
 def test_counts_are_those_of_numpy(parts: list[Array]) -> None:
     whole, histogram = np.concatenate(parts).astype(np.float64), of(*parts)
@@ -68,6 +70,7 @@ def test_counts_are_those_of_numpy(parts: list[Array]) -> None:
     assert (histogram.low, histogram.high) == ((whole.min(), whole.max()) if whole.size else (0, 0))
 
 
+@settings(max_examples=40)
 @given(hnp.arrays(np.float32, st.integers(1, 60), elements=FLOATS))
 def test_more_than_half_of_a_side_is_in_use(values: Array) -> None:
     histogram, largest = of(values), float(np.abs(values.astype(np.float64)).max())
@@ -75,6 +78,7 @@ def test_more_than_half_of_a_side_is_in_use(values: Array) -> None:
     assert largest == 0 or histogram.limit <= max(2 * largest, 2.0**-120)
 
 
+@settings(max_examples=40)
 @given(STREAMS, st.data())
 def test_rank_finds_the_bin_of_the_sorted_value(parts: list[Array], data: st.DataObject) -> None:
     whole, histogram = np.sort(np.concatenate(parts).astype(np.float64)), of(*parts)
@@ -213,6 +217,7 @@ def renamed(names: list[str]) -> Graph:
     return graph
 
 
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(["", "a", "a__1", "b"]), min_size=8, max_size=8))
 def test_names_are_unique(names: list[str]) -> None:
     graph = renamed(names)

@@ -71,6 +71,7 @@ KINDS = ("normal", "relu", "heavy", "heavy relu", "lopsided", "negative", "outli
 # Methods -------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=40)
 @given(ARRAYS)
 def test_minmax_is_the_extremes(values: Array) -> None:
     assert methods.minmax(of(values)) == (values.min(), values.max())
@@ -89,6 +90,7 @@ def test_percentile_is_numpys_within_a_bin(kind: str, percent: float) -> None:
     assert 0 <= high - expected[1] <= histogram.width
 
 
+@settings(max_examples=40)
 @given(ARRAYS, st.floats(50.001, 100))
 def test_percentile_leaves_no_more_outside_than_asked(values: Array, percent: float) -> None:
     low, high = methods.percentile(of(values), percent)
@@ -97,6 +99,7 @@ def test_percentile_leaves_no_more_outside_than_asked(values: Array, percent: fl
     assert np.count_nonzero(values < low) <= allowed
 
 
+@settings(max_examples=40)
 @given(ARRAYS)
 def test_percentile_of_everything_is_minmax(values: Array) -> None:
     assert methods.percentile(of(values), 100) == methods.minmax(of(values))
@@ -281,6 +284,7 @@ def test_ranges_of_another_model_are_refused() -> None:
 PAIRS = st.tuples(FLOATS, FLOATS).map(lambda p: (float(min(p)), float(max(p))))
 
 
+@settings(max_examples=40)
 @given(
     st.text(st.characters(exclude_categories=["Cs"])),
     st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), PAIRS, min_size=1, max_size=5),
