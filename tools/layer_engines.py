@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.tools.layer_model import INPUT
+from secateur.ir.graph import Graph
+from secateur.tools.layer_model import INPUT, LayerModel
 
 Array = NDArray[Any]
 
@@ -99,18 +100,43 @@ class OnnxRuntimeLayer(LayerEngine):
 
 
 class OurLayer(LayerEngine):
-    """The artifact's convolution by its profile."""
+    """Secateur's convolution by the artifact's profile; in the Winograd domain with a `tile`, else direct."""
 
-    def __init__(self, artifact: Path) -> None:
+    def __init__(self, model: LayerModel, path: Path, tile: tuple[int, int] | None) -> None:
         import secateur
 
+        graph = _fused(path)
+        if tile is not None:
+            _to_winograd(graph, model, tile)
+        artifact = path.with_suffix(".so")
+        secateur.compile(graph, artifact, target="host", pipeline="select,layout,memory")
         self._session = secateur.load(artifact)
         self._times: list[float] = []
 
     def run(self, x: Array) -> Array:
-        rows = [row for row in self._session.profile({INPUT: x}) if row.macs]
-        self._times.append(1e-9 * sum(row.ns for row in rows))
+        rows = self._session.profile({INPUT: x})
+        self._times.append(1e-9 * sum(row.ns for row in rows if row.operator.endswith("_conv")))
         return next(iter(self._session.run({INPUT: x}).values()))
 
     def seconds(self) -> list[float]:
         return self._times
+
+
+def _fused(path: Path) -> Graph:
+    from secateur.compiler import read
+    from secateur.passes.manager import PassManager
+    from secateur.passes.pipeline import parse_pipeline
+
+    return PassManager(parse_pipeline("canonicalize,fuse")).run(read(path)).graph
+
+
+def _to_winograd(graph: Graph, model: LayerModel, tile: tuple[int, int]) -> None:
+    """Quantizes the graph's convolution anew, for `tile`, on the model's calibration samples."""
+    from secateur.passes.winograd import create_winograd, winograd_form
+
+    conv = next(op for op in graph.operators if op.name == "q.linear_conv")
+    samples = np.concatenate([model.stored(x) for x in model.samples])
+    new = create_winograd(conv, winograd_form(conv, model.weight, tile, samples), tile)
+    graph.insert_before(conv, new)
+    graph.replace_value(conv.result, new[-1].result)
+    graph.remove_dead()

@@ -19,7 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from secateur.tools.bench_data import smooth_noise
 from secateur.tools.peers import Floats
 
-CALIBRATION_SAMPLES = 8
+CALIBRATION_PIXELS = 64 * 28 * 28  # as many samples as have so many, within these limits
+FEWEST_SAMPLES, MOST_SAMPLES = 4, 128
 INPUT, OUTPUT = "input", "output"
 LEVELS = 255
 
@@ -35,6 +36,11 @@ class Layer:
     def __str__(self) -> str:
         channels = str(self.inputs) if self.inputs == self.outputs else f"{self.inputs}→{self.outputs}"
         return f"{channels}x{self.side}x{self.side}"
+
+    @property
+    def samples(self) -> int:
+        """How many inputs to calibrate on: small images hold few tiles each."""
+        return min(max(CALIBRATION_PIXELS // self.side**2, FEWEST_SAMPLES), MOST_SAMPLES)
 
     @property
     def macs(self) -> int:
@@ -53,7 +59,7 @@ class LayerModel:
         shape = (layer.outputs, layer.inputs, 3, 3)
         deviation = np.sqrt(2 / (9 * layer.inputs))
         self.weight = (deviation * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
-        self.samples = [self._activations(seed) for seed in range(1, CALIBRATION_SAMPLES + 1)]
+        self.samples = [self._activations(seed) for seed in range(1, layer.samples + 1)]
         self.x = self._activations(0)
         self.scale_x = _scale(self.samples)
 
