@@ -10,7 +10,7 @@ from secateur.ir.graph import Graph
 from secateur.ir.rewrite import Rule, rewrite
 from secateur.ir.stages import READ, Stage
 
-from . import affine, composites, epilogues, padding, tables
+from . import affine, composites, epilogues, padding
 from .base import Pass
 from .constants import holds_integers
 from .integer import make_integer
@@ -19,12 +19,11 @@ LEVELS = ("conservative", "aggressive")
 
 # Composites come first, for their parts would become steps; then weights, for steps block them.
 PHASES: dict[str, tuple[tuple[Rule, ...], ...]] = {
-    "conservative": (padding.RULES, epilogues.RULES, tables.RULES),
+    "conservative": (padding.RULES, epilogues.RULES),
     "aggressive": (
         composites.RULES,
         padding.RULES + affine.RULES,
         (affine.ALONE, *epilogues.RULES),
-        tables.RULES,
     ),
 }
 RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES["aggressive"] for rule in phase)

@@ -23,7 +23,7 @@ PHASES: tuple[tuple[Rule, ...], ...] = (
     integer_linear.REAL + integer_elementwise.REAL,
     integer_bytes.SIGNED,
 )
-RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES for rule in phase if rule not in tables.RULES)
+RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES for rule in phase)
 
 FOLDED_BYTES = 1 << 32
 

@@ -7,7 +7,7 @@ an `nn.map` on a real result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from secateur.ir.elementwise import Step, extra_operands
 from secateur.ir.graph import Operator, Value
 from secateur.ir.rewrite import Array, Match, Op, Rule, constant_of
-from secateur.ir.types import Quant
 
-from .affine import channel_axis, channel_shape, per_channel
+from .affine import channel_axis, per_channel
 from .integer_parts import (
     REAL_RESULT,
     dequantized,
@@ -27,20 +26,20 @@ from .integer_parts import (
     need_result,
     quantized_result,
 )
-
-Floats = NDArray[np.float64]
+from .integer_weights import (
+    WEIGHTS_AXIS,
+    Floats,
+    Weights,
+    coarser,
+    need_scales,
+    need_weights,
+    root_name,
+    scaled,
+    weights_value,
+)
 
 LARGEST = 2**31 - 1
 LINEAR = ("nn.conv", "nn.matmul")
-_WEIGHTS_AXIS = {"nn.conv": 0, "nn.matmul": 1}
-
-
-@dataclass(frozen=True)
-class Weights:
-    """i8 integers with zero points 0, and one float64 scale for each output channel."""
-
-    stored: Array
-    scales: Floats
 
 
 @dataclass(frozen=True)
@@ -52,37 +51,6 @@ class Linear:
     bias: NDArray[np.int64]
     residual: Value | None
     steps: int
-
-
-def need_weights(m: Match, op: Operator) -> Weights:
-    """The stored weights behind operand 1; refuses where they are not 8-bit and symmetric."""
-    producer = op.operands[1].producer
-    m.need(producer is not None and producer.name == "q.dequantize", "its weights are not dequantized", op)
-    assert producer is not None
-    stored = constant_of(producer.operands[0])
-    m.need(stored is not None, "its weights are not constant", op)
-    quant = producer.operands[0].type.quant
-    assert stored is not None
-    assert quant is not None
-    axis = _WEIGHTS_AXIS[op.name]
-    m.need(quant.axis in (None, axis), f"its weights' scales lie along axis {quant.axis}, not {axis}", op)
-    centre = {np.dtype(np.int8): 0, np.dtype(np.uint8): 128}.get(stored.dtype)
-    m.need(centre is not None, f"its weights are {stored.dtype}, not of 8 bits", op)
-    m.need(
-        all(z == centre for z in quant.zero_points),
-        f"zero points of its weights are not {centre}, so they have more than 8 bits",
-        op,
-    )
-    return Weights(_as_i8(stored), _scales(op, quant))
-
-
-def _as_i8(stored: Array) -> Array:
-    return stored if stored.dtype == np.int8 else (stored ^ np.uint8(128)).view(np.int8)
-
-
-def _scales(op: Operator, quant: Quant) -> Floats:
-    channels = op.result.type.shape[channel_axis(op)]
-    return np.broadcast_to(np.array(quant.scales, np.float32).astype(np.float64), (channels,))
 
 
 # The epilogue --------------------------------------------------------------------------------------
@@ -131,21 +99,6 @@ def _residual(op: Operator, at: int) -> Value | None:
     return stored if stored is not None and stored.type.shape == op.result.type.shape else None
 
 
-def _scaled(m: Match, op: Operator, weights: Weights, scale: Floats) -> Weights:
-    """Weights whose products are `scale` times as large, by other scales and, where negative, other signs."""
-    if (scale == 1.0).all():
-        return weights
-    m.need(bool(np.isfinite(scale).all() and (scale != 0).all()), "a channel is scaled by 0 or infinity", op)
-    stored, negative = weights.stored, scale < 0
-    if negative.any():
-        shape = channel_shape(stored.shape, _WEIGHTS_AXIS[op.name])
-        m.need(
-            bool((stored != -128).all()), "a channel's sign changes and weights of -128 have no opposite", op
-        )
-        stored = np.where(negative.reshape(shape), -stored, stored)
-    return Weights(stored, weights.scales * np.abs(scale))
-
-
 # Bias ----------------------------------------------------------------------------------------------
 
 
@@ -157,7 +110,7 @@ def _stored_bias(op: Operator) -> tuple[Array, Floats] | None:
     stored, quant = constant_of(value), value.type.quant
     if stored is None or quant is None or stored.dtype != np.int32 or any(quant.zero_points):
         return None
-    return stored.reshape(-1), np.array(quant.scales, np.float32).astype(np.float64)
+    return stored.reshape(-1), np.array(quant.scales)
 
 
 def _bias(op: Operator, affine: _Affine, unit: Floats) -> Floats:
@@ -171,24 +124,9 @@ def _bias(op: Operator, affine: _Affine, unit: Floats) -> Floats:
     return np.rint(affine.shift / unit)
 
 
-def _coarser(op: Operator, weights: Weights, affine: _Affine, scale: float) -> Weights:
-    """Channels whose bias is too large in steps of tiny weights get steps in which it fits.
-
-    Their weights are rounded again, by less than 2^-30 of the bias each: batch norms of dead channels.
-    """
-    with np.errstate(over="ignore"):
-        least = np.abs(affine.shift) / (scale * 2.0**30)
-    if not (least > weights.scales).any():
-        return weights
-    scales = np.maximum(weights.scales, least)
-    shape = channel_shape(weights.stored.shape, _WEIGHTS_AXIS[op.name])
-    stored = np.rint(weights.stored * (weights.scales / scales).reshape(shape)).astype(np.int8)
-    return Weights(stored, scales)
-
-
 def _need_sums(m: Match, op: Operator, linear: Linear) -> None:
     """Refuses where a sum might leave int32."""
-    stored, axis = linear.weights.stored, _WEIGHTS_AXIS[op.name]
+    stored, axis = linear.weights.stored, WEIGHTS_AXIS[op.name]
     biases = np.abs(linear.bias)
     met = stored.size // stored.shape[axis]
     if met * 255 * 128 + biases.max(initial=0) <= LARGEST:
@@ -208,10 +146,10 @@ def need_linear(m: Match, op: Operator) -> Linear:
     quant = x.type.quant
     assert quant is not None
     affine = _affine(op)
-    weights = _scaled(m, op, need_weights(m, op), affine.scale)
-    scale = float(np.float32(quant.scales[0]))
+    weights = scaled(m, op, need_weights(m, op), affine.scale)
+    scale = quant.scales[0]
     m.need(bool(np.isfinite(affine.shift).all()), "its bias is not finite", op)
-    weights = _coarser(op, weights, affine, scale)
+    weights = coarser(op, weights, affine.shift, scale)
     need_scales(m, op, weights.scales)
     bias = _bias(op, affine, scale * weights.scales).astype(np.int64)
     residual = _residual(op, affine.steps)
@@ -220,35 +158,11 @@ def need_linear(m: Match, op: Operator) -> Linear:
     return linear
 
 
-def need_scales(m: Match, op: Operator, scales: Floats) -> None:
-    with np.errstate(over="ignore"):
-        rounded = scales.astype(np.float32)
-    m.need(bool((np.isfinite(rounded) & (rounded > 0)).all()), "a scale of its weights leaves float32", op)
-
-
-def _weights_value(m: Match, op: Operator, weights: Weights) -> Value:
-    scales = weights.scales.astype(np.float32).astype(float)
-    made = m.constant(weights.stored, _root_name(op.operands[1]))
-    alike = bool((scales == scales[0]).all())
-    quant = (
-        Quant((float(scales[0]),), (0,))
-        if alike
-        else Quant(tuple(map(float, scales)), (0,) * len(scales), _WEIGHTS_AXIS[op.name])
-    )
-    made.type = replace(made.type, quant=quant)
-    return made
-
-
-def _root_name(value: Value) -> str:
-    """The name of the constant that a value is dequantized from."""
-    return value.producer.operands[0].name if value.producer is not None else value.name
-
-
 def integer_operator(m: Match, op: Operator, linear: Linear, result: dict[str, object]) -> Value:
     """The `q.` operator that computes `linear`."""
     window = {k: v for k, v in op.attributes.items() if k != "epilogue"}
-    bias = m.constant(linear.bias.astype(np.int32), f"{_root_name(op.operands[1])}.bias")
-    operands = [linear.x, _weights_value(m, op, linear.weights), bias]
+    bias = m.constant(linear.bias.astype(np.int32), f"{root_name(op.operands[1])}.bias")
+    operands = [linear.x, weights_value(m, op, linear.weights), bias]
     operands += [linear.residual] if linear.residual is not None else []
     return m.new(op.name.replace("nn.", "q.linear_"), operands, **window, **result)
 

@@ -9,7 +9,7 @@ import numpy as np
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator, Value
 from secateur.ir.interpreter import evaluate
-from secateur.ir.rewrite import Array, Match, constant_of
+from secateur.ir.rewrite import Array, Match
 from secateur.ir.types import DType, Quant, TensorType
 
 Limits = tuple[int, int]
@@ -111,7 +111,3 @@ def quantized_result(quant: Quant, limits: Limits = (0, 255)) -> dict[str, objec
 
 REAL_RESULT: dict[str, object] = {"dtype": DType.F32}
 """Attributes of a `q.` operator whose result is f32."""
-
-
-def is_constant(value: Value) -> bool:
-    return constant_of(value) is not None

@@ -14,7 +14,8 @@ from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.rewrite import Any_, Match, Op, Rule
 from secateur.ir.types import TensorType
 
-_PATTERN = Op("q.quantize", (Op("nn.map", (Op("q.dequantize", (Any_("x"),), "from"),), "map", once=True),))
+_FROM = Op("q.dequantize", (Any_("x"),), "from")
+_PATTERN = Op("q.quantize", (Op("nn.map", (_FROM,), "map", once=True),))
 
 
 def _single_byte(type: TensorType) -> bool:
@@ -24,22 +25,24 @@ def _single_byte(type: TensorType) -> bool:
 def _guard(m: Match) -> None:
     m.need(_single_byte(m.value("x").type), "the operand is not 8-bit with one scale", m.op("from"))
     m.need(_single_byte(m.root.result.type), "the result is not 8-bit with one scale")
-    m.need(len(m.op("map").operands) == 1, "the function takes other operands too", m.op("map"))
+    if "map" in m.bound:
+        m.need(len(m.op("map").operands) == 1, "the function takes other operands too", m.op("map"))
 
 
 def _values(m: Match) -> NDArray[Any]:
     """What the matched operators make of every byte, in the order of the bytes read as unsigned."""
+    function = [m.op("map")] if "map" in m.bound else []
     x = m.value("x").type
     graph = Graph("table")
     value = graph.add_input(TensorType((256,), x.dtype, quant=x.quant), "x")
-    for op in (m.op("from"), m.op("map"), m.root):
+    for op in (m.op("from"), *function, m.root):
         value = graph.append(create(op.name, [value], op.attributes)).result
     graph.set_outputs([value], ["y"])
     return run(graph, {"x": np.arange(256, dtype=np.uint8).view(x.dtype.numpy)})["y"]
 
 
 def _table(m: Match) -> Value:
-    """quantize(f(dequantize(x)))   ->   table(x, values)
+    """quantize(f(dequantize(x))), quantize(dequantize(x))   ->   table(x, values)
 
     where x and the result have 8 bits and one scale each, f takes no other
     operand, and its result has no other use. Exact: the values are computed
@@ -50,4 +53,7 @@ def _table(m: Match) -> Value:
     return m.new("q.table", [m.value("x"), m.constant(_values(m), "table")], **quant_attributes(quant))
 
 
-RULES: tuple[Rule, ...] = (Rule("table", _PATTERN, _guard, _table),)
+RULES: tuple[Rule, ...] = (
+    Rule("table", _PATTERN, _guard, _table),
+    Rule("requantize", Op("q.quantize", (_FROM,)), _guard, _table),
+)

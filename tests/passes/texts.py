@@ -41,10 +41,12 @@ def _elements(choose: np.random.Generator, shape: tuple[int, ...], kind: str) ->
 
 
 def _constant(name: str, dims: str, dtype: str, choose: np.random.Generator, plain: bool) -> Array:
-    """Elements of a constant; names that start with `var` or `div` get positive ones."""
+    """Elements of a constant: any bytes; names that start with `var` or `div` get positive numbers."""
     shape = tuple(int(d) for d in dims.split("x") if d)
     kind = "normal" if plain else str(choose.choice(_KINDS))
     kind = "positive" if name.startswith(("var", "div")) else kind
+    if dtype in ("i8", "u8"):
+        return choose.integers(0, 256, shape, np.uint8).view(DType(dtype).numpy)
     kind = "positive" if dtype.startswith("u") else kind
     return _elements(choose, shape, kind).astype(DType(dtype).numpy)
 
