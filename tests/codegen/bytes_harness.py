@@ -43,11 +43,13 @@ def some_bytes(shape: Sequence[int], kind: str = "any") -> Array:
     return (np.where(high < 128, 0, 255) if kind == "extreme" else high).astype(np.uint8)
 
 
-def agree(make: Callable[[], Operator], arrays: Sequence[Array], target: Target) -> set[tuple[str, str]]:
-    """Checks all applicable primitives; the (operand's, result's) layouts that were offered."""
+def agree(
+    make: Callable[[], Operator], arrays: Sequence[Array], target: Target, names: str = ""
+) -> set[tuple[str, str]]:
+    """Checks the applicable primitives whose names start with `names`; their (operand, result) layouts."""
     wanted, seen = interpreter.evaluate(make(), arrays)[0], set()
     for primitive in candidates(make()):
-        if primitive.applicable(make(), target) is not None:
+        if not primitive.name.startswith(names) or primitive.applicable(make(), target) is not None:
             continue
         for number in range(len(primitive.layouts(make(), target))):
             op = make()

@@ -1,0 +1,140 @@
+"""8-bit depthwise convolution on any target: every lane filters its own channel, in exact int32."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernel import Kernel
+from ..targets import Target
+from .base import seconds, up
+from .conv_tile import KernelSpec, Run, even_split, kernel_rows, row_runs
+from .linear_conv import LinearConvolution
+from .linear_depthwise_quads import PRIMITIVES as QUADS
+from .linear_finish import LinearFinish, LinearSpec
+from .operator import Primitive
+from .requantize import BLOCK
+
+Expr = Any
+Buffer = Any
+Array = NDArray[Any]
+
+
+def pack_taps(weights: Array) -> Array:
+    """Weights (channels, 1, kh, kw) as int16 of shape (blocks, kh, kw, 16), zero past the last channel."""
+    channels, _, kh, kw = weights.shape
+    padded = np.zeros((up(channels, BLOCK), kh, kw), np.int16)
+    padded[:channels] = weights[:, 0]
+    return np.ascontiguousarray(padded.reshape(-1, BLOCK, kh, kw).transpose(0, 2, 3, 1))
+
+
+@dataclass(frozen=True)
+class LinearDepthwise:
+    """A vector of bytes times a vector of weights for each tap, widened."""
+
+    name: str = "depthwise"
+
+    def applicable(self, spec: LinearSpec, target: Target) -> str | None:
+        if not spec.groups == spec.channels == spec.filters:
+            return f"{spec.groups} groups of {spec.channels} channels and {spec.filters} filters"
+        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
+            return f"layouts {spec.in_layout} -> {spec.out_layout}"
+        return None
+
+    def layouts(self, spec: LinearSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        return (spec.blocked_layouts(target),)
+
+    def workspace(self, spec: LinearSpec, target: Target) -> int:
+        return 0
+
+    def estimate(self, spec: LinearSpec, target: Target) -> float:
+        results = spec.batch * spec.pixels * up(spec.channels, BLOCK)
+        macs = spec.macs / spec.channels * up(spec.channels, BLOCK)
+        return seconds(target, 2 * macs + 8 * results, 0.5, float(results)) + 2e-6
+
+    def pack(self, spec: LinearSpec, target: Target, weights: Array, _bias: None) -> tuple[Array, ...]:
+        return (pack_taps(weights),)
+
+    def kernel(self, spec: LinearSpec, target: Target) -> Kernel:
+        most = max(2, target.isa.vector_registers * target.lanes // 64)
+        pixels = even_split(spec.out_width, most)[0]
+        lanes = target.lanes if spec.ending.result == "float32" else BLOCK
+        name = f"linear_{self.name}"
+        key = KernelSpec(name, spec, pixels, lanes)
+        tasks = spec.batch * up(spec.channels, BLOCK) // BLOCK * spec.out_height
+        return Kernel(name, key, lambda: _build(spec, pixels, lanes), tasks)
+
+
+def _pointers(spec: LinearSpec) -> list[str | tuple[str, str]]:
+    residual = [("residual", "uint8")] if spec.ending.residual else []
+    tables = [("weights", "int16"), ("starts", "int32")]
+    floats = [("multipliers", "float32"), ("parameters", "float32")]
+    return [("data", "uint8"), *residual, *tables, *floats, ("output", spec.ending.result)]
+
+
+def _build(spec: LinearSpec, pixels: int, lanes: int) -> Any:
+    from ..tvm_adapter import prim_func
+
+    return prim_func(_pointers(spec), _Body(spec, pixels, lanes))
+
+
+class _Body:
+    """Emits the loops: rows of a block of channels as tasks, tiles along the row."""
+
+    def __init__(self, spec: LinearSpec, pixels: int, lanes: int) -> None:
+        self.spec, self.lanes = spec, lanes
+        self.runs = row_runs(spec, 0, spec.out_width, pixels)
+        self.blocks = up(spec.channels, BLOCK) // BLOCK
+
+    def __call__(self, *arguments: Any) -> None:
+        from ..tvm_adapter import T, when
+
+        *buffers, _, begin, end = arguments
+        self.data, self.weights = buffers[0], buffers[-5]
+        self.finish = LinearFinish(self.spec, self.lanes, (buffers[1], *buffers[-4:]))
+        with T.serial(begin, end) as task:
+            plane, row = task // self.spec.out_height, task % self.spec.out_height
+            for run in self.runs:
+                with T.serial(0, run.tiles) as tile:
+                    for lane in range(0, BLOCK, self.lanes):
+                        with ExitStack() as stack:
+                            if lane:  # the result may have no such block
+                                first = plane % self.blocks * BLOCK + lane
+                                stack.enter_context(when(first < self.spec.channels))
+                            self._tile(run, plane, row, run.start + tile * run.size, lane)
+
+    def _tile(self, run: Run, plane: Expr, row: Expr, column: Expr, lane: int) -> None:
+        """`run.size` results of one row in registers."""
+        from ..tvm_adapter import Registers, T
+
+        spec, block = self.spec, plane % self.blocks
+        acc, channel = Registers(run.size, self.lanes, "int32"), block * BLOCK + lane
+        rows = kernel_rows(T, spec, row)
+        for r in range(run.size):
+            inside = tuple(kw for kw, first, last in run.taps if first <= r < last)
+            acc[r] = self.finish.start(channel, rows, inside)
+        with T.serial(*rows) as kh:
+            read = row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
+            line = (plane * spec.height + read) * spec.width + column * spec.strides[1] - spec.pads[1]
+            self._row_taps(run, acc, line, (block * spec.kernel[0] + kh) * spec.kernel[1], lane)
+        for r in range(run.size):
+            pixel = row * spec.out_width + column + r
+            self.finish.store(acc[r], plane // self.blocks, pixel, channel)
+
+    def _row_taps(self, run: Run, acc: Any, line: Expr, tap: Expr, lane: int) -> None:
+        from ..tvm_adapter import load
+
+        wide = f"int32x{self.lanes}"
+        for kw, first, last in run.taps:
+            weight = load(self.weights, (tap + kw) * BLOCK + lane, self.lanes).astype(wide)
+            for r in range(first, last):
+                pixel = line + (kw * self.spec.dilations[1] + r * self.spec.strides[1])
+                value = load(self.data, pixel * BLOCK + lane, self.lanes).astype(wide)
+                acc[r] = acc[r] + value * weight
+
+
+PRIMITIVES: tuple[Primitive, ...] = (*QUADS, LinearConvolution(LinearDepthwise()))
