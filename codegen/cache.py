@@ -45,7 +45,7 @@ def compiler_fingerprint() -> str:
 def kernel_symbol(kernel: Kernel, target: Target) -> str:
     """The kernel's C name; equal for equal kernels on equal targets."""
     machine = (target.triple, target.cpu, target.features, target.isa)
-    text = repr((kernel.name, kernel.spec, machine))
+    text = repr((kernel.name, kernel.spec, kernel.overwritten, machine))
     return f"{kernel.name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 

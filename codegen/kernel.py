@@ -17,9 +17,10 @@ class Kernel:
     activation inputs in operand order (data, then the epilogue's extra operands),
     packed constants, the output, the thread's workspace (always present), and
     then the task range `begin`, `end` as int32. The output aliases no other
-    pointer, but for a full extra operand or an element-wise operand that the
-    memory pass has it overwrite: each of their elements is read once, to compute
-    the element of the output at the same place. Tasks 0 <= t < `tasks` are independent of each other.
+    pointer, but for those that `overwritten` lists: full extra operands or element-wise
+    operands where the memory pass has the output lie. Each of their elements is read once,
+    to compute the element of the output at the same place. Tasks 0 <= t < `tasks` are
+    independent of each other.
     `workspace` is in bytes, per thread; 64-byte alignment may be assumed.
     """
 
@@ -28,6 +29,7 @@ class Kernel:
     build: Callable[[], Any] = field(compare=False, repr=False)
     tasks: int
     workspace: int = 0
+    overwritten: tuple[int, ...] = ()  # places among the pointers
 
     def __post_init__(self) -> None:
         if self.tasks < 1 or self.workspace < 0:

@@ -74,15 +74,16 @@ class _Lowering:
         if self.stays_in_place(op):
             return
         primitive = find(op)
-        kernel = primitive.kernel(op, self.target)
-        symbol = kernel_symbol(kernel, self.target)
-        self.kernels[symbol] = kernel
         places = [
             self.place(op.operands[a.index]) if isinstance(a, Operand) else self.weights.place(a.array)
             for a in primitive.arguments(op, self.target)
         ]
-        places += [self.place(r) for r in op.results]
-        self.calls.append(Call(symbol, tuple(places), kernel.tasks, op.loc or op.name, op.name,
+        results = [self.place(r) for r in op.results]
+        overwritten = tuple(i for i, place in enumerate(places) if place in results)
+        kernel = replace(primitive.kernel(op, self.target), overwritten=overwritten)
+        symbol = kernel_symbol(kernel, self.target)
+        self.kernels[symbol] = kernel
+        self.calls.append(Call(symbol, (*places, *results), kernel.tasks, op.loc or op.name, op.name,
                                op.get("workspace_offset", -1), op.definition.macs(op)))  # fmt: skip
 
     def stays_in_place(self, op: Operator) -> bool:

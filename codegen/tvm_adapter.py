@@ -9,6 +9,7 @@ that calls nothing of TVM.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -116,13 +117,15 @@ class Registers:
 
 def lower(kernel: Kernel, symbol: str, target: Target) -> tuple[str, str]:
     """TIR text and LLVM IR text; the latter defines `SYMBOL_kernel(ptr..., i32, i32)` and is reproducible."""
-    function = kernel.build().with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": True})
+    alone = not kernel.overwritten
+    function = kernel.build().with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": alone})
     module = tvm.IRModule({f"{symbol}_kernel": function})
     tir = function.script(show_meta=False)
     host = _tvm_target(target)
     lowered = tvm.ir.transform.Sequential(_passes(host))(module)
     built = tvm.get_global_func("target.build.llvm")(lowered, host)
-    return tir, _plain(built.inspect_source("ll"), f"{symbol}_kernel")
+    text = _plain(built.inspect_source("ll"), f"{symbol}_kernel")
+    return tir, text if alone else _unaliased(text, kernel.overwritten)
 
 
 def _passes(host: tvm.target.Target) -> list[Any]:
@@ -153,6 +156,15 @@ def _plain(text: str, name: str) -> str:
     constants = [c for c in re.findall(r"^@\S+ = .*constant.*$", text, flags=re.M) if c.split(" ")[0] in code]
     attributes = re.findall(r"^attributes #.*$", text, flags=re.M)
     return "\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n"
+
+
+def _unaliased(text: str, overwritten: Sequence[int]) -> str:
+    """Marks as noalias every pointer but the output, which is the last but one, and what it may overwrite."""
+    head, parameters, rest = re.split(r"(^define [^\n]*)", text, maxsplit=1, flags=re.M)
+    shared = {*overwritten, len(re.findall(r"\bptr\b", parameters)) - 2}
+    places = itertools.count()
+    marked = re.sub(r"\bptr\b", lambda _: "ptr" if next(places) in shared else "ptr noalias", parameters)
+    return head + marked + rest
 
 
 def _called(declaration: str) -> str:

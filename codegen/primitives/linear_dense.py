@@ -157,8 +157,8 @@ def _build(spec: LinearDenseSpec, panels: Panels, arithmetic: Int8) -> Any:
                 with T.If((row >= first * panels.rows) & (row < last * panels.rows)), T.Then():
                     nest.columns(panel, row, count, panels.vectors)
 
-    constants = [("weights", "int8"), ("starts", "int32"), "multipliers", "parameters"]
-    return prim_func([("data", "uint8"), *constants, ("output", spec.ending.result)], body)
+    typed = [("data", "uint8"), ("weights", "int8"), ("starts", "int32")]
+    return prim_func([*typed, "multipliers", "parameters", ("output", spec.ending.result)], body)
 
 
 class _Nest:

@@ -88,8 +88,9 @@ def starts(spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> Ar
 def linear_pointers(spec: LinearSpec) -> list[str | tuple[str, str]]:
     """Parameters of a kernel before the workspace."""
     residual = [("residual", "uint8")] if spec.ending.residual else []
-    constants = [("weights", "int8"), ("starts", "int32"), "multipliers", "parameters"]
-    return [("data", "uint8"), *residual, *constants, ("output", spec.ending.result)]
+    constants = [("weights", "int8"), ("starts", "int32")]
+    ending = ("multipliers", "parameters", ("output", spec.ending.result))
+    return [("data", "uint8"), *residual, *constants, *ending]
 
 
 class LinearFinish:

@@ -62,8 +62,8 @@ def from_layout(array: Array, type: TensorType) -> Array:
     return logical[:, :c]
 
 
-def _function(kernel: Kernel, target: Target) -> Any:
-    key = repr((kernel.name, kernel.spec, target.name))
+def function_of(kernel: Kernel, target: Target) -> Any:
+    key = repr((kernel.name, kernel.spec, kernel.overwritten, target.name))
     if key not in _FUNCTIONS:
         built = build_object(kernel, "under_test", target)
         machine = llvm.Target.from_default_triple().create_target_machine()
@@ -93,7 +93,7 @@ def call(kernel: Kernel, inputs: Sequence[Array], result: TensorType, target: Ta
     pointers = (ctypes.c_void_p * len(guarded))(*[a.ctypes.data for _, a in guarded])
     scratch, workspace = _guarded(np.full(max(kernel.workspace, 1), 0xA5, np.uint8))
     for task in reversed(range(kernel.tasks)):
-        _function(kernel, target)(pointers, workspace.ctypes.data, task, task + 1)
+        function_of(kernel, target)(pointers, workspace.ctypes.data, task, task + 1)
     out = guarded[-1][1]
     answer = out.copy()
     out[...] = filler.reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.codegen.primitives.operator import Constant, to_layout
 from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets import TARGETS, Target, cpu_flags
 from secateur.ir import interpreter
@@ -16,7 +18,7 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create
 from secateur.ir.types import ROW_MAJOR, DType, Quant, TensorType
 
-from .generic_harness import run
+from .generic_harness import from_layout, function_of, lay_out, run
 
 Array = NDArray[Any]
 NATIVE = ("x86-64-v4-vnni", "x86-64-v4", "x86-64-v3", "x86-64-v2")
@@ -40,8 +42,9 @@ def constant(array: Array, quant: Quant | None = None) -> Value:
 
 def weights(array: Array, rng: np.random.Generator, axis: int = 0) -> Value:
     """Constant i8 weights with a scale for each index of `axis`."""
-    scales = rng.uniform(0.001, 0.02, array.shape[axis])
-    return constant(array, Quant(tuple(map(float, scales)), (0,) * len(scales), axis))
+    count = array.shape[axis]
+    scales = tuple(float(s) for s in rng.uniform(0.001, 0.02, (count,)))
+    return constant(array, Quant(scales, (0,) * count, axis))
 
 
 def bytes_of(rng: np.random.Generator, shape: Sequence[int]) -> Array:
@@ -50,9 +53,9 @@ def bytes_of(rng: np.random.Generator, shape: Sequence[int]) -> Array:
 
 def conv_case(
     seed: int,
-    shape: tuple[int, int, int, int],
+    shape: tuple[int, ...],
     filters: int,
-    kernel: tuple[int, int],
+    kernel: tuple[int, ...],
     *,
     zero: int = 0,
     result_zero: int = 0,
@@ -125,3 +128,22 @@ def check_case(case: tuple[Operator, list[Array]], target: Target, *, only: str 
             value.type = value.type.with_layout(ROW_MAJOR)
     assert seen, f"no primitive takes {op!r}"
     return seen
+
+
+def overwriting(case: tuple[Operator, list[Array]], name: str, target: Target) -> Array:
+    """A convolution's answer where its result lies on its residual; tasks run two at a time, last first."""
+    op, arrays = case
+    primitive = next(p for p in candidates(op) if p.name == name)
+    layouts, result = primitive.layouts(op, target)[-1]
+    lay_out(op, layouts, result)
+    arguments = primitive.arguments(op, target)
+    kernel = replace(primitive.kernel(op, target), overwritten=(1,))
+    laid = [to_layout(a, layout) for a, layout in zip(arrays, layouts, strict=True)]
+    buffers = [a.array if isinstance(a, Constant) else laid[a.index] for a in arguments]
+    inputs = [b.ctypes.data for b in buffers]
+    pointers = (ctypes.c_void_p * (len(inputs) + 1))(*inputs, inputs[1])
+    workspace = np.zeros(max(1, kernel.workspace), np.uint8)
+    function = function_of(kernel, target)
+    for task in reversed(range(0, kernel.tasks, 2)):
+        function(pointers, workspace.ctypes.data, task, min(task + 2, kernel.tasks))
+    return from_layout(buffers[1], op.result.type)
