@@ -1,10 +1,11 @@
-"""The tour in one command: compile a trained network, look at its IR, run it on images it never saw.
+"""The tour in one command: compile a trained network in fp32 and int8, run both on images it never saw.
 
     python -m secateur.tools.demo [--output build/demo]
 
 Needs a checkout of the repository (`examples/digits`). Everything is compared
-with ONNX Runtime where that is installed. Exit code 1 where a prediction
-differs from its, or the accuracy is below 98 %.
+with ONNX Runtime where that is installed. Exit code 1 where a prediction of the
+fp32 network differs from its, an accuracy is below 98 %, or int8 loses more
+than 0.3 points.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import importlib.util
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +29,14 @@ from numpy.typing import NDArray
 from .compare import has_onnxruntime
 from .report import duration, progress, size, table
 
+if TYPE_CHECKING:
+    from secateur import Artifact
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "digits"
 MODEL = "resnet20.onnx"
 ACCURACY = 0.98
+LARGEST_DROP = 0.003
 SHOWN = (("before", "*-canonicalize.sir", 10), ("after", "*-fuse.sir", 3))  # as many as make the block
 WIDTH = 110
 
@@ -68,22 +74,30 @@ def example_module() -> ModuleType:
     return module
 
 
-def compile_example(folder: Path) -> Path:
-    """Compiles the example; the IR after every pass and every kernel go to `folder/ir`."""
+def compile_example(path: Path, **options: Any) -> Artifact:
+    """Compiles the example to `path` and says how long it took; `options` as `secateur.compile`'s."""
     import secateur
 
-    folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     with progress() as show:
-        artifact = secateur.compile(
-            EXAMPLE / MODEL, folder / "resnet20.so", dump_ir=folder / "ir", progress=show
-        )
+        artifact = secateur.compile(EXAMPLE / MODEL, path, progress=show, **options)
     first, last = artifact.outcome.records[0], artifact.outcome.records[-1]
     print(
         f"compiled {EXAMPLE.name}/{MODEL} in {time.monotonic() - start:.1f} s: "
         f"{first.operators_before} operators became {last.operators_after}"
     )
-    return artifact.path
+    return artifact
+
+
+def quantize_example(path: Path, images: Floats) -> Artifact:
+    """Compiles the example to int8, calibrated on `images` of the training split, and says what that did."""
+    print(f"\nNow in int8, with ranges chosen on {len(images)} images of the training split:")
+    batches = [{"image": image[None]} for image in images]
+    artifact = compile_example(path, quantize="int8", calibration=batches)
+    integer = [op for op in artifact.graph.operators if any(v.type.quant is not None for v in op.operands)]
+    winograd = sum(op.name == "prim.winograd_conv" for op in integer)
+    print(f"{len(integer)} operators compute on bytes, {winograd} of them Winograd convolutions")
+    return artifact
 
 
 def excerpt(path: Path, count: int) -> str:
@@ -139,20 +153,27 @@ def onnxruntime_bytes() -> int:
     return sum(f.stat().st_size for folder in folders or () for f in Path(folder).rglob("*.so*"))
 
 
-def run_networks(artifact: Path, images: Floats) -> list[Measured]:
-    """The artifact's measurements, then those of ONNX Runtime where it is installed."""
+def artifact_network(path: Path, opened: ExitStack) -> Network:
+    """An artifact on one thread, until `opened` is closed."""
     import secateur
 
-    with secateur.load(artifact) as session:
-        networks: list[Network] = [lambda image: session.run({"image": image})["logits"]]
-        if has_onnxruntime():
-            networks.append(onnxruntime_network())
-        found = measure(networks, images)
-    sizes = artifact.stat().st_size, (EXAMPLE / MODEL).stat().st_size
-    rows = [Measured("secateur", *found[0], sizes[0], "resnet20.so, needs libc alone")]
+    session = opened.enter_context(secateur.load(path))
+    return lambda image: session.run({"image": image})["logits"]
+
+
+def run_networks(artifacts: Mapping[str, Path], images: Floats) -> list[Measured]:
+    """The measurements of the artifacts by name, then those of ONNX Runtime where it is installed."""
+    with ExitStack() as opened:
+        networks = [artifact_network(path, opened) for path in artifacts.values()]
+        found = measure([*networks, *([onnxruntime_network()] if has_onnxruntime() else [])], images)
+    rows = [
+        Measured(name, *results, path.stat().st_size, f"{path.name}, needs libc alone")
+        for (name, path), results in zip(artifacts.items(), found, strict=False)
+    ]
     if has_onnxruntime():
-        parts = f"model {size(sizes[1])}, runtime {size(onnxruntime_bytes())}"
-        rows.append(Measured("onnxruntime", *found[1], sizes[1] + onnxruntime_bytes(), parts))
+        model, runtime = (EXAMPLE / MODEL).stat().st_size, onnxruntime_bytes()
+        parts = f"model {size(model)}, runtime {size(runtime)}"
+        rows.append(Measured("onnxruntime fp32", *found[-1], model + runtime, parts))
     return rows
 
 
@@ -161,7 +182,7 @@ def print_results(rows: Sequence[Measured], labels: NDArray[np.int64]) -> None:
     cells = [
         (
             row.name,
-            f"{np.mean(row.labels == labels):.2%} ({np.sum(row.labels == labels)}/{len(labels)})",
+            f"{accuracy(row, labels):.2%} ({np.sum(row.labels == labels)}/{len(labels)})",
             duration(median(row.seconds)),
             size(row.bytes),
             row.parts,
@@ -172,16 +193,37 @@ def print_results(rows: Sequence[Measured], labels: NDArray[np.int64]) -> None:
     print(table(("", "accuracy", "median latency", "size", ""), cells, right=("median latency", "size")))
 
 
-def faults(rows: Sequence[Measured], labels: NDArray[np.int64]) -> list[str]:
+def accuracy(row: Measured, labels: NDArray[np.int64]) -> float:
+    """The share of images, 0 to 1, whose label was found."""
+    return float(np.mean(row.labels == labels))
+
+
+def faults(
+    real: Measured, quantized: Measured, peer: Measured | None, labels: NDArray[np.int64]
+) -> list[str]:
     """What is wrong with the results, as sentences."""
-    ours, *peers = rows
-    wrong = [
-        f"{np.sum(ours.labels != peer.labels)} predictions differ from {peer.name}'s"
-        for peer in peers
-        if np.any(ours.labels != peer.labels)
-    ]
-    accuracy = float(np.mean(ours.labels == labels))
-    return [*wrong, *([f"accuracy {accuracy:.2%} is below {ACCURACY:.0%}"] if accuracy < ACCURACY else [])]
+    found = []
+    if peer is not None and np.any(real.labels != peer.labels):
+        found.append(f"{np.sum(real.labels != peer.labels)} predictions differ from {peer.name}'s")
+    for row in (real, quantized):
+        if accuracy(row, labels) < ACCURACY:
+            found.append(f"{row.name}: accuracy {accuracy(row, labels):.2%} is below {ACCURACY:.0%}")
+    drop = accuracy(real, labels) - accuracy(quantized, labels)
+    if drop > LARGEST_DROP:
+        found.append(f"int8 loses {100 * drop:.2f} points of accuracy, more than {100 * LARGEST_DROP:g}")
+    return found
+
+
+def compare(rows: Sequence[Measured]) -> None:
+    """Prints how far logits lie apart, and what int8 gained."""
+    real, quantized, *peers = rows
+    if peers:
+        difference = np.abs(real.logits - peers[0].logits).max()
+        print(f"largest difference of an fp32 logit from ONNX Runtime's: {difference:.2g}")
+    noise = np.square(quantized.logits - real.logits, dtype=np.float64).sum()
+    signal = np.square(real.logits, dtype=np.float64).sum()
+    gain = median(real.seconds) / median(quantized.seconds)
+    print(f"int8 against fp32: {gain:.2f}x the speed, logits at {10 * np.log10(signal / noise):.1f} dB SQNR")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -190,17 +232,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "demo", help="where everything goes")
     folder: Path = parser.parse_args(arguments).output
     data: Any = example_module()
-    artifact = compile_example(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    real = compile_example(folder / "resnet20.so", dump_ir=folder / "ir").path
     show_fusion(folder / "ir")
+    calibration = data.network_input(data.load_calibration().images)
+    quantized = quantize_example(folder / "resnet20-int8.so", calibration).path
     digits = data.load_heldout()
-    rows = run_networks(artifact, data.network_input(digits.images))
+    networks = {"secateur fp32": real, "secateur int8": quantized}
+    rows = run_networks(networks, data.network_input(digits.images))
     print_results(rows, digits.labels)
-    if len(rows) > 1:
-        print(f"largest difference of a logit: {np.abs(rows[0].logits - rows[1].logits).max():.2g}")
+    compare(rows)
     print(
-        f"\nartifact: {artifact}\nIR after each pass, kernels as TIR, LLVM IR and assembly: {folder / 'ir'}"
+        f"\nartifacts: {real} and {quantized.name}\n"
+        f"IR after each pass, kernels as TIR, LLVM IR and assembly: {folder / 'ir'}"
     )
-    for fault in (wrong := faults(rows, digits.labels)):
+    wrong = faults(*rows[:2], rows[2] if len(rows) > 2 else None, digits.labels)
+    for fault in wrong:
         print(f"error: {fault}", file=sys.stderr)
     return 1 if wrong else 0
 

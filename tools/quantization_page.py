@@ -176,7 +176,8 @@ def time_chart(layers: Sequence[LayerRow], measured: bool) -> Chart:
     how = "Measured on this machine" if measured else "Estimated by the cost model"
     note = f"{how}, one thread; the longest first. Each layer above as float, below as compiled."
     keys = (("float", "float"), ("int8", "int8"))
-    return Chart("Time", note, tuple(rows), axis.ticks(lambda v: duration(v).replace(".00", "") if v else "0"), keys)
+    ticks = axis.ticks(lambda v: duration(v).replace(".00", "") if v else "0")
+    return Chart("Time", note, tuple(rows), ticks, keys)
 
 
 def _pair(axis: Axis, float_seconds: float | None, seconds: float | None) -> list[Bar]:

@@ -18,9 +18,12 @@ def test_demo_compiles_shows_runs_and_compares(tmp_path: Path, capsys: pytest.Ca
         "IR after fusion",
         "epilogue = [add, add, relu]",
         "360 held-out images",
-        "99.17% (357/360)",
-        "onnxruntime",
-        f"artifact: {tmp_path}/resnet20.so",
+        "secateur fp32     99.17% (357/360)",
+        "chosen on 200 images",
+        "operators compute on bytes",
+        "secateur int8     99.",
+        "onnxruntime fp32  99.17%",
+        f"artifacts: {tmp_path}/resnet20.so and resnet20-int8.so",
         f"{tmp_path}/ir",
     ):
         assert words in out
@@ -62,14 +65,36 @@ def test_networks_take_turns_on_every_image() -> None:
         assert len(seconds) == 3
 
 
+RIGHT = [1] * 500
+
+
 def test_a_prediction_unlike_the_peers_is_a_fault() -> None:
-    rows = [measured("secateur", [1, 2, 3]), measured("onnxruntime", [1, 2, 4])]
-    assert demo.faults(rows, np.array([1, 2, 3])) == ["1 predictions differ from onnxruntime's"]
+    real, peer = measured("fp32", RIGHT), measured("onnxruntime", [2, *RIGHT[1:]])
+    assert demo.faults(real, real, peer, np.array(RIGHT)) == ["1 predictions differ from onnxruntime's"]
+
+
+def test_int8_may_differ_from_the_peer_within_its_drop() -> None:
+    quantized = measured("int8", [2, *RIGHT[1:]])
+    assert demo.faults(measured("fp32", RIGHT), quantized, measured("peer", RIGHT), np.array(RIGHT)) == []
+
+
+def test_losing_more_than_the_largest_drop_is_a_fault() -> None:
+    quantized = measured("int8", [2, 2, *RIGHT[2:]])
+    assert demo.faults(measured("fp32", RIGHT), quantized, None, np.array(RIGHT)) == [
+        "int8 loses 0.40 points of accuracy, more than 0.3"
+    ]
 
 
 def test_low_accuracy_is_a_fault() -> None:
-    assert demo.faults([measured("secateur", [1, 2])], np.array([1, 3])) == ["accuracy 50.00% is below 98%"]
-    assert demo.faults([measured("secateur", [1, 3])], np.array([1, 3])) == []
+    poor = measured("int8", [1, 2])
+    assert demo.faults(poor, poor, None, np.array([1, 3])) == ["int8: accuracy 50.00% is below 98%"] * 2
+
+
+def test_int8_is_compared_with_fp32(capsys: pytest.CaptureFixture[str]) -> None:
+    real = demo.Measured("fp32", np.full((2, 10), 10, np.float32), [2e-3], 1, "")
+    quantized = demo.Measured("int8", np.full((2, 10), 11, np.float32), [1e-3], 1, "")
+    demo.compare([real, quantized])
+    assert capsys.readouterr().out == "int8 against fp32: 2.00x the speed, logits at 20.0 dB SQNR\n"
 
 
 def test_without_a_checkout_the_demo_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
