@@ -10,102 +10,61 @@ and dequantize are put around them, and rules turn those into integer operators.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
-from secateur.ir.graph import Graph, Operator
-from secateur.ir.rewrite import rewrite
+from secateur.ir.graph import Graph
 from secateur.ir.stages import QUANTIZED, READ, Stage
 
-from . import epilogues
 from .base import Pass
 from .calibration.methods import METHODS
-from .calibration.statistics import value_names
-from .calibration.words import listed
-from .equalize import Equalize
-from .integer import make_integer
-from .quantize_calibrate import Calibration, CalibrationData, calibrate, corrections, quantizations
-from .quantize_insert import insert
-from .quantize_plan import make_plan
-from .quantize_split import split_epilogues
+from .quantize_calibrate import CalibrationData, calibrate
+from .quantize_judge import appoint
+from .quantize_maker import Maker, Options, prepare
+from .quantize_report import QuantizationReport
+from .quantize_search import choose_ways
+from .quantize_tiles import TILES, with_tiles
 
-WINOGRAD = ("auto", "off", "2", "4x2", "4", "lance")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a network is quantized; `float_layers` are ONNX node names that stay in float."""
-
-    method: str = "percentile"
-    percent: float = 99.99
-    layer_sqnr: float = 20.0
-    min_sqnr: float | None = None
-    max_drop: float | None = None
-    winograd: str = "auto"
-    float_layers: tuple[str, ...] = ()
-    bias_correction: bool = True
-    equalize: bool = False
+WINOGRAD = tuple(TILES)
 
 
 def quantize_graph(
     graph: Graph, data: CalibrationData, options: Options, costs: CostTable | None = None
-) -> Graph:
-    """A copy of the float `graph` in 8 bits."""
+) -> tuple[Graph, QuantizationReport]:
+    """A copy of the float `graph` in 8 bits, and what was done to each layer.
+
+    Tiles are chosen among those that `costs` says are faster; without costs only forced ones are. Raises
+    SecateurError where the data does not fit, or a limit cannot be kept.
+    """
     prepared = prepare(graph, options)
     calibration = calibrate(prepared, data, options.method, options.percent, options.equalize)
-    inserted = with_pairs(prepared, calibration, options)
-    lower(inserted)
-    return inserted
+    labelled = data.labels() if options.max_drop is not None else ()
+    judge = appoint(prepared, calibration.samples, data.execute, options.min_sqnr, options.max_drop, labelled)
+    maker = Maker(prepared, calibration, options, judge, costs)
+    names = maker.layers_in_float()
+    direct = maker.quantized(names)
+    layers, errors = maker.measured(direct)
+    ways = choose_ways(maker.trial, layers, lambda w: not judge.demands or maker.passes(direct, w))
+    final = with_tiles(direct, ways)
+    return final, maker.report(final, names, errors | {op.result.name: w.sqnr for op, w in ways.items()})
 
 
-def prepare(graph: Graph, options: Options) -> Graph:
-    """A copy that computes the same, cut and equalized as quantization wants it."""
-    graph = graph.clone()
-    if options.equalize:
-        graph = Equalize().run(graph)
-    split_epilogues(graph)
-    return graph
+Listener = Callable[[QuantizationReport], object]
 
 
-def float_operators(graph: Graph, names: tuple[str, ...]) -> set[Operator]:
-    """The operators that `names` (of ONNX nodes or values) stand for; SecateurError for an unknown one."""
-    values, found = value_names(graph), set[Operator]()
-    known: dict[str, list[Operator]] = {}
-    for op in graph.operators:
-        if op.name != "nn.constant":
-            for name in {*op.loc.split("+"), *(values[r] for r in op.results)} - {""}:
-                known.setdefault(name, []).append(op)
-    if unknown := [name for name in names if name not in known]:
-        raise SecateurError(f"no layer to keep in float is called {listed(unknown, known)}")
-    for name in names:
-        found.update(known[name])
-    return found
-
-
-def with_pairs(prepared: Graph, calibration: Calibration, options: Options) -> Graph:
-    """A copy of a prepared graph with pairs of quantize and dequantize in place: what QDQ ONNX holds."""
-    graph = prepared.clone()
-    plan = make_plan(graph, float_operators(graph, options.float_layers))
-    quants, names = quantizations(graph, plan, calibration.ranges), value_names(graph)
-    corrected = corrections(graph, plan, quants, calibration) if options.bias_correction else {}
-    insert(graph, plan, quants, corrected, names)
-    return graph
-
-
-def lower(graph: Graph) -> None:
-    """Turns the pairs into integer operators, in place; what stays float is fused again."""
-    make_integer(graph)
-    rewrite(graph, epilogues.RULES)
-    graph.remove_dead()
+def ignored(_: QuantizationReport) -> None:
+    """Listens to no report."""
 
 
 @dataclass(frozen=True)
 class Quantize(Pass):
     """Makes convolutions, matrix products and what lies between them compute in 8 bits.
 
-    `float_layers` are names joined by `;`. `data` and `costs` are handed in by the compiler.
+    `float_layers` are names joined by `;`. `data`, `costs`, and who listens to the report are handed in by
+    the compiler.
     """
 
     name: ClassVar[str] = "quantize"
@@ -123,6 +82,7 @@ class Quantize(Pass):
     equalize: bool = False
     data: CalibrationData | None = field(default=None, compare=False, repr=False, metadata={"option": False})
     costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})
+    listen: Listener = field(default=ignored, compare=False, repr=False, metadata={"option": False})
 
     def __post_init__(self) -> None:
         _known("method", self.method, tuple(METHODS))
@@ -150,7 +110,9 @@ class Quantize(Pass):
     def run(self, graph: Graph) -> Graph:
         if self.data is None:
             raise SecateurError("pass quantize needs calibration data; give some (--calibration)")
-        return quantize_graph(graph, self.data, self.options, self.costs)
+        quantized, report = quantize_graph(graph, self.data, self.options, self.costs)
+        self.listen(report)
+        return quantized
 
 
 def _known(option: str, value: str, known: tuple[str, ...]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir import interpreter
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.types import Quant
@@ -19,11 +18,21 @@ from .affine import LINEAR
 from .calibration.correction import Mean, weight_correction
 from .calibration.histogram import Histogram
 from .calibration.ranges import Ranges, choose, quant_of
-from .calibration.statistics import Arrays, Progress, Runner, Statistics, silent, stream, value_names
+from .calibration.statistics import (
+    Arrays,
+    Observer,
+    Progress,
+    Statistics,
+    quantizable,
+    silent,
+    stream,
+    value_names,
+)
 from .quantize_insert import Floats, real_bias, round_weights
+from .quantize_measure import Executor, Labelled, interpreted
 from .quantize_plan import Plan, shared_groups
 
-KEPT_IMAGES = 8
+KEPT_IMAGES = 32
 """Images kept to measure errors with."""
 
 
@@ -31,16 +40,29 @@ KEPT_IMAGES = 8
 class CalibrationData:
     """Live objects that calibration needs, handed to the pass as a cost table is to `select`.
 
-    `batches` are arrays by input name, read once; `run` executes a float graph
-    and shows its values. With `ranges` (from a file, say) nothing is chosen from
-    statistics. `labelled` gives batches with their classes, for a limit on accuracy.
+    `batches` are arrays by input name, read once; `execute` runs graphs. With
+    `ranges` (from a file, say) nothing is chosen from statistics. `labelled`
+    gives batches with their classes, for a limit on accuracy.
     """
 
     batches: Iterable[Arrays]
     ranges: Ranges | None = None
-    labelled: Sequence[tuple[Arrays, NDArray[np.int64]]] = ()
-    run: Runner = interpreter.run
+    labelled: Callable[[], Labelled] | None = None
+    execute: Executor = interpreted
     progress: Progress = silent
+
+    def labels(self) -> Labelled:
+        """The labelled data; SecateurError where there is none."""
+        if self.labelled is None:
+            raise SecateurError("a limit on accuracy (max_drop) needs labelled calibration data")
+        return self.labelled()
+
+    def run(self, graph: Graph, inputs: Arrays, observe: Observer) -> None:
+        """Runs a float graph and shows the values that may be quantized."""
+        values = list(quantizable(graph).values())
+        (arrays,) = self.execute(graph, [inputs], values)
+        for value, array in zip(values, arrays, strict=True):
+            observe(value, array)
 
 
 @dataclass(frozen=True, eq=False)

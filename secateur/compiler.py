@@ -25,8 +25,9 @@ from .passes.manager import DumpIR, Observer, Outcome, PassManager
 from .passes.memory import arena_report
 from .passes.pipeline import format_pass, parse_pipeline
 from .passes.placement import check_placement
-from .passes.quantize import Quantize
+from .passes.quantize import Listener, Quantize, ignored
 from .passes.quantize_calibrate import CalibrationData
+from .passes.quantize_report import QuantizationReport
 from .passes.select import Select
 from .quantizer import Calibration, Request, request
 
@@ -38,12 +39,13 @@ DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """What a compilation gave: where it lies, the manifest inside it, and the graph it was lowered from."""
+    """What a compilation gave: where it lies, its manifest, the graph it was lowered from, what quantization did."""
 
     path: Path
     manifest: Mapping[str, Any]
     graph: Graph
     outcome: Outcome
+    quantization: QuantizationReport | None = None
 
 
 def read(model: str | Path, shapes: Shapes | None = None) -> Graph:
@@ -58,15 +60,19 @@ def read(model: str | Path, shapes: Shapes | None = None) -> Graph:
 
 
 def prepare(
-    pipeline: str, target: Target, tune: bool = False, data: CalibrationData | None = None
+    pipeline: str,
+    target: Target,
+    tune: bool = False,
+    data: CalibrationData | None = None,
+    listen: Listener = ignored,
 ) -> tuple[Pass, ...]:
     """The passes of a pipeline's text; those that ask for costs or calibration data are handed them."""
-    return tuple(_equipped(p, target, tune, data) for p in parse_pipeline(pipeline))
+    return tuple(_equipped(p, target, tune, data, listen) for p in parse_pipeline(pipeline))
 
 
-def _equipped(step: Pass, target: Target, tune: bool, data: CalibrationData | None) -> Pass:
+def _equipped(step: Pass, target: Target, tune: bool, data: CalibrationData | None, listen: Listener) -> Pass:
     if isinstance(step, Quantize):
-        return replace(step, costs=AnalyticCosts(target), data=data)
+        return replace(step, costs=AnalyticCosts(target), data=data, listen=listen)
     return replace(step, costs=_costs(target, tune)) if isinstance(step, Select) else step
 
 
@@ -101,11 +107,13 @@ def build_program(
     inputs: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     quantization: Request | None = None,
+    listen: Listener = ignored,
 ) -> tuple[Program, Outcome]:
     """Everything but writing the artifact: the lowered program and what the passes did.
 
     With `inputs` (arrays by name) every pass is checked against the interpreter. `pipeline` defaults to
-    `DEFAULT_PIPELINE`, with the pass `quantize` behind fusion where `quantization` asks for it.
+    `DEFAULT_PIPELINE`, with the pass `quantize` behind fusion where `quantization` asks for it; `listen`
+    gets what that pass did.
     """
     row = find(target)
     if pipeline is None:
@@ -114,7 +122,7 @@ def build_program(
     progress("reading", 0, 1)
     graph = model if isinstance(model, Graph) else read(model, shapes)
     data = quantization.data(graph, progress) if quantization else None
-    passes = prepare(pipeline, row, tune, data)
+    passes = prepare(pipeline, row, tune, data, listen)
     progress("passes", 0, 1)
     outcome = PassManager(passes, tuple(observers), inputs).run(graph)
     check_placement(outcome.graph)
@@ -161,6 +169,7 @@ def compile(
     """
     if dump_ir is not None:
         observers = (*observers, DumpIR(Path(dump_ir)))
+    reports: list[QuantizationReport] = []
     program, outcome = build_program(
         model,
         target=target,
@@ -171,6 +180,7 @@ def compile(
         inputs=inputs,
         progress=progress,
         quantization=request(quantize, calibration, options),
+        listen=reports.append,
     )
     if dump_ir is not None:
         dump_kernels(program, Path(dump_ir) / "kernels")
@@ -178,7 +188,7 @@ def compile(
     path = Path(output) if output is not None else _default_output(model, kind)
     write_artifact(program, path, kind, _dumps(outcome.graph) if kind != "so" else {}, cache_folder())
     progress("linking", 1, 1)
-    return Artifact(path, program.manifest, outcome.graph, outcome)
+    return Artifact(path, program.manifest, outcome.graph, outcome, next(iter(reports), None))
 
 
 def _default_output(model: str | Path | Graph, kind: Kind) -> Path:

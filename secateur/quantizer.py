@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .codegen.build import Progress, silent
+from .executor import HostExecutor
 from .ir.errors import SecateurError
 from .ir.graph import Graph
 from .passes.calibration.ranges import read_ranges
@@ -66,7 +67,8 @@ class Request:
             )
         source = open_source(self.calibration, graph, self.preparation, self.images)
         ranges = None if self.ranges is None else read_ranges(Path(self.ranges))
-        return CalibrationData(source, ranges, progress=progress)
+        labelled = source.labelled if self.max_drop is not None else None
+        return CalibrationData(source, ranges, labelled, HostExecutor(), progress)
 
 
 def request(kind: str | None, calibration: Calibration | None, options: Mapping[str, Any]) -> Request | None:

@@ -1,0 +1,218 @@
+"""The steps of quantization on one network: prepared, calibrated, then made as often as limits ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from secateur.ir.choice import CostTable
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.rewrite import rewrite
+
+from . import epilogues
+from .affine import LINEAR
+from .calibration.statistics import value_names
+from .calibration.words import listed
+from .equalize import Equalize
+from .integer import make_integer
+from .quantize_calibrate import Calibration, corrections, quantizations
+from .quantize_insert import QUANTIZED, insert
+from .quantize_judge import Judge
+from .quantize_measure import Array
+from .quantize_plan import make_plan
+from .quantize_report import QuantizationReport, data_values, own_sqnr, rows, saturated_share
+from .quantize_search import smallest_that_passes
+from .quantize_split import split_epilogues
+from .quantize_tiles import TILES, Layer, Trial, Way, captured, eligible, with_tiles
+from .winograd import Options as WinogradOptions
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a network is quantized; `float_layers` are ONNX node names that stay in float."""
+
+    method: str = "percentile"
+    percent: float = 99.99
+    layer_sqnr: float = 20.0
+    min_sqnr: float | None = None
+    max_drop: float | None = None
+    winograd: str = "auto"
+    float_layers: tuple[str, ...] = ()
+    bias_correction: bool = True
+    equalize: bool = False
+
+
+def prepare(graph: Graph, options: Options) -> Graph:
+    """A copy that computes the same, cut and equalized as quantization wants it."""
+    graph = graph.clone()
+    if options.equalize:
+        graph = Equalize().run(graph)
+    split_epilogues(graph)
+    return graph
+
+
+def float_operators(graph: Graph, names: Sequence[str]) -> set[Operator]:
+    """The operators that `names` (of ONNX nodes or values) stand for; SecateurError for an unknown one."""
+    values, found = value_names(graph), set[Operator]()
+    known: dict[str, list[Operator]] = {}
+    for op in graph.operators:
+        if op.name != "nn.constant":
+            for name in {*op.loc.split("+"), *(values[r] for r in op.results)} - {""}:
+                known.setdefault(name, []).append(op)
+    if unknown := [name for name in names if name not in known]:
+        raise SecateurError(f"no layer to keep in float is called {listed(unknown, known)}")
+    for name in names:
+        found.update(known[name])
+    return found
+
+
+def with_pairs(
+    prepared: Graph, calibration: Calibration, options: Options, float_layers: Sequence[str]
+) -> Graph:
+    """A copy of a prepared graph with pairs of quantize and dequantize in place: what QDQ ONNX holds."""
+    graph = prepared.clone()
+    plan = make_plan(graph, float_operators(graph, float_layers))
+    quants, names = quantizations(graph, plan, calibration.ranges), value_names(graph)
+    corrected = corrections(graph, plan, quants, calibration) if options.bias_correction else {}
+    insert(graph, plan, quants, corrected, names)
+    return graph
+
+
+def lower(graph: Graph) -> None:
+    """Turns the pairs into integer operators, in place; what stays float is fused again."""
+    make_integer(graph)
+    rewrite(graph, epilogues.RULES)
+    graph.remove_dead()
+
+
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """Makes quantized networks of a prepared graph and measures them."""
+
+    prepared: Graph
+    calibration: Calibration
+    options: Options
+    judge: Judge
+    costs: CostTable | None
+
+    def quantized(self, names: Sequence[str]) -> Graph:
+        """The network in 8 bits, but for the layers called `names`; no tiles yet."""
+        graph = with_pairs(self.prepared, self.calibration, self.options, names)
+        lower(graph)
+        return graph
+
+    @cached_property
+    def trial(self) -> Trial:
+        winograd = self.options.winograd
+        tiles = TILES[winograd] if self.costs is not None or winograd != "auto" else ()
+        modes = ("lance",) if winograd == "lance" else ("channel", "tap")
+        options = tuple(WinogradOptions(mode=mode) for mode in modes)
+        return Trial(tiles, options, self.costs, winograd != "auto")
+
+    @cached_property
+    def real(self) -> dict[str, Operator]:
+        """The real linear operators by the names that their results have when they are quantized, or not."""
+        found: dict[str, Operator] = {}
+        names = value_names(self.prepared)
+        for op in self.prepared.operators:
+            if op.name in LINEAR:
+                found |= dict.fromkeys((names[op.result], names[op.result] + QUANTIZED), op)
+        return found
+
+    def passes(self, direct: Graph, ways: Mapping[Operator, Way]) -> bool:
+        return self.judge.verdict(with_tiles(direct, ways)).passes
+
+    # Layers that stay in float ---------------------------------------------------------------------
+
+    def layers_in_float(self) -> tuple[str, ...]:
+        """The layers asked for, and as few more, noisiest first, as the limits need.
+
+        SecateurError where the limits are missed although every layer is in float that may be.
+        """
+        given = self.options.float_layers
+        if not self.judge.demands:
+            return given
+        first = self.quantized(given)
+        if self.judge.verdict(first).passes:
+            return given
+        order = self._noisiest(first)
+        count = smallest_that_passes(len(order), lambda n: self._enough((*given, *order[:n])))
+        if count is None:
+            verdict = self.judge.verdict(self.quantized((*given, *order)))
+            raise SecateurError(
+                f"the limit cannot be kept, even with {len(order)} more layers in float: "
+                f"{self.judge.complaint(verdict)}"
+            )
+        return (*given, *order[:count])
+
+    def _enough(self, names: Sequence[str]) -> bool:
+        return self.judge.verdict(self.quantized(names)).passes
+
+    def _noisiest(self, graph: Graph) -> list[str]:
+        """Names of the linear layers, that of the least SQNR first."""
+        errors = self._own_errors(graph, [op for op in graph.operators if op.name.startswith("q.linear_")])
+        found = sorted((e, i, n) for i, (n, e) in enumerate(errors.items()))
+        return [_first_node(self.real[name]) for _, _, name in found]
+
+    # Measuring -------------------------------------------------------------------------------------
+
+    def measured(self, direct: Graph) -> tuple[list[Layer], dict[str, float]]:
+        """The ways of every convolution that has some, and the SQNR of the other layers by result name."""
+        pairs = list(eligible(direct, self.real)) if self.trial.tiles else []
+        rest = [op for op in direct.operators if op not in {op for op, _ in pairs}]
+        return self._layers(direct, pairs), self._own_errors(direct, rest)
+
+    def _layers(self, direct: Graph, pairs: Sequence[tuple[Operator, Operator]]) -> list[Layer]:
+        values = list(dict.fromkeys(v for op, _ in pairs for v in captured(op)))
+        if not values:
+            return []
+        images = self._arrays(direct, values, len(self.judge.samples))
+        least = self.options.layer_sqnr
+        return [
+            self.trial.layer(op, real, [[image[v] for v in captured(op)] for image in images], least)
+            for op, real in pairs
+        ]
+
+    def _arrays(self, graph: Graph, values: Sequence[Value], count: int) -> list[dict[Value, Array]]:
+        runs = self.judge.execute(graph, self.judge.samples[:count], values)
+        return [dict(zip(values, arrays, strict=True)) for arrays in runs]
+
+    def _own_errors(self, graph: Graph, operators: Sequence[Operator]) -> dict[str, float]:
+        """The SQNR of linear operators on one image."""
+        chosen = [
+            op for op in operators if op.name in ("q.linear_conv", "q.linear_matmul") and self._is_whole(op)
+        ]
+        values = list(dict.fromkeys(v for op in chosen for v in (*data_values(op), op.result)))
+        found: dict[str, float] = {}
+        for image in self._arrays(graph, values, 1) if values else []:
+            for op in chosen:
+                data = [image[v] for v in data_values(op)]
+                found[op.result.name] = own_sqnr(op, self.real[op.result.name], data, image[op.result])
+        return found
+
+    def _is_whole(self, op: Operator) -> bool:
+        """Whether the operator computes all that the real one of its name does."""
+        real = self.real.get(op.result.name)
+        return real is not None and len(data_values(real)) == len(data_values(op))
+
+    def report(self, graph: Graph, names: tuple[str, ...], errors: Mapping[str, float]) -> QuantizationReport:
+        results = [op.result for op in graph.operators if op.name.startswith("q.")]
+        images = self._arrays(graph, results, 2)
+        shares = {
+            v.name: saturated_share(v.producer, [image[v] for image in images])
+            for v in results
+            if v.producer is not None
+        }
+        verdict = self.judge.verdict(graph)
+        both = (self.judge.accuracy, verdict.accuracy)
+        percent = (both[0], both[1]) if both[0] is not None and both[1] is not None else None
+        return QuantizationReport(
+            tuple(rows(graph, errors, shares, self.costs)), verdict.sqnr, percent, names
+        )
+
+
+def _first_node(op: Operator) -> str:
+    """The name by which `float_layers` knows a layer."""
+    return op.loc.split("+")[0] or op.result.name

@@ -1,0 +1,81 @@
+"""Running graphs on a few images: who runs them, and how far a quantized answer is from the real one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir import interpreter
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph, Value
+
+from .calibration.statistics import Arrays
+
+Array = NDArray[Any]
+Labelled = Iterable[tuple[Arrays, NDArray[np.int64]]]
+
+
+class Executor(Protocol):
+    """Runs a graph on batches (arrays by input name) and gives, for each, the arrays of `values`."""
+
+    def __call__(
+        self, graph: Graph, batches: Iterable[Arrays], values: Sequence[Value]
+    ) -> Iterator[list[Array]]: ...
+
+
+def interpreted(graph: Graph, batches: Iterable[Arrays], values: Sequence[Value]) -> Iterator[list[Array]]:
+    """The executor that is always at hand."""
+    wanted = set(values)
+    for batch in batches:
+        found: dict[Value, Array] = {}
+
+        def observe(value: Value, array: Array, found: dict[Value, Array] = found) -> None:
+            if value in wanted:
+                found[value] = array
+
+        interpreter.run(graph, batch, observe)
+        yield [found[v] for v in values]
+
+
+def decibels(signal: float, noise: float) -> float:
+    """10 log10(signal / noise); inf without noise, -inf where the noise is not finite."""
+    if not math.isfinite(noise):
+        return -math.inf
+    return math.inf if noise == 0 else 10 * math.log10(max(signal, 1e-300) / noise)
+
+
+def power(array: Array) -> float:
+    """The sum of squares."""
+    return float(np.square(array, dtype=np.float64).sum())
+
+
+def outputs(graph: Graph, batches: Iterable[Arrays], execute: Executor) -> list[list[Array]]:
+    """The outputs for each batch."""
+    return list(execute(graph, batches, graph.outputs))
+
+
+def output_sqnr(real: Sequence[Sequence[Array]], quantized: Sequence[Sequence[Array]]) -> float:
+    """The ratio, in dB, of real outputs to what moved them, over all batches and f32 outputs."""
+    signal = noise = 0.0
+    for wanted, got in zip(real, quantized, strict=True):
+        for a, b in zip(wanted, got, strict=True):
+            if a.dtype.kind == "f":
+                signal += power(a)
+                noise += power(b.astype(np.float64) - a)
+    return decibels(signal, noise)
+
+
+def accuracy(graph: Graph, labelled: Labelled, execute: Executor) -> float:
+    """The share of images, in percent, whose largest element of the first output is at their label."""
+    right = images = 0
+    for batch, labels in labelled:
+        ((scores, *_),) = execute(graph, [batch], graph.outputs)
+        right += int((scores.reshape(len(labels), -1).argmax(axis=1) == labels).sum())
+        images += len(labels)
+    if not images:
+        raise SecateurError("the accuracy cannot be measured: there is not one labelled image")
+    return 100 * right / images
