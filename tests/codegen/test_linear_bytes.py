@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.targets import TARGETS as ALL_TARGETS
 from secateur.codegen.targets import Target
 from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create
@@ -173,6 +174,27 @@ def test_average_pool(
         assert offered == (BOTH if "scales" in result else {(PLAIN, PLAIN)})
 
 
+# Tables
+
+
+def _table(shape: tuple[int, ...], values: Any) -> Operator:
+    table = create("nn.constant", [], {"value": values}).result
+    return create("q.table", [activation(shape), table], {"scales": (0.1,), "zero_points": (3,)})
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 5, 7), (1, 32, 6, 6), (3,), (100,), (2, 3, 60, 61), (0, 4)])
+def test_table(shape: tuple[int, ...], target: Target) -> None:
+    values = some_bytes((256,))
+    offered = agree(partial(_table, shape, values), [some_bytes(shape), values], target)
+    assert offered == (BOTH if len(shape) > 2 else {(PLAIN, PLAIN)})
+
+
+def test_table_of_wider_elements() -> None:
+    values = np.arange(256, dtype=np.int32)[::-1] * 1000
+    offered = agree(partial(_table, (2, 3, 4, 5), values), [some_bytes((2, 3, 4, 5)), values], TARGETS[0])
+    assert offered == {(PLAIN, PLAIN)}
+
+
 # Refusals
 
 
@@ -187,3 +209,11 @@ def test_quantize_bytes_refuses_other_types_and_scales_along_an_axis() -> None:
     assert _refusal("quantize_bytes", signed) == "converts between f32 and u8, not f32 and i8"
     along = {"scales": (1.0, 2.0), "zero_points": (0, 0), "axis": 0, "dtype": DType.U8}
     assert _refusal("quantize_bytes", create("q.quantize", [x], along)) == "needs one scale"
+
+
+def test_bytes_tables_refuse_wider_elements_and_targets_without_lookups() -> None:
+    wide = _table((4,), np.zeros(256, np.int32))
+    assert _refusal("table_bytes", wide) == "the table is not of bytes"
+    narrow = _table((4,), np.zeros(256, np.uint8))
+    (found,) = (p for p in candidates(narrow) if p.name == "table_bytes")
+    assert found.applicable(narrow, ALL_TARGETS["armv7-a+neon"]) == "no lookups in registers of neon32"
