@@ -231,6 +231,8 @@ def _constant_bias(op: Operator) -> Array | None:
 
 def _convolution(type: str) -> Write:
     def write(w: _Writer, op: Operator, operands: list[str], _: str) -> None:
+        if not op.result.type.dtype.is_float:
+            raise ModelError(f"{op!r}: ONNX has no convolution of {op.result.type.dtype.value}")
         attributes = {name: op[name] for name in ("strides", "pads", "dilations")}
         if type == "ConvTranspose":
             attributes["output_padding"] = op["output_padding"]

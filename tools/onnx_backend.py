@@ -36,6 +36,8 @@ KNOWN_INPUTS: dict[str, tuple[int, ...]] = {
     "Dropout": (1, 2),
     "Expand": (1,),
     "Pad": (1, 2, 3),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
     "QuantizeLinear": (1, 2),
     "Range": (0, 1, 2),
     "ReduceMax": (1,),

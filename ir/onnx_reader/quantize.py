@@ -17,21 +17,27 @@ from .tensors import dtype_of
 STORED = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32)
 
 
-def _quant(node: Node, x: Value) -> Quant:
-    """Scale and zero point, which must be constants: one each, or one for each index of an axis."""
-    scale = node.known(1, "scale")
-    zero = node.known(2, "zero point") if node.optional(2) is not None else np.zeros(scale.shape, np.uint8)
-    if node.integer("block_size", 0):
-        raise NodeError("blocked quantization is not supported")
-    if scale.ndim > 1 or (scale.shape != zero.shape and not scale.size == zero.size == 1):
+def quant_of(node: Node, at: int, rank: int, axis: int) -> Quant:
+    """Scale (input `at`) and zero point (the next), constants: one each, or one for each index of `axis`."""
+    scale = node.known(at, "scale")
+    given = node.optional(at + 1)
+    zero = node.known(at + 1, "zero point") if given is not None else np.zeros(scale.shape, np.uint8)
+    lists = scale.ndim <= 1 and (scale.shape == zero.shape or scale.size == zero.size == 1)
+    if not lists:
         raise NodeError(
             f"scale {scale.shape} and zero point {zero.shape} must be scalars or lists of one length"
         )
     if not np.issubdtype(scale.dtype, np.floating) or not np.issubdtype(zero.dtype, np.integer):
         raise NodeError(f"scale is {scale.dtype}, zero point is {zero.dtype}")
-    axis = None if scale.size == 1 else normalize_axis(node.integer("axis", 1), x.type.rank)
     scales = tuple(float(s) for s in scale.astype(np.float32).reshape(-1))
-    return Quant(scales, tuple(int(z) for z in zero.reshape(-1)), axis)
+    zeros = tuple(int(z) for z in zero.reshape(-1))
+    return Quant(scales, zeros, None if scale.size == 1 else normalize_axis(axis, rank))
+
+
+def _quant(node: Node, x: Value) -> Quant:
+    if node.integer("block_size", 0):
+        raise NodeError("blocked quantization is not supported")
+    return quant_of(node, 1, x.type.rank, node.integer("axis", 1))
 
 
 def _stored(node: Node) -> DType:
@@ -46,7 +52,11 @@ def _stored(node: Node) -> DType:
 
 def quantize_linear(node: Node) -> Value:
     x, dtype = node.input(0), _stored(node)
-    quant = _quant(node, x)
+    return quantized(node, x, dtype, _quant(node, x))
+
+
+def quantized(node: Node, x: Value, dtype: DType, quant: Quant) -> Value:
+    """`x` stored as `dtype`."""
     if not x.type.dtype.is_float:
         x = node.emit("cast", [x], dtype=DType.F32)
     return node.emit_q("quantize", [x], dtype=dtype, **quant_attributes(quant))
@@ -54,11 +64,16 @@ def quantize_linear(node: Node) -> Value:
 
 def dequantize_linear(node: Node) -> Value:
     x = node.input(0)
-    if x.type.dtype not in STORED:
-        raise NodeError(f"quantized {x.type.dtype.value} is not supported")
     named = node.integer("output_dtype", 0)
     dtype = dtype_of(named) if named else node.input(1).type.dtype
-    return node.emit_q("dequantize", [_annotated(node, x, _quant(node, x))], dtype=dtype)
+    return dequantized(node, x, _quant(node, x), dtype)
+
+
+def dequantized(node: Node, x: Value, quant: Quant, dtype: DType = DType.F32) -> Value:
+    """The reals that `x`, read with `quant`, stands for."""
+    if x.type.dtype not in STORED:
+        raise NodeError(f"quantized {x.type.dtype.value} is not supported")
+    return node.emit_q("dequantize", [_annotated(node, x, quant)], dtype=dtype)
 
 
 def _annotated(node: Node, x: Value, quant: Quant) -> Value:

@@ -13,7 +13,18 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from ..errors import ModelError
 from ..graph import Graph, Value
 from ..types import TensorType
-from . import constants, elementwise, matrix, movement, normalize, quantize, reduce, resize, windows
+from . import (
+    constants,
+    elementwise,
+    matrix,
+    movement,
+    normalize,
+    quantize,
+    quantized,
+    reduce,
+    resize,
+    windows,
+)
 from .inputs import input_types
 from .node import Builder, Handler, Node
 from .tensors import Array, decode
@@ -25,6 +36,7 @@ HANDLERS: dict[str, Handler] = {
     **movement.HANDLERS,
     **normalize.HANDLERS,
     **quantize.HANDLERS,
+    **quantized.HANDLERS,
     **reduce.HANDLERS,
     **resize.HANDLERS,
     **windows.HANDLERS,
@@ -33,10 +45,16 @@ HANDLERS: dict[str, Handler] = {
 OPERATORS = frozenset(HANDLERS)
 """The ONNX operators that can be read."""
 
+DOMAINS: dict[str, dict[str, Handler]] = {
+    "": HANDLERS,
+    "ai.onnx": HANDLERS,
+    "com.microsoft": quantized.MICROSOFT,
+}
+
 OLDEST_OPSET = 7
 NEWEST_OPSET: int = onnx.defs.onnx_opset_version()
 MAX_FILE_BYTES = (1 << 31) - 1  # of a protocol buffer
-DOMAINS = ("", "ai.onnx")
+ONNX_DOMAINS = ("", "ai.onnx")
 
 
 def read_model(
@@ -80,7 +98,7 @@ def _bytes_of(source: str | Path) -> tuple[bytes, Path, str]:
 
 
 def _opset(proto: ModelProto) -> int:
-    found = [o.version for o in proto.opset_import if o.domain in DOMAINS]
+    found = [o.version for o in proto.opset_import if o.domain in ONNX_DOMAINS]
     if not found:
         raise ModelError("the model does not say which ONNX opset it uses")
     if not OLDEST_OPSET <= max(found) <= NEWEST_OPSET:
@@ -114,8 +132,9 @@ def _refuse_unsupported(graph: GraphProto) -> None:
     """One error with every node whose operator is outside the set."""
     unsupported: dict[str, list[str]] = {}
     for index, node in enumerate(graph.node):
-        if node.domain not in DOMAINS or node.op_type not in HANDLERS:
-            operator = f"{node.domain}::{node.op_type}" if node.domain not in DOMAINS else node.op_type
+        if node.op_type not in DOMAINS.get(node.domain, {}):
+            foreign = node.domain not in ONNX_DOMAINS
+            operator = f"{node.domain}::{node.op_type}" if foreign else node.op_type
             unsupported.setdefault(operator, []).append(_loc(node, index))
     if unsupported:
         lines = [f"  {operator}: {_listed(names)}" for operator, names in sorted(unsupported.items())]
@@ -165,7 +184,7 @@ class _Reader:
     def _node(self, proto: NodeProto, loc: str) -> None:
         try:
             node = Node(proto, [self._used(name) for name in proto.input], self.opset, loc, self.builder)
-            results = HANDLERS[proto.op_type](node)
+            results = DOMAINS[proto.domain][proto.op_type](node)
             self._define(proto, results if isinstance(results, list) else [results])
         except ValueError as error:  # every refusal of a handler, a type rule or a tensor is one
             raise ModelError(f"{proto.op_type} node '{loc}': {error}") from None

@@ -94,7 +94,7 @@ def _difference(case: suite.Case) -> str:
     """What ONNX Runtime makes of the written model, where that is not what the suite expects."""
     try:
         suite.check(case, SecateurBackend.prepare(case.model, compile_graph=_written))
-    except (AssertionError, *ORT_ERRORS) as error:
+    except (AssertionError, SecateurError, *ORT_ERRORS) as error:
         return str(error)
     return ""
 

@@ -1,0 +1,187 @@
+"""Operators on stored integers: QLinearConv and its kind, read as dequantize -> operator -> quantize.
+
+The rules of `passes/integer.py` make integer operators of them. ConvInteger and
+MatMulInteger are sums of whole numbers as they are. ONNX Runtime's own operators
+(domain com.microsoft) are among them, since its quantizer writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..graph import Value
+from ..types import DType, Quant
+from .matrix import scaled
+from .node import Handler, Node, NodeError
+from .quantize import HANDLERS as QUANTIZE
+from .quantize import STORED, dequantized, quant_of, quantized
+from .windows import channel_bias, kernel_of, pool_window, spatial_rank, window
+
+
+def _real(node: Node, at: int, axis: int = 1) -> Value:
+    """Input `at`, followed by its scale and zero point, as reals."""
+    x = node.input(at)
+    return dequantized(node, x, quant_of(node, at + 1, x.type.rank, axis))
+
+
+def _result(node: Node, y: Value, at: int, x: Value) -> Value:
+    """`y` stored with the scale at input `at` and the zero point after it; without one, 0 of x's type."""
+    quant = quant_of(node, at, y.type.rank, 1)
+    zero = node.optional(at + 1)
+    dtype = x.type.dtype if zero is None else zero.type.dtype
+    if dtype not in STORED:
+        raise NodeError(f"quantization to {dtype.value} is not supported")
+    return quantized(node, y, dtype, quant)
+
+
+def _whole_bias(node: Node, bias: Value, x: Quant, w: Quant, factor: float = 1.0) -> Value:
+    """A bias of i32, counted in steps of input scale x weight scale, as reals."""
+    if bias.type.dtype != DType.I32 or bias.type.rank != 1:
+        raise NodeError(f"bias {bias.type.shape} of {bias.type.dtype.value} is no list of i32")
+    scales = tuple(float(np.float32(x.scales[0] * s * factor)) for s in w.scales)
+    axis = None if len(scales) == 1 else 0
+    return dequantized(node, bias, Quant(scales, (0,) * len(scales), axis))
+
+
+def _quants(node: Node, axis: int) -> tuple[Quant, Quant]:
+    """Those of inputs 0 and 3."""
+    x, w = node.input(0), node.input(3)
+    found = quant_of(node, 1, x.type.rank, 1), quant_of(node, 4, w.type.rank, axis)
+    if found[0].axis is not None:
+        raise NodeError("the input has more than one scale")
+    return found
+
+
+def qlinear_conv(node: Node) -> Value:
+    x, w, bias = node.input(0), node.input(3), node.optional(8)
+    attributes = {**window(node, x, kernel_of(node, w)), "groups": node.integer("group", 1)}
+    quants = _quants(node, 0)
+    real = None if bias is None else channel_bias(node, _whole_bias(node, bias, *quants), x.type.rank)
+    operands = [_real(node, 0), dequantized(node, w, quants[1])]
+    return _result(node, node.biased("conv", operands, real, attributes), 6, x)
+
+
+def qlinear_matmul(node: Node) -> Value:
+    a, b = node.input(0), node.input(3)
+    operands = [_real(node, 0, a.type.rank - 2), _real(node, 3, b.type.rank - 1)]
+    return _result(node, node.emit("matmul", operands), 6, a)
+
+
+def q_gemm(node: Node) -> Value:
+    """alpha A B + C; C counts in steps of alpha x A's scale x B's. Real where there is no scale."""
+    a, b, c = node.input(0), node.input(3), node.optional(6)
+    if a.type.rank != 2 or b.type.rank != 2:
+        raise NodeError(f"operands {a.type.shape} and {b.type.shape} are not matrices")
+    transposed, alpha = node.flag("transB"), node.number("alpha", 1.0)
+    quants = _quants(node, 0 if transposed else 1)
+    left, right = dequantized(node, a, quants[0]), dequantized(node, b, quants[1])
+    left = node.emit("transpose", [left], perm=(1, 0)) if node.flag("transA") else left
+    right = node.emit("transpose", [right], perm=(1, 0)) if transposed else right
+    bias = None if c is None else _whole_bias(node, c, *quants, factor=alpha)
+    made = node.biased("matmul", [left, scaled(node, right, alpha)], bias, {})
+    return made if node.optional(7) is None else _result(node, made, 7, a)
+
+
+# Whole numbers -------------------------------------------------------------------------------------
+
+
+def _whole(node: Node, at: int, zero_at: int, axis: int) -> Value:
+    """Input `at` minus its zero point, in i32; a list of zero points lies along `axis`."""
+    x, zero = node.input(at), node.optional(zero_at)
+    if x.type.dtype not in (DType.I8, DType.U8):
+        raise NodeError(f"input {at} is {x.type.dtype.value}, not of 8 bits")
+    wide = node.emit("cast", [x], dtype=DType.I32)
+    if zero is None:
+        return wide
+    shape = [1] * x.type.rank
+    if zero.type.elements != 1:
+        if zero.type.shape != (x.type.shape[axis],):
+            raise NodeError(f"zero points {zero.type.shape} do not fit axis {axis} of {x.type.shape}")
+        shape[axis] = zero.type.elements
+    minus = node.emit("cast", [zero], dtype=DType.I32)
+    return node.emit("sub", [wide, node.emit("reshape", [minus], shape=tuple(shape))])
+
+
+def conv_integer(node: Node) -> Value:
+    x, w = node.input(0), node.input(1)
+    attributes = {**window(node, x, kernel_of(node, w)), "groups": node.integer("group", 1)}
+    return node.emit("conv", [_whole(node, 0, 2, 1), _whole(node, 1, 3, 0)], **attributes)
+
+
+def matmul_integer(node: Node) -> Value:
+    a, b = node.input(0), node.input(1)
+    return node.emit("matmul", [_whole(node, 0, 2, a.type.rank - 2), _whole(node, 1, 3, b.type.rank - 1)])
+
+
+# ONNX Runtime's own ----------------------------------------------------------------------------------
+
+
+def _binary(name: str) -> Handler:
+    def handler(node: Node) -> Value:
+        return _result(node, node.emit(name, [_real(node, 0), _real(node, 3)]), 6, node.input(0))
+
+    return handler
+
+
+def _unary(compute: Callable[[Node, Value], Value]) -> Handler:
+    def handler(node: Node) -> Value:
+        return _result(node, compute(node, _real(node, 0)), 3, node.input(0))
+
+    return handler
+
+
+def _channels_first(node: Node) -> None:
+    if node.flag("channels_last"):
+        raise NodeError("channels last is not supported")
+
+
+def _average_pool(node: Node, x: Value) -> Value:
+    _channels_first(node)
+    counted = node.flag("count_include_pad")
+    return node.emit("average_pool", [x], **pool_window(node, x), count_include_pad=counted)
+
+
+def _global_average_pool(node: Node, x: Value) -> Value:
+    _channels_first(node)
+    return node.emit("reduce_mean", [x], axes=tuple(range(2, 2 + spatial_rank(x))), keepdims=True)
+
+
+def _softmax(node: Node, x: Value) -> Value:
+    if node.integer("opset") < 13:
+        raise NodeError("softmax over several axes (opset below 13) is not supported")
+    return node.emit("softmax", [x], axis=node.integer("axis", -1))
+
+
+def qlinear_concat(node: Node) -> Value:
+    """Inputs: scale and zero point of the result, then tensor, scale and zero point of each part."""
+    count = len(node.inputs) - 2
+    if count < 3 or count % 3:
+        raise NodeError(f"{len(node.inputs)} inputs are not 2 and 3 for each part")
+    parts = [_real(node, at) for at in range(2, len(node.inputs), 3)]
+    return _result(node, node.emit("concat", parts, axis=node.integer("axis")), 0, node.input(2))
+
+
+HANDLERS: dict[str, Handler] = {
+    "QLinearConv": qlinear_conv,
+    "QLinearMatMul": qlinear_matmul,
+    "ConvInteger": conv_integer,
+    "MatMulInteger": matmul_integer,
+}
+
+MICROSOFT: dict[str, Handler] = {
+    **QUANTIZE,
+    "QGemm": q_gemm,
+    "QLinearAdd": _binary("add"),
+    "QLinearMul": _binary("mul"),
+    "QLinearConcat": qlinear_concat,
+    "QLinearAveragePool": _unary(_average_pool),
+    "QLinearGlobalAveragePool": _unary(_global_average_pool),
+    "QLinearLeakyRelu": _unary(
+        lambda node, x: node.emit("leaky_relu", [x], alpha=node.number("alpha", 0.01))
+    ),
+    "QLinearSigmoid": _unary(lambda node, x: node.emit("sigmoid", [x])),
+    "QLinearSoftmax": _unary(_softmax),
+}
+"""Operators of the domain com.microsoft."""
