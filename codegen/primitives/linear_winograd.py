@@ -132,15 +132,29 @@ def _cycles(shape: Shape, blocking: Blocking, target: Target) -> float:
     products = register_tiles * (shape.channels / 4 * step + 2 * rows * vectors + 20)
     read = shape.tiles * shape.channels / shape.wide * shape.positions * _READ
     written = shape.tiles * shape.filters / shape.lanes * shape.positions * _WRITTEN
-    weights = shape.positions * shape.channels * shape.filters
-    far = weights > target.l2_bytes / 2
-    rate = target.dram_gbps / target.clock_ghz * _NEAR if far else _L2_RATE
-    streamed = weights * blocks * (1 if far else parts) / rate
+    streamed = _streaming(shape, blocking, target)
     computing = products + read * ranges + written
     alone = _ALONE if shape.tasks(blocking) == 1 else 1.0
     return alone * (max(computing, streamed) + 0.3 * min(computing, streamed))
 
 
+def _is_far(shape: Shape, target: Target) -> bool:
+    """Whether the weights have no room in the second-level cache."""
+    return shape.positions * shape.channels * shape.filters > target.l2_bytes / 2
+
+
+def _streaming(shape: Shape, blocking: Blocking, target: Target) -> float:
+    """Cycles to read the weights: once for each block of tiles, and once for each register tile beyond the
+    first where a panel, all channels of one group at one position, does not stay in the first-level cache."""
+    blocks, parts = -(-shape.tiles // blocking.tiles), -(-blocking.tiles // blocking.rows)
+    read = shape.positions * shape.channels * shape.filters * blocks
+    stays = shape.channels * blocking.vectors * shape.lanes <= target.l1_bytes / 3
+    again = 0.0 if stays else read * (parts - 1) / _L2_RATE
+    rate = target.dram_gbps / target.clock_ghz * _NEAR if _is_far(shape, target) else _L2_RATE
+    return read / rate + again
+
+
+_AHEAD = 2048  # bytes between the weights in use and those asked for, where they come from far
 _LATENCY = 5.0  # cycles of a dependent dot product
 _READ = 5.5  # cycles for each position of a tile and vector of the input transform
 _WRITTEN = 4.5  # and of the output transform
@@ -152,6 +166,7 @@ _ALONE = 1.1  # what one task for all is worth avoiding: a second thread finds n
 def _choices(shape: Shape, target: Target) -> Iterator[Blocking]:
     """Blockings that fit the cache; where none does, the smallest blocks of tiles."""
     blocks, dot = shape.filters // shape.lanes, dot_of(target)
+    ahead = _AHEAD if _is_far(shape, target) else 0
     for vectors in [v for v in (1, 2, 4) if blocks % v == 0]:
         weights = vectors * dot.weight_registers + dot.element_registers
         most = max(1, (target.isa.vector_registers - weights) // vectors)
@@ -161,7 +176,7 @@ def _choices(shape: Shape, target: Target) -> Iterator[Blocking]:
         for tiles in sizes:
             for ranges in [r for r in (1, 2, 4) if blocks // vectors % r == 0]:
                 for rows in range(1, most + 1):
-                    yield Blocking(up(tiles, rows), rows, vectors, shape.filters // ranges)
+                    yield Blocking(up(tiles, rows), rows, vectors, shape.filters // ranges, ahead)
 
 
 @lru_cache(maxsize=512)
