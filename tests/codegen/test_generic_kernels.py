@@ -165,6 +165,13 @@ def test_max_pool_of_other_types(dtype: str) -> None:
     assert check("max_pool", [x], _pool((3, 3), (2, 2), (1, 1, 1, 1))) == offered
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_max_pool_keeps_what_is_not_a_number(dtype: str) -> None:
+    x = rand(1, 20, 12, 13, dtype=dtype)
+    x.flat[::29] = math.nan
+    check("max_pool", [x], POOLS[0][1])
+
+
 # Reductions
 
 REDUCTIONS = [
