@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 
 from .calibration.statistics import Arrays
 from .quantize_measure import Array, Executor, Labelled, accuracy, output_sqnr, outputs
+
+
+class LimitError(SecateurError):
+    """A limit on the quantized network that no choice of layers kept in float satisfies."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .equalize import Equalize
 from .integer import make_integer
 from .quantize_calibrate import Calibration, corrections, quantizations
 from .quantize_insert import QUANTIZED, insert
-from .quantize_judge import Judge
+from .quantize_judge import Judge, LimitError
 from .quantize_measure import Array
 from .quantize_plan import make_plan
 from .quantize_report import QuantizationReport, data_values, own_sqnr, rows, saturated_share
@@ -129,7 +129,7 @@ class Maker:
     def layers_in_float(self) -> tuple[str, ...]:
         """The layers asked for, and as few more, noisiest first, as the limits need.
 
-        SecateurError where the limits are missed although every layer is in float that may be.
+        LimitError where the limits are missed although every layer is in float that may be.
         """
         given = self.options.float_layers
         if not self.judge.demands:
@@ -141,7 +141,7 @@ class Maker:
         count = smallest_that_passes(len(order), lambda n: self._enough((*given, *order[:n])))
         if count is None:
             verdict = self.judge.verdict(self.quantized((*given, *order)))
-            raise SecateurError(
+            raise LimitError(
                 f"the limit cannot be kept, even with {len(order)} more layers in float: "
                 f"{self.judge.complaint(verdict)}"
             )
