@@ -24,7 +24,7 @@ from .winograd_rounding import compensated, nearest, steps_of
 from .winograd_steps import Options, choose_steps, factors_of, quantized, steps_from
 from .winograd_transforms import Tile, output_gram, sample_tiles, transformed_samples, transformed_weights
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]
 
 __all__ = ["Form", "Options", "applicable", "create_winograd", "winograd_form"]
 

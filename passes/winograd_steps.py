@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .winograd_rounding import nearest, steps_of
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]
 ONE = 1 << 15
 LEAST = 1e-12
 

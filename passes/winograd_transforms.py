@@ -1,31 +1,41 @@
-"""Winograd's transforms of samples (taps, channels, tiles) and weights (taps, filters, channels), in float64."""
+"""Winograd's transforms of samples (taps, channels, tiles) and weights (taps, filters, channels)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir.winograd import Matrix, winograd
+from secateur.ir.reference.winograd import transformed_input
+from secateur.ir.root_two import root_two
+from secateur.ir.winograd import winograd
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]
 Tile = tuple[int, int]
 
 MOST_TILES = 2048
 
 
-def _array(matrix: Matrix) -> Floats:
+def axis_matrices(outputs: int) -> tuple[Floats, Floats, Floats]:
+    """A^T, G and B^T of F(outputs, 3) along one axis, as `q.winograd_conv` has them."""
+    if outputs == 4:
+        exact = root_two()
+        return _array(exact.a_t), _array(exact.g), _array(exact.b_t)
+    plain = winograd(outputs)
+    return _array(plain.a_t), _array(plain.g), _array(plain.b_t)
+
+
+def _array(matrix: Sequence[Sequence[SupportsFloat]]) -> Floats:
     return np.array([[float(v) for v in row] for row in matrix])
 
 
 @cache
 def matrices(tile: Tile) -> tuple[Floats, Floats, Floats]:
     """A^T (outputs, taps), G (taps, 9), B^T (taps, taps) that act on flattened tiles."""
-    down, across = winograd(tile[0]), winograd(tile[1])
-    pairs = ((down.a_t, across.a_t), (down.g, across.g), (down.b_t, across.b_t))
-    a_t, g, b_t = (np.kron(_array(a), _array(b)) for a, b in pairs)
+    a_t, g, b_t = (np.kron(d, a) for d, a in zip(axis_matrices(tile[0]), axis_matrices(tile[1]), strict=True))
     return a_t, g, b_t
 
 
@@ -58,9 +68,9 @@ def sample_tiles(samples: NDArray[np.uint8], tile: Tile, zero: int) -> NDArray[n
 
 
 def transformed_samples(tiles: NDArray[np.int64], tile: Tile) -> Floats:
-    """V = B^T d B, whole numbers."""
-    found: Floats = np.tensordot(matrices(tile)[2], tiles.astype(np.float64), (1, 0))
-    return found
+    """V = B^T d B as the operator computes it, whole numbers."""
+    square = tiles.reshape(tile[0] + 2, tile[1] + 2, *tiles.shape[1:])
+    return transformed_input(square, *tile).astype(np.float64)
 
 
 def transformed_weights(weights: NDArray[Any], tile: Tile) -> Floats:

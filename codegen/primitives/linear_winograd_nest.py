@@ -151,7 +151,7 @@ class Nest:
             column = Registers(high, wide, "int16")
             for i in range(high):
                 column[i] = read(i, j)
-            for i, value in enumerate(input_steps([column[i] for i in range(high)], wide)):
+            for i, value in enumerate(input_steps([column[i] for i in range(high)], self.fixed)):
                 half[i * broad + j] = value
         return half
 
@@ -160,7 +160,7 @@ class Nest:
         from ..tvm_adapter import load
 
         shape, broad = self.shape, self.shape.extent[1]
-        row = input_steps([half[i * broad + j] for j in range(broad)], shape.wide)
+        row = input_steps([half[i * broad + j] for j in range(broad)], self.fixed)
         at = i * broad * shape.channels + vector * shape.wide
         factors = [load(self.buffers["factors"], at + j * shape.channels, shape.wide) for j in range(broad)]
         return [

@@ -3,15 +3,17 @@
 A tile of the result is m_h x m_w outputs, of the input (m_h + 2) x (m_w + 2); a
 tap is a position (i, j) of the input tile, number i (m_w + 2) + j. For each tile:
 
-1. V = B^T (x - zero point) B, exact whole numbers of 16 bits; outside the image
-   x is its zero point.
+1. V = B^T (x - zero point) B, down the columns first, whole numbers of 16 bits in
+   the steps of `_inputs`; outside the image x is its zero point. F(4, 3) has its
+   points at sqrt 2 (`ir/root_two.py`); x / sqrt 2 is (23170 x + 2^14) >> 15.
 2. q = clamp((V factor + 2^14) >> 15, -128, 127), with `factors` for each tap
    and channel: the rounding multiplication of SSSE3's pmulhrsw, ARM's sqrdmulh.
 3. P = sum over channels of q u, in int32, for each tap and filter.
 4. F = f32(P) scale, with `scales` for each tap and filter, in steps of the
    result; rounded to float32.
 5. t = A^T F A, down the columns first, in the order of `_outputs`; float32,
-   every addition rounded. Products by 2, 4 and 8 are exact.
+   every addition rounded. Products by 1/2 and 1/4 are exact, those by 1/sqrt 2
+   and sqrt 2 rounded.
 6. t + bias, then the residual as in `q.linear_conv`.
 """
 
@@ -20,12 +22,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..graph import Operator
-from ..winograd import winograd
 from .linear import along_channels, centred, stored, with_residual
 from .rule import Array, Rule
+
+ROOT_FACTOR = 23170  # 2^15 / sqrt 2
+HALF, QUARTER = np.float32(0.5), np.float32(0.25)
+ROOT, BY_ROOT = np.float32(2**0.5), np.float32(0.5**0.5)
 
 
 def winograd_conv(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -56,16 +60,27 @@ def input_tiles(op: Operator, x: Array) -> Array:
     return found.reshape(tall + 2, wide + 2, c, n * down * across)
 
 
-def input_matrix(outputs: int) -> NDArray[np.int64]:
-    """B^T of F(outputs, 3): whole numbers."""
-    return np.array([[int(v) for v in row] for row in winograd(outputs).b_t])
-
-
 def transformed_input(tiles: Array, tall: int, wide: int) -> Array:
     """B^T d B: (taps, C, tiles)."""
-    rows = np.tensordot(input_matrix(tall), tiles, (1, 0))
-    found = np.tensordot(input_matrix(wide), rows, (1, 1)).swapaxes(0, 1)
-    return found.reshape(-1, *tiles.shape[2:])
+    columns = np.stack(_inputs(list(tiles)))
+    rows = [np.stack(_inputs(list(row))) for row in columns]
+    return np.stack(rows).reshape(-1, *tiles.shape[2:])
+
+
+def _inputs(d: list[Array]) -> list[Array]:
+    """B^T d along one axis, of 4 or 6 values."""
+    if len(d) == 4:
+        return [d[2] - d[0], d[1] + d[2], d[2] - d[1], d[3] - d[1]]
+    a, b = 2 * d[4] - d[2], 2 * d[3] - d[1]
+    e, o = d[4] - 2 * d[2], d[3] - 2 * d[1]
+    first, last = a + 2 * (d[0] - 2 * d[2]), 2 * (d[5] - 2 * d[3]) - o
+    a, o = _by_root(a), _by_root(o)
+    return [first, a + b, a - b, e + o, e - o, last]
+
+
+def _by_root(x: Array) -> Array:
+    """x / sqrt 2, rounded as pmulhrsw and sqrdmulh do."""
+    return (x * ROOT_FACTOR + (1 << 14)) >> 15
 
 
 def quantized_input(v: Array, factors: Array) -> Array:
@@ -85,8 +100,9 @@ def _outputs(f: list[Array]) -> list[Array]:
     s, d = f[1] + f[2], f[1] - f[2]
     if len(f) == 4:
         return [f[0] + s, d + f[3]]
-    far, odd = f[3] + f[4], f[3] - f[4]
-    return [(f[0] + s) + far, d + 2 * odd, s + 4 * far, (d + 8 * odd) + f[5]]
+    near, odd = f[3] + f[4], f[3] - f[4]
+    last = (d + QUARTER * odd) + f[5]
+    return [(f[0] + HALF * s) + near, (d + odd) * BY_ROOT, s + HALF * near, last * ROOT]
 
 
 def _placed(op: Operator, tiles: Array) -> Array:
