@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.graph import Operator
-from secateur.ir.ops.linear import one_quant
+from secateur.ir.ops.linear import channel_multipliers, one_quant
 from secateur.ir.types import ROW_MAJOR, Layout
 
 from ..kernel import Kernel
@@ -43,14 +43,36 @@ PIXELS = 4  # of one vector
 GROUPS = BLOCK // QUAD
 _WIDTH = PIXELS * BLOCK  # bytes of one vector
 _SUMS = "int32x16"
-_HIGH, _INPUT_ZERO, _ZERO, _LOW = range(4)  # of the parameters
+_MOST, _INPUT_ZERO, _ZERO, _LOW, _HIGH = range(5)  # of the parameters; _MOST is without the zero point
 
 
 @dataclass(frozen=True)
 class QuadSpec:
-    """What determines the code; tables and numbers of a layer are constants beside it."""
+    """What determines the code; tables and numbers of a layer are constants beside it.
+
+    `bounded`: no sum can leave int32 in steps of the result. `moved`: its zero point is not 0.
+    `low` and `high`: its limits are narrower than a byte's.
+    """
 
     conv: LinearSpec
+    bounded: bool
+    moved: bool
+    low: bool
+    high: bool
+
+
+def quad_spec(op: Operator) -> QuadSpec:
+    low, high = op["limits"]
+    return QuadSpec(linear_spec(op), _bounded(op), one_quant(op.result.type)[1] != 0, low > 0, high < 255)
+
+
+def _bounded(op: Operator) -> bool:
+    """Whether the largest sums that the weights allow, in steps of the result, are far from int32's ends."""
+    weights, bias = (constant_of(v) for v in op.operands[1:3])
+    assert weights is not None, "applicable() was not asked"
+    assert bias is not None, "applicable() was not asked"
+    largest = 255.0 * np.abs(weights.astype(np.float64)).sum((1, 2, 3)) + np.abs(bias.astype(np.float64))
+    return bool((largest * channel_multipliers(op)).max() < 1 << 30)
 
 
 def _quads(spec: LinearSpec) -> int:
@@ -102,9 +124,9 @@ class DepthwiseQuads(Primitive):
         return (Operand(0), *map(Constant, _packed(op)))
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
-        spec = linear_spec(op)
-        tasks = spec.batch * up(spec.channels, BLOCK) // BLOCK * spec.out_height
-        return Kernel("linear_depthwise_quads", QuadSpec(spec), partial(_build, spec), tasks)
+        spec = quad_spec(op)
+        tasks = spec.conv.batch * up(spec.conv.channels, BLOCK) // BLOCK * spec.conv.out_height
+        return Kernel("linear_depthwise_quads", spec, partial(_build, spec), tasks)
 
 
 def _packed(op: Operator) -> tuple[Array, ...]:
@@ -119,7 +141,7 @@ def _packed(op: Operator) -> tuple[Array, ...]:
     masked = [_of_rows(weights[:, 0].astype(np.int64), rows) for rows in sets]
     starts = np.stack([_padded(bias - zero * w.sum((1, 2))) for w in masked]).astype(np.int32)
     result_zero, (low, high) = one_quant(op.result.type)[1], op["limits"]
-    parameters = np.array([high - result_zero, zero, result_zero, low], np.float32)
+    parameters = np.array([high - result_zero, zero, result_zero, low, high], np.float32)
     return numbers, _in_quads(masked), starts, padded_multipliers(op), parameters
 
 
@@ -147,7 +169,7 @@ def _in_quads(sets: Sequence[Array]) -> Array:
     return np.ascontiguousarray(split.transpose(0, 1, 5, 3, 2, 4))
 
 
-def _build(spec: LinearSpec) -> Any:
+def _build(spec: QuadSpec) -> Any:
     from ..tvm_adapter import prim_func
 
     tables = [("numbers", "int32"), ("weights", "int8"), ("starts", "int32")]
@@ -182,7 +204,8 @@ class _Columns:
 class _Body:
     """Emits the loops: rows of a block of channels as tasks; along the row, vectors of four results."""
 
-    def __init__(self, spec: LinearSpec) -> None:
+    def __init__(self, quad: QuadSpec) -> None:
+        self.ending, spec = quad, quad.conv
         self.spec, self.blocks = spec, up(spec.channels, BLOCK) // BLOCK
         self.quads, self.stride = _quads(spec), spec.strides[1]
         self.phases = min(self.stride, (spec.kernel[1] - 1) * spec.dilations[1] + 1)
@@ -192,9 +215,9 @@ class _Body:
 
         *buffers, _, begin, end = arguments
         self.data, self.numbers, self.weights, self.starts, self.multipliers, numbers, self.output = buffers
-        self.high = hold(numbers[_HIGH], 1)
-        whole = (hold(T.Cast("int32", numbers[i]), 1, "int32") for i in (_INPUT_ZERO, _ZERO, _LOW))
-        self.input_zero, self.zero, self.low = whole
+        self.most = hold(numbers[_MOST], 1)
+        whole = (hold(T.Cast("int32", numbers[i]), 1, "int32") for i in range(_INPUT_ZERO, _HIGH + 1))
+        self.input_zero, self.zero, self.low, self.high = whole
         with T.serial(begin, end) as task:
             self._row(task // self.spec.out_height, task % self.spec.out_height)
 
@@ -315,24 +338,32 @@ class _Body:
         return hold(_joined([four] * PIXELS, QUAD * PIXELS), QUAD * PIXELS, dtype)
 
     def _requantized(self, sums: list[Expr]) -> Expr:
-        """Bytes of the sums: limited from above as floats, lest integers overflow; then as integers."""
+        """Bytes of the sums: limited from above as floats where integers could overflow; then as integers."""
         from ..tvm_adapter import T, splat
 
         steps = []
         for group, total in enumerate(sums):
             factor = self._spread(self.multipliers, self.block, group, "float32")
             t = hold(total.astype("float32x16") * factor, 16)
-            limited = hold(T.min(splat(self.high, 16), t), 16)
-            steps.append(hold(_nearest(limited), 16, "int32"))
+            if not self.ending.bounded:
+                t = hold(T.min(splat(self.most, 16), t), 16)
+            steps.append(hold(_nearest(t), 16, "int32"))
         halves = [_call("llvm.x86.avx512.packssdw.512", "int16x32", *steps[i : i + 2]) for i in (0, 2)]
-        zero = splat(T.Cast("int16", self.zero), 32)
-        moved = [_call("llvm.sadd.sat.v32i16", "int16x32", hold(h, 32, "int16"), zero) for h in halves]
-        packed = _call(
-            "llvm.x86.avx512.packuswb.512", f"int8x{_WIDTH}", *(hold(m, 32, "int16") for m in moved)
-        )
-        stored = T.reinterpret(f"uint8x{_WIDTH}", hold(packed, _WIDTH, "int8"))
-        low = splat(T.Cast("uint8", self.low), _WIDTH)
-        return self._masked(hold(T.max(stored, low), _WIDTH, "uint8"))
+        words = [hold(h, 32, "int16") for h in halves]
+        if self.ending.moved:
+            zero = splat(T.Cast("int16", self.zero), 32)
+            words = [hold(_call("llvm.sadd.sat.v32i16", "int16x32", w, zero), 32, "int16") for w in words]
+        packed = hold(_call("llvm.x86.avx512.packuswb.512", f"int8x{_WIDTH}", *words), _WIDTH, "int8")
+        return self._masked(self._limited(T.reinterpret(f"uint8x{_WIDTH}", packed)))
+
+    def _limited(self, stored: Expr) -> Expr:
+        from ..tvm_adapter import T, splat
+
+        if self.ending.low:
+            stored = hold(T.max(stored, splat(T.Cast("uint8", self.low), _WIDTH)), _WIDTH, "uint8")
+        if self.ending.high:
+            stored = T.min(stored, splat(T.Cast("uint8", self.high), _WIDTH))
+        return hold(stored, _WIDTH, "uint8")
 
     def _masked(self, stored: Expr) -> Expr:
         """Lanes past the last channel set to zero."""

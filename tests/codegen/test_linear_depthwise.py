@@ -24,7 +24,7 @@ BLOCKED = ("NCHW16c", "NCHW16c")
 
 @dataclass(frozen=True)
 class Case:
-    """A depthwise convolution; `fill` makes all weights equal."""
+    """A depthwise convolution; `fill` makes all weights equal, `bias` is the largest."""
 
     channels: int
     height: int
@@ -38,6 +38,8 @@ class Case:
     result_zero: int = 3
     limits: tuple[int, int] = (0, 255)
     fill: int | None = None
+    bias: int = 3000
+    scale: float = 0.06
     residual: bool = False
     real: bool = False
 
@@ -49,11 +51,11 @@ class Case:
         scales = tuple(map(float, rng.uniform(0.002, 0.008, self.channels)))
         w, b = (
             create("nn.constant", [], {"value": v}).result
-            for v in (weights, rng.integers(-3000, 3000, self.channels).astype(np.int32))
+            for v in (weights, rng.integers(-self.bias, self.bias, self.channels).astype(np.int32))
         )
         w.type = TensorType(shape, DType.I8, quant=Quant(scales, (0,) * self.channels, 0))
         operands = [activation((self.batch, self.channels, self.height, self.width), self.zero), w, b]
-        result = REAL if self.real else stored(self.result_zero, self.limits, 0.06)
+        result = REAL if self.real else stored(self.result_zero, self.limits, self.scale)
         window = {"strides": self.strides, "pads": self.pads, "dilations": self.dilations}
         attributes = {**window, "groups": self.channels, **result}
         op = create("q.linear_conv", operands, attributes)
@@ -83,6 +85,8 @@ CASES = [
     Case(16, 14, 14, fill=127, zero=255),
     Case(16, 2, 2, fill=-127, zero=0),
     Case(20, 9, 9, residual=True),
+    Case(16, 9, 9, result_zero=0, limits=(0, 100), bias=1 << 30, scale=1e-6),
+    Case(16, 9, 9, result_zero=0, limits=(0, 100)),
 ]
 
 
