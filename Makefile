@@ -2,7 +2,8 @@
 #
 #   make demo    compile a trained network, show the IR, run it, compare with ONNX Runtime
 #   make test    the whole test suite
-#   make bench   speed against other inference libraries (minutes)
+#   make bench   speed against other inference libraries (minutes; int8: ARGS="--precision int8")
+#   make bench-layers   single int8 layers against those of other libraries
 #   make fuzz    mutated models, IR texts and artifacts
 #   make lint    ruff and mypy --strict
 #   make clean   remove everything that these targets made here (caches in the home folder stay)
@@ -21,7 +22,7 @@ BENCH := $(VENV)/.bench-installed
 TYPED := build/typed/secateur
 FOLDERS := ir passes codegen runtime tools
 
-.PHONY: demo test bench fuzz lint clean system-tools
+.PHONY: demo test bench bench-layers fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -32,6 +33,9 @@ test: $(DEV) system-tools
 
 bench: $(BENCH)
 	$(BIN)/python -m secateur.tools.bench_peers $(ARGS)
+
+bench-layers: $(BENCH)
+	$(BIN)/python -m secateur.tools.bench_layers $(ARGS)
 
 fuzz: $(DEV)
 	$(BIN)/python -m secateur.tools.fuzz $(ARGS)

@@ -47,12 +47,17 @@ def network(name: str, folder: Path) -> Path:
 
 
 def inputs(name: str, path: Path) -> Inputs:
-    """What engines calibrate the network `path` on, kept in a folder beside it, and are measured on."""
+    """What engines calibrate the network `path` on, kept in a folder beside it, and are measured on.
+
+    Peers keep their quantized networks in that folder; Secateur's are removed from it.
+    """
     port = onnx.load(path, load_external_data=False).graph.input[0]
     shape = tuple(d.dim_value for d in port.type.tensor_type.shape.dim)
     samples, held_out = _digits() if name == TRAINED else _noise(shape)
     folder = path.parent / f"{path.stem}-int8-{_version(path)}"
     folder.mkdir(exist_ok=True)
+    for artifact in folder.glob("*.so"):
+        artifact.unlink()
     calibration = folder / "calibration.npz"
     np.savez(calibration, allow_pickle=False, **{port.name: samples})
     return Inputs(calibration, [x[None] for x in held_out])

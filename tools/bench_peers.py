@@ -7,6 +7,7 @@ rounds are compared. The result is a table on the terminal, and Markdown and JSO
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -68,13 +69,18 @@ def _write(path: Path, text: str) -> None:
     partial.rename(path)
 
 
-def _rows(
-    kind: str, name: str, path: Path, threads: int, engines: list[str], rounds: int, budget: float
-) -> list[Row]:
-    if kind == "fp32":
-        return [measure(name, path, threads, engines, rounds, budget)]
-    given = bench_data.inputs(name, path)
-    return bench_int8.measure(name, path, given, threads, engines[1:], rounds, budget)
+def _contests(
+    kind: str, name: str, path: Path, threads: list[int], engines: list[str], rounds: int, budget: float
+) -> Iterator[list[Row]]:
+    """Rows of one network, for one number of threads after another."""
+    inputs = bench_data.inputs(name, path) if kind == "int8" else None
+    for count in threads:
+        if sys.stderr.isatty():
+            Console(stderr=True).print(f"{name}, {count} thread{'s' * (count > 1)} …")
+        if inputs is None:
+            yield [measure(name, path, count, engines, rounds, budget)]
+        else:
+            yield bench_int8.measure(name, path, inputs, count, engines[1:], rounds, budget)
 
 
 # ---- command line
@@ -118,17 +124,14 @@ def main(
     threads = _thread_counts(thread_list)
     engines = [OURS, *_listed(peers, PEERS, "peer")]
     console = Console(width=None if sys.stdout.isatty() else 140)
-    errors = Console(stderr=True)
     about = machine(engines)
     out.mkdir(parents=True, exist_ok=True)
     stem = "peers" if kind == "fp32" else f"peers-{kind}"
     rows: list[Row] = []
     for name in chosen:
         path = bench_data.network(name, out / "models")
-        for count in threads:
-            if sys.stderr.isatty():
-                errors.print(f"{name}, {count} thread{'s' * (count > 1)} …")
-            rows += _rows(kind, name, path, count, engines, rounds, budget)
+        for found in _contests(kind, name, path, threads, engines, rounds, budget):
+            rows += found
             _write(out / f"{stem}.md", as_markdown(rows, engines, about))
             _write(out / f"{stem}.json", as_json(rows, about))
     console.print(as_table(rows, engines))

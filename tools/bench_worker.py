@@ -23,7 +23,7 @@ import numpy as np
 
 from secateur.tools.peers import Floats, Int8, PeerError, Runner, engine
 
-PREPARE_SECONDS = 900.0  # loading includes conversion, and for Secateur a cold compile
+PREPARE_SECONDS = 3600.0  # loading includes conversion and quantization, and for Secateur a cold compile
 RUN_SECONDS = 300.0
 
 

@@ -20,7 +20,7 @@ from secateur.tools.bench_data import smooth_noise
 from secateur.tools.peers import Floats
 
 CALIBRATION_PIXELS = 64 * 28 * 28  # as many samples as have so many, within these limits
-FEWEST_SAMPLES, MOST_SAMPLES = 4, 128
+FEWEST_SAMPLES, MOST_SAMPLES = 4, 64
 INPUT, OUTPUT = "input", "output"
 LEVELS = 255
 

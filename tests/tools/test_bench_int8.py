@@ -15,6 +15,7 @@ from secateur.tools.bench_data import Inputs, smooth_noise
 from secateur.tools.bench_int8 import sqnr
 from secateur.tools.bench_report import OURS, Row, Timing, as_markdown, notes
 from secateur.tools.bench_worker import Sample, Worker
+from secateur.tools.model_builder import GraphBuilder
 from secateur.tools.peers import PEERS, Int8, PeerError, engine
 
 ABOUT = {"cpu": "a processor", "cores": 2, "versions": {"openvino": "1"}}
@@ -69,6 +70,17 @@ def test_trained_network_sees_digits(tmp_path: Path) -> None:
     assert len(samples) == 200
     assert set(samples[0]) == {"image"}
     assert len(given.held_out) == bench_data.TRAINED_HELD_OUT
+
+
+def test_compiled_networks_of_earlier_runs_are_removed_and_those_of_peers_kept(
+    model: Path, inputs: Inputs
+) -> None:
+    kept, gone = (inputs.calibration.with_name(name) for name in ("net.qdq-u9.onnx", "net.fast.so"))
+    kept.touch()
+    gone.touch()
+    bench_data.inputs("resnet20", model)
+    assert kept.exists()
+    assert not gone.exists()
 
 
 # ---- distance
@@ -160,6 +172,22 @@ def test_race_gives_a_row_for_each_mode(model: Path, inputs: Inputs, monkeypatch
         assert row.fastest_peer is not None
         assert row.fastest_peer.variant == "u8"
         assert row.fastest_peer.sqnr == pytest.approx(20.0)
+
+
+def test_secateur_takes_part(tmp_path: Path) -> None:
+    """In workers, as the benchmark runs it, with the peer's SQNR asked for."""
+    g = GraphBuilder("tiny", (1, 3, 8, 8), seed=0)
+    y = g.relu(g.conv(g.relu(g.conv(g.input, "a", 16, 3, pad=1), "ra"), "b", 16, 3, pad=1), "rb")
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(g.finish(y).SerializeToString())
+    given = bench_data.inputs("tiny", path)
+    accurate, fast = bench_int8.measure("tiny", path, given, 1, ["onnxruntime"], rounds=1, budget=0.0)
+    for row in (accurate, fast):
+        ours = row.timings[0]
+        assert ours.reason == ""
+        assert ours.sqnr is not None
+        assert ours.sqnr > 15
+        assert row.ratio is not None
 
 
 def test_peer_that_cannot_quantize_costs_one_line(model: Path, tmp_path: Path) -> None:
