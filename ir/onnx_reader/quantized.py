@@ -13,7 +13,6 @@ import numpy as np
 
 from ..graph import Value
 from ..types import DType, Quant
-from .matrix import scaled
 from .node import Handler, Node, NodeError
 from .quantize import HANDLERS as QUANTIZE
 from .quantize import STORED, dequantized, quant_of, quantized
@@ -36,11 +35,11 @@ def _result(node: Node, y: Value, at: int, x: Value) -> Value:
     return quantized(node, y, dtype, quant)
 
 
-def _whole_bias(node: Node, bias: Value, x: Quant, w: Quant, factor: float = 1.0) -> Value:
+def _whole_bias(node: Node, bias: Value, x: Quant, w: Quant) -> Value:
     """A bias of i32, counted in steps of input scale x weight scale, as reals."""
     if bias.type.dtype != DType.I32 or bias.type.rank != 1:
         raise NodeError(f"bias {bias.type.shape} of {bias.type.dtype.value} is no list of i32")
-    scales = tuple(float(np.float32(x.scales[0] * s * factor)) for s in w.scales)
+    scales = tuple(float(np.float32(x.scales[0] * s)) for s in w.scales)
     axis = None if len(scales) == 1 else 0
     return dequantized(node, bias, Quant(scales, (0,) * len(scales), axis))
 
@@ -69,18 +68,26 @@ def qlinear_matmul(node: Node) -> Value:
     return _result(node, node.emit("matmul", operands), 6, a)
 
 
+def _times(quant: Quant, factor: float) -> Quant:
+    """The quantization of `factor` times as large reals in the same integers."""
+    if not factor > 0:
+        raise NodeError(f"attribute 'alpha' is {factor:g}, not positive")
+    return Quant(tuple(float(np.float32(s * factor)) for s in quant.scales), quant.zero_points, quant.axis)
+
+
 def q_gemm(node: Node) -> Value:
     """alpha A B + C; C counts in steps of alpha x A's scale x B's. Real where there is no scale."""
     a, b, c = node.input(0), node.input(3), node.optional(6)
     if a.type.rank != 2 or b.type.rank != 2:
         raise NodeError(f"operands {a.type.shape} and {b.type.shape} are not matrices")
-    transposed, alpha = node.flag("transB"), node.number("alpha", 1.0)
-    quants = _quants(node, 0 if transposed else 1)
+    transposed = node.flag("transB")
+    x, w = _quants(node, 0 if transposed else 1)
+    quants = x, _times(w, node.number("alpha", 1.0))
     left, right = dequantized(node, a, quants[0]), dequantized(node, b, quants[1])
     left = node.emit("transpose", [left], perm=(1, 0)) if node.flag("transA") else left
     right = node.emit("transpose", [right], perm=(1, 0)) if transposed else right
-    bias = None if c is None else _whole_bias(node, c, *quants, factor=alpha)
-    made = node.biased("matmul", [left, scaled(node, right, alpha)], bias, {})
+    bias = None if c is None else _whole_bias(node, c, *quants)
+    made = node.biased("matmul", [left, right], bias, {})
     return made if node.optional(7) is None else _result(node, made, 7, a)
 
 
