@@ -2,7 +2,7 @@
 
 Seeded networks see images of noise whose amplitude falls with frequency as in photographs (Field 1987,
 "Relations between the statistics of natural images and the response properties of cortical cells"):
-white noise would be kinder to Winograd's transforms than the world is. The trained one sees its digits.
+neighbouring pixels agree, which matters to Winograd's transforms. The trained one sees its digits.
 """
 
 from __future__ import annotations
