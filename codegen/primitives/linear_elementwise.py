@@ -16,10 +16,19 @@ from ..kernel import Kernel
 from ..targets import Target
 from .elementwise import Elementwise, argument_order
 from .generic import block_refusal, physical, target_block, type_after
-from .loops import Expr, dot, each_vector, nest_tasks, row_major_strides, split_rows, task_nest, task_rows
+from .loops import (
+    Expr,
+    Nest,
+    dot,
+    each_vector,
+    nest_tasks,
+    row_major_strides,
+    split_rows,
+    task_nest,
+    task_rows,
+)
 from .numeric import vector_type
 from .operator import Array, Combination
-from .pointwise import spec_nest
 from .requantize import BLOCK, Requantization, Requantize, result_parameters
 from .shuffles import hold
 
@@ -32,7 +41,7 @@ class LinearPairSpec:
     """result[i] = requantized(a[i] with b[i]) over a box in the result's memory order.
 
     `function` is "add" or "mul". `strides` are in the order of the pointers; operand i is
-    pointer `places[i]`. With `ending.filters` the box is (images, blocks, pixels, lanes).
+    pointer `places[i]`. With `ending.filters` the box is (images, blocks, *spatial, lanes).
     """
 
     function: str
@@ -82,7 +91,9 @@ class LinearPair(Elementwise):
         order, result = argument_order(op), type_after(op)
         block = result.layout.block
         channels = result.shape[1] if block and result.shape[1] % block else 0
-        nest = spec_nest(physical(result), [self._strides(op, i) for i in order], channels)
+        nest = Nest(physical(result), tuple(self._strides(op, i) for i in order))
+        if not block or (not channels and len(nest.collapsed().extents) == 1):
+            nest = nest.collapsed()  # other blocked boxes keep their rows, which tasks share out
         ending = Requantization("float32" if result.quant is None else "uint8", filters=channels)
         places = tuple(order.index(i) for i in range(_OPERANDS))
         return LinearPairSpec(op.name.rsplit("_", 1)[1], nest.extents, nest.strides, places, ending)
