@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,28 +17,35 @@ from .conv_grouped import GROUPED
 from .conv_pointwise import POINTWISE
 from .linear_finish import LinearSpec, starts
 from .operator import Argument, Combination, Constant, Operand, Primitive, constant_of
-from .requantize import BLOCK, padded_multipliers, requantization, result_parameters
+from .requantize import BLOCK, on_target, padded_multipliers, requantization, result_parameters
 
 _RESIDUAL = 3  # its place among the operands
 
 
 def linear_spec(op: Operator) -> LinearSpec:
-    """Of a 2-D `q.linear_conv`, with the layouts that its types carry."""
-    n, c, h, w = op.operands[0].type.shape
+    """Of a 1-D or 2-D `q.linear_conv`, with the layouts of its types; a row is an image of height 1."""
+    n, c, *size = op.operands[0].type.shape
     kernel, layout = op.operands[1].type.shape[2:], op.result.type.layout
-    zero = one_quant(op.operands[0].type)[1]
+    zero, pads, half = one_quant(op.operands[0].type)[1], op["pads"], len(size)
     return LinearSpec(
-        n, c, h, w, op.result.type.shape[1], (kernel[0], kernel[1]), op["strides"], op["pads"],
-        op["dilations"], op["groups"], in_layout=op.operands[0].type.layout.name, out_layout=layout.name,
+        n, c, *_pair(size, 1), op.result.type.shape[1], _pair(kernel, 1), _pair(op["strides"], 1),
+        (*_pair(pads[:half], 0), *_pair(pads[half:], 0)), _pair(op["dilations"], 1), op["groups"],
+        in_layout=op.operands[0].type.layout.name, out_layout=layout.name,
         border=zero != 0 and any(op["pads"]), ending=requantization(op, _RESIDUAL, layout.block),
     )  # fmt: skip
 
 
-def refusal(op: Operator) -> str | None:
-    """Why no kernel of 2-D images with constant weights takes the operator, or None."""
+def _pair(values: Sequence[int], missing: int) -> tuple[int, int]:
+    """Along height and width; of a row, `missing` along the height."""
+    first, second = values if len(values) == 2 else (missing, values[0])
+    return first, second
+
+
+def refusal(op: Operator, ranks: tuple[int, ...] = (4,)) -> str | None:
+    """Why no kernel of inputs of these ranks with constant weights takes the operator, or None."""
     rank = op.operands[0].type.rank
-    if rank != 4:
-        return f"needs an image, has an input of rank {rank}"
+    if rank not in ranks:
+        return f"an input of rank {rank}"
     if any(constant_of(v) is None for v in op.operands[1:_RESIDUAL]):
         return "needs constant weights and bias"
     return "empty tensors" if not all(v.type.elements for v in (*op.operands, *op.results)) else None
@@ -53,7 +61,7 @@ class LinearConvolution(Primitive):
         self.name = primitive.name
 
     def applicable(self, op: Operator, target: Target) -> str | None:
-        reason = refusal(op)
+        reason = refusal(op, (3, 4))
         if reason or self._offered(op, target):
             return reason
         spec = linear_spec(op)
@@ -72,6 +80,7 @@ class LinearConvolution(Primitive):
         spec, weights, bias = linear_spec(op), *map(constant_of, op.operands[1:_RESIDUAL])
         if weights is None or bias is None:
             raise ValueError(f"{op!r}: weights and bias are not constant")
+        weights = weights.reshape(*weights.shape[:2], *spec.kernel)
         constants = (
             *self.primitive.pack(spec, target, weights, None),
             starts(spec, weights, bias, one_quant(op.operands[0].type)[1]),
@@ -82,7 +91,9 @@ class LinearConvolution(Primitive):
         return (Operand(0), *residual, *map(Constant, constants))
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
-        kernel: Kernel = self.primitive.kernel(linear_spec(op), target)
+        spec = linear_spec(op)
+        ending = on_target(spec.ending, op, _RESIDUAL, target)
+        kernel: Kernel = self.primitive.kernel(replace(spec, ending=ending), target)
         return kernel
 
     def _specs(self, op: Operator, target: Target) -> list[LinearSpec]:

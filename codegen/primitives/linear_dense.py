@@ -7,7 +7,7 @@ inputs apart, which hides latency.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from .requantize import (
     BLOCK,
     Requantization,
     Requantize,
+    on_target,
     padded_multipliers,
     requantization,
     result_parameters,
@@ -97,6 +98,7 @@ class LinearDense(Primitive):
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec, lanes = linear_dense_spec(op), target.lanes
+        spec = replace(spec, ending=on_target(spec.ending, op, _NO_RESIDUAL, target))
         panels, arithmetic = panels_of(spec, target), _arithmetic(target)
         tasks = -(-spec.outputs // (panels.vectors * lanes)) * -(-spec.batch // panels.rows)
         key = KernelSpec("linear_dense", spec, panels, lanes)

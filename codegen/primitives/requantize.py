@@ -11,7 +11,7 @@ shape share one kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import channel_multipliers, one_quant, residual_multiplier
 
+from ..targets import Target
 from .base import up
 
 Expr = Any
@@ -29,6 +30,7 @@ Floats = NDArray[np.float32]
 BLOCK = 16  # channel lanes of 8-bit activations, on every target
 
 _ROUNDER = 12582912.0  # 1.5 * 2^23: a float32 this large has no fraction
+_ROUNDER_BITS = 0x4B400000
 _LOW, _HIGH, _OFFSET, _RESIDUAL_ZERO, _RESIDUAL_STEP, _COUNT = range(6)
 
 
@@ -37,15 +39,21 @@ class Requantization:
     """What determines the code: the stored type, whether a residual is added, what padding lanes would get.
 
     `result` is "uint8" or "float32"; `filters` is where lanes have to be zeroed from on, or 0 for nowhere.
+    `converts` tells that the core converts vectors to integers half to even; `saturates`, which needs it,
+    that bytes are limited to 255 as integers: their zero point is 0, and t is within int32.
     """
 
     result: str = "uint8"
     residual: bool = False
     filters: int = 0
+    converts: bool = False
+    saturates: bool = False
 
     def __post_init__(self) -> None:
         if self.result not in ("uint8", "float32"):
             raise ValueError(f"results are uint8 or float32, not {self.result}")
+        if self.saturates and not self.converts:
+            raise ValueError("only converted results saturate")
 
 
 def requantization(op: Operator, residual: int, block: int = BLOCK) -> Requantization:
@@ -57,6 +65,16 @@ def requantization(op: Operator, residual: int, block: int = BLOCK) -> Requantiz
     masked = block > 0 and type.shape[1] % block != 0 and not _keeps_zero(op, residual)
     kind = "float32" if type.quant is None else "uint8"
     return Requantization(kind, added, type.shape[1] if masked else 0)
+
+
+def on_target(ending: Requantization, op: Operator, residual: int, target: Target) -> Requantization:
+    """The ending of a convolution or matrix product with what the core and the layer's numbers allow."""
+    if ending.result != "uint8" or not target.triple.startswith("x86_64"):
+        return ending
+    added = residual_multiplier(op, residual) if ending.residual else np.float32(0)
+    within = float(channel_multipliers(op).max()) < 0.5 and float(added) < 2**20
+    plain = one_quant(op.result.type)[1] == 0 and op["limits"][1] == 255
+    return replace(ending, converts=True, saturates=plain and within)
 
 
 def _keeps_zero(op: Operator, residual: int) -> bool:
@@ -142,12 +160,27 @@ class Requantize:
         return self._hold(centred) * self._parameter(_RESIDUAL_STEP)
 
     def _stored(self, t: Expr) -> Expr:
+        from ..tvm_adapter import T, splat
+
+        t = T.max(self._parameter(_LOW), self._hold(t))
+        if self.spec.saturates:
+            unsigned = T.reinterpret(self._type("uint32"), self._converted(self._hold(t)))
+            return T.min(unsigned, splat(255, self.lanes, "uint32")).astype(self._type("uint8"))
+        t = self._hold(T.min(self._parameter(_HIGH), self._hold(t)))
+        if self.spec.converts:
+            middle = splat(_ROUNDER_BITS, self.lanes, "int32")
+            steps = self._converted(t) + (middle - self._bits(self._parameter(_OFFSET)))
+        else:
+            shifted = self._hold(t + self._constant(_ROUNDER))
+            steps = self._bits(shifted) - self._bits(self._parameter(_OFFSET))
+        return steps.astype(self._type("uint8"))
+
+    def _converted(self, t: Expr) -> Expr:
+        """The nearest int32, half to even."""
         from ..tvm_adapter import T
 
-        limited = T.max(self._parameter(_LOW), T.min(self._parameter(_HIGH), self._hold(t)))
-        shifted = self._hold(self._hold(limited) + self._constant(_ROUNDER))
-        steps = self._bits(shifted) - self._bits(self._parameter(_OFFSET))
-        return steps.astype(self._type("uint8"))
+        dtypes = f"v{self.lanes}i32.v{self.lanes}f32" if self.lanes > 1 else "i32.f32"
+        return T.call_llvm_pure_intrin(self._type("int32"), f"llvm.lrint.{dtypes}", t)
 
     def _masked(self, value: Expr, channel: Expr) -> Expr:
         from ..tvm_adapter import T, splat

@@ -65,6 +65,7 @@ def conv_case(
     residual_zero: int = 0,
     x: Array | None = None,
     w: Array | None = None,
+    scale: float | None = None,
     **window: Any,
 ) -> tuple[Operator, list[Array]]:
     """(a `q.linear_conv` on random bytes whose results fill the range, an array for each operand)."""
@@ -74,16 +75,16 @@ def conv_case(
     w = rng.integers(-127, 128, (filters, shape[1] // groups, *kernel)).astype(np.int8) if w is None else w
     bias = rng.integers(-5000, 5000, filters).astype(np.int32)
     operands = [activation(shape, zero), weights(w, rng), constant(bias)]
-    scale = 0.02 * 0.01 * 90 * np.sqrt(w[0].size)  # of the sums' spread
+    scale = scale or 0.02 * 0.01 * 90 * float(np.sqrt(w[0].size))  # of the sums' spread
     attributes = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), **window}
     if real:
         attributes["dtype"] = DType.F32
     else:
-        attributes |= {"scales": (float(scale),), "zero_points": (result_zero,), "limits": limits}
+        attributes |= {"scales": (scale,), "zero_points": (result_zero,), "limits": limits}
     arrays = [x, w, bias]
     if residual:
         out = create("q.linear_conv", operands, attributes).result.type.shape
-        operands.append(activation(out, residual_zero, 0.7 * float(scale), "r"))
+        operands.append(activation(out, residual_zero, 0.7 * scale, "r"))
         arrays.append(bytes_of(rng, out))
     return create("q.linear_conv", operands, attributes), arrays
 

@@ -47,6 +47,7 @@ CONVOLUTIONS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "beyond_image": (((1, 16, 3, 4), 16, (5, 5)), {"pads": (2, 2, 2, 2), "zero": 5}),
     "beyond_kernel": (((1, 8, 4, 4), 16, (3, 3)), {"pads": (4, 4, 4, 4), "zero": 5}),
     "dilated": (((1, 8, 15, 14), 16, (3, 3)), {"dilations": (2, 3), "pads": (2, 3, 1, 4), "zero": 5}),
+    "row": (((1, 9, 17), 20, (3,)), {"pads": (2, 1), "strides": (2,), "dilations": (2,), "zero": 6}),
     "real": (((1, 16, 5, 6), 21, (3, 3)), {**SAME, "real": True, "zero": 9, "residual": True,
                                            "residual_zero": 8}),
 }  # fmt: skip
@@ -248,8 +249,9 @@ def test_weights_must_be_constant() -> None:
 
 
 def test_other_ranks_are_refused() -> None:
-    op, _ = conv_case(0, (1, 8, 4), 8, (3,), pads=(0, 0), strides=(1,), dilations=(1,))
-    assert _reasons(op)["direct"] == "needs an image, has an input of rank 3"
+    window: dict[str, Any] = {"pads": (0,) * 6, "strides": (1,) * 3, "dilations": (1,) * 3}
+    op, _ = conv_case(0, (1, 8, 4, 4, 4), 8, (3, 3, 3), **window)
+    assert _reasons(op)["direct"] == "an input of rank 5"
 
 
 def test_other_layouts_are_refused() -> None:

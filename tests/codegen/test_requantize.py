@@ -9,7 +9,7 @@ import pytest
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.objects import assembly_of, build_object
-from secateur.codegen.primitives.requantize import Requantization, Requantize, requantization
+from secateur.codegen.primitives.requantize import Requantization, Requantize, on_target, requantization
 from secateur.codegen.targets import TARGETS, Target
 from secateur.ir.types import DType, TensorType
 
@@ -69,12 +69,16 @@ def wanted(
 @every_target
 @pytest.mark.parametrize("kind", ["halves", "any"])
 @pytest.mark.parametrize("added", [False, True])
-def test_stored_bytes(target: Target, kind: str, added: bool) -> None:
+@pytest.mark.parametrize("way", ["shifts", "converts", "saturates"])
+def test_stored_bytes(target: Target, kind: str, added: bool, way: str) -> None:
     sums, factors = data(kind)
     residual, step = np.random.default_rng(6).integers(0, 256, COUNT).astype(np.uint8), np.float32(0.37)
-    got = run(target, Requantization("uint8", added), sums, factors, 7, (3, 251), residual, 11, step)
+    zero, low, high = (0, 2, 255) if way == "saturates" else (7, 3, 251)
+    spec = Requantization("uint8", added, 0, way != "shifts", way == "saturates")
+    got = run(target, spec, sums, factors, zero, (low, high), residual, 11, step)
     t = wanted(sums, factors, residual if added else None, step, 11)
-    np.testing.assert_array_equal(got, np.clip(np.rint(t).astype(np.float64) + 7, 3, 251).astype(np.uint8))
+    want = np.clip(np.rint(t).astype(np.float64) + zero, low, high).astype(np.uint8)
+    np.testing.assert_array_equal(got, want)
 
 
 @every_target
@@ -125,6 +129,27 @@ def test_lanes_past_the_last_channel_are_zero() -> None:
 def test_lanes_are_zeroed_only_where_they_would_not_be(more: dict[str, Any], masked: int) -> None:
     op, _ = conv_case(0, (1, 4, 3, 3), 21, (1, 1), **more)
     assert requantization(op, 3).filters == masked
+
+
+def _relu(**more: Any) -> Requantization:
+    """The ending of a layer whose zero point is 0, on x86-64."""
+    op, _ = conv_case(0, (1, 4, 3, 3), 16, (1, 1), **more)
+    return on_target(requantization(op, 3), op, 3, TARGETS["x86-64-v3"])
+
+
+def test_what_numbers_and_core_allow() -> None:
+    assert _relu() == Requantization(converts=True, saturates=True)
+    assert _relu(result_zero=3) == Requantization(converts=True)
+    assert _relu(limits=(0, 200)) == Requantization(converts=True)
+    assert _relu(scale=1e-9) == Requantization(converts=True), "sums of many steps each could leave int32"
+    assert _relu(real=True) == Requantization("float32")
+    op, _ = conv_case(0, (1, 4, 3, 3), 16, (1, 1))
+    assert on_target(Requantization(), op, 3, TARGETS["armv8-a"]) == Requantization()
+
+
+def test_only_converted_results_saturate() -> None:
+    with pytest.raises(ValueError, match="only converted results saturate"):
+        Requantization(saturates=True)
 
 
 @pytest.mark.parametrize("name", ["x86-64-v3", "armv8-a", "armv7-a+neon"])
