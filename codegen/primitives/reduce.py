@@ -15,7 +15,17 @@ from secateur.ir.graph import Operator
 from ..kernel import Kernel
 from ..targets import Target
 from . import argmax
-from .generic import Generic, block_refusal, physical, same_layouts, storage, target_block
+from .generic import (
+    BLOCKED,
+    FLOATS,
+    Generic,
+    block_refusal,
+    physical,
+    same_layouts,
+    storage,
+    target_block,
+    type_after,
+)
 from .loops import (
     Expr,
     Tasks,
@@ -94,7 +104,10 @@ class Reduce(Generic):
 
 
 class BlockedReduce(Reduce):
-    """float32 by blocks of channels, over exactly the spatial axes; the result keeps them as 1."""
+    """By blocks of channels, over exactly the spatial axes, which the result keeps as 1.
+
+    Of bytes only the largest and the smallest.
+    """
 
     name = "reduce_blocked"
 
@@ -102,10 +115,11 @@ class BlockedReduce(Reduce):
         x = op.operands[0].type
         if not op["keepdims"] or reduced_axes(op) != set(range(2, x.rank)):
             return "blocked tensors are reduced over all their spatial axes, which are kept as 1"
-        return block_refusal(op) or ("an empty tensor" if not x.elements else None)
+        dtypes = BLOCKED if op.name.endswith(("max", "min")) else FLOATS
+        return block_refusal(op, dtypes) or ("an empty tensor" if not x.elements else None)
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
-        return (same_layouts(op, target_block(target)),)
+        return (same_layouts(op, target_block(target, type_after(op).dtype)),)
 
 
 def _outer(spec: ReduceSpec) -> tuple[int, ...]:

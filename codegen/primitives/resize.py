@@ -14,7 +14,17 @@ from secateur.ir.graph import Operator
 
 from ..kernel import Kernel
 from ..targets import Target
-from .generic import Generic, block_refusal, is_constant, same_layouts, storage, target_block, type_after
+from .generic import (
+    BLOCKED,
+    FLOATS,
+    Generic,
+    block_refusal,
+    is_constant,
+    same_layouts,
+    storage,
+    target_block,
+    type_after,
+)
 from .loops import Expr, dot, each_vector, loops, nest_tasks, row_major_strides, task_nest
 from .numeric import convert, lanes_for
 from .operator import Array, Combination, constant_of
@@ -106,21 +116,22 @@ class Resize(Generic):
 
 
 class BlockedResize(Resize):
-    """float32 by blocks of channels where only spatial axes change."""
+    """By blocks of channels where only spatial axes change; bytes are copied, never mixed."""
 
     name = "resize_blocked"
     cost = 4.0
 
     def applicable(self, op: Operator, target: Target) -> str | None:
-        if block_refusal(op) or is_constant(op, 0):
-            return block_refusal(op) or "a constant operand"
+        refused = block_refusal(op, BLOCKED if op["mode"] == "nearest" else FLOATS)
+        if refused or is_constant(op, 0):
+            return refused or "a constant operand"
         if not all(axis_table(op, a).identity for a in (0, 1)):
             return "images or channels are resized"
         exact = op["coordinates"] != "tf_crop_and_resize" or op["extrapolation"] == 0.0
         return None if exact else "padding lanes would not stay zero"
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
-        return (same_layouts(op, target_block(target)),)
+        return (same_layouts(op, target_block(target, type_after(op).dtype)),)
 
 
 def _turned(array: Array, turned: bool) -> Array:

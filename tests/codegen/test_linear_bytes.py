@@ -76,6 +76,21 @@ def test_slice_and_pad(target: Target) -> None:
     assert agree(lambda: create("nn.pad", [activation(shape)], pads), [some_bytes(shape)], target) == BOTH
 
 
+def test_nearest_resize(target: Target) -> None:
+    shape = (2, 20, 5, 6)
+    attributes = {"shape": (2, 20, 10, 13), "scales": (1.0, 1.0, 2.0, 13 / 6), "mode": "nearest"}
+    offered = agree(lambda: create("nn.resize", [activation(shape)], attributes), [some_bytes(shape)], target)
+    assert offered == BOTH
+
+
+@pytest.mark.parametrize("kind", ["max", "min"])
+def test_extremes_of_pixels(kind: str, target: Target) -> None:
+    def make() -> Operator:
+        return create(f"nn.reduce_{kind}", [activation((2, 20, 5, 6))], {"axes": (2, 3)})
+
+    assert agree(make, [some_bytes((2, 20, 5, 6))], target) == BOTH
+
+
 def test_channels_of_one_pixel_are_a_view(target: Target) -> None:
     def make() -> Operator:
         return create("nn.reshape", [activation((1, 40, 1, 1))], {"shape": (1, 40)})
