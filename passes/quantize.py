@@ -11,7 +11,7 @@ and dequantize are put around them, and rules turn those into integer operators.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from secateur.ir.choice import CostTable
@@ -23,7 +23,7 @@ from .base import Pass
 from .calibration.methods import METHODS
 from .quantize_calibrate import CalibrationData, calibrate
 from .quantize_judge import appoint
-from .quantize_maker import Maker, Options, prepare
+from .quantize_maker import Maker, Options, prepare, with_pairs
 from .quantize_report import QuantizationReport
 from .quantize_search import choose_ways
 from .quantize_tiles import TILES, with_tiles
@@ -39,17 +39,37 @@ def quantize_graph(
     Tiles are chosen among those that `costs` says are faster; without costs only forced ones are. Raises
     SecateurError where the data does not fit, or a limit cannot be kept.
     """
-    prepared = prepare(graph, options)
-    calibration = calibrate(prepared, data, options.method, options.percent, options.equalize)
-    labelled = data.labels() if options.max_drop is not None else ()
-    judge = appoint(prepared, calibration.samples, data.execute, options.min_sqnr, options.max_drop, labelled)
-    maker = Maker(prepared, calibration, options, judge, costs)
-    names = maker.layers_in_float()
+    maker = calibrated(graph, data, options, costs)
+    names, judge = maker.layers_in_float(), maker.judge
     direct = maker.quantized(names)
     layers, errors = maker.measured(direct)
     ways = choose_ways(maker.trial, layers, lambda w: not judge.demands or maker.passes(direct, w))
     final = with_tiles(direct, ways)
     return final, maker.report(final, names, errors | {op.result.name: w.sqnr for op, w in ways.items()})
+
+
+def quantized_pairs(
+    graph: Graph, data: CalibrationData, options: Options, costs: CostTable | None = None
+) -> tuple[Graph, QuantizationReport]:
+    """A copy of the float `graph` with pairs of quantize and dequantize, as in QDQ ONNX, and its report.
+
+    No layer is a Winograd one: that is for the target to choose. Raises as `quantize_graph`.
+    """
+    maker = calibrated(graph, data, replace(options, winograd="off"), costs)
+    names = maker.layers_in_float()
+    direct = maker.quantized(names)
+    _, errors = maker.measured(direct)
+    pairs = with_pairs(maker.prepared, maker.calibration, options, names)
+    return pairs, maker.report(direct, names, errors)
+
+
+def calibrated(graph: Graph, data: CalibrationData, options: Options, costs: CostTable | None) -> Maker:
+    """Streams the data through `graph`, and is ready to make quantized networks of it."""
+    prepared = prepare(graph, options)
+    calibration = calibrate(prepared, data, options.method, options.percent, options.equalize)
+    labelled = data.labels() if options.max_drop is not None else ()
+    judge = appoint(prepared, calibration.samples, data.execute, options.min_sqnr, options.max_drop, labelled)
+    return Maker(prepared, calibration, options, judge, costs)
 
 
 Listener = Callable[[QuantizationReport], object]

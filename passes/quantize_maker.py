@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from secateur.ir.choice import CostTable
@@ -96,12 +96,16 @@ class Maker:
     options: Options
     judge: Judge
     costs: CostTable | None
+    made: dict[tuple[str, ...], Graph] = field(default_factory=dict)
 
     def quantized(self, names: Sequence[str]) -> Graph:
-        """The network in 8 bits, but for the layers called `names`; no tiles yet."""
-        graph = with_pairs(self.prepared, self.calibration, self.options, names)
-        lower(graph)
-        return graph
+        """The network in 8 bits but for the layers called `names`, without tiles; made once."""
+        key = tuple(names)
+        if key not in self.made:
+            graph = with_pairs(self.prepared, self.calibration, self.options, key)
+            lower(graph)
+            self.made[key] = graph
+        return self.made[key]
 
     @cached_property
     def trial(self) -> Trial:
@@ -209,7 +213,11 @@ class Maker:
         both = (self.judge.accuracy, verdict.accuracy)
         percent = (both[0], both[1]) if both[0] is not None and both[1] is not None else None
         return QuantizationReport(
-            tuple(rows(graph, errors, shares, self.costs)), verdict.sqnr, percent, names
+            tuple(rows(graph, errors, shares, self.costs)),
+            verdict.sqnr,
+            percent,
+            names,
+            self.calibration.ranges,
         )
 
 

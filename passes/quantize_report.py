@@ -18,6 +18,7 @@ from secateur.ir.ops.linear import one_quant
 from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, TensorType
 
+from .calibration.ranges import Ranges
 from .quantize_measure import Array, decibels, power
 
 COUNTED = ("nn.conv", "nn.conv_transpose", "nn.matmul")
@@ -53,13 +54,15 @@ class QuantizationReport:
 
     `sqnr` is the outputs' in dB on calibration images; `accuracy` (float, then
     quantized, in percent) is None without labelled data; `float_layers` is
-    what the option of that name takes to keep the same layers in float.
+    what the option of that name takes to keep the same layers in float; `ranges`
+    are those of the calibration, to be saved and used again.
     """
 
     rows: tuple[Row, ...]
     sqnr: float
     accuracy: tuple[float, float] | None
     float_layers: tuple[str, ...]
+    ranges: Ranges
 
     @property
     def seconds(self) -> float:

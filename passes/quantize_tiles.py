@@ -171,7 +171,8 @@ def _uncorrected(op: Operator, real: Operator) -> Operator:
     return create(op.name, [*bare.operands[:2], bias, *bare.operands[3:]], op.attributes, op.loc)
 
 
-def _empty_form(op: Operator, tile: Tile) -> Form:
+def empty_form(op: Operator, tile: Tile) -> Form:
+    """Constants of the right shapes that hold nothing: enough to estimate a Winograd convolution."""
     (filters, channels), taps = op.operands[1].type.shape[:2], (tile[0] + 2) * (tile[1] + 2)
     return Form(
         np.zeros((taps, filters, channels), np.int8),
@@ -228,7 +229,7 @@ class Trial:
         """Tiles that fit the result and are faster than the direct way, with their seconds."""
         height, width = op.result.type.shape[2:]
         fitting = [t for t in self.tiles if t[0] <= height and t[1] <= width]
-        timed = [(t, self._seconds(create_winograd(op, _empty_form(op, t), t)[-1])) for t in fitting]
+        timed = [(t, self._seconds(create_winograd(op, empty_form(op, t), t)[-1])) for t in fitting]
         return [(t, s) for t, s in timed if s < direct.seconds or (self.forced and np.isfinite(s))]
 
     def _way(

@@ -39,7 +39,7 @@ DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """What a compilation gave: where it lies, its manifest, the graph it was lowered from, what quantization did."""
+    """What a compilation gave: where it lies, its manifest, the graph lowered, and what quantization did."""
 
     path: Path
     manifest: Mapping[str, Any]

@@ -17,6 +17,7 @@ from .codegen.costs import AnalyticCosts
 from .codegen.lower import lower
 from .codegen.targets import host
 from .ir.graph import Graph, Value
+from .ir.types import DType
 from .passes.calibration.statistics import Arrays
 from .passes.layout import InsertConversions
 from .passes.manager import PassManager
@@ -41,11 +42,11 @@ class HostExecutor:
     """An executor (see `passes.quantize_measure`) with the interpreter's answers, faster for large graphs.
 
     A float answer may differ from the interpreter's by roundings, an integer one
-    does not. Keeps the last graph it compiled.
+    does not. Keeps the last graph it compiled, with all its values as outputs,
+    so that whatever is asked of a graph it is compiled once.
     """
 
     _graph: Graph | None = None
-    _values: tuple[Value, ...] = ()
     _session: Session | None = field(default=None, repr=False)
 
     def __call__(
@@ -54,27 +55,29 @@ class HostExecutor:
         if macs(graph) < LARGE:
             yield from interpreted(graph, batches, values)
             return
-        session = self._opened(graph, tuple(values))
-        given = set(graph.inputs)
+        session, numbers = self._opened(graph), _numbers(graph)
         for batch in batches:
             found = session.run(dict(batch))
-            yield [batch[v.name] if v in given else found[str(i)] for i, v in enumerate(values)]
+            yield [found[numbers[v]] if v in numbers else batch[v.name] for v in values]
 
-    def _opened(self, graph: Graph, values: tuple[Value, ...]) -> Session:
-        if self._session is None or self._graph is not graph or self._values != values:
+    def _opened(self, graph: Graph) -> Session:
+        if self._session is None or self._graph is not graph:
             if self._session is not None:
                 self._session.close()
-            self._graph, self._values, self._session = graph, values, _session(graph, values)
+            self._graph, self._session = graph, _session(graph)
         return self._session
 
 
-def _session(graph: Graph, values: tuple[Value, ...]) -> Session:
-    """A session of `graph` that gives `values`, named by their numbers; inputs among them are left out."""
+def _numbers(graph: Graph) -> dict[Value, str]:
+    """A name for every value that a session gives: results that are real or bytes."""
+    results = (r for op in graph.operators if op.name != "nn.constant" for r in op.results)
+    return {r: str(i) for i, r in enumerate(results) if r.type.dtype in (DType.F32, DType.U8)}
+
+
+def _session(graph: Graph) -> Session:
     copy = graph.clone()
-    twins = dict(zip(graph.values(), copy.values(), strict=True))
-    shown = {str(i): twins[v] for i, v in enumerate(values) if v not in set(graph.inputs)}
-    copy.set_outputs(shown.values(), shown)
-    copy.remove_dead()
+    shown = _numbers(copy)
+    copy.set_outputs(shown, shown.values())
     passes = (Select(AnalyticCosts(host())), InsertConversions(), Memory())
     placed = PassManager(passes).run(copy).graph
     program = lower(placed, host(), arena_report(placed).peak)
