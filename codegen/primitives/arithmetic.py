@@ -40,6 +40,11 @@ class Arithmetic(ABC):
     ending = 0.0  # cycles of a vector of sums on its way to the result
 
     @property
+    def rate(self) -> float | None:
+        """Vector operations a cycle, where it is not that of the target's multiply-adds."""
+        return None
+
+    @property
     def width(self) -> int:
         """Elements of one vector of weights."""
         return self.step * self.lanes
@@ -125,6 +130,10 @@ class Int8(Arithmetic):
     @property
     def preparation(self) -> float:  # type: ignore[override]
         return self.dot.preparation
+
+    @property
+    def rate(self) -> float | None:
+        return self.dot.rate
 
     def tile_pixels(self, registers: int, vectors: int) -> int:
         """Not more than the compiler keeps in registers while it loads operands of other pixels early."""

@@ -89,7 +89,7 @@ def step_cycles(
     sizes = even_split(pixels, arithmetic.tile_pixels(target.isa.vector_registers, vectors))
     operands = sum(r + vectors for r in sizes)
     operations = sum(sizes) * vectors * arithmetic.operations + operands * arithmetic.preparation
-    multiply, load = operations / target.fma_per_cycle, operands / 2
+    multiply, load = operations / (arithmetic.rate or target.fma_per_cycle), operands / 2
     busy = max(multiply, load, arithmetic.latency * len(sizes)) + 0.3 * load
     panel = steps * vectors * target.isa.vector_bytes
     rate = next(rate for share, rate in _STREAM if panel <= target.l2_bytes * share)

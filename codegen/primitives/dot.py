@@ -36,6 +36,11 @@ class Dot(ABC):
     preparation = 0.0  # of one prepared vector, besides its load
 
     @property
+    def rate(self) -> float | None:
+        """Vector operations a cycle, where it is not the rate of float32 multiply-adds."""
+        return None
+
+    @property
     def bytes(self) -> int:
         """Bytes of one vector of weights."""
         return QUAD * self.lanes
@@ -63,7 +68,7 @@ def dot_of(target: Target) -> Dot:
     if "avx512vnni" in target.features:
         return Vnni(lanes)
     if isa.name in _PAIRS:
-        return Pairs(lanes, _PAIRS[isa.name])
+        return Pairs(lanes, *_PAIRS[isa.name])
     return Widening(lanes, _WIDENING.get(target.triple.split("-")[0].split("v")[0], ""))
 
 
@@ -84,10 +89,10 @@ class Vnni(Dot):
         )
 
 
-_PAIRS = {
-    "sse": "llvm.x86.sse2.pmadd.wd",
-    "avx2": "llvm.x86.avx2.pmadd.wd",
-    "avx512": "llvm.x86.avx512.pmaddw.d.512",
+_PAIRS = {  # and vector operations a cycle
+    "sse": ("llvm.x86.sse2.pmadd.wd", 3.0),
+    "avx2": ("llvm.x86.avx2.pmadd.wd", 3.0),
+    "avx512": ("llvm.x86.avx512.pmaddw.d.512", 2.0),
 }
 
 
@@ -99,11 +104,16 @@ class Pairs(Dot):
     """
 
     intrinsic: str
+    per_cycle: float
 
     weight_registers = 2
     element_registers = 2
     operations = 4.0
     preparation = 3.0
+
+    @property
+    def rate(self) -> float | None:
+        return self.per_cycle
 
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
         words = self._words(_quad(buffer, index, self.lanes))
