@@ -67,6 +67,49 @@ def _composed(m: Match) -> Value:
     )
 
 
+def _guard_gather(m: Match) -> None:
+    x, gather = m.value("x"), m.op("gather")
+    m.need(x.type.dtype in (DType.I8, DType.U8), f"the index comes from {x.type.dtype.value}, not a byte")
+    m.need(m.array("t").shape == (256,), f"{m.array('t').shape} is not one element for each byte", gather)
+    m.need(m.root["axis"] == -1, "the result has more than one scale")
+
+
+def _gather(m: Match) -> Value:
+    """annotate(gather(t, cast(x)))   ->   table(x, t)
+
+    where x has 8 bits, t 256 elements, and the result one scale: negative indices count from the end, as
+    bytes read as unsigned do.
+    """
+    quant = m.root.result.type.quant
+    assert quant is not None
+    return m.new("q.table", [m.value("x"), m.value("t")], **quant_attributes(quant))
+
+
+def _guard_annotated_move(m: Match) -> None:
+    move, annotated = m.op("move"), m.root.result.type
+    m.need(m.root["axis"] == -1, "the result has more than one scale")
+    stored = [v.type for v in move.operands if v.type.dtype == annotated.dtype]
+    m.need(all(t.quant in (None, annotated.quant) for t in stored), "an operand is quantized otherwise", move)
+
+
+def _annotated_move(m: Match) -> Value:
+    """annotate(move(x, ...))   ->   move(annotate(x), ...)
+
+    where move only moves or selects elements, its result has no other use, and no operand is quantized
+    otherwise; one that is quantized so already stays as it is.
+    """
+    move, annotated = m.op("move"), m.root.result.type
+    assert annotated.quant is not None
+    attributes = quant_attributes(annotated.quant)
+    operands = [
+        m.new("q.annotate", [v], **attributes)
+        if v.type.dtype == annotated.dtype and v.type.quant is None
+        else v
+        for v in move.operands
+    ]
+    return m.new(move.name, operands, **move.attributes)
+
+
 def _guard_identity(m: Match) -> None:
     table = m.array("t")
     m.need(bool((table.view(np.uint8) == np.arange(256)).all()), "the table changes the byte")
@@ -132,6 +175,18 @@ _X = Any_("x")
 _FLIP = Const("t")
 
 UNSIGNED: tuple[Rule, ...] = (
+    Rule(
+        "table-of-gather",
+        Op("q.annotate", (Op("nn.gather", (Const("t"), Op("nn.cast", (_X,))), "gather"),)),
+        _guard_gather,
+        _gather,
+    ),
+    Rule(
+        "annotate-before-move",
+        Op("q.annotate", (Op(MOVES, (), "move", once=True),)),
+        _guard_annotated_move,
+        _annotated_move,
+    ),
     Rule("signed-result", Op("q.quantize"), _guard_signed_result, _signed_result),
     Rule("signed-operand", Op("q.dequantize", (_X,)), _guard_signed_operand, _signed_operand),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -18,32 +18,11 @@ from secateur.ir.verifier import verify
 from secateur.passes.canonicalize import Canonicalize
 from secateur.passes.fuse import Fuse
 from secateur.passes.integer import RULES
-from tests.passes.texts import Array, Case, body, build, cases, inputs, names, structure
+from tests.passes.texts import Array, Case, body, build, cases, expanded, inputs, names, steps, structure
 
 X = "tensor<1x4x5x5xf32>"
 CASES = cases("integer.rules")
 REFUSALS = cases("integer.refusals")
-
-_SHORT = {
-    r"%(\w+) = (bytes|signed) %(\w+) (\S+) (\S+):(\S+)(?=\n)": (
-        r"%\1 = q.quantize(%\3) {scales = [\5], zero_points = [\6], dtype = \2} : tensor<\4x\2, quant<\5:\6>>"
-    ),
-    r"%(\w+) = real %(\w+) (\S+)\n": r"%\1 = q.dequantize(%\2) : tensor<\3xf32>\n",
-    r"%(\w+) = weights (\S+) (\S+)\n": r"%\1_s = stored \2 \3\n%\1 = real %\1_s \2\n",
-    r"%(\w+) = stored (\S+) (\S+)\n": (
-        r"%\1_c = const : tensor<\2xi8>\n"
-        r"%\1 = q.annotate(%\1_c) {scales = [\3], zero_points = [0]} : tensor<\2xi8, quant<\3:0>>\n"
-    ),
-}
-
-
-def expanded(text: str) -> str:
-    """A case's text with its abbreviations spelled out."""
-    for short in ("weights", "stored", "bytes", "real"):
-        for pattern, long in _SHORT.items():
-            if short in pattern:
-                text = re.sub(pattern, long, text)
-    return re.sub("(x|= )(bytes|signed)", lambda m: m[1] + {"bytes": "u8", "signed": "i8"}[m[2]], text)
 
 
 def before(text: str, seed: int = 0) -> Graph:
@@ -52,17 +31,6 @@ def before(text: str, seed: int = 0) -> Graph:
 
 def after(text: str, seed: int = 0) -> Graph:
     return Fuse().run(before(text, seed))
-
-
-def steps(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> float:
-    """How far the answers differ: integers by how much, reals by what share of the largest one."""
-    return max(_distance(w, got[name]) for name, w in wanted.items())
-
-
-def _distance(wanted: Array, got: Array) -> float:
-    assert wanted.dtype == got.dtype
-    apart = float(np.abs(wanted.astype(np.float64) - got.astype(np.float64)).max())
-    return apart if wanted.dtype.kind in "iu" else apart / max(1.0, float(np.abs(wanted).max())) / 1e-4
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

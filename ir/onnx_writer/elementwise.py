@@ -1,0 +1,105 @@
+"""Element-wise functions, logic, casts, and epilogues, which are expanded into nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..elementwise import Epilogue, Step
+from ..graph import Operator
+from .writer import Write, Writer, onnx_type, plain
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A function's ONNX operator; `swapped` exchanges operands, `params` are attributes in order."""
+
+    type: str
+    params: tuple[str, ...] = ()
+    swapped: bool = False
+    fixed: tuple[tuple[str, str], ...] = ()
+
+
+_FORMS: dict[str, _Form] = {
+    "relu": _Form("Relu"), "leaky_relu": _Form("LeakyRelu", ("alpha",)), "elu": _Form("Elu", ("alpha",)),
+    "sigmoid": _Form("Sigmoid"), "hard_sigmoid": _Form("HardSigmoid", ("alpha", "beta")),
+    "hard_swish": _Form("HardSwish"), "tanh": _Form("Tanh"), "softplus": _Form("Softplus"),
+    "mish": _Form("Mish"),
+    "gelu": _Form("Gelu"), "gelu_tanh": _Form("Gelu", fixed=(("approximate", "tanh"),)), "erf": _Form("Erf"),
+    "exp": _Form("Exp"), "log": _Form("Log"), "sqrt": _Form("Sqrt"), "neg": _Form("Neg"), "abs": _Form("Abs"),
+    "add": _Form("Add"), "sub": _Form("Sub"), "rsub": _Form("Sub", swapped=True), "mul": _Form("Mul"),
+    "div": _Form("Div"), "rdiv": _Form("Div", swapped=True), "pow": _Form("Pow"),
+    "rpow": _Form("Pow", swapped=True),
+    "min": _Form("Min"), "max": _Form("Max"), "prelu": _Form("PRelu"),
+}  # fmt: skip
+
+
+def _function(w: Writer, op: Operator, step: Step, operands: list[str], result: str) -> str:
+    """The node of one step applied to tensors; returns the tensor computed."""
+    if step.op == "clip":
+        dtype = op.result.type.dtype.numpy
+        bounds = [w.constant(np.array(p, dtype)) if np.isfinite(p) else "" for p in step.params]
+        return w.node("Clip", [*operands, *bounds], op, result)
+    if step.op == "silu":
+        return w.node("Mul", [*operands, w.node("Sigmoid", operands, op)], op, result)
+    form = _FORMS[step.op]
+    attributes = {**dict(zip(form.params, step.params, strict=True)), **dict(form.fixed)}
+    return w.node(form.type, operands[::-1] if form.swapped else operands, op, result, **attributes)
+
+
+def _elementwise(w: Writer, op: Operator, operands: list[str], result: str) -> None:
+    name = op.name.split(".")[1]
+    if name == "prelu" and op.operands[0].type.shape != op.result.type.shape:
+        operands = [w.node("Expand", [operands[0], w.integers(op.result.type.shape)], op), operands[1]]
+    params = tuple(op[p.name] for p in op.definition.attributes)
+    _function(w, op, Step(name, params), operands, result)
+
+
+def _epilogue(w: Writer, op: Operator, steps: Epilogue, x: str, extras: Sequence[str], result: str) -> None:
+    """`steps` after tensor `x`; the last one computes `result`."""
+    rest = iter(extras)
+    for at, step in enumerate(steps):
+        operands = [x, next(rest)] if step.function.arity == 2 else [x]
+        x = _function(w, op, step, operands, result if at == len(steps) - 1 else "")
+
+
+def with_epilogue(
+    w: Writer,
+    op: Operator,
+    type: str,
+    operands: list[str],
+    steps: Epilogue,
+    extras: list[str],
+    **attributes: Any,
+) -> None:
+    """A node, then what is left of its epilogue."""
+    result = w.names[op.result]
+    made = w.node(type, operands, op, "" if steps else result, **attributes)
+    _epilogue(w, op, steps, made, extras, result)
+
+
+def _map(w: Writer, op: Operator, operands: list[str], result: str) -> None:
+    steps = op["epilogue"]
+    if not steps:
+        w.node("Identity", operands, op, result)
+    _epilogue(w, op, steps, operands[0], operands[1:], result)
+
+
+def _cast(w: Writer, op: Operator, operands: list[str], result: str) -> None:
+    w.node("Cast", operands, op, result, to=onnx_type(op["dtype"]))
+
+
+_LOGIC = {
+    "equal": "Equal", "greater": "Greater", "greater_equal": "GreaterOrEqual", "less": "Less",
+    "less_equal": "LessOrEqual", "and": "And", "or": "Or", "xor": "Xor", "not": "Not", "where": "Where",
+}  # fmt: skip
+
+WRITERS: dict[str, Write] = {
+    **{f"nn.{name}": _elementwise for name in [*_FORMS, "clip", "silu"]},
+    **{f"nn.{name}": plain(type) for name, type in _LOGIC.items()},
+    "nn.map": _map,
+    "nn.cast": _cast,
+}
