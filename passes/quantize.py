@@ -60,6 +60,7 @@ def quantized_pairs(
     direct = maker.quantized(names)
     _, errors = maker.measured(direct)
     pairs = with_pairs(maker.prepared, maker.calibration, options, names)
+    pairs.remove_dead()
     return pairs, maker.report(direct, names, errors)
 
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+FAILED = 1
 REFUSED = 2
 DEFECT = 70
 TERMINATED = 128 + signal.SIGTERM
@@ -55,6 +56,7 @@ class Row:
 
 ROWS = (
     Row("compile", "compile_model", "Compile a model to a self-contained artifact."),
+    Row("quantize", "quantize_model", "Quantize a model to int8 and write it as ONNX (QDQ)."),
     Row("run", "run", "Run an artifact once and say what came out."),
     Row("inspect", "inspect", "Show what a model or an artifact is made of."),
     Row("opt", "opt", "Run passes on IR text and print the text they give."),
@@ -108,7 +110,14 @@ class Commands(TyperGroup):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise
             print(f"error: {describe(error)}", file=sys.stderr)
-            raise typer.Exit(REFUSED) from None
+            raise typer.Exit(exit_code(error)) from None
+
+
+def exit_code(error: Exception) -> int:
+    """1 for a check that did its work and failed, else 2."""
+    from secateur.passes.quantize_judge import LimitError
+
+    return FAILED if isinstance(error, LimitError) else REFUSED
 
 
 def describe(error: Exception) -> str:

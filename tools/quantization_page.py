@@ -152,12 +152,14 @@ def range_chart(layers: Sequence[LayerRow]) -> Chart:
         _row(row, [axis.bar(low, high, "int8")], f"{low:.4g} … {high:.4g}{_saturated(row)}")
         for low, high, row in known
     ]
-    note = "The real values that 256 levels cover, in order of execution; what lies outside saturates."
+    note = (
+        "The real values that 256 levels cover, in order of execution; what lies outside ends up at an end."
+    )
     return Chart("Ranges", note, tuple(rows), axis.ticks(lambda v: f"{v:g}"))
 
 
 def _saturated(row: LayerRow) -> str:
-    return f"; {row.saturation:.2%} outside" if row.saturation else ""
+    return f"; {row.saturation:.2%} at an end" if row.saturation else ""
 
 
 def _times(row: LayerRow, measured: bool) -> tuple[float | None, float | None]:
@@ -241,8 +243,22 @@ def _cells(row: LayerRow) -> list[tuple[str, Any]]:
     ]
 
 
+_UNITS: dict[str, Callable[[Any], str]] = {
+    "_db": lambda value: sqnr_text(value),
+    "_seconds": duration,
+    "_percent": lambda value: f"{value:.2f} %",
+}
+
+
+def fact(key: str, value: Any) -> tuple[str, str]:
+    """`estimated_seconds` with 0.0012 as ("estimated", "1.20 ms")."""
+    suffix = next((unit for unit in _UNITS if key.endswith(unit)), "")
+    text = _UNITS[suffix](value) if suffix else str(value)
+    return key.removesuffix(suffix).replace("_", " ").replace("sqnr", "SQNR"), text
+
+
 HEADINGS = (
-    "operator", "primitive", "scale", "zero point", "low", "high", "saturated", "SQNR",
+    "operator", "primitive", "scale", "zero point", "low", "high", "at an end", "SQNR",
     "estimated", "float, estimated", "measured", "float, measured",
 )  # fmt: skip
 _TEXT_COLUMNS = 2
@@ -254,7 +270,7 @@ def render_page(report: LayerReport) -> str:
     used = [i for i in range(len(HEADINGS)) if i < _TEXT_COLUMNS or any(c[i][0] != "-" for _, c in rows)]
     return _template().render(
         report=report,
-        facts=[(key.replace("_", " "), value) for key, value in report.facts.items() if value is not None],
+        facts=[fact(key, value) for key, value in report.facts.items() if value is not None],
         charts=charts(report),
         headings=[(HEADINGS[i], i >= _TEXT_COLUMNS) for i in used],
         rows=[(row, [(*cells[i], i >= _TEXT_COLUMNS) for i in used]) for row, cells in rows],

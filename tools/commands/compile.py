@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import quantization as q
 from .common import (
     Json,
     Pipeline,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from secateur import Artifact
     from secateur.ir.graph import Graph
     from secateur.passes.manager import Observer, Record
+
+    from .quantized import Compilation
 
 Passes = list[str] | None
 _PRINT = "Print the IR %s a pass, or `all`. Repeatable."
@@ -52,6 +55,12 @@ Tune = Annotated[
 ]
 
 
+class Precision(StrEnum):
+    """What a network computes in instead of float."""
+
+    int8 = "int8"
+
+
 class Kind(StrEnum):
     """Forms of an artifact."""
 
@@ -74,6 +83,25 @@ def compile_model(
     tune: Tune = False,
     verify: Verify = False,
     timings: Annotated[bool, typer.Option("--timings", help="Say how long each pass took.")] = False,
+    quantize: Annotated[Precision | None, typer.Option(help="Compute in 8 bits.")] = None,
+    calibration: q.CalibrationSource = None,
+    images: q.Images = None,
+    mean: q.Mean = None,
+    std: q.Std = None,
+    size: q.Size = None,
+    method: q.MethodOption = None,
+    min_sqnr: q.MinSqnr = None,
+    layer_sqnr: q.LayerSqnr = None,
+    max_drop: q.MaxDrop = None,
+    winograd: q.WinogradOption = None,
+    keep_float: q.KeepFloat = None,
+    equalize: q.Equalize = False,
+    ranges: q.RangesFile = None,
+    save_ranges: q.SaveRanges = None,
+    report: q.Reports = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time every layer, in int8 and float, for the report.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Compile a model to a self-contained artifact. Printed IR goes to stderr."""
@@ -81,6 +109,11 @@ def compile_model(
 
     from ..report import print_json, progress
 
+    asked = q.Quantization(
+        calibration, images, mean, std, size, method, min_sqnr, layer_sqnr, max_drop, winograd, keep_float,
+        equalize, ranges, save_ranges, report, profile,
+    )  # fmt: skip
+    _check_quantization(quantize, asked, pipeline, target)
     chosen = _kind(kind, output)
     printed = {
         "before_passes": print_ir_before,
@@ -88,8 +121,11 @@ def compile_model(
         "after_change": print_ir_after_change,
     }
     graph = read_source(model, parse_shapes(shape))
-    text = pipeline or default_pipeline(graph)
+    work = _quantizing(asked, graph, target, pipeline) if quantize else None
+    text = pipeline or (work.pipeline if work else default_pipeline(graph))
     _check_passes(text, printed)
+    if work and not json:
+        print(work.gain.text, flush=True)
     with progress() as show:
         artifact = secateur.compile(
             graph,
@@ -99,14 +135,42 @@ def compile_model(
             tune=tune,
             kind=chosen.value,
             dump_ir=dump_ir,
-            observers=_observers(printed),
+            observers=(*_observers(printed), *((work.selection,) if work else ())),
             inputs=noise(graph) if verify else None,
             progress=show,
+            **(work.keywords if work else {}),
         )
+        layers = work.finish(artifact, show) if work else None
     if json:
-        print_json(_summary(artifact))
-    else:
-        _print(artifact, dump_ir, timings or verify)
+        print_json(_summary(artifact) | (work.summary(layers) if work and layers else {}))
+        return
+    _print(artifact, dump_ir, timings or verify)
+    if work and layers:
+        print(work.text(layers))
+
+
+def _check_quantization(
+    quantize: Precision | None, asked: q.Quantization, pipeline: str | None, target: str
+) -> None:
+    """SecateurError where the options do not go together."""
+    from .quantized import check_target
+
+    if quantize is None:
+        if given := asked.given():
+            raise refuse(f"{', '.join(given)}: only for a quantization; give --quantize int8 too")
+        return
+    asked.check()
+    if pipeline is not None:
+        asked.check_pipeline(pipeline)
+    if asked.profile:
+        check_target(target)
+
+
+def _quantizing(asked: q.Quantization, graph: Graph, target: str, pipeline: str | None) -> Compilation:
+    from .quantized import Compilation, check_float
+
+    check_float(graph)
+    return Compilation(asked, graph, target, pipeline)
 
 
 def _kind(kind: Kind | None, output: Path | None) -> Kind:

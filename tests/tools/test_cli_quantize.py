@@ -1,0 +1,331 @@
+"""`secateur compile --quantize int8` and `secateur quantize`: what they write, say and refuse."""
+
+import csv
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from secateur import load
+from secateur.tools.commands.quantization import Quantization, keep_float_option
+
+from .conftest import Cli
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight inputs of the residual network, with labels."""
+    path = tmp_path_factory.mktemp("calibration") / "images.npz"
+    rng = np.random.default_rng(3)
+    np.savez(path, x=rng.standard_normal((8, 3, 8, 8)).astype(np.float32), labels=np.arange(8) % 5)
+    return path
+
+
+@pytest.fixture
+def int8(images: Path) -> list[str]:
+    """The options of a plain quantization."""
+    return ["--quantize", "int8", "--calibration", str(images)]
+
+
+def one_image(images: Path) -> np.ndarray:
+    with np.load(images) as arrays:
+        return arrays["x"][:1]  # type: ignore[no-any-return]
+
+
+# Compiling -----------------------------------------------------------------------------------------
+
+
+def test_int8_artifact_answers_nearly_as_the_float_one(
+    cli: Cli, model: Path, artifact: Path, images: Path, int8: list[str], tmp_path: Path
+) -> None:
+    result = cli("compile", model, "-o", tmp_path / "q.so", *int8)
+    assert result.code == 0, result.err
+    x = one_image(images)
+    with load(artifact) as real, load(tmp_path / "q.so") as quantized:
+        wanted, got = real.run({"x": x})["y"], quantized.run({"x": x})["y"]
+    noise = np.linalg.norm(got - wanted) / np.linalg.norm(wanted)
+    assert 0 < noise < 0.05
+
+
+def test_says_first_whether_int8_pays_then_what_it_did(
+    cli: Cli, model: Path, int8: list[str], tmp_path: Path
+) -> None:
+    lines = cli("compile", model, "-o", tmp_path / "q.so", *int8).out.splitlines()
+    assert re.match(r"int8 .*host", lines[0])
+    assert lines[1].startswith(f"{tmp_path}/q.so: ")
+    assert re.match(r"int8: \d+ of \d+ operators, \d+ of them Winograd; output SQNR \d+\.\d dB$", lines[2])
+    assert lines[3].startswith("noisiest layers: ")
+
+
+def test_reports_agree(cli: Cli, model: Path, int8: list[str], tmp_path: Path) -> None:
+    paths = [tmp_path / f"r.{suffix}" for suffix in ("csv", "json", "html")]
+    words = [word for path in paths for word in ("--report", path)]
+    result = cli("compile", model, "-o", tmp_path / "q.so", *int8, *words)
+    assert result.code == 0, result.err
+    rows = list(csv.DictReader(paths[0].read_text().splitlines()))
+    layers = json.loads(paths[1].read_text())["layers"]
+    assert [row["name"] for row in rows] == [layer["name"] for layer in layers]
+    assert paths[2].read_text().count("<tr>") == 1 + len(rows)
+    convolution = next(layer for layer in layers if layer["operator"] in ("q.linear_conv", "q.winograd_conv"))
+    assert convolution["scale"] > 0
+    assert convolution["low"] <= 0 < convolution["high"]
+    assert convolution["sqnr_db"] > 15
+    assert 0 < convolution["estimated_seconds"] < convolution["float_estimated_seconds"] * 10
+    assert convolution["measured_seconds"] is None
+
+
+def test_profile_adds_measured_times(cli: Cli, model: Path, int8: list[str], tmp_path: Path) -> None:
+    words = ["--profile", "--report", tmp_path / "r.json"]
+    assert cli("compile", model, "-o", tmp_path / "q.so", *int8, *words).code == 0
+    data = json.loads((tmp_path / "r.json").read_text())
+    times = [
+        (row["measured_seconds"], row["float_measured_seconds"]) for row in data["layers"] if row["sqnr_db"]
+    ]
+    assert times
+    assert all(t is not None and t > 0 for pair in times for t in pair)
+    assert data["measured_seconds"] > 0
+
+
+def test_json_is_alone_on_stdout(cli: Cli, model: Path, int8: list[str], tmp_path: Path) -> None:
+    summary = cli("compile", model, "-o", tmp_path / "q.so", *int8, "--json").json
+    assert summary["quantization"]["output_sqnr_db"] > 15
+    assert summary["int8_gain"] > 0
+    assert [row["pass"].partition("{")[0] for row in summary["passes"]][2] == "quantize"
+
+
+def test_layers_kept_in_float_are_printed_as_the_option_that_keeps_them(
+    cli: Cli, model: Path, int8: list[str], tmp_path: Path
+) -> None:
+    result = cli("compile", model, "-o", tmp_path / "q.so", *int8, "--keep-float", "Conv#0,Gemm#8")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[-1] == "kept in float: --keep-float 'Conv#0,Gemm#8'"
+
+
+def test_a_limit_on_the_outputs_keeps_layers_in_float(
+    cli: Cli, model: Path, int8: list[str], tmp_path: Path
+) -> None:
+    plain = cli("compile", model, "-o", tmp_path / "q.so", *int8, "--json").json["quantization"]
+    limit = plain["output_sqnr_db"] + 3
+    result = cli("compile", model, "-o", tmp_path / "q.so", *int8, "--min-sqnr", limit, "--json")
+    assert result.code == 0, result.err
+    found = result.json["quantization"]
+    assert found["output_sqnr_db"] >= limit
+    option = keep_float_option(found["float_layers"])
+    assert found["float_layers"]
+    again = cli("compile", model, "-o", tmp_path / "q.so", *int8, *shlex.split(option), "--json").json
+    assert again["quantization"]["float_layers"] == found["float_layers"]
+
+
+@pytest.mark.parametrize("words", [["--min-sqnr", "500"], ["--min-sqnr", "400", "--json"]])
+def test_a_limit_that_cannot_be_kept_is_a_failed_check(
+    cli: Cli, model: Path, int8: list[str], tmp_path: Path, words: list[str]
+) -> None:
+    result = cli("compile", model, "-o", tmp_path / "q.so", *int8, *words)
+    assert result.code == 1
+    assert "limit cannot be kept" in result.err
+    assert "Traceback" not in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipeline_may_say_how_to_quantize(cli: Cli, model: Path, int8: list[str], tmp_path: Path) -> None:
+    pipeline = "canonicalize,fuse,quantize{method=minmax},select,layout,memory"
+    result = cli("compile", model, "-o", tmp_path / "q.so", *int8, "--pipeline", pipeline, "--json")
+    assert result.code == 0, result.err
+    assert "method=minmax" in result.json["passes"][2]["pass"]
+
+
+# Writing ONNX --------------------------------------------------------------------------------------
+
+
+def test_quantize_writes_onnx_that_other_tools_and_this_one_run(
+    cli: Cli, model: Path, artifact: Path, images: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "q.onnx"
+    result = cli("quantize", model, "-o", path, "--calibration", images)
+    assert result.code == 0, result.err
+    assert re.match(r"int8 .*host", result.out)
+    assert cli("compile", path, "-o", tmp_path / "q.so").code == 0
+    x = one_image(images)
+    peer = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with load(artifact) as real, load(tmp_path / "q.so") as quantized:
+        wanted, got = real.run({"x": x})["y"], quantized.run({"x": x})["y"]
+    assert 0 < np.linalg.norm(got - wanted) < 0.05 * np.linalg.norm(wanted)
+    assert np.linalg.norm(peer.run(None, {"x": x})[0] - got) < 0.02 * np.linalg.norm(wanted)
+
+
+def test_quantized_weights_are_bytes(cli: Cli, model: Path, images: Path, tmp_path: Path) -> None:
+    assert cli("quantize", model, "-o", tmp_path / "q.onnx", "--calibration", images).code == 0
+    graph = onnx.load(tmp_path / "q.onnx").graph
+    kinds = {t.data_type for t in graph.initializer if len(t.dims) > 1}
+    assert onnx.TensorProto.INT8 in kinds
+    assert onnx.TensorProto.FLOAT not in kinds
+
+
+def test_ranges_are_saved_edited_and_used_again(cli: Cli, model: Path, images: Path, tmp_path: Path) -> None:
+    first, second, file = tmp_path / "1.onnx", tmp_path / "2.onnx", tmp_path / "ranges.json"
+    words = ["--calibration", images]
+    assert cli("quantize", model, "-o", first, *words, "--save-ranges", file).code == 0
+    assert cli("quantize", model, "-o", second, *words, "--ranges", file, "--method", "minmax").code == 0
+    assert first.read_bytes() == second.read_bytes()
+    data = json.loads(file.read_text())
+    data["ranges"]["x"] = [-25.5, 25.5]
+    file.write_text(json.dumps(data))
+    edited = cli("quantize", model, "-o", second, *words, "--ranges", file, "--json").json
+    row = next(row for row in edited["quantization"]["layers"] if row["operator"] == "q.quantize")
+    assert row["scale"] == pytest.approx(0.2)
+
+
+def test_default_name_of_the_quantized_model(
+    cli: Cli, model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli("quantize", model, "--calibration", images).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["residual.int8.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ([], 2, "needs --calibration"),
+        (["--calibration", "/nowhere"], 2, "/nowhere: no such calibration data"),
+        (["--calibration", "random:2", "--report", "r.doc"], 2, "the suffix tells the format"),
+        (["--calibration", "random:2", "--target", "rpi44"], 2, "unknown target 'rpi44'"),
+        (["--calibration", "random:2", "--min-sqnr", "400"], 1, "limit cannot be kept"),
+        (["--calibration", "random:2", "-o", "no/q.onnx"], 2, "no/q.onnx"),
+    ],
+)
+def test_quantize_refuses(
+    cli: Cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int,
+    message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    result = cli("quantize", model, *words)
+    assert result.code == code
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quantized_model_is_not_quantized_again(
+    cli: Cli, model: Path, images: Path, int8: list[str], tmp_path: Path
+) -> None:
+    assert cli("quantize", model, "-o", tmp_path / "q.onnx", "--calibration", images).code == 0
+    for words in (["quantize", "--calibration", images], ["compile", *int8]):
+        result = cli(words[0], tmp_path / "q.onnx", "-o", tmp_path / "twice", *words[1:])
+        assert result.code == 2
+        assert "quantized already" in result.err
+
+
+# Refusals ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--calibration", "random:2"], "--calibration: only for a quantization; give --quantize int8 too"),
+        (["--max-drop", "0"], "--max-drop: only for a quantization"),
+        (["--report", "r.csv", "--profile"], "--report, --profile: only for a quantization"),
+        (["--quantize", "int8"], "--quantize int8 needs --calibration"),
+        (["--quantize", "int4"], "int4"),
+        (
+            ["--quantize", "int8", "--calibration", "/nowhere/images"],
+            "/nowhere/images: no such calibration data",
+        ),
+        (["--quantize", "int8", "--calibration", "random:0"], "random: and a number of images"),
+        (["--quantize", "int8", "--calibration", "random:2", "--mean", "a"], "--mean a: numbers with commas"),
+        (["--quantize", "int8", "--calibration", "random:2", "--max-drop", "101"], "from 0 to 100"),
+        (["--quantize", "int8", "--calibration", "random:2", "--max-drop", "1"], "label"),
+        (["--quantize", "int8", "--calibration", "random:2", "--keep-float", "nobody"], "'nobody'"),
+        (["--quantize", "int8", "--calibration", "random:2", "--keep-float", ""], "names no layer"),
+        (["--quantize", "int8", "--calibration", "random:2", "--winograd", "6"], "winograd"),
+        (
+            ["--quantize", "int8", "--calibration", "random:2", "--report", "r.pdf"],
+            "the suffix tells the format",
+        ),
+        (
+            ["--quantize", "int8", "--calibration", "random:2", "--report", "no/r.csv"],
+            "there is no folder no",
+        ),
+        (["--quantize", "int8", "--calibration", "random:2", "--ranges", "no.json"], "no.json"),
+        (["--quantize", "int8", "--calibration", "random:2", "--save-ranges", "no/r.json"], "no folder no"),
+        (
+            ["--quantize", "int8", "--calibration", "random:2", "--profile", "--target", "rpi4"],
+            "target rpi4 is another",
+        ),
+        (
+            ["--quantize", "int8", "--calibration", "random:2", "--pipeline", "canonicalize,fuse"],
+            "the pipeline has no pass quantize",
+        ),
+        (
+            ["--quantize", "int8", "--calibration", "random:2", "--equalize", "--pipeline", "quantize"],
+            "--equalize: write it into the pipeline's quantize{...}",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*noise")
+def test_refusals(
+    cli: Cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cli("compile", model, *words)
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_images_is_refused(cli: Cli, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = cli(
+        "compile", model, "-o", tmp_path / "q.so", "--quantize", "int8", "--calibration", tmp_path / "empty"
+    )
+    assert result.code == 2
+    assert "holds no image" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_arrays_of_another_shape_are_refused(cli: Cli, model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((4, 3, 9, 9), np.float32))
+    words = ["--quantize", "int8", "--calibration", tmp_path / "x.npy"]
+    result = cli("compile", model, "-o", tmp_path / "q.so", *words)
+    assert result.code == 2
+    assert "takes images of (N, 3, 8, 8)" in result.err
+    assert not (tmp_path / "q.so").exists()
+
+
+def test_ir_with_primitives_is_not_quantized(cli: Cli, model: Path, int8: list[str], tmp_path: Path) -> None:
+    cli("compile", model, "-o", tmp_path / "out.so", "--dump-ir", tmp_path / "ir")
+    result = cli("compile", tmp_path / "ir" / "05-memory.sir", "-o", tmp_path / "q.so", *int8)
+    assert result.code == 2
+    assert "quantization wants the float network" in result.err
+
+
+# Options -------------------------------------------------------------------------------------------
+
+
+def test_options_given_are_named_as_on_the_command_line() -> None:
+    assert Quantization(min_sqnr=0.0, keep_float=["a"], save_ranges=Path("r")).given() == [
+        "--min-sqnr", "--keep-float", "--save-ranges",
+    ]  # fmt: skip
+    assert Quantization().given() == []
+
+
+def test_names_to_keep_in_float_are_split_at_commas() -> None:
+    assert Quantization(keep_float=["/a,/b", "/c"]).float_layers == ("/a", "/b", "/c")
+
+
+def test_only_what_is_given_is_handed_on() -> None:
+    assert Quantization(calibration="random:1").options() == {}
+    options = Quantization(mean="0.5", std="0.1,0.2,0.3", layer_sqnr=0.0, keep_float=["a"]).options()
+    assert options.keys() == {"preparation", "layer_sqnr", "float_layers"}
+    assert options["preparation"].std == (0.1, 0.2, 0.3)
+
+
+def test_an_option_is_quoted_for_the_shell() -> None:
+    assert keep_float_option(("/a", "/b")) == "--keep-float /a,/b"
+    assert keep_float_option(("a b", "$c")) == "--keep-float 'a b,$c'"

@@ -1,0 +1,190 @@
+"""The options of a quantization, which `compile` and `quantize` share."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .common import refuse
+
+DEFAULT_LAYER_SQNR = 20.0
+
+
+class Method(StrEnum):
+    """How ranges are chosen from what calibration saw."""
+
+    minmax = "minmax"
+    percentile = "percentile"
+    mse = "mse"
+    entropy = "entropy"
+
+
+class Winograd(StrEnum):
+    """Tiles of int8 Winograd convolution."""
+
+    auto = "auto"
+    off = "off"
+    f2 = "2"
+    f4x2 = "4x2"
+    f4 = "4"
+    lance = "lance"
+
+
+CalibrationSource = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        metavar="SRC",
+        help="Images to choose ranges on: a folder, an .npz or .npy file, a .txt list, or random:N.",
+    ),
+]
+Images = Annotated[
+    int | None, typer.Option(min=1, help="Use at most so many images, evenly spread over the source.")
+]
+Mean = Annotated[
+    str | None, typer.Option(help="Taken off pixels scaled to 0..1: one number, or three with commas.")
+]
+Std = Annotated[str | None, typer.Option(help="Pixels are then divided by it: one number, or three.")]
+Size = Annotated[int | None, typer.Option(help="Resize an image's shorter side to so many pixels, then cut.")]
+MethodOption = Annotated[
+    Method | None, typer.Option("--method", help="How ranges are chosen. Default: percentile.")
+]
+MinSqnr = Annotated[
+    float | None, typer.Option(metavar="DB", help="Keep layers in float until the output has this SQNR.")
+]
+LayerSqnr = Annotated[
+    float | None, typer.Option(metavar="DB", help="SQNR that a layer's Winograd tile must keep. Default: 20.")
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(metavar="POINTS", help="Keep layers in float until labelled images lose at most this."),
+]
+WinogradOption = Annotated[
+    Winograd | None,
+    typer.Option("--winograd", help="Winograd tile of int8 layers; auto weighs error and time for each."),
+]
+KeepFloat = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep-float", metavar="NAMES", help="ONNX nodes to keep in float, commas between. Repeatable."
+    ),
+]
+Equalize = Annotated[bool, typer.Option("--equalize", help="Balance the channels of neighbouring layers.")]
+RangesFile = Annotated[
+    Path | None, typer.Option("--ranges", metavar="FILE.json", help="Ranges that --save-ranges wrote.")
+]
+SaveRanges = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help="Write the ranges there, to be edited and reused.")
+]
+Reports = Annotated[
+    list[Path] | None,
+    typer.Option("--report", metavar="FILE", help="Layer by layer: .csv, .json or .html. Repeatable."),
+]
+
+
+IN_THE_PIPELINE = (
+    "--method", "--min-sqnr", "--layer-sqnr", "--max-drop", "--winograd", "--keep-float", "--equalize",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What the command line says about quantization; None and False: nothing."""
+
+    calibration: str | None = None
+    images: int | None = None
+    mean: str | None = None
+    std: str | None = None
+    size: int | None = None
+    method: Method | None = None
+    min_sqnr: float | None = None
+    layer_sqnr: float | None = None
+    max_drop: float | None = None
+    winograd: Winograd | None = None
+    keep_float: Sequence[str] | None = None
+    equalize: bool = False
+    ranges: Path | None = None
+    save_ranges: Path | None = None
+    report: Sequence[Path] | None = None
+    profile: bool = False
+
+    def given(self) -> list[str]:
+        """The options on the command line, as they are written there."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        present = (name for name, value in values.items() if value is not None and value is not False)
+        return [f"--{name.replace('_', '-')}" for name in present]
+
+    def check(self) -> None:
+        """SecateurError where something is wrong that can be seen before any work."""
+        from ..quantization_report import check_paths
+
+        if self.calibration is None:
+            raise refuse(
+                "--quantize int8 needs --calibration: a folder of images, an .npz or .npy file, "
+                "a .txt list of files, or random:N"
+            )
+        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
+            raise refuse(f"--max-drop {self.max_drop:g}: percentage points from 0 to 100 are wanted")
+        if self.keep_float is not None and not self.float_layers:
+            raise refuse("--keep-float names no layer")
+        if self.save_ranges is not None and not self.save_ranges.parent.is_dir():
+            raise refuse(f"--save-ranges {self.save_ranges}: there is no folder {self.save_ranges.parent}")
+        check_paths(self.report or ())
+
+    def check_pipeline(self, text: str) -> None:
+        """SecateurError where a pipeline does not quantize, or says itself what an option says too."""
+        from secateur.passes.pipeline import parse_pipeline
+
+        if "quantize" not in [step.name for step in parse_pipeline(text)]:
+            raise refuse("--quantize int8: the pipeline has no pass quantize; put it behind fuse")
+        if doubled := [name for name in self.given() if name in IN_THE_PIPELINE]:
+            raise refuse(f"{', '.join(doubled)}: write it into the pipeline's quantize{{...}} instead")
+
+    def options(self) -> dict[str, Any]:
+        """The keywords of `secateur.compile` and `secateur.quantize` for what was given."""
+        found = {
+            "images": self.images,
+            "preparation": self._preparation(),
+            "method": self.method and self.method.value,
+            "min_sqnr": self.min_sqnr,
+            "layer_sqnr": self.layer_sqnr,
+            "max_drop": self.max_drop,
+            "winograd": self.winograd and self.winograd.value,
+            "float_layers": self.float_layers or None,
+            "equalize": self.equalize or None,
+            "ranges": self.ranges,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def float_layers(self) -> tuple[str, ...]:
+        """The names behind every --keep-float."""
+        return tuple(name for text in self.keep_float or () for name in text.split(",") if name)
+
+    @property
+    def least_layer_sqnr(self) -> float:
+        """What a layer's SQNR is held against."""
+        return DEFAULT_LAYER_SQNR if self.layer_sqnr is None else self.layer_sqnr
+
+    def _preparation(self) -> Any:
+        """How image files are prepared; None where nothing is said about it."""
+        from ..calibration_images import Preparation, numbers
+
+        given: dict[str, Any] = {"size": self.size} if self.size is not None else {}
+        given |= {
+            name: numbers(text, f"--{name}")
+            for name, text in (("mean", self.mean), ("std", self.std))
+            if text is not None
+        }
+        return Preparation(**given) if given else None
+
+
+def keep_float_option(names: Sequence[str]) -> str:
+    """Layers as the option that keeps them in float: `--keep-float /conv1,/fc`."""
+    return f"--keep-float {shlex.quote(','.join(names))}"

@@ -1,0 +1,236 @@
+"""What `compile` and `quantize` say about a quantization: whether it pays, what it did, and the reports."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..quantization_layers import Measured, Times, layer_report
+from ..quantization_times import Selection, Timed, medians
+from .common import is_lowered, refuse
+from .quantization import Quantization, keep_float_option
+
+if TYPE_CHECKING:
+    from secateur import Artifact
+    from secateur.ir.graph import Graph
+    from secateur.passes.quantize_report import QuantizationReport
+
+    from ..int8_gain import Gain
+    from ..quantization_report import LayerReport, LayerRow
+    from ..report import Progress
+
+PROFILED_RUNS = 20
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Times of each operator on this machine, of the int8 and of the float artifact."""
+
+    measured: Measured = ()
+    real_measured: Measured = ()
+
+
+def check_target(target: str) -> None:
+    """SecateurError where artifacts for `target` cannot be timed on this machine."""
+    from dataclasses import replace
+
+    from secateur.codegen.targets import find, host
+
+    row = find(target)
+    if row != replace(host(), name=row.name):
+        raise refuse(f"--profile times layers on this machine, target {target} is another")
+
+
+def profile(artifact: Path, graph: Graph, target: str, show: Progress) -> Profile:
+    """Times `artifact`, and the float network of `graph`, operator by operator."""
+    import secateur
+
+    with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
+        real = secateur.compile(graph, Path(folder) / "float.so", target=target, progress=show)
+        return Profile(_operators(artifact, show), _operators(real.path, show))
+
+
+def _operators(path: Path, show: Progress) -> Measured:
+    from secateur.runtime.session import load
+
+    from .common import random_array
+
+    with load(path) as session:
+        inputs = {p.name: random_array(p.shape, p.dtype, i) for i, p in enumerate(session.inputs)}
+        samples = []
+        for done in range(PROFILED_RUNS):
+            samples.append(session.profile(inputs))
+            show("profiling", done + 1, PROFILED_RUNS)
+    return medians(samples)
+
+
+def check_float(graph: Graph) -> None:
+    """SecateurError where a graph is no float network any more."""
+    if is_lowered(graph):
+        raise refuse("this IR has its primitives already; quantization wants the float network")
+    if any(op.name.startswith("q.") for op in graph.operators):
+        raise refuse("this model is quantized already; compile it as it is, without quantizing")
+
+
+# What it did ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Quantizing:
+    """A float graph that is being quantized for a target, as asked."""
+
+    asked: Quantization
+    graph: Graph
+    target: str
+
+    @cached_property
+    def gain(self) -> Gain:
+        """What int8 is estimated to gain."""
+        from ..int8_gain import int8_gain
+
+        return int8_gain(self.graph, self.target, self.asked.winograd or "auto")
+
+    def conclude(
+        self, report: QuantizationReport, chosen: Sequence[Timed], times: Profile | None = None
+    ) -> LayerReport:
+        """Writes the reports and the ranges that are wanted."""
+        from secateur.passes.calibration.ranges import write_ranges
+
+        from ..quantization_report import write_reports
+
+        layers = describe(self.asked, self.graph, self.target, report, chosen, times or Profile())
+        write_reports(layers, self.asked.report or ())
+        if self.asked.save_ranges is not None:
+            write_ranges(report.ranges, self.asked.save_ranges)
+        return layers
+
+    def summary(self, layers: LayerReport) -> dict[str, Any]:
+        """For JSON."""
+        from ..quantization_report import json_data
+
+        return {"quantization": json_data(layers), "int8_gain": self.gain.ratio}
+
+    def text(self, layers: LayerReport) -> str:
+        """For people."""
+        written = [f"report: {path}" for path in self.asked.report or ()]
+        if self.asked.save_ranges is not None:
+            written.append(f"ranges: {self.asked.save_ranges}")
+        return "\n".join([summary(layers), *written])
+
+
+@dataclass(frozen=True)
+class Compilation(Quantizing):
+    """A quantization in the course of a compilation, whose pipeline may be given."""
+
+    given_pipeline: str | None = None
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The observer that notes estimates."""
+        from secateur.codegen.costs import AnalyticCosts
+        from secateur.codegen.targets import find
+
+        return Selection(AnalyticCosts(find(self.target)))
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline's text, with the pass `quantize` as it was asked for."""
+        from secateur.quantizer import Request
+
+        return self.given_pipeline or Request(None, **self.asked.options()).pipeline()
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What `secateur.compile` takes besides the pipeline."""
+        return {"quantize": "int8", "calibration": self.asked.calibration, **self.asked.options()}
+
+    def finish(self, artifact: Artifact, show: Progress) -> LayerReport:
+        """Times what is to be timed, and writes what is wanted besides the artifact."""
+        assert artifact.quantization is not None, "the pipeline quantizes"
+        times = None
+        if self.asked.profile:
+            times = profile(artifact.path, self.graph, self.target, show)
+        return self.conclude(artifact.quantization, self.selection.timed, times)
+
+
+def quantized_model(work: Quantizing, show: Progress) -> tuple[Graph, LayerReport]:
+    """The graph with pairs of quantize and dequantize, and its report, which is written where wanted."""
+    from secateur.codegen.costs import AnalyticCosts
+    from secateur.codegen.targets import find
+    from secateur.compiler import prepare
+    from secateur.passes.manager import PassManager
+    from secateur.passes.quantize import quantized_pairs
+    from secateur.quantizer import Request
+
+    from ..int8_gain import lowered_selection
+
+    target = find(work.target)
+    request = Request(work.asked.calibration, **work.asked.options())
+    data = request.data(work.graph, show)
+    fused = PassManager(prepare("canonicalize,fuse", target)).run(work.graph).graph
+    pairs, report = quantized_pairs(fused, data, request.step().options, AnalyticCosts(target))
+    return pairs, work.conclude(report, lowered_selection(pairs, AnalyticCosts(target)))
+
+
+def describe(
+    asked: Quantization,
+    graph: Graph,
+    target: str,
+    report: QuantizationReport,
+    chosen: Sequence[Timed],
+    times: Profile,
+) -> LayerReport:
+    """The report of a quantized `graph`, with the float network's times beside its own."""
+    from ..quantization_times import float_selection
+
+    known = Times(chosen, float_selection(graph, target), times.measured, times.real_measured)
+    return layer_report(graph.name, report, known, _facts(asked, target, report), asked.least_layer_sqnr)
+
+
+def _facts(asked: Quantization, target: str, report: QuantizationReport) -> dict[str, Any]:
+    real, quantized = report.accuracy or (None, None)
+    return {
+        "target": target,
+        "calibration": asked.calibration,
+        "method": f"ranges of {asked.ranges}" if asked.ranges else asked.method or "percentile",
+        "output_sqnr_db": report.sqnr,
+        "float_accuracy_percent": real,
+        "int8_accuracy_percent": quantized,
+    }
+
+
+def summary(layers: LayerReport) -> str:
+    """Some lines: how exact, how much of it in int8, what stays float as an option, the worst layers."""
+    from ..quantization_page import sqnr_text
+
+    rows = layers.layers
+    integer = sum(row.operator.startswith("q.") or row.int8 for row in rows)
+    winograd = sum(row.operator == "q.winograd_conv" for row in rows)
+    lines = [
+        f"int8: {integer} of {len(rows)} operators, {winograd} of them Winograd; "
+        f"output SQNR {sqnr_text(float(layers.facts['output_sqnr_db'] or 0))}{_accuracy(layers)}"
+    ]
+    if worst := _worst(rows):
+        lines.append(f"noisiest layers: {worst}")
+    if layers.float_layers:
+        lines.append(f"kept in float: {keep_float_option(layers.float_layers)}")
+    return "\n".join(lines)
+
+
+def _accuracy(layers: LayerReport) -> str:
+    real, quantized = (layers.facts.get(f"{kind}_accuracy_percent") for kind in ("float", "int8"))
+    if real is None or quantized is None:
+        return ""
+    return f", accuracy {float(quantized):.2f} % (float {float(real):.2f} %)"
+
+
+def _worst(rows: Sequence[LayerRow]) -> str:
+    from ..report import node_text
+
+    known = sorted((row.sqnr_db, row.name) for row in rows if row.sqnr_db is not None)
+    return ", ".join(f"{node_text(name)} {value:.1f} dB" for value, name in known[:_SHOWN])
