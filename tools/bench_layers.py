@@ -24,7 +24,7 @@ from rich.table import Table
 
 from secateur.ir.errors import SecateurError
 from secateur.tools.bench_int8 import sqnr
-from secateur.tools.bench_report import cpu_model
+from secateur.tools.bench_report import cpu_model, write
 from secateur.tools.host_limits import has_vnni, read_bandwidth, vnni_peak
 from secateur.tools.layer_engines import LayerEngine, OnnxRuntimeLayer, OpenVinoLayer, OurLayer
 from secateur.tools.layer_model import Layer, LayerModel
@@ -246,14 +246,15 @@ def main(
     selected = chosen(layers)
     if not has_vnni():
         raise typer.BadParameter("this processor has no AVX512-VNNI")
-    rows = []
+    rows: list[Row] = []
+    lines: list[str] = []
     for layer in selected:
         if sys.stderr.isatty():
             Console(stderr=True).print(f"{layer} …")
         rows.append(measure(layer, out / "layers", rounds))
-    lines = notes(rows)
-    (out / "layers.md").write_text(as_markdown(rows, lines))
-    (out / "layers.json").write_text(as_json(rows))
+        lines = notes(rows)
+        write(out / "layers.md", as_markdown(rows, lines))
+        write(out / "layers.json", as_json(rows))
     console = Console(width=None if sys.stdout.isatty() else 180)
     console.print(as_table(rows))
     for line in lines:

@@ -31,6 +31,7 @@ from secateur.tools.bench_report import (
     machine,
     notes,
     relative_error,
+    write,
 )
 from secateur.tools.peers import PEERS, Floats
 
@@ -60,13 +61,6 @@ def sample_input(path: Path) -> Floats:
     """Standard normal values of the model's input shape, the same at every call."""
     dims = onnx.load(path, load_external_data=False).graph.input[0].type.tensor_type.shape.dim
     return np.random.default_rng(0).standard_normal([d.dim_value for d in dims], np.float32)
-
-
-def _write(path: Path, text: str) -> None:
-    """Beside, then renamed: an interrupted benchmark leaves the last complete table."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text)
-    partial.rename(path)
 
 
 def _contests(
@@ -132,8 +126,8 @@ def main(
         path = bench_data.network(name, out / "models")
         for found in _contests(kind, name, path, threads, engines, rounds, budget):
             rows += found
-            _write(out / f"{stem}.md", as_markdown(rows, engines, about))
-            _write(out / f"{stem}.json", as_json(rows, about))
+            write(out / f"{stem}.md", as_markdown(rows, engines, about))
+            write(out / f"{stem}.json", as_json(rows, about))
     console.print(as_table(rows, engines))
     for note in notes(rows):
         console.print(escape(note))

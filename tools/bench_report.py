@@ -239,3 +239,10 @@ def as_table(rows: list[Row], engines: list[str]) -> Table:
     for row in rows:
         table.add_row(*cells(row, engines))
     return table
+
+
+def write(path: Path, text: str) -> None:
+    """Beside, then renamed: an interrupted benchmark leaves the last complete table."""
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(text)
+    partial.rename(path)
