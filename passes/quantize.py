@@ -42,8 +42,11 @@ def quantize_graph(
     maker = calibrated(graph, data, options, costs)
     names, judge = maker.layers_in_float(), maker.judge
     direct = maker.quantized(names)
-    layers, errors = maker.measured(direct)
-    ways = choose_ways(maker.trial, layers, lambda w: not judge.demands or maker.passes(direct, w))
+    errors = maker.errors(direct)
+    ways = choose_ways(maker.trial, maker.layers(direct, thorough=False), lambda _: True)
+    if judge.demands and not maker.passes(direct, ways):
+        layers = maker.layers(direct, thorough=True)
+        ways = choose_ways(maker.trial, layers, lambda w: maker.passes(direct, w))
     final = with_tiles(direct, ways)
     return final, maker.report(final, names, errors | {op.result.name: w.sqnr for op, w in ways.items()})
 
@@ -58,7 +61,7 @@ def quantized_pairs(
     maker = calibrated(graph, data, replace(options, winograd="off"), costs)
     names = maker.layers_in_float()
     direct = maker.quantized(names)
-    _, errors = maker.measured(direct)
+    errors = maker.errors(direct)
     pairs = with_pairs(maker.prepared, maker.calibration, options, names)
     pairs.remove_dead()
     return pairs, maker.report(direct, names, errors)

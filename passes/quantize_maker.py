@@ -25,7 +25,7 @@ from .quantize_plan import make_plan
 from .quantize_report import QuantizationReport, data_values, own_sqnr, rows, saturated_share
 from .quantize_search import smallest_that_passes
 from .quantize_split import split_epilogues
-from .quantize_tiles import TILES, Layer, Trial, Way, captured, eligible, with_tiles
+from .quantize_tiles import TILES, Halves, Layer, Trial, Way, captured, eligible, halves, with_tiles
 from .winograd import Options as WinogradOptions
 
 
@@ -97,6 +97,7 @@ class Maker:
     judge: Judge
     costs: CostTable | None
     made: dict[tuple[str, ...], Graph] = field(default_factory=dict)
+    cut: dict[Graph, list[tuple[Operator, Operator, Halves]]] = field(default_factory=dict)
 
     def quantized(self, names: Sequence[str]) -> Graph:
         """The network in 8 bits but for the layers called `names`, without tiles; made once."""
@@ -162,22 +163,27 @@ class Maker:
 
     # Measuring -------------------------------------------------------------------------------------
 
-    def measured(self, direct: Graph) -> tuple[list[Layer], dict[str, float]]:
-        """The ways of every convolution that has some, and the SQNR of the other layers by result name."""
-        pairs = list(eligible(direct, self.real)) if self.trial.tiles else []
-        rest = [op for op in direct.operators if op not in {op for op, _ in pairs}]
-        return self._layers(direct, pairs), self._own_errors(direct, rest)
-
-    def _layers(self, direct: Graph, pairs: Sequence[tuple[Operator, Operator]]) -> list[Layer]:
-        values = list(dict.fromkeys(v for op, _ in pairs for v in captured(op)))
-        if not values:
-            return []
-        images = self._arrays(direct, values, len(self.judge.samples))
+    def layers(self, direct: Graph, thorough: bool) -> list[Layer]:
+        """The ways of every convolution that has some: the direct one and the fastest, or all."""
         least = self.options.layer_sqnr
-        return [
-            self.trial.layer(op, real, [[image[v] for v in captured(op)] for image in images], least)
-            for op, real in pairs
-        ]
+        return [self.trial.layer(*row, least, thorough) for row in self._patches(direct)]
+
+    def _patches(self, direct: Graph) -> list[tuple[Operator, Operator, Halves]]:
+        """Convolutions that may take tiles, the real ones, and patches of their data; cut once."""
+        if direct not in self.cut:
+            pairs = list(eligible(direct, self.real)) if self.trial.tiles else []
+            values = list(dict.fromkeys(v for op, _ in pairs for v in captured(op)))
+            images = self._arrays(direct, values, len(self.judge.samples)) if values else []
+            self.cut[direct] = [
+                (op, real, halves(op, real, [[image[v] for v in captured(op)] for image in images]))
+                for op, real in pairs
+            ]
+        return self.cut[direct]
+
+    def errors(self, direct: Graph) -> dict[str, float]:
+        """The SQNR of linear operators that take no tile, by the name of their result."""
+        tiled = {op for op, *_ in self._patches(direct)}
+        return self._own_errors(direct, [op for op in direct.operators if op not in tiled])
 
     def _arrays(self, graph: Graph, values: Sequence[Value], count: int) -> list[dict[Value, Array]]:
         runs = self.judge.execute(graph, self.judge.samples[:count], values)

@@ -53,6 +53,9 @@ class Patches:
     wanted: Array
 
 
+Halves = tuple[Patches, Patches]
+
+
 @dataclass(frozen=True, eq=False)
 class Way:
     """One way to compute a layer: a tile (none: directly), seconds on one core, SQNR in dB."""
@@ -125,9 +128,9 @@ def cut_patches(op: Operator, real: Operator, images: Iterable[Sequence[Array]])
     return Patches(x, residual, wanted)
 
 
-def _halves(images: Sequence[Sequence[Array]]) -> tuple[list[Sequence[Array]], list[Sequence[Array]]]:
-    """Images to choose constants on, and others to measure on; the same where there is only one."""
-    return list(images[::2]), list(images[1::2]) or list(images)
+def halves(op: Operator, real: Operator, images: Sequence[Sequence[Array]]) -> Halves:
+    """Patches to choose constants on, and others to measure on; the same where there is only one image."""
+    return cut_patches(op, real, images[::2]), cut_patches(op, real, images[1::2] or images)
 
 
 # Measuring -----------------------------------------------------------------------------------------
@@ -212,35 +215,56 @@ class Trial:
     costs: CostTable | None
     forced: bool = False
 
-    def layer(self, op: Operator, real: Operator, images: Sequence[Sequence[Array]], least: float) -> Layer:
-        """The direct way, and every tile that is faster and leaves the layer `least` dB."""
-        fit, check = (cut_patches(op, real, half) for half in _halves(images))
-        bare = _uncorrected(op, real)
-        direct = Way(None, self._seconds(detached(op)), patch_sqnr(op, check))
-        ways = [
-            self._way(bare, real, tile, seconds, fit, check) for tile, seconds in self._worth(bare, direct)
-        ]
-        return Layer(op, (direct, *(way for way in ways if way.sqnr >= least)))
+    def layer(self, op: Operator, real: Operator, patches: Halves, least: float, thorough: bool) -> Layer:
+        """The direct way, and tiles that are faster and leave the layer `least` dB: all, or the fastest."""
+        bare, (fit, check) = _uncorrected(op, real), patches
+        ways = [Way(None, self._seconds(detached(op)), patch_sqnr(op, check))]
+        for tile, seconds in self._worth(bare, ways[0]):
+            way = self._way(bare, real, tile, seconds, fit, check, least)
+            if way.sqnr >= least:
+                ways.append(way)
+                if not thorough:
+                    break
+        return Layer(op, tuple(ways))
 
     def _seconds(self, op: Operator) -> float:
         return seconds_of(op, self.costs) if self.costs is not None else 0.0
 
     def _worth(self, op: Operator, direct: Way) -> list[tuple[Tile, float]]:
-        """Tiles that fit the result and are faster than the direct way, with their seconds."""
+        """Tiles that fit the result and are faster than the direct way, the fastest first, with seconds.
+
+        Of a tile and its transpose the faster one.
+        """
         height, width = op.result.type.shape[2:]
         fitting = [t for t in self.tiles if t[0] <= height and t[1] <= width]
         timed = [(t, self._seconds(create_winograd(op, empty_form(op, t), t)[-1])) for t in fitting]
-        return [(t, s) for t, s in timed if s < direct.seconds or (self.forced and np.isfinite(s))]
+        shapes: dict[int, tuple[Tile, float]] = {}
+        for tile, seconds in sorted(timed, key=lambda pair: pair[1]):
+            if seconds < direct.seconds or (self.forced and np.isfinite(seconds)):
+                shapes.setdefault(tile[0] * tile[1], (tile, seconds))
+        return list(shapes.values())
 
     def _way(
-        self, bare: Operator, real: Operator, tile: Tile, seconds: float, fit: Patches, check: Patches
+        self,
+        bare: Operator,
+        real: Operator,
+        tile: Tile,
+        seconds: float,
+        fit: Patches,
+        check: Patches,
+        least: float,
     ) -> Way:
+        """The first of the ways to choose constants that gives `least` dB, else the best."""
         weights = constant_of(real.operands[1])
         assert weights is not None, "a planned operator's weights are constant"
-        forms = [winograd_form(bare, weights, tile, fit.x, options) for options in self.options]
-        found = [(patch_sqnr(create_winograd(detached(bare), f, tile)[-1], check), f) for f in forms]
-        sqnr, form = max(found, key=lambda pair: pair[0])
-        return Way(tile, seconds, sqnr, form)
+        found: list[Way] = []
+        for options in self.options:
+            form = winograd_form(bare, weights, tile, fit.x, options)
+            sqnr = patch_sqnr(create_winograd(detached(bare), form, tile)[-1], check)
+            found.append(Way(tile, seconds, sqnr, form))
+            if sqnr >= least:
+                break
+        return max(found, key=lambda way: way.sqnr)
 
     def chosen(self, layer: Layer, weight: float) -> Way:
         """The way of least seconds + `weight` x noise, where noise is its share of the layer's power."""
