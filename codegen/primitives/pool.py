@@ -42,6 +42,12 @@ class PoolSpec:
         return self.block or 1
 
     @property
+    def packed(self) -> bool:
+        """Whether a register holds all positions of a tile, which lie side by side in every tap."""
+        small = np.dtype(self.dtype).itemsize == 1 and self.kind == "max"
+        return bool(self.block) and small and self.axes[-1].stride == 1
+
+    @property
     def computed(self) -> str:
         """The type it is computed in."""
         return "float32" if self.dtype == "float16" else self.dtype
@@ -141,12 +147,12 @@ class PoolBody:
             each_tile(self.spec.axes[-1], width, lambda tile: self._tile(index, tile))
 
     def _tile(self, index: list[Expr], tile: Tile) -> None:
-        """Blocked: `tile.count` registers of channels. Row-major: one register of `tile.count` positions."""
+        """Blocked: `tile.count` registers of channels, or one of all. Row-major: one of as many positions."""
         from ..tvm_adapter import Registers, store
 
         spec = self.spec
-        self.width = spec.block or tile.count
-        registers = tile.count if spec.block else 1
+        registers = tile.count if spec.block and not spec.packed else 1
+        self.width = tile.count * spec.unit // registers
         totals = Registers(registers, self.width, spec.computed)
         totals.fill(self._start())
         self._outer_taps(index, tile, totals)
@@ -191,8 +197,8 @@ class PoolBody:
     def _load(self, at: Expr) -> Expr:
         from ..tvm_adapter import T, load
 
-        stride = 1 if self.spec.block else self.spec.axes[-1].stride
-        if stride == 1 or self.width == 1:
+        stride = self.spec.axes[-1].stride
+        if stride == 1 or self.width == 1 or self.spec.block:
             value = load(self.x, at, self.width)
         else:
             value = self.x[T.Ramp(at, stride, self.width)]
