@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from secateur.tools.main import ROWS, describe
@@ -101,6 +102,19 @@ def test_a_file_that_is_no_model_is_refused(cli: Cli, tmp_path: Path, command: s
     result = cli(command, path)
     assert result.code == 2
     assert "noise.onnx: not an ONNX model" in result.err
+
+
+def test_passes_may_end_in_an_onnx_model(cli: Cli, model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "fused.onnx"
+    assert cli("opt", model, "--pipeline", "canonicalize,fuse", "-o", path).code == 0
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+
+
+def test_a_graph_that_onnx_cannot_say_leaves_no_file(cli: Cli, model: Path, tmp_path: Path) -> None:
+    result = cli("opt", model, "--pipeline", "canonicalize,fuse,select", "-o", tmp_path / "chosen.onnx")
+    assert result.code == 2
+    assert "has no ONNX form; write the graph before primitives are chosen" in result.err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["run", "bench"])

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="The text's file, large constants beside it. Default: stdout."),
+    typer.Option(
+        "--output",
+        "-o",
+        help="The text's file, large constants beside it; or an .onnx file. Default: stdout.",
+    ),
 ]
 Explained = Annotated[
     str | None, typer.Option(metavar="RULE", help="Say on stderr where this rule did not fire, and why.")
@@ -33,13 +37,17 @@ def opt(
     target: Target = "host",
     shape: Shapes = None,
 ) -> None:
-    """Run passes on IR text and print the text they give."""
+    """Run passes on IR text and print the text they give, or write it as an ONNX model."""
     from secateur.ir.files import write_graph
     from secateur.ir.printer import print_graph
+
+    from .quantize import write_model
 
     graph = optimized(read_source(file, parse_shapes(shape)), pipeline, target, explain)
     if output is None:
         sys.stdout.write(print_graph(graph)[0])
+    elif output.suffix == ".onnx":
+        write_model(graph, output)
     else:
         write_graph(graph, output)
 
