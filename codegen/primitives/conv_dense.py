@@ -16,7 +16,8 @@ from .. import epilogue
 from ..kernel import Kernel
 from ..targets import Target
 from .base import DenseSpec, Floats, seconds, up
-from .conv_tile import KernelSpec, max_pixels, pointers, split_buffers
+from .conv_ending import pointers, split_buffers
+from .conv_plan import KernelSpec, max_pixels
 
 Expr = Any
 Buffer = Any

@@ -8,18 +8,9 @@ from typing import Any
 from ..kernel import Kernel
 from ..targets import Target
 from .base import ConvSpec, Floats, block_name, seconds, up
-from .conv_tile import (
-    Finish,
-    KernelSpec,
-    Run,
-    even_split,
-    kernel_rows,
-    pack_bias,
-    pack_weights,
-    pointers,
-    row_runs,
-    split_buffers,
-)
+from .conv_ending import Finish, pointers, split_buffers
+from .conv_plan import KernelSpec, Run, even_split, row_runs
+from .conv_tile import kernel_rows, pack_bias, pack_weights
 
 Expr = Any
 Buffer = Any

@@ -11,17 +11,16 @@ from ..kernel import Kernel
 from ..targets import Target
 from .arithmetic import Arithmetic, arithmetic_of
 from .base import ConvSpec, Floats, layout_block, up
-from .conv_tile import (
+from .conv_plan import (
     KernelSpec,
     Tiling,
-    build,
     choose_order,
     choose_vectors,
-    pack_bias,
     product_seconds,
     task_count,
     traffic_seconds,
 )
+from .conv_tile import build, pack_bias
 
 Array = NDArray[Any]
 

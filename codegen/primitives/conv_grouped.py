@@ -16,17 +16,8 @@ from ..kernel import Kernel
 from ..targets import Target
 from .arithmetic import Arithmetic, arithmetic_of
 from .base import ConvSpec, Floats, layout_block, seconds
-from .conv_tile import (
-    KernelSpec,
-    Tiling,
-    build,
-    pack_bias,
-    product_seconds,
-    spread_groups,
-    step_cycles,
-    task_count,
-    window,
-)
+from .conv_plan import KernelSpec, Tiling, product_seconds, step_cycles, task_count
+from .conv_tile import build, pack_bias, spread_groups, window
 
 Array = NDArray[Any]
 

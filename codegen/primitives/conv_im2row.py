@@ -13,16 +13,9 @@ from typing import Any
 from ..kernel import Kernel
 from ..targets import Target
 from .base import ConvSpec, Floats, block_name, layout_block, seconds, up
-from .conv_tile import (
-    LINE,
-    Finish,
-    KernelSpec,
-    max_pixels,
-    pack_bias,
-    pack_weights,
-    pointers,
-    split_buffers,
-)
+from .conv_ending import Finish, pointers, split_buffers
+from .conv_plan import KernelSpec, max_pixels
+from .conv_tile import LINE, pack_bias, pack_weights
 
 Expr = Any
 Buffer = Any

@@ -11,140 +11,19 @@ taps; between rows by the bounds of the loop over kernel rows.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .. import epilogue
-from ..targets import Target
 from .arithmetic import Arithmetic, Float32
 from .base import ConvSpec, Floats, layout_block, up
-from .linear_finish import LinearFinish, LinearSpec, Taps, linear_pointers
+from .conv_ending import kernel_pointers, opened
+from .conv_plan import Run, Tiling, row_runs, strip_count
 
 Expr = Any
 Buffer = Any
 
 LINE = 16  # floats of a cache line
-# Bytes per cycle at which a panel of weights arrives, by the share of the second-level cache that it takes.
-_STREAM = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """Register tile: at most `pixels` by exactly `vectors`; `filters_outer` is the order of tasks.
-
-    `ahead` asks for the next group's weights while this one's are used.
-    """
-
-    pixels: int
-    vectors: int
-    filters_outer: bool = False
-    columns: int = 0  # output columns of one task; 0 for the whole row
-    ahead: bool = False
-
-
-@dataclass(frozen=True)
-class Run:
-    """`tiles` tiles of `size` columns from `start`; `taps` gives (kw, first, last + 1) of valid pixels."""
-
-    start: int
-    tiles: int
-    size: int
-    taps: tuple[tuple[int, int, int], ...]
-
-
-@dataclass(frozen=True)
-class KernelSpec:
-    """What determines a kernel's code, besides the target's vector length."""
-
-    primitive: str
-    operator: Any
-    parameters: Any
-    lanes: int
-
-
-def max_pixels(registers: int, vectors: int) -> int:
-    """Pixels of the largest tile that leaves registers for weights and a broadcast."""
-    return max(1, (registers - 1 - vectors) // vectors)
-
-
-def even_split(total: int, most: int) -> list[int]:
-    """The sizes of the fewest tiles of at most `most` that make up `total`; they differ by at most one."""
-    count = -(-total // most)
-    size, larger = divmod(total, count)
-    return [size + 1] * larger + [size] * (count - larger)
-
-
-def step_cycles(
-    pixels: int, vectors: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
-) -> float:
-    """Cycles to multiply the input of one step, for each of `pixels` pixels, with `vectors` weight vectors.
-
-    The longest of multiplying, loading and waiting for a sum that is too soon
-    needed again; and of streaming the panel of `steps` weight vectors, once per
-    tile, from where it fits. What overlaps still costs a share.
-    """
-    arithmetic = arithmetic or Float32(target.lanes)
-    sizes = even_split(pixels, arithmetic.tile_pixels(target.isa.vector_registers, vectors))
-    operands = sum(r + vectors for r in sizes)
-    operations = sum(sizes) * vectors * arithmetic.operations + operands * arithmetic.preparation
-    multiply, load = operations / (arithmetic.rate or target.fma_per_cycle), operands / 2
-    busy = max(multiply, load, arithmetic.latency * len(sizes)) + 0.3 * load
-    panel = steps * vectors * target.isa.vector_bytes
-    rate = next(rate for share, rate in _STREAM if panel <= target.l2_bytes * share)
-    streamed = len(sizes) * vectors * target.isa.vector_bytes / rate
-    return max(busy, streamed) + 0.2 * streamed
-
-
-def choose_vectors(
-    blocks: int, pixels: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
-) -> int:
-    """Vectors of filters per tile: the divisor of `blocks` for which the product takes the least time."""
-    fitting = [v for v in (1, 2, 3, 4) if blocks % v == 0]
-    return min(fitting, key=lambda v: step_cycles(pixels, v, steps, target, arithmetic) / v)
-
-
-def product_seconds(
-    places: float,
-    blocks: int,
-    pixels: int,
-    vectors: int,
-    steps: int,
-    target: Target,
-    arithmetic: Arithmetic | None = None,
-) -> float:
-    """Time of `places` strips of `pixels` pixels, `blocks` filter vectors and `steps` steps each."""
-    step = step_cycles(pixels, vectors, steps, target, arithmetic)
-    ending = arithmetic.ending * pixels * vectors if arithmetic else 0.0
-    cycles = places * (blocks / vectors) * (steps * step + 40 + ending)
-    return 0.95 * cycles / (target.clock_ghz * 1e9)
-
-
-def row_runs(spec: ConvSpec, first: int, last: int, most: int) -> list[Run]:
-    """Columns [first, last) cut into tiles of at most `most`; equal neighbours joined."""
-    runs: list[Run] = []
-    start = first
-    for count in even_split(last - first, most):
-        taps = _valid_taps(spec, start, count)
-        if runs and runs[-1].taps == taps and runs[-1].size == count:
-            runs[-1] = Run(runs[-1].start, runs[-1].tiles + 1, count, taps)
-        else:
-            runs.append(Run(start, 1, count, taps))
-        start += count
-    return runs
-
-
-def _valid_taps(spec: ConvSpec, start: int, count: int) -> tuple[tuple[int, int, int], ...]:
-    taps = []
-    for kw in range(spec.kernel[1]):
-        columns = [
-            (start + r) * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1] for r in range(count)
-        ]
-        valid = [r for r, column in enumerate(columns) if 0 <= column < spec.width]
-        if valid:
-            taps.append((kw, valid[0], valid[-1] + 1))
-    return tuple(taps)
 
 
 def kernel_rows(T: Any, spec: ConvSpec, row: Expr) -> tuple[Expr, Expr]:
@@ -157,96 +36,6 @@ def kernel_rows(T: Any, spec: ConvSpec, row: Expr) -> tuple[Expr, Expr]:
     if (spec.out_height - 1) * spec.strides[0] - spec.pads[0] + (spec.kernel[0] - 1) * step >= spec.height:
         high = T.min(spec.kernel[0], (spec.height - top + step - 1) // step)
     return low, high
-
-
-@dataclass(frozen=True)
-class Finish:
-    """How a kernel ends: bias into the accumulators' start, extra operands and mask into the store."""
-
-    spec: Any
-    lanes: int
-    extras: tuple[Buffer, ...]
-    bias: Buffer | None
-
-    def start(self, channel: Expr) -> Expr:
-        """The initial value of an accumulator for channels `channel`..."""
-        from ..tvm_adapter import load, splat
-
-        return splat(0.0, self.lanes) if self.bias is None else load(self.bias, channel, self.lanes)
-
-    def finish(self, value: Expr, index: Expr, channel: Expr) -> Expr:
-        """The epilogue on one vector of channels at output element `index`."""
-        from ..tvm_adapter import load, splat
-
-        def operand(i: int) -> Expr:
-            kind = self.spec.extras[i]
-            if kind == "scalar":
-                return splat(self.extras[i][0], self.lanes)
-            return load(self.extras[i], index if kind == "full" else channel, self.lanes)
-
-        return self._masked(epilogue.apply(self.spec.epilogue, value, operand, self.lanes), channel)
-
-    def _masked(self, value: Expr, channel: Expr) -> Expr:
-        """Zero in the lanes past the last filter, where the epilogue would not leave zero."""
-        from ..tvm_adapter import T, splat
-
-        exact = self.spec.filters % self.lanes == 0 or epilogue.keeps_zero(
-            self.spec.epilogue, self.spec.extras
-        )
-        if exact or self.lanes == 1:
-            return value
-        lane = T.Ramp(channel, 1, self.lanes)
-        return T.Select(lane < splat(self.spec.filters, self.lanes, "int32"), value, splat(0.0, self.lanes))
-
-
-def split_buffers(
-    spec: Any, buffers: tuple[Buffer, ...]
-) -> tuple[Buffer, tuple[Buffer, ...], tuple[Buffer, ...]]:
-    """(data, extras, constants) of a kernel's inputs."""
-    count = len(spec.extras)
-    return buffers[0], buffers[1 : 1 + count], buffers[1 + count :]
-
-
-def pointers(spec: Any, constants: tuple[str, ...] = ("weights",)) -> list[str]:
-    """Parameter names of a kernel before the workspace."""
-    bias = ("bias",) if spec.bias else ()
-    return ["data", *(f"extra{i}" for i in range(len(spec.extras))), *constants, *bias, "output"]
-
-
-class FloatFinish:
-    """How the nest below ends where it sums floats."""
-
-    def __init__(self, spec: ConvSpec, lanes: int, buffers: tuple[Buffer, ...]) -> None:
-        *inputs, self.output = buffers
-        extras, rest = inputs[: len(spec.extras)], inputs[len(spec.extras) :]
-        self.spec, self.lanes = spec, lanes
-        self.finish = Finish(spec, lanes, tuple(extras), rest[0] if spec.bias else None)
-
-    def start(self, channel: Expr, rows: tuple[Expr, Expr], taps: Taps) -> Expr:
-        """The same for every pixel."""
-        return self.finish.start(channel)
-
-    def store(self, value: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
-        """The epilogue on sums of channels `channel`... at output pixel `pixel`."""
-        from ..tvm_adapter import store
-
-        blocks = up(self.spec.filters, self.lanes) // self.lanes
-        index = ((image * blocks + channel // self.lanes) * self.spec.pixels + pixel) * self.lanes
-        store(self.output, index, self.finish.finish(value, index, channel), self.lanes)
-
-
-def kernel_pointers(spec: ConvSpec) -> list[str | tuple[str, str]]:
-    """A kernel's parameters before the workspace: data, extras, weights, other constants, output."""
-    return linear_pointers(spec) if isinstance(spec, LinearSpec) else [*pointers(spec)]
-
-
-def opened(spec: ConvSpec, lanes: int, buffers: tuple[Buffer, ...]) -> tuple[Buffer, Buffer, Any]:
-    """(data, weights, ending) of the buffers that `kernel_pointers` names."""
-    extras = spec.ending.residual if isinstance(spec, LinearSpec) else len(spec.extras)
-    data, weights = buffers[0], buffers[1 + extras]
-    rest = (*buffers[1 : 1 + extras], *buffers[2 + extras :])
-    ending = LinearFinish if isinstance(spec, LinearSpec) else FloatFinish
-    return data, weights, ending(spec, lanes, rest)  # type: ignore[arg-type]
 
 
 def build(spec: ConvSpec, tiling: Tiling, arithmetic: Arithmetic) -> Any:
@@ -451,15 +240,6 @@ def spread_groups(spec: Any, weights: Floats, vectors: int, lanes: int, block: i
     return spread
 
 
-def strip_count(spec: ConvSpec, tiling: Tiling) -> int:
-    return -(-spec.out_width // tiling.columns) if tiling.columns else 1
-
-
-def task_count(spec: ConvSpec, tiling: Tiling, lanes: int) -> int:
-    groups = spec.filter_vectors(lanes) // tiling.vectors
-    return spec.batch * groups * spec.out_height * strip_count(spec, tiling)
-
-
 def pack_weights(weights: Floats, vectors: int, lanes: int, block: int) -> Floats:
     """OIHW to [filter group][input block][kh][kw][input lane][vector and lane of filters], zero-padded."""
     return Float32(lanes).pack(weights, vectors, block, up(len(weights), vectors * lanes))
@@ -472,34 +252,3 @@ def pack_bias(bias: Floats | None, filters: int, lanes: int) -> tuple[Floats, ..
     padded = np.zeros(up(filters, lanes), np.float32)
     padded[:filters] = bias
     return (padded,)
-
-
-@dataclass(frozen=True)
-class Order:
-    """The order of tasks that reads less from beyond the second-level cache, and what it reads, in bytes."""
-
-    filters_outer: bool
-    traffic: float
-    ahead: bool
-
-
-def choose_order(spec: ConvSpec, target: Target, places: int, groups: int) -> Order:
-    """Whether to keep weights and go through the image for each, or the reverse."""
-    taps, size = spec.kernel[0] * spec.kernel[1], spec.element_bytes
-    weights = size * spec.filters * spec.channels * taps // spec.groups
-    skipped = spec.strides[0] * spec.strides[1] if spec.kernel == (1, 1) else 1
-    image = size * spec.channels * spec.height * spec.width // skipped
-    half = target.l2_bytes // 2
-    keeping_weights = weights + image * (groups if image > half else 1)
-    keeping_image = image + weights * (places if weights > half else 1)
-    outer = keeping_weights < keeping_image
-    # Asked for more often, lines are mostly there already; bytes come quickly enough unasked.
-    ahead = size == 4 and outer and weights > half and places <= 2
-    return Order(outer, min(keeping_weights, keeping_image), ahead)
-
-
-def traffic_seconds(spec: ConvSpec, order: Order, target: Target) -> float:
-    """What streaming adds to the time of the products, which hides a part of it."""
-    written = spec.result_bytes * spec.filters * spec.pixels
-    beyond = max(0.0, order.traffic + written - target.l2_bytes)
-    return 0.6 * spec.batch * beyond / (target.dram_gbps * 1e9)

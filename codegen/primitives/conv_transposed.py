@@ -15,21 +15,9 @@ import numpy as np
 from ..kernel import Kernel
 from ..targets import Target
 from .base import Floats, TransposedSpec, block_name, seconds, up
-from .conv_tile import (
-    Finish,
-    KernelSpec,
-    Tiling,
-    choose_vectors,
-    even_split,
-    max_pixels,
-    pack_bias,
-    pack_weights,
-    pointers,
-    split_buffers,
-    spread_groups,
-    window,
-    window_start,
-)
+from .conv_ending import Finish, pointers, split_buffers
+from .conv_plan import KernelSpec, Tiling, choose_vectors, even_split, max_pixels
+from .conv_tile import pack_bias, pack_weights, spread_groups, window, window_start
 
 Expr = Any
 Buffer = Any

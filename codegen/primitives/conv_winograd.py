@@ -21,7 +21,8 @@ from secateur.ir.winograd import winograd
 from ..kernel import Kernel
 from ..targets import Target
 from .base import ConvSpec, Floats, block_name, up
-from .conv_tile import KernelSpec, even_split, max_pixels, pack_bias
+from .conv_plan import KernelSpec, even_split, max_pixels
+from .conv_tile import pack_bias
 
 _PAD = 16  # floats between matrices, so that their rows do not fall into the same cache sets
 _SHARE = 0.66  # of the second-level cache for what a task keeps

@@ -6,8 +6,8 @@ from typing import Any
 
 from secateur.ir.winograd import Winograd
 
+from .conv_ending import Finish, pointers, split_buffers
 from .conv_linear import multiply
-from .conv_tile import Finish, pointers, split_buffers
 from .conv_winograd import Blocking, Shape
 
 Expr = Any

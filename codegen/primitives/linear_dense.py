@@ -21,7 +21,7 @@ from ..kernel import Kernel
 from ..targets import Target
 from .arithmetic import Int8
 from .base import seconds, up
-from .conv_tile import KernelSpec
+from .conv_plan import KernelSpec
 from .dot import QUAD, dot_of
 from .generic import CALL_SECONDS, same_layouts
 from .operator import Argument, Combination, Constant, Operand, Primitive, constant_of

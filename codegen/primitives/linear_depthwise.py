@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..kernel import Kernel
 from ..targets import Target
 from .base import seconds, up
-from .conv_tile import KernelSpec, Run, even_split, kernel_rows, row_runs
+from .conv_plan import KernelSpec, Run, even_split, row_runs
+from .conv_tile import kernel_rows
 from .linear_conv import LinearConvolution
 from .linear_depthwise_quads import PRIMITIVES as QUADS
 from .linear_finish import LinearFinish, LinearSpec

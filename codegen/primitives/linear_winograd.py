@@ -23,7 +23,7 @@ from secateur.ir.types import ROW_MAJOR, Layout, blocked
 from ..kernel import Kernel
 from ..targets import Target
 from .base import up
-from .conv_tile import KernelSpec, even_split
+from .conv_plan import KernelSpec, even_split
 from .dot import dot_of
 from .fixed_point import fixed_point
 from .operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of

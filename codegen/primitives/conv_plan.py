@@ -1,0 +1,175 @@
+"""How a convolution is cut into register tiles and tasks, and what that costs: numbers, no code.
+
+A row of output pixels becomes runs of tiles with equal sets of valid taps. Which
+tile and which order of tasks take the least time follows from counted
+operations, loads and bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..targets import Target
+from .arithmetic import Arithmetic, Float32
+from .base import ConvSpec
+
+# Bytes per cycle at which a panel of weights arrives, by the share of the second-level cache that it takes.
+_STREAM = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Register tile: at most `pixels` by exactly `vectors`; `filters_outer` is the order of tasks.
+
+    `ahead` asks for the next group's weights while this one's are used.
+    """
+
+    pixels: int
+    vectors: int
+    filters_outer: bool = False
+    columns: int = 0  # output columns of one task; 0 for the whole row
+    ahead: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """`tiles` tiles of `size` columns from `start`; `taps` gives (kw, first, last + 1) of valid pixels."""
+
+    start: int
+    tiles: int
+    size: int
+    taps: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """What determines a kernel's code, besides the target's vector length."""
+
+    primitive: str
+    operator: Any
+    parameters: Any
+    lanes: int
+
+
+def max_pixels(registers: int, vectors: int) -> int:
+    """Pixels of the largest tile that leaves registers for weights and a broadcast."""
+    return max(1, (registers - 1 - vectors) // vectors)
+
+
+def even_split(total: int, most: int) -> list[int]:
+    """The sizes of the fewest tiles of at most `most` that make up `total`; they differ by at most one."""
+    count = -(-total // most)
+    size, larger = divmod(total, count)
+    return [size + 1] * larger + [size] * (count - larger)
+
+
+def step_cycles(
+    pixels: int, vectors: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
+) -> float:
+    """Cycles to multiply the input of one step, for each of `pixels` pixels, with `vectors` weight vectors.
+
+    The longest of multiplying, loading and waiting for a sum that is too soon
+    needed again; and of streaming the panel of `steps` weight vectors, once per
+    tile, from where it fits. What overlaps still costs a share.
+    """
+    arithmetic = arithmetic or Float32(target.lanes)
+    sizes = even_split(pixels, arithmetic.tile_pixels(target.isa.vector_registers, vectors))
+    operands = sum(r + vectors for r in sizes)
+    operations = sum(sizes) * vectors * arithmetic.operations + operands * arithmetic.preparation
+    multiply, load = operations / (arithmetic.rate or target.fma_per_cycle), operands / 2
+    busy = max(multiply, load, arithmetic.latency * len(sizes)) + 0.3 * load
+    panel = steps * vectors * target.isa.vector_bytes
+    rate = next(rate for share, rate in _STREAM if panel <= target.l2_bytes * share)
+    streamed = len(sizes) * vectors * target.isa.vector_bytes / rate
+    return max(busy, streamed) + 0.2 * streamed
+
+
+def choose_vectors(
+    blocks: int, pixels: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
+) -> int:
+    """Vectors of filters per tile: the divisor of `blocks` for which the product takes the least time."""
+    fitting = [v for v in (1, 2, 3, 4) if blocks % v == 0]
+    return min(fitting, key=lambda v: step_cycles(pixels, v, steps, target, arithmetic) / v)
+
+
+def product_seconds(
+    places: float,
+    blocks: int,
+    pixels: int,
+    vectors: int,
+    steps: int,
+    target: Target,
+    arithmetic: Arithmetic | None = None,
+) -> float:
+    """Time of `places` strips of `pixels` pixels, `blocks` filter vectors and `steps` steps each."""
+    step = step_cycles(pixels, vectors, steps, target, arithmetic)
+    ending = arithmetic.ending * pixels * vectors if arithmetic else 0.0
+    cycles = places * (blocks / vectors) * (steps * step + 40 + ending)
+    return 0.95 * cycles / (target.clock_ghz * 1e9)
+
+
+def row_runs(spec: ConvSpec, first: int, last: int, most: int) -> list[Run]:
+    """Columns [first, last) cut into tiles of at most `most`; equal neighbours joined."""
+    runs: list[Run] = []
+    start = first
+    for count in even_split(last - first, most):
+        taps = _valid_taps(spec, start, count)
+        if runs and runs[-1].taps == taps and runs[-1].size == count:
+            runs[-1] = Run(runs[-1].start, runs[-1].tiles + 1, count, taps)
+        else:
+            runs.append(Run(start, 1, count, taps))
+        start += count
+    return runs
+
+
+def _valid_taps(spec: ConvSpec, start: int, count: int) -> tuple[tuple[int, int, int], ...]:
+    taps = []
+    for kw in range(spec.kernel[1]):
+        columns = [
+            (start + r) * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1] for r in range(count)
+        ]
+        valid = [r for r, column in enumerate(columns) if 0 <= column < spec.width]
+        if valid:
+            taps.append((kw, valid[0], valid[-1] + 1))
+    return tuple(taps)
+
+
+def strip_count(spec: ConvSpec, tiling: Tiling) -> int:
+    return -(-spec.out_width // tiling.columns) if tiling.columns else 1
+
+
+def task_count(spec: ConvSpec, tiling: Tiling, lanes: int) -> int:
+    groups = spec.filter_vectors(lanes) // tiling.vectors
+    return spec.batch * groups * spec.out_height * strip_count(spec, tiling)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of tasks that reads less from beyond the second-level cache, and what it reads, in bytes."""
+
+    filters_outer: bool
+    traffic: float
+    ahead: bool
+
+
+def choose_order(spec: ConvSpec, target: Target, places: int, groups: int) -> Order:
+    """Whether to keep weights and go through the image for each, or the reverse."""
+    taps, size = spec.kernel[0] * spec.kernel[1], spec.element_bytes
+    weights = size * spec.filters * spec.channels * taps // spec.groups
+    skipped = spec.strides[0] * spec.strides[1] if spec.kernel == (1, 1) else 1
+    image = size * spec.channels * spec.height * spec.width // skipped
+    half = target.l2_bytes // 2
+    keeping_weights = weights + image * (groups if image > half else 1)
+    keeping_image = image + weights * (places if weights > half else 1)
+    outer = keeping_weights < keeping_image
+    # Asked for more often, lines are mostly there already; bytes come quickly enough unasked.
+    ahead = size == 4 and outer and weights > half and places <= 2
+    return Order(outer, min(keeping_weights, keeping_image), ahead)
+
+
+def traffic_seconds(spec: ConvSpec, order: Order, target: Target) -> float:
+    """What streaming adds to the time of the products, which hides a part of it."""
+    written = spec.result_bytes * spec.filters * spec.pixels
+    beyond = max(0.0, order.traffic + written - target.l2_bytes)
+    return 0.6 * spec.batch * beyond / (target.dram_gbps * 1e9)
