@@ -143,6 +143,7 @@ def need_linear(m: Match, op: Operator) -> Linear:
     """`op` in integers; refuses where its data, weights or bias do not allow it."""
     x = need_bytes(m, op.operands[0], "input", op)
     m.need(op.name == "nn.conv" or x.type.rank == 2, "its left operand is no matrix", op)
+    m.need(x.type.rank <= 4, "it has more than two spatial axes, for which there are no kernels", op)
     quant = x.type.quant
     assert quant is not None
     affine = _affine(op)
@@ -179,7 +180,7 @@ def _quantized(m: Match) -> Value:
        ->   linear_p(x, w, bias, r) {limits}
 
     where p is a convolution or a product of matrices whose result has no other use; x, r and the result are
-    u8 with one scale each, r of the result's shape (convolutions only); w is constant, i8 with zero points 0
+    u8 with one scale each, of one or two spatial axes, r of the result's shape (convolutions only); w is constant, i8 with zero points 0
     or u8 with zero points 128, with one scale or one for each output channel; constants per channel that
     scale before the bias go to w's scales; no sum can leave 32 bits. The bias is rounded to steps of sx sw.
     """
