@@ -179,10 +179,11 @@ def _quantized(m: Match) -> Value:
 
        ->   linear_p(x, w, bias, r) {limits}
 
-    where p is a convolution or a product of matrices whose result has no other use; x, r and the result are
-    u8 with one scale each, of one or two spatial axes, r of the result's shape (convolutions only); w is constant, i8 with zero points 0
-    or u8 with zero points 128, with one scale or one for each output channel; constants per channel that
-    scale before the bias go to w's scales; no sum can leave 32 bits. The bias is rounded to steps of sx sw.
+    where p is a convolution over one or two axes or a product of matrices, whose result has no other use; x,
+    r and the result are u8 with one scale each, r of the result's shape (convolutions only); w is constant,
+    i8 with zero points 0 or u8 with zero points 128, with one scale or one for each output channel; constants
+    per channel that scale before the bias go to w's scales; no sum can leave 32 bits. The bias is rounded to
+    steps of sx sw.
     """
     quant, op = need_result(m), m.op("p")
     linear = need_linear(m, op)
