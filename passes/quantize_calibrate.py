@@ -84,7 +84,8 @@ class _Seen:
     def add(self, array: NDArray[Any]) -> None:
         self.histogram.add(array)
         if self.mean is not None:
-            self.mean.add(array)
+            with np.errstate(invalid="ignore"):  # the histogram counts infinities, and ranges refuse them
+                self.mean.add(array)
 
 
 @dataclass(eq=False)

@@ -143,11 +143,12 @@ class Maker:
         if self.judge.verdict(first).passes:
             return given
         order = self._noisiest(first)
-        count = smallest_that_passes(len(order), lambda n: self._enough((*given, *order[:n])))
+        most = len(order) - 1  # one layer at least computes in 8 bits, or nothing was quantized
+        count = smallest_that_passes(most, lambda n: self._enough((*given, *order[:n]))) if order else None
         if count is None:
-            verdict = self.judge.verdict(self.quantized((*given, *order)))
+            verdict = self.judge.verdict(self.quantized((*given, *order[:most])) if order else first)
             raise LimitError(
-                f"the limit cannot be kept, even with {len(order)} more layers in float: "
+                f"the limit cannot be kept, even with {max(most, 0)} of {len(order)} layers in float: "
                 f"{self.judge.complaint(verdict)}"
             )
         return (*given, *order[:count])

@@ -17,25 +17,30 @@ from typing import TYPE_CHECKING
 from .ir.errors import ModelError, SecateurError, VerifyError
 
 if TYPE_CHECKING:
-    from .compiler import Artifact, compile
+    from .compiler import Artifact, compile, quantize
+    from .passes.quantize_report import QuantizationReport
     from .runtime.session import Session, load
 
 __all__ = [
     "Artifact",
     "ModelError",
+    "QuantizationReport",
     "SecateurError",
     "Session",
     "VerifyError",
     "compile",
     "load",
+    "quantize",
 ]
 __version__ = "0.1.0"
 
 _LAZY = {
     "Artifact": "compiler",
     "compile": "compiler",
+    "QuantizationReport": "passes.quantize_report",
     "Session": "runtime.session",
     "load": "runtime.session",
+    "quantize": "compiler",
 }
 
 

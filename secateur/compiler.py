@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from .passes.manager import DumpIR, Observer, Outcome, PassManager
 from .passes.memory import arena_report
 from .passes.pipeline import format_pass, parse_pipeline
 from .passes.placement import check_placement
-from .passes.quantize import Listener, Quantize, ignored
+from .passes.quantize import Listener, Quantize, ignored, quantized_pairs
 from .passes.quantize_calibrate import CalibrationData
 from .passes.quantize_report import QuantizationReport
 from .passes.select import Select
@@ -189,6 +190,47 @@ def compile(
     write_artifact(program, path, kind, _dumps(outcome.graph) if kind != "so" else {}, cache_folder())
     progress("linking", 1, 1)
     return Artifact(path, program.manifest, outcome.graph, outcome, next(iter(reports), None))
+
+
+def quantize(
+    model: str | Path | Graph,
+    output: str | Path | None = None,
+    *,
+    calibration: Calibration,
+    target: str = "host",
+    shapes: Shapes | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> QuantizationReport:
+    """Quantizes a float `model` and writes it to `output` as ONNX with QuantizeLinear and DequantizeLinear.
+
+    `calibration` and `options` are those of `compile`. The model holds no Winograd tiles, which are for
+    `compile` to choose; times in the report are estimates for `target`. Without `output` nothing is written.
+
+    Raises SecateurError for anything wrong with the request or the model.
+    """
+    from .ir.onnx_writer import to_onnx
+
+    asked = request("int8", calibration, options)
+    assert asked is not None, "int8 is a quantization"
+    row = find(target)
+    graph = model if isinstance(model, Graph) else read(model, shapes)
+    data = asked.data(graph, progress)
+    fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
+    pairs, report = quantized_pairs(fused, data, asked.step().options, AnalyticCosts(row))
+    if output is not None:
+        _write_whole(Path(output), to_onnx(pairs).SerializeToString(deterministic=True))
+    return report
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Writes beside, then renames: a file already there is replaced whole or not at all."""
+    beside = path.with_name(f"{path.name}.partial")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _default_output(model: str | Path | Graph, kind: Kind) -> Path:

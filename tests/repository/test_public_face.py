@@ -24,11 +24,13 @@ def test_public_names() -> None:
     assert secateur.__all__ == [
         "Artifact",
         "ModelError",
+        "QuantizationReport",
         "SecateurError",
         "Session",
         "VerifyError",
         "compile",
         "load",
+        "quantize",
     ]
 
 
