@@ -246,7 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"\nartifacts: {real} and {quantized.name}\n"
         f"IR after each pass, kernels as TIR, LLVM IR and assembly: {folder / 'ir'}"
     )
-    wrong = faults(*rows[:2], rows[2] if len(rows) > 2 else None, digits.labels)
+    peer = rows[2] if len(rows) > 2 else None
+    wrong = faults(rows[0], rows[1], peer, digits.labels)
     for fault in wrong:
         print(f"error: {fault}", file=sys.stderr)
     return 1 if wrong else 0

@@ -67,10 +67,9 @@ def _layer(
 def totals(rows: Sequence[LayerRow]) -> dict[str, float]:
     """Sums over the layers of every time that is known."""
 
-    def total(name: str) -> float:
-        return sum(getattr(row, name) or 0.0 for row in rows)
-
-    names = (
-        "float_estimated_seconds", "estimated_seconds", "float_measured_seconds", "measured_seconds",
-    )  # fmt: skip
-    return {name: total(name) for name in names if total(name)}
+    sums = {
+        f"{kind}_{how}_seconds": sum(getattr(row, f"{prefix}{how}_seconds") or 0.0 for row in rows)
+        for how in ("estimated", "measured")
+        for kind, prefix in (("float", "float_"), ("int8", ""))
+    }
+    return {name: seconds for name, seconds in sums.items() if seconds}

@@ -139,7 +139,7 @@ def sqnr_chart(layers: Sequence[LayerRow], wanted: float | None) -> Chart:
 
     rows = [_row(row, [axis.bar(0, value, kind(value))], sqnr_text(value)) for value, row in known]
     keys = () if wanted is None else (("int8", f"{wanted:g} dB or more"), ("bad", "less"))
-    note = "Each layer's result against the float network's, on the calibration images; the worst first."
+    note = "Each layer's result against the float layer's on the same 8-bit input; the worst first."
     mark = None if wanted is None else axis.x(wanted)
     return Chart("SQNR", note, tuple(rows), axis.ticks(lambda v: f"{v:g} dB"), keys, mark)
 
@@ -215,8 +215,9 @@ def _template() -> Template:
     """Everything that is filled in is escaped."""
     from jinja2 import Environment, StrictUndefined
 
-    blocks = {"trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(autoescape=True, undefined=StrictUndefined, **blocks)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     text = resources.files(__package__).joinpath("quantization_report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(text)
 

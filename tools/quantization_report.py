@@ -28,9 +28,9 @@ class LayerRow:
     `name` is the ONNX node's. `scale` and `zero_point` are those of the 8-bit
     result, `low` and `high` the real values that its range covers, `saturation`
     the share (0 to 1) of values on calibration images that are stored as an end
-    of the range, a ReLU's zero apart. `sqnr_db` is the result's
-    signal over its difference from the float network's, infinite where there is
-    none. Times are seconds on one thread, of this operator and of the float
+    of the range, a ReLU's zero apart. `sqnr_db` is the layer's own: its result
+    against that of the float layer on the same 8-bit input, infinite where they
+    are equal. Times are seconds on one thread, of this operator and of the float
     network's operators in its place. None: not known, or there is none, as a
     layer kept in float has no scale.
     """

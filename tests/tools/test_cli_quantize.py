@@ -88,7 +88,7 @@ def test_profile_adds_measured_times(cli: Cli, model: Path, int8: list[str], tmp
     ]
     assert times
     assert all(t is not None and t > 0 for pair in times for t in pair)
-    assert data["measured_seconds"] > 0
+    assert data["int8_measured_seconds"] > 0
 
 
 def test_json_is_alone_on_stdout(cli: Cli, model: Path, int8: list[str], tmp_path: Path) -> None:

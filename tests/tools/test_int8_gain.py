@@ -1,0 +1,89 @@
+"""What int8 is estimated to gain, and whose time stands beside whose."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from secateur.codegen.costs import AnalyticCosts
+from secateur.codegen.targets import find
+from secateur.compiler import prepare, read
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph
+from secateur.passes.manager import PassManager
+from secateur.runtime.session import OperatorTime
+from secateur.tools.int8_gain import Gain, int8_gain
+from secateur.tools.quantization_times import Selection, Timed, by_rows, float_selection, medians, of_rows
+
+DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "resnet20.onnx"
+VNNI = "x86-64-v4-vnni"
+
+
+@pytest.fixture(scope="module")
+def digits() -> Graph:
+    return read(DIGITS)
+
+
+def test_int8_pays_where_there_is_a_dot_product(digits: Graph) -> None:
+    gain = int8_gain(digits, VNNI)
+    assert 1.3 < gain.ratio < 6
+    assert gain.float_seconds == pytest.approx(sum(t.seconds for t in float_selection(digits, VNNI)))
+
+
+def test_winograd_tiles_gain_more(digits: Graph) -> None:
+    assert int8_gain(digits, VNNI).int8_seconds < int8_gain(digits, VNNI, "off").int8_seconds
+
+
+def test_gain_leaves_the_graph_as_it_was(digits: Graph) -> None:
+    before = [op.name for op in digits.operators]
+    int8_gain(digits, "rpi4")
+    assert [op.name for op in digits.operators] == before
+
+
+def test_the_line_says_whether_it_pays() -> None:
+    gain = Gain("rpi3", 2e-3, 1e-3)
+    assert gain.text == "int8 pays on rpi3: up to 2.0x as fast (2.00 ms in float, 1.00 ms in int8, estimated)"
+    assert replace(gain, int8_seconds=2.5e-3).text.startswith("int8 does not pay on rpi3: 0.80x as fast (")
+    assert replace(gain, int8_seconds=1.99e-3).text.startswith("int8 does not pay")
+
+
+def test_unknown_target_is_refused(digits: Graph) -> None:
+    with pytest.raises(SecateurError, match="unknown target 'rpi33'"):
+        int8_gain(digits, "rpi33")
+
+
+def test_selection_notes_what_was_chosen_in_order(digits: Graph) -> None:
+    target = find(VNNI)
+    selection = Selection(AnalyticCosts(target))
+    outcome = PassManager(prepare("canonicalize,fuse,select", target), (selection,)).run(digits)
+    chosen = [op for op in outcome.graph.operators if op.name != "nn.constant"]
+    assert [t.primitive for t in selection.timed] == [op["primitive"] for op in chosen]
+    assert [t.loc for t in selection.timed] == [op.loc for op in chosen]
+    assert all(t.seconds >= 0 for t in selection.timed)
+    assert sum(t.seconds for t in selection.timed) > 0
+
+
+ROWS = [Timed("conv+relu", "linear_conv", "direct", 1.0), Timed("add", "linear_add", "chain", 1.0),
+        Timed("", "quantize", "quantize_bytes", 1.0)]  # fmt: skip
+
+
+def test_float_operators_count_where_their_first_known_node_is() -> None:
+    others = [(["bn", "conv"], 2.0), (["relu"], 3.0), (["add", "conv"], 5.0), (["gone"], 7.0)]
+    assert by_rows(ROWS, others) == [5.0, 5.0, None]
+
+
+def test_measured_operators_are_found_by_node_and_kind() -> None:
+    measured = [("prim.quantize", "quantize", 0.5), ("conv+relu", "relayout", 9.0),
+                ("conv+relu", "linear_conv", 0.25)]  # fmt: skip
+    assert of_rows(ROWS, measured) == [0.25, None, 0.5]
+
+
+def test_equal_operators_take_their_times_in_order() -> None:
+    twice = [ROWS[0], ROWS[0]]
+    measured = [("conv+relu", "linear_conv", 1.0), ("conv+relu", "linear_conv", 2.0)]
+    assert of_rows(twice, measured) == [1.0, 2.0]
+
+
+def test_medians_are_of_each_operator() -> None:
+    runs = [[OperatorTime("a", "prim.conv", ns, 0), OperatorTime("b", "prim.add", 7, 0)] for ns in (9, 1, 5)]
+    assert medians(runs) == [("a", "conv", 5e-9), ("b", "add", 7e-9)]
