@@ -29,6 +29,7 @@ def compensated(w: Floats, unit: Floats, v: Floats, q: Floats, damping: float) -
     `w` is (M, C), `unit` (M,), `v` and `q` (C, samples): the input before and after it was rounded.
     """
     second = q @ q.T
+    damping += 2 * q.shape[0] / q.shape[1]  # with few samples nearly the nearest
     ridge = damping * max(float(np.trace(second)) / len(second), LEAST) * np.eye(len(second))
     wanted = np.linalg.solve(second + ridge, (v @ q.T + ridge).T @ w.T).T
     return rounded_in_turn(wanted, unit, second + ridge)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ ONE = 1 << 15
 LEAST = 1e-12
 
 MOST_FILTERS = 64
-MOST_TILES = 1024
+MOST_TILES = 512
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,17 @@ class Options:
     `mode`: "channel" has steps for each tap and channel of the input, "tap" for each tap,
     "lance" one for all (Li et al. 2020). `rounding` of weights: "nearest" or "compensated" (each rounding
     makes up for the errors before it, as GPTQ: Frantar et al. 2023). `balances` are shares tried
-    for each tap: 1 gives every channel of V all of 8 bits, 0 every channel of U. `saturations` are tried too:
-    the step as a share of what saturates nothing. `damping`: the share of the mean added to the
-    samples' second moments, against too few samples.
+    for each tap: 1 gives every channel of V all of 8 bits, 0 every channel of U. `crests`: a channel is
+    taken to reach at least so many times what others of its power do, against rare large values that
+    the samples lack. `saturations`: the step as a share of what saturates nothing. `damping`: the
+    share of the mean added to the samples' second moments, against too few samples.
     """
 
     mode: str = "channel"
     rounding: str = "compensated"
-    balances: tuple[float, ...] = (1.0, 0.85, 0.7, 0.5)
-    saturations: tuple[float, ...] = (1.0, 0.9, 0.8)
+    balances: tuple[float, ...] = (1.0, 0.7)
+    crests: tuple[float, ...] = (0.0, 1.0)
+    saturations: tuple[float, ...] = (1.0, 0.85, 0.7)
     damping: float = 0.01
 
     def __post_init__(self) -> None:
@@ -41,8 +45,8 @@ class Options:
             raise ValueError(f"mode '{self.mode}' is none of channel, tap, lance")
         if self.rounding not in ("nearest", "compensated"):
             raise ValueError(f"rounding '{self.rounding}' is neither nearest nor compensated")
-        if not self.balances or not self.saturations or min(self.saturations) <= 0:
-            raise ValueError("balances and saturations need one number at least, saturations positive ones")
+        if not (self.balances and self.crests and self.saturations) or min(self.saturations) <= 0:
+            raise ValueError("balances, crests and saturations need a number each, saturations positive ones")
 
 
 def factors_of(steps: Floats) -> NDArray[np.int16]:
@@ -61,38 +65,72 @@ def quantized(v: Floats, factors: NDArray[np.int16]) -> Floats:
     return np.clip((product + (ONE >> 1)) >> 15, -128, 127).astype(np.float64)
 
 
+class Candidate(NamedTuple):
+    """How the steps of one tap are found; see `Options`. `even` has one step for all channels."""
+
+    saturation: float
+    balance: float = 1.0
+    crest: float = 0.0
+    even: bool = False
+
+    def steps(self, ranges: Floats, u_most: Floats) -> Floats:
+        """Steps (C,) for what each channel of V reaches and the largest weight it meets."""
+        even = np.full(ranges.shape, ranges.max())
+        return (even if self.even else _balanced(ranges, u_most, self.balance)) * self.saturation / 127
+
+
 def choose_steps(u: Floats, v: Floats, options: Options) -> Floats:
     """D of each tap and channel (taps, C) for U (taps, M, C) and samples V (taps, C, tiles)."""
-    most = np.abs(v).max(2)
     if options.mode == "lance":
-        return np.full(most.shape, max(most.max(), LEAST) / 127)
-    few = v[:, :, :: -(-v.shape[2] // MOST_TILES)], u[:, :: -(-u.shape[1] // MOST_FILTERS)]
-    rows = zip(most, np.abs(u).max(1), *few, strict=True)
-    return np.stack([_of_tap(v_most, u_most, v1, u1, options) for v_most, u_most, v1, u1 in rows])
+        return np.full(v.shape[:2], max(np.abs(v).max(), LEAST) / 127)
+    return np.stack([_of_tap(v1, u1, options) for v1, u1 in zip(v, u, strict=True)])
 
 
-def _of_tap(v_most: Floats, u_most: Floats, v: Floats, u: Floats, options: Options) -> Floats:
-    """The candidate of one tap with the least squared error of sum over channels of U V."""
-    bases = [_balanced(v_most, u_most, b) for b in options.balances]
+def _candidates(options: Options) -> list[Candidate]:
+    even = [Candidate(s, even=True) for s in options.saturations]
     if options.mode == "tap":
-        bases = [np.full(v_most.shape, max(v_most.max(), LEAST))]
-    candidates = [base * share / 127 for base in bases for share in options.saturations]
-    return min(candidates, key=lambda steps: _error(steps, v, u))
+        return even
+    return even + [Candidate(*row) for row in product(options.saturations, options.balances, options.crests)]
+
+
+def _of_tap(v: Floats, u: Floats, options: Options) -> Floats:
+    """The candidate whose steps, found on half the samples, err least on the others.
+
+    The error is that of the tap's sum over channels of U V. Too few samples so lead to simple steps.
+    """
+    few, u_most = u[:: -(-len(u) // MOST_FILTERS)], np.maximum(np.abs(u).max(0), LEAST)
+    half = max(1, v.shape[1] // 2)
+    rest = v[:, half:] if v.shape[1] > 1 else v
+    rest = rest[:, :: -(-rest.shape[1] // MOST_TILES)]
+    want, ranges = few @ rest, _ranges(v[:, :half], options.crests)
+    best = min(_candidates(options), key=lambda c: _error(c.steps(ranges[c.crest], u_most), rest, few, want))
+    return best.steps(_ranges(v, (best.crest,))[best.crest], u_most)
+
+
+def _ranges(v: Floats, crests: Sequence[float]) -> dict[float, Floats]:
+    """What each channel reaches (C,), by `crest`: its largest, or what is usual for its power where more.
+
+    Usual is `crest` times the median over channels of largest by root mean square.
+    """
+    most, root = np.abs(v).max(1), np.sqrt((v**2).mean(1))
+    usual = np.median(most[root > 0] / root[root > 0]) if root.any() else 0.0
+    return {c: np.maximum(np.maximum(most, c * usual * root), LEAST) for c in {0.0, *crests}}
 
 
 def _balanced(v_most: Floats, u_most: Floats, balance: float) -> Floats:
     """A range for each channel, scaled until it holds that channel's largest V."""
-    v_safe = np.maximum(v_most, max(v_most.max() * 1e-3, LEAST))
-    u_safe = np.maximum(u_most, max(u_most.max() * 1e-3, LEAST))
+    v_safe = np.maximum(v_most, v_most.max() * 1e-3)
+    u_safe = np.maximum(u_most, u_most.max() * 1e-3)
     shape = v_safe**balance / u_safe ** (1 - balance)
     found: Floats = shape * (v_safe / shape).max()
     return found
 
 
-def _error(steps: Floats, v: Floats, u: Floats) -> float:
-    factors = factors_of(steps[None])
-    exact, q = steps_from(factors)[0], quantized(v[None], factors)[0]
+def _error(steps: Floats, v: Floats, u: Floats, want: Floats) -> float:
+    """The squared error of `want`, which is U V, with both in 8 bits."""
+    exact = steps_from(factors_of(steps))
+    q = np.clip(np.floor(v / exact[:, None] + 0.5), -128, 127)
     scaled = (u * exact)[None]
     unit = steps_of(scaled)
     got = (nearest(scaled, unit)[0] * unit[0][:, None]) @ q
-    return float(((u @ v - got) ** 2).sum())
+    return float(((want - got) ** 2).sum())

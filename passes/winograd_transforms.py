@@ -16,7 +16,10 @@ from secateur.ir.winograd import winograd
 Floats = NDArray[Any]
 Tile = tuple[int, int]
 
-MOST_TILES = 2048
+
+def most_tiles(channels: int) -> int:
+    """So many tiles that they take bounded memory, and more than there are channels."""
+    return min(4096, max(1024, (1 << 18) // channels))
 
 
 def axis_matrices(outputs: int) -> tuple[Floats, Floats, Floats]:
@@ -46,23 +49,19 @@ def output_gram(tile: Tile) -> tuple[Floats, Floats]:
 
 
 def sample_tiles(samples: NDArray[np.uint8], tile: Tile, zero: int) -> NDArray[np.int64]:
-    """Up to `MOST_TILES` input tiles of patches (N, C, h, w), less the zero point: (positions, C, tiles).
+    """Input tiles of patches (N, C, h, w), at any place, less the zero point: (positions, C, tiles).
 
-    ValueError where a patch holds no tile.
+    At most `most_tiles`, evenly spread. ValueError where a patch holds no tile.
     """
     tall, wide = tile[0] + 2, tile[1] + 2
     n, c, h, w = samples.shape
     if h < tall or w < wide:
         raise ValueError(f"patches of {h} x {w} hold no tile of {tall} x {wide}")
-    grid = [
-        (k, i, j)
-        for k in range(n)
-        for i in range(0, h - tall + 1, tile[0])
-        for j in range(0, w - wide + 1, tile[1])
-    ]
-    chosen = np.unique(np.linspace(0, len(grid) - 1, MOST_TILES).astype(int))
+    places = n, h - tall + 1, w - wide + 1
+    count = int(np.prod(places))
+    chosen = np.unique(np.linspace(0, count - 1, most_tiles(c)).astype(int))
     found = np.empty((tall * wide, c, len(chosen)), np.int64)
-    for at, (k, i, j) in enumerate(grid[p] for p in chosen):
+    for at, (k, i, j) in enumerate(zip(*np.unravel_index(chosen, places), strict=True)):
         found[:, :, at] = samples[k, :, i : i + tall, j : j + wide].reshape(c, -1).T
     return found - zero
 
