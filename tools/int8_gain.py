@@ -79,13 +79,6 @@ def _selected(graph: Graph, costs: CostTable) -> list[Timed]:
     return selection.timed
 
 
-def lowered_selection(pairs: Graph, costs: CostTable) -> list[Timed]:
-    """The operators, as selected, that pairs of quantize and dequantize turn into."""
-    graph = pairs.clone()
-    lower(graph)
-    return _selected(graph, costs)
-
-
 def _quantized(fused: Graph) -> Graph:
     """The graph in 8 bits with a range of [0, 1] for every value."""
     options = Options(bias_correction=False)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from . import quantization as q
 from .common import Json, Shapes, Target, parse_shapes, read_source, refuse
-
-if TYPE_CHECKING:
-    from secateur.ir.graph import Graph
 
 SUFFIX = ".int8.onnx"
 
@@ -41,7 +37,7 @@ def quantize_model(
 ) -> None:
     """Quantize a model to int8 and write it as ONNX (QDQ). Times in reports are estimates for --target."""
     from ..report import print_json, progress
-    from .quantized import Quantizing, check_float, quantized_model
+    from .quantized import Quantizing, check_float, quantize_to
 
     asked = q.Quantization(
         calibration, images, mean, std, size, method, min_sqnr, None, max_drop, None, keep_float,
@@ -55,8 +51,7 @@ def quantize_model(
     if not json:
         print(work.gain.text, flush=True)
     with progress() as show:
-        pairs, layers = quantized_model(work, show)
-        write_model(pairs, path)
+        layers = quantize_to(path, work, show)
     if json:
         print_json({"model": str(path), "bytes": path.stat().st_size, **work.summary(layers)})
     else:
@@ -69,19 +64,6 @@ def default_output(model: Path) -> Path:
     if path.resolve() == model.resolve():
         raise refuse(f"{path}: is the model itself; name the quantized one with -o")
     return path
-
-
-def write_model(graph: Graph, path: Path) -> None:
-    """Writes `graph` as ONNX; a file already there is replaced whole or not at all."""
-    from secateur.ir.onnx_writer import to_onnx
-
-    data = to_onnx(graph).SerializeToString(deterministic=True)
-    beside = path.with_name(f"{path.name}.partial")
-    try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> str:

@@ -158,23 +158,20 @@ class Compilation(Quantizing):
         return self.conclude(artifact.quantization, self.selection.timed, times)
 
 
-def quantized_model(work: Quantizing, show: Progress) -> tuple[Graph, LayerReport]:
-    """The graph with pairs of quantize and dequantize, and its report, which is written where wanted."""
-    from secateur.codegen.costs import AnalyticCosts
-    from secateur.codegen.targets import find
-    from secateur.compiler import prepare
-    from secateur.passes.manager import PassManager
-    from secateur.passes.quantize import quantized_pairs
-    from secateur.quantizer import Request
+def quantize_to(path: Path, work: Quantizing, show: Progress) -> LayerReport:
+    """Writes the quantized graph as ONNX to `path`, and its report where it is wanted."""
+    import secateur
 
-    from ..int8_gain import lowered_selection
-
-    target = find(work.target)
-    request = Request(work.asked.calibration, **work.asked.options())
-    data = request.data(work.graph, show)
-    fused = PassManager(prepare("canonicalize,fuse", target)).run(work.graph).graph
-    pairs, report = quantized_pairs(fused, data, request.step().options, AnalyticCosts(target))
-    return pairs, work.conclude(report, lowered_selection(pairs, AnalyticCosts(target)))
+    asked = work.asked
+    assert asked.calibration is not None, "has been checked"
+    report = secateur.quantize(
+        work.graph, path, calibration=asked.calibration, target=work.target, progress=show, **asked.options()
+    )
+    chosen = [
+        Timed(row.name, row.operator.partition(".")[2], row.primitive, row.seconds or 0.0)
+        for row in report.rows
+    ]
+    return work.conclude(report, chosen)
 
 
 def describe(
