@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -105,6 +106,19 @@ def read_source(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None)
     from secateur.ir.onnx_reader import read_model
 
     return read_model(path, shapes)
+
+
+def write_model(graph: Graph, path: Path) -> None:
+    """Writes `graph` as ONNX; a file already there is replaced whole or not at all."""
+    from secateur.ir.onnx_writer import to_onnx
+
+    data = to_onnx(graph).SerializeToString(deterministic=True)
+    beside = path.with_name(f"{path.name}.partial")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def is_lowered(graph: Graph) -> bool:

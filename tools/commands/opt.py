@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Shapes, Target, nearest, parse_shapes, read_source, refuse
+from .common import Shapes, Target, nearest, parse_shapes, read_source, refuse, write_model
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph
@@ -40,8 +40,6 @@ def opt(
     """Run passes on IR text and print the text they give, or write it as an ONNX model."""
     from secateur.ir.files import write_graph
     from secateur.ir.printer import print_graph
-
-    from .quantize import write_model
 
     graph = optimized(read_source(file, parse_shapes(shape)), pipeline, target, explain)
     if output is None:
