@@ -113,7 +113,8 @@ def _mean_error(tile: Tile, want: Floats, stored: NDArray[np.int8], unit: Floats
 def create_winograd(op: Operator, form: Form, tile: Tile) -> list[Operator]:
     """Four constants and the `q.winograd_conv` (last) that stands for the q.linear_conv `op`."""
     name = op.operands[1].name or "w"
-    named = zip(form, ("winograd", "factors", "scales", "bias"), strict=True)
+    arrays: tuple[NDArray[Any], ...] = tuple(form)
+    named = zip(arrays, ("winograd", "factors", "scales", "bias"), strict=True)
     constants = [_constant(array, f"{name}.{what}") for array, what in named]
     attributes = {k: op[k] for k in ("pads", "scales", "zero_points", "dtype", "limits")}
     values = [op.operands[0], *(c.result for c in constants), *op.operands[3:]]

@@ -16,7 +16,8 @@ def steps_of(u: Floats, whole: bool = False) -> Floats:
     most = np.abs(u).max(2)
     if whole:
         most = np.full(most.shape, most.max())
-    return np.maximum(most, LEAST) / 127
+    found: Floats = np.maximum(most, LEAST) / 127
+    return found
 
 
 def nearest(u: Floats, unit: Floats) -> NDArray[np.int8]:

@@ -76,7 +76,8 @@ class Candidate(NamedTuple):
     def steps(self, ranges: Floats, u_most: Floats) -> Floats:
         """Steps (C,) for what each channel of V reaches and the largest weight it meets."""
         even = np.full(ranges.shape, ranges.max())
-        return (even if self.even else _balanced(ranges, u_most, self.balance)) * self.saturation / 127
+        most: Floats = even if self.even else _balanced(ranges, u_most, self.balance)
+        return most * (self.saturation / 127)
 
 
 def choose_steps(u: Floats, v: Floats, options: Options) -> Floats:

@@ -80,7 +80,8 @@ def _inputs(d: list[Array]) -> list[Array]:
 
 def _by_root(x: Array) -> Array:
     """x / sqrt 2, rounded as pmulhrsw and sqrdmulh do."""
-    return (x * ROOT_FACTOR + (1 << 14)) >> 15
+    found: Array = (x * ROOT_FACTOR + (1 << 14)) >> 15
+    return found
 
 
 def quantized_input(v: Array, factors: Array) -> Array:
