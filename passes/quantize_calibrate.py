@@ -36,6 +36,16 @@ KEPT_IMAGES = 32
 """Images kept to measure errors with."""
 
 
+@dataclass(frozen=True)
+class _Anew:
+    """An iterable of what `read` gives, however often it is wanted."""
+
+    read: Callable[[], Labelled]
+
+    def __iter__(self) -> Iterator[tuple[Arrays, NDArray[np.int64]]]:
+        return iter(self.read())
+
+
 @dataclass(frozen=True, eq=False)
 class CalibrationData:
     """Live objects that calibration needs, handed to the pass as a cost table is to `select`.
@@ -52,10 +62,10 @@ class CalibrationData:
     progress: Progress = silent
 
     def labels(self) -> Labelled:
-        """The labelled data; SecateurError where there is none."""
+        """The labelled data, read anew each time; SecateurError where there is none."""
         if self.labelled is None:
             raise SecateurError("a limit on accuracy (max_drop) needs labelled calibration data")
-        return self.labelled()
+        return _Anew(self.labelled)
 
     def run(self, graph: Graph, inputs: Arrays, observe: Observer) -> None:
         """Runs a float graph and shows the values that may be quantized."""

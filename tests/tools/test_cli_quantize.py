@@ -121,6 +121,14 @@ def test_a_limit_on_the_outputs_keeps_layers_in_float(
     assert again["quantization"]["float_layers"] == found["float_layers"]
 
 
+def test_a_limit_on_the_accuracy_is_held_against_labels(
+    cli: Cli, model: Path, int8: list[str], tmp_path: Path
+) -> None:
+    result = cli("compile", model, "-o", tmp_path / "q.so", *int8, "--max-drop", 100)
+    assert result.code == 0, result.err
+    assert re.search(r", accuracy \d+\.\d\d % \(float \d+\.\d\d %\)$", result.out, re.MULTILINE)
+
+
 @pytest.mark.parametrize("words", [["--min-sqnr", "500"], ["--min-sqnr", "400", "--json"]])
 def test_a_limit_that_cannot_be_kept_is_a_failed_check(
     cli: Cli, model: Path, int8: list[str], tmp_path: Path, words: list[str]
