@@ -4,6 +4,9 @@ import csv
 import json
 import re
 import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -311,6 +314,52 @@ def test_ir_with_primitives_is_not_quantized(cli: Cli, model: Path, int8: list[s
     result = cli("compile", tmp_path / "ir" / "05-memory.sir", "-o", tmp_path / "q.so", *int8)
     assert result.code == 2
     assert "quantization wants the float network" in result.err
+
+
+def heed_interrupts() -> None:
+    """A shell has the programs it starts in the background ignore SIGINT, and they hand that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+SLOW_CALIBRATION = """
+import sys, time
+from secateur.tools import calibration_data
+from secateur.tools.main import main
+opened = calibration_data._from_random
+
+def slow(*rest):
+    source = opened(*rest)
+    def read():
+        for batch in opened(*rest):
+            print("calibrating", file=sys.stderr, flush=True)
+            time.sleep(0.5)
+            yield batch
+    return type(source)(source.batch, source.images, read)
+
+calibration_data._from_random = slow
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_while_calibrating_leaves_nothing(
+    model: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    words = ["compile", model, "-o", tmp_path / "q.so", "--quantize", "int8", "--calibration", "random:999",
+             "--report", tmp_path / "r.html"]  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_CALIBRATION, *map(str, words)],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        preexec_fn=heed_interrupts,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        while process.stderr.readline() not in ("calibrating\n", ""):
+            pass
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == code, rest
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
 
 
 # Options -------------------------------------------------------------------------------------------
