@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[Any]
 LEAST = 1e-30
+BLOCK = 32  # columns whose errors reach the rest by one matrix product
 
 
 def steps_of(u: Floats, whole: bool = False) -> Floats:
@@ -45,12 +46,21 @@ def rounded_in_turn(w: Floats, unit: Floats, second: Floats) -> NDArray[np.int8]
     order = np.argsort(-np.diag(second), kind="stable")
     spread = np.linalg.cholesky(np.linalg.inv(second[np.ix_(order, order)])).T
     left, found = w[:, order] / unit[:, None], np.empty(w.shape, np.int8)
-    for i in range(w.shape[1]):
-        column = np.clip(np.rint(left[:, i]), -127, 127)
-        found[:, order[i]] = column
-        error = (left[:, i] - column) / spread[i, i]
-        left[:, i + 1 :] -= error[:, None] * spread[i, i + 1 :]
+    for start in range(0, w.shape[1], BLOCK):
+        part = slice(start, min(start + BLOCK, w.shape[1]))
+        found[:, order[part]], errors = _rounded_block(left[:, part], spread[part, part])
+        left[:, part.stop :] -= errors @ spread[part, part.stop :]
     return found
+
+
+def _rounded_block(left: Floats, spread: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """Some columns rounded in turn, and what each leaves for the columns after them; changes `left`."""
+    found, errors = np.empty(left.shape, np.int8), np.empty(left.shape)
+    for i in range(left.shape[1]):
+        found[:, i] = np.clip(np.rint(left[:, i]), -127, 127)
+        errors[:, i] = (left[:, i] - found[:, i]) / spread[i, i]
+        left[:, i + 1 :] -= errors[:, i, None] * spread[i, i + 1 :]
+    return found, errors
 
 
 def rounded_weights(w: Floats, second: Floats, damping: float = 0.01) -> tuple[NDArray[np.int8], Floats]:

@@ -16,8 +16,9 @@ Floats = NDArray[Any]
 ONE = 1 << 15
 LEAST = 1e-12
 
-MOST_FILTERS = 64
-MOST_TILES = 512
+# Of a trial of steps, which is one of many: these, in float32.
+MOST_FILTERS = 32
+MOST_TILES = 256
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def _of_tap(v: Floats, u: Floats, options: Options) -> Floats:
     half = max(1, v.shape[1] // 2)
     rest = v[:, half:] if v.shape[1] > 1 else v
     rest = rest[:, :: -(-rest.shape[1] // MOST_TILES)]
+    few, rest = few.astype(np.float32), rest.astype(np.float32)
     want, ranges = few @ rest, _ranges(v[:, :half], options.crests)
     best = min(_candidates(options), key=lambda c: _error(c.steps(ranges[c.crest], u_most), rest, few, want))
     return best.steps(_ranges(v, (best.crest,))[best.crest], u_most)
@@ -129,7 +131,7 @@ def _balanced(v_most: Floats, u_most: Floats, balance: float) -> Floats:
 
 def _error(steps: Floats, v: Floats, u: Floats, want: Floats) -> float:
     """The squared error of `want`, which is U V, with both in 8 bits."""
-    exact = steps_from(factors_of(steps))
+    exact = steps_from(factors_of(steps)).astype(np.float32)
     q = np.clip(np.floor(v / exact[:, None] + 0.5), -128, 127)
     scaled = (u * exact)[None]
     unit = steps_of(scaled)
