@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.ir.reference.winograd import quantized_input
+
 from .winograd_rounding import nearest, steps_of
 
 Floats = NDArray[Any]
@@ -62,8 +64,8 @@ def steps_from(factors: NDArray[np.int16]) -> Floats:
 
 def quantized(v: Floats, factors: NDArray[np.int16]) -> Floats:
     """What the operator makes of V (taps, C, tiles), by the second step of its definition."""
-    product = v.astype(np.int64) * factors.astype(np.int64)[:, :, None]
-    return np.clip((product + (ONE >> 1)) >> 15, -128, 127).astype(np.float64)
+    found: Floats = quantized_input(v.astype(np.int64), factors)
+    return found.astype(np.float64)
 
 
 class Candidate(NamedTuple):

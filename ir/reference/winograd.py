@@ -86,7 +86,8 @@ def _by_root(x: Array) -> Array:
 
 def quantized_input(v: Array, factors: Array) -> Array:
     """Step 2 of the definition; `factors` is (taps, C)."""
-    return np.clip((v * factors.astype(np.int64)[:, :, None] + (1 << 14)) >> 15, -128, 127)
+    rounded: Array = (v * factors.astype(np.int64)[:, :, None] + (1 << 14)) >> 15
+    return rounded.clip(-128, 127)
 
 
 def transformed_output(real: Array, tall: int, wide: int) -> Array:
