@@ -163,8 +163,8 @@ def choose_order(spec: ConvSpec, target: Target, places: int, groups: int) -> Or
     keeping_weights = weights + image * (groups if image > half else 1)
     keeping_image = image + weights * (places if weights > half else 1)
     outer = keeping_weights < keeping_image
-    # Asked for more often, lines are mostly there already; bytes come quickly enough unasked.
-    ahead = size == 4 and outer and weights > half and places <= 2
+    # Of floats, the whole panel is asked for at each place, and with more places is mostly there already.
+    ahead = weights > half and (outer or places == 1 if size == 1 else outer and places <= 2)
     return Order(outer, min(keeping_weights, keeping_image), ahead)
 
 

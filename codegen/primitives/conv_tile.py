@@ -62,7 +62,10 @@ class _Nest:
         self.block = layout_block(spec.in_layout)
         self.window = window(spec, tiling.vectors, self.lanes, self.block)
         self.blocks_in = up(spec.channels, self.block) // self.block
+        taps = spec.kernel[0] * spec.kernel[1]
+        self.panel = self.window * taps * self.block * tiling.vectors * self.lanes
         self.asking = False
+        self.visit: tuple[Expr, int] | None = None
 
     def task(self, task: Expr) -> None:
         strips = strip_count(self.spec, self.tiling)
@@ -73,6 +76,7 @@ class _Nest:
         else:
             image, place, group = task // (groups * places), task // groups % places, task % groups
         self.image, self.group, self.row = image, group, place // strips
+        self.place, self.places = place, places
         if strips == 1:
             self._columns(row_runs(self.spec, 0, self.spec.out_width, self.tiling.pixels), 0)
         else:
@@ -96,10 +100,12 @@ class _Nest:
     def _columns(self, runs: list[Run], offset: Expr) -> None:
         from ..tvm_adapter import T
 
-        rarest = min(runs, key=lambda run: run.tiles)
+        rarest, longest = (choose(runs, key=lambda run: run.tiles) for choose in (min, max))
         for run in runs:
-            self.asking = self.tiling.ahead and run is rarest
+            self.asking = self.tiling.ahead and self.arithmetic.step == 1 and run is rarest
+            share = self.tiling.ahead and self.arithmetic.step > 1 and run is longest
             with T.serial(0, run.tiles) as tile:
+                self.visit = (self.place * run.tiles + tile, self.places * run.tiles) if share else None
                 self._tile(run, offset + run.start + tile * run.size)
 
     def _tile(self, run: Run, column: Expr) -> None:
@@ -122,11 +128,27 @@ class _Nest:
         """Every input block and tap of a tile."""
         from ..tvm_adapter import T
 
-        for loops in self._passes(run):
-            with T.serial(0, self.window) as cb, T.serial(*rows) as kh:
-                for taps, pixels in loops:
-                    with T.serial(taps.start, taps.stop) if len(taps) > 1 else nullcontext(taps.start) as kw:
-                        self._tap(acc, cb, kh, kw, column, pixels)
+        for number, loops in enumerate(self._passes(run)):
+            with T.serial(0, self.window) as cb:
+                if number == 0:
+                    self._ask(cb)
+                with T.serial(*rows) as kh:
+                    for taps, pixels in loops:
+                        with _loop(taps) as kw:
+                            self._tap(acc, cb, kh, kw, column, pixels)
+
+    def _ask(self, cb: Expr) -> None:
+        """Prefetches this visit's share of the next group's weights, which all visits of a group read."""
+        from ..tvm_adapter import prefetch
+
+        if self.visit is None:
+            return
+        number, visits = self.visit
+        step = self.arithmetic.line
+        lines = -(-self.panel // (visits * self.window * step))
+        first = (self.group + 1) * self.panel + (number * self.window + cb) * (lines * step)
+        for line in range(lines):
+            prefetch(self.weights, first + line * step, 2)
 
     def _passes(self, run: Run) -> list[list[tuple[range, range]]]:
         """(kernel columns, pixels) of each loop over taps; the taps of a pass are summed side by side.
@@ -186,6 +208,13 @@ class _Nest:
             element = arithmetic.element(self.data, start + r * self.spec.strides[1] * self.block)
             for v in range(vectors):
                 arithmetic.accumulate(acc, r * vectors + v, element, weights[v])
+
+
+def _loop(taps: range) -> Any:
+    """A loop over kernel columns, or the only one."""
+    from ..tvm_adapter import T
+
+    return T.serial(taps.start, taps.stop) if len(taps) > 1 else nullcontext(taps.start)
 
 
 def _alike(run: Run) -> list[tuple[range, range]]:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from secateur.codegen.primitives.conv_direct import DIRECT
+from secateur.codegen.primitives.conv_pointwise import POINTWISE
 from secateur.codegen.primitives.linear_conv import linear_spec
 from secateur.codegen.primitives.linear_finish import column_classes, starts
 from secateur.codegen.primitives.operator import constant_of
@@ -94,6 +96,17 @@ def test_extremes(byte: int, weight: int, target: Target) -> None:
     want = interpreter.evaluate(op, arrays)[0]
     assert set(np.unique(want)) <= {0, 255}
     check_case((op, arrays), target)
+
+
+@pytest.mark.parametrize(("size", "kernel"), [((3, 4), (3, 3)), ((5, 5), (1, 1))])
+def test_weights_asked_for_ahead(size: tuple[int, int], kernel: tuple[int, int]) -> None:
+    """Weights beyond half of the second-level cache are prefetched while others are used."""
+    pads, channels = (kernel[0] // 2,) * 4, 256 if kernel == (3, 3) else 1024
+    case = conv_case(0, (1, channels, *size), 528, kernel, pads=pads)
+    spec = replace(linear_spec(case[0]), in_layout="NCHW16c", out_layout="NCHW16c")
+    primitive: Any = DIRECT if kernel == (3, 3) else POINTWISE
+    assert primitive.tiling(spec, TARGETS["x86-64-v4-vnni"]).ahead
+    check_case(case, TARGETS_HERE[0], only=primitive.name)
 
 
 def test_a_sum_is_converted_once() -> None:
