@@ -65,7 +65,10 @@ class Request:
             raise SecateurError(
                 "quantization needs calibration data: a folder of images, .npz, .npy, a list, or random:N"
             )
-        source = open_source(self.calibration, graph, self.preparation, self.images)
+        try:
+            source = open_source(self.calibration, graph, self.preparation, self.images)
+        except OSError as error:
+            raise SecateurError(f"calibration {self.calibration}: {error.strerror or error}") from None
         ranges = None if self.ranges is None else read_ranges(Path(self.ranges))
         labelled = source.labelled if self.max_drop is not None else None
         return CalibrationData(source, ranges, labelled, HostExecutor(), progress)
