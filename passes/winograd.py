@@ -22,7 +22,7 @@ from secateur.ir.ops.linear import channel_multipliers, one_quant, result_scale
 
 from .winograd_rounding import compensated, nearest, steps_of
 from .winograd_steps import Options, choose_steps, factors_of, quantized, steps_from
-from .winograd_transforms import Tile, output_gram, sample_tiles, transformed_samples, transformed_weights
+from .winograd_transforms import Tile, matrices, sample_tiles, transformed_samples, transformed_weights
 
 Floats = NDArray[Any]
 
@@ -64,12 +64,14 @@ def winograd_form(
     _check(op, weights, samples)
     options = options or Options()
     scale, zero = one_quant(op.operands[0].type)
-    v = transformed_samples(sample_tiles(samples, tile, zero), tile)
+    tiles = sample_tiles(samples, tile, zero)
+    v = transformed_samples(tiles, tile)
     u = transformed_weights(weights, tile)
     factors = factors_of(choose_steps(u, v, options))
     steps, q = steps_from(factors), quantized(v, factors)
     stored, unit = _rounded(u * steps[:, None, :], v / steps[:, :, None], q, options)
-    error = _mean_error(tile, np.matmul(u, v.mean(2)[:, :, None])[..., 0], stored, unit, q)
+    want = np.matmul(u, (matrices(tile)[2] @ tiles.mean(2))[:, :, None])[..., 0]
+    error = _mean_error(tile, want, stored, unit, q)
     in_steps = scale / result_scale(op.result.type)
     bias = channel_multipliers(op).astype(np.float64) * _bias(op) + error * in_steps
     scales = np.ascontiguousarray(unit * in_steps, dtype=np.float32)
@@ -106,7 +108,7 @@ def _rounded(u: Floats, v: Floats, q: Floats, options: Options) -> tuple[NDArray
 def _mean_error(tile: Tile, want: Floats, stored: NDArray[np.int8], unit: Floats, q: Floats) -> Floats:
     """What each filter's result lacks on average over the samples and the tile: (M,)."""
     got = np.matmul(stored.astype(np.float64), q.mean(2)[:, :, None])[..., 0] * unit
-    found: Floats = output_gram(tile)[1] @ (want - got)
+    found: Floats = matrices(tile)[0].mean(0) @ (want - got)
     return found
 
 

@@ -42,12 +42,6 @@ def matrices(tile: Tile) -> tuple[Floats, Floats, Floats]:
     return a_t, g, b_t
 
 
-def output_gram(tile: Tile) -> tuple[Floats, Floats]:
-    """A A^T's diagonal: what each tap's squared error weighs in the result; and A^T averaged over outputs."""
-    a_t = matrices(tile)[0]
-    return (a_t**2).sum(0), a_t.mean(0)
-
-
 def sample_tiles(samples: NDArray[np.uint8], tile: Tile, zero: int) -> NDArray[np.int64]:
     """Input tiles of patches (N, C, h, w), at any place, less the zero point: (positions, C, tiles).
 
