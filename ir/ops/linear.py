@@ -235,7 +235,8 @@ def _winograd(sig: Signature) -> Sequence[TensorType]:
 def _winograd_macs(op: Operator) -> int:
     """Those of the products in the Winograd domain, which are what it computes."""
     (n, _, height, width), (tall, wide) = op.result.type.shape, op["tile"]
-    return n * -(-height // tall) * -(-width // wide) * op.operands[1].type.elements
+    tiles: int = n * -(-height // tall) * -(-width // wide)
+    return tiles * op.operands[1].type.elements
 
 
 register(
