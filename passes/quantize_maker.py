@@ -112,8 +112,7 @@ class Maker:
     def trial(self) -> Trial:
         winograd = self.options.winograd
         tiles = TILES[winograd] if self.costs is not None or winograd != "auto" else ()
-        modes = ("lance",) if winograd == "lance" else ("channel", "tap")
-        options = tuple(WinogradOptions(mode=mode) for mode in modes)
+        options = WinogradOptions(mode="lance" if winograd == "lance" else "channel")
         return Trial(tiles, options, self.costs, winograd != "auto")
 
     @cached_property
