@@ -25,8 +25,8 @@ from .quantize_calibrate import CalibrationData, calibrate
 from .quantize_judge import appoint
 from .quantize_maker import Maker, Options, prepare, with_pairs
 from .quantize_report import QuantizationReport
-from .quantize_search import choose_ways
-from .quantize_tiles import TILES, with_tiles
+from .quantize_search import fastest_ways
+from .quantize_tiles import TILES
 
 WINOGRAD = tuple(TILES)
 
@@ -43,12 +43,12 @@ def quantize_graph(
     names, judge = maker.layers_in_float(), maker.judge
     direct = maker.quantized(names)
     errors = maker.errors(direct)
-    ways = choose_ways(maker.trial, maker.layers(direct, thorough=False), lambda _: True)
-    if judge.demands and not maker.passes(direct, ways):
-        layers = maker.layers(direct, thorough=True)
-        ways = choose_ways(maker.trial, layers, lambda w: maker.passes(direct, w))
-    final = with_tiles(direct, ways)
-    return final, maker.report(final, names, errors | {op.result.name: w.sqnr for op, w in ways.items()})
+    ways = fastest_ways(maker.trial, maker.layers(direct, thorough=False))
+    if judge.demands and not maker.verdict(direct, ways).passes:
+        ways = maker.tightened(direct, ways)
+    errors |= {op.result.name: way.sqnr for op, way in ways.items()}
+    final = maker.tiled(direct, ways)
+    return final, maker.report(final, names, errors)
 
 
 def quantized_pairs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
@@ -36,6 +36,7 @@ class Judge:
     max_drop: float | None
     labelled: Labelled
     accuracy: float | None
+    known: dict[Graph, Verdict] = field(default_factory=dict)
 
     @property
     def demands(self) -> bool:
@@ -43,7 +44,12 @@ class Judge:
         return self.min_sqnr is not None or self.max_drop is not None
 
     def verdict(self, graph: Graph) -> Verdict:
-        """How `graph` does."""
+        """How `graph` does; measured once."""
+        if graph not in self.known:
+            self.known[graph] = self._measured(graph)
+        return self.known[graph]
+
+    def _measured(self, graph: Graph) -> Verdict:
         sqnr = output_sqnr(self.real, outputs(graph, self.samples, self.execute))
         found = accuracy(graph, self.labelled, self.execute) if self.accuracy is not None else None
         enough = self.min_sqnr is None or sqnr >= self.min_sqnr

@@ -19,11 +19,11 @@ from .equalize import Equalize
 from .integer import make_integer
 from .quantize_calibrate import Calibration, corrections, quantizations
 from .quantize_insert import QUANTIZED, insert
-from .quantize_judge import Judge, LimitError
+from .quantize_judge import Judge, LimitError, Verdict
 from .quantize_measure import Array
 from .quantize_plan import make_plan
 from .quantize_report import QuantizationReport, data_values, own_sqnr, rows, saturated_share
-from .quantize_search import smallest_that_passes
+from .quantize_search import allowed_noise, choose_ways, noise_of, smallest_that_passes
 from .quantize_split import split_epilogues
 from .quantize_tiles import TILES, Halves, Layer, Trial, Way, captured, eligible, halves, with_tiles
 from .winograd import Options as WinogradOptions
@@ -98,6 +98,7 @@ class Maker:
     costs: CostTable | None
     made: dict[tuple[str, ...], Graph] = field(default_factory=dict)
     cut: dict[Graph, list[tuple[Operator, Operator, Halves]]] = field(default_factory=dict)
+    with_ways: dict[tuple[Way, ...], Graph] = field(default_factory=dict)
 
     def quantized(self, names: Sequence[str]) -> Graph:
         """The network in 8 bits but for the layers called `names`, without tiles; made once."""
@@ -125,8 +126,27 @@ class Maker:
                 found |= dict.fromkeys((names[op.result], names[op.result] + QUANTIZED), op)
         return found
 
-    def passes(self, direct: Graph, ways: Mapping[Operator, Way]) -> bool:
-        return self.judge.verdict(with_tiles(direct, ways)).passes
+    def tiled(self, direct: Graph, ways: Mapping[Operator, Way]) -> Graph:
+        """`direct` with the chosen tiles; made once for the same ways, so that it is compiled once."""
+        key = tuple(ways.values())
+        if key not in self.with_ways:
+            self.with_ways[key] = with_tiles(direct, ways)
+        return self.with_ways[key]
+
+    def verdict(self, direct: Graph, ways: Mapping[Operator, Way]) -> Verdict:
+        """How the network does with the chosen tiles."""
+        return self.judge.verdict(self.tiled(direct, ways))
+
+    def tightened(self, direct: Graph, fast: Mapping[Operator, Way]) -> dict[Operator, Way]:
+        """Slower ways than `fast`, as few as the limits need."""
+        layers = self.layers(direct, thorough=True)
+        exact = {layer.op: layer.ways[0] for layer in layers}
+        allowed = allowed_noise(
+            (noise_of(fast), self.verdict(direct, fast).sqnr),
+            (noise_of(exact), self.judge.verdict(direct).sqnr),
+            self.options.min_sqnr,
+        )
+        return choose_ways(self.trial, layers, allowed, lambda ways: self.verdict(direct, ways).passes)
 
     # Layers that stay in float ---------------------------------------------------------------------
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from itertools import permutations
 
 from secateur.ir.graph import Operator
 
-from .quantize_tiles import Layer, Trial, Way
-
-Found = TypeVar("Found")
+from .quantize_tiles import Layer, Trial, Way, noise
 
 
 def smallest_that_passes(count: int, passes: Callable[[int], bool]) -> int | None:
@@ -28,26 +26,63 @@ def smallest_that_passes(count: int, passes: Callable[[int], bool]) -> int | Non
     return n
 
 
-def weights_that_matter(layers: Sequence[Layer]) -> list[float]:
-    """Weights of noise against seconds, ascending, at which some layer changes its way; 0 first."""
+def weights_that_matter(trial: Trial, layers: Sequence[Layer]) -> list[float]:
+    """Weights of noise against price, ascending, at which some layer changes its way; 0 first."""
     found = {0.0}
     for layer in layers:
-        for a in layer.ways:
-            for b in layer.ways:
-                noises = 10 ** (-a.sqnr / 10), 10 ** (-b.sqnr / 10)
-                if a.seconds < b.seconds and noises[0] > noises[1]:
-                    found.add((b.seconds - a.seconds) / (noises[0] - noises[1]) * (1 + 1e-9))
+        for a, b in permutations(layer.ways, 2):
+            more, less = trial.price(b) - trial.price(a), noise(a) - noise(b)
+            if more > 0 and less > 0:
+                found.add(more / less * (1 + 1e-9))
     return sorted(found)
 
 
+def first_that_passes(start: int, last: int, passes: Callable[[int], bool]) -> int:
+    """The first of start, start + 1, start + 3, ... that passes; `last`, untried, where none does."""
+    step = 1
+    while start < last and not passes(start):
+        start, step = min(last, start + step), 2 * step
+    return start
+
+
+Ways = dict[Operator, Way]
+
+
+def fastest_ways(trial: Trial, layers: Sequence[Layer]) -> Ways:
+    """The fastest way of each layer."""
+    return {layer.op: trial.chosen(layer, 0.0) for layer in layers}
+
+
+def noise_of(ways: Mapping[Operator, Way]) -> float:
+    """The sum of the layers' shares of noise."""
+    return sum(noise(way) for way in ways.values())
+
+
 def choose_ways(
-    trial: Trial, layers: Sequence[Layer], passes: Callable[[Mapping[Operator, Way]], bool]
-) -> dict[Operator, Way]:
-    """The fastest ways that pass, on the path from the fastest of all to the most exact."""
-    weights = weights_that_matter(layers)
+    trial: Trial,
+    layers: Sequence[Layer],
+    noise_allowed: float,
+    passes: Callable[[Mapping[Operator, Way]], bool],
+) -> Ways:
+    """The fastest ways that pass, on the path from the fastest of all to the most exact.
 
-    def ways(index: int) -> dict[Operator, Way]:
-        return {layer.op: trial.chosen(layer, weights[index]) for layer in layers}
+    Begins where the sum of the layers' noise is no more than `noise_allowed`, for
+    each trial runs the whole network.
+    """
+    weights = weights_that_matter(trial, layers)
+    path = [{layer.op: trial.chosen(layer, weight) for layer in layers} for weight in weights]
+    start = next((i for i, ways in enumerate(path) if noise_of(ways) <= noise_allowed), len(path) - 1)
+    return path[first_that_passes(start, len(path) - 1, lambda index: passes(path[index]))]
 
-    found = smallest_that_passes(len(weights) - 1, lambda index: passes(ways(index)))
-    return ways(len(weights) - 1 if found is None else found)
+
+def allowed_noise(fast: tuple[float, float], direct: tuple[float, float], min_sqnr: float | None) -> float:
+    """The sum of the layers' noise at which the network's SQNR should be `min_sqnr`.
+
+    `fast` and `direct` are such a sum and the SQNR measured with it; the network's noise is taken to grow in
+    proportion to the sum between them.
+    """
+    if min_sqnr is None or fast[0] <= direct[0]:
+        return fast[0]
+    low, high, wanted = (10 ** (-sqnr / 10) for sqnr in (direct[1], fast[1], min_sqnr))
+    share = (wanted - low) / (high - low) if high > low else 1.0
+    return direct[0] + min(max(share, 0.0), 1.0) * (fast[0] - direct[0])

@@ -9,7 +9,7 @@ chosen on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -214,13 +214,16 @@ class Trial:
     options: Options
     costs: CostTable | None
     forced: bool = False
+    known: dict[tuple[Operator, Tile], Way] = field(default_factory=dict)
 
     def layer(self, op: Operator, real: Operator, patches: Halves, least: float, thorough: bool) -> Layer:
         """The direct way, and tiles that are faster and leave the layer `least` dB: all, or the fastest."""
         bare, (fit, check) = _uncorrected(op, real), patches
         ways = [Way(None, self._seconds(detached(op)), patch_sqnr(op, check))]
         for tile, seconds in self._worth(bare, ways[0]):
-            way = self._way(bare, real, tile, seconds, fit, check)
+            if (op, tile) not in self.known:
+                self.known[op, tile] = self._way(bare, real, tile, seconds, fit, check)
+            way = self.known[op, tile]
             if way.sqnr >= least:
                 ways.append(way)
                 if not thorough:
@@ -254,11 +257,18 @@ class Trial:
         sqnr = patch_sqnr(create_winograd(detached(bare), form, tile)[-1], check)
         return Way(tile, seconds, sqnr, form)
 
+    def price(self, way: Way) -> float:
+        """What is to be small: seconds; where tiles are forced, how many layers go without."""
+        return float(way.tile is None) if self.forced else way.seconds
+
     def chosen(self, layer: Layer, weight: float) -> Way:
-        """The way of least seconds + `weight` x noise, where noise is its share of the layer's power."""
-        if self.forced and weight == 0:
-            return layer.ways[-1]
-        return min(layer.ways, key=lambda way: way.seconds + weight * 10 ** (-way.sqnr / 10))
+        """The way of least price + `weight` x noise, where noise is its share of the layer's power."""
+        return min(layer.ways, key=lambda way: self.price(way) + weight * noise(way))
+
+
+def noise(way: Way) -> float:
+    """The share of a layer's power that is noise."""
+    return float(10 ** (-way.sqnr / 10))
 
 
 def with_tiles(graph: Graph, ways: Mapping[Operator, Way]) -> Graph:

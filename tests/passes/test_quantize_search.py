@@ -1,0 +1,101 @@
+"""Searches under a limit, and Winograd tiles chosen by measured error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secateur.ir.interpreter import run
+from secateur.ir.ops.linear import one_quant
+from secateur.passes.quantize import quantize_graph
+from secateur.passes.quantize_calibrate import CalibrationData
+from secateur.passes.quantize_maker import Options
+from secateur.passes.quantize_search import allowed_noise, first_that_passes, smallest_that_passes
+from tests.passes.test_quantize import CASES, DIRECT, error_of, images, network
+from tests.passes.texts import names
+
+
+@given(st.integers(0, 60), st.integers(0, 70))
+def test_the_smallest_count_is_found(count: int, needed: int) -> None:
+    found = smallest_that_passes(count, lambda n: n >= needed)
+    assert found == (needed if needed <= count else None)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
+def test_a_search_from_a_guess_ends_with_what_passes(start: int, last: int, needed: int) -> None:
+    start = min(start, last)
+    found = first_that_passes(start, last, lambda n: n >= needed)
+    assert found >= min(needed, last)
+    assert start <= found <= last
+
+
+def test_few_trials_where_few_are_needed() -> None:
+    tried: list[int] = []
+
+    def passes(n: int) -> bool:
+        tried.append(n)
+        return n >= 3
+
+    assert smallest_that_passes(1000, passes) == 3
+    assert len(tried) <= 5
+
+
+def test_noise_is_allowed_in_proportion() -> None:
+    fast, direct = (0.1, 20.0), (0.0, 40.0)
+    assert allowed_noise(fast, direct, None) == 0.1
+    assert allowed_noise(fast, direct, 20.0) == pytest.approx(0.1)
+    assert allowed_noise(fast, direct, 40.0) == pytest.approx(0.0)
+    assert allowed_noise(fast, direct, 50.0) == 0.0
+    assert 0.04 < allowed_noise(fast, direct, 23.0) < 0.06
+
+
+@pytest.mark.parametrize("tile", ["2", "4x2", "4", "lance"])
+def test_a_forced_tile_is_taken(tile: str) -> None:
+    graph = network(CASES["residual"][0])
+    options = replace(DIRECT, winograd=tile, layer_sqnr=5.0)
+    made, report = quantize_graph(graph, CalibrationData(images(24)), options)
+    assert names(made).count("q.winograd_conv") == 2
+    wanted = {"2": "2x2", "4x2": "4x2", "4": "4x4", "lance": "2x2"}[tile]
+    assert {row.tile for row in report.rows if row.operator == "q.winograd_conv"} == {wanted}
+    assert error_of(graph, made) > 10
+
+
+def test_a_tile_below_the_layers_limit_is_not_taken() -> None:
+    graph = network(CASES["residual"][0])
+    made, _ = quantize_graph(graph, CalibrationData(images(24)), Options(winograd="4", layer_sqnr=60.0))
+    assert "q.winograd_conv" not in names(made)
+
+
+def test_the_network_s_limit_takes_tiles_back() -> None:
+    graph = network(CASES["residual"][0])
+    data, loose = CalibrationData(images(24)), Options(winograd="4", layer_sqnr=5.0)
+    direct = quantize_graph(graph, data, DIRECT)[1].sqnr
+    fast = quantize_graph(graph, data, loose)[1].sqnr
+    assert fast < direct - 3
+    wanted = (fast + direct) / 2
+    made, report = quantize_graph(graph, data, replace(loose, min_sqnr=wanted))
+    assert report.sqnr >= wanted
+    assert names(made).count("q.winograd_conv") < 2
+    assert report.float_layers == ()
+
+
+def test_without_costs_no_tile_is_chosen() -> None:
+    made, _ = quantize_graph(network(CASES["relu"][0]), CalibrationData(images()), Options())
+    assert "q.winograd_conv" not in names(made)
+
+
+def test_scales_are_those_of_the_range() -> None:
+    made, report = quantize_graph(
+        network(CASES["relu"][0]), CalibrationData(images()), replace(DIRECT, method="minmax")
+    )
+    stored = next(op.result for op in made.operators if op.name == "q.quantize")
+    scale, zero = one_quant(stored.type)
+    arrays = [image["x"] for image in images()]
+    low, high = min(a.min() for a in arrays), max(a.max() for a in arrays)
+    np.testing.assert_allclose([-zero * scale, (255 - zero) * scale], [low, high], atol=scale)
+    assert report.rows[0].low == pytest.approx(-zero * scale)
+    assert run(made, images(1)[0])["y"].shape == (1, 4, 8, 8)
