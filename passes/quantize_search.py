@@ -38,10 +38,16 @@ def weights_that_matter(trial: Trial, layers: Sequence[Layer]) -> list[float]:
 
 
 def first_that_passes(start: int, last: int, passes: Callable[[int], bool]) -> int:
-    """The first of start, start + 1, start + 3, ... that passes; `last`, untried, where none does."""
-    step = 1
+    """The least index that passes, if all larger ones do; `last`, untried, where none before does.
+
+    Tries start, start + 1, start + 3, ..., then bisects below what passed.
+    """
+    failed, step = -1, 1
     while start < last and not passes(start):
-        start, step = min(last, start + step), 2 * step
+        failed, start, step = start, min(last, start + step), 2 * step
+    while start - failed > 1:
+        middle = (failed + start) // 2
+        failed, start = (failed, middle) if passes(middle) else (middle, start)
     return start
 
 

@@ -26,11 +26,8 @@ def test_the_smallest_count_is_found(count: int, needed: int) -> None:
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
-def test_a_search_from_a_guess_ends_with_what_passes(start: int, last: int, needed: int) -> None:
-    start = min(start, last)
-    found = first_that_passes(start, last, lambda n: n >= needed)
-    assert found >= min(needed, last)
-    assert start <= found <= last
+def test_a_search_from_a_guess_finds_the_first_that_passes(start: int, last: int, needed: int) -> None:
+    assert first_that_passes(min(start, last), last, lambda n: n >= needed) == min(needed, last)
 
 
 def test_few_trials_where_few_are_needed() -> None:
