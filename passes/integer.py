@@ -14,16 +14,16 @@ from .constants import fold_constants, holds_integers
 from .duplicates import merge_duplicates
 
 # Signs first, so that all other rules see u8; quantized results before real ones, which would take their
-# operators; what is left of a sign goes back into its quantize at last.
+# operators; what is left of a sign goes back into its quantize, or into a table, at last.
 PHASES: tuple[tuple[Rule, ...], ...] = (
     integer_bytes.UNSIGNED,
-    integer_bytes.TABLES,
+    integer_bytes.COMPOSED + integer_bytes.MOVED,
     integer_bytes.CANCEL + integer_moves.RULES,
     integer_linear.QUANTIZED + integer_elementwise.QUANTIZED + tables.RULES,
     integer_linear.REAL + integer_elementwise.REAL,
-    integer_bytes.SIGNED,
+    integer_bytes.SIGNED + integer_bytes.COMPOSED,
 )
-RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES for rule in phase)
+RULES: tuple[Rule, ...] = tuple(dict.fromkeys(rule for phase in PHASES for rule in phase))
 
 FOLDED_BYTES = 1 << 32
 

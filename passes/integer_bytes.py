@@ -190,9 +190,11 @@ UNSIGNED: tuple[Rule, ...] = (
     Rule("signed-result", Op("q.quantize"), _guard_signed_result, _signed_result),
     Rule("signed-operand", Op("q.dequantize", (_X,)), _guard_signed_operand, _signed_operand),
 )
-TABLES: tuple[Rule, ...] = (
+COMPOSED: tuple[Rule, ...] = (
     Rule("table-of-table", Op("q.table", (Op("q.table", (_X, Const("t"))), Const("u"))), always, _composed),
     Rule("table-nothing", Op("q.table", (_X, _FLIP)), _guard_identity, _identity),
+)
+MOVED: tuple[Rule, ...] = (
     Rule(
         "sign-of-moved",
         Op("q.table", (Op(MOVES, (), "move", once=True), _FLIP)),

@@ -59,7 +59,7 @@ ROWS = (
     Row("quantize", "quantize_model", "Quantize a model to int8 and write it as ONNX (QDQ)."),
     Row("run", "run", "Run an artifact once and say what came out."),
     Row("inspect", "inspect", "Show what a model or an artifact is made of."),
-    Row("opt", "opt", "Run passes on IR text and print the text they give, or write it as an ONNX model."),
+    Row("opt", "opt", "Run passes on IR text; print what they give, or write it as ONNX."),
     Row("bench", "bench", "Time an artifact on this machine."),
     Row("compare", "compare", "Compare every layer with a reference."),
     Row("targets", "targets", "List the processors and boards to compile for."),

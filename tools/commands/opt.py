@@ -37,7 +37,7 @@ def opt(
     target: Target = "host",
     shape: Shapes = None,
 ) -> None:
-    """Run passes on IR text and print the text they give, or write it as an ONNX model."""
+    """Run passes on IR text; print what they give, or write it as ONNX."""
     from secateur.ir.files import write_graph
     from secateur.ir.printer import print_graph
 
