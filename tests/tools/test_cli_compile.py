@@ -103,7 +103,7 @@ def test_timings_name_every_pass(cli: Cli, model: Path, tmp_path: Path) -> None:
         (["--target", "rpi44"], "unknown target 'rpi44'; did you mean 'rpi4'?"),
         (
             ["--pipeline", "canonicalize,fuze"],
-            "did you mean 'fuse'?",
+            "known: canonicalize, equalize, fuse, layout, memory, quantize, select; did you mean 'fuse'?",
         ),
         (["--pipeline", "memory,fuse"], "takes stage"),
         (["--print-ir-after", "fuze"], "no pass 'fuze'; did you mean 'fuse'?"),
