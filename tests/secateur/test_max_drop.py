@@ -12,11 +12,11 @@ import secateur
 from secateur.passes.calibration.ranges import Ranges, write_ranges
 from tests.secateur.test_quantize import HELD_OUT, IMAGES, MODEL
 
-FEW = slice(20, 28)  # eight digits, all of which the float network knows
+FEW = slice(20, 24)  # four digits, all of which the float network knows
 
 
 def labelled(folder: Path, wrong: int = 0) -> Path:
-    """A file of eight digits, of which the first `wrong` have another label than their own."""
+    """A file of four digits, of which the first `wrong` have another label than their own."""
     path, labels = folder / "digits.npz", HELD_OUT.labels[FEW].copy()
     labels[:wrong] = (labels[:wrong] + 1) % 10
     np.savez(path, image=IMAGES[FEW], labels=labels)
@@ -42,7 +42,7 @@ def spoiled(ranges: Ranges, names: set[str], folder: Path) -> Path:
 @pytest.mark.parametrize("wrong", [0, 1])
 def test_a_limit_that_holds_at_once_keeps_nothing_in_float(wrong: int, tmp_path: Path) -> None:
     report = secateur.quantize(MODEL, calibration=labelled(tmp_path, wrong), max_drop=0.0)
-    assert report.accuracy == (100 - 12.5 * wrong, 100 - 12.5 * wrong)
+    assert report.accuracy == (100 - 25 * wrong, 100 - 25 * wrong)
     assert report.float_layers == ()
 
 
@@ -73,9 +73,9 @@ def test_the_layer_that_costs_the_accuracy_stays_in_float(
 
 def test_an_accuracy_that_no_layers_in_float_bring_back_is_refused(ranges: Ranges, tmp_path: Path) -> None:
     bad, path = spoiled(ranges, set(ranges.ranges), tmp_path), tmp_path / "digits.onnx"
-    message = r"even with 21 of 22 layers in float: .*falls from 100\.00 % to .* \(12\.5 points allowed\)"
+    message = r"even with 21 of 22 layers in float: .*falls from 100\.00 % to .* \(25 points allowed\)"
     with pytest.raises(secateur.SecateurError, match=message):
-        secateur.quantize(MODEL, path, calibration=labelled(tmp_path), ranges=bad, max_drop=12.5)
+        secateur.quantize(MODEL, path, calibration=labelled(tmp_path), ranges=bad, max_drop=25)
     assert not path.exists()
 
 
