@@ -1,0 +1,46 @@
+"""The digits network in 8 bits, its convolutions as Winograd ones, run by ARM processors under qemu-user."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import secateur
+from secateur.compiler import read
+from secateur.ir.interpreter import run
+from tests.codegen.cross_harness import EMULATORS
+from tests.secateur.test_quantize import IMAGES, MODEL, calibration
+
+
+def answer(command: list[str], image: np.ndarray, folder: Path) -> np.ndarray:
+    """The logits that the bench program `command` computes for one image."""
+    np.save(folder / "image.npy", image)
+    files = ["--input", str(folder / "image.npy"), "--output", str(folder / "logits.npy")]
+    done = subprocess.run(
+        [*command, "--iterations", "1", "--threads", "2", *files], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return np.asarray(np.load(folder / "logits.npy"))
+
+
+@pytest.mark.slow  # the first link for a target builds its libc: minutes
+@pytest.mark.parametrize("target", list(EMULATORS))
+def test_every_bit_is_the_interpreters(target: str, tmp_path: Path) -> None:
+    emulator = EMULATORS[target]
+    if shutil.which(emulator[0]) is None:
+        pytest.skip(f"{emulator[0]} is not installed: apt-get install qemu-user")
+    artifact = secateur.compile(
+        MODEL, tmp_path / "digits", target=target, kind="dir", dump_ir=tmp_path / "ir",
+        quantize="int8", calibration=calibration(4),
+    )  # fmt: skip
+    quantized = read(tmp_path / "ir" / "03-quantize.sir")
+    assert [op.name for op in quantized.operators].count("q.winograd_conv") > 10
+    assert [op.get("primitive") for op in artifact.graph.operators].count("linear_winograd") > 10
+    command = [*emulator, str(artifact.path / "bench")]
+    for image in IMAGES[:3]:
+        wanted = run(quantized, {"image": image[None]})["logits"]
+        np.testing.assert_array_equal(answer(command, image[None], tmp_path), wanted)
