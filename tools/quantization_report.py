@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from secateur.ir.errors import SecateurError
 
+from .commands.quantization import keep_float_option
 from .quantization_page import render_page
 
 
@@ -76,8 +76,8 @@ class LayerReport:
 
     @property
     def keep_float(self) -> str:
-        """The layers kept in float as an option of the command line: `--keep-float /conv1,/fc`."""
-        return f"--keep-float {shlex.quote(','.join(self.float_layers))}" if self.float_layers else ""
+        """The layers kept in float as options of the command line; empty without such."""
+        return keep_float_option(self.float_layers)
 
     @property
     def measured(self) -> bool:

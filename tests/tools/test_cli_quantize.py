@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from secateur import load
 from secateur.tools.commands.quantization import Quantization, keep_float_option
@@ -106,7 +108,7 @@ def test_layers_kept_in_float_are_printed_as_the_option_that_keeps_them(
 ) -> None:
     result = cli("compile", model, "-o", tmp_path / "q.so", *int8, "--keep-float", "Conv#0,Gemm#8")
     assert result.code == 0, result.err
-    assert result.out.splitlines()[-1] == "kept in float: --keep-float 'Conv#0,Gemm#8'"
+    assert result.out.splitlines()[-1] == "kept in float: --keep-float 'Conv#0' --keep-float 'Gemm#8'"
 
 
 def test_a_limit_on_the_outputs_keeps_layers_in_float(
@@ -373,7 +375,36 @@ def test_options_given_are_named_as_on_the_command_line() -> None:
 
 
 def test_names_to_keep_in_float_are_split_at_commas() -> None:
-    assert Quantization(keep_float=["/a,/b", "/c"]).float_layers == ("/a", "/b", "/c")
+    assert Quantization(keep_float=["/a,/b", "/c"]).float_layers() == ("/a", "/b", "/c")
+
+
+def test_a_known_name_is_one_whatever_commas_it_holds() -> None:
+    asked = Quantization(keep_float=["/a,/b", "/c,/a"])
+    assert asked.float_layers({"/a,/b", "/a", "/b", "/c"}) == ("/a,/b", "/c", "/a")
+
+
+@given(st.lists(st.text("ab, ;'\"$\\-", min_size=1), unique=True), st.sets(st.text("a,", min_size=1)))
+def test_the_printed_option_names_the_same_layers(names: list[str], others: set[str]) -> None:
+    words = shlex.split(keep_float_option(names))
+    assert words[::2] == ["--keep-float"] * len(names)
+    assert Quantization(keep_float=words[1::2]).float_layers(others | set(names)) == tuple(names)
+
+
+def test_a_name_with_commas_keeps_its_layer_in_float(
+    cli: Cli, model: Path, int8: list[str], tmp_path: Path
+) -> None:
+    network, names = onnx.load(model), ["/conv,1,", "/conv"]
+    for node, name in zip(network.graph.node, names, strict=False):
+        node.name = name
+    onnx.save(network, tmp_path / "named.onnx")
+    words = ["compile", tmp_path / "named.onnx", "-o", tmp_path / "q.so", *int8]
+    first = cli(*words, "--keep-float", names[0])
+    assert first.code == 0, first.err
+    printed = first.out.splitlines()[-1]
+    assert printed == f"kept in float: --keep-float {names[0]}"
+    again = cli(*words, *shlex.split(printed.partition(": ")[2]), "--json").json
+    assert again["quantization"]["float_layers"] == [names[0]]
+    assert "'1'" in cli(*words, "--keep-float", "/conv,1").err
 
 
 def test_only_what_is_given_is_handed_on() -> None:
@@ -384,5 +415,6 @@ def test_only_what_is_given_is_handed_on() -> None:
 
 
 def test_an_option_is_quoted_for_the_shell() -> None:
-    assert keep_float_option(("/a", "/b")) == "--keep-float /a,/b"
-    assert keep_float_option(("a b", "$c")) == "--keep-float 'a b,$c'"
+    assert keep_float_option(("/a", "/b")) == "--keep-float /a --keep-float /b"
+    assert keep_float_option(("a b", "$c")) == "--keep-float 'a b' --keep-float '$c'"
+    assert keep_float_option(()) == ""

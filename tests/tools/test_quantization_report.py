@@ -151,7 +151,7 @@ def test_page_of_no_layer_has_no_chart() -> None:
 
 
 def test_page_gives_the_float_layers_as_an_option() -> None:
-    assert "--keep-float '/fc,/a b'" in "".join(Page(render_page(REPORT)).words)
+    assert "--keep-float /fc --keep-float '/a b'" in "".join(Page(render_page(REPORT)).words)
 
 
 # Charts --------------------------------------------------------------------------------------------

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .common import refuse
+
+if TYPE_CHECKING:
+    from secateur.ir.graph import Graph
 
 DEFAULT_LAYER_SQNR = 20.0
 
@@ -72,7 +75,9 @@ WinogradOption = Annotated[
 KeepFloat = Annotated[
     list[str] | None,
     typer.Option(
-        "--keep-float", metavar="NAMES", help="ONNX nodes to keep in float, commas between. Repeatable."
+        "--keep-float",
+        metavar="NAMES",
+        help="ONNX nodes to keep in float: a name, or several with commas between. Repeatable.",
     ),
 ]
 Equalize = Annotated[bool, typer.Option("--equalize", help="Balance the channels of neighbouring layers.")]
@@ -131,7 +136,7 @@ class Quantization:
             )
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise refuse(f"--max-drop {self.max_drop:g}: percentage points from 0 to 100 are wanted")
-        if self.keep_float is not None and not self.float_layers:
+        if self.keep_float is not None and not self.float_layers():
             raise refuse("--keep-float names no layer")
         if self.save_ranges is not None and not self.save_ranges.parent.is_dir():
             raise refuse(f"--save-ranges {self.save_ranges}: there is no folder {self.save_ranges.parent}")
@@ -146,8 +151,8 @@ class Quantization:
         if doubled := [name for name in self.given() if name in IN_THE_PIPELINE]:
             raise refuse(f"{', '.join(doubled)}: write it into the pipeline's quantize{{...}} instead")
 
-    def options(self) -> dict[str, Any]:
-        """The keywords of `secateur.compile` and `secateur.quantize` for what was given."""
+    def options(self, known: Collection[str] = ()) -> dict[str, Any]:
+        """The keywords of `secateur.compile` and `secateur.quantize` for a model whose nodes are `known`."""
         found = {
             "images": self.images,
             "preparation": self._preparation(),
@@ -156,16 +161,15 @@ class Quantization:
             "layer_sqnr": self.layer_sqnr,
             "max_drop": self.max_drop,
             "winograd": self.winograd and self.winograd.value,
-            "float_layers": self.float_layers or None,
+            "float_layers": self.float_layers(known) or None,
             "equalize": self.equalize or None,
             "ranges": self.ranges,
         }
         return {name: value for name, value in found.items() if value is not None}
 
-    @property
-    def float_layers(self) -> tuple[str, ...]:
-        """The names behind every --keep-float."""
-        return tuple(name for text in self.keep_float or () for name in text.split(",") if name)
+    def float_layers(self, known: Collection[str] = ()) -> tuple[str, ...]:
+        """The names behind every --keep-float; one of those `known` may hold commas."""
+        return tuple(name for text in self.keep_float or () for name in _names(text, known))
 
     @property
     def least_layer_sqnr(self) -> float:
@@ -185,6 +189,20 @@ class Quantization:
         return Preparation(**given) if given else None
 
 
+def _names(text: str, known: Collection[str]) -> list[str]:
+    return [text] if text in known else [name for name in text.split(",") if name]
+
+
 def keep_float_option(names: Sequence[str]) -> str:
-    """Layers as the option that keeps them in float: `--keep-float /conv1,/fc`."""
-    return f"--keep-float {shlex.quote(','.join(names))}"
+    """Layers as options that keep them in float: `--keep-float /conv1 --keep-float /fc`.
+
+    Each has an option of its own, which may hold commas.
+    """
+    return " ".join(f"--keep-float {shlex.quote(name)}" for name in names)
+
+
+def node_names(graph: Graph) -> set[str]:
+    """The names of a graph's ONNX nodes and values: what --keep-float knows."""
+    from secateur.passes.calibration.statistics import value_names
+
+    return {name for op in graph.operators for name in op.loc.split("+")} | set(value_names(graph).values())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..quantization_layers import Measured, Times, layer_report
 from ..quantization_times import Selection, Timed, medians
 from .common import is_lowered, refuse
-from .quantization import Quantization, keep_float_option
+from .quantization import Quantization, node_names
 
 if TYPE_CHECKING:
     from secateur import Artifact
@@ -95,6 +95,11 @@ class Quantizing:
 
         return int8_gain(self.graph, self.target, self.asked.winograd or "auto")
 
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """What is asked for, as keywords."""
+        return self.asked.options(node_names(self.graph))
+
     def conclude(
         self, report: QuantizationReport, chosen: Sequence[Timed], times: Profile | None = None
     ) -> LayerReport:
@@ -142,12 +147,12 @@ class Compilation(Quantizing):
         """The pipeline's text, with the pass `quantize` as it was asked for."""
         from secateur.quantizer import Request
 
-        return self.given_pipeline or Request(None, **self.asked.options()).pipeline()
+        return self.given_pipeline or Request(None, **self.options).pipeline()
 
     @property
     def keywords(self) -> dict[str, Any]:
         """What `secateur.compile` takes besides the pipeline."""
-        return {"quantize": "int8", "calibration": self.asked.calibration, **self.asked.options()}
+        return {"quantize": "int8", "calibration": self.asked.calibration, **self.options}
 
     def finish(self, artifact: Artifact, show: Progress) -> LayerReport:
         """Times what is to be timed, and writes what is wanted besides the artifact."""
@@ -165,7 +170,7 @@ def quantize_to(path: Path, work: Quantizing, show: Progress) -> LayerReport:
     asked = work.asked
     assert asked.calibration is not None, "has been checked"
     report = secateur.quantize(
-        work.graph, path, calibration=asked.calibration, target=work.target, progress=show, **asked.options()
+        work.graph, path, calibration=asked.calibration, target=work.target, progress=show, **work.options
     )
     chosen = [
         Timed(row.name, row.operator.partition(".")[2], row.primitive, row.seconds or 0.0)
@@ -215,7 +220,7 @@ def summary(layers: LayerReport) -> str:
     if worst := _worst(rows):
         lines.append(f"noisiest layers: {worst}")
     if layers.float_layers:
-        lines.append(f"kept in float: {keep_float_option(layers.float_layers)}")
+        lines.append(f"kept in float: {layers.keep_float}")
     return "\n".join(lines)
 
 
