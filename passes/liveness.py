@@ -51,8 +51,13 @@ def in_place_operands(op: Operator) -> list[int]:
     read in the store itself. The two types must be the same but for a quantization, and no other
     operand may be the same value unless it is read the same way.
     """
-    first = 0 if op.name in ELEMENTWISE else _EXTRAS.get(op.name, len(op.operands))
+    first = first_overwritable(op.name, len(op.operands))
     return [i for i in range(first, len(op.operands)) if _may_overwrite(op.operands[i], op.result)]
+
+
+def first_overwritable(name: str, operands: int) -> int:
+    """From which operand on an operator of that name may overwrite its operands, where types agree."""
+    return 0 if name in ELEMENTWISE else _EXTRAS.get(name, operands)
 
 
 def _may_overwrite(operand: Value, result: Value) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import ClassVar
@@ -137,6 +137,16 @@ def _decide(op: Operator, choice: Choice) -> None:
         op.attributes["workspace"] = choice.workspace
     for result in op.results:
         result.type = result.type.with_layout(choice.result_layout)
+
+
+def decided(graph: Graph, decisions: Iterable[tuple[Operator, Choice]]) -> Graph:
+    """A copy of `graph` with a choice for each of its operators written into it."""
+    chosen = dict(decisions)
+    copy = graph.clone()
+    for old, new in zip(graph.operators, copy.operators, strict=True):
+        if old in chosen:
+            _decide(new, chosen[old])
+    return copy
 
 
 def select(graph: Graph, costs: CostTable, limit: int = LARGEST_TABLE) -> Graph:

@@ -1,0 +1,1 @@
+"""Selection as an abstract problem, its exact solver, and the frontier between time and memory."""

@@ -1,0 +1,216 @@
+"""What of the past a step of the search must know, and what each way of a step makes of it.
+
+Between two steps only values with readers to come matter. Of such a value the
+search knows the layouts in which it is still needed (`alive`): a promise that
+is kept, because a tensor that is not read may not be dropped, and none remains
+at the end. Where further conversions are possible it also knows the layout in
+which the value was made and the layouts that have come and gone. Values whose
+bytes are shared stand in one column of the search's table, all others each in
+its own, so that a step only looks at the columns of its operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, combinations, product
+from typing import NamedTuple
+
+from ..arena import align
+from .problem import Problem, Sharing, Step, Tensor, Way
+from .sharing import Buffers, live_bytes, with_own, with_results, without
+
+Layouts = tuple[str, ...]  # sorted
+
+
+class ValueState(NamedTuple):
+    """A value with readers to come; `made` is empty, and so is `gone`, where no conversion is to come."""
+
+    value: int
+    alive: Layouts
+    made: str = ""
+    gone: Layouts = ()
+
+
+class ColumnState(NamedTuple):
+    """The values of a column and the buffers that they lie in."""
+
+    values: tuple[ValueState, ...]
+    buffers: Buffers
+
+
+class Outcome(NamedTuple):
+    """One way of a step from one combination of columns: the columns after it and what it costs.
+
+    `need` is the most bytes that the step's own columns and its workspace take at once.
+    """
+
+    after: tuple[ColumnState, ...]
+    way: int
+    seconds: float
+    need: int
+    noise: float
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """Step number `index` of a problem; the step after the last is that of reading the outputs."""
+
+    problem: Problem
+    index: int
+
+    @cached_property
+    def step(self) -> Step:
+        steps = self.problem.steps
+        return steps[self.index] if self.index < len(steps) else self.problem.closing
+
+    @cached_property
+    def wanted_later(self) -> Mapping[int, frozenset[str]]:
+        """The layouts in which steps to come may read the values of this step; none for a value that dies."""
+        values = dict.fromkeys((*self.step.operands, *self.step.results))
+        return {v: self.problem.wanted_after(v, self.index) for v in values}
+
+    @cached_property
+    def linking(self) -> bool:
+        """Whether the result may share bytes with an operand that lives on."""
+        return any(way.sharing is not Sharing.NONE for way in self.step.ways)
+
+    def columns_after(self, involved: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+        """The values of each column after the step, of those with `involved` columns before it."""
+        dead = {v for v, wanted in self.wanted_later.items() if not wanted}
+        left = [values - dead for values in involved]
+        results = [frozenset({v}) for v in self.step.results if v not in dead]
+        parts = [frozenset().union(*left, *results)] if self.linking else [*left, *results]
+        return [values for values in parts if values]
+
+    def outcomes(self, before: Sequence[ColumnState], columns: Sequence[frozenset[int]]) -> Iterator[Outcome]:
+        """Every outcome of the step whose operands stand in the states `before`."""
+        for number, way in enumerate(self.step.ways):
+            yield from _Attempt(self, number, way, before).outcomes(columns)
+
+
+class _Attempt:
+    """One way of a step from one combination of states."""
+
+    def __init__(self, moment: Moment, number: int, way: Way, before: Sequence[ColumnState]) -> None:
+        self.moment, self.problem, self.number, self.way = moment, moment.problem, number, way
+        self.values = {s.value: s for column in before for s in column.values}
+        self.buffers: Buffers = tuple(chain.from_iterable(column.buffers for column in before))
+        self.reads = tuple(zip(moment.step.operands, way.wants, strict=True))
+        self.makes = tuple((v, way.makes) for v in moment.step.results)
+        self.conversions: list[tuple[Tensor, Tensor]] = []
+
+    def outcomes(self, columns: Sequence[frozenset[int]]) -> Iterator[Outcome]:
+        seconds = self._convert()
+        if seconds is None:
+            return
+        for kept in product(*map(self._kept, dict.fromkeys(self.moment.step.operands))):
+            after = {**self.values, **{s.value: s for s in kept}}
+            need, buffers = self._run({(s.value, layout) for s in kept for layout in s.alive})
+            states = tuple(_column(values, after, self._born, buffers) for values in columns)
+            yield Outcome(states, self.number, seconds + self.way.seconds, need, self.way.noise)
+
+    def _convert(self) -> float | None:
+        """Seconds of the conversions that the way needs, which are noted; None where one is impossible."""
+        seconds = 0.0
+        for value, layout in self.reads:
+            state, target = self.values[value], (value, layout)
+            if layout in state.alive or any(made == target for _, made in self.conversions):
+                continue
+            cost = self.problem.conversions.get((value, state.made, layout))
+            if not state.made or layout in state.gone or cost is None:
+                return None
+            self.conversions.append(((value, state.made), target))
+            seconds += cost
+        return seconds
+
+    def _kept(self, value: int) -> list[ValueState]:
+        """The states in which an operand may live on; what is not read here must be kept."""
+        read = {layout for v, layout in self._all_reads if v == value}
+        made_here = {layout for _, (v, layout) in self.conversions if v == value}
+        present = {*self.values[value].alive, *made_here}
+        wanted = self.moment.wanted_later[value]
+        if not wanted:
+            return [ValueState(value, ())] if present <= read else []
+        found: list[ValueState] = []
+        for dropped in _subsets(present & read):
+            state = self._settled(value, present - dropped, self.values[value], dropped, wanted)
+            if state is not None:
+                found.append(state)
+        return found
+
+    @cached_property
+    def _all_reads(self) -> tuple[Tensor, ...]:
+        return (*self.reads, *(source for source, _ in self.conversions))
+
+    @staticmethod
+    def _settled(
+        value: int, alive: set[str], before: ValueState, dropped: frozenset[str], wanted: frozenset[str]
+    ) -> ValueState | None:
+        """The state with what no longer matters left out; None where a tensor kept has no reader to come."""
+        gone = (set(before.gone) | dropped) & wanted
+        convertible = before.made in alive and bool(wanted - alive - gone)
+        useless = alive - wanted - ({before.made} if convertible else set())
+        if useless or not alive:
+            return None
+        order = tuple(sorted(alive))
+        return (
+            ValueState(value, order, before.made, tuple(sorted(gone)))
+            if convertible
+            else ValueState(value, order)
+        )
+
+    @cached_property
+    def _born(self) -> dict[int, ValueState]:
+        """The results that are read later."""
+        wanted = {v: self.moment.wanted_later[v] for v, _ in self.makes}
+        made = self.way.makes
+        return {
+            v: ValueState(v, (made,), made) if layouts - {made} else ValueState(v, (made,))
+            for v, layouts in wanted.items()
+            if layouts
+        }
+
+    def _run(self, kept: set[Tensor]) -> tuple[int, Buffers]:
+        """The most bytes needed during the step, and the buffers after it."""
+        last: dict[Tensor, int] = {source: i for i, (source, _) in enumerate(self.conversions)}
+        last.update(dict.fromkeys(self.reads, len(self.conversions)))
+        ends: list[set[Tensor]] = [set() for _ in range(len(self.conversions) + 1)]
+        for tensor, at in last.items():
+            if tensor not in kept:
+                ends[at].add(tensor)
+        buffers, need = self.buffers, 0
+        for (_, made), dying in zip(self.conversions, ends[:-1], strict=True):
+            buffers = with_own(self.problem, buffers, made)
+            need = max(need, live_bytes(self.problem, buffers))
+            buffers = without(buffers, dying)
+        ends[-1].update(t for t in self.makes if t[0] not in self._born)
+        buffers = with_results(self.problem, buffers, self.way, self.reads, self.makes, ends[-1])
+        need = max(need, live_bytes(self.problem, buffers) + align(self.way.workspace))
+        return need, without(buffers, ends[-1])
+
+
+def _column(
+    values: frozenset[int], after: Mapping[int, ValueState], born: Mapping[int, ValueState], buffers: Buffers
+) -> ColumnState:
+    states = (born[v] if v in born else after[v] for v in sorted(values))
+    own = (b for b in buffers if b.members[0][0][0] in values)
+    return ColumnState(tuple(states), tuple(sorted(own)))
+
+
+def _subsets(layouts: set[str]) -> list[frozenset[str]]:
+    ordered = sorted(layouts)
+    return [frozenset(c) for size in range(len(ordered) + 1) for c in combinations(ordered, size)]
+
+
+def initial(problem: Problem) -> list[ColumnState]:
+    """The columns before the first step: graph inputs that are read."""
+    made = problem.external
+    states = []
+    for value in problem.inputs:
+        wanted = problem.wanted_after(value, -1)
+        if wanted:
+            state = ValueState(value, (made,), made) if wanted - {made} else ValueState(value, (made,))
+            states.append(ColumnState((state,), ()))
+    return states
