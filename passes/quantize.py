@@ -73,7 +73,7 @@ def calibrated(graph: Graph, data: CalibrationData, options: Options, costs: Cos
     calibration = calibrate(prepared, data, options.method, options.percent, options.equalize)
     labelled = data.labels() if options.max_drop is not None else ()
     judge = appoint(prepared, calibration.samples, data.execute, options.min_sqnr, options.max_drop, labelled)
-    return Maker(prepared, calibration, options, judge, costs)
+    return Maker(prepared, calibration, options, judge, costs, data.progress)
 
 
 Listener = Callable[[QuantizationReport], object]

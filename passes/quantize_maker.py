@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,8 +13,9 @@ from secateur.ir.rewrite import rewrite
 
 from . import epilogues
 from .affine import LINEAR
-from .calibration.statistics import value_names
+from .calibration.statistics import Progress, silent, value_names
 from .calibration.words import listed
+from .cores import on_all_cores
 from .equalize import Equalize
 from .integer import make_integer
 from .quantize_calibrate import Calibration, corrections, quantizations
@@ -96,6 +97,7 @@ class Maker:
     options: Options
     judge: Judge
     costs: CostTable | None
+    progress: Progress = silent
     made: dict[tuple[str, ...], Graph] = field(default_factory=dict)
     cut: dict[Graph, list[tuple[Operator, Operator, Halves]]] = field(default_factory=dict)
     with_ways: dict[tuple[Way, ...], Graph] = field(default_factory=dict)
@@ -186,7 +188,14 @@ class Maker:
     def layers(self, direct: Graph, thorough: bool) -> list[Layer]:
         """The ways of every convolution that has some: the direct one and the fastest, or all."""
         least = self.options.layer_sqnr
-        return [self.trial.layer(*row, least, thorough) for row in self._patches(direct)]
+        return on_all_cores(
+            lambda row: self.trial.layer(*row, least, thorough), self._patches(direct), self._told(direct)
+        )
+
+    def _told(self, direct: Graph) -> Callable[[int], None]:
+        """Tells the progress of choosing tiles, of so many layers."""
+        total = len(self._patches(direct))
+        return lambda done: self.progress("tiles", done, total)
 
     def _patches(self, direct: Graph) -> list[tuple[Operator, Operator, Halves]]:
         """Convolutions that may take tiles, the real ones, and patches of their data; cut once."""
@@ -194,10 +203,7 @@ class Maker:
             pairs = list(eligible(direct, self.real)) if self.trial.tiles else []
             values = list(dict.fromkeys(v for op, _ in pairs for v in captured(op)))
             images = self._arrays(direct, values, len(self.judge.samples)) if values else []
-            self.cut[direct] = [
-                (op, real, halves(op, real, [[image[v] for v in captured(op)] for image in images]))
-                for op, real in pairs
-            ]
+            self.cut[direct] = on_all_cores(lambda pair: (*pair, _halves(*pair, images)), pairs)
         return self.cut[direct]
 
     def errors(self, direct: Graph) -> dict[str, float]:
@@ -245,6 +251,10 @@ class Maker:
             names,
             self.calibration.ranges,
         )
+
+
+def _halves(op: Operator, real: Operator, images: Sequence[Mapping[Value, Array]]) -> Halves:
+    return halves(op, real, [[image[v] for v in captured(op)] for image in images])
 
 
 def _first_node(op: Operator) -> str:

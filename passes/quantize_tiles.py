@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -236,16 +237,17 @@ class Trial:
     def _worth(self, op: Operator, direct: Way) -> list[tuple[Tile, float]]:
         """Tiles that fit the result and are faster than the direct way, the fastest first, with seconds.
 
-        Of a tile and its transpose the faster one.
+        Only such as have fewer outputs than all faster ones: a larger tile is never more exact.
         """
         height, width = op.result.type.shape[2:]
         fitting = [t for t in self.tiles if t[0] <= height and t[1] <= width]
         timed = [(t, self._seconds(create_winograd(op, empty_form(op, t), t)[-1])) for t in fitting]
-        shapes: dict[int, tuple[Tile, float]] = {}
+        found: list[tuple[Tile, float]] = []
         for tile, seconds in sorted(timed, key=lambda pair: pair[1]):
-            if seconds < direct.seconds or (self.forced and np.isfinite(seconds)):
-                shapes.setdefault(tile[0] * tile[1], (tile, seconds))
-        return list(shapes.values())
+            worth = seconds < direct.seconds or (self.forced and np.isfinite(seconds))
+            if worth and all(prod(tile) < prod(faster) for faster, _ in found):
+                found.append((tile, seconds))
+        return found
 
     def _way(
         self, bare: Operator, real: Operator, tile: Tile, seconds: float, fit: Patches, check: Patches

@@ -20,8 +20,8 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create
 from secateur.ir.ops.linear import channel_multipliers, one_quant, result_scale
 
+from .winograd_factors import Options, choose_steps, factors_of, quantized, steps_from
 from .winograd_rounding import compensated, nearest, steps_of
-from .winograd_steps import Options, choose_steps, factors_of, quantized, steps_from
 from .winograd_transforms import Tile, matrices, sample_tiles, transformed_samples, transformed_weights
 
 Floats = NDArray[Any]
@@ -65,10 +65,10 @@ def winograd_form(
     options = options or Options()
     scale, zero = one_quant(op.operands[0].type)
     tiles = sample_tiles(samples, tile, zero)
-    v = transformed_samples(tiles, tile)
-    u = transformed_weights(weights, tile)
+    whole = transformed_samples(tiles, tile)
+    u, v = transformed_weights(weights, tile), whole.astype(np.float32)
     factors = factors_of(choose_steps(u, v, options))
-    steps, q = steps_from(factors), quantized(v, factors)
+    steps, q = steps_from(factors), quantized(whole, factors)
     stored, unit = _rounded(u * steps[:, None, :], v / steps[:, :, None], q, options)
     want = np.matmul(u, (matrices(tile)[2] @ tiles.mean(2))[:, :, None])[..., 0]
     error = _mean_error(tile, want, stored, unit, q)
@@ -101,13 +101,12 @@ def _rounded(u: Floats, v: Floats, q: Floats, options: Options) -> tuple[NDArray
     unit = steps_of(u, whole=options.mode == "lance")
     if options.rounding == "nearest":
         return nearest(u, unit), unit
-    rows = [compensated(*each, options.damping) for each in zip(u, unit, v, q, strict=True)]
-    return np.stack(rows), unit
+    return compensated(u, unit, v, q, options.damping), unit
 
 
 def _mean_error(tile: Tile, want: Floats, stored: NDArray[np.int8], unit: Floats, q: Floats) -> Floats:
     """What each filter's result lacks on average over the samples and the tile: (M,)."""
-    got = np.matmul(stored.astype(np.float64), q.mean(2)[:, :, None])[..., 0] * unit
+    got = np.matmul(stored.astype(np.float64), q.mean(2, dtype=np.float64)[:, :, None])[..., 0] * unit
     found: Floats = matrices(tile)[0].mean(0) @ (want - got)
     return found
 

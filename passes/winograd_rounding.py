@@ -1,4 +1,7 @@
-"""Rounding of real weights to i8 with given steps: to the nearest, or making up for earlier errors."""
+"""Rounding of real weights to i8 with given steps: to the nearest, or making up for earlier errors.
+
+All is done for a stack of matrices at once (for taps of Winograd's transform, say), in float32.
+"""
 
 from __future__ import annotations
 
@@ -25,50 +28,55 @@ def nearest(u: Floats, unit: Floats) -> NDArray[np.int8]:
     return np.clip(np.rint(u / unit[:, :, None]), -127, 127).astype(np.int8)
 
 
-def compensated(w: Floats, unit: Floats, v: Floats, q: Floats, damping: float) -> NDArray[np.int8]:
-    """Whole numbers z (M, C) for which (z unit) q comes near w v over the samples.
+def compensated(u: Floats, unit: Floats, v: Floats, q: Floats, damping: float) -> NDArray[np.int8]:
+    """Whole numbers z (taps, M, C) for which, tap by tap, (z unit) q comes near u v over the samples.
 
-    `w` is (M, C), `unit` (M,), `v` and `q` (C, samples): the input before and after it was rounded.
+    `u` is (taps, M, C), `unit` (taps, M), `v` and `q` (taps, C, samples): the input before and after it was
+    rounded.
     """
-    second = q @ q.T
-    damping += 2 * q.shape[0] / q.shape[1]  # with few samples nearly the nearest
-    ridge = damping * max(float(np.trace(second)) / len(second), LEAST) * np.eye(len(second))
-    wanted = np.linalg.solve(second + ridge, (v @ q.T + ridge).T @ w.T).T
-    return rounded_in_turn(wanted, unit, second + ridge)
+    turned = np.swapaxes(q, 1, 2)
+    second, cross = q @ turned, v @ turned
+    damping += 2 * q.shape[1] / q.shape[2]  # with few samples nearly the nearest
+    ridge = damping * np.maximum(_diagonals(second).mean(1, keepdims=True), LEAST)
+    for moments in (second, cross):
+        _diagonals(moments)[:] += ridge
+    inverse = np.linalg.inv(second)
+    return rounded_in_turn(u @ (cross @ inverse), unit, second, inverse)
 
 
-def rounded_in_turn(w: Floats, unit: Floats, second: Floats) -> NDArray[np.int8]:
-    """GPTQ (Frantar et al. 2023): columns rounded one after the other, each error spread over those to come.
-
-    `second` (C, C), positive definite, holds the second moments of what the columns meet. Those that weigh
-    most go first, while most columns are left to make up for their error.
-    """
-    order = np.argsort(-np.diag(second), kind="stable")
-    spread = np.linalg.cholesky(np.linalg.inv(second[np.ix_(order, order)])).T
-    left, found = w[:, order] / unit[:, None], np.empty(w.shape, np.int8)
-    for start in range(0, w.shape[1], BLOCK):
-        part = slice(start, min(start + BLOCK, w.shape[1]))
-        found[:, order[part]], errors = _rounded_block(left[:, part], spread[part, part])
-        left[:, part.stop :] -= errors @ spread[part, part.stop :]
+def _diagonals(matrices: Floats) -> Floats:
+    """A view of the diagonals (n, C) of matrices (n, C, C)."""
+    found: Floats = np.einsum("ncc->nc", matrices)
     return found
 
 
-def _rounded_block(left: Floats, spread: Floats) -> tuple[NDArray[np.int8], Floats]:
-    """Some columns rounded in turn, and what each leaves for the columns after them; changes `left`."""
-    found, errors = np.empty(left.shape, np.int8), np.empty(left.shape)
-    for i in range(left.shape[1]):
-        found[:, i] = np.clip(np.rint(left[:, i]), -127, 127)
-        errors[:, i] = (left[:, i] - found[:, i]) / spread[i, i]
-        left[:, i + 1 :] -= errors[:, i, None] * spread[i, i + 1 :]
-    return found, errors
+def rounded_in_turn(w: Floats, unit: Floats, second: Floats, inverse: Floats) -> NDArray[np.int8]:
+    """GPTQ (Frantar et al. 2023): columns rounded one after the other, each error spread over those to come.
 
-
-def rounded_weights(w: Floats, second: Floats, damping: float = 0.01) -> tuple[NDArray[np.int8], Floats]:
-    """Weights (M, K) as i8 with one step for each row, the result's error least over the samples.
-
-    `second` (K, K) is sum of x x^T over samples x of the input less its zero point. Returns the i8 and the
-    steps (M,), which are those of rounding to the nearest.
+    `w` is (taps, M, C), `unit` (taps, M); `second` (taps, C, C), positive definite, holds the second moments
+    of what the columns meet, with its `inverse`. Those that weigh most go first, while most columns are left
+    to make up for their error.
     """
-    unit = np.maximum(np.abs(w).max(1), LEAST) / 127
-    ridge = damping * max(float(np.trace(second)) / len(second), LEAST) * np.eye(len(second))
-    return rounded_in_turn(w.astype(np.float64), unit, second + ridge), unit
+    order = np.argsort(-_diagonals(second), axis=1, kind="stable")
+    rows, columns = order[:, :, None], order[:, None, :]
+    permuted = np.take_along_axis(np.take_along_axis(inverse, rows, 1), columns, 2)
+    spread = np.linalg.cholesky(permuted)  # [:, i, j]: what an error of column j leaves for column i
+    left = np.take_along_axis(np.swapaxes(w / unit[:, :, None], 1, 2), rows, 1)
+    for start in range(0, left.shape[1], BLOCK):
+        part, rest = slice(start, start + BLOCK), slice(start + BLOCK, None)
+        errors = _round_block(left[:, part], spread[:, part, part])
+        left[:, rest] -= spread[:, rest, part] @ errors
+    found = np.empty(left.shape, np.int8)
+    np.put_along_axis(found, rows, left.astype(np.int8), 1)
+    return np.ascontiguousarray(np.swapaxes(found, 1, 2))
+
+
+def _round_block(left: Floats, spread: Floats) -> Floats:
+    """Rounds columns (taps, columns, M) in turn, in place; what each leaves for those after them."""
+    errors = np.empty_like(left)
+    for i in range(left.shape[1]):
+        whole = np.clip(np.rint(left[:, i]), -127, 127)
+        errors[:, i] = (left[:, i] - whole) / spread[:, i, i, None]
+        left[:, i] = whole
+        left[:, i + 1 :] -= spread[:, i + 1 :, i, None] * errors[:, i, None]
+    return errors

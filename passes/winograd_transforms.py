@@ -42,7 +42,7 @@ def matrices(tile: Tile) -> tuple[Floats, Floats, Floats]:
     return a_t, g, b_t
 
 
-def sample_tiles(samples: NDArray[np.uint8], tile: Tile, zero: int) -> NDArray[np.int64]:
+def sample_tiles(samples: NDArray[np.uint8], tile: Tile, zero: int) -> NDArray[np.int32]:
     """Input tiles of patches (N, C, h, w), at any place, less the zero point: (positions, C, tiles).
 
     At most `most_tiles`, evenly spread. ValueError where a patch holds no tile.
@@ -54,20 +54,20 @@ def sample_tiles(samples: NDArray[np.uint8], tile: Tile, zero: int) -> NDArray[n
     places = n, h - tall + 1, w - wide + 1
     count = int(np.prod(places))
     chosen = np.unique(np.linspace(0, count - 1, most_tiles(c)).astype(int))
-    found = np.empty((tall * wide, c, len(chosen)), np.int64)
-    for at, (k, i, j) in enumerate(zip(*np.unravel_index(chosen, places), strict=True)):
-        found[:, :, at] = samples[k, :, i : i + tall, j : j + wide].reshape(c, -1).T
-    return found - zero
+    image, down, across = np.unravel_index(chosen, places)
+    windows = np.lib.stride_tricks.sliding_window_view(samples, (tall, wide), (2, 3))
+    found = windows[image, :, down, across].transpose(2, 3, 1, 0)  # from (tiles, C, tall, wide)
+    return found.reshape(tall * wide, c, -1).astype(np.int32) - zero
 
 
-def transformed_samples(tiles: NDArray[np.int64], tile: Tile) -> Floats:
-    """V = B^T d B as the operator computes it, whole numbers."""
+def transformed_samples(tiles: NDArray[np.int32], tile: Tile) -> NDArray[np.int32]:
+    """V = B^T d B as the operator computes it, whole numbers of 16 bits."""
     square = tiles.reshape(tile[0] + 2, tile[1] + 2, *tiles.shape[1:])
-    return transformed_input(square, *tile).astype(np.float64)
+    return transformed_input(square, *tile)
 
 
 def transformed_weights(weights: NDArray[Any], tile: Tile) -> Floats:
     """U = G g G^T of (M, C, 3, 3)."""
     flat = weights.astype(np.float64).reshape(*weights.shape[:2], 9)
-    found: Floats = np.tensordot(matrices(tile)[1], flat, (1, 2))
+    found: Floats = np.tensordot(matrices(tile)[1], flat, (1, 2)).astype(np.float32)
     return found

@@ -85,8 +85,8 @@ def _by_root(x: Array) -> Array:
 
 
 def quantized_input(v: Array, factors: Array) -> Array:
-    """Step 2 of the definition; `factors` is (taps, C)."""
-    rounded: Array = (v * factors.astype(np.int64)[:, :, None] + (1 << 14)) >> 15
+    """Step 2 of the definition on V of int32 or int64; `factors` is (taps, C)."""
+    rounded: Array = (v * factors.astype(v.dtype)[:, :, None] + (1 << 14)) >> 15
     return rounded.clip(-128, 127)
 
 

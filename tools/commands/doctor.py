@@ -40,6 +40,7 @@ _PACKAGES = (  # distribution, purpose, required, version wanted
     ("ziglang", "compiles the C runtime and links, for every target", True, "==0.17.*"),
     ("onnx", "reads models", True, ">=1.20,<2"),
     ("networkx", "graph algorithms of the selector", True, ">=3.4,<4"),
+    ("threadpoolctl", "one thread for each matrix product", True, ">=3.5,<4"),
     ("safetensors", "weights beside IR text", True, ">=0.6,<1"),
     ("jinja2", "generated C sources", True, ">=3.1,<4"),
     ("rich", "progress", True, ">=14,<16"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from secateur.ir.reference.winograd import quantized_input
 
-from .winograd_rounding import nearest, steps_of
+from .winograd_rounding import steps_of
 
 Floats = NDArray[Any]
 ONE = 1 << 15
@@ -58,14 +58,14 @@ def factors_of(steps: Floats) -> NDArray[np.int16]:
 
 
 def steps_from(factors: NDArray[np.int16]) -> Floats:
-    found: Floats = ONE / factors.astype(np.float64)
+    found: Floats = ONE / factors.astype(np.float32)
     return found
 
 
-def quantized(v: Floats, factors: NDArray[np.int16]) -> Floats:
-    """What the operator makes of V (taps, C, tiles), by the second step of its definition."""
-    found: Floats = quantized_input(v.astype(np.int64), factors)
-    return found.astype(np.float64)
+def quantized(v: NDArray[np.int32], factors: NDArray[np.int16]) -> Floats:
+    """What the operator makes of V (taps, C, tiles), by the second step of its definition: float32."""
+    found: Floats = quantized_input(v, factors).astype(np.float32)
+    return found
 
 
 class Candidate(NamedTuple):
@@ -77,8 +77,8 @@ class Candidate(NamedTuple):
     even: bool = False
 
     def steps(self, ranges: Floats, u_most: Floats) -> Floats:
-        """Steps (C,) for what each channel of V reaches and the largest weight it meets."""
-        even = np.full(ranges.shape, ranges.max())
+        """Steps (taps, C) for what each channel of V reaches and the largest weight it meets."""
+        even = np.broadcast_to(ranges.max(1, keepdims=True), ranges.shape)
         most: Floats = even if self.even else _balanced(ranges, u_most, self.balance)
         return most * (self.saturation / 127)
 
@@ -87,7 +87,7 @@ def choose_steps(u: Floats, v: Floats, options: Options) -> Floats:
     """D of each tap and channel (taps, C) for U (taps, M, C) and samples V (taps, C, tiles)."""
     if options.mode == "lance":
         return np.full(v.shape[:2], max(np.abs(v).max(), LEAST) / 127)
-    return np.stack([_of_tap(v1, u1, options) for v1, u1 in zip(v, u, strict=True)])
+    return _best_of(_candidates(options), u, v, options)
 
 
 def _candidates(options: Options) -> list[Candidate]:
@@ -97,45 +97,52 @@ def _candidates(options: Options) -> list[Candidate]:
     return even + [Candidate(*row) for row in product(options.saturations, options.balances, options.crests)]
 
 
-def _of_tap(v: Floats, u: Floats, options: Options) -> Floats:
-    """The candidate whose steps, found on half the samples, err least on the others.
+def _best_of(candidates: Sequence[Candidate], u: Floats, v: Floats, options: Options) -> Floats:
+    """For each tap the candidate whose steps, found on half the samples, err least on the others.
 
     The error is that of the tap's sum over channels of U V. Too few samples so lead to simple steps.
     """
-    few, u_most = u[:: -(-len(u) // MOST_FILTERS)], np.maximum(np.abs(u).max(0), LEAST)
-    half = max(1, v.shape[1] // 2)
-    rest = v[:, half:] if v.shape[1] > 1 else v
-    rest = rest[:, :: -(-rest.shape[1] // MOST_TILES)]
-    few, rest = few.astype(np.float32), rest.astype(np.float32)
-    want, ranges = few @ rest, _ranges(v[:, :half], options.crests)
-    best = min(_candidates(options), key=lambda c: _error(c.steps(ranges[c.crest], u_most), rest, few, want))
-    return best.steps(_ranges(v, (best.crest,))[best.crest], u_most)
+    few, u_most = u[:, :: -(-u.shape[1] // MOST_FILTERS)], np.maximum(np.abs(u).max(1), LEAST)
+    half = max(1, v.shape[2] // 2)
+    rest = v[:, :, half:] if v.shape[2] > 1 else v
+    rest = rest[:, :, :: -(-rest.shape[2] // MOST_TILES)]
+    want, ranges = few @ rest, _ranges(v[:, :, :half], options.crests)
+    errors = [_errors(c.steps(ranges[c.crest], u_most), rest, few, want) for c in candidates]
+    ranges = _ranges(v, options.crests)
+    steps = np.stack([c.steps(ranges[c.crest], u_most) for c in candidates])
+    found: Floats = steps[np.argmin(errors, axis=0), np.arange(len(v))]
+    return found
 
 
 def _ranges(v: Floats, crests: Sequence[float]) -> dict[float, Floats]:
-    """What each channel reaches (C,), by `crest`: its largest, or what is usual for its power where more.
+    """What each channel reaches (taps, C), by `crest`: its largest, or what its power makes usual.
 
     Usual is `crest` times the median over channels of largest by root mean square.
     """
-    most, root = np.abs(v).max(1), np.sqrt((v**2).mean(1))
-    usual = np.median(most[root > 0] / root[root > 0]) if root.any() else 0.0
-    return {c: np.maximum(np.maximum(most, c * usual * root), LEAST) for c in {0.0, *crests}}
+    most, root = np.abs(v).max(2), np.sqrt(np.square(v).mean(2))
+    usual = np.array([_median(m[r > 0] / r[r > 0]) for m, r in zip(most, root, strict=True)])
+    return {c: np.maximum(np.maximum(most, c * usual[:, None] * root), LEAST) for c in {0.0, *crests}}
+
+
+def _median(values: Floats) -> float:
+    return float(np.median(values)) if values.size else 0.0
 
 
 def _balanced(v_most: Floats, u_most: Floats, balance: float) -> Floats:
     """A range for each channel, scaled until it holds that channel's largest V."""
-    v_safe = np.maximum(v_most, v_most.max() * 1e-3)
-    u_safe = np.maximum(u_most, u_most.max() * 1e-3)
+    v_safe = np.maximum(v_most, v_most.max(1, keepdims=True) * 1e-3)
+    u_safe = np.maximum(u_most, u_most.max(1, keepdims=True) * 1e-3)
     shape = v_safe**balance / u_safe ** (1 - balance)
-    found: Floats = shape * (v_safe / shape).max()
+    found: Floats = shape * (v_safe / shape).max(1, keepdims=True)
     return found
 
 
-def _error(steps: Floats, v: Floats, u: Floats, want: Floats) -> float:
-    """The squared error of `want`, which is U V, with both in 8 bits."""
-    exact = steps_from(factors_of(steps)).astype(np.float32)
-    q = np.clip(np.floor(v / exact[:, None] + 0.5), -128, 127)
-    scaled = (u * exact)[None]
-    unit = steps_of(scaled)
-    got = (nearest(scaled, unit)[0] * unit[0][:, None]) @ q
-    return float(((want - got) ** 2).sum())
+def _errors(steps: Floats, v: Floats, u: Floats, want: Floats) -> Floats:
+    """The squared error of `want`, which is U V, with both in 8 bits, for each tap."""
+    exact = steps_from(factors_of(steps))
+    q = np.clip(np.floor(v / exact[:, :, None] + 0.5), -128, 127)
+    scaled = u * exact[:, None, :]
+    unit = steps_of(scaled)[:, :, None]
+    got = (np.clip(np.rint(scaled / unit), -127, 127) * unit) @ q
+    found: Floats = np.square(want - got).sum((1, 2), dtype=np.float64)
+    return found

@@ -1,0 +1,35 @@
+"""Independent work in NumPy spread over the cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+MOST = 8  # each holds the arrays of one piece of work
+
+
+def on_all_cores(
+    work: Callable[[Item], Result], items: Sequence[Item], done: Callable[[int], object] = id
+) -> list[Result]:
+    """`work` on every item, in order; `done` is told how many are finished.
+
+    Matrix products keep to one thread each: NumPy's releases the interpreter's lock, and pieces of work are
+    larger than products.
+    """
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(min(MOST, cores())) as pool:
+        found = []
+        for number, result in enumerate(pool.map(work, items), 1):
+            found.append(result)
+            done(number)
+        return found
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
