@@ -18,6 +18,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from .commands.groups import Sections
+
 FAILED = 1
 REFUSED = 2
 DEFECT = 70
@@ -50,7 +52,7 @@ class Row:
         """The command, ready to be called; imports its file."""
         function = getattr(import_module(f".commands.{self.name}", __package__), self.function)
         single = _typer()
-        single.command(self.name, context_settings=_CONTEXT)(function)
+        single.command(self.name, cls=Sections, context_settings=_CONTEXT)(function)
         return typer.main.get_command(single)
 
 

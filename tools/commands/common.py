@@ -195,3 +195,10 @@ def random_array(shape: Sequence[int], dtype: np.dtype[Any], seed: int) -> np.nd
     if dtype.kind == "f":
         return generator.standard_normal(shape).astype(dtype)
     return generator.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
+
+
+def noise(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
+    """Seeded arrays for the graph's inputs."""
+    return {
+        v.name: random_array(v.type.shape, v.type.dtype.numpy, seed) for seed, v in enumerate(graph.inputs)
+    }

@@ -17,6 +17,7 @@ from .common import (
     Shapes,
     Target,
     default_pipeline,
+    noise,
     parse_inputs,
     parse_shapes,
     read_source,
@@ -110,8 +111,6 @@ def _reference(asked: Reference | None, model: Path) -> Reference:
 
 def _arrays(graph: Graph, texts: Sequence[str] | None) -> dict[str, Any]:
     """The arrays that --input names, else seeded noise."""
-    from .compile import noise
-
     ports = [_GraphPort(v.name, v.type.shape, v.type.dtype.numpy) for v in graph.inputs]
     return parse_inputs(texts, ports) if texts else noise(graph)
 

@@ -22,6 +22,7 @@ from .common import (
     refuse,
     source_kind,
 )
+from .compiled import artifact_bytes
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph, Operator
@@ -150,8 +151,6 @@ def memory_map(graph: Graph) -> dict[str, Any] | None:
 def _artifact(path: Path, ir: str | None) -> dict[str, Any]:
     from secateur.ir.parser import absent_resources, parse_graph
     from secateur.runtime.manifest import read_manifest
-
-    from .compile import artifact_bytes
 
     manifest = dict(read_manifest(path))
     text = manifest.pop("ir", "")

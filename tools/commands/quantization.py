@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,59 +40,7 @@ class Winograd(StrEnum):
     lance = "lance"
 
 
-CalibrationSource = Annotated[
-    str | None,
-    typer.Option(
-        "--calibration",
-        metavar="SRC",
-        help="Images to choose ranges on: a folder, an .npz or .npy file, a .txt list, or random:N.",
-    ),
-]
-Images = Annotated[
-    int | None, typer.Option(min=1, help="Use at most so many images, evenly spread over the source.")
-]
-Mean = Annotated[
-    str | None, typer.Option(help="Taken off pixels scaled to 0..1: one number, or three with commas.")
-]
-Std = Annotated[str | None, typer.Option(help="Pixels are then divided by it: one number, or three.")]
-Size = Annotated[int | None, typer.Option(help="Resize an image's shorter side to so many pixels, then cut.")]
-MethodOption = Annotated[
-    Method | None, typer.Option("--method", help="How ranges are chosen. Default: percentile.")
-]
-MinSqnr = Annotated[
-    float | None, typer.Option(metavar="DB", help="Keep layers in float until the output has this SQNR.")
-]
-LayerSqnr = Annotated[
-    float | None, typer.Option(metavar="DB", help="SQNR that a layer's Winograd tile must keep. Default: 20.")
-]
-MaxDrop = Annotated[
-    float | None,
-    typer.Option(metavar="POINTS", help="Keep layers in float until labelled images lose at most this."),
-]
-WinogradOption = Annotated[
-    Winograd | None,
-    typer.Option("--winograd", help="Winograd tile of int8 layers; auto weighs error and time for each."),
-]
-KeepFloat = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--keep-float",
-        metavar="NAMES",
-        help="ONNX nodes to keep in float: a name, or several with commas between. Repeatable.",
-    ),
-]
-Equalize = Annotated[bool, typer.Option("--equalize", help="Balance the channels of neighbouring layers.")]
-RangesFile = Annotated[
-    Path | None, typer.Option("--ranges", metavar="FILE.json", help="Ranges that --save-ranges wrote.")
-]
-SaveRanges = Annotated[
-    Path | None, typer.Option(metavar="FILE.json", help="Write the ranges there, to be edited and reused.")
-]
-Reports = Annotated[
-    list[Path] | None,
-    typer.Option("--report", metavar="FILE", help="Layer by layer: .csv, .json or .html. Repeatable."),
-]
-
+option = partial(typer.Option, rich_help_panel="Quantization")
 
 IN_THE_PIPELINE = (
     "--method", "--min-sqnr", "--layer-sqnr", "--max-drop", "--winograd", "--keep-float", "--equalize",
@@ -102,22 +51,62 @@ IN_THE_PIPELINE = (
 class Quantization:
     """What the command line says about quantization; None and False: nothing."""
 
-    calibration: str | None = None
-    images: int | None = None
-    mean: str | None = None
-    std: str | None = None
-    size: int | None = None
-    method: Method | None = None
-    min_sqnr: float | None = None
-    layer_sqnr: float | None = None
-    max_drop: float | None = None
-    winograd: Winograd | None = None
-    keep_float: Sequence[str] | None = None
-    equalize: bool = False
-    ranges: Path | None = None
-    save_ranges: Path | None = None
-    report: Sequence[Path] | None = None
-    profile: bool = False
+    calibration: Annotated[
+        str | None,
+        option(
+            metavar="SRC",
+            help="Images to choose ranges on: a folder, an .npz or .npy file, a .txt list, or random:N.",
+        ),
+    ] = None
+    images: Annotated[
+        int | None, option(min=1, help="Use at most so many images, evenly spread over the source.")
+    ] = None
+    mean: Annotated[
+        str | None, option(help="Taken off pixels scaled to 0..1: one number, or three with commas.")
+    ] = None
+    std: Annotated[str | None, option(help="Pixels are then divided by it: one number, or three.")] = None
+    size: Annotated[
+        int | None, option(help="Resize an image's shorter side to so many pixels, then cut.")
+    ] = None
+    method: Annotated[Method | None, option(help="How ranges are chosen. Default: percentile.")] = None
+    min_sqnr: Annotated[
+        float | None, option(metavar="DB", help="Keep layers in float until the output has this SQNR.")
+    ] = None
+    layer_sqnr: Annotated[
+        float | None,
+        option(metavar="DB", help="SQNR that a layer's Winograd tile must keep. Default: 20."),
+    ] = None
+    max_drop: Annotated[
+        float | None,
+        option(metavar="POINTS", help="Keep layers in float until labelled images lose at most this."),
+    ] = None
+    winograd: Annotated[
+        Winograd | None,
+        option(help="Winograd tile of int8 layers; auto weighs error and time for each."),
+    ] = None
+    keep_float: Annotated[
+        list[str] | None,
+        option(
+            metavar="NAMES",
+            help="ONNX nodes to keep in float: a name, or several with commas between. Repeatable.",
+        ),
+    ] = None
+    equalize: Annotated[bool, option("--equalize", help="Balance the channels of neighbouring layers.")] = (
+        False
+    )
+    ranges: Annotated[Path | None, option(metavar="FILE.json", help="Ranges that --save-ranges wrote.")] = (
+        None
+    )
+    save_ranges: Annotated[
+        Path | None, option(metavar="FILE.json", help="Write the ranges there, to be edited and reused.")
+    ] = None
+    report: Annotated[
+        list[Path] | None,
+        option(metavar="FILE", help="Layer by layer: .csv, .json or .html. Repeatable."),
+    ] = None
+    profile: Annotated[
+        bool, option("--profile", help="Time every layer, in int8 and float, for the report.")
+    ] = False
 
     def given(self) -> list[str]:
         """The options on the command line, as they are written there."""

@@ -7,42 +7,29 @@ from typing import Annotated
 
 import typer
 
-from . import quantization as q
 from .common import Json, Shapes, Target, parse_shapes, read_source, refuse
+from .groups import spread
+from .quantization import Quantization
 
 SUFFIX = ".int8.onnx"
 
 
+@spread("layer_sqnr", "winograd", "profile")
 def quantize_model(
     model: Annotated[Path, typer.Argument(help="A float ONNX model, or IR text (.sir).")],
+    *,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help=f"Default: the model's name with {SUFFIX}.")
     ] = None,
     target: Target = "host",
     shape: Shapes = None,
-    calibration: q.CalibrationSource = None,
-    images: q.Images = None,
-    mean: q.Mean = None,
-    std: q.Std = None,
-    size: q.Size = None,
-    method: q.MethodOption = None,
-    min_sqnr: q.MinSqnr = None,
-    max_drop: q.MaxDrop = None,
-    keep_float: q.KeepFloat = None,
-    equalize: q.Equalize = False,
-    ranges: q.RangesFile = None,
-    save_ranges: q.SaveRanges = None,
-    report: q.Reports = None,
+    asked: Quantization,
     json: Json = False,
 ) -> None:
     """Quantize a model to int8 and write it as ONNX (QDQ). Times in reports are estimates for --target."""
     from ..report import print_json, progress
     from .quantized import Quantizing, check_float, quantize_to
 
-    asked = q.Quantization(
-        calibration, images, mean, std, size, method, min_sqnr, None, max_drop, None, keep_float,
-        equalize, ranges, save_ranges, report,
-    )  # fmt: skip
     asked.check()
     graph = read_source(model, parse_shapes(shape))
     check_float(graph)
