@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..graph import Operator
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import TensorType
-from .rules import broadcast, limit_window, numeric, require, window_extents, with_epilogue
+from .rules import Shape, broadcast, limit_window, numeric, require, window_extents, with_epilogue
 
 EPILOGUE = Attribute("epilogue", "epilogue", (), "element-wise steps applied to the result, in order")
 
@@ -20,24 +20,44 @@ WINDOW = (
 )
 
 
-def _conv(sig: Signature) -> Sequence[TensorType]:
+def conv_shape(sig: Signature) -> Shape:
+    """The result's shape of a convolution: operands N x C x spatial and M x C/groups x kernel."""
     x, w = sig.types[:2]
+    _same_rank(x, w)
+    _check_groups(sig, w.shape[1] * sig["groups"], w.shape[0])
+    return (x.shape[0], w.shape[0], *window_extents(sig, x.shape[2:], w.shape[2:]))
+
+
+def _same_rank(x: TensorType, w: TensorType) -> None:
     require(
         x.rank == w.rank and x.rank >= 3,
         f"input {x.shape} and weights {w.shape} need the same rank, 3 or more",
     )
-    require(x.dtype == w.dtype, f"input is {x.dtype.value}, weights are {w.dtype.value}")
+
+
+def _check_groups(sig: Signature, channels: int, divided: int) -> None:
+    """The weights are for `channels`; the groups divide `divided`."""
+    x, w = sig.types[:2]
     groups = sig["groups"]
     require(
-        groups >= 1 and x.shape[1] == w.shape[1] * groups and w.shape[0] % groups == 0,
+        groups >= 1 and x.shape[1] == channels and divided % groups == 0,
         f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups",
     )
-    spatial = window_extents(sig, x.shape[2:], w.shape[2:])
-    return with_epilogue(sig, (x.shape[0], w.shape[0], *spatial), numeric(x), 2)
 
 
-def _conv_macs(op: Operator) -> int:
+def _same_dtype(x: TensorType, w: TensorType) -> None:
+    require(x.dtype == w.dtype, f"input is {x.dtype.value}, weights are {w.dtype.value}")
+
+
+def conv_macs(op: Operator) -> int:
+    """A sum over one filter's weights for each element of the result."""
     return op.result.type.elements * math.prod(op.operands[1].type.shape[1:])
+
+
+def _conv(sig: Signature) -> Sequence[TensorType]:
+    x, w = sig.types[:2]
+    _same_dtype(x, w)
+    return with_epilogue(sig, conv_shape(sig), numeric(x), 2)
 
 
 register(
@@ -47,25 +67,18 @@ register(
         ("input", "weights", "extras*"),
         _conv,
         (*WINDOW, Attribute("groups", "int", 1), EPILOGUE),
-        _conv_macs,
+        conv_macs,
     )
 )
 
 
 def _conv_transpose(sig: Signature) -> Sequence[TensorType]:
     x, w = sig.types[:2]
-    require(
-        x.rank == w.rank and x.rank >= 3,
-        f"input {x.shape} and weights {w.shape} need the same rank, 3 or more",
-    )
-    require(x.dtype == w.dtype, f"input is {x.dtype.value}, weights are {w.dtype.value}")
-    groups = sig["groups"]
-    require(
-        groups >= 1 and x.shape[1] == w.shape[0] and x.shape[1] % groups == 0,
-        f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups",
-    )
+    _same_dtype(x, w)
+    _same_rank(x, w)
+    _check_groups(sig, w.shape[0], x.shape[1])
     spatial = _transposed_extents(sig, x.shape[2:], w.shape[2:])
-    return with_epilogue(sig, (x.shape[0], w.shape[1] * groups, *spatial), numeric(x), 2)
+    return with_epilogue(sig, (x.shape[0], w.shape[1] * sig["groups"], *spatial), numeric(x), 2)
 
 
 def _transposed_extents(sig: Signature, size: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
@@ -130,11 +143,15 @@ register(
 )
 
 
-def _pool(sig: Signature) -> Sequence[TensorType]:
+def pool_shape(sig: Signature) -> Shape:
+    """The result's shape of a pool over N x C x spatial."""
     x = sig.types[0]
     require(x.rank >= 3, f"pooling needs spatial axes, input is {x.shape}")
-    spatial = window_extents(sig, x.shape[2:], sig["kernel"], sig["ceil_mode"])
-    return [TensorType((*x.shape[:2], *spatial), numeric(x))]
+    return (*x.shape[:2], *window_extents(sig, x.shape[2:], sig["kernel"], sig["ceil_mode"]))
+
+
+def _pool(sig: Signature) -> Sequence[TensorType]:
+    return [TensorType(pool_shape(sig), numeric(sig.types[0]))]
 
 
 POOL = (Attribute("kernel", "ints"), *WINDOW, Attribute("ceil_mode", "bool", False))

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ..graph import Operator
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import DType, Quant, TensorType
-from .compute import POOL, WINDOW
-from .rules import require, window_extents
+from .compute import POOL, WINDOW, conv_macs, conv_shape, pool_shape
+from .rules import require
 
 Floats = NDArray[np.float32]
 
@@ -95,24 +95,12 @@ def _residual(sig: Signature, index: int, shape: tuple[int, ...]) -> None:
 
 def _conv(sig: Signature) -> Sequence[TensorType]:
     x, w, bias = sig.types[:3]
-    groups = sig["groups"]
-    require(
-        x.rank == w.rank and x.rank >= 3, f"input {x.shape} and weights {w.shape} need one rank, 3 or more"
-    )
-    require(
-        groups >= 1 and x.shape[1] == w.shape[1] * groups and w.shape[0] % groups == 0,
-        f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups",
-    )
+    shape = conv_shape(sig)
     _activation(x, "input")
     _weights(w, 0)
     require((bias.shape, bias.dtype) == ((w.shape[0],), DType.I32), f"bias is {bias}, not {w.shape[0]} x i32")
-    shape = (x.shape[0], w.shape[0], *window_extents(sig, x.shape[2:], w.shape[2:]))
     _residual(sig, 3, shape)
     return [_result(sig, shape)]
-
-
-def _conv_macs(op: Operator) -> int:
-    return op.result.type.elements * math.prod(op.operands[1].type.shape[1:])
 
 
 register(
@@ -122,7 +110,7 @@ register(
         ("x", "weights", "bias", "residual*"),
         _conv,
         (*WINDOW, Attribute("groups", "int", 1), *RESULT),
-        _conv_macs,
+        conv_macs,
     )
 )
 
@@ -187,11 +175,8 @@ register(
 
 
 def _average_pool(sig: Signature) -> Sequence[TensorType]:
-    x = sig.types[0]
-    require(x.rank >= 3, f"pooling needs spatial axes, input is {x.shape}")
-    _activation(x, "input")
-    spatial = window_extents(sig, x.shape[2:], sig["kernel"], sig["ceil_mode"])
-    return [_result(sig, (*x.shape[:2], *spatial))]
+    _activation(sig.types[0], "input")
+    return [_result(sig, pool_shape(sig))]
 
 
 register(

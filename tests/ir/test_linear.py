@@ -167,7 +167,7 @@ CONV_REFUSALS: list[tuple[list[Value], dict[str, Any], str]] = [
     ([X, W, bare((2,), DType.I32)], OK, "not 3 x i32"),
     ([byte((1, 3, 4, 4)), W, B], OK, "3 channels and weights .* do not fit 1 groups"),
     ([X, W, B], {**OK, "groups": 0}, "do not fit 0 groups"),
-    ([byte((1, 2, 4)), W, B], OK, "need one rank"),
+    ([byte((1, 2, 4)), W, B], OK, "need the same rank"),
     ([X, W, B, byte((1, 3, 4, 5))], OK, "the residual is"),
     ([X, W, B, bare((1, 3, 4, 4), DType.F32)], OK, "residual is f32, not u8"),
     ([X, W, B, byte((1, 3, 4, 4)), byte((1, 3, 4, 4))], OK, "at most one residual, got 2"),
