@@ -40,12 +40,13 @@ def events(problem: Problem, plan: Plan) -> list[Event]:
 def costs(problem: Problem, plan: Plan) -> Costs:
     """Seconds, arena peak and noise of a plan; infinite seconds where a conversion is impossible."""
     run = events(problem, plan)
-    seconds = sum(_seconds(problem, event) for event in run)
+    seconds = sum(seconds_of(problem, event) for event in run)
     noise = sum(event.way.noise for event in run if event.way is not None)
     return Costs(seconds, max(profile(problem, run), default=0), noise)
 
 
-def _seconds(problem: Problem, event: Event) -> float:
+def seconds_of(problem: Problem, event: Event) -> float:
+    """Seconds of an event; infinite where it is a conversion that is impossible."""
     if event.way is not None:
         return event.way.seconds
     value, source = event.reads[0]

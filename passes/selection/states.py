@@ -18,7 +18,7 @@ from itertools import chain, combinations, product
 from typing import NamedTuple
 
 from ..arena import align
-from .problem import Problem, Sharing, Step, Tensor, Way
+from .problem import Problem, Sharing, Step, Tensor
 from .sharing import Buffers, live_bytes, with_own, with_results, without
 
 Layouts = tuple[str, ...]  # sorted
@@ -72,6 +72,14 @@ class Moment:
         return {v: self.problem.wanted_after(v, self.index) for v in values}
 
     @cached_property
+    def _forms(self) -> list[list[int]]:
+        """The numbers of the ways, those together that differ in seconds, workspace and noise only."""
+        forms: dict[tuple[object, ...], list[int]] = {}
+        for number, way in enumerate(self.step.ways):
+            forms.setdefault((way.wants, way.makes, way.in_place, way.sharing), []).append(number)
+        return list(forms.values())
+
+    @cached_property
     def linking(self) -> bool:
         """Whether the result may share bytes with an operand that lives on."""
         return any(way.sharing is not Sharing.NONE for way in self.step.ways)
@@ -86,15 +94,17 @@ class Moment:
 
     def outcomes(self, before: Sequence[ColumnState], columns: Sequence[frozenset[int]]) -> Iterator[Outcome]:
         """Every outcome of the step whose operands stand in the states `before`."""
-        for number, way in enumerate(self.step.ways):
-            yield from _Attempt(self, number, way, before).outcomes(columns)
+        for alike in self._forms:
+            yield from _Attempt(self, alike, before).outcomes(columns)
 
 
 class _Attempt:
-    """One way of a step from one combination of states."""
+    """Ways of a step of one form, from one combination of states."""
 
-    def __init__(self, moment: Moment, number: int, way: Way, before: Sequence[ColumnState]) -> None:
-        self.moment, self.problem, self.number, self.way = moment, moment.problem, number, way
+    def __init__(self, moment: Moment, alike: Sequence[int], before: Sequence[ColumnState]) -> None:
+        self.moment, self.problem = moment, moment.problem
+        self.ways = [(number, moment.step.ways[number]) for number in alike]
+        way = self.way = self.ways[0][1]
         self.values = {s.value: s for column in before for s in column.values}
         self.buffers: Buffers = tuple(chain.from_iterable(column.buffers for column in before))
         self.reads = tuple(zip(moment.step.operands, way.wants, strict=True))
@@ -107,9 +117,11 @@ class _Attempt:
             return
         for kept in product(*map(self._kept, dict.fromkeys(self.moment.step.operands))):
             after = {**self.values, **{s.value: s for s in kept}}
-            need, buffers = self._run({(s.value, layout) for s in kept for layout in s.alive})
+            before, during, buffers = self._run({(s.value, layout) for s in kept for layout in s.alive})
             states = tuple(_column(values, after, self._born, buffers) for values in columns)
-            yield Outcome(states, self.number, seconds + self.way.seconds, need, self.way.noise)
+            for number, way in self.ways:
+                need = max(before, during + align(way.workspace))
+                yield Outcome(states, number, seconds + way.seconds, need, way.noise)
 
     def _convert(self) -> float | None:
         """Seconds of the conversions that the way needs, which are noted; None where one is impossible."""
@@ -172,8 +184,8 @@ class _Attempt:
             if layouts
         }
 
-    def _run(self, kept: set[Tensor]) -> tuple[int, Buffers]:
-        """The most bytes needed during the step, and the buffers after it."""
+    def _run(self, kept: set[Tensor]) -> tuple[int, int, Buffers]:
+        """Bytes live at most in the conversions and while the operator runs, and the buffers after it."""
         last: dict[Tensor, int] = {source: i for i, (source, _) in enumerate(self.conversions)}
         last.update(dict.fromkeys(self.reads, len(self.conversions)))
         ends: list[set[Tensor]] = [set() for _ in range(len(self.conversions) + 1)]
@@ -187,8 +199,7 @@ class _Attempt:
             buffers = without(buffers, dying)
         ends[-1].update(t for t in self.makes if t[0] not in self._born)
         buffers = with_results(self.problem, buffers, self.way, self.reads, self.makes, ends[-1])
-        need = max(need, live_bytes(self.problem, buffers) + align(self.way.workspace))
-        return need, without(buffers, ends[-1])
+        return need, live_bytes(self.problem, buffers), without(buffers, ends[-1])
 
 
 def _column(

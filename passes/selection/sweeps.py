@@ -6,6 +6,7 @@ All are exact up to the rounding of sums of seconds in double precision.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,21 +65,55 @@ def _last(trellis: Trellis, limits: Ints) -> Floats:
     return now[:, 0]
 
 
-def fastest(trellis: Trellis, limit: int | None = None) -> Plan:
-    """The fastest plan that needs no more than `limit` bytes; NoCourseError where there is none."""
-    costs = forward(trellis, None if limit is None else np.array([limit]))
+@dataclass(frozen=True)
+class Course:
+    """One way through the trellis, by the number of its edge in each layer, and its costs."""
+
+    plan: Plan
+    edges: tuple[int, ...]
+    seconds: float
+    peak: int
+    noise: float
+
+
+def course(trellis: Trellis, edges: Sequence[int]) -> Course:
+    """The course along one edge of each layer."""
+    chosen = list(zip(trellis.layers, edges, strict=True))
+    return Course(
+        tuple(int(layer.way[e]) for layer, e in chosen[:-1]),
+        tuple(edges),
+        sum(float(layer.seconds[e]) for layer, e in chosen),
+        max(int(layer.need[e]) for layer, e in chosen),
+        sum(float(layer.noise[e]) for layer, e in chosen),
+    )
+
+
+def fastest(trellis: Trellis, limit: int | None = None, price: float = 0.0) -> Course:
+    """The course of least time within `limit` bytes; NoCourseError where there is none.
+
+    With a `price`, of least seconds + price * noise.
+    """
+    limits = None if limit is None else np.array([limit])
+    costs = forward(priced(trellis, price), limits)
     if not np.isfinite(costs[-1][0, 0]):
         raise NoCourseError(f"nothing fits in {limit} bytes")
-    ways, state = [], 0
+    edges, state = [], 0
     for layer, before in zip(reversed(trellis.layers), reversed(costs[:-1]), strict=True):
-        edges = np.flatnonzero(layer.target == state)
-        totals = before[0, layer.source[edges]] + layer.seconds[edges]
+        into = np.flatnonzero(layer.target == state)
+        totals = before[0, layer.source[into]] + layer.seconds[into] + price * layer.noise[into]
         if limit is not None:
-            totals[layer.need[edges] > limit] = np.inf
-        best = edges[totals.argmin()]
-        ways.append(int(layer.way[best]))
-        state = int(layer.source[best])
-    return tuple(ways[-1:0:-1])
+            totals[layer.need[into] > limit] = np.inf
+        edges.append(int(into[totals.argmin()]))
+        state = int(layer.source[edges[-1]])
+    return course(trellis, edges[::-1])
+
+
+def priced(trellis: Trellis, price: float) -> Trellis:
+    """The trellis with seconds + price * noise for seconds."""
+    if not price:
+        return trellis
+    priced = (replace(x, seconds=x.seconds + price * x.noise) for x in trellis.layers)
+    return replace(trellis, layers=tuple(priced))
 
 
 def least_peak(trellis: Trellis) -> int:
@@ -89,17 +124,20 @@ def least_peak(trellis: Trellis) -> int:
     return int(now[0])
 
 
+def within_bytes(trellis: Trellis, limit: int) -> Trellis:
+    """The courses that need at most `limit` bytes; NoCourseError where there is none."""
+    try:
+        return restricted(trellis, [layer.need <= limit for layer in trellis.layers])
+    except NoCourseError:
+        raise NoCourseError(f"nothing fits in {limit} bytes") from None
+
+
 def within_seconds(trellis: Trellis, seconds: float) -> Trellis:
     """The edges that lie on a course of at most `seconds`; NoCourseError where there is none."""
     ahead, behind = forward(trellis), backward(trellis)
     most = seconds * (1 + TIES)
-    return restricted(
-        trellis.layers,
-        [
-            before[0, layer.source] + layer.seconds + after[layer.target] <= most
-            for layer, before, after in zip(trellis.layers, ahead, behind[1:], strict=False)
-        ],
-    )
+    rows = zip(trellis.layers, ahead[:-1], behind[1:], strict=True)
+    return restricted(trellis, [a[0, x.source] + x.seconds + b[x.target] <= most for x, a, b in rows])
 
 
 def frontier(trellis: Trellis) -> list[tuple[int, float]]:

@@ -11,12 +11,13 @@ each is a sweep over it (`sweeps.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .problem import Problem
+from .footprint import events, profile, seconds_of
+from .problem import Plan, Problem
 from .sharing import live_bytes
 from .states import ColumnState, Moment, Outcome, initial
 
@@ -24,15 +25,15 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-LARGEST_LAYER = 200_000  # edges
+LARGEST_LAYER = 100_000  # edges
 
 
 class NoCourseError(ValueError):
     """Nothing meets the limits."""
 
 
-class TooWideError(ValueError):
-    """The network has too many combinations of layouts live at once."""
+class CutShortError(ValueError):
+    """None of the states that were followed goes on; says why not all were."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +67,13 @@ def _layer(source: Ints, target: Ints, way: Ints, seconds: Floats, need: Ints, n
 
 @dataclass(frozen=True, eq=False)
 class Trellis:
-    """One layer a step, the reading of outputs included; every edge lies on a course from start to end."""
+    """One layer a step, the reading of outputs included; every edge lies on a course from start to end.
+
+    `left_out` says what was not looked at; empty where every plan is a course.
+    """
 
     layers: tuple[Layer, ...]
+    left_out: str = ""
 
     @property
     def edges(self) -> int:
@@ -101,7 +106,10 @@ class _Column:
 
 
 class _Table:
-    """Distinct rows of column states: what the search may stand in between two steps."""
+    """Distinct rows of column states: what the search may stand in between two steps.
+
+    `seconds` and `peaks` are the least to reach each row; they only matter where rows must be left out.
+    """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -111,25 +119,39 @@ class _Table:
             column.number(state, problem)
             self.columns.append(column)
         self.rows: Ints = np.zeros((1, len(self.columns)), np.int64)
+        self.seconds, self.peaks = np.zeros(1), np.zeros(1, np.int64)
+        self.left_out = ""
 
     def advance(self, moment: Moment, limit: int) -> Layer:
-        """The layer of a step; the table then holds the states after it."""
+        """The layer of a step, of at most `limit` edges; the table then holds the states after it."""
         values = set(moment.step.operands)
         involved = [i for i, c in enumerate(self.columns) if c.values & values]
         others = [i for i in range(len(self.columns)) if i not in involved]
-        groups, first = _distinct([self.rows[:, i] for i in involved], len(self.rows))
         after = [_Column(v) for v in moment.columns_after([self.columns[i].values for i in involved])]
-        found = [self._outcomes(moment, self.rows[row, involved], involved, after) for row in first]
+        best = self._best()[: max(1, limit)]
+        groups, first = _distinct([self.rows[best, i] for i in involved], len(best))
+        found = [self._outcomes(moment, self.rows[best[row], involved], involved, after) for row in first]
         counts = np.array([len(outcomes) for outcomes in found], np.int64)
         if not counts.any():
             raise NoCourseError(f"no way of step {moment.index} gets its operands in layouts it takes")
-        if counts[groups].sum() > limit:
-            raise TooWideError(f"step {moment.index} has {counts[groups].sum()} combinations of live layouts")
-        source = np.repeat(np.arange(len(self.rows)), counts[groups])
-        outcome = _ranges((np.cumsum(counts) - counts)[groups], counts[groups])
+        within = np.searchsorted(np.cumsum(counts[groups]), limit, side="right")
+        if within < len(self.rows):
+            ways = f"{counts[groups].sum()} ways to go on from {len(self.rows)} combinations of live layouts"
+            self.left_out = self.left_out or f"step {moment.index} has {ways}"
+        best, groups = best[: max(1, within)], groups[: max(1, within)]
+        source = np.repeat(best, counts[groups])
+        outcome = ranges((np.cumsum(counts) - counts)[groups], counts[groups])
         flat = [o for outcomes in found for o in outcomes]
         rest = self._bytes(others)
         return self._settle(moment, after, others, source, outcome, flat, rest)
+
+    def _best(self) -> Ints:
+        """The rows, in turn the next by least seconds and the next by least peak."""
+        by_seconds, by_peak = np.lexsort((self.peaks, self.seconds)), np.lexsort((self.seconds, self.peaks))
+        mixed = np.stack([by_seconds, by_peak], axis=1).ravel()
+        _, first = np.unique(mixed, return_index=True)
+        order: Ints = mixed[np.sort(first)]
+        return order
 
     def _outcomes(
         self, moment: Moment, row: Ints, involved: Sequence[int], after: Sequence[_Column]
@@ -164,7 +186,10 @@ class _Table:
         seconds = np.array([o.seconds for o in flat])[outcome]
         need = np.array([o.need for o in flat], np.int64)[outcome] + rest[source]
         noise = np.array([o.noise for o in flat])[outcome]
-        return _layer(source, target, way, seconds, need, noise)
+        layer = _layer(source, target, way, seconds, need, noise)
+        self.seconds = np.minimum.reduceat(self.seconds[layer.source] + layer.seconds, layer.starts)
+        self.peaks = np.minimum.reduceat(np.maximum(self.peaks[layer.source], layer.need), layer.starts)
+        return layer
 
 
 def _distinct(columns: Sequence[Ints], length: int) -> tuple[Ints, Ints]:
@@ -176,7 +201,7 @@ def _distinct(columns: Sequence[Ints], length: int) -> tuple[Ints, Ints]:
     return key, first
 
 
-def _ranges(starts: Ints, counts: Ints) -> Ints:
+def ranges(starts: Ints, counts: Ints) -> Ints:
     """start, start + 1, ... of each start, `count` of them."""
     ends = np.cumsum(counts)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
@@ -192,18 +217,51 @@ def _undominated(outcomes: list[Outcome]) -> list[Outcome]:
     return [o for rivals in kept.values() for o in rivals]
 
 
+def along(problem: Problem, plan: Plan, left_out: str = "") -> Trellis:
+    """The trellis of one plan alone."""
+    run = events(problem, plan)
+    needed, spent = profile(problem, run), [seconds_of(problem, event) for event in run]
+    ends = [i + 1 for i, event in enumerate(run) if event.way is not None]
+    ways = [event.way for event in run if event.way is not None]
+    zero = np.zeros(1, np.int64)
+    layers = tuple(
+        Layer(
+            zero,
+            zero,
+            zero,
+            np.array([number]),
+            np.array([sum(spent[first:end])]),
+            np.array([max(needed[first:end])]),
+            np.array([way.noise]),
+        )
+        for first, end, way, number in zip([0, *ends[:-1]], ends, ways, [*plan, 0], strict=True)
+    )
+    return Trellis(layers, left_out)
+
+
 def build(problem: Problem, limit: int = LARGEST_LAYER) -> Trellis:
-    """The trellis of a problem; TooWideError where a layer has more than `limit` edges."""
+    """The trellis of a problem; NoCourseError where no plan is possible.
+
+    Where a layer has more than `limit` edges, only the states that are reached fastest or with least
+    memory are followed (a beam search); `left_out` says so, or CutShortError where none of them goes on.
+    """
     table = _Table(problem)
-    layers = [table.advance(Moment(problem, i), limit) for i in range(len(problem.steps) + 1)]
-    return restricted(layers, [np.ones(len(layer.source), np.bool_) for layer in layers])
+    try:
+        layers = tuple(table.advance(Moment(problem, i), limit) for i in range(len(problem.steps) + 1))
+    except NoCourseError:
+        if table.left_out:
+            raise CutShortError(table.left_out) from None
+        raise
+    whole = [np.ones(len(layer.source), np.bool_) for layer in layers]
+    return restricted(Trellis(layers, table.left_out), whole)
 
 
-def restricted(layers: Sequence[Layer], edges: Sequence[Mask]) -> Trellis:
+def restricted(trellis: Trellis, edges: Sequence[Mask]) -> Trellis:
     """The courses that use only some of the edges, the states on them numbered anew.
 
     Raises NoCourseError where there is none.
     """
+    layers = trellis.layers
     edges = _connected(layers, edges)
     if not edges[-1].any():
         raise NoCourseError("no course is left")
@@ -216,7 +274,7 @@ def restricted(layers: Sequence[Layer], edges: Sequence[Mask]) -> Trellis:
         rest = (getattr(layer, name)[chosen] for name in ("way", "seconds", "need", "noise"))
         left.append(_layer(before[layer.source[chosen]], after[layer.target[chosen]], *rest))
         before = after
-    return Trellis(tuple(left))
+    return replace(trellis, layers=tuple(left))
 
 
 def _connected(layers: Sequence[Layer], edges: Sequence[Mask]) -> list[Mask]:

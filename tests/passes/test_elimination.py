@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.passes.elimination import Table, TooWideError, descend, minimize
+from secateur.passes.elimination import (
+    Table,
+    TooWideError,
+    best_order,
+    descend,
+    lower_bound,
+    min_fill_order,
+    minimize,
+    smallest_table_order,
+)
 
 
 @st.composite
@@ -54,6 +63,47 @@ def test_a_clique_too_wide_is_refused() -> None:
 def test_a_table_must_have_an_axis_for_each_variable() -> None:
     with pytest.raises(ValueError, match="as many axes"):
         Table((0, 1), np.zeros(2))
+
+
+@given(problems(), st.sampled_from([1, 3, 9, 27, 1000]))
+def test_the_bound_holds_and_is_the_optimum_where_nothing_is_split(
+    problem: tuple[list[int], list[Table]], limit: int
+) -> None:
+    sizes, tables = problem
+    best = min(total(values, tables) for values in itertools.product(*map(range, sizes)))
+    bound = lower_bound(sizes, tables, limit)
+    assert bound <= best
+    if best_order(sizes, tables, limit).largest <= limit:
+        assert bound == best
+
+
+def test_splitting_loosens_the_bound() -> None:
+    """Three variables that must differ but have two values each cost at least 1; pairs alone cost nothing."""
+    pairs = [Table(p, np.eye(2)) for p in itertools.combinations(range(3), 2)]
+    assert lower_bound([2] * 3, pairs) == 1
+    assert lower_bound([2] * 3, pairs, limit=4) == 0
+
+
+@given(problems())
+def test_every_order_names_each_variable_once_and_its_largest_table(
+    problem: tuple[list[int], list[Table]],
+) -> None:
+    sizes, tables = problem
+    scopes = [t.variables for t in tables]
+    for order in (smallest_table_order(sizes, scopes), min_fill_order(sizes, scopes)):
+        assert sorted(order.variables) == list(range(len(sizes)))
+        assert order.largest >= max(int(np.prod([sizes[v] for v in s])) for s in [*scopes, (0,)])
+        assert order.width <= len(sizes)
+
+
+def test_a_tree_decomposition_is_taken_where_our_order_is_too_wide() -> None:
+    sizes = [9, 9, 9, 3, 9, 3, 3, 9]
+    scopes = [(5, 1), (7, 0), (6, 4), (3, 5), (7, 3), (4, 2), (3, 1), (2, 5), (7, 4), (6, 2), (1, 5)]
+    tables = [Table(s, np.zeros([sizes[v] for v in s])) for s in scopes]
+    assert smallest_table_order(sizes, scopes).largest == 729
+    assert best_order(sizes, tables, limit=729).largest == 729
+    assert best_order(sizes, tables, limit=728) == min_fill_order(sizes, scopes)
+    assert min_fill_order(sizes, scopes).largest == 243
 
 
 @given(problems())

@@ -96,3 +96,15 @@ def best_points(plans: list[tuple[Plan, Costs]]) -> list[tuple[int, float]]:
         if not points or seconds < points[-1][1]:
             points.append((peak, seconds))
     return points
+
+
+def fan_out(copies: int, workspace: int = 0) -> Problem:
+    """One value read by everyone, each in either layout, and all results added up at the end."""
+    both = (Way("a", ("NCHW",), "NCHW", 1.0, workspace), Way("b", ("NCHW8c",), "NCHW8c", 1.0))
+    steps = [Step((0,), (i,), both) for i in range(1, copies + 1)]
+    total = Step(tuple(range(1, copies + 1)), (copies + 1,), (Way("sum", ("NCHW",) * copies, "NCHW", 1.0),))
+    sizes = {"NCHW": 64, "NCHW8c": 64}
+    between = {
+        (v, *pair): 1.0 for v in range(copies + 2) for pair in (("NCHW", "NCHW8c"), ("NCHW8c", "NCHW"))
+    }
+    return Problem((*steps, total), (sizes,) * (copies + 2), between, (0,), (copies + 1,))

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 
 import pytest
 
 from secateur.passes.selection.footprint import costs
-from secateur.passes.selection.problem import Problem, Step, Way
+from secateur.passes.selection.solver import Solver
 from secateur.passes.selection.sweeps import fastest, frontier, least_peak
-from secateur.passes.selection.trellis import NoCourseError, TooWideError, build
-from tests.passes.selection.problems import best_points, every_plan, random_problem, small_problem
-
-
-def fan_out(copies: int) -> Problem:
-    """One value read by everyone, each in either layout, and all results joined pair by pair at the end."""
-    both = (Way("a", ("NCHW",), "NCHW", 1.0), Way("b", ("NCHW8c",), "NCHW8c", 1.0))
-    steps = [Step((0,), (i,), both) for i in range(1, copies + 1)]
-    total = Step(tuple(range(1, copies + 1)), (copies + 1,), (Way("sum", ("NCHW",) * copies, "NCHW", 1.0),))
-    sizes = {"NCHW": 64, "NCHW8c": 64}
-    between = {
-        (v, *pair): 1.0 for v in range(copies + 2) for pair in (("NCHW", "NCHW8c"), ("NCHW8c", "NCHW"))
-    }
-    return Problem((*steps, total), (sizes,) * (copies + 2), between, (0,), (copies + 1,))
+from secateur.passes.selection.trellis import NoCourseError, build
+from tests.passes.selection.problems import best_points, every_plan, fan_out, random_problem, small_problem
 
 
 @pytest.mark.parametrize("seed", range(300))
@@ -35,7 +24,8 @@ def test_every_objective_equals_that_of_trying_all_plans(seed: int) -> None:
             build(problem)
         return
     trellis = build(problem)
-    assert costs(problem, fastest(trellis)).seconds == min(c.seconds for _, c in plans)
+    assert costs(problem, fastest(trellis).plan).seconds == min(c.seconds for _, c in plans)
+    assert Solver(problem).fastest().costs.seconds == min(c.seconds for _, c in plans)
     assert least_peak(trellis) == min(c.peak for _, c in plans)
     assert frontier(trellis) == best_points(plans)
 
@@ -45,7 +35,7 @@ def test_each_point_of_the_frontier_has_a_plan(seed: int) -> None:
     problem = small_problem(seed)
     trellis = build(problem)
     for peak, seconds in frontier(trellis):
-        found = costs(problem, fastest(trellis, peak))
+        found = costs(problem, fastest(trellis, peak).plan)
         assert (found.peak, found.seconds) == (peak, seconds)
 
 
@@ -62,9 +52,7 @@ def test_trying_all_plans_tells_a_wrong_cost_from_a_right_one() -> None:
     dearer = tuple(
         dataclasses.replace(w, seconds=w.seconds + 1, workspace=w.workspace + 4096) for w in step.ways
     )
-    changed = dataclasses.replace(
-        problem, steps=(Step(step.operands, step.results, dearer), *problem.steps[1:])
-    )
+    changed = dataclasses.replace(problem, steps=(dataclasses.replace(step, ways=dearer), *problem.steps[1:]))
     before, after = (best_points(list(every_plan(p))) for p in (problem, changed))
     assert frontier(build(problem)) == before != after == frontier(build(changed))
 
@@ -75,9 +63,11 @@ def test_a_limit_below_the_least_peak_is_refused() -> None:
         fastest(trellis, least_peak(trellis) - 1)
 
 
-def test_too_many_layouts_live_at_once_are_refused_not_tried() -> None:
-    with pytest.raises(TooWideError, match=r"step \d+ has \d+ combinations of live layouts"):
-        build(fan_out(12), limit=1000)
+def test_too_many_layouts_live_at_once_are_cut_and_the_trellis_says_so() -> None:
+    whole, cut = build(fan_out(6)), build(fan_out(6), limit=20)
+    assert not whole.left_out
+    assert re.fullmatch(r"step \d+ has \d+ ways to go on from \d+ combinations of live layouts", cut.left_out)
+    assert max(len(layer.source) for layer in cut.layers) <= 20 < max(len(x.source) for x in whole.layers)
 
 
 def test_a_conversion_that_is_impossible_is_never_taken() -> None:
@@ -86,4 +76,4 @@ def test_a_conversion_that_is_impossible_is_never_taken() -> None:
     plans = list(every_plan(alone))
     assert len(plans) < len(list(every_plan(problem)))
     if plans:
-        assert costs(alone, fastest(build(alone))).seconds == min(c.seconds for _, c in plans)
+        assert costs(alone, fastest(build(alone)).plan).seconds == min(c.seconds for _, c in plans)

@@ -100,7 +100,7 @@ def test_every_point_of_a_frontier_is_what_the_memory_pass_reaches(seed: int) ->
     found = problem_of(graph, TwoLayouts(seed))
     trellis = build(found.problem)
     for peak, _ in frontier(trellis):
-        assert planned_bytes(found, fastest(trellis, peak), graph) == peak
+        assert planned_bytes(found, fastest(trellis, peak).plan, graph) == peak
 
 
 @pytest.mark.slow
@@ -111,6 +111,6 @@ def test_the_arena_of_a_real_network_is_as_predicted(name: str, tmp_path: Path) 
     found = problem_of(graph, AnalyticCosts(find("x86-64-v3")))
     trellis = build(found.problem)
     for peak, _ in frontier(trellis):
-        plan = decided(graph, found.decisions(fastest(trellis, peak)))
+        plan = decided(graph, found.decisions(fastest(trellis, peak).plan))
         report = arena_report(Memory().run(insert_conversions(plan)))
         assert peak == report.lower_bound == report.peak

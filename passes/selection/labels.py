@@ -1,0 +1,174 @@
+"""Least time under a limit on the sum of noise: labels of time and noise, the undominated ones of each state.
+
+A label is a course to a state; another to the same state with no more time and
+no more noise makes it useless. So do bounds on what is still to come: the least
+noise, the least time, and the least of time plus noise at a price. The price is
+that of the Lagrangian relaxation, whose courses also give the time to beat
+(Handler and Zang 1980; Dumitrescu and Boland 2003).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .sweeps import TIES, Course, backward, course, fastest, priced
+from .trellis import Floats, Ints, Layer, Mask, NoCourseError, Trellis, ranges
+
+MOST_LABELS = 1_000_000  # made at one step
+STEPS = 1024  # of the noise's limit, where there are too many labels
+
+
+class TooManyLabelsError(ValueError):
+    """A step makes more labels than the caller allows."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The course found; no course within the limit takes less than `bound` seconds.
+
+    `resolution` is 0 where noise was summed as it is, else what it was rounded to multiples of.
+    """
+
+    course: Course
+    bound: float
+    resolution: float = 0.0
+
+
+def least_noise(trellis: Trellis) -> Course:
+    """The course of least noise."""
+    return course(trellis, fastest(_of_noise(trellis)).edges)
+
+
+def _of_noise(trellis: Trellis) -> Trellis:
+    return replace(trellis, layers=tuple(replace(x, seconds=x.noise) for x in trellis.layers))
+
+
+def quiet(trellis: Trellis, limit: float, most: int = MOST_LABELS) -> Answer:
+    """The fastest course whose noise sums to at most `limit`; NoCourseError where there is none.
+
+    Where a step makes more than `most` labels, noise is rounded to 1/1024 of the limit: up for the course,
+    which therefore keeps the limit, and down for the bound.
+    """
+    found, price = _relaxed(trellis, limit)
+    if not price:
+        return Answer(found, found.seconds)
+    try:
+        best = _search(trellis, limit, price, found.seconds, most if limit else None)
+    except TooManyLabelsError:
+        return _rounded(trellis, limit, price, found)
+    best = best or found
+    return Answer(best, best.seconds)
+
+
+def _rounded(trellis: Trellis, limit: float, price: float, found: Course) -> Answer:
+    """The answer with noise on a grid; each state then has at most `STEPS` + 1 labels."""
+    step = limit / STEPS
+    up, down = (_on_grid(trellis, step, towards) for towards in (np.ceil, np.floor))
+    best = _search(up, limit, price, found.seconds)
+    below = _search(down, limit, price, found.seconds)
+    best = found if best is None else course(trellis, best.edges)
+    return Answer(best, below.seconds if below else found.seconds, step)
+
+
+def _on_grid(trellis: Trellis, step: float, towards: Callable[[Floats], Floats]) -> Trellis:
+    layers = (replace(x, noise=towards(x.noise / step) * step) for x in trellis.layers)
+    return replace(trellis, layers=tuple(layers))
+
+
+def _relaxed(trellis: Trellis, limit: float) -> tuple[Course, float]:
+    """The best course within the limit that a price of noise gives, and the price with the highest bound.
+
+    The price is 0 where the fastest course keeps the limit.
+    """
+    fast, slow = fastest(trellis), least_noise(trellis)
+    if slow.noise > limit * (1 + TIES):
+        raise NoCourseError(f"no plan has less noise than {slow.noise:g}")
+    if fast.noise <= limit:
+        return fast, 0.0
+    while True:
+        price = (slow.seconds - fast.seconds) / (fast.noise - slow.noise)
+        between = fastest(trellis, price=price)
+        if _total(between, price) >= _total(fast, price) * (1 - TIES):
+            return slow, price
+        fast, slow = (fast, between) if between.noise <= limit else (between, slow)
+
+
+def _total(found: Course, price: float) -> float:
+    return found.seconds + price * found.noise
+
+
+# Labels --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Labels:
+    """Labels sorted by state; `parent` numbers the labels one layer before, `edge` the layer's edges."""
+
+    state: Ints
+    seconds: Floats
+    noise: Floats
+    parent: Ints
+    edge: Ints
+
+    def chosen(self, which: Mask | Ints) -> _Labels:
+        state, parent, edge = (row[which] for row in (self.state, self.parent, self.edge))
+        return _Labels(state, self.seconds[which], self.noise[which], parent, edge)
+
+
+def _search(
+    trellis: Trellis, limit: float, price: float, beat: float, most: int | None = None
+) -> Course | None:
+    """The fastest course within the limit that takes less than `beat` seconds, None where there is none."""
+    to_come = zip(
+        backward(trellis)[1:],
+        backward(_of_noise(trellis))[1:],
+        backward(priced(trellis, price))[1:],
+        strict=True,
+    )
+    start = np.zeros(1, np.int64)
+    labels = [_Labels(start, np.zeros(1), np.zeros(1), start, start)]
+    for layer, (seconds, noise, both) in zip(trellis.layers, to_come, strict=True):
+        made = _extended(layer, labels[-1], most)
+        good = made.seconds + seconds[made.state] < beat * (1 - TIES)
+        good &= made.noise + noise[made.state] <= limit * (1 + TIES)
+        total = made.seconds + price * (made.noise - limit) + both[made.state]
+        good &= total < beat * (1 - TIES)
+        labels.append(_undominated(made.chosen(good)))
+    return _traced(trellis, labels) if len(labels[-1].state) else None
+
+
+def _extended(layer: Layer, labels: _Labels, most: int | None) -> _Labels:
+    """Every label followed along every edge."""
+    states = np.arange(layer.source.max(initial=0) + 2)
+    starts = np.searchsorted(labels.state, states)
+    counts = np.diff(starts)[layer.source]
+    if most is not None and counts.sum() > most:
+        raise TooManyLabelsError(f"{counts.sum()} labels")
+    parent = ranges(starts[layer.source], counts)
+    edge = np.repeat(np.arange(len(layer.source)), counts)
+    seconds = labels.seconds[parent] + layer.seconds[edge]
+    return _Labels(layer.target[edge], seconds, labels.noise[parent] + layer.noise[edge], parent, edge)
+
+
+def _undominated(labels: _Labels) -> _Labels:
+    """The labels of which no other of the same state has as little time and noise; sorted by state."""
+    labels = labels.chosen(np.lexsort((labels.noise, labels.seconds, labels.state)))
+    _, rank = np.unique(labels.noise, return_inverse=True)
+    # States count downwards, so that the running minimum starts anew with each.
+    key = rank - labels.state * (len(rank) + 1)
+    least = np.minimum.accumulate(key)
+    better = np.ones(len(key), np.bool_)
+    better[1:] = key[1:] < least[:-1]
+    return labels.chosen(better)
+
+
+def _traced(trellis: Trellis, labels: list[_Labels]) -> Course:
+    """The course of the fastest label at the end."""
+    edges, at = [], int(labels[-1].seconds.argmin())
+    for layer in reversed(labels[1:]):
+        edges.append(int(layer.edge[at]))
+        at = int(layer.parent[at])
+    return course(trellis, edges[::-1])

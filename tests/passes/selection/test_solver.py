@@ -1,0 +1,172 @@
+"""Questions to the solver: limits together, limits that nothing meets, and networks too wide to be sure."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+
+from secateur.passes.selection.footprint import costs
+from secateur.passes.selection.labels import quiet
+from secateur.passes.selection.problem import Costs, Plan, Problem, Sharing, Step, Way
+from secateur.passes.selection.solver import ImpossibleError, Solver
+from secateur.passes.selection.trellis import CutShortError, build
+from tests.passes.selection.problems import best_points, every_plan, fan_out, small_problem
+
+Plans = list[tuple[Plan, Costs]]
+SEEDS = [s for s in range(120) if any(every_plan(small_problem(s)))]
+
+
+def noises(plans: Plans) -> list[float]:
+    """Limits on noise, from the least that is possible to none."""
+    known = sorted({c.noise for _, c in plans})
+    return [known[0], known[len(known) // 3], known[-1]]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_least_time_under_two_limits_equals_that_of_trying_all_plans(seed: int) -> None:
+    problem = small_problem(seed)
+    plans, solver = list(every_plan(problem)), Solver(problem)
+    peaks = sorted({c.peak for _, c in plans})
+    for noise, memory in itertools.product(noises(plans), (peaks[0], peaks[len(peaks) // 2])):
+        fitting = [c.seconds for _, c in plans if c.noise <= noise and c.peak <= memory]
+        if fitting:
+            found = solver.fastest(memory, noise)
+            assert found.costs == costs(problem, found.plan)
+            assert (found.costs.seconds, found.bound, found.doubt) == (min(fitting), min(fitting), "")
+            assert found.costs.noise <= noise
+            assert found.costs.peak <= memory
+        else:
+            with pytest.raises(ImpossibleError):
+                solver.fastest(memory, noise)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_least_memory_under_two_limits_equals_that_of_trying_all_plans(seed: int) -> None:
+    problem = small_problem(seed)
+    plans, solver = list(every_plan(problem)), Solver(problem)
+    times = sorted({c.seconds for _, c in plans})
+    for noise, seconds in itertools.product(noises(plans), (times[0], times[len(times) // 2])):
+        fitting = [(c.peak, c.seconds) for _, c in plans if c.noise <= noise and c.seconds <= seconds]
+        if fitting:
+            found = solver.smallest(seconds, noise)
+            assert (found.costs.peak, found.costs.seconds) == min(fitting)
+            assert (found.bound, found.doubt) == (min(fitting)[0], "")
+        else:
+            with pytest.raises(ImpossibleError):
+                solver.smallest(seconds, noise)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_frontier_under_a_limit_on_noise_equals_that_of_trying_all_plans(seed: int) -> None:
+    problem = small_problem(seed)
+    plans = list(every_plan(problem))
+    for noise in noises(plans):
+        found = Solver(problem).frontier(noise)
+        assert [(s.costs.peak, s.costs.seconds) for s in found] == best_points(
+            [(p, c) for p, c in plans if c.noise <= noise]
+        )
+
+
+@pytest.mark.parametrize("seed", SEEDS[::4])
+def test_rounded_noise_keeps_the_limit_and_its_bound_holds(seed: int) -> None:
+    problem = small_problem(seed)
+    plans = list(every_plan(problem))
+    for noise in noises(plans):
+        best = min(c.seconds for _, c in plans if c.noise <= noise)
+        answer = quiet(build(problem), noise, most=0)
+        assert answer.bound <= best <= answer.course.seconds
+        assert costs(problem, answer.course.plan).noise <= noise
+        assert answer.resolution in (0, noise / 1024)
+
+
+# Limits that nothing meets -------------------------------------------------------------------------
+
+
+def test_too_little_memory_names_the_least() -> None:
+    solver = Solver(fan_out(3))
+    least = solver.smallest().costs.peak
+    with pytest.raises(
+        ImpossibleError, match=f"nothing fits in 1 bytes; the least possible is {least} bytes"
+    ):
+        solver.fastest(memory=1)
+
+
+def test_too_little_time_names_the_least() -> None:
+    with pytest.raises(ImpossibleError, match=r"nothing fits in 0\.5 s; the least possible is 4 s"):
+        Solver(fan_out(3)).smallest(seconds=0.5)
+
+
+def test_too_little_noise_names_the_least() -> None:
+    problem = small_problem(4)
+    least = min(c.noise for _, c in every_plan(problem))
+    assert least > 0
+    with pytest.raises(
+        ImpossibleError, match=f"nothing fits in a noise of 0; the least possible is {least:g}$"
+    ):
+        Solver(problem).fastest(noise=0)
+
+
+def test_primitives_that_never_fit_together_are_refused() -> None:
+    alone = dataclasses.replace(fan_out(2), conversions={})
+    steps = tuple(dataclasses.replace(s, ways=s.ways[-1:]) for s in alone.steps[:2])
+    impossible = dataclasses.replace(alone, steps=(*steps, alone.steps[2]))
+    for ask in (Solver(impossible).fastest, Solver(impossible).smallest, Solver(impossible).frontier):
+        with pytest.raises(ImpossibleError, match="no choice of primitives fits together"):
+            ask()
+
+
+# Too wide ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS[::3])
+def test_a_search_cut_short_says_so_and_its_bounds_hold(seed: int) -> None:
+    problem = small_problem(seed)
+    plans, solver = list(every_plan(problem)), Solver(problem, largest_layer=4, largest_table=8)
+    fastest, smallest = min(c.seconds for _, c in plans), min(c.peak for _, c in plans)
+    found = solver.fastest()
+    assert found.bound <= fastest <= found.costs.seconds == costs(problem, found.plan).seconds
+    assert found.doubt or found.costs.seconds == fastest
+    least = solver.smallest()
+    assert least.bound <= smallest <= least.costs.peak == costs(problem, least.plan).peak
+    assert least.doubt or least.costs.peak == smallest
+    for point in solver.frontier():
+        best = min(c.seconds for _, c in plans if c.peak <= point.costs.peak)
+        assert point.bound <= best <= point.costs.seconds
+        assert point.doubt or point.costs.seconds == best
+
+
+def test_a_wide_network_is_answered_with_a_bound_and_a_reason() -> None:
+    limit = 64 * 15
+    found = Solver(fan_out(14, workspace=640), largest_layer=2000).fastest(memory=limit)
+    assert found.doubt.startswith("step ")
+    assert found.doubt.endswith("combinations of live layouts")
+    assert found.bound <= found.costs.seconds
+    assert found.costs.peak <= limit
+
+
+def test_a_search_that_ends_nowhere_leaves_the_local_optimum() -> None:
+    """Of two layouts the cheaper one leads to a step that only takes the other."""
+    only = Step((0,), (1,), (Way("a", ("NCHW",), "NCHW", 1.0), Way("b", ("NCHW",), "NHWC", 2.0)))
+    last = Step((1,), (2,), (Way("c", ("NHWC",), "NCHW", 1.0, workspace=64),))
+    sizes = {"NCHW": 64, "NHWC": 64}
+    problem = Problem((only, last), (sizes,) * 3, {}, (0,), (2,))
+    with pytest.raises(CutShortError, match="step 0 has 2 ways to go on from 1 combinations"):
+        build(problem, limit=1)
+    solver = Solver(problem, largest_layer=1)
+    assert solver.smallest().doubt == "step 0 has 2 ways to go on from 1 combinations of live layouts"
+    assert solver.smallest().costs == Costs(3.0, 128, 0.0)
+    with pytest.raises(ImpossibleError, match=r"nothing was found within 64 bytes.* 128 .*not all was tried"):
+        solver.fastest(memory=64)
+
+
+def test_a_plan_of_elimination_needs_no_trellis() -> None:
+    """Fan-out is wide for the schedule and narrow for elimination: exact without a limit on memory."""
+    found = Solver(fan_out(40), largest_layer=10).fastest()
+    assert (found.costs.seconds, found.bound, found.doubt) == (41.0, 41.0, "")
+
+
+def test_random_problems_reach_every_kind_of_sharing() -> None:
+    kinds = {way.sharing for seed in range(20) for step in small_problem(seed).steps for way in step.ways}
+    assert kinds == set(Sharing)
