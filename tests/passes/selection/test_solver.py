@@ -146,19 +146,31 @@ def test_a_wide_network_is_answered_with_a_bound_and_a_reason() -> None:
     assert found.costs.peak <= limit
 
 
+def one_way_on(conversions: dict[tuple[int, str, str], float]) -> Problem:
+    """Of two layouts of the first result the one that is made faster leads nowhere."""
+    ways = (Way("b", ("NCHW",), "NHWC", 2.0), Way("a", ("NCHW",), "NCHW", 1.0))
+    steps = (Step((0,), (1,), ways), Step((1,), (2,), (Way("c", ("NHWC",), "NCHW", 1.0),)))
+    return Problem(steps, ({"NCHW": 64, "NHWC": 64},) * 3, conversions, (0,), (2,))
+
+
 def test_a_search_that_ends_nowhere_leaves_the_local_optimum() -> None:
-    """Of two layouts the cheaper one leads to a step that only takes the other."""
-    only = Step((0,), (1,), (Way("a", ("NCHW",), "NCHW", 1.0), Way("b", ("NCHW",), "NHWC", 2.0)))
-    last = Step((1,), (2,), (Way("c", ("NHWC",), "NCHW", 1.0, workspace=64),))
-    sizes = {"NCHW": 64, "NHWC": 64}
-    problem = Problem((only, last), (sizes,) * 3, {}, (0,), (2,))
+    problem = one_way_on({(1, "NHWC", "NCHW"): 1.0})
     with pytest.raises(CutShortError, match="step 0 has 2 ways to go on from 1 combinations"):
         build(problem, limit=1)
-    solver = Solver(problem, largest_layer=1)
-    assert solver.smallest().doubt == "step 0 has 2 ways to go on from 1 combinations of live layouts"
-    assert solver.smallest().costs == Costs(3.0, 128, 0.0)
-    with pytest.raises(ImpossibleError, match=r"nothing was found within 64 bytes.* 128 .*not all was tried"):
-        solver.fastest(memory=64)
+    found = Solver(problem, largest_layer=1).smallest()
+    assert found.doubt == "step 0 has 2 ways to go on from 1 combinations of live layouts"
+    assert found.costs == costs(problem, (0, 0)) == Costs(3.0, 64, 0.0)
+    with pytest.raises(ImpossibleError, match=r"nothing was found within 63 bytes.* 64 .*not all was tried"):
+        Solver(problem, largest_layer=1).fastest(memory=63)
+
+
+def test_primitives_that_fit_together_but_are_not_found_are_refused_with_the_reason() -> None:
+    problem = one_way_on({})
+    assert Solver(problem).smallest().costs.seconds == 3
+    with pytest.raises(
+        ImpossibleError, match="no primitives that fit together were found: step 0 has 2 ways"
+    ):
+        Solver(problem, largest_layer=1).smallest()
 
 
 def test_a_plan_of_elimination_needs_no_trellis() -> None:
