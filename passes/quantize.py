@@ -95,7 +95,7 @@ class Quantize(Pass):
     takes: ClassVar[Stage] = READ
     gives: ClassVar[Stage] = QUANTIZED
 
-    method: str = "percentile"
+    method: str = "mse"
     percent: float = 99.99
     layer_sqnr: float = 20.0
     min_sqnr: float | None = None

@@ -34,7 +34,7 @@ from .winograd import Options as WinogradOptions
 class Options:
     """How a network is quantized; `float_layers` are ONNX node names that stay in float."""
 
-    method: str = "percentile"
+    method: str = "mse"
     percent: float = 99.99
     layer_sqnr: float = 20.0
     min_sqnr: float | None = None

@@ -159,7 +159,7 @@ def compile(
 
     `quantize="int8"` makes it compute in 8 bits with ranges chosen on `calibration`: a folder of images,
     an .npz or .npy file, a list file, "random:N", or an iterable of {input name: array}. `options` are the
-    other fields of `secateur.quantizer.Request`: `method` ("percentile", "minmax", "mse", "entropy"),
+    other fields of `secateur.quantizer.Request`: `method` ("mse", "percentile", "minmax", "entropy"),
     `layer_sqnr` and `min_sqnr` (dB that each layer and the network keep at least), `max_drop` (percentage
     points of accuracy on labelled data), `winograd` ("auto", "off", "2", "4x2", "4", "lance"),
     `float_layers` (ONNX node names), `bias_correction`, `equalize`, `ranges` (a file), `preparation` and

@@ -29,7 +29,7 @@ class Request:
 
     calibration: Calibration | None = None
     ranges: str | Path | None = None
-    method: str = "percentile"
+    method: str = "mse"
     percent: float = 99.99
     min_sqnr: float | None = None
     max_drop: float | None = None

@@ -80,7 +80,7 @@ def _check_finite(histograms: Mapping[str, Histogram]) -> None:
 
 
 def choose(
-    statistics: Statistics, method: str = "percentile", percent: float = 99.99, equalized: bool = False
+    statistics: Statistics, method: str = "mse", percent: float = 99.99, equalized: bool = False
 ) -> Ranges:
     """The range of every value by `method`: `minmax`, `percentile` (with `percent`), `mse` or `entropy`.
 

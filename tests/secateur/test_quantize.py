@@ -86,13 +86,13 @@ def test_every_layer_keeps_its_sqnr(artifact: secateur.Artifact) -> None:
 
 def test_the_manifest_tells_the_options(tmp_path: Path) -> None:
     made = secateur.compile(
-        MODEL, tmp_path / "a.so", quantize="int8", calibration=calibration(), winograd="off", method="mse"
+        MODEL, tmp_path / "a.so", quantize="int8", calibration=calibration(), winograd="off", method="entropy"
     )
     assert made.manifest["pipeline"] == (
-        "canonicalize,fuse,quantize{method=mse,winograd=off},select,layout,memory"
+        "canonicalize,fuse,quantize{method=entropy,winograd=off},select,layout,memory"
     )
     again = secateur.compile(
-        MODEL, tmp_path / "b.so", quantize="int8", calibration=calibration(), winograd="off", method="mse"
+        MODEL, tmp_path / "b.so", quantize="int8", calibration=calibration(), winograd="off", method="entropy"
     )
     assert made.path.read_bytes() == again.path.read_bytes()
 

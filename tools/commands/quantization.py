@@ -68,7 +68,7 @@ class Quantization:
     size: Annotated[
         int | None, option(help="Resize an image's shorter side to so many pixels, then cut.")
     ] = None
-    method: Annotated[Method | None, option(help="How ranges are chosen. Default: percentile.")] = None
+    method: Annotated[Method | None, option(help="How ranges are chosen. Default: mse.")] = None
     min_sqnr: Annotated[
         float | None, option(metavar="DB", help="Keep layers in float until the output has this SQNR.")
     ] = None

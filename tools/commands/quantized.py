@@ -199,7 +199,7 @@ def _facts(asked: Quantization, target: str, report: QuantizationReport) -> dict
     return {
         "target": target,
         "calibration": asked.calibration,
-        "method": f"ranges of {asked.ranges}" if asked.ranges else asked.method or "percentile",
+        "method": f"ranges of {asked.ranges}" if asked.ranges else asked.method or "mse",
         "output_sqnr_db": report.sqnr,
         "float_accuracy_percent": real,
         "int8_accuracy_percent": quantized,
