@@ -166,6 +166,8 @@ def test_a_search_that_ends_nowhere_leaves_the_local_optimum() -> None:
 
 def test_primitives_that_fit_together_but_are_not_found_are_refused_with_the_reason() -> None:
     problem = one_way_on({})
+    first = dataclasses.replace(problem.steps[0], ways=problem.steps[0].ways[::-1])
+    problem = dataclasses.replace(problem, steps=(first, problem.steps[1]))
     assert Solver(problem).smallest().costs.seconds == 3
     with pytest.raises(
         ImpossibleError, match="no primitives that fit together were found: step 0 has 2 ways"
