@@ -6,6 +6,7 @@ code; weights are no part of it. Layout names are those of `secateur.ir.types`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -38,8 +39,8 @@ def check_groups(groups: int, channels: int, filters: int) -> None:
 
 
 @dataclass(frozen=True)
-class ConvSpec:
-    """A 2-D convolution with its epilogue.
+class WindowSpec(ABC):
+    """What a 2-D convolution and a transposed one have in common.
 
     `extras` tells, for each binary step of the epilogue, what its operand is:
     "full" (shape and layout of the output), "channel" (one float32 for each
@@ -63,8 +64,6 @@ class ConvSpec:
     in_layout: str = "NCHW"
     out_layout: str = "NCHW"
 
-    element_bytes: ClassVar[int] = 4  # of the input and of the weights
-
     def __post_init__(self) -> None:
         check_epilogue(self.epilogue, self.extras)
         check_groups(self.groups, self.channels, self.filters)
@@ -72,20 +71,41 @@ class ConvSpec:
             size = f"{self.height}x{self.width}"
             raise ValueError(f"kernel {self.kernel} does not fit {size} with pads {self.pads}")
 
+    @abstractmethod
+    def out_extent(self, axis: int) -> int:
+        """Rows (axis 0) or columns (1) of the result."""
+
     @property
     def out_height(self) -> int:
-        span = self.dilations[0] * (self.kernel[0] - 1) + 1
-        return (self.height + self.pads[0] + self.pads[2] - span) // self.strides[0] + 1
+        return self.out_extent(0)
 
     @property
     def out_width(self) -> int:
-        span = self.dilations[1] * (self.kernel[1] - 1) + 1
-        return (self.width + self.pads[1] + self.pads[3] - span) // self.strides[1] + 1
+        return self.out_extent(1)
 
     @property
     def pixels(self) -> int:
         """Output pixels of one image."""
         return self.out_height * self.out_width
+
+    def span(self, axis: int) -> int:
+        """Rows or columns from the kernel's first tap to its last."""
+        return self.dilations[axis] * (self.kernel[axis] - 1) + 1
+
+    def padded(self, axis: int) -> int:
+        """What padding adds to the input's extent."""
+        return self.pads[axis] + self.pads[axis + 2]
+
+
+@dataclass(frozen=True)
+class ConvSpec(WindowSpec):
+    """A 2-D convolution with its epilogue; weights are (filters, channels / groups, kh, kw)."""
+
+    element_bytes: ClassVar[int] = 4  # of the input and of the weights
+
+    def out_extent(self, axis: int) -> int:
+        size = (self.height, self.width)[axis] + self.padded(axis)
+        return (size - self.span(axis)) // self.strides[axis] + 1
 
     @property
     def macs(self) -> int:
@@ -111,50 +131,14 @@ class ConvSpec:
 
 
 @dataclass(frozen=True)
-class TransposedSpec:
+class TransposedSpec(WindowSpec):
     """A 2-D transposed convolution (ONNX ConvTranspose); weights are (channels, filters / groups, kh, kw)."""
 
-    batch: int
-    channels: int
-    height: int
-    width: int
-    filters: int
-    kernel: tuple[int, int]
-    strides: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilations: tuple[int, int] = (1, 1)
     output_padding: tuple[int, int] = (0, 0)
-    groups: int = 1
-    bias: bool = False
-    epilogue: Epilogue = ()
-    extras: tuple[str, ...] = ()
-    in_layout: str = "NCHW"
-    out_layout: str = "NCHW"
 
-    def __post_init__(self) -> None:
-        check_epilogue(self.epilogue, self.extras)
-        check_groups(self.groups, self.channels, self.filters)
-        if self.out_height < 1 or self.out_width < 1:
-            raise ValueError(f"pads {self.pads} leave no output")
-
-    @property
-    def out_height(self) -> int:
-        span = self.dilations[0] * (self.kernel[0] - 1) + 1 + self.output_padding[0]
-        return self.strides[0] * (self.height - 1) + span - self.pads[0] - self.pads[2]
-
-    @property
-    def out_width(self) -> int:
-        span = self.dilations[1] * (self.kernel[1] - 1) + 1 + self.output_padding[1]
-        return self.strides[1] * (self.width - 1) + span - self.pads[1] - self.pads[3]
-
-    @property
-    def pixels(self) -> int:
-        return self.out_height * self.out_width
-
-    @property
-    def macs(self) -> int:
-        taps = self.kernel[0] * self.kernel[1] * self.filters // self.groups
-        return self.batch * self.height * self.width * self.channels * taps
+    def out_extent(self, axis: int) -> int:
+        steps = (self.height, self.width)[axis] - 1
+        return self.strides[axis] * steps + self.span(axis) + self.output_padding[axis] - self.padded(axis)
 
 
 @dataclass(frozen=True)
@@ -170,10 +154,6 @@ class DenseSpec:
 
     def __post_init__(self) -> None:
         check_epilogue(self.epilogue, self.extras)
-
-    @property
-    def macs(self) -> int:
-        return self.batch * self.inputs * self.outputs
 
 
 class ConvPrimitive(Protocol):

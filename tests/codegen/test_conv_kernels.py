@@ -94,7 +94,7 @@ TRANSPOSED_CASES = {
     "gaps": TransposedSpec(2, 8, 4, 3, 16, (2, 2), (3, 3), output_padding=(1, 2)),
     "dilated": TransposedSpec(1, 16, 5, 5, 8, (3, 2), (2, 1), (1, 0, 2, 1), (2, 3)),
     "grouped": TransposedSpec(
-        1, 12, 4, 5, 18, (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), (1, 1), groups=6, bias=True
+        1, 12, 4, 5, 18, (3, 3), (2, 2), (1, 1, 1, 1), groups=6, bias=True, output_padding=(1, 1)
     ),
     "plain": TransposedSpec(1, 20, 6, 15, 36, (3, 3), epilogue=RESIDUAL, extras=("full",)),
 }
