@@ -29,6 +29,10 @@ class Finish:
         return splat(0.0, self.lanes) if self.bias is None else load(self.bias, channel, self.lanes)
 
     def finish(self, value: Expr, index: Expr, channel: Expr) -> Expr:
+        """The epilogue on one vector of channels at output element `index`; zero past the last channel."""
+        return self._masked(self.applied(value, index, channel), channel)
+
+    def applied(self, value: Expr, index: Expr, channel: Expr) -> Expr:
         """The epilogue on one vector of channels at output element `index`."""
         from ..tvm_adapter import load, splat
 
@@ -38,7 +42,7 @@ class Finish:
                 return splat(self.extras[i][0], self.lanes)
             return load(self.extras[i], index if kind == "full" else channel, self.lanes)
 
-        return self._masked(epilogue.apply(self.spec.epilogue, value, operand, self.lanes), channel)
+        return epilogue.apply(self.spec.epilogue, value, operand, self.lanes)
 
     def _masked(self, value: Expr, channel: Expr) -> Expr:
         """Zero in the lanes past the last filter, where the epilogue would not leave zero."""
