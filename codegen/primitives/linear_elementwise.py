@@ -16,21 +16,12 @@ from ..kernel import Kernel
 from ..targets import Target
 from .elementwise import Elementwise, argument_order
 from .generic import block_refusal, physical, target_block, type_after
-from .loops import (
-    Expr,
-    Nest,
-    dot,
-    each_vector,
-    nest_tasks,
-    row_major_strides,
-    split_rows,
-    task_nest,
-    task_rows,
-)
+from .loops import Expr, Nest
 from .numeric import vector_type
 from .operator import Array, Combination
 from .requantize import BLOCK, Requantization, Requantize, result_parameters
 from .shuffles import hold
+from .walk import Walk, loaded
 
 _OPERANDS = 2
 _FIRST = 5  # of the parameters, behind those of the result: see `_parameters`
@@ -51,20 +42,8 @@ class LinearPairSpec:
     ending: Requantization
 
     @property
-    def flat(self) -> bool:
-        """Whether the box is one run of elements, walked a vector at a time."""
-        return len(self.extents) == 1 and self.extents[0] >= BLOCK
-
-    @property
-    def row_bytes(self) -> float:
-        """Work of a row (of a vector where the box is flat), as bytes worth the same time."""
-        return 8.0 * (BLOCK if self.flat else self.extents[-1])
-
-    @property
-    def tasks(self) -> int:
-        if self.flat:
-            return split_rows(self.extents[0] // BLOCK, self.row_bytes).count
-        return nest_tasks(self.extents[:-1], self.row_bytes).count
+    def walk(self) -> Walk:
+        return Walk(self.extents, self.strides, BLOCK, 8.0, bool(self.ending.filters))
 
 
 class LinearPair(Elementwise):
@@ -100,7 +79,7 @@ class LinearPair(Elementwise):
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.pair_spec(op)
-        return Kernel(op.name.split(".", 1)[1], spec, partial(_build, spec), spec.tasks)
+        return Kernel(op.name.split(".", 1)[1], spec, partial(_build, spec), spec.walk.tasks.count)
 
 
 def _parameters(op: Operator) -> Array:
@@ -128,41 +107,8 @@ class _Body:
         self.spec = spec
 
     def __call__(self, *arguments: Any) -> None:
-        from ..tvm_adapter import T
-
         *self.inputs, self.parameters, self.result, _, begin, end = arguments
-        if 0 in self.spec.extents:
-            T.evaluate(0)
-        elif self.spec.flat:
-            self._flat(begin, end)
-        else:
-            self._rows(begin, end)
-
-    def _flat(self, begin: Expr, end: Expr) -> None:
-        from ..tvm_adapter import when
-
-        whole, rest = divmod(self.spec.extents[0], BLOCK)
-        tasks, steps = split_rows(whole, self.spec.row_bytes), [s[0] for s in self.spec.strides]
-        with task_rows(tasks, begin, end) as row:
-            at = row * BLOCK
-            self._vector([at * s for s in steps], at, steps, BLOCK, 0)
-        if rest:
-            with when(end == tasks.count):
-                at = whole * BLOCK
-                self._vector([at * s for s in steps], at, steps, rest, 0)
-
-    def _rows(self, begin: Expr, end: Expr) -> None:
-        spec = self.spec
-        inner, dense = [s[-1] for s in spec.strides], row_major_strides(spec.extents)
-        with task_nest(spec.extents[:-1], spec.row_bytes, begin, end) as index:
-            starts = [dot(index, s[:-1]) for s in spec.strides]
-            channel = index[1] * BLOCK if spec.ending.filters else 0
-
-            def body(i: Expr, lanes: int) -> None:
-                offsets = [start + i * step for start, step in zip(starts, inner, strict=True)]
-                self._vector(offsets, dot(index, dense[:-1]) + i, inner, lanes, channel)
-
-            each_vector(spec.extents[-1], BLOCK, body)
+        self.spec.walk.emit(begin, end, self._vector)
 
     def _vector(self, offsets: list[Expr], at: Expr, steps: list[int], lanes: int, channel: Expr) -> None:
         from ..tvm_adapter import store
@@ -175,10 +121,7 @@ class _Body:
 
     def _centred(self, operand: int, at: Expr, step: int, lanes: int) -> Expr:
         """Operand minus its zero point, as floats."""
-        from ..tvm_adapter import load, splat
-
-        buffer = self.inputs[self.spec.places[operand]]
-        stored = load(buffer, at, lanes) if step else splat(buffer[at], lanes)
+        stored = loaded(self.inputs[self.spec.places[operand]], at, step, lanes)
         whole = stored.astype(vector_type("int32", lanes)).astype(vector_type("float32", lanes))
         return hold(whole - self._parameter(operand, lanes), lanes)
 

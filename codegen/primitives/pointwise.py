@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,20 +12,9 @@ from secateur.ir.elementwise import Epilogue, Step
 from secateur.ir.types import Layout
 
 from ..kernel import Kernel
-from .loops import (
-    Expr,
-    Nest,
-    Tasks,
-    broadcast_strides,
-    dot,
-    each_vector,
-    nest_tasks,
-    row_major_strides,
-    split_rows,
-    task_nest,
-    task_rows,
-)
+from .loops import Expr, Nest, broadcast_strides, row_major_strides
 from .numeric import Numeric, convert, from_truth, is_zero, lanes_for
+from .walk import Walk, loaded
 
 COMPARISONS = ("equal", "greater", "greater_equal", "less", "less_equal")
 BOOLEANS = ("and", "or", "xor", "not")
@@ -93,16 +82,13 @@ def spec_nest(extents: Sequence[int], strides: Sequence[Sequence[int]], channels
 
 def pointwise_kernel(name: str, spec: PointwiseSpec, lanes: int) -> Kernel:
     """The kernel; pointers are the operands in the order of `spec.dtypes`, then the result."""
-    flat = _flattened(spec, lanes)
-    if flat is not None:
-        tasks = _flat_tasks(flat)
-        return Kernel(name, spec, partial(_build, spec, lanes), tasks.count)
-    tasks = nest_tasks(spec.extents[:-1], _row_bytes(spec))
-    return Kernel(name, spec, partial(_build, spec, lanes), tasks.count)
+    return Kernel(name, spec, partial(_build, spec, lanes), _walk(spec, lanes).tasks.count)
 
 
-def _row_bytes(spec: PointwiseSpec) -> float:
-    return spec.extents[-1] * 4.0 * (1 + len(spec.dtypes)) * _weight(spec)
+def _walk(spec: PointwiseSpec, lanes: int) -> Walk:
+    width = lanes_for((*spec.dtypes, spec.result), lanes)
+    work = 4.0 * (1 + len(spec.dtypes)) * _weight(spec)
+    return Walk(spec.extents, spec.strides, width, work, bool(spec.channels))
 
 
 def _weight(spec: PointwiseSpec) -> float:
@@ -122,20 +108,6 @@ def step_cost(step: Step) -> float:
     return _STEP_COST.get(step.op, 1.0)
 
 
-def _flattened(spec: PointwiseSpec, lanes: int) -> PointwiseSpec | None:
-    """A one-dimensional box as rows of one vector, so that tasks can share it; the rest is the tail."""
-    if len(spec.extents) > 1 or spec.extents[0] < 2 * lanes:
-        return None
-    width = lanes_for((*spec.dtypes, spec.result), lanes)
-    whole = spec.extents[0] // width
-    strides = tuple((s[0] * width, s[0]) for s in spec.strides)
-    return replace(spec, extents=(whole, width), strides=strides)
-
-
-def _flat_tasks(flat: PointwiseSpec) -> Tasks:
-    return split_rows(flat.extents[0], _row_bytes(flat))
-
-
 def _build(spec: PointwiseSpec, lanes: int) -> Any:
     from ..tvm_adapter import prim_func
 
@@ -151,55 +123,16 @@ class _Body:
         self.spec, self.lanes = spec, lanes
 
     def __call__(self, *arguments: Any) -> None:
-        from ..tvm_adapter import T
-
         *self.inputs, self.result, _, begin, end = arguments
-        flat = _flattened(self.spec, self.lanes)
-        if 0 in self.spec.extents:
-            T.evaluate(0)
-        elif flat is not None:
-            self._flat(flat, begin, end)
-        else:
-            self._rows(begin, end)
-
-    def _flat(self, flat: PointwiseSpec, begin: Expr, end: Expr) -> None:
-        from ..tvm_adapter import when
-
-        tasks, width = _flat_tasks(flat), flat.extents[1]
-        with task_rows(tasks, begin, end) as row:
-            self._vector(
-                [row * s[0] for s in flat.strides], row * width, [s[1] for s in flat.strides], width, 0
-            )
-        tail = self.spec.extents[0] % width
-        if tail:
-            start = self.spec.extents[0] - tail
-            with when(end == tasks.count):
-                self._vector(
-                    [start * s[1] for s in flat.strides], start, [s[1] for s in flat.strides], tail, 0
-                )
-
-    def _rows(self, begin: Expr, end: Expr) -> None:
-        spec = self.spec
-        width = lanes_for((*spec.dtypes, spec.result), self.lanes)
-        dense = row_major_strides(spec.extents)
-        inner = [s[-1] for s in spec.strides]
-        with task_nest(spec.extents[:-1], _row_bytes(spec), begin, end) as index:
-            starts = [dot(index, s[:-1]) for s in spec.strides]
-            channel = index[1] * spec.extents[-1] if spec.channels else 0
-
-            def body(at: Expr, lanes: int) -> None:
-                offsets = [start + at * step for start, step in zip(starts, inner, strict=True)]
-                self._vector(offsets, dot(index, dense[:-1]) + at, inner, lanes, channel)
-
-            each_vector(spec.extents[-1], width, body)
+        _walk(self.spec, self.lanes).emit(begin, end, self._vector)
 
     def _vector(self, offsets: list[Expr], at: Expr, steps: list[int], lanes: int, channel: Expr) -> None:
         """One vector of results at offset `at`."""
-        from ..tvm_adapter import load, splat, store
+        from ..tvm_adapter import store
 
         pointers = zip(self.inputs, offsets, steps, strict=True)
-        loaded = [load(b, o, lanes) if s else splat(b[o], lanes) for b, o, s in pointers]
-        value = evaluate(self.spec, [loaded[p] for p in self.spec.places], lanes)
+        vectors = [loaded(buffer, offset, step, lanes) for buffer, offset, step in pointers]
+        value = evaluate(self.spec, [vectors[p] for p in self.spec.places], lanes)
         if self.spec.channels:
             value = valid_lanes(value, channel, self.spec.channels, lanes, self.spec.result)
         store(self.result, at, value, lanes)

@@ -16,10 +16,11 @@ from ..targets import Target
 from . import quantize_bytes
 from .copies import Box, copy_kernel, copy_spec
 from .generic import Generic, storage, type_after
-from .loops import Expr, broadcast_strides, dot, each_vector, nest_tasks, row_major_strides, task_nest
+from .loops import Expr, broadcast_strides, row_major_strides
 from .numeric import convert, lanes_for, vector_type
 from .operator import Array, constant_of
 from .pointwise import spec_nest
+from .walk import Walk
 
 _ROUNDER = 12582912.0  # 1.5 * 2^23: a float32 this large has no fraction
 
@@ -62,8 +63,7 @@ class Quantize(Generic):
         kind = op.name.split(".", 1)[1]
         spec = QuantizeSpec(kind == "quantize", nest.extents, nest.strides[1], source, result)
         lanes = lanes_for((source, result), target.lanes)
-        tasks = nest_tasks(spec.extents[:-1], 16.0 * spec.extents[-1])
-        return Kernel(kind, spec, partial(_build, spec, lanes), tasks.count)
+        return Kernel(kind, spec, partial(_build, spec, lanes), _walk(spec, lanes).tasks.count)
 
 
 class Annotate(Generic):
@@ -76,6 +76,10 @@ class Annotate(Generic):
         type = type_after(op)
         box = Box((type.elements,), (1,), (1,))
         return copy_kernel("annotate", copy_spec([box], storage(type.dtype)), target.lanes)
+
+
+def _walk(spec: QuantizeSpec, lanes: int) -> Walk:
+    return Walk(spec.extents, (spec.steps,), lanes, 16.0)
 
 
 def _build(spec: QuantizeSpec, lanes: int) -> Any:
@@ -92,23 +96,14 @@ class _Body:
         self.spec, self.lanes = spec, lanes
 
     def __call__(self, x: Any, scales: Any, zeros: Any, result: Any, _: Any, begin: Expr, end: Expr) -> None:
-        from ..tvm_adapter import T, load, store
+        self.x, self.scales, self.zeros, self.result = x, scales, zeros, result
+        _walk(self.spec, self.lanes).emit(begin, end, self._vector)
 
-        spec = self.spec
-        self.scales, self.zeros = scales, zeros
-        if 0 in spec.extents:
-            T.evaluate(0)
-            return
-        strides = row_major_strides(spec.extents)[:-1]
-        with task_nest(spec.extents[:-1], 16.0 * spec.extents[-1], begin, end) as index:
-            at, table = dot(index, strides), dot(index, spec.steps[:-1])
+    def _vector(self, tables: list[Expr], at: Expr, _steps: list[int], width: int, _channel: Expr) -> None:
+        from ..tvm_adapter import load, store
 
-            def body(i: Expr, width: int) -> None:
-                value = load(x, at + i, width)
-                function = self._quantized if spec.to_quantized else self._real
-                store(result, at + i, function(value, table + i * spec.steps[-1], width), width)
-
-            each_vector(spec.extents[-1], self.lanes, body)
+        function = self._quantized if self.spec.to_quantized else self._real
+        store(self.result, at, function(load(self.x, at, width), tables[0], width), width)
 
     def _table(self, buffer: Any, at: Expr, width: int, dtype: str) -> Expr:
         from ..tvm_adapter import load, splat

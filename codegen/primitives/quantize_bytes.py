@@ -20,12 +20,13 @@ from secateur.ir.types import ROW_MAJOR, DType, TensorType, blocked
 from ..kernel import Kernel
 from ..targets import Target
 from .generic import Generic, block_refusal, storage, type_after
-from .loops import Expr, nest_tasks, split_rows, task_nest, task_rows
+from .loops import Expr
 from .numeric import vector_type
 from .operator import Array, Combination, constant_of
 from .relayout import QUAD, BlockBody, RelayoutSpec, block_tasks
 from .requantize import BLOCK, Requantization, Requantize, stored_parameters
 from .shuffles import hold
+from .walk import Walk
 
 _SCALE = stored_parameters(0).size  # of the parameters of a quantization, behind those of storing
 
@@ -34,15 +35,18 @@ _SCALE = stored_parameters(0).size  # of the parameters of a quantization, behin
 class WalkSpec:
     """The elements of a tensor in memory order, from `source` to `result`.
 
-    The box is (vectors, 1) of `lanes` elements and a rest; or, with the number of `channels`
-    of a blocked tensor whose padding lanes must be zeroed, (images, blocks, pixels) of `lanes`.
+    The box is one run; or, with the number of `channels` of a blocked tensor whose padding
+    lanes must be zeroed, (images, blocks, pixels, lanes).
     """
 
     source: str
     result: str
     extents: tuple[int, ...]
-    rest: int = 0
     channels: int = 0
+
+    @property
+    def walk(self) -> Walk:
+        return Walk(self.extents, (), BLOCK, 5.0, self.channels > 0)
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,8 @@ class QuantizeBytes(Generic):
         source, result = op.operands[0].type, type_after(op)
         name = op.name.split(".", 1)[1]
         if source.layout == result.layout:
-            spec = _walk(op)
-            return Kernel(name, spec, partial(_build_walk, spec), _walk_tasks(spec))
+            spec = _walk_spec(op)
+            return Kernel(name, spec, partial(_build_walk, spec), spec.walk.tasks.count)
         n, c, pixels = *result.shape[:2], math.prod(result.shape[2:])
         block = source.layout.block or result.layout.block
         blocks = RelayoutSpec(n, c, pixels, block, result.layout.block > 0, "uint8", 16)
@@ -112,48 +116,28 @@ def _real(op: Operator) -> TensorType:
     return op.operands[0].type if _quantizes(op) else type_after(op)
 
 
-def _walk(op: Operator) -> WalkSpec:
+def _walk_spec(op: Operator) -> WalkSpec:
     type = type_after(op)
     kinds = storage(op.operands[0].type.dtype), storage(type.dtype)
-    block, elements = type.layout.block, math.prod(type.layout.physical_shape(type.shape))
+    block, shape = type.layout.block, type.layout.physical_shape(type.shape)
     if block and type.shape[1] % block:
-        n, c, pixels = *type.shape[:2], math.prod(type.shape[2:])
-        return WalkSpec(*kinds, (n, -(-c // block), pixels), 0, c)
-    return WalkSpec(*kinds, (elements // BLOCK, 1), elements % BLOCK)
-
-
-def _walk_tasks(spec: WalkSpec) -> int:
-    if spec.channels:
-        return nest_tasks(spec.extents, 5.0 * BLOCK).count
-    return split_rows(spec.extents[0], 5.0 * BLOCK).count
+        return WalkSpec(*kinds, (*shape[:2], math.prod(shape[2:-1]), block), type.shape[1])
+    return WalkSpec(*kinds, (math.prod(shape),))
 
 
 def _build_walk(spec: WalkSpec) -> Any:
-    from ..tvm_adapter import T, prim_func, when
+    from ..tvm_adapter import prim_func
 
     def body(x: Any, parameters: Any, result: Any, _: Any, begin: Expr, end: Expr) -> None:
-        convert = partial(_vector, spec, x, parameters, result)
-        if spec.channels:
-            _, blocks, pixels = spec.extents
-            with task_nest(spec.extents, 5.0 * BLOCK, begin, end) as (image, block, pixel):
-                convert((((image * blocks + block) * pixels) + pixel) * BLOCK, BLOCK, block * BLOCK)
-            return
-        tasks = split_rows(spec.extents[0], 5.0 * BLOCK)
-        if tasks.rows:
-            with task_rows(tasks, begin, end) as row:
-                convert(row * BLOCK, BLOCK, 0)
-        if spec.rest:
-            with when(end == tasks.count):
-                convert(tasks.rows * BLOCK, spec.rest, 0)
-        if not tasks.rows and not spec.rest:
-            T.evaluate(0)
+        spec.walk.emit(begin, end, partial(_vector, spec, x, parameters, result))
 
     return prim_func(_pointers(spec.source, spec.result), body)
 
 
 def _vector(
-    spec: WalkSpec, x: Any, parameters: Any, result: Any, at: Expr, lanes: int, channel: Expr
-) -> None:
+    spec: WalkSpec, x: Any, parameters: Any, result: Any,
+    _offsets: list[Expr], at: Expr, _steps: list[int], lanes: int, channel: Expr,
+) -> None:  # fmt: skip
     from ..tvm_adapter import load, store
 
     value = load(x, at, lanes)
