@@ -1,12 +1,8 @@
 """What of the past a step of the search must know, and what each way of a step makes of it.
 
-Between two steps only values with readers to come matter. Of such a value the
-search knows the layouts in which it is still needed (`alive`): a promise that
-is kept, because a tensor that is not read may not be dropped, and none remains
-at the end. Where further conversions are possible it also knows the layout in
-which the value was made and the layouts that have come and gone. Values whose
-bytes are shared stand in one column of the search's table, all others each in
-its own, so that a step only looks at the columns of its operands.
+Between two steps only values with readers to come matter (`values.py`). Values
+whose bytes are shared stand in one column of the search's table, all others
+each in its own, so that a step only looks at the columns of its operands.
 """
 
 from __future__ import annotations
@@ -14,23 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, combinations, product
+from itertools import chain, product
 from typing import NamedTuple
 
 from ..arena import align
-from .problem import Problem, Sharing, Step, Tensor
+from .problem import Problem, Sharing, Step, Tensor, Way
 from .sharing import Buffers, live_bytes, with_own, with_results, without
-
-Layouts = tuple[str, ...]  # sorted
-
-
-class ValueState(NamedTuple):
-    """A value with readers to come; `made` is empty, and so is `gone`, where no conversion is to come."""
-
-    value: int
-    alive: Layouts
-    made: str = ""
-    gone: Layouts = ()
+from .values import ValueState, born, kept_states, seconds_to_read
 
 
 class ColumnState(NamedTuple):
@@ -72,12 +58,17 @@ class Moment:
         return {v: self.problem.wanted_after(v, self.index) for v in values}
 
     @cached_property
-    def _forms(self) -> list[list[int]]:
+    def forms(self) -> list[list[int]]:
         """The numbers of the ways, those together that differ in seconds, workspace and noise only."""
         forms: dict[tuple[object, ...], list[int]] = {}
         for number, way in enumerate(self.step.ways):
             forms.setdefault((way.wants, way.makes, way.in_place, way.sharing), []).append(number)
         return list(forms.values())
+
+    def born(self, way: Way) -> list[ValueState]:
+        """The results that are read later, as a way makes them."""
+        wanted = ((v, self.wanted_later[v]) for v in self.step.results)
+        return [born(v, way.makes, layouts) for v, layouts in wanted if layouts]
 
     @cached_property
     def linking(self) -> bool:
@@ -94,7 +85,7 @@ class Moment:
 
     def outcomes(self, before: Sequence[ColumnState], columns: Sequence[frozenset[int]]) -> Iterator[Outcome]:
         """Every outcome of the step whose operands stand in the states `before`."""
-        for alike in self._forms:
+        for alike in self.forms:
             yield from _Attempt(self, alike, before).outcomes(columns)
 
 
@@ -130,8 +121,8 @@ class _Attempt:
             state, target = self.values[value], (value, layout)
             if layout in state.alive or any(made == target for _, made in self.conversions):
                 continue
-            cost = self.problem.conversions.get((value, state.made, layout))
-            if not state.made or layout in state.gone or cost is None:
+            cost = seconds_to_read(self.problem, state, layout)
+            if cost is None:
                 return None
             self.conversions.append(((value, state.made), target))
             seconds += cost
@@ -142,47 +133,15 @@ class _Attempt:
         read = {layout for v, layout in self._all_reads if v == value}
         made_here = {layout for _, (v, layout) in self.conversions if v == value}
         present = {*self.values[value].alive, *made_here}
-        wanted = self.moment.wanted_later[value]
-        if not wanted:
-            return [ValueState(value, ())] if present <= read else []
-        found: list[ValueState] = []
-        for dropped in _subsets(present & read):
-            state = self._settled(value, present - dropped, self.values[value], dropped, wanted)
-            if state is not None:
-                found.append(state)
-        return found
+        return list(kept_states(self.values[value], present, read, self.moment.wanted_later[value]))
 
     @cached_property
     def _all_reads(self) -> tuple[Tensor, ...]:
         return (*self.reads, *(source for source, _ in self.conversions))
 
-    @staticmethod
-    def _settled(
-        value: int, alive: set[str], before: ValueState, dropped: frozenset[str], wanted: frozenset[str]
-    ) -> ValueState | None:
-        """The state with what no longer matters left out; None where a tensor kept has no reader to come."""
-        gone = (set(before.gone) | dropped) & wanted
-        convertible = before.made in alive and bool(wanted - alive - gone)
-        useless = alive - wanted - ({before.made} if convertible else set())
-        if useless or not alive:
-            return None
-        order = tuple(sorted(alive))
-        return (
-            ValueState(value, order, before.made, tuple(sorted(gone)))
-            if convertible
-            else ValueState(value, order)
-        )
-
     @cached_property
     def _born(self) -> dict[int, ValueState]:
-        """The results that are read later."""
-        wanted = {v: self.moment.wanted_later[v] for v, _ in self.makes}
-        made = self.way.makes
-        return {
-            v: ValueState(v, (made,), made) if layouts - {made} else ValueState(v, (made,))
-            for v, layouts in wanted.items()
-            if layouts
-        }
+        return {state.value: state for state in self.moment.born(self.way)}
 
     def _run(self, kept: set[Tensor]) -> tuple[int, int, Buffers]:
         """Bytes live at most in the conversions and while the operator runs, and the buffers after it."""
@@ -210,18 +169,11 @@ def _column(
     return ColumnState(tuple(states), tuple(sorted(own)))
 
 
-def _subsets(layouts: set[str]) -> list[frozenset[str]]:
-    ordered = sorted(layouts)
-    return [frozenset(c) for size in range(len(ordered) + 1) for c in combinations(ordered, size)]
-
-
 def initial(problem: Problem) -> list[ColumnState]:
     """The columns before the first step: graph inputs that are read."""
-    made = problem.external
     states = []
     for value in problem.inputs:
         wanted = problem.wanted_after(value, -1)
         if wanted:
-            state = ValueState(value, (made,), made) if wanted - {made} else ValueState(value, (made,))
-            states.append(ColumnState((state,), ()))
+            states.append(ColumnState((born(value, problem.external, wanted),), ()))
     return states

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .footprint import events, profile, seconds_of
+from .plain import PlainMoment
 from .problem import Plan, Problem
 from .sharing import live_bytes
 from .states import ColumnState, Moment, Outcome, initial
@@ -26,6 +27,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 LARGEST_LAYER = 100_000  # edges
+_LARGEST_KEY = 1 << 62
 
 
 class NoCourseError(ValueError):
@@ -130,7 +132,8 @@ class _Table:
         after = [_Column(v) for v in moment.columns_after([self.columns[i].values for i in involved])]
         best = self._best()[: max(1, limit)]
         groups, first = _distinct([self.rows[best, i] for i in involved], len(best))
-        found = [self._outcomes(moment, self.rows[best[row], involved], involved, after) for row in first]
+        plain = PlainMoment(moment)
+        found = [self._outcomes(plain, self.rows[best[row], involved], involved, after) for row in first]
         counts = np.array([len(outcomes) for outcomes in found], np.int64)
         if not counts.any():
             raise NoCourseError(f"no way of step {moment.index} gets its operands in layouts it takes")
@@ -143,7 +146,7 @@ class _Table:
         outcome = ranges((np.cumsum(counts) - counts)[groups], counts[groups])
         flat = [o for outcomes in found for o in outcomes]
         rest = self._bytes(others)
-        return self._settle(moment, after, others, source, outcome, flat, rest)
+        return self._settle(after, others, source, outcome, flat, rest)
 
     def _best(self) -> Ints:
         """The rows, in turn the next by least seconds and the next by least peak."""
@@ -154,10 +157,13 @@ class _Table:
         return order
 
     def _outcomes(
-        self, moment: Moment, row: Ints, involved: Sequence[int], after: Sequence[_Column]
+        self, plain: PlainMoment, row: Ints, involved: Sequence[int], after: Sequence[_Column]
     ) -> list[Outcome]:
         before = [self.columns[i].states[n] for i, n in zip(involved, row, strict=True)]
-        return _undominated(list(moment.outcomes(before, [c.values for c in after])))
+        found = plain.outcomes(before)
+        if found is None:
+            found = list(plain.moment.outcomes(before, [c.values for c in after]))
+        return _undominated(found)
 
     def _bytes(self, columns: Sequence[int]) -> Ints:
         """Bytes that the columns take in each row."""
@@ -168,7 +174,6 @@ class _Table:
 
     def _settle(
         self,
-        moment: Moment,
         after: list[_Column],
         others: list[int],
         source: Ints,
@@ -194,11 +199,15 @@ class _Table:
 
 def _distinct(columns: Sequence[Ints], length: int) -> tuple[Ints, Ints]:
     """The number of each row among the distinct ones, and the first row of each."""
-    key = np.zeros(length, np.int64)
+    key, keys = np.zeros(length, np.int64), 1
     for column in columns:
-        _, key = np.unique(key * (column.max(initial=0) + 1) + column, return_inverse=True)
-    _, first = np.unique(key, return_index=True)
-    return key, first
+        count = int(column.max(initial=0)) + 1
+        if keys * count > _LARGEST_KEY:
+            _, key = np.unique(key, return_inverse=True)
+            keys = length
+        key, keys = key * count + column, keys * count
+    _, first, number = np.unique(key, return_index=True, return_inverse=True)
+    return number, first
 
 
 def ranges(starts: Ints, counts: Ints) -> Ints:

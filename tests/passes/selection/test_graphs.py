@@ -65,7 +65,7 @@ class TwoLayouts:
             if x == y or kind == "some"
         )
 
-    def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
+    def conversion(self, _type: TensorType, source: Layout, destination: Layout) -> float:
         return 0.0 if source == destination else 0.1
 
 
