@@ -26,8 +26,8 @@ class Pass(ABC):
         """How far the pass may move an output, as a share of the output's largest magnitude."""
         return 0.0
 
-    def tolerance_on(self, graph: Graph) -> float:
-        """The tolerance where the pass is given `graph`."""
+    def tolerance_on(self, _graph: Graph) -> float:
+        """The tolerance where the pass is given this graph."""
         return self.tolerance
 
     @abstractmethod

@@ -168,7 +168,7 @@ class DumpIR:
 
     folder: Path
 
-    def before(self, index: int, step: Pass, graph: Graph) -> None:
+    def before(self, index: int, _step: Pass, graph: Graph) -> None:
         if index == 1:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_graph(graph, self.folder / f"00-input{SUFFIX}")

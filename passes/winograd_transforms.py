@@ -63,7 +63,7 @@ def sample_tiles(samples: NDArray[np.uint8], tile: Tile, zero: int) -> NDArray[n
 def transformed_samples(tiles: NDArray[np.int32], tile: Tile) -> NDArray[np.int32]:
     """V = B^T d B as the operator computes it, whole numbers of 16 bits."""
     square = tiles.reshape(tile[0] + 2, tile[1] + 2, *tiles.shape[1:])
-    return transformed_input(square, *tile)
+    return transformed_input(square)
 
 
 def transformed_weights(weights: NDArray[Any], tile: Tile) -> Floats:

@@ -135,7 +135,7 @@ def from_npz(path: Path, graph: Graph, limit: int | None) -> Source:
         for images in zip(*streams, strict=True):
             yield dict(zip(names, images, strict=True))
 
-    return source_of(graph, chosen, read, path, _labels(path, graph, members, count))
+    return source_of(graph, chosen, read, path, _labels(graph, members, count))
 
 
 def _ports(path: Path, graph: Graph, members: Mapping[str, _Member]) -> dict[Value, _Member]:
@@ -150,9 +150,7 @@ def _ports(path: Path, graph: Graph, members: Mapping[str, _Member]) -> dict[Val
     raise SecateurError(f"{path}: has no array for input {wanted}; it has {', '.join(members) or 'none'}")
 
 
-def _labels(
-    path: Path, graph: Graph, members: Mapping[str, _Member], images: int
-) -> NDArray[np.int64] | None:
+def _labels(graph: Graph, members: Mapping[str, _Member], images: int) -> NDArray[np.int64] | None:
     names = {v.name for v in graph.inputs}
     found = next((members[key] for key in LABELS if key in members and key not in names), None)
     if found is None:

@@ -83,10 +83,10 @@ def user_errors() -> tuple[type[Exception], ...]:
 class Commands(TyperGroup):
     """The commands, each imported when it is called; a user's error becomes a message and an exit code."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, _ctx: Any) -> list[str]:
         return [row.name for row in ROWS]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, _ctx: Any, cmd_name: str) -> Any:
         found = next((row for row in ROWS if row.name == cmd_name), None)
         return found.load() if found else None
 
@@ -97,7 +97,7 @@ class Commands(TyperGroup):
             ctx.fail(f"no command '{args[0]}'{f'; did you mean {near[0]!r}?' if near else ''}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(row.name, row.help) for row in ROWS])
 

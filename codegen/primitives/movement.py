@@ -254,7 +254,7 @@ def _concat_refusal(op: Operator, block: int) -> str | None:
     return None if runs <= MOST_BOXES else "too many ragged parts"
 
 
-def _expand_refusal(op: Operator, block: int) -> str | None:
+def _expand_refusal(op: Operator, _block: int) -> str | None:
     x, to = op.operands[0].type, type_after(op)
     same = x.rank == to.rank and x.shape[1] == to.shape[1]
     return None if same else "channels are broadcast"

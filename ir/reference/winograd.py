@@ -36,7 +36,7 @@ def winograd_conv(op: Operator, arrays: Sequence[Array]) -> Array:
     x, u, factors, scales, bias = arrays[:5]
     tall, wide = op["tile"]
     tiles = input_tiles(op, centred(op, 0, x))
-    v = transformed_input(tiles, tall, wide)
+    v = transformed_input(tiles)
     q = quantized_input(v, factors)
     products = np.matmul(u.astype(np.float64), q.astype(np.float64))
     real = products.astype(np.float32) * scales[:, :, None]
@@ -60,8 +60,8 @@ def input_tiles(op: Operator, x: Array) -> Array:
     return found.reshape(tall + 2, wide + 2, c, n * down * across)
 
 
-def transformed_input(tiles: Array, tall: int, wide: int) -> Array:
-    """B^T d B: (taps, C, tiles)."""
+def transformed_input(tiles: Array) -> Array:
+    """B^T d B of tiles as `input_tiles` gives them: (taps, C, tiles)."""
     columns = np.stack(_inputs(list(tiles)))
     rows = [np.stack(_inputs(list(row))) for row in columns]
     return np.stack(rows).reshape(-1, *tiles.shape[2:])

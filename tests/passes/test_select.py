@@ -44,7 +44,7 @@ class Table:
             Choice("blocked", (BLOCKED,) * count, BLOCKED, 64, self.fast),
         )
 
-    def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
+    def conversion(self, _type: TensorType, source: Layout, destination: Layout) -> float:
         return 0.0 if source == destination else self.convert
 
 

@@ -196,9 +196,7 @@ def test_one_array_for_two_inputs_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shapes", [((1, 2), (2, 2)), ((), (1, 2))])
-def test_inputs_without_a_common_batch_are_refused(
-    tmp_path: Path, shapes: tuple[tuple[int, ...], ...]
-) -> None:
+def test_inputs_without_a_common_batch_are_refused(shapes: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(SecateurError, match="have no batch in common; give an iterable"):
         open_source("random:3", model(*shapes))
 

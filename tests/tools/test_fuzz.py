@@ -74,7 +74,7 @@ class Misbehaving(Family):
     def make(self, seed: int) -> bytes:
         return bytes([seed])
 
-    def check(self, data: bytes, seed: int, folder: Path, say: Any) -> str:
+    def check(self, _data: bytes, seed: int, folder: Path, say: Any) -> str:
         assert list(folder.iterdir()) == []
         if seed == 1:
             raise FileNotFoundError(2, "No such file", "x")
@@ -232,7 +232,7 @@ def read_manifest_of(data: bytes) -> dict[str, Any]:
 def test_the_program_says_what_it_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def one_failure(cases: int, seed: int, folder: Path, jobs: int, only: str | None) -> fuzz.Findings:
+    def one_failure(_cases: int, _seed: int, folder: Path, _jobs: int, _only: str | None) -> fuzz.Findings:
         findings = fuzz.Findings(folder=folder)
         data = families.families()["onnx"].make(9)
         worker.save(families.families()["onnx"], 9, data, "TypeError: odd", folder)

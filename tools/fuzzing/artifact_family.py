@@ -104,7 +104,7 @@ class ArtifactFamily(Family):
             return _mutated_manifest(random, sound()["so"])
         return _mutated(random, sound()[random.choice(("so", "tar"))])
 
-    def check(self, data: bytes, seed: int, folder: Path, say: Any) -> str:
+    def check(self, data: bytes, _seed: int, folder: Path, _say: Any) -> str:
         path = folder / "model.artifact"
         path.write_bytes(data)
         manifest = read_manifest(path)

@@ -30,7 +30,7 @@ class CompileFamily(Family):
                 continue
         return b""
 
-    def check(self, data: bytes, seed: int, folder: Path, say: Any) -> str:
+    def check(self, data: bytes, seed: int, folder: Path, _say: Any) -> str:
         from secateur import compile, load
 
         graph = read(data, Random(seed))

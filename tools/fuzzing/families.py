@@ -76,7 +76,7 @@ class OnnxFamily(Family):
             return mutate_bytes(random, random.choice(seed_bytes()), seed_bytes())
         return mutated_model(seed)
 
-    def check(self, data: bytes, seed: int, folder: Path, say: Any) -> str:
+    def check(self, data: bytes, seed: int, _folder: Path, say: Any) -> str:
         graph = read(data, Random(seed))
         checks.verified(graph)
         answers = checks.check_graph(graph, seed)

@@ -73,7 +73,7 @@ class TextFamily(Family):
             resources = mutate_bytes(random, resources)
         return data + SEPARATOR + resources
 
-    def check(self, data: bytes, seed: int, folder: Path, say: Any) -> str:
+    def check(self, data: bytes, seed: int, folder: Path, _say: Any) -> str:
         text, _, resources = data.partition(SEPARATOR)
         path = folder / "case.sir"
         path.write_bytes(text)
