@@ -30,8 +30,8 @@ LEGENDS = {
     "fp32": "Medians in milliseconds, float32, batch 1; ratio: fastest peer over Secateur; "
     f"error: of Secateur against {REFERENCE}, relative to the largest output.",
     "int8": "Medians in milliseconds, int8, batch 1, and in parentheses the output's SQNR in dB against "
-    f"{REFERENCE} in float32; ratio: fastest peer over Secateur, which in mode accurate is asked for that "
-    "peer's SQNR, and in mode fast for 20 dB in every layer.",
+    f"{REFERENCE} in float32; ratio: fastest peer over Secateur, which in mode accurate is asked for no less "
+    "than that peer's SQNR, and in mode fast for 20 dB in every layer.",
 }
 
 

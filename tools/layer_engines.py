@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.graph import Graph
+from secateur.runtime.session import Session
 from secateur.tools.layer_model import INPUT, LayerModel
 
 Array = NDArray[Any]
@@ -105,11 +107,11 @@ class OurLayer(LayerEngine):
     def __init__(self, model: LayerModel, path: Path, tile: tuple[int, int] | None) -> None:
         import secateur
 
-        graph = _fused(path)
+        self.graph = _fused(path)
         if tile is not None:
-            _to_winograd(graph, model, tile)
+            _to_winograd(self.graph, model, tile)
         artifact = path.with_suffix(".so")
-        secateur.compile(graph, artifact, target="host", pipeline="select,layout,memory")
+        secateur.compile(self.graph, artifact, target="host", pipeline="select,layout,memory")
         self._session = secateur.load(artifact)
         self._times: list[float] = []
 
@@ -120,6 +122,38 @@ class OurLayer(LayerEngine):
 
     def seconds(self) -> list[float]:
         return self._times
+
+
+class OurProducts(LayerEngine):
+    """The matrix products alone of Secateur's Winograd convolution; what they give means nothing."""
+
+    def __init__(self, layer: OurLayer) -> None:
+        self._open = ExitStack()
+        self._session, self._inputs = self._open.enter_context(_products(layer.graph))
+        self._times: list[float] = []
+
+    def run(self, x: Array) -> Array:
+        """Runs on ones, whatever `x` is."""
+        self._times.append(1e-9 * sum(row.ns for row in self._session.profile(self._inputs)))
+        return x
+
+    def seconds(self) -> list[float]:
+        """Of all runs; ends the session."""
+        self._open.close()
+        return self._times
+
+
+def _products(graph: Graph) -> AbstractContextManager[tuple[Session, dict[str, Array]]]:
+    from secateur.codegen.costs import AnalyticCosts
+    from secateur.codegen.primitives.linear_winograd import LinearWinograd
+    from secateur.codegen.targets import host
+    from secateur.tools.tuning import artifact_of, candidate, chosen_as
+
+    op = next(op for op in graph.operators if op.name == "q.winograd_conv")
+    choice = next(c for c in AnalyticCosts(host()).choices(op) if c.primitive == LinearWinograd.name)
+    chosen = chosen_as(op, choice)
+    kernel = LinearWinograd().products(chosen, host())
+    return artifact_of([candidate(chosen, choice, kernel, host())], host())
 
 
 def _fused(path: Path) -> Graph:

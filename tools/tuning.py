@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,14 @@ from secateur.ir.choice import Choice
 from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import lookup
 from secateur.ir.types import DType, Layout, TensorType
-from secateur.runtime.session import load
+from secateur.runtime.session import Session, load
 
 REPEATS = 7
 HOPELESS = 4.0  # a choice estimated this many times slower than the best is not measured
 
 
 @dataclass(frozen=True, eq=False)
-class _Candidate:
+class Candidate:
     """A choice as a kernel, with the types of its arguments (inputs, then result) as they lie in memory."""
 
     choice: Choice
@@ -77,7 +78,7 @@ class MeasuredCosts:
         return tuple(replace(c.choice, seconds=times[c.symbol]) for c in candidates)
 
 
-def _chosen(op: Operator, choice: Choice) -> Operator:
+def chosen_as(op: Operator, choice: Choice) -> Operator:
     """The operator under `choice`, on operands of its own that carry the layouts; constants stay."""
     operands = []
     for value, layout in zip(op.operands, choice.operand_layouts, strict=True):
@@ -90,16 +91,20 @@ def _chosen(op: Operator, choice: Choice) -> Operator:
     return Operator(lookup("prim." + op.name.split(".", 1)[1]), operands, attributes, results, op.loc)
 
 
-def _candidate(op: Operator, choice: Choice, target: Target) -> _Candidate:
-    chosen = _chosen(op, choice)
+def _candidate(op: Operator, choice: Choice, target: Target) -> Candidate:
+    chosen = chosen_as(op, choice)
+    return candidate(chosen, choice, find(chosen).kernel(chosen, target), target)
+
+
+def candidate(chosen: Operator, choice: Choice, kernel: Kernel, target: Target) -> Candidate:
+    """`kernel` on the arguments of `chosen`, a `prim.` operator."""
     primitive = find(chosen)
-    kernel = primitive.kernel(chosen, target)
     types = [
         chosen.operands[a.index].type if isinstance(a, Operand) else _constant_type(a)
         for a in primitive.arguments(chosen, target)
     ]
     types += [r.type for r in chosen.results]
-    return _Candidate(choice, kernel, kernel_symbol(kernel, target), tuple(types))
+    return Candidate(choice, kernel, kernel_symbol(kernel, target), tuple(types))
 
 
 def _constant_type(constant: Constant) -> TensorType:
@@ -110,7 +115,7 @@ def _path(symbol: str) -> Path:
     return cache_folder() / "costs" / f"{symbol}-{compiler_fingerprint()[:24]}.json"
 
 
-def _times(candidates: Sequence[_Candidate], target: Target) -> Mapping[str, float]:
+def _times(candidates: Sequence[Candidate], target: Target) -> Mapping[str, float]:
     """Seconds by symbol, from the cache or measured now."""
     unknown = {c.symbol: c for c in candidates if _recall(c.symbol) is None}
     if unknown:
@@ -134,19 +139,27 @@ def _remember(symbol: str, seconds: float) -> None:
     beside.replace(path)
 
 
-def _measure(candidates: Sequence[_Candidate], target: Target) -> dict[str, float]:
+def _measure(candidates: Sequence[Candidate], target: Target) -> dict[str, float]:
     """Runs all candidates in one artifact whose operators they are."""
-    program = _program(candidates, target)
-    with tempfile.TemporaryDirectory(prefix="secateur-tuning-") as folder:
-        path = write_artifact(program, Path(folder) / "candidates.so", "so", {}, cache_folder())
-        with load(path) as session:
-            feeds = {p.name: _aligned(p) for p in program.inputs}
-            runs = [[row.ns for row in session.profile(feeds)] for _ in range(REPEATS)]
+    with artifact_of(candidates, target) as (session, feeds):
+        runs = [[row.ns for row in session.profile(feeds)] for _ in range(REPEATS)]
     best = np.array(runs).min(axis=0) * 1e-9
     return {c.symbol: float(seconds) for c, seconds in zip(candidates, best, strict=True)}
 
 
-def _program(candidates: Sequence[_Candidate], target: Target) -> Program:
+@contextmanager
+def artifact_of(
+    candidates: Sequence[Candidate], target: Target
+) -> Iterator[tuple[Session, dict[str, NDArray[Any]]]]:
+    """The candidates as operators of one artifact, and arrays of ones to run it on."""
+    program = _program(candidates, target)
+    with tempfile.TemporaryDirectory(prefix="secateur-tuning-") as folder:
+        path = write_artifact(program, Path(folder) / "candidates.so", "so", {}, cache_folder())
+        with load(path) as session:
+            yield session, {p.name: _aligned(p) for p in program.inputs}
+
+
+def _program(candidates: Sequence[Candidate], target: Target) -> Program:
     inputs: list[Port] = []
     outputs: list[Port] = []
     calls: list[Call] = []

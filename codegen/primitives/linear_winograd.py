@@ -29,6 +29,9 @@ from .fixed_point import fixed_point
 from .operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of
 from .requantize import BLOCK, Requantization, Requantize, requantization, result_parameters
 
+PRODUCTS = "products"
+PHASES = ("input", PRODUCTS, "output")
+"""Of a task."""
 _LINE = 64
 _SHARE = 0.6  # of the second-level cache for what a task keeps
 
@@ -227,13 +230,20 @@ class LinearWinograd(Primitive):
         return (Operand(0), *residual, *map(Constant, (*packed, result_parameters(op, 5))))
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
+        return self._kernel(op, target, PHASES)
+
+    def products(self, op: Operator, target: Target) -> Kernel:
+        """The matrix products alone, for measuring them; the results mean nothing."""
+        return self._kernel(op, target, (PRODUCTS,))
+
+    def _kernel(self, op: Operator, target: Target, phases: tuple[str, ...]) -> Kernel:
         shape = self._shape(op, target)
         blocking = choose_blocking(shape, target)
-        key = KernelSpec(self.name, shape, (blocking, dot_of(target)), target.lanes)
+        key = KernelSpec(self.name, shape, (blocking, dot_of(target), phases), target.lanes)
         return Kernel(
             self.name,
             key,
-            lambda: _build(shape, blocking, target),
+            lambda: _build(shape, blocking, target, phases),
             shape.tasks(blocking),
             shape.workspace(blocking),
         )
@@ -285,7 +295,7 @@ def _by_group(values: Array, width: int) -> Array:
     return np.ascontiguousarray(split.transpose(1, 0, 2))
 
 
-def _build(shape: Shape, blocking: Blocking, target: Target) -> Any:
+def _build(shape: Shape, blocking: Blocking, target: Target, phases: tuple[str, ...]) -> Any:
     from ..tvm_adapter import T, prim_func
     from .linear_winograd_nest import Nest
 
@@ -300,7 +310,7 @@ def _build(shape: Shape, blocking: Blocking, target: Target) -> Any:
         buffers = dict(zip([*[name for name, _ in pointers], "workspace"], named, strict=True))
         last = Requantize(ending, dot.lanes, buffers["parameters"], residual=buffers.get("residual"))
         fused = target.isa.name != "sse"  # which would call a library
-        nest = Nest(shape, blocking, dot, fixed, last, fused, buffers)
+        nest = Nest(shape, blocking, dot, fixed, last, fused, buffers, phases)
         with T.serial(begin, end) as task:
             nest.task(task)
 

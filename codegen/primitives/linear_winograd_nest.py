@@ -36,6 +36,7 @@ class Nest:
         ending: Requantize,
         fused: bool,
         buffers: dict[str, Buffer],
+        phases: tuple[str, ...],
     ) -> None:
         from ..tvm_adapter import view
 
@@ -43,27 +44,28 @@ class Nest:
         self.dot, self.fixed, self.ending = dot, fixed, ending
         self.buffers = buffers
         self.fused = fused
+        self.phases = phases
         self.bytes = view(buffers["workspace"], "uint8")
         self.width = blocking.vectors * dot.lanes
         self.groups = blocking.filters // self.width
 
     def task(self, task: Expr) -> None:
-        from ..tvm_adapter import T, when
+        from ..tvm_adapter import T
 
         shape, blocking = self.shape, self.blocking
         blocks = -(-shape.tiles // blocking.tiles)
         self.first, self.range = task % blocks * blocking.tiles, task // blocks
         self.count = T.min(blocking.tiles, shape.tiles - self.first)
         parts = (self.count + blocking.rows - 1) // blocking.rows
-        with T.serial(0, shape.channels // (2 * shape.wide)) as chunk, T.serial(0, self.count) as t:
-            self._transform_input(chunk, t)
+        if "input" in self.phases:
+            with T.serial(0, shape.channels // (2 * shape.wide)) as chunk, T.serial(0, self.count) as t:
+                self._transform_input(chunk, t)
         with T.serial(0, self.groups) as g:
+            group = self.range * self.groups + g
             with T.serial(0, shape.positions) as p, T.serial(0, parts) as part:
-                self._register_tile(p, self.range * self.groups + g, part * blocking.rows)
-            with T.serial(0, self.count) as t, T.serial(0, blocking.vectors) as v:
-                group = self.range * self.groups + g
-                with when(self._has_filters(group, v)):
-                    self._transform_output(group, t, v)
+                self._register_tile(p, group, part * blocking.rows)
+            if "output" in self.phases:
+                self._transform_outputs(group)
 
     def _has_filters(self, g: Expr, v: Expr) -> Expr:
         """Whether a vector has any: a result in smaller blocks than the weights may have none for it."""
@@ -216,6 +218,14 @@ class Nest:
                 self.dot.accumulate(acc, r * vectors + v, element, weights[v])
 
     # Output transform
+
+    def _transform_outputs(self, g: Expr) -> None:
+        """All tiles of one group of filters."""
+        from ..tvm_adapter import T, when
+
+        vectors = self.blocking.vectors
+        with T.serial(0, self.count) as t, T.serial(0, vectors) as v, when(self._has_filters(g, v)):
+            self._transform_output(g, t, v)
 
     def _transform_output(self, g: Expr, t: Expr, v: Expr) -> None:
         """A^T F A of one tile and vector of filters, bias, residual; stored where it lies in the image."""
