@@ -93,11 +93,14 @@ def data_values(op: Operator) -> list[Any]:
 
 
 def saturated_share(op: Operator, results: Sequence[Array]) -> float | None:
-    """The share of stored results at an end of the range that cut values off; None for a real result."""
+    """The share of stored results at an end of the range that cut values off; None for a real result.
+
+    An end that stands for 0.0 is not counted: what a ReLU makes zero is not cut off by the range.
+    """
     type = op.result.type
     if type.dtype != DType.U8 or type.quant is None:
         return None
-    ends = [255] if type.quant.zero_points[0] == 0 else [0, 255]
+    ends = [end for end in (0, 255) if end != type.quant.zero_points[0]]
     count = sum(int(np.isin(r, ends).sum()) for r in results)
     return count / max(1, sum(r.size for r in results))
 
