@@ -5,17 +5,23 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
 from secateur.ir.choice import Choice
+from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.parser import parse_graph
 from secateur.ir.stages import LAID_OUT, SELECTED
 from secateur.ir.types import ROW_MAJOR, Layout, TensorType, blocked
 from secateur.ir.verifier import verify
+from secateur.passes import select as select_module
 from secateur.passes.layout import insert_conversions
-from secateur.passes.select import select
+from secateur.passes.memory import Memory, arena_report
+from secateur.passes.pipeline import format_pass, parse_pipeline
+from secateur.passes.select import Select, select
+from secateur.passes.selection.solver import Solver
 
 CHAIN = """
 graph @chain(%x: tensor<1x8x4x4xf32>) {
@@ -113,11 +119,70 @@ def test_the_plan_of_a_small_graph_is_no_worse_than_brute_force(table: Table) ->
     assert _total(select(parse_graph(CHAIN), table), table) == pytest.approx(best)
 
 
-def test_a_graph_too_wide_is_solved_to_a_local_optimum_and_says_so() -> None:
-    with pytest.warns(UserWarning, match="not exact, but a local optimum"):
-        graph = select(parse_graph(CHAIN), Table(fast=1, slow=3, convert=0.1), limit=1)
+def test_a_graph_too_wide_is_solved_as_well_as_can_be_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(select_module, "Solver", partial(Solver, largest_layer=1, largest_table=1))
+    expected = r"may not be optimal: .* this plan needs 4\.2 s, no plan needs less than \d"
+    with pytest.warns(UserWarning, match=expected):
+        graph = select(parse_graph(CHAIN), Table(fast=1, slow=3, convert=0.1))
     verify(insert_conversions(graph), LAID_OUT)
     assert primitives(graph) == ["blocked"] * 4
+
+
+def arena(graph: Graph) -> int:
+    return arena_report(Memory().run(insert_conversions(graph))).peak
+
+
+def test_a_limit_on_memory_is_kept_by_slower_primitives() -> None:
+    """Blocked operators need a workspace of 64 bytes beside two tensors of 512 bytes; plain ones do not."""
+    fast = select(parse_graph(CHAIN), Table(1, 3, 0.1))
+    need = arena(fast)
+    slower = select(parse_graph(CHAIN), Table(1, 3, 0.1), memory=need - 1)
+    assert arena(slower) < need
+    assert "plain" in primitives(slower)
+    assert primitives(select(parse_graph(CHAIN), Table(1, 3, 0.1), memory=need)) == primitives(fast)
+
+
+def test_a_limit_on_time_leaves_the_least_memory() -> None:
+    table = Table(1, 3, 0.1)
+    fast = _total(select(parse_graph(CHAIN), table), table)
+    lean = select(parse_graph(CHAIN), table, seconds=1000)
+    assert arena(lean) == arena(select(parse_graph(CHAIN), table, memory=arena(lean)))
+    assert arena(lean) < arena(select(parse_graph(CHAIN), table, seconds=fast))
+
+
+def test_memory_that_no_plan_fits_names_the_least() -> None:
+    table = Table(1, 3, 0.1)
+    least = arena(select(parse_graph(CHAIN), table, seconds=1000))
+    with pytest.raises(
+        SecateurError, match=f"nothing fits in {least - 1} bytes; the least possible is {least}"
+    ):
+        select(parse_graph(CHAIN), table, memory=least - 1)
+
+
+def test_seconds_that_no_plan_keeps_name_the_least() -> None:
+    with pytest.raises(SecateurError, match=r"nothing fits in 4 s; the least possible is 4\.2 s"):
+        select(parse_graph(CHAIN), Table(1, 3, 0.1), seconds=4)
+
+
+def test_both_limits_together_are_refused_where_the_fastest_that_fits_is_too_slow() -> None:
+    table = Table(1, 3, 0.1)
+    least = arena(select(parse_graph(CHAIN), table, seconds=1000))
+    with pytest.raises(
+        SecateurError, match=rf"within {least} bytes the fastest plan takes .* more than 4\.2"
+    ):
+        select(parse_graph(CHAIN), table, memory=least, seconds=4.2)
+
+
+def test_the_pass_takes_its_limits_from_text() -> None:
+    (step,) = parse_pipeline("select{memory=4MiB,seconds=0.02}")
+    assert (step.memory, step.seconds) == (4 << 20, 0.02)  # type: ignore[attr-defined]
+    assert format_pass(step) == "select{memory=4MiB,seconds=0.02}"
+
+
+@pytest.mark.parametrize("limit", ["memory", "seconds"])
+def test_a_negative_limit_is_refused(limit: str) -> None:
+    with pytest.raises(SecateurError, match=f"pass select: {limit} must not be negative, is -1"):
+        Select(Table(1, 3, 0.1), **{limit: -1}).run(parse_graph(CHAIN))
 
 
 def test_of_two_primitives_with_the_same_layouts_the_slower_is_never_chosen() -> None:
