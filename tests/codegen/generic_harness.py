@@ -8,6 +8,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from secateur.codegen.kernel import Kernel
@@ -29,6 +30,20 @@ def runnable_targets() -> list[Target]:
     """The x86-64 rows that this machine can run, longest vectors first."""
     rows = (TARGETS[n] for n in ("x86-64-v4", "x86-64-v3", "x86-64-v2"))
     return [t for t in rows if set(t.features) <= cpu_flags()]
+
+
+BOTH = {"plain", "blocked"}  # what `check` returns where a result comes in both
+RUNNABLE = runnable_targets()
+every_target = pytest.mark.parametrize("target", RUNNABLE, ids=lambda t: t.name)
+_RANDOM = np.random.default_rng(7)
+
+
+def rand(*shape: int, dtype: Any = np.float32) -> Array:
+    return _RANDOM.standard_normal(shape).astype(dtype)
+
+
+def whole(*shape: int, dtype: Any = np.int32, high: int = 6) -> Array:
+    return _RANDOM.integers(1, high, shape).astype(dtype)
 
 
 def operator(
