@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .labels import Answer, quiet
-from .sweeps import TIES, fastest, frontier, least_peak, within_bytes
+from .sweeps import TIES, fastest, fastest_each, frontier, least_peak, within_bytes
 from .trellis import NoCourseError, Trellis
 
 
@@ -47,7 +47,8 @@ def _ceiling(seconds: float | None) -> float:
 def frontier_within(trellis: Trellis, noise: float | None = None) -> list[Answer]:
     """Every undominated pair of peak and seconds with at most `noise`, by rising peak."""
     if noise is None:
-        return [fastest_within(trellis, peak) for peak, _ in frontier(trellis)]
+        courses = fastest_each(trellis, [peak for peak, _ in frontier(trellis)])
+        return [Answer(found, found.seconds) for found in courses]
     search = _Search(trellis, noise)
     gaps = [(0, len(search.limits) - 1)]
     while gaps := [(a, b) for a, b in gaps if search.falls(a, b) and b - a > 1]:

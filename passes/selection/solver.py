@@ -81,7 +81,7 @@ class Solver:
             ) from None
         doubt = self.trellis.left_out or _rounding(answer)
         bound = least_bytes(self.problem) if doubt else answer.course.peak
-        return Solution(answer.course.plan, self._costs(answer), bound, doubt)
+        return Solution(answer.course.plan, _costs(answer), bound, doubt)
 
     def frontier(self, noise: float | None = None) -> list[Solution]:
         """Plans by rising peak and falling seconds: where nothing is in doubt, all that are undominated.
@@ -136,7 +136,7 @@ class Solver:
         labelling = self._labelling
         best = fastest_within(self.trellis)
         if not self.trellis.left_out:
-            return Solution(best.course.plan, self._costs(best), best.bound)
+            return Solution(best.course.plan, _costs(best), best.bound)
         plan = min(best.course.plan, self._local, key=lambda p: costs(self.problem, p).seconds)
         bound = lower_bound(labelling.sizes, labelling.tables, self.largest_table)
         return Solution(plan, costs(self.problem, plan), bound, f"{doubt}, and {self.trellis.left_out}")
@@ -145,10 +145,7 @@ class Solver:
         """An answer of least seconds; where the trellis is not whole, the bound is that without limits."""
         doubt = self.trellis.left_out or _rounding(answer)
         bound = self._unlimited.bound if self.trellis.left_out else answer.bound
-        return Solution(answer.course.plan, self._costs(answer), bound, doubt)
-
-    def _costs(self, answer: Answer) -> Costs:
-        return costs(self.problem, answer.course.plan)
+        return Solution(answer.course.plan, _costs(answer), bound, doubt)
 
     def _impossible(self, memory: int | None, noise: float | None) -> ImpossibleError:
         """What to say of limits that nothing meets."""
@@ -158,6 +155,11 @@ class Solver:
             return ImpossibleError(_too_few(f"{memory} bytes", f"{least} bytes", doubt))
         quietest = least_noise(trellis if memory is None else within_bytes(trellis, memory)).noise
         return ImpossibleError(_too_few(f"a noise of {noise:g}", f"{quietest:.6g}", doubt))
+
+
+def _costs(answer: Answer) -> Costs:
+    """What the trellis counted on the way: the same as `footprint.costs`, without walking again."""
+    return Costs(answer.course.seconds, answer.course.peak, answer.course.noise)
 
 
 def _within(found: Costs, memory: int | None, noise: float | None) -> bool:

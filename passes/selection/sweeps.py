@@ -32,11 +32,16 @@ def forward(trellis: Trellis, limits: Ints | None = None) -> list[Floats]:
 
 
 def _advanced(layer: Layer, before: Floats, limits: Ints | None) -> Floats:
-    total = before[:, layer.source] + layer.seconds
+    reduced: Floats = np.minimum.reduceat(_totals(layer, before, limits), layer.starts, axis=1)
+    return reduced
+
+
+def _totals(layer: Layer, before: Floats, limits: Ints | None) -> Floats:
+    """Seconds to the end of each edge, infinite over edges that need more than the limit; a row a limit."""
+    total: Floats = before[:, layer.source] + layer.seconds
     if limits is not None:
         total[layer.need > limits[:, None]] = np.inf
-    reduced: Floats = np.minimum.reduceat(total, layer.starts, axis=1)
-    return reduced
+    return total
 
 
 def backward(trellis: Trellis) -> list[Floats]:
@@ -76,16 +81,20 @@ class Course:
     noise: float
 
 
+def courses(trellis: Trellis, edges: Ints) -> list[Course]:
+    """The courses along one edge of each layer, a row of `edges` each."""
+    taken = list(zip(trellis.layers, edges.T, strict=True))
+    ways = np.stack([layer.way[e] for layer, e in taken], axis=1)[:, :-1].tolist()
+    seconds = sum(layer.seconds[e] for layer, e in taken)
+    peaks = np.maximum.reduce([layer.need[e] for layer, e in taken])
+    noise = sum(layer.noise[e] for layer, e in taken)
+    rows = zip(ways, edges.tolist(), seconds, peaks, noise, strict=True)
+    return [Course(tuple(w), tuple(e), float(s), int(p), float(n)) for w, e, s, p, n in rows]
+
+
 def course(trellis: Trellis, edges: Sequence[int]) -> Course:
     """The course along one edge of each layer."""
-    chosen = list(zip(trellis.layers, edges, strict=True))
-    return Course(
-        tuple(int(layer.way[e]) for layer, e in chosen[:-1]),
-        tuple(edges),
-        sum(float(layer.seconds[e]) for layer, e in chosen),
-        max(int(layer.need[e]) for layer, e in chosen),
-        sum(float(layer.noise[e]) for layer, e in chosen),
-    )
+    return courses(trellis, np.array([edges]))[0]
 
 
 def fastest(trellis: Trellis, limit: int | None = None, price: float = 0.0) -> Course:
@@ -93,19 +102,37 @@ def fastest(trellis: Trellis, limit: int | None = None, price: float = 0.0) -> C
 
     With a `price`, of least seconds + price * noise.
     """
-    limits = None if limit is None else np.array([limit])
-    costs = forward(priced(trellis, price), limits)
-    if not np.isfinite(costs[-1][0, 0]):
+    found = _best_edges(priced(trellis, price), None if limit is None else np.array([limit]))
+    if found is None:
         raise NoCourseError(f"nothing fits in {limit} bytes")
-    edges, state = [], 0
+    return courses(trellis, found)[0]
+
+
+def fastest_each(trellis: Trellis, limits: Sequence[int]) -> list[Course]:
+    """The course of least time within each limit; NoCourseError where some limit has none."""
+    size = max(1, _CHUNK // max(len(layer.source) for layer in trellis.layers) // 8)
+    found: list[Course] = []
+    for first in range(0, len(limits), size):
+        edges = _best_edges(trellis, np.array(limits[first : first + size]))
+        if edges is None:
+            raise NoCourseError(f"nothing fits in {min(limits)} bytes")
+        found += courses(trellis, edges)
+    return found
+
+
+def _best_edges(trellis: Trellis, limits: Ints | None) -> Ints | None:
+    """The edges of the fastest course within each limit, a row each; None where some limit has none."""
+    costs = forward(trellis, limits)
+    if not np.isfinite(costs[-1]).all():
+        return None
+    state = np.zeros((len(costs[-1]), 1), np.int64)
+    edges: list[Ints] = []
     for layer, before in zip(reversed(trellis.layers), reversed(costs[:-1]), strict=True):
-        into = np.flatnonzero(layer.target == state)
-        totals = before[0, layer.source[into]] + layer.seconds[into] + price * layer.noise[into]
-        if limit is not None:
-            totals[layer.need[into] > limit] = np.inf
-        edges.append(int(into[totals.argmin()]))
-        state = int(layer.source[edges[-1]])
-    return course(trellis, edges[::-1])
+        totals = _totals(layer, before, limits)
+        totals[layer.target != state] = np.inf
+        edges.append(totals.argmin(axis=1))
+        state = layer.source[edges[-1]][:, None]
+    return np.stack(edges[::-1], axis=1)
 
 
 def priced(trellis: Trellis, price: float) -> Trellis:

@@ -121,28 +121,3 @@ def unshared(problem: Problem) -> Problem:
         for step in problem.steps
     )
     return dataclasses.replace(problem, steps=tuple(steps))
-
-
-def inception_like(choose: random.Random, modules: int) -> Problem:
-    """Modules of four branches from one value to a concatenation, in two layouts; no bytes are shared."""
-    known = LAYOUTS[:2]
-    steps: list[Step] = []
-    sizes = [dict.fromkeys(known, 4096)]
-
-    def add(operands: tuple[int, ...], ways: list[Way]) -> int:
-        sizes.append({layout: 64 * choose.randint(8, 40) for layout in known})
-        steps.append(Step(operands, (len(sizes) - 1,), tuple(ways)))
-        return len(sizes) - 1
-
-    def convolve(value: int) -> int:
-        same = [Way("direct", (x,), x, choose.uniform(2, 6)) for x in known]
-        fast = [Way("fast", (x,), known[1], choose.uniform(1, 3), 64 * choose.randint(5, 60)) for x in known]
-        return add((value,), [*same, *fast])
-
-    value = 0
-    for _ in range(modules):
-        branches = [convolve(value), *(convolve(convolve(value)) for _ in range(3))]
-        value = add(tuple(branches), [Way("concat", (x,) * 4, x, 0.5) for x in known])
-    pairs = itertools.permutations(known, 2)
-    conversions = {(v, *pair): choose.uniform(0.2, 1) for pair in pairs for v in range(len(sizes))}
-    return Problem(tuple(steps), tuple(sizes), conversions, (0,), (value,))

@@ -18,7 +18,8 @@ from secateur.passes.selection.problem import Problem
 from secateur.passes.selection.solver import ImpossibleError, Solver
 from secateur.tools import models
 from tests.passes.selection.milp import least_seconds
-from tests.passes.selection.problems import fan_out, inception_like, random_problem, unshared
+from tests.passes.selection.networks import inception_like
+from tests.passes.selection.problems import fan_out, random_problem, unshared
 
 
 def usable(problem: Problem) -> bool:
@@ -56,7 +57,7 @@ def test_random_networks(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_inception_like_networks(seed: int) -> None:
-    check(inception_like(random.Random(seed), modules=2), points=3)
+    check(unshared(inception_like(modules=2, seed=seed)), points=3)
 
 
 def test_the_program_tells_a_wrong_time_from_a_right_one() -> None:
