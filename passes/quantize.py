@@ -45,7 +45,7 @@ def quantize_graph(
     errors = maker.errors(direct)
     ways = fastest_ways(maker.trial, maker.layers(direct, thorough=False))
     if judge.demands and not maker.verdict(direct, ways).passes:
-        ways = maker.tightened(direct, ways)
+        ways = maker.tightened(direct)
     errors |= {op.result.name: way.sqnr for op, way in ways.items()}
     final = maker.tiled(direct, ways)
     return final, maker.report(final, names, errors)

@@ -24,7 +24,7 @@ from .quantize_judge import Judge, LimitError, Verdict
 from .quantize_measure import Array
 from .quantize_plan import make_plan
 from .quantize_report import QuantizationReport, data_values, own_sqnr, rows, saturated_share
-from .quantize_search import allowed_noise, choose_ways, noise_of, smallest_that_passes
+from .quantize_search import choose_ways, smallest_that_passes
 from .quantize_split import split_epilogues
 from .quantize_tiles import TILES, Halves, Layer, Trial, Way, captured, eligible, halves, with_tiles
 from .winograd import Options as WinogradOptions
@@ -139,16 +139,11 @@ class Maker:
         """How the network does with the chosen tiles."""
         return self.judge.verdict(self.tiled(direct, ways))
 
-    def tightened(self, direct: Graph, fast: Mapping[Operator, Way]) -> dict[Operator, Way]:
-        """Slower ways than `fast`, as few as the limits need."""
-        layers = self.layers(direct, thorough=True)
-        exact = {layer.op: layer.ways[0] for layer in layers}
-        allowed = allowed_noise(
-            (noise_of(fast), self.verdict(direct, fast).sqnr),
-            (noise_of(exact), self.judge.verdict(direct).sqnr),
-            self.options.min_sqnr,
-        )
-        return choose_ways(self.trial, layers, allowed, lambda ways: self.verdict(direct, ways).passes)
+    def tightened(self, direct: Graph) -> dict[Operator, Way]:
+        """Slower ways than the fastest, as few as the limits need; none at all where only that passes."""
+        layers, limit = self.layers(direct, thorough=True), self.options.min_sqnr
+        ways = choose_ways(self.trial, layers, lambda ways: self.verdict(direct, ways), limit)
+        return ways if self.verdict(direct, ways).passes else {}
 
     # Layers that stay in float ---------------------------------------------------------------------
 

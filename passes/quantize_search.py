@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
+from typing import NamedTuple
 
 from secateur.ir.graph import Operator
 
+from .quantize_judge import Verdict
 from .quantize_tiles import Layer, Trial, Way, noise
+
+CLOSE = 0.2  # dB above a limit that no further run of the network is worth
 
 
 def smallest_that_passes(count: int, passes: Callable[[int], bool]) -> int | None:
@@ -37,20 +41,6 @@ def weights_that_matter(trial: Trial, layers: Sequence[Layer]) -> list[float]:
     return sorted(found)
 
 
-def first_that_passes(start: int, last: int, passes: Callable[[int], bool]) -> int:
-    """The least index that passes, if all larger ones do; `last`, untried, where none before does.
-
-    Tries start, start + 1, start + 3, ..., then bisects below what passed.
-    """
-    failed, step = -1, 1
-    while start < last and not passes(start):
-        failed, start, step = start, min(last, start + step), 2 * step
-    while start - failed > 1:
-        middle = (failed + start) // 2
-        failed, start = (failed, middle) if passes(middle) else (middle, start)
-    return start
-
-
 Ways = dict[Operator, Way]
 
 
@@ -64,31 +54,50 @@ def noise_of(ways: Mapping[Operator, Way]) -> float:
     return sum(noise(way) for way in ways.values())
 
 
-def choose_ways(
-    trial: Trial,
-    layers: Sequence[Layer],
-    noise_allowed: float,
-    passes: Callable[[Mapping[Operator, Way]], bool],
-) -> Ways:
-    """The fastest ways that pass, on the path from the fastest of all to the most exact.
+class Trialled(NamedTuple):
+    """A point of the path: the sum of its layers' noise, and how the network did."""
 
-    Begins where the sum of the layers' noise is no more than `noise_allowed`, for
-    each trial runs the whole network.
+    noise: float
+    verdict: Verdict
+
+
+def choose_ways(
+    trial: Trial, layers: Sequence[Layer], verdict: Callable[[Ways], Verdict], min_sqnr: float | None
+) -> Ways:
+    """The fastest ways that pass on the path from the fastest of all, which fail, to the most exact.
+
+    Ends with the most exact ones where nothing passes, and early where the limit is kept by less than CLOSE.
     """
     weights = weights_that_matter(trial, layers)
     path = [{layer.op: trial.chosen(layer, weight) for layer in layers} for weight in weights]
-    start = next((i for i, ways in enumerate(path) if noise_of(ways) <= noise_allowed), len(path) - 1)
-    return path[first_that_passes(start, len(path) - 1, lambda index: passes(path[index]))]
+
+    def tried(index: int) -> Trialled:
+        return Trialled(noise_of(path[index]), verdict(path[index]))
+
+    low, high, (failed, passed) = 0, len(path) - 1, (tried(0), tried(len(path) - 1))
+    while high - low > 1 and not _close(passed.verdict, min_sqnr):
+        allowed = noise_allowed(failed, passed, min_sqnr)
+        guess = next(i for i, ways in enumerate(path) if noise_of(ways) <= allowed)
+        middle = min(max(guess, low + 1), high - 1)
+        found = tried(middle)
+        if found.verdict.passes:
+            high, passed = middle, found
+        else:
+            low, failed = middle, found
+    return path[high]
 
 
-def allowed_noise(fast: tuple[float, float], direct: tuple[float, float], min_sqnr: float | None) -> float:
-    """The sum of the layers' noise at which the network's SQNR should be `min_sqnr`.
+def _close(verdict: Verdict, min_sqnr: float | None) -> bool:
+    return min_sqnr is not None and verdict.passes and verdict.sqnr < min_sqnr + CLOSE
 
-    `fast` and `direct` are such a sum and the SQNR measured with it; the network's noise is taken to grow in
-    proportion to the sum between them.
+
+def noise_allowed(failed: Trialled, passed: Trialled, min_sqnr: float | None) -> float:
+    """The sum of the layers' noise at which the network should just keep `min_sqnr`, between two tried ones.
+
+    The network's noise is taken to grow in proportion to the sum; half way where the limit is none of noise.
     """
-    if min_sqnr is None or fast[0] <= direct[0]:
-        return fast[0]
-    low, high, wanted = (10 ** (-sqnr / 10) for sqnr in (direct[1], fast[1], min_sqnr))
-    share = (wanted - low) / (high - low) if high > low else 1.0
-    return direct[0] + min(max(share, 0.0), 1.0) * (fast[0] - direct[0])
+    between, (best, worst) = failed.noise - passed.noise, (passed.verdict.sqnr, failed.verdict.sqnr)
+    if min_sqnr is None or worst >= min(min_sqnr, best):
+        return passed.noise + between / 2
+    low, high, wanted = (10 ** (-x / 10) for x in (best, worst, min_sqnr + CLOSE / 2))
+    return passed.noise + min(max((wanted - low) / (high - low), 0.0), 1.0) * between

@@ -41,7 +41,7 @@ TILES: dict[str, tuple[Tile, ...]] = {
     "4": ((4, 4),),
     "lance": ((2, 2),),
 }
-PATCH = 24
+PATCH = 16
 """Outputs of a patch, down and across."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secateur.ir.graph import Operator
 from secateur.ir.interpreter import run
+from secateur.ir.opdef import create
 from secateur.ir.ops.linear import one_quant
 from secateur.passes.quantize import quantize_graph
 from secateur.passes.quantize_calibrate import CalibrationData
+from secateur.passes.quantize_judge import Verdict
 from secateur.passes.quantize_maker import Options
-from secateur.passes.quantize_search import allowed_noise, first_that_passes, smallest_that_passes
+from secateur.passes.quantize_measure import decibels
+from secateur.passes.quantize_search import (
+    CLOSE,
+    Trialled,
+    choose_ways,
+    noise_allowed,
+    noise_of,
+    smallest_that_passes,
+    weights_that_matter,
+)
+from secateur.passes.quantize_tiles import Layer, Trial, Way
+from secateur.passes.winograd import Options as WinogradOptions
 from tests.passes.test_quantize import CASES, DIRECT, error_of, images, network
 from tests.passes.texts import names
 
@@ -23,11 +38,6 @@ from tests.passes.texts import names
 def test_the_smallest_count_is_found(count: int, needed: int) -> None:
     found = smallest_that_passes(count, lambda n: n >= needed)
     assert found == (needed if needed <= count else None)
-
-
-@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
-def test_a_search_from_a_guess_finds_the_first_that_passes(start: int, last: int, needed: int) -> None:
-    assert first_that_passes(min(start, last), last, lambda n: n >= needed) == min(needed, last)
 
 
 def test_few_trials_where_few_are_needed() -> None:
@@ -41,13 +51,42 @@ def test_few_trials_where_few_are_needed() -> None:
     assert len(tried) <= 5
 
 
+def trialled(noise: float, sqnr: float) -> Trialled:
+    return Trialled(noise, Verdict(sqnr, None, sqnr >= 30))
+
+
 def test_noise_is_allowed_in_proportion() -> None:
-    fast, direct = (0.1, 20.0), (0.0, 40.0)
-    assert allowed_noise(fast, direct, None) == 0.1
-    assert allowed_noise(fast, direct, 20.0) == pytest.approx(0.1)
-    assert allowed_noise(fast, direct, 40.0) == pytest.approx(0.0)
-    assert allowed_noise(fast, direct, 50.0) == 0.0
-    assert 0.04 < allowed_noise(fast, direct, 23.0) < 0.06
+    failed, passed = trialled(0.1, 20.0), trialled(0.0, 40.0)
+    assert noise_allowed(failed, passed, None) == 0.05
+    assert noise_allowed(failed, passed, 20.0) == 0.05
+    assert noise_allowed(failed, passed, 40.0 - CLOSE / 2) == pytest.approx(0.0)
+    assert noise_allowed(failed, passed, 50.0) == 0.0
+    assert 0.04 < noise_allowed(failed, passed, 23.0) < 0.05
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.floats(12, 40)), min_size=1, max_size=30), st.floats(0, 1))
+def test_a_limit_is_kept_in_few_runs_and_nearly_met(tiles: list[tuple[int, float]], share: float) -> None:
+    """Of a network whose noise is the sum of its layers'."""
+    trial, runs = Trial((), WinogradOptions(), None), list[float]()
+    layers = [
+        Layer(create("nn.constant", [], {"value": np.zeros(1)}), (Way(None, s, 45.0), Way((4, 4), s / 2, db)))
+        for s, db in tiles
+    ]
+
+    def sqnr(weight: float) -> float:
+        return decibels(1.0, noise_of({layer.op: trial.chosen(layer, weight) for layer in layers}))
+
+    path = [sqnr(weight) for weight in weights_that_matter(trial, layers)]
+    limit = path[0] + share * (path[-1] - path[0])
+
+    def verdict(ways: Mapping[Operator, Way]) -> Verdict:
+        runs.append(decibels(1.0, noise_of(ways)))
+        return Verdict(runs[-1], None, runs[-1] >= limit)
+
+    found = decibels(1.0, noise_of(choose_ways(trial, layers, verdict, limit)))
+    assert found >= limit
+    assert found < limit + CLOSE or found == next(db for db in path[1:] if db >= limit)
+    assert len(runs) <= 8
 
 
 @pytest.mark.parametrize("tile", ["2", "4x2", "4", "lance"])
