@@ -87,7 +87,7 @@ def ignored(_: QuantizationReport) -> None:
 class Quantize(Pass):
     """Makes convolutions, matrix products and what lies between them compute in 8 bits.
 
-    `float_layers` are names joined by `;`. `data`, `costs`, and who listens to the report are handed in by
+    `float_layers` are names, one a line. `data`, `costs`, and who listens to the report are handed in by
     the compiler.
     """
 
@@ -126,7 +126,7 @@ class Quantize(Pass):
             self.min_sqnr,
             self.max_drop,
             self.winograd,
-            tuple(filter(None, self.float_layers.split(";"))),
+            tuple(filter(None, self.float_layers.split("\n"))),
             self.bias_correction,
             self.equalize,
         )

@@ -50,7 +50,7 @@ class Request:
             None if self.min_sqnr is None else float(self.min_sqnr),
             None if self.max_drop is None else float(self.max_drop),
             self.winograd,
-            ";".join(self.float_layers),
+            "\n".join(self.float_layers),
             self.bias_correction,
             self.equalize,
         )

@@ -259,11 +259,11 @@ def test_the_report_tells_of_every_operator() -> None:
 
 
 def test_the_pass_round_trips_to_text() -> None:
-    step = Quantize("entropy", min_sqnr=30.5, winograd="4x2", float_layers="/conv1;/fc", equalize=True)
+    step = Quantize("entropy", min_sqnr=30.5, winograd="4x2", float_layers="/conv1\n/a;b", equalize=True)
     text = format_pass(step)
     assert (
         text
-        == 'quantize{method=entropy,min_sqnr=30.5,winograd="4x2",float_layers="/conv1;/fc",equalize=true}'
+        == 'quantize{method=entropy,min_sqnr=30.5,winograd="4x2",float_layers="/conv1\\n/a;b",equalize=true}'
     )
     assert parse_pipeline(text) == (step,)
 
