@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .labels import Answer, quiet
-from .sweeps import TIES, fastest, fastest_each, frontier, least_peak, within_bytes
+from .sweeps import TIES, fastest, frontier, least_peak, within_bytes
 from .trellis import NoCourseError, Trellis
 
 
@@ -32,6 +32,8 @@ def smallest_within(trellis: Trellis, seconds: float | None = None, noise: float
     """
     search = _Search(trellis, noise)
     low, high = 0, len(search.limits) - 1
+    if search.seconds(low) <= _ceiling(seconds):
+        return search.answer(low)
     if search.seconds(high) > _ceiling(seconds):
         raise NoCourseError("nothing is as fast")
     while low < high:
@@ -47,8 +49,7 @@ def _ceiling(seconds: float | None) -> float:
 def frontier_within(trellis: Trellis, noise: float | None = None) -> list[Answer]:
     """Every undominated pair of peak and seconds with at most `noise`, by rising peak."""
     if noise is None:
-        courses = fastest_each(trellis, [peak for peak, _ in frontier(trellis)])
-        return [Answer(found, found.seconds) for found in courses]
+        return [Answer(found, found.seconds) for found in frontier(trellis)]
     search = _Search(trellis, noise)
     gaps = [(0, len(search.limits) - 1)]
     while gaps := [(a, b) for a, b in gaps if search.falls(a, b) and b - a > 1]:

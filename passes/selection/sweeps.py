@@ -20,27 +20,27 @@ _CHUNK = 1 << 20  # numbers in an array over limits and edges
 
 
 def forward(trellis: Trellis, limits: Ints | None = None) -> list[Floats]:
-    """Least seconds to each state of each layer, the start's first, one row for each limit on need (bytes).
+    """Least seconds to each state of each layer, the start's first, a column for each limit on need (bytes).
 
-    Without limits there is one row.
+    Without limits there is one column.
     """
-    rows = 1 if limits is None else len(limits)
-    found: list[Floats] = [np.zeros((rows, 1))]
+    found: list[Floats] = [np.zeros((1, 1 if limits is None else len(limits)))]
     for layer in trellis.layers:
         found.append(_advanced(layer, found[-1], limits))
     return found
 
 
 def _advanced(layer: Layer, before: Floats, limits: Ints | None) -> Floats:
-    reduced: Floats = np.minimum.reduceat(_totals(layer, before, limits), layer.starts, axis=1)
+    reduced: Floats = np.minimum.reduceat(_totals(layer, before, limits), layer.starts, axis=0)
     return reduced
 
 
 def _totals(layer: Layer, before: Floats, limits: Ints | None) -> Floats:
-    """Seconds to the end of each edge, infinite over edges that need more than the limit; a row a limit."""
-    total: Floats = before[:, layer.source] + layer.seconds
+    """Seconds to the end of each edge, infinite where it needs more than the limit; a column a limit."""
+    total: Floats = before[layer.source]
+    total += layer.seconds[:, None]
     if limits is not None:
-        total[layer.need > limits[:, None]] = np.inf
+        np.copyto(total, np.inf, where=layer.need[:, None] > limits)
     return total
 
 
@@ -64,10 +64,10 @@ def least_seconds(trellis: Trellis, limits: Ints) -> Floats:
 
 
 def _last(trellis: Trellis, limits: Ints) -> Floats:
-    now = np.zeros((len(limits), 1))
+    now = np.zeros((1, len(limits)))
     for layer in trellis.layers:
         now = _advanced(layer, now, limits)
-    return now[:, 0]
+    return now.ravel()
 
 
 @dataclass(frozen=True)
@@ -125,13 +125,13 @@ def _best_edges(trellis: Trellis, limits: Ints | None) -> Ints | None:
     costs = forward(trellis, limits)
     if not np.isfinite(costs[-1]).all():
         return None
-    state = np.zeros((len(costs[-1]), 1), np.int64)
+    state = np.zeros(costs[-1].shape[1], np.int64)
     edges: list[Ints] = []
     for layer, before in zip(reversed(trellis.layers), reversed(costs[:-1]), strict=True):
         totals = _totals(layer, before, limits)
-        totals[layer.target != state] = np.inf
-        edges.append(totals.argmin(axis=1))
-        state = layer.source[edges[-1]][:, None]
+        totals[layer.target[:, None] != state] = np.inf
+        edges.append(totals.argmin(axis=0))
+        state = layer.source[edges[-1]]
     return np.stack(edges[::-1], axis=1)
 
 
@@ -164,18 +164,18 @@ def within_seconds(trellis: Trellis, seconds: float) -> Trellis:
     ahead, behind = forward(trellis), backward(trellis)
     most = seconds * (1 + TIES)
     rows = zip(trellis.layers, ahead[:-1], behind[1:], strict=True)
-    return restricted(trellis, [a[0, x.source] + x.seconds + b[x.target] <= most for x, a, b in rows])
+    return restricted(trellis, [a[x.source, 0] + x.seconds + b[x.target] <= most for x, a, b in rows])
 
 
-def frontier(trellis: Trellis) -> list[tuple[int, float]]:
-    """Every (peak bytes, seconds) that no plan beats in one without losing in the other, by rising peak.
+def frontier(trellis: Trellis) -> list[Course]:
+    """The courses that none beats in seconds or peak without losing in the other, by rising peak.
 
     Least seconds fall in steps as the limit rises. Between two limits of equal seconds there is no step;
     between others the middle one of the limits that some edge needs is tried, all such at once.
     """
-    smallest = least_peak(trellis)
+    smallest, largest = least_peak(trellis), fastest(trellis).peak
     slowest = float(least_seconds(trellis, np.array([smallest]))[0])
-    trellis = within_seconds(trellis, slowest)
+    trellis = within_seconds(within_bytes(trellis, largest), slowest)
     needs = np.unique(np.concatenate([layer.need for layer in trellis.layers]))
     limits = needs[needs >= smallest]
     known = dict(_evaluated(trellis, limits, [0, len(limits) - 1]))
@@ -184,17 +184,18 @@ def frontier(trellis: Trellis) -> list[tuple[int, float]]:
         middles = [(a + b) // 2 for a, b in gaps]
         known.update(_evaluated(trellis, limits, middles))
         gaps = [g for (a, b), m in zip(gaps, middles, strict=True) for g in ((a, m), (m, b))]
-    return _steps([(int(limits[i]), known[i]) for i in sorted(known)])
+    return fastest_each(trellis, _steps([(int(limits[i]), known[i]) for i in sorted(known)]))
 
 
 def _evaluated(trellis: Trellis, limits: Ints, numbers: Sequence[int]) -> list[tuple[int, float]]:
     return list(zip(numbers, map(float, least_seconds(trellis, limits[list(numbers)])), strict=True))
 
 
-def _steps(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """The points where seconds fall."""
-    kept = [points[0]]
+def _steps(points: Sequence[tuple[int, float]]) -> list[int]:
+    """The limits at which seconds fall."""
+    limits, least = [points[0][0]], points[0][1]
     for limit, seconds in points[1:]:
-        if seconds < kept[-1][1] * (1 - TIES):
-            kept.append((limit, seconds))
-    return kept
+        if seconds < least * (1 - TIES):
+            limits.append(limit)
+            least = seconds
+    return limits

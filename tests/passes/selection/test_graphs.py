@@ -26,7 +26,7 @@ from secateur.passes.select import decided
 from secateur.passes.selection.footprint import costs
 from secateur.passes.selection.graphs import GraphProblem, problem_of
 from secateur.passes.selection.problem import Plan
-from secateur.passes.selection.sweeps import fastest, frontier
+from secateur.passes.selection.sweeps import frontier
 from secateur.passes.selection.trellis import build
 from secateur.tools import models
 from tests.passes.test_random_graphs import networks
@@ -99,8 +99,8 @@ def test_every_point_of_a_frontier_is_what_the_memory_pass_reaches(seed: int) ->
     graph = parse_graph(BRANCHES)
     found = problem_of(graph, TwoLayouts(seed))
     trellis = build(found.problem)
-    for peak, _ in frontier(trellis):
-        assert planned_bytes(found, fastest(trellis, peak).plan, graph) == peak
+    for point in frontier(trellis):
+        assert planned_bytes(found, point.plan, graph) == point.peak
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_the_arena_of_a_real_network_is_as_predicted(name: str, tmp_path: Path) 
     graph = front.run(read_model(models.save(name, tmp_path))).graph
     found = problem_of(graph, AnalyticCosts(find("x86-64-v3")))
     trellis = build(found.problem)
-    for peak, _ in frontier(trellis):
-        plan = decided(graph, found.decisions(fastest(trellis, peak).plan))
+    for point in frontier(trellis):
+        plan = decided(graph, found.decisions(point.plan))
         report = arena_report(Memory().run(insert_conversions(plan)))
-        assert peak == report.lower_bound == report.peak
+        assert point.peak == report.lower_bound == report.peak
