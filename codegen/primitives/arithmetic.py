@@ -82,8 +82,8 @@ class Arithmetic(ABC):
         """
         count, channels, kh, kw = weights.shape
         group, blocks = vectors * self.lanes, up(channels, block) // block
-        padded = np.zeros((filters, blocks * block, kh, kw), weights.dtype)
-        padded[:count, :channels] = weights
+        padding = [(0, filters - count), (0, blocks * block - channels), (0, 0), (0, 0)]
+        padded = np.pad(weights, padding) if any(map(any, padding)) else weights
         split = padded.reshape(filters // group, group, blocks, block // self.step, self.step, kh, kw)
         return np.ascontiguousarray(split.transpose(0, 2, 5, 6, 3, 1, 4))
 
