@@ -20,9 +20,10 @@ from .footprint import costs
 from .labels import Answer, least_noise
 from .limits import fastest_within, frontier_within, smallest_within
 from .problem import Costs, Plan, Problem, Way
+from .search import LARGEST_LAYER, build
 from .sweeps import least_peak, within_bytes
 from .tables import Labelling
-from .trellis import LARGEST_LAYER, CutShortError, NoCourseError, Trellis, along, build
+from .trellis import CutShortError, NoCourseError, Trellis, along
 
 
 class ImpossibleError(SecateurError):
@@ -60,7 +61,8 @@ class Solver:
         if meets and not anyhow.doubt:
             return anyhow
         try:
-            found = self._of_time(fastest_within(self.trellis, memory, noise))
+            trellis = self._trellis_within(memory)
+            found = self._of_time(fastest_within(trellis, memory, noise), trellis)
         except NoCourseError:
             if meets:
                 return anyhow
@@ -89,7 +91,8 @@ class Solver:
         The bounds are on seconds at each plan's peak.
         """
         try:
-            return [self._of_time(answer) for answer in frontier_within(self.trellis, noise)]
+            answers = frontier_within(self.trellis, noise)
+            return [self._of_time(answer, self.trellis) for answer in answers]
         except NoCourseError:
             raise self._impossible(None, noise) from None
 
@@ -104,6 +107,15 @@ class Solver:
             if costs(self.problem, self._local).seconds == float("inf"):
                 raise ImpossibleError(f"no primitives that fit together were found: {error}") from None
             return along(self.problem, self._local, str(error))
+
+    def _trellis_within(self, memory: int | None) -> Trellis:
+        """A trellis with the plans that need at most so many bytes: fewer, and so perhaps all of them."""
+        if memory is None or not self.trellis.left_out:
+            return self.trellis
+        try:
+            return build(self.problem, self.largest_layer, memory)
+        except CutShortError:
+            return self.trellis
 
     # Parts of an answer
 
@@ -141,10 +153,10 @@ class Solver:
         bound = lower_bound(labelling.sizes, labelling.tables, self.largest_table)
         return Solution(plan, costs(self.problem, plan), bound, f"{doubt}, and {self.trellis.left_out}")
 
-    def _of_time(self, answer: Answer) -> Solution:
+    def _of_time(self, answer: Answer, trellis: Trellis) -> Solution:
         """An answer of least seconds; where the trellis is not whole, the bound is that without limits."""
-        doubt = self.trellis.left_out or _rounding(answer)
-        bound = self._unlimited.bound if self.trellis.left_out else answer.bound
+        doubt = trellis.left_out or _rounding(answer)
+        bound = self._unlimited.bound if trellis.left_out else answer.bound
         return Solution(answer.course.plan, _costs(answer), bound, doubt)
 
     def _impossible(self, memory: int | None, noise: float | None) -> ImpossibleError:

@@ -59,9 +59,9 @@ class Builder:
         return self.step((branch, value), self.sizes[value], adds)
 
     def inception(self, value: int) -> int:
-        branches = [self.convolution(value), *(self.convolution(self.convolution(value)) for _ in range(2))]
-        joined = self.concatenation(*branches, self.convolution(value))
-        return self.convolution(joined)
+        starts = [value, *(self.convolution(value) for _ in range(2)), value]
+        branches = (self.convolution(start, UNIT * self.choose.randint(20, 120)) for start in starts)
+        return self.convolution(self.concatenation(*branches))
 
     def dense(self, value: int) -> int:
         for _ in range(3):

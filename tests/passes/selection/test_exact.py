@@ -10,9 +10,10 @@ import pytest
 
 from secateur.passes.selection.footprint import costs
 from secateur.passes.selection.problem import Costs
+from secateur.passes.selection.search import build
 from secateur.passes.selection.solver import Solver
 from secateur.passes.selection.sweeps import fastest, frontier, least_peak
-from secateur.passes.selection.trellis import NoCourseError, Trellis, build
+from secateur.passes.selection.trellis import NoCourseError, Trellis
 from tests.passes.selection.problems import best_points, every_plan, fan_out, random_problem, small_problem
 
 
@@ -67,7 +68,7 @@ def test_a_limit_below_the_least_peak_is_refused() -> None:
 
 
 def test_too_many_layouts_live_at_once_are_cut_and_the_trellis_says_so() -> None:
-    whole, cut = build(fan_out(6)), build(fan_out(6), limit=20)
+    whole, cut = build(fan_out(6)), build(fan_out(6), largest=20)
     assert not whole.left_out
     assert re.fullmatch(r"step \d+ has \d+ ways to go on from \d+ combinations of live layouts", cut.left_out)
     assert max(len(layer.source) for layer in cut.layers) <= 20 < max(len(x.source) for x in whole.layers)

@@ -10,8 +10,9 @@ import pytest
 from secateur.passes.selection.footprint import costs
 from secateur.passes.selection.labels import quiet
 from secateur.passes.selection.problem import Costs, Plan, Problem, Sharing, Step, Way
+from secateur.passes.selection.search import build
 from secateur.passes.selection.solver import ImpossibleError, Solver
-from secateur.passes.selection.trellis import CutShortError, build
+from secateur.passes.selection.trellis import CutShortError
 from tests.passes.selection.problems import best_points, every_plan, fan_out, small_problem
 
 Plans = list[tuple[Plan, Costs]]
@@ -138,8 +139,8 @@ def test_a_search_cut_short_says_so_and_its_bounds_hold(seed: int) -> None:
 
 
 def test_a_wide_network_is_answered_with_a_bound_and_a_reason() -> None:
-    limit = 64 * 15
-    found = Solver(fan_out(14, workspace=640), largest_layer=2000).fastest(memory=limit)
+    limit = 1200
+    found = Solver(fan_out(14, workspace=640), largest_layer=200).fastest(memory=limit)
     assert found.doubt.startswith("step ")
     assert found.doubt.endswith("combinations of live layouts")
     assert found.bound <= found.costs.seconds
@@ -156,7 +157,7 @@ def one_way_on(conversions: dict[tuple[int, str, str], float]) -> Problem:
 def test_a_search_that_ends_nowhere_leaves_the_local_optimum() -> None:
     problem = one_way_on({(1, "NHWC", "NCHW"): 1.0})
     with pytest.raises(CutShortError, match="step 0 has 2 ways to go on from 1 combinations"):
-        build(problem, limit=1)
+        build(problem, largest=1)
     found = Solver(problem, largest_layer=1).smallest()
     assert found.doubt == "step 0 has 2 ways to go on from 1 combinations of live layouts"
     assert found.costs == costs(problem, (0, 0)) == Costs(3.0, 64, 0.0)
@@ -173,6 +174,12 @@ def test_primitives_that_fit_together_but_are_not_found_are_refused_with_the_rea
         ImpossibleError, match="no primitives that fit together were found: step 0 has 2 ways"
     ):
         Solver(problem, largest_layer=1).smallest()
+
+
+def test_a_limit_on_memory_may_leave_few_enough_plans_to_try_them_all() -> None:
+    found = Solver(fan_out(14, workspace=640), largest_layer=2000)
+    assert found.trellis.left_out
+    assert found.fastest(memory=64 * 15).doubt == ""
 
 
 def test_a_plan_of_elimination_needs_no_trellis() -> None:
