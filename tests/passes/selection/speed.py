@@ -29,7 +29,7 @@ from tests.passes.selection.problems import unshared
 
 NETWORKS = ("resnet50", "googlenet", "densenet121", "synthetic100x2", "synthetic1000x2", "synthetic1000x3")
 PATIENCE = 300.0  # seconds that HiGHS gets for a problem
-HEADS = ("network", "operators", "edges", "trellis", "frontier", "points")
+HEADS: tuple[str, ...] = ("network", "operators", "edges", "trellis", "frontier", "points")
 HEADS += ("optimum", "HiGHS", "unshared", "limit", "HiGHS")
 T = TypeVar("T")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from secateur.codegen.costs import AnalyticCosts
 from secateur.codegen.targets import find
 from secateur.ir.choice import Choice
+from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.onnx_reader import read_model
 from secateur.ir.parser import parse_graph
@@ -27,6 +31,7 @@ from secateur.passes.selection.footprint import costs
 from secateur.passes.selection.graphs import GraphProblem, problem_of
 from secateur.passes.selection.problem import Plan
 from secateur.passes.selection.search import build
+from secateur.passes.selection.solver import Solver
 from secateur.passes.selection.sweeps import frontier
 from secateur.tools import models
 from tests.passes.test_random_graphs import networks
@@ -101,6 +106,34 @@ def test_every_point_of_a_frontier_is_what_the_memory_pass_reaches(seed: int) ->
     trellis = build(found.problem)
     for point in frontier(trellis):
         assert planned_bytes(found, point.plan, graph) == point.peak
+
+
+def by_name(noises: dict[str, float]) -> Callable[[Operator, Choice], float]:
+    return lambda _, choice: noises.get(choice.primitive, 0.0)
+
+
+class DearCopies(TwoLayouts):
+    """As its base, where a join takes no time and a copy a second."""
+
+    def choices(self, op: Operator) -> tuple[Choice, ...]:
+        seconds = {"join": 0.0, "copy": 1.0}
+        found = super().choices(op)
+        return tuple(replace(c, seconds=seconds.get(c.primitive, c.seconds)) for c in found)
+
+
+def test_a_limit_on_noise_makes_one_of_two_joins_a_copy() -> None:
+    noisy = problem_of(parse_graph(BRANCHES), DearCopies(0), by_name({"join": 1.0}))
+    fast, slow = Solver(noisy.problem).fastest(), Solver(noisy.problem).fastest(noise=1.0)
+    assert (fast.costs.noise, slow.costs.noise) == (2.0, 1.0)
+    assert [c.primitive for _, c in noisy.decisions(slow.plan)].count("copy") == 1
+
+
+def test_infinite_noise_forbids_a_choice() -> None:
+    graph = parse_graph(BRANCHES)
+    found = problem_of(graph, TwoLayouts(0), by_name({"join": math.inf}))
+    assert all(c.primitive != "join" for options in found.choices for c in options)
+    with pytest.raises(SecateurError, match=r"nn\.reshape .*every primitive that it could have is forbidden"):
+        problem_of(graph, TwoLayouts(0), by_name({"view": math.inf}))
 
 
 @pytest.mark.slow
