@@ -13,6 +13,7 @@ optimum its plan is at most.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from secateur.ir.stages import READ, SELECTED, Stage
 from .base import Pass
 from .layout import insert_conversions
 from .memory import Memory, arena_report
-from .selection.graphs import problem_of
+from .selection.graphs import GraphProblem, problem_of
 from .selection.solver import ImpossibleError, Solution, Solver
 
 
@@ -73,16 +74,36 @@ def select(graph: Graph, costs: CostTable, memory: int | None = None, seconds: f
     the plan may not be optimal.
     """
     found = problem_of(graph, costs)
-    solver, limit = Solver(found.problem), memory
+    solver = Solver(found.problem)
+    if memory is None:
+        solution = solve(solver, None, seconds)
+        _warn(solution, "s" if seconds is None else "bytes")
+        return decided(graph, found.decisions(solution.plan))
+    return _placeable(graph, found, solver, memory, seconds)
+
+
+def _placeable(
+    graph: Graph, found: GraphProblem, solver: Solver, memory: int, seconds: float | None
+) -> Graph:
+    """The graph with a plan whose arena has at most `memory` bytes once its buffers have places.
+
+    Buffers do not always fit together without gaps: then plans of less memory are tried.
+    """
+    limit, smallest = memory, sys.maxsize
     while True:
-        solution = solve(solver, limit, seconds)
+        try:
+            solution = solve(solver, limit, seconds)
+        except ImpossibleError:
+            if limit == memory:
+                raise
+            gaps = f"the smallest arena found has {smallest} bytes, gaps between its buffers among them"
+            raise ImpossibleError(f"nothing could be placed in {memory} bytes; {gaps}") from None
         selected = decided(graph, found.decisions(solution.plan))
-        placed = 0 if memory is None else arena_report(Memory().run(insert_conversions(selected))).peak
-        if memory is None or placed <= memory:
-            _warn(solution, "s" if memory is not None or seconds is None else "bytes")
+        placed = arena_report(Memory().run(insert_conversions(selected))).peak
+        if placed <= memory:
+            _warn(solution, "s")
             return selected
-        # Buffers do not always fit together without gaps: look for a plan that leaves room for these.
-        limit = solution.costs.peak - 1
+        limit, smallest = solution.costs.peak - 1, min(smallest, placed)
 
 
 def _warn(solution: Solution, unit: str) -> None:
@@ -91,7 +112,7 @@ def _warn(solution: Solution, unit: str) -> None:
         warnings.warn(
             f"selection may not be optimal: {solution.doubt}; this plan needs {value:g} {unit}, "
             f"no plan needs less than {solution.bound:g}",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

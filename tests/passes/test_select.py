@@ -18,7 +18,7 @@ from secateur.ir.types import ROW_MAJOR, Layout, TensorType, blocked
 from secateur.ir.verifier import verify
 from secateur.passes import select as select_module
 from secateur.passes.layout import insert_conversions
-from secateur.passes.memory import Memory, arena_report
+from secateur.passes.memory import Memory, Report, arena_report
 from secateur.passes.pipeline import format_pass, parse_pipeline
 from secateur.passes.select import Select, select
 from secateur.passes.selection.solver import Solver
@@ -162,6 +162,30 @@ def test_memory_that_no_plan_fits_names_the_least() -> None:
 def test_seconds_that_no_plan_keeps_name_the_least() -> None:
     with pytest.raises(SecateurError, match=r"nothing fits in 4 s; the least possible is 4\.2 s"):
         select(parse_graph(CHAIN), Table(1, 3, 0.1), seconds=4)
+
+
+def wasteful(graph: Graph) -> Report:
+    """As if every placement left a gap of 64 bytes."""
+    report = arena_report(graph)
+    return dataclasses.replace(report, peak=report.peak + 64)
+
+
+def test_a_plan_whose_buffers_leave_gaps_gives_way_to_one_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(select_module, "arena_report", wasteful)
+    table = Table(1, 3, 0.1)
+    need = arena(select(parse_graph(CHAIN), table))
+    assert arena(select(parse_graph(CHAIN), table, memory=need)) <= need - 64
+
+
+def test_where_gaps_leave_nothing_that_fits_the_smallest_arena_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table(1, 3, 0.1)
+    least = arena(select(parse_graph(CHAIN), table, seconds=1000))
+    monkeypatch.setattr(select_module, "arena_report", wasteful)
+    expected = f"nothing could be placed in {least} bytes; the smallest arena found has {least + 64} bytes"
+    with pytest.raises(SecateurError, match=expected):
+        select(parse_graph(CHAIN), table, memory=least)
 
 
 def test_both_limits_together_are_refused_where_the_fastest_that_fits_is_too_slow() -> None:
