@@ -92,9 +92,15 @@ class Solver:
         """
         try:
             answers = frontier_within(self.trellis, noise)
-            return [self._of_time(answer, self.trellis) for answer in answers]
         except NoCourseError:
             raise self._impossible(None, noise) from None
+        points = [self._of_time(answer, self.trellis) for answer in answers]
+        anyhow = self._unlimited
+        if not self.trellis.left_out or not _within(anyhow.costs, None, noise):
+            return points
+        kept = [p for p in points if not _no_worse(anyhow.costs, p.costs)]
+        better = not any(_no_worse(p.costs, anyhow.costs) for p in kept)
+        return sorted([*kept, *([anyhow] if better else [])], key=lambda p: p.costs.peak)
 
     @cached_property
     def trellis(self) -> Trellis:
@@ -176,6 +182,10 @@ def _costs(answer: Answer) -> Costs:
 
 def _within(found: Costs, memory: int | None, noise: float | None) -> bool:
     return (memory is None or found.peak <= memory) and (noise is None or found.noise <= noise)
+
+
+def _no_worse(one: Costs, other: Costs) -> bool:
+    return one.peak <= other.peak and one.seconds <= other.seconds
 
 
 def _rounding(answer: Answer) -> str:

@@ -176,6 +176,16 @@ def test_primitives_that_fit_together_but_are_not_found_are_refused_with_the_rea
         Solver(problem, largest_layer=1).smallest()
 
 
+def test_the_frontier_of_a_wide_network_ends_with_the_plan_of_elimination() -> None:
+    solver = Solver(fan_out(14, workspace=640), largest_layer=20)
+    points = solver.frontier()
+    assert points[-1].costs == solver.fastest().costs
+    assert [p.doubt == "" for p in points] == [*[False] * (len(points) - 1), True]
+    for before, after in itertools.pairwise(points):
+        assert before.costs.peak < after.costs.peak
+        assert before.costs.seconds > after.costs.seconds
+
+
 def test_a_limit_on_memory_may_leave_few_enough_plans_to_try_them_all() -> None:
     found = Solver(fan_out(14, workspace=640), largest_layer=2000)
     assert found.trellis.left_out
