@@ -5,14 +5,14 @@ All is done for a stack of matrices at once (for taps of Winograd's transform, s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[Any]
 LEAST = 1e-30
-BLOCK = 32  # columns whose errors reach the rest by one matrix product
+BLOCK = 32  # columns taken one by one; larger blocks meet in matrix products
 
 
 def steps_of(u: Floats, whole: bool = False) -> Floats:
@@ -40,8 +40,58 @@ def compensated(u: Floats, unit: Floats, v: Floats, q: Floats, damping: float) -
     ridge = damping * np.maximum(_diagonals(second).mean(1, keepdims=True), LEAST)
     for moments in (second, cross):
         _diagonals(moments)[:] += ridge
-    inverse = np.linalg.inv(second)
-    return rounded_in_turn(u @ (cross @ inverse), unit, second, inverse)
+    turns = turns_of(second)
+    wanted = turns.ordered(u @ cross) @ turns.spread @ np.swapaxes(turns.spread, 1, 2)
+    return _rounded(wanted, unit, turns)
+
+
+def rounded_in_turn(w: Floats, unit: Floats, second: Floats) -> NDArray[np.int8]:
+    """GPTQ (Frantar et al. 2023): columns rounded one after the other, each error spread over those to come.
+
+    `w` is (taps, M, C), `unit` (taps, M); `second` (taps, C, C), positive definite, holds the second moments
+    of what the columns meet. Those that weigh most go first, while most columns are left to make up for
+    their error.
+    """
+    turns = turns_of(second)
+    return _rounded(turns.ordered(w), unit, turns)
+
+
+class Turns(NamedTuple):
+    """In which order the columns of each matrix are rounded, and what their errors leave for others.
+
+    `spread` (taps, C, C), lower triangular, has the inverse second moments, in that order, as its square.
+    """
+
+    order: NDArray[np.intp]  # (taps, C)
+    spread: Floats
+
+    def ordered(self, w: Floats) -> Floats:
+        """The columns of (taps, M, C) in turn."""
+        return np.take_along_axis(w, self.order[:, None, :], 2)
+
+
+def turns_of(second: Floats) -> Turns:
+    """From second moments (taps, C, C)."""
+    order = np.argsort(-_diagonals(second), axis=1, kind="stable")
+    backwards = order[:, ::-1]
+    permuted = np.take_along_axis(second, backwards[:, :, None], 1)
+    permuted = np.take_along_axis(permuted, backwards[:, None, :], 2)
+    spread = np.swapaxes(_inverse_root(permuted), 1, 2)[:, ::-1, ::-1]
+    return Turns(order, np.ascontiguousarray(spread))  # products of reversed arrays are slow
+
+
+def _inverse_root(a: Floats) -> Floats:
+    """L^-1 for a = L L^T (taps, n, n), L lower triangular: by halves, so nearly all is matrix products."""
+    if a.shape[1] <= BLOCK:
+        return np.tril(np.linalg.inv(np.linalg.cholesky(a)))
+    half = a.shape[1] // 2
+    first = _inverse_root(a[:, :half, :half])
+    below = a[:, half:, :half] @ np.swapaxes(first, 1, 2)
+    last = _inverse_root(a[:, half:, half:] - below @ np.swapaxes(below, 1, 2))
+    found = np.zeros_like(a)
+    found[:, :half, :half], found[:, half:, half:] = first, last
+    found[:, half:, :half] = -(last @ (below @ first))
+    return found
 
 
 def _diagonals(matrices: Floats) -> Floats:
@@ -50,25 +100,16 @@ def _diagonals(matrices: Floats) -> Floats:
     return found
 
 
-def rounded_in_turn(w: Floats, unit: Floats, second: Floats, inverse: Floats) -> NDArray[np.int8]:
-    """GPTQ (Frantar et al. 2023): columns rounded one after the other, each error spread over those to come.
-
-    `w` is (taps, M, C), `unit` (taps, M); `second` (taps, C, C), positive definite, holds the second moments
-    of what the columns meet, with its `inverse`. Those that weigh most go first, while most columns are left
-    to make up for their error.
-    """
-    order = np.argsort(-_diagonals(second), axis=1, kind="stable")
-    rows, columns = order[:, :, None], order[:, None, :]
-    permuted = np.take_along_axis(np.take_along_axis(inverse, rows, 1), columns, 2)
-    spread = np.linalg.cholesky(permuted)  # [:, i, j]: what an error of column j leaves for column i
-    left = np.take_along_axis(np.swapaxes(w / unit[:, :, None], 1, 2), rows, 1)
+def _rounded(w: Floats, unit: Floats, turns: Turns) -> NDArray[np.int8]:
+    """`w` with its columns in turn, rounded; the columns of the result in their own places."""
+    left = np.ascontiguousarray(np.swapaxes(w / unit[:, :, None], 1, 2))
     for start in range(0, left.shape[1], BLOCK):
         part, rest = slice(start, start + BLOCK), slice(start + BLOCK, None)
-        errors = _round_block(left[:, part], spread[:, part, part])
-        left[:, rest] -= spread[:, rest, part] @ errors
-    found = np.empty(left.shape, np.int8)
-    np.put_along_axis(found, rows, left.astype(np.int8), 1)
-    return np.ascontiguousarray(np.swapaxes(found, 1, 2))
+        errors = _round_block(left[:, part], turns.spread[:, part, part])
+        left[:, rest] -= turns.spread[:, rest, part] @ errors
+    found = np.empty(w.shape, np.int8)
+    np.put_along_axis(found, turns.order[:, None, :], np.swapaxes(left, 1, 2).astype(np.int8), 2)
+    return found
 
 
 def _round_block(left: Floats, spread: Floats) -> Floats:

@@ -19,7 +19,7 @@ from secateur.ir.types import DType, Quant, TensorType
 from secateur.ir.verifier import verify
 from secateur.passes.winograd import Options, applicable, create_winograd, winograd_form
 from secateur.passes.winograd_factors import factors_of, quantized, steps_from
-from secateur.passes.winograd_rounding import nearest, rounded_in_turn, steps_of
+from secateur.passes.winograd_rounding import nearest, rounded_in_turn, steps_of, turns_of
 from secateur.passes.winograd_transforms import (
     axis_matrices,
     most_tiles,
@@ -215,7 +215,7 @@ def test_rounding_in_turn_errs_less_than_rounding_to_the_nearest(seed: int, colu
     rng = np.random.default_rng(seed)
     w, second = rng.standard_normal((3, 6, columns)), moments(rng, columns)
     unit = steps_of(w)
-    stored = rounded_in_turn(w, unit, second, np.linalg.inv(second))
+    stored = rounded_in_turn(w, unit, second)
     assert stored.dtype == np.int8
     assert np.abs(stored.astype(int)).max() <= 127
     errors = [z * unit[:, :, None] - w for z in (stored, nearest(w, unit))]
@@ -223,10 +223,21 @@ def test_rounding_in_turn_errs_less_than_rounding_to_the_nearest(seed: int, colu
     assert turned < 0.9 * plain if columns > 1 else turned == plain
 
 
+@pytest.mark.parametrize("columns", [1, 31, 32, 33, 100])
+def test_what_is_spread_is_a_root_of_the_inverse_moments(columns: int) -> None:
+    second = moments(np.random.default_rng(columns), columns)
+    order, spread = turns_of(second)
+    assert not np.triu(spread, 1).any()
+    square = spread @ spread.swapaxes(1, 2)
+    for moment, turn, inverse in zip(second, order, square, strict=True):
+        assert (np.diff(np.diag(moment)[turn]) <= 0).all()
+        np.testing.assert_allclose(inverse @ moment[np.ix_(turn, turn)], np.eye(columns), atol=1e-8)
+
+
 def test_uncorrelated_inputs_leave_the_nearest() -> None:
     w = np.random.default_rng(0).standard_normal((2, 6, 24))
     eyes = np.stack([np.eye(24)] * 2)
-    np.testing.assert_array_equal(rounded_in_turn(w, steps_of(w), eyes, eyes), nearest(w, steps_of(w)))
+    np.testing.assert_array_equal(rounded_in_turn(w, steps_of(w), eyes), nearest(w, steps_of(w)))
 
 
 def test_transformed_samples_and_weights_meet_in_the_convolution() -> None:
