@@ -1,8 +1,8 @@
 """Whole networks in int8: every engine quantizes the same network from the same inputs in its own way.
 
 A peer with several ways runs them all in a heat; those near its fastest go on to the final. Secateur takes
-part in two modes: `accurate`, no further from the float network than the fastest peer, and `fast`,
-where every layer keeps LAYER_SQNR.
+part in two modes: `accurate`, no further from the float network than any variant near the fastest, and
+`fast`, where every layer keeps LAYER_SQNR.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def measure(
             for variant in engine(name).variants or ("",):
                 contest.enter(Entry(name, Int8(inputs.calibration, variant)))
         heat = _heat(contest, inputs, expected)
-        target = min(heat, key=_speed, default=Timing("")).sqnr
+        target = rivals_sqnr(heat)
         for mode in MODES:
             wanted = target + MARGIN if mode == "accurate" and target is not None else None
             contest.enter(Entry(OURS, Int8(inputs.calibration, mode, wanted)))
@@ -72,6 +72,12 @@ def _heat(contest: Contest, inputs: Inputs, expected: Floats) -> tuple[Timing, .
         if timing.median is not None and timing.median > NEAR * _speed(_best(timing.engine, timings)):
             contest.leave(timing.engine, timing.variant)
     return tuple(timings)
+
+
+def rivals_sqnr(heat: tuple[Timing, ...]) -> float | None:
+    """The best SQNR of all that may turn out the fastest in the end."""
+    limit = NEAR * min(map(_speed, heat), default=0.0)
+    return max((t.sqnr for t in heat if _speed(t) <= limit and t.sqnr is not None), default=None)
 
 
 def _run(contest: Contest, inputs: Inputs, expected: Floats, rounds: int, budget: float) -> list[Timing]:

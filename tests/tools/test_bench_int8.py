@@ -12,7 +12,7 @@ import pytest
 from secateur.tools import bench_data, bench_int8, models
 from secateur.tools.bench_contest import Contest, Entry
 from secateur.tools.bench_data import Inputs, smooth_noise
-from secateur.tools.bench_int8 import sqnr
+from secateur.tools.bench_int8 import rivals_sqnr, sqnr
 from secateur.tools.bench_report import OURS, Row, Timing, as_markdown, notes
 from secateur.tools.bench_worker import Sample, Worker
 from secateur.tools.model_builder import GraphBuilder
@@ -174,6 +174,14 @@ def test_race_gives_a_row_for_each_mode(model: Path, inputs: Inputs, monkeypatch
         assert row.fastest_peer is not None
         assert row.fastest_peer.variant == "u8"
         assert row.fastest_peer.sqnr == pytest.approx(20.0)
+
+
+def test_secateur_is_asked_for_what_any_rival_keeps() -> None:
+    near, far = Timing("a", median=2.0, sqnr=30.0), Timing("b", median=5.0, sqnr=60.0)
+    better, out = Timing("a", "other", median=2.4, sqnr=33.0), Timing("c", reason="no int8")
+    assert rivals_sqnr((near, far, better, out)) == 33.0
+    assert rivals_sqnr((near, far, out)) == 30.0
+    assert rivals_sqnr((out,)) is None
 
 
 def test_secateur_takes_part(tmp_path: Path) -> None:
