@@ -8,8 +8,9 @@ chosen on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -215,21 +216,24 @@ class Trial:
     options: Options
     costs: CostTable | None
     forced: bool = False
-    known: dict[tuple[Operator, Tile], Way] = field(default_factory=dict)
+    known: dict[tuple[Operator, Tile | None], Way] = field(default_factory=dict)
 
     def layer(self, op: Operator, real: Operator, patches: Halves, least: float, thorough: bool) -> Layer:
         """The direct way, and tiles that are faster and leave the layer `least` dB: all, or the fastest."""
         bare, (fit, check) = _uncorrected(op, real), patches
-        ways = [Way(None, self._seconds(detached(op)), patch_sqnr(op, check))]
+        ways = [self._once(op, None, lambda: Way(None, self._seconds(detached(op)), patch_sqnr(op, check)))]
         for tile, seconds in self._worth(bare, ways[0]):
-            if (op, tile) not in self.known:
-                self.known[op, tile] = self._way(bare, real, tile, seconds, fit, check)
-            way = self.known[op, tile]
+            way = self._once(op, tile, partial(self._way, bare, real, tile, seconds, fit, check))
             if way.sqnr >= least:
                 ways.append(way)
                 if not thorough:
                     break
         return Layer(op, tuple(ways))
+
+    def _once(self, op: Operator, tile: Tile | None, make: Callable[[], Way]) -> Way:
+        if (op, tile) not in self.known:
+            self.known[op, tile] = make()
+        return self.known[op, tile]
 
     def _seconds(self, op: Operator) -> float:
         return seconds_of(op, self.costs) if self.costs is not None else 0.0
