@@ -18,7 +18,9 @@ from .sharing import live_bytes
 from .states import ColumnState, Moment, Outcome, initial
 from .trellis import CutShortError, Ints, Layer, NoCourseError, Trellis, layer_of, ranges, restricted
 
-LARGEST_LAYER = 100_000  # edges
+LARGEST_LAYER = 50_000  # edges
+LARGEST_TRELLIS = 5_000_000  # edges; where they are used up, layers of 1000 are still made
+_NARROW = 1000
 _LARGEST_KEY = 1 << 62
 
 
@@ -28,15 +30,19 @@ def build(problem: Problem, largest: int = LARGEST_LAYER, memory: int | None = N
     A layer has at most `largest` edges. NoCourseError where no plan is possible; CutShortError where states
     were left out and none of the others goes on.
     """
-    table = _Table(problem, largest, memory)
+    table = _Table(problem, memory)
+    layers: list[Layer] = []
+    left = LARGEST_TRELLIS
     try:
-        layers = tuple(table.advance(Moment(problem, i)) for i in range(len(problem.steps) + 1))
+        for i in range(len(problem.steps) + 1):
+            layers.append(table.advance(Moment(problem, i), min(largest, max(left, _NARROW))))
+            left -= len(layers[-1].source)
     except NoCourseError:
         if table.left_out:
             raise CutShortError(table.left_out) from None
         raise
     whole = [np.ones(len(layer.source), np.bool_) for layer in layers]
-    return restricted(Trellis(layers, table.left_out), whole)
+    return restricted(Trellis(tuple(layers), table.left_out), whole)
 
 
 @dataclass(eq=False)
@@ -62,8 +68,8 @@ class _Table:
     `seconds` and `peaks` are the least to reach each row; they only matter where rows must be left out.
     """
 
-    def __init__(self, problem: Problem, largest: int, memory: int | None) -> None:
-        self.problem, self.largest, self.memory = problem, largest, memory
+    def __init__(self, problem: Problem, memory: int | None) -> None:
+        self.problem, self.memory = problem, memory
         self.columns: list[_Column] = []
         for state in initial(problem):
             column = _Column(frozenset(s.value for s in state.values))
@@ -73,13 +79,13 @@ class _Table:
         self.seconds, self.peaks = np.zeros(1), np.zeros(1, np.int64)
         self.left_out = ""
 
-    def advance(self, moment: Moment) -> Layer:
-        """The layer of a step; the table then holds the states after it."""
+    def advance(self, moment: Moment, largest: int) -> Layer:
+        """The layer of a step, of at most so many edges; the table then holds the states after it."""
         values = set(moment.step.operands)
         involved = [i for i, c in enumerate(self.columns) if c.values & values]
         others = [i for i in range(len(self.columns)) if i not in involved]
         after = [_Column(v) for v in moment.columns_after([self.columns[i].values for i in involved])]
-        source, outcome, flat = self._followed(moment, involved, after)
+        source, outcome, flat = self._followed(moment, involved, after, largest)
         need = np.array([o.need for o in flat], np.int64)[outcome] + self._bytes(others)[source]
         if self.memory is not None:
             fits = need <= self.memory
@@ -95,17 +101,17 @@ class _Table:
         return layer
 
     def _followed(
-        self, moment: Moment, involved: Sequence[int], after: Sequence[_Column]
+        self, moment: Moment, involved: Sequence[int], after: Sequence[_Column], largest: int
     ) -> tuple[Ints, Ints, list[Outcome]]:
         """The row and the outcome of each edge, as numbers, and the outcomes."""
-        best = self._best()[: max(1, self.largest)]
+        best = self._best()[: max(1, largest)]
         groups, first = _distinct([self.rows[best, i] for i in involved], len(best))
         plain = PlainMoment(moment)
         found = [self._outcomes(plain, self.rows[best[row], involved], involved, after) for row in first]
         counts = np.array([len(outcomes) for outcomes in found], np.int64)
         if not counts.any():
             raise NoCourseError(f"no way of step {moment.index} gets its operands in layouts it takes")
-        within = int(np.searchsorted(np.cumsum(counts[groups]), self.largest, side="right"))
+        within = int(np.searchsorted(np.cumsum(counts[groups]), largest, side="right"))
         if within < len(self.rows) and not self.left_out:
             ways = f"{counts[groups].sum()} ways to go on from {len(self.rows)} combinations of live layouts"
             self.left_out = f"step {moment.index} has {ways}"

@@ -14,12 +14,12 @@ from functools import cached_property
 
 from secateur.ir.errors import SecateurError
 
-from ..arena import align
-from ..elimination import LARGEST_TABLE, TooWideError, descend, lower_bound, minimize
+from ..elimination import LARGEST_TABLE, TooWideError, descend, minimize
+from .bounds import Bounds
 from .footprint import costs
 from .labels import Answer, least_noise
 from .limits import fastest_within, frontier_within, smallest_within
-from .problem import Costs, Plan, Problem, Way
+from .problem import Costs, Plan, Problem
 from .search import LARGEST_LAYER, build
 from .sweeps import least_peak, within_bytes
 from .tables import Labelling
@@ -62,7 +62,7 @@ class Solver:
             return anyhow
         try:
             trellis = self._trellis_within(memory)
-            found = self._of_time(fastest_within(trellis, memory, noise), trellis)
+            found = self._of_time(fastest_within(trellis, memory, noise), trellis, memory)
         except NoCourseError:
             if meets:
                 return anyhow
@@ -82,7 +82,7 @@ class Solver:
                 _too_few(f"{seconds} s", f"{least.costs.seconds:.6g} s", least.doubt)
             ) from None
         doubt = self.trellis.left_out or _rounding(answer)
-        bound = least_bytes(self.problem) if doubt else answer.course.peak
+        bound = self._bounds.peak if doubt else answer.course.peak
         return Solution(answer.course.plan, _costs(answer), bound, doubt)
 
     def frontier(self, noise: float | None = None) -> list[Solution]:
@@ -94,7 +94,7 @@ class Solver:
             answers = frontier_within(self.trellis, noise)
         except NoCourseError:
             raise self._impossible(None, noise) from None
-        points = [self._of_time(answer, self.trellis) for answer in answers]
+        points = [self._of_time(answer, self.trellis, answer.course.peak) for answer in answers]
         anyhow = self._unlimited
         if not self.trellis.left_out or not _within(anyhow.costs, None, noise):
             return points
@@ -151,18 +151,22 @@ class Solver:
 
     def _wide(self, doubt: str) -> Solution:
         """The same where elimination needs too large a table."""
-        labelling = self._labelling
         best = fastest_within(self.trellis)
         if not self.trellis.left_out:
             return Solution(best.course.plan, _costs(best), best.bound)
         plan = min(best.course.plan, self._local, key=lambda p: costs(self.problem, p).seconds)
-        bound = lower_bound(labelling.sizes, labelling.tables, self.largest_table)
+        bound = self._bounds.seconds(None, self.largest_table)
         return Solution(plan, costs(self.problem, plan), bound, f"{doubt}, and {self.trellis.left_out}")
 
-    def _of_time(self, answer: Answer, trellis: Trellis) -> Solution:
-        """An answer of least seconds; where the trellis is not whole, the bound is that without limits."""
-        doubt = trellis.left_out or _rounding(answer)
-        bound = self._unlimited.bound if trellis.left_out else answer.bound
+    @cached_property
+    def _bounds(self) -> Bounds:
+        return Bounds(self.problem)
+
+    def _of_time(self, answer: Answer, trellis: Trellis, memory: int | None) -> Solution:
+        """An answer of least seconds within `memory` bytes; its bound is relaxed where others were left out."""
+        doubt, bound = trellis.left_out or _rounding(answer), answer.bound
+        if trellis.left_out:
+            bound = self._bounds.seconds(memory, self.largest_table)
         return Solution(answer.course.plan, _costs(answer), bound, doubt)
 
     def _impossible(self, memory: int | None, noise: float | None) -> ImpossibleError:
@@ -198,15 +202,3 @@ def _too_few(limit: str, nearest: str, doubt: str) -> str:
             f"nothing was found within {limit}; the nearest found is {nearest} (not all was tried: {doubt})"
         )
     return f"nothing fits in {limit}; the least possible is {nearest}"
-
-
-def least_bytes(problem: Problem) -> int:
-    """Bytes that every plan's peak reaches: one operand and the workspace of each step's leanest way."""
-    return max(
-        (min(_bytes(problem, step.operands, w) for w in step.ways) for step in problem.steps), default=0
-    )
-
-
-def _bytes(problem: Problem, operands: tuple[int, ...], way: Way) -> int:
-    tensors = zip(operands, way.wants, strict=True)
-    return align(way.workspace) + max((problem.arena_bytes(t) for t in tensors), default=0)

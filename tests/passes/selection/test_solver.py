@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 
+from secateur.passes.selection.bounds import Bounds
 from secateur.passes.selection.footprint import costs
 from secateur.passes.selection.labels import quiet
 from secateur.passes.selection.problem import Costs, Plan, Problem, Sharing, Step, Way
@@ -116,6 +117,27 @@ def test_primitives_that_never_fit_together_are_refused() -> None:
     for ask in (Solver(impossible).fastest, Solver(impossible).smallest, Solver(impossible).frontier):
         with pytest.raises(ImpossibleError, match="no choice of primitives fits together"):
             ask()
+
+
+# Bounds --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_bounds_hold_for_every_plan(seed: int) -> None:
+    problem = small_problem(seed)
+    bounds, plans = Bounds(problem), [c for _, c in every_plan(problem)]
+    assert bounds.peak <= min(c.peak for c in plans)
+    for memory in {c.peak for c in plans}:
+        best = min(c.seconds for c in plans if c.peak <= memory)
+        assert bounds.seconds(memory, 10_000) <= best
+
+
+def test_bounds_see_workspaces_and_results() -> None:
+    bounds = Bounds(fan_out(3, workspace=640))
+    assert bounds.peak == 64 * 3
+    assert bounds.seconds(None, 10_000) == 4.0
+    assert bounds.seconds(640 + 63, 10_000) > 4.0
+    assert bounds.seconds(64 * 3 - 1, 10_000) == float("inf")
 
 
 # Too wide ------------------------------------------------------------------------------------------
