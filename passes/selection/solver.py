@@ -21,7 +21,7 @@ from .labels import Answer, least_noise
 from .limits import fastest_within, frontier_within, smallest_within
 from .problem import Costs, Plan, Problem
 from .search import LARGEST_LAYER, build
-from .sweeps import least_peak, within_bytes
+from .sweeps import TIES, least_peak, within_bytes
 from .tables import Labelling
 from .trellis import CutShortError, NoCourseError, Trellis, along
 
@@ -83,6 +83,7 @@ class Solver:
             ) from None
         doubt = self.trellis.left_out or _rounding(answer)
         bound = self._bounds.peak if doubt else answer.course.peak
+        doubt = "" if bound == answer.course.peak else doubt
         return Solution(answer.course.plan, _costs(answer), bound, doubt)
 
     def frontier(self, noise: float | None = None) -> list[Solution]:
@@ -163,10 +164,12 @@ class Solver:
         return Bounds(self.problem)
 
     def _of_time(self, answer: Answer, trellis: Trellis, memory: int | None) -> Solution:
-        """An answer of least seconds within `memory` bytes; its bound is relaxed where others were left out."""
+        """An answer of least seconds within `memory` bytes; of a trellis cut short with a relaxed bound."""
         doubt, bound = trellis.left_out or _rounding(answer), answer.bound
         if trellis.left_out:
             bound = self._bounds.seconds(memory, self.largest_table)
+        if bound >= answer.course.seconds * (1 - TIES):
+            doubt = ""
         return Solution(answer.course.plan, _costs(answer), bound, doubt)
 
     def _impossible(self, memory: int | None, noise: float | None) -> ImpossibleError:

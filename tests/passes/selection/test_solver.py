@@ -180,8 +180,10 @@ def test_a_search_that_ends_nowhere_leaves_the_local_optimum() -> None:
     problem = one_way_on({(1, "NHWC", "NCHW"): 1.0})
     with pytest.raises(CutShortError, match="step 0 has 2 ways to go on from 1 combinations"):
         build(problem, largest=1)
-    found = Solver(problem, largest_layer=1).smallest()
-    assert found.doubt == "step 0 has 2 ways to go on from 1 combinations of live layouts"
+    solver = Solver(problem, largest_layer=1)
+    assert solver.trellis.left_out == "step 0 has 2 ways to go on from 1 combinations of live layouts"
+    found = solver.smallest()
+    assert (found.bound, found.doubt) == (64, "")  # the bound is reached, and so proves the plan
     assert found.costs == costs(problem, (0, 0)) == Costs(3.0, 64, 0.0)
     with pytest.raises(ImpossibleError, match=r"nothing was found within 63 bytes.* 64 .*not all was tried"):
         Solver(problem, largest_layer=1).fastest(memory=63)
