@@ -39,7 +39,7 @@ def _totals(layer: Layer, before: Floats, limits: Ints | None) -> Floats:
     """Seconds to the end of each edge, infinite where it needs more than the limit; a column a limit."""
     total: Floats = before[layer.source]
     total += layer.seconds[:, None]
-    if limits is not None:
+    if limits is not None and layer.need.max() > limits.min():
         np.copyto(total, np.inf, where=layer.need[:, None] > limits)
     return total
 
