@@ -21,6 +21,7 @@ from .ir.files import SUFFIX, read_graph
 from .ir.graph import Graph
 from .ir.onnx_reader import read_model
 from .ir.printer import print_graph
+from .limits import chosen_pipeline
 from .passes.base import Pass
 from .passes.manager import DumpIR, Observer, Outcome, PassManager
 from .passes.memory import arena_report
@@ -103,6 +104,8 @@ def build_program(
     target: str = "host",
     shapes: Shapes | None = None,
     pipeline: str | None = None,
+    memory: int | None = None,
+    latency: float | None = None,
     tune: bool = False,
     observers: Sequence[Observer] = (),
     inputs: Mapping[str, Any] | None = None,
@@ -113,12 +116,12 @@ def build_program(
     """Everything but writing the artifact: the lowered program and what the passes did.
 
     With `inputs` (arrays by name) every pass is checked against the interpreter. `pipeline` defaults to
-    `DEFAULT_PIPELINE`, with the pass `quantize` behind fusion where `quantization` asks for it; `listen`
-    gets what that pass did.
+    `DEFAULT_PIPELINE`, with the pass `quantize` behind fusion where `quantization` asks for it and the
+    limits `memory` (bytes) and `latency` (seconds) in the pass `select`; `listen` gets what `quantize` did.
     """
     row = find(target)
-    if pipeline is None:
-        pipeline = quantization.pipeline() if quantization else DEFAULT_PIPELINE
+    default = quantization.pipeline() if quantization else DEFAULT_PIPELINE
+    pipeline = chosen_pipeline(pipeline, default, memory, latency)
     parse_pipeline(pipeline)
     progress("reading", 0, 1)
     graph = model if isinstance(model, Graph) else read(model, shapes)
@@ -139,6 +142,8 @@ def compile(
     target: str = "host",
     shapes: Shapes | None = None,
     pipeline: str | None = None,
+    memory: int | None = None,
+    latency: float | None = None,
     tune: bool = False,
     kind: Kind = "so",
     dump_ir: str | Path | None = None,
@@ -156,6 +161,10 @@ def compile(
     IR). `dump_ir` names a folder for the IR after each pass and every kernel's
     TIR, LLVM IR and assembly. `tune` chooses primitives by times measured on this
     machine instead of estimates (minutes at first; kept in the cache).
+
+    `memory` (bytes of arena) and `latency` (seconds on one core, by the cost table) are limits of the default
+    pipeline: the fastest plan within `memory` is chosen, or with `latency` alone the one of least memory.
+    A limit that no plan keeps is refused with the nearest that one keeps.
 
     `quantize="int8"` makes it compute in 8 bits with ranges chosen on `calibration`: a folder of images,
     an .npz or .npy file, a list file, "random:N", or an iterable of {input name: array}. `options` are the
@@ -176,6 +185,8 @@ def compile(
         target=target,
         shapes=shapes,
         pipeline=pipeline,
+        memory=memory,
+        latency=latency,
         tune=tune,
         observers=observers,
         inputs=inputs,

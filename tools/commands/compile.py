@@ -26,6 +26,7 @@ from .common import (
 )
 from .compiled import summary, text_of
 from .groups import spread
+from .limits import Limits
 from .quantization import Quantization
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def compile_model(
     model: Annotated[Path, typer.Argument(help="An ONNX model, or IR text (.sir).")],
     *,
     making: Making,
+    limits: Limits,
     json: Json = False,
     watching: Watching,
     quantize: Annotated[Precision | None, quantization.option(help="Compute in 8 bits.")] = None,
@@ -154,7 +156,7 @@ def compile_model(
     _check_quantization(quantize, asked, making)
     graph = read_source(model, parse_shapes(making.shape))
     work = _quantizing(asked, graph, making) if quantize else None
-    text = making.pipeline or (work.pipeline if work else default_pipeline(graph))
+    text = limits.pipeline(making.pipeline, work.pipeline if work else default_pipeline(graph))
     watching.check(text)
     if work and not json:
         print(work.gain.text, flush=True)
