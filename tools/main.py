@@ -60,6 +60,7 @@ ROWS = (
     Row("compile", "compile_model", "Compile a model to a self-contained artifact."),
     Row("quantize", "quantize_model", "Quantize a model to int8 and write it as ONNX (QDQ)."),
     Row("run", "run", "Run an artifact once and say what came out."),
+    Row("select", "select", "Show the plans that no other beats in both time and memory."),
     Row("inspect", "inspect", "Show what a model or an artifact is made of."),
     Row("opt", "opt", "Run passes on IR text; print what they give, or write it as ONNX."),
     Row("bench", "bench", "Time an artifact on this machine."),

@@ -1,0 +1,60 @@
+"""`secateur select`: the frontier of a model between time and memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import Json, Shapes, Target, is_lowered, parse_shapes, read_source, refuse
+
+Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each plan there.")]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        "--frontier", metavar="FILE.html", help="Draw the plans there: a page with nothing to fetch."
+    ),
+]
+Tune = Annotated[
+    bool,
+    typer.Option("--tune", help="Take times measured on this machine (slow at first, then cached)."),
+]
+
+
+def select(
+    model: Annotated[Path, typer.Argument(help="An ONNX model, or IR text (.sir).")],
+    target: Target = "host",
+    shape: Shapes = None,
+    tune: Tune = False,
+    csv: Csv = None,
+    frontier: Page = None,
+    json: Json = False,
+) -> None:
+    """Show the plans that no other beats in both time and memory.
+
+    Each stands with the pipeline that compiles it. Times are estimates for one core, memory is the arena's
+    peak.
+    """
+    from .. import frontier as found_by
+    from ..frontier_page import render_page
+    from ..report import print_json, progress
+
+    graph = read_source(model, parse_shapes(shape))
+    if is_lowered(graph):
+        raise refuse(
+            "this IR has its primitives already; choosing them wants the model, or IR before `select`"
+        )
+    with progress() as show:
+        found = found_by.frontier(graph, target, tune, show)
+    if csv is not None:
+        found_by.write_csv(found, csv)
+    if frontier is not None:
+        frontier.write_text(render_page(found), encoding="utf-8")
+    if json:
+        print_json(found_by.json_data(found))
+        return
+    print(found_by.table_text(found))
+    for name, path in (("CSV", csv), ("page", frontier)):
+        if path is not None:
+            print(f"{name}: {path}")

@@ -1,0 +1,243 @@
+"""The frontier of a network between time and memory: the plans that no other beats, and their texts."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from secateur.ir.choice import Choice, CostTable
+    from secateur.ir.graph import Graph, Operator
+    from secateur.passes.selection.solver import Solution
+
+    from .report import Progress
+
+Decisions = Sequence[tuple["Operator", "Choice"]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An operator computed otherwise than in the fastest plan; layouts read `operands -> result`."""
+
+    index: int
+    primitive: str
+    layouts: str
+    instead_of: str
+    instead_of_layouts: str
+
+    @property
+    def text(self) -> str:
+        """`direct for winograd4`; with layouts where these differ too."""
+        if self.layouts == self.instead_of_layouts:
+            return f"{self.primitive} for {self.instead_of}"
+        return f"{self.primitive} {self.layouts} for {self.instead_of} {self.instead_of_layouts}"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A plan: `seconds` on one core by the cost table, bytes of arena as placed, and what compiles it.
+
+    No plan of as little memory takes less than `bound` seconds; `doubt` says why that may be below `seconds`.
+    """
+
+    seconds: float
+    arena: int
+    pipeline: str
+    differences: tuple[Difference, ...]
+    bound: float
+    doubt: str = ""
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Points by rising arena and falling seconds; `operators` are (name, ONNX nodes) in order."""
+
+    model: str
+    target: str
+    tuned: bool
+    operators: tuple[tuple[str, str], ...]
+    points: tuple[Point, ...]
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why points may not be optimal; empty where the frontier is exact and complete."""
+        return tuple(dict.fromkeys(point.doubt for point in self.points if point.doubt))
+
+
+# How it is found -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A plan of the solver's, with its arena."""
+
+    seconds: float
+    arena: int
+    decisions: Decisions
+    bound: float
+    doubt: str
+
+
+def frontier(graph: Graph, target: str, tune: bool, show: Progress) -> Frontier:
+    """The frontier of a graph as read, on a target; SecateurError where an operator cannot be computed there.
+
+    With `tune`, times are measured on this machine.
+    """
+    fused, costs = _fused(graph, target, tune)
+    plans = _undominated(_placed(fused, costs, show))
+    fastest = plans[-1].decisions
+    operators = tuple((op.name, op.loc) for op, _ in fastest)
+    return Frontier(graph.name, target, tune, operators, tuple(_point(p, fastest) for p in plans))
+
+
+def _fused(graph: Graph, target: str, tune: bool) -> tuple[Graph, CostTable]:
+    """The graph as the default pipeline hands it to `select`, and the costs that this pass gets."""
+    from secateur.codegen.targets import find
+    from secateur.compiler import DEFAULT_PIPELINE, prepare
+    from secateur.passes.manager import PassManager
+    from secateur.passes.select import Select
+
+    passes = prepare(DEFAULT_PIPELINE, find(target), tune)
+    (at,) = (i for i, step in enumerate(passes) if isinstance(step, Select))
+    select = passes[at]
+    assert isinstance(select, Select), "found as such"
+    assert select.costs is not None, "prepared with costs"
+    return PassManager(passes[:at]).run(graph).graph, select.costs
+
+
+def _placed(graph: Graph, costs: CostTable, show: Progress) -> list[_Placed]:
+    from secateur.passes.layout import insert_conversions
+    from secateur.passes.memory import Memory, arena_report
+    from secateur.passes.select import decided
+    from secateur.passes.selection.graphs import problem_of
+    from secateur.passes.selection.solver import Solver
+
+    show("selecting", 0, 1)
+    found = problem_of(graph, costs)
+    solutions = Solver(found.problem).frontier()
+    placed = []
+    for done, solution in enumerate(solutions, 1):
+        decisions = found.decisions(solution.plan)
+        arena = arena_report(Memory().run(insert_conversions(decided(graph, decisions)))).peak
+        bound = min(s.bound for s in solutions if s.costs.peak <= arena)
+        placed.append(_Placed(solution.costs.seconds, arena, decisions, bound, _doubt(solution, arena)))
+        show("placing", done, len(solutions))
+    return placed
+
+
+def _doubt(solution: Solution, arena: int) -> str:
+    if solution.doubt or arena <= solution.costs.peak:
+        return solution.doubt
+    return "buffers were placed with gaps between them; others may fit together without"
+
+
+def _undominated(plans: Iterable[_Placed]) -> list[_Placed]:
+    """By rising arena; a plan whose buffers leave gaps may need as much as another that is faster."""
+    kept: list[_Placed] = []
+    for plan in sorted(plans, key=lambda p: (p.arena, p.seconds)):
+        if not kept or plan.seconds < kept[-1].seconds:
+            kept.append(plan)
+    return kept
+
+
+def _point(plan: _Placed, fastest: Decisions) -> Point:
+    from secateur.compiler import DEFAULT_PIPELINE
+    from secateur.limits import limited
+
+    text = limited(DEFAULT_PIPELINE, plan.arena)
+    return Point(plan.seconds, plan.arena, text, differences(plan.decisions, fastest), plan.bound, plan.doubt)
+
+
+def differences(decisions: Decisions, fastest: Decisions) -> tuple[Difference, ...]:
+    """Where one plan computes an operator otherwise than another of the same graph."""
+    rows = (
+        Difference(i, choice.primitive, _layouts(op, choice), other.primitive, _layouts(op, other))
+        for i, ((op, choice), (_, other)) in enumerate(zip(decisions, fastest, strict=True))
+    )
+    return tuple(
+        row for row in rows if (row.primitive, row.layouts) != (row.instead_of, row.instead_of_layouts)
+    )
+
+
+def _layouts(op: Operator, choice: Choice) -> str:
+    """The layouts of what is computed; those of constants are a matter of packing."""
+    from secateur.passes.liveness import is_constant
+
+    operands = [
+        layout.name
+        for v, layout in zip(op.operands, choice.operand_layouts, strict=True)
+        if not is_constant(v)
+    ]
+    return " ".join([*operands, "->", choice.result_layout.name])
+
+
+# What is said of it --------------------------------------------------------------------------------
+
+COLUMNS = ("seconds", "arena_bytes", "differing_operators", "pipeline", "bound_seconds", "doubt")
+
+
+def csv_text(found: Frontier) -> str:
+    """A line a point, under headings."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for p in found.points:
+        writer.writerow([p.seconds, p.arena, len(p.differences), p.pipeline, p.bound, p.doubt])
+    return buffer.getvalue()
+
+
+def json_data(found: Frontier) -> dict[str, Any]:
+    """For JSON: the points with their differences from the fastest, which is the last."""
+    return {
+        "model": found.model,
+        "target": found.target,
+        "tuned": found.tuned,
+        "points": [_point_data(found, point) for point in found.points],
+    }
+
+
+def _point_data(found: Frontier, point: Point) -> Mapping[str, Any]:
+    return {
+        "seconds": point.seconds,
+        "arena_bytes": point.arena,
+        "pipeline": point.pipeline,
+        "bound_seconds": point.bound,
+        "doubt": point.doubt,
+        "differences": [
+            {
+                "operator": found.operators[d.index][0],
+                "node": found.operators[d.index][1],
+                "primitive": d.primitive,
+                "layouts": d.layouts,
+                "fastest_primitive": d.instead_of,
+                "fastest_layouts": d.instead_of_layouts,
+            }
+            for d in point.differences
+        ],
+    }
+
+
+def table_text(found: Frontier) -> str:
+    """A row a point, the fastest last; what is in doubt below."""
+    from .report import duration, size, table
+
+    least = found.points[-1].seconds
+    rows = (
+        (duration(p.seconds), _share(p.seconds, least), size(p.arena), len(p.differences), p.pipeline)
+        for p in found.points
+    )
+    headings = ("time", "slower", "arena", "differ", "pipeline")
+    text = table(headings, rows, right=headings[:-1])
+    return "\n".join([text, *(f"not all may be optimal: {doubt}" for doubt in found.doubts)])
+
+
+def _share(seconds: float, least: float) -> str:
+    return f"{seconds / least - 1:.1%}" if least else "-"
+
+
+def write_csv(found: Frontier, path: Path) -> None:
+    path.write_text(csv_text(found), encoding="utf-8")
