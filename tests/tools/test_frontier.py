@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,9 @@ from secateur.codegen.targets import find
 from secateur.compiler import prepare, read
 from secateur.passes.manager import PassManager
 from secateur.passes.memory import arena_report
-from secateur.tools.frontier import (
-    COLUMNS,
-    Difference,
-    Frontier,
-    Point,
-    csv_text,
-    frontier,
-    json_data,
-    table_text,
-)
+from secateur.tools.frontier import Difference, Frontier, Point, frontier
 from secateur.tools.frontier_page import BOTTOM, LEFT, RIGHT, TOP, drawing, render_page, scale
+from secateur.tools.frontier_report import COLUMNS, csv_text, json_data, table_text
 from secateur.tools.quantization_times import Selection
 
 from .conftest import Cli
@@ -104,6 +97,11 @@ def test_the_table_says_what_is_in_doubt() -> None:
     lines = table_text(DRAWN).splitlines()
     assert lines[2].split() == ["3.00", "ms", "50.0%", "512.0", "KiB", "2", LEAN.pipeline]
     assert lines[-1] == "not all may be optimal: not all was <tried>"
+    assert len(lines) == 5
+
+
+def test_measured_times_are_wanted_again_for_compiling() -> None:
+    assert "compile with --tune too" in table_text(replace(DRAWN, tuned=True))
 
 
 # The page ------------------------------------------------------------------------------------------

@@ -36,8 +36,9 @@ def select(
     Each stands with the pipeline that compiles it. Times are estimates for one core, memory is the arena's
     peak.
     """
-    from .. import frontier as found_by
+    from ..frontier import frontier as frontier_of
     from ..frontier_page import render_page
+    from ..frontier_report import json_data, table_text, write_csv
     from ..report import print_json, progress
 
     graph = read_source(model, parse_shapes(shape))
@@ -46,15 +47,15 @@ def select(
             "this IR has its primitives already; choosing them wants the model, or IR before `select`"
         )
     with progress() as show:
-        found = found_by.frontier(graph, target, tune, show)
+        found = frontier_of(graph, target, tune, show)
     if csv is not None:
-        found_by.write_csv(found, csv)
+        write_csv(found, csv)
     if frontier is not None:
         frontier.write_text(render_page(found), encoding="utf-8")
     if json:
-        print_json(found_by.json_data(found))
+        print_json(json_data(found))
         return
-    print(found_by.table_text(found))
+    print(table_text(found))
     for name, path in (("CSV", csv), ("page", frontier)):
         if path is not None:
             print(f"{name}: {path}")
