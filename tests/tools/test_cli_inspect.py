@@ -40,10 +40,41 @@ def test_inspect_maps_memory(cli: Cli, model: Path) -> None:
     assert memory["peak_bytes"] == max(row["offset"] + row["size"] for row in memory["ranges"])
 
 
+def test_inspect_names_the_runner_up_and_its_time(cli: Cli, model: Path) -> None:
+    found = cli("inspect", model, "--target", "rpi4", "--json").json
+    rows = found["operators"]
+    assert found["seconds"] == pytest.approx(sum(row["seconds"] for row in rows))
+    first = next(row for row in rows if row["operator"] == "prim.conv")
+    other = first["runner_up"]
+    assert other["primitive"] != first["primitive"]
+    assert other["seconds"] + other["conversion_seconds"] >= first["seconds"] > 0
+    assert first["next"].startswith(f"{other['primitive']} ")
+
+
+def test_inspect_says_where_memory_kept_a_faster_primitive_out(cli: Cli) -> None:
+    digits = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
+    words = (
+        "--target",
+        "rpi4",
+        "--pipeline",
+        "canonicalize,fuse,select{memory=128KiB},layout,memory",
+        "--json",
+    )
+    rows = cli("inspect", digits, *words).json["operators"]
+    kept_out = [row for row in rows if "faster, but takes more memory" in (row.get("next") or "")]
+    assert {row["runner_up"]["workspace"] > row["workspace"] for row in kept_out} == {True}
+
+
+def test_an_artifact_has_no_times(cli: Cli, artifact: Path) -> None:
+    assert cli("inspect", artifact, "--json").json["seconds"] is None
+    assert " next " not in cli("inspect", artifact).out
+
+
 def test_inspect_for_people(cli: Cli, model: Path, artifact: Path) -> None:
     out = cli("inspect", model).out
     assert "lower bound" in out
     assert "prim.conv+add+relu" in out
+    assert "next: the best other primitive" in out
     out = cli("inspect", artifact).out
     assert "x: 1x3x8x8 f32" in out
     assert "prim.conv" in out

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +26,9 @@ from .compiled import artifact_bytes
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph, Operator
+    from secateur.passes.manager import Observer
+
+    from ..choices import Choices
 
 READ = "read"
 FINAL = "final"
@@ -50,21 +53,26 @@ def inspect(
 ) -> None:
     """Show what a model or an artifact is made of.
 
-    A summary, every operator, and for a model the memory map it gets when compiled.
+    A summary, every operator, and for a model the best other primitive of each operator and the memory map it
+    gets when compiled.
     """
+    from ..choices import Choices
     from ..report import print_json
+    from .inspected import print_text
 
     if source_kind(file) == "artifact":
         result = _artifact(file, ir)
     else:
-        graph = staged(read_source(file, parse_shapes(shape)), target, pipeline, ir or FINAL)
-        result = {"text": _text(graph)} if ir else {"file": str(file), "target": target, **describe(graph)}
+        choices = Choices()
+        graph = staged(read_source(file, parse_shapes(shape)), target, pipeline, ir or FINAL, (choices,))
+        described = {"text": _text(graph)} if ir else describe(graph, choices)
+        result = described if ir else {"file": str(file), "target": target, **described}
     if json:
         print_json(result)
     elif "text" in result:
         sys.stdout.write(result["text"])
     else:
-        _print(result)
+        print_text(result)
 
 
 # Models --------------------------------------------------------------------------------------------
@@ -76,7 +84,9 @@ def _text(graph: Graph) -> str:
     return print_graph(graph)[0]
 
 
-def staged(graph: Graph, target: str, pipeline: str | None, stage: str) -> Graph:
+def staged(
+    graph: Graph, target: str, pipeline: str | None, stage: str, observers: tuple[Observer, ...] = ()
+) -> Graph:
     """The graph as read, after the last pass called `stage`, or after all of them (`final`)."""
     from secateur.codegen.targets import find
     from secateur.compiler import prepare
@@ -91,12 +101,14 @@ def staged(graph: Graph, target: str, pipeline: str | None, stage: str) -> Graph
     if stage == READ:
         return graph
     count = len(passes) if stage == FINAL else len(stages) - 1 - stages[::-1].index(stage)
-    return PassManager(passes[:count]).run(graph).graph
+    return PassManager(passes[:count], observers).run(graph).graph
 
 
-def describe(graph: Graph) -> dict[str, Any]:
+def describe(graph: Graph, choices: Choices | None = None) -> dict[str, Any]:
     """Inputs, outputs, operators, totals and, once every value has a place, the memory map."""
-    operators = [_operator(op) for op in graph.operators if op.name != "nn.constant"]
+    computing = [op for op in graph.operators if op.name != "nn.constant"]
+    known = choices.rows(computing) if choices else [{} for _ in computing]
+    operators = [_operator(op) | row for op, row in zip(computing, known, strict=True)]
     constants = [op for op in graph.operators if op.name == "nn.constant"]
     return {
         "name": graph.name,
@@ -108,6 +120,7 @@ def describe(graph: Graph) -> dict[str, Any]:
         "macs": sum(row["macs"] for row in operators),
         "constant_bytes": sum(op["value"].nbytes for op in constants),
         "operators": operators,
+        "seconds": math.fsum(row["seconds"] for row in known if row) if any(known) else None,
         "memory": memory_map(graph),
     }
 
@@ -161,90 +174,3 @@ def _artifact(path: Path, ir: str | None) -> dict[str, Any]:
     graph = parse_graph(text, absent_resources(text)) if text else None
     described = {"operators": [], "memory": None} if graph is None else describe(graph)
     return {"file": str(path), "bytes": artifact_bytes(path), "manifest": manifest, **described}
-
-
-# Text ----------------------------------------------------------------------------------------------
-
-
-def _print(result: Mapping[str, Any]) -> None:
-    if "manifest" in result:
-        _print_artifact(result)
-    else:
-        _print_model(result)
-
-
-def _print_model(result: Mapping[str, Any]) -> None:
-    from ..report import amount, facts, size
-
-    memory = result["memory"]
-    rows = [
-        ("file", result["file"]),
-        *_ports(result),
-        ("MACs", amount(result["macs"])),
-        ("constants", size(result["constant_bytes"])),
-    ]
-    if memory:
-        bound = memory["lower_bound_bytes"]
-        rows.append(("arena", f"{size(memory['peak_bytes'])} (lower bound {size(bound)})"))
-    print(facts(rows))
-    _print_operators(result)
-
-
-def _print_operators(result: Mapping[str, Any]) -> None:
-    from ..report import node_text, table
-
-    headings = ("operator", "node", "result", "MACs", "primitive", "layouts", "workspace")
-    print("\n" + table(headings, map(_operator_cells, result["operators"]), right=("MACs", "workspace")))
-    if result["memory"]:
-        cells = (
-            (r["offset"], r["size"], f"{r['start']}..{r['end']}", r["name"] or "-", node_text(r["operator"]))
-            for r in result["memory"]["ranges"]
-        )
-        places = ("offset", "bytes", "alive", "value", "from")
-        print("\n" + table(places, cells, right=("offset", "bytes", "alive")))
-
-
-def _ports(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(kind, f"{p['name']}: {p['type']}") for kind in ("input", "output") for p in result[f"{kind}s"]]
-
-
-def _operator_cells(row: Mapping[str, Any]) -> tuple[object, ...]:
-    from ..report import amount, node_text, size
-
-    name = "+".join([row["operator"], *row["epilogue"]])
-    layouts = " ".join(row["layouts"]) if row["primitive"] else None
-    return (
-        name,
-        node_text(row["node"]) or None,
-        "; ".join(row["results"]),
-        amount(row["macs"]) if row["macs"] else None,
-        row["primitive"],
-        layouts,
-        size(row["workspace"]) if row["workspace"] else None,
-    )
-
-
-def _print_artifact(result: Mapping[str, Any]) -> None:
-    from ..report import amount, facts, shape_text, size
-
-    manifest = result["manifest"]
-    target = manifest["target"]
-    ports = (
-        (kind, f"{p['name']}: {shape_text(p['shape'])} {p['dtype']}")
-        for kind in ("input", "output")
-        for p in manifest[f"{kind}s"]
-    )
-    arena, thread = manifest["arena_bytes"], manifest["thread_bytes"]
-    rows = [
-        ("file", f"{result['file']} ({size(result['bytes'])})"),
-        ("model", manifest["name"]),
-        ("target", f"{target['name']} ({target['cpu']})"),
-        ("needs", ", ".join(target["features"]) or "nothing special"),
-        *ports,
-        ("MACs", amount(sum(row["macs"] for row in manifest["operators"]))),
-        ("weights", size(manifest["weights_bytes"])),
-        ("arena", f"{size(arena)}, and {size(thread)} for each further thread"),
-        *((name, manifest[name]) for name in ("pipeline", "secateur") if name in manifest),
-    ]
-    print(facts(rows))
-    _print_operators(result)
