@@ -61,7 +61,7 @@ def test_tour_uses_every_command() -> None:
     shown = " ".join(runnable(content) for language, content in blocks((ROOT / "README.md").read_text())
                      if language == "sh")  # fmt: skip
     used = set(re.findall(r"secateur (\w+)", shown))
-    assert used >= {"compile", "run", "inspect", "opt", "bench", "compare", "targets", "doctor"}
+    assert used >= {"compile", "select", "run", "inspect", "opt", "bench", "compare", "targets", "doctor"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
