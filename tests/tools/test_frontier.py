@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from secateur.codegen.costs import AnalyticCosts
 from secateur.codegen.targets import find
 from secateur.compiler import prepare, read
+from secateur.ir.graph import Graph
+from secateur.passes import memory as memory_module
 from secateur.passes.manager import PassManager
-from secateur.passes.memory import arena_report
+from secateur.passes.memory import Report, arena_report
 from secateur.tools.frontier import Difference, Frontier, Point, frontier
 from secateur.tools.frontier_page import BOTTOM, LEFT, RIGHT, TOP, drawing, render_page, scale
 from secateur.tools.frontier_report import COLUMNS, csv_text, json_data, table_text
@@ -61,6 +64,34 @@ def test_the_pipeline_of_a_point_compiles_that_point(found: Frontier, number: in
     seconds = sum(costs.conversion(a, a.layout, b.layout) for a, b in moves)
     assert seconds + sum(row.seconds for row in selection.timed) == pytest.approx(point.seconds)
     assert arena_report(graph).peak == point.arena
+
+
+def gappy(peaks: Collection[int], gap: int) -> Callable[[Graph], Report]:
+    """`arena_report` as if placement left a gap in arenas of these peaks."""
+
+    def report(graph: Graph) -> Report:
+        found = arena_report(graph)
+        return replace(found, peak=found.peak + (gap if found.peak in peaks else 0))
+
+    return report
+
+
+def test_arenas_with_gaps_are_told_as_placed_and_in_doubt(
+    found: Frontier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_module, "arena_report", gappy([p.arena for p in found.points], 64))
+    gaps = frontier(read(MODEL), TARGET, False, silent)
+    assert [p.arena for p in gaps.points] == [p.arena + 64 for p in found.points]
+    assert [p.seconds for p in gaps.points] == [p.seconds for p in found.points]
+    assert gaps.doubts == ("buffers were placed with gaps between them; others may fit together without",)
+
+
+def test_a_plan_whose_gaps_make_it_no_smaller_than_a_faster_one_is_left_out(
+    found: Frontier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others, last = found.points
+    monkeypatch.setattr(memory_module, "arena_report", gappy([p.arena for p in others], last.arena))
+    assert frontier(read(MODEL), TARGET, False, silent).points == (first, last)
 
 
 def test_differences_are_from_the_fastest_which_is_last(found: Frontier) -> None:
