@@ -29,7 +29,8 @@ from .base import Pass
 from .layout import insert_conversions
 from .memory import Memory, arena_report
 from .selection.graphs import GraphProblem, problem_of
-from .selection.solver import ImpossibleError, Solution, Solver
+from .selection.solver import ImpossibleError, Solution, Solver, kept
+from .selection.sweeps import TIES
 
 
 def _decide(op: Operator, choice: Choice) -> None:
@@ -61,8 +62,10 @@ def solve(solver: Solver, memory: int | None = None, seconds: float | None = Non
     if memory is None and seconds is not None:
         return solver.smallest(seconds)
     found = solver.fastest(memory)
-    if seconds is not None and found.costs.seconds > seconds:
-        within = f"{memory} bytes the fastest plan takes {found.costs.seconds:.6g} s, more than {seconds:g} s"
+    if seconds is not None and found.costs.seconds > seconds * (1 + TIES):
+        within = (
+            f"{memory} bytes the fastest plan takes {kept(found.costs.seconds)} s, more than {seconds:g} s"
+        )
         raise ImpossibleError(f"within {within}{f' ({found.doubt})' if found.doubt else ''}")
     return found
 

@@ -10,6 +10,7 @@ with a bound that no plan can beat and the reason.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from functools import cached_property
 
 from secateur.ir.errors import SecateurError
@@ -79,7 +80,7 @@ class Solver:
         except NoCourseError:
             least = self.fastest(noise=noise)
             raise ImpossibleError(
-                _too_few(f"{seconds} s", f"{least.costs.seconds:.6g} s", least.doubt)
+                _too_few(f"{seconds} s", f"{kept(least.costs.seconds)} s", least.doubt)
             ) from None
         doubt = self.trellis.left_out or _rounding(answer)
         bound = self._bounds.peak if doubt else answer.course.peak
@@ -179,7 +180,7 @@ class Solver:
         if memory is not None and memory < least:
             return ImpossibleError(_too_few(f"{memory} bytes", f"{least} bytes", doubt))
         quietest = least_noise(trellis if memory is None else within_bytes(trellis, memory)).noise
-        return ImpossibleError(_too_few(f"a noise of {noise:g}", f"{quietest:.6g}", doubt))
+        return ImpossibleError(_too_few(f"a noise of {noise:g}", kept(quietest), doubt))
 
 
 def _costs(answer: Answer) -> Costs:
@@ -197,6 +198,14 @@ def _no_worse(one: Costs, other: Costs) -> bool:
 
 def _rounding(answer: Answer) -> str:
     return f"noise was rounded to multiples of {answer.resolution:g}" if answer.resolution else ""
+
+
+def kept(value: float) -> str:
+    """A number in six digits, rounded up where that matters: a limit of so much is kept by `value`."""
+    text = f"{value:.6g}"
+    if float(text) >= value * (1 - TIES):
+        return text
+    return str(Context(prec=6, rounding=ROUND_CEILING).create_decimal_from_float(value))
 
 
 def _too_few(limit: str, nearest: str, doubt: str) -> str:

@@ -197,6 +197,14 @@ def test_both_limits_together_are_refused_where_the_fastest_that_fits_is_too_slo
         select(parse_graph(CHAIN), table, memory=least, seconds=4.2)
 
 
+def test_the_limits_that_a_refusal_names_are_kept() -> None:
+    table = Table(1 / 3, 2 / 3, 1 / 70)
+    with pytest.raises(SecateurError) as refused:
+        select(parse_graph(CHAIN), table, memory=10**6, seconds=1e-3)
+    nearest = float(str(refused.value).partition("takes ")[2].partition(" s")[0])
+    assert primitives(select(parse_graph(CHAIN), table, memory=10**6, seconds=nearest))
+
+
 def test_the_pass_takes_its_limits_from_text() -> None:
     (step,) = parse_pipeline("select{memory=4MiB,seconds=0.02}")
     assert (step.memory, step.seconds) == (4 << 20, 0.02)  # type: ignore[attr-defined]

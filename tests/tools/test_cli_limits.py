@@ -19,13 +19,14 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("20ms", 0.02), ("500us", 5e-4), ("1.5s", 1.5), ("3 MS", 0.003), ("9ns", 9e-9)]
+    ("text", "seconds"),
+    [("20ms", 0.02), ("500us", 5e-4), ("1.5s", 1.5), ("3 MS", 0.003), ("9ns", 9e-9), ("5.31e-05 s", 5.31e-5)],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds, rel=1e-12)
 
 
-@pytest.mark.parametrize("text", ["4 apples", "-4MiB", "MiB", "1e9", "", "4MiB!"])
+@pytest.mark.parametrize("text", ["4 apples", "-4MiB", "MiB", "1e9e", "", "4MiB!"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(SecateurError, match="expected a size, such as 4MiB"):
         parse_size(text)
@@ -62,6 +63,15 @@ def test_limits_refused(
     assert (result.code, result.out) == (2, "")
     assert message in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("--memory", "64"), ("--latency", "1ns")])
+def test_the_limit_named_as_the_nearest_is_kept(
+    cli: Cli, model: Path, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    refused = cli("compile", model, "-o", tmp_path / "out.so", *words).err
+    nearest = refused.strip().partition("the least possible is ")[2].removesuffix(" bytes")
+    assert cli("compile", model, "-o", tmp_path / "out.so", words[0], nearest).code == 0
 
 
 def test_ir_whose_primitives_are_chosen_takes_no_limit(cli: Cli, model: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from .common import refuse
 
 SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 DURATIONS = {"NS": 1e-9, "US": 1e-6, "MS": 1e-3, "S": 1.0}
-_QUANTITY = re.compile(r"(\d{1,18}(?:\.\d{1,18})?|\.\d{1,18})\s*([A-Za-z]*)")
+_QUANTITY = re.compile(r"((?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][+-]?\d{1,2})?)\s*([A-Za-z]*)")
 
 option = partial(typer.Option, rich_help_panel="Limits")
 

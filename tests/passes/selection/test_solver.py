@@ -12,7 +12,7 @@ from secateur.passes.selection.footprint import costs
 from secateur.passes.selection.labels import quiet
 from secateur.passes.selection.problem import Costs, Plan, Problem, Sharing, Step, Way
 from secateur.passes.selection.search import build
-from secateur.passes.selection.solver import ImpossibleError, Solver
+from secateur.passes.selection.solver import ImpossibleError, Solver, kept
 from secateur.passes.selection.trellis import CutShortError
 from tests.passes.selection.problems import best_points, every_plan, fan_out, small_problem
 
@@ -225,3 +225,15 @@ def test_a_plan_of_elimination_needs_no_trellis() -> None:
 def test_random_problems_reach_every_kind_of_sharing() -> None:
     kinds = {way.sharing for seed in range(20) for step in small_problem(seed).steps for way in step.ways}
     assert kinds == set(Sharing)
+
+
+@pytest.mark.parametrize(
+    "value", [4.1 + 0.1, 0.1 + 0.2, 1 / 3, 2 / 3, 5.310144999e-5, 7.0, 123456.4, 1e-9, 0.0]
+)
+def test_a_limit_that_is_named_is_kept(value: float) -> None:
+    """Six digits, never below the value but by rounding of sums."""
+    assert value * (1 - 1e-12) <= float(kept(value)) <= value * (1 + 1e-5)
+
+
+def test_round_numbers_stay() -> None:
+    assert [kept(x) for x in (4.1 + 0.1, 7.0, 1 / 3, 2 / 3)] == ["4.2", "7", "0.333334", "0.666667"]
