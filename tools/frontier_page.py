@@ -99,7 +99,7 @@ def drawing(found: Frontier) -> Drawing:
 
 def _title(point: Point) -> str:
     count = len(point.differences)
-    differ = f"{count} operator{'s' * (count != 1)} unlike the fastest" if count else "like the fastest"
+    differ = f"{count} operator{'s' * (count != 1)} unlike the fastest" if count else "the fastest"
     return f"{duration(point.seconds)}, {size(point.arena)}: {differ}"
 
 

@@ -158,7 +158,7 @@ def test_the_page_carries_the_plans() -> None:
     plans = json.loads(found[1])
     assert [plan["pipeline"] for plan in plans] == [LEAN.pipeline, FAST.pipeline]
     assert plans[0]["differences"][0] == ["/c</script> (+1) (nn.conv)", "direct for winograd4"]
-    assert plans[1]["title"] == "2.00 ms, 1.0 MiB: like the fastest"
+    assert plans[1]["title"] == "2.00 ms, 1.0 MiB: the fastest"
 
 
 def test_points_lie_inside_the_axes_and_less_is_lower() -> None:
