@@ -14,8 +14,12 @@ Result = TypeVar("Result")
 MOST = 8  # each holds the arrays of one piece of work
 
 
+def unheard(_: int) -> None:
+    """Listens to no progress."""
+
+
 def on_all_cores(
-    work: Callable[[Item], Result], items: Sequence[Item], done: Callable[[int], object] = id
+    work: Callable[[Item], Result], items: Sequence[Item], done: Callable[[int], None] = unheard
 ) -> list[Result]:
     """`work` on every item, in order; `done` is told how many are finished.
 

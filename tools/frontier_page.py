@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from .quantization_page import nice_step
 from .report import duration, node_text, size
+from .templates import template
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from .frontier import Frontier, Point
 
 WIDTH, HEIGHT = 860, 420
@@ -116,18 +113,6 @@ def _plans(found: Frontier) -> list[dict[str, Any]]:
     ]
 
 
-@cache
-def _template() -> Template:
-    """Everything that is filled in is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = resources.files(__package__).joinpath("frontier.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(text)
-
-
 def _facts(found: Frontier) -> list[tuple[str, str]]:
     how = "measured on this machine" if found.tuned else "estimated by the cost model"
     exact = "; ".join(found.doubts) or "every plan that no other beats is here"
@@ -145,7 +130,7 @@ def _row(point: Point) -> tuple[str, str, int, str]:
 
 def render_page(found: Frontier) -> str:
     """The page: self-contained HTML that follows the reader's light or dark theme."""
-    return _template().render(
+    return template("frontier.html.j2").render(
         found=found,
         facts=_facts(found),
         drawing=drawing(found),

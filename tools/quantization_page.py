@@ -9,15 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from .report import duration
+from .templates import template
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from .quantization_report import LayerReport, LayerRow
 
 PLOT_LEFT = 300
@@ -210,18 +207,6 @@ def charts(report: LayerReport) -> list[Chart]:
     return [chart for chart in drawn if chart.rows]
 
 
-@cache
-def _template() -> Template:
-    """Everything that is filled in is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = resources.files(__package__).joinpath("quantization_report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(text)
-
-
 def _cells(row: LayerRow) -> list[tuple[str, Any]]:
     """A row of the table: what is shown, and what it is sorted by."""
 
@@ -269,7 +254,7 @@ def render_page(report: LayerReport) -> str:
     """The page: self-contained HTML that follows the reader's light or dark theme."""
     rows = [(row, _cells(row)) for row in report.layers]
     used = [i for i in range(len(HEADINGS)) if i < _TEXT_COLUMNS or any(c[i][0] != "-" for _, c in rows)]
-    return _template().render(
+    return template("quantization_report.html.j2").render(
         report=report,
         facts=[fact(key, value) for key, value in report.facts.items() if value is not None],
         charts=charts(report),
