@@ -77,11 +77,11 @@ def store(buffer: Buffer, index: Expr, value: Expr, lanes: int) -> None:
     T.buffer_store(buffer, value, [index if lanes == 1 else T.Ramp(index, 1, lanes)])
 
 
-def prefetch(buffer: Buffer, index: Expr, level: int = 2) -> None:
-    """Asks for the cache line of an element to be read, in cache level 1 to 3; any address is allowed."""
+def prefetch(buffer: Buffer, index: Expr, level: int = 2, *, write: bool = False) -> None:
+    """Asks for the cache line of an element, to read or write it, in cache level 1 to 3; any address is allowed."""
     address = T.address_of(buffer[index])
     T.evaluate(
-        T.call_llvm_intrin("void", "llvm.prefetch", address, T.int32(0), T.int32(4 - level), T.int32(1))
+        T.call_llvm_intrin("void", "llvm.prefetch", address, T.int32(int(write)), T.int32(4 - level), T.int32(1))
     )
 
 

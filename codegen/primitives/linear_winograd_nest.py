@@ -22,6 +22,7 @@ Buffer = Any
 Read = Callable[[int, int, int], Expr]  # vector, row and column of the tile -> int16
 
 _UNROLL = 4  # quads of channels of one pass through the inner loop
+_AHEAD = 8  # pixels between the tile in work and those asked for, in either image
 
 
 class Nest:
@@ -82,12 +83,21 @@ class Nest:
         image, row, column = self._place(self.first + t)
         top, left = row * spec.tile[0] - spec.pads[0], column * spec.tile[1] - spec.pads[1]
         (high, broad), first = self.shape.extent, image * self.shape.channels + chunk * (2 * self.shape.wide)
+        self._ask_for_input(first, top, left + _AHEAD)
         inside = (top >= 0) & (left >= 0) & (top + high <= spec.height) & (left + broad <= spec.width)
         with T.If(inside):
             with T.Then():
                 self._transform(chunk, t, lambda part, i, j: self._read(first, part, top + i, left + j))
             with T.Else():
                 self._transform(chunk, t, self._checked(first, top, left))
+
+    def _ask_for_input(self, first: Expr, top: Expr, left: Expr) -> None:
+        """Prefetches one line of each row of a tile, which hardware does not: its rows are short and far apart."""
+        from ..tvm_adapter import prefetch
+
+        for channel in range(0, 2 * self.shape.wide, BLOCK):
+            for i in range(self.shape.extent[0]):
+                prefetch(self.buffers["data"], self._pixel(first + channel, top + i, left), 1)
 
     def _place(self, tile: Expr) -> tuple[Expr, Expr, Expr]:
         down, across = self.shape.grid
@@ -248,11 +258,14 @@ class Nest:
         self._store_tile(result, self.first + t, (g * self.blocking.vectors + v) * lanes)
 
     def _store_tile(self, result: Any, tile: Expr, channel: Expr) -> None:
-        from ..tvm_adapter import Registers, load, store, when
+        from ..tvm_adapter import Registers, load, prefetch, store, when
 
         spec, lanes = self.spec, self.dot.lanes
         (tall, wide) = spec.tile
         image, row, column = self._place(tile)
+        for i in range(tall):
+            pixel = (row * tall + i) * spec.out_width + column * wide + _AHEAD
+            prefetch(self.buffers["output"], self._stored_at(image, pixel, channel, spec.block), 1, write=True)
         bias = Registers(1, lanes)
         bias[0] = load(self.buffers["bias"], channel, lanes)
         whole_rows, whole_columns = spec.out_height % tall == 0, spec.out_width % wide == 0
