@@ -107,8 +107,8 @@ def test_peak_and_bandwidth_are_those_of_a_processor() -> None:
 def row(layer: Layer = LAYERS[0]) -> Row:
     times = {"openvino fp32": 1.7, "openvino": 0.46, "onnxruntime": 0.48, "direct": 0.44, "F(2,3)": 0.3}
     distances = {"openvino fp32": 130.0, "direct": 39.0, "F(2,3)": 34.0, "F(4,3)": 21.0}
-    results = [Result(name, ms, distances.get(name, 39.0)) for name, ms in times.items()]
-    results += [Result("F(4,3)", 0.2, 21.0, products=0.15), Result("F(4x2,3)", reason="no memory")]
+    results = [Result(name, ms, distances.get(name, 39.0), best=0.9 * ms) for name, ms in times.items()]
+    results += [Result("F(4,3)", 0.2, 21.0, products=0.15, best=0.16), Result("F(4x2,3)", reason="no memory")]
     return Row(layer, tuple(results), 300e9)
 
 
@@ -116,6 +116,8 @@ def test_ratios_are_of_the_fastest_primitive_that_is_accurate_enough() -> None:
     assert row().ratio(20.0) == pytest.approx(0.46 / 0.2)
     assert row().ratio(30.0) == pytest.approx(0.46 / 0.3)
     assert row().ratio(50.0) is None
+    assert row().best_ratio(20.0) == pytest.approx(0.9 * 0.46 / 0.16)
+    assert row().best_ratio(50.0) is None
     assert row().float_ratio == pytest.approx(1.7 / 0.2)
 
 
@@ -124,7 +126,7 @@ def test_table_shows_times_distances_and_rates() -> None:
     assert line[0] == "64x56x56"
     assert line[1:5] == ["1.700", "–", "0.460 (39.0)", "0.480 (39.0)"]
     assert line[5:9] == ["0.440 (39.0)", "0.300 (34.0)", "–", "0.200 (21.0)"]
-    assert line[9:] == ["2.30", "1.53", "8.50", "578", "48%", "64%"]
+    assert line[9:] == ["2.30", "1.53", "2.59", "8.50", "578", "48%", "64%"]
     assert "F(4x2,3): no memory" in notes([row()])
     assert "| 64x56x56 | 1.700 |" in as_markdown([row()], [])
     (result,) = json.loads(as_json([row()]))["results"]
