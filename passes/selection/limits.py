@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from .frontier import frontier
 from .labels import Answer, quiet
-from .sweeps import TIES, fastest, frontier, least_peak, within_bytes
+from .sweeps import TIES, fastest, least_peak, within_bytes
 from .trellis import NoCourseError, Trellis
 
 

@@ -97,8 +97,10 @@ class Solver:
         except NoCourseError:
             raise self._impossible(None, noise) from None
         points = [self._of_time(answer, self.trellis, answer.course.peak) for answer in answers]
+        if not self.trellis.left_out:
+            return points
         anyhow = self._unlimited
-        if not self.trellis.left_out or not _within(anyhow.costs, None, noise):
+        if not _within(anyhow.costs, None, noise):
             return points
         kept = [p for p in points if not _no_worse(anyhow.costs, p.costs)]
         better = not any(_no_worse(p.costs, anyhow.costs) for p in kept)

@@ -1,4 +1,4 @@
-"""Sweeps over a trellis: least time under limits on memory, least memory, the frontier between them.
+"""Sweeps over a trellis: least time under limits on memory, and least memory.
 
 All are exact up to the rounding of sums of seconds in double precision.
 """
@@ -16,21 +16,20 @@ from .trellis import Floats, Ints, Layer, NoCourseError, Trellis, restricted
 TIES = 1e-12
 """Times that differ by less, as a share of them, count as equal: sums in another order differ so."""
 
-_CHUNK = 1 << 20  # numbers in an array over limits and edges
 
+def forward(layers: Sequence[Layer], start: Floats, limits: Ints | None = None) -> list[Floats]:
+    """Least seconds to each state of each layer, those of the `start` first, a column for each start.
 
-def forward(trellis: Trellis, limits: Ints | None = None) -> list[Floats]:
-    """Least seconds to each state of each layer, the start's first, a column for each limit on need (bytes).
-
-    Without limits there is one column.
+    With `limits`, one a column, only over edges that need no more bytes.
     """
-    found: list[Floats] = [np.zeros((1, 1 if limits is None else len(limits)))]
-    for layer in trellis.layers:
-        found.append(_advanced(layer, found[-1], limits))
+    found = [start]
+    for layer in layers:
+        found.append(advanced(layer, found[-1], limits))
     return found
 
 
-def _advanced(layer: Layer, before: Floats, limits: Ints | None) -> Floats:
+def advanced(layer: Layer, before: Floats, limits: Ints | None = None) -> Floats:
+    """Least seconds to each state after a layer from those before it; see `forward`."""
     reduced: Floats = np.minimum.reduceat(_totals(layer, before, limits), layer.starts, axis=0)
     return reduced
 
@@ -53,21 +52,6 @@ def backward(trellis: Trellis) -> list[Floats]:
         np.minimum.at(before, layer.source, layer.seconds + found[-1][layer.target])
         found.append(before)
     return found[::-1]
-
-
-def least_seconds(trellis: Trellis, limits: Ints) -> Floats:
-    """The least seconds under each limit on the arena's bytes; infinite where nothing fits."""
-    widest = max(len(layer.source) for layer in trellis.layers)
-    size = max(1, _CHUNK // widest)
-    parts = [limits[i : i + size] for i in range(0, len(limits), size)]
-    return np.concatenate([_last(trellis, part) for part in parts])
-
-
-def _last(trellis: Trellis, limits: Ints) -> Floats:
-    now = np.zeros((1, len(limits)))
-    for layer in trellis.layers:
-        now = _advanced(layer, now, limits)
-    return now.ravel()
 
 
 @dataclass(frozen=True)
@@ -102,37 +86,26 @@ def fastest(trellis: Trellis, limit: int | None = None, price: float = 0.0) -> C
 
     With a `price`, of least seconds + price * noise.
     """
-    found = _best_edges(priced(trellis, price), None if limit is None else np.array([limit]))
-    if found is None:
+    within = None if limit is None else np.array([limit])
+    layers = priced(trellis, price).layers
+    tables = forward(layers, np.zeros((1, 1)), within)
+    if not np.isfinite(tables[-1]).all():
         raise NoCourseError(f"nothing fits in {limit} bytes")
-    return courses(trellis, found)[0]
+    edges = traced(layers, tables, np.zeros(1, np.int64), within)
+    return courses(trellis, np.stack(edges, axis=1))[0]
 
 
-def fastest_each(trellis: Trellis, limits: Sequence[int]) -> list[Course]:
-    """The course of least time within each limit; NoCourseError where some limit has none."""
-    size = max(1, _CHUNK // max(len(layer.source) for layer in trellis.layers) // 8)
-    found: list[Course] = []
-    for first in range(0, len(limits), size):
-        edges = _best_edges(trellis, np.array(limits[first : first + size]))
-        if edges is None:
-            raise NoCourseError(f"nothing fits in {min(limits)} bytes")
-        found += courses(trellis, edges)
-    return found
-
-
-def _best_edges(trellis: Trellis, limits: Ints | None) -> Ints | None:
-    """The edges of the fastest course within each limit, a row each; None where some limit has none."""
-    costs = forward(trellis, limits)
-    if not np.isfinite(costs[-1]).all():
-        return None
-    state = np.zeros(costs[-1].shape[1], np.int64)
+def traced(
+    layers: Sequence[Layer], tables: Sequence[Floats], state: Ints, limits: Ints | None = None
+) -> list[Ints]:
+    """The edge of each layer on the fastest course to a `state`, one for each column of `forward`."""
     edges: list[Ints] = []
-    for layer, before in zip(reversed(trellis.layers), reversed(costs[:-1]), strict=True):
+    for layer, before in zip(reversed(layers), reversed(tables[:-1]), strict=True):
         totals = _totals(layer, before, limits)
         totals[layer.target[:, None] != state] = np.inf
         edges.append(totals.argmin(axis=0))
         state = layer.source[edges[-1]]
-    return np.stack(edges[::-1], axis=1)
+    return edges[::-1]
 
 
 def priced(trellis: Trellis, price: float) -> Trellis:
@@ -161,41 +134,7 @@ def within_bytes(trellis: Trellis, limit: int) -> Trellis:
 
 def within_seconds(trellis: Trellis, seconds: float) -> Trellis:
     """The edges that lie on a course of at most `seconds`; NoCourseError where there is none."""
-    ahead, behind = forward(trellis), backward(trellis)
+    ahead, behind = forward(trellis.layers, np.zeros((1, 1))), backward(trellis)
     most = seconds * (1 + TIES)
     rows = zip(trellis.layers, ahead[:-1], behind[1:], strict=True)
     return restricted(trellis, [a[x.source, 0] + x.seconds + b[x.target] <= most for x, a, b in rows])
-
-
-def frontier(trellis: Trellis) -> list[Course]:
-    """The courses that none beats in seconds or peak without losing in the other, by rising peak.
-
-    Least seconds fall in steps as the limit rises. Between two limits of equal seconds there is no step;
-    between others the middle one of the limits that some edge needs is tried, all such at once.
-    """
-    smallest, largest = least_peak(trellis), fastest(trellis).peak
-    slowest = float(least_seconds(trellis, np.array([smallest]))[0])
-    trellis = within_seconds(within_bytes(trellis, largest), slowest)
-    needs = np.unique(np.concatenate([layer.need for layer in trellis.layers]))
-    limits = needs[needs >= smallest]
-    known = dict(_evaluated(trellis, limits, [0, len(limits) - 1]))
-    gaps = [(0, len(limits) - 1)]
-    while gaps := [(a, b) for a, b in gaps if b - a > 1 and known[b] < known[a] * (1 - TIES)]:
-        middles = [(a + b) // 2 for a, b in gaps]
-        known.update(_evaluated(trellis, limits, middles))
-        gaps = [g for (a, b), m in zip(gaps, middles, strict=True) for g in ((a, m), (m, b))]
-    return fastest_each(trellis, _steps([(int(limits[i]), known[i]) for i in sorted(known)]))
-
-
-def _evaluated(trellis: Trellis, limits: Ints, numbers: Sequence[int]) -> list[tuple[int, float]]:
-    return list(zip(numbers, map(float, least_seconds(trellis, limits[list(numbers)])), strict=True))
-
-
-def _steps(points: Sequence[tuple[int, float]]) -> list[int]:
-    """The limits at which seconds fall."""
-    limits, least = [points[0][0]], points[0][1]
-    for limit, seconds in points[1:]:
-        if seconds < least * (1 - TIES):
-            limits.append(limit)
-            least = seconds
-    return limits

@@ -56,9 +56,13 @@ class Layer:
 def layer_of(source: Ints, target: Ints, way: Ints, seconds: Floats, need: Ints, noise: Floats) -> Layer:
     """A layer of edges in any order, whose targets are numbered without gaps."""
     order = np.argsort(target, kind="stable")
-    starts = np.searchsorted(target[order], np.arange(target.max(initial=-1) + 1))
     source, target, way, need = (row[order] for row in (source, target, way, need))
-    return Layer(source, target, starts, way, seconds[order], need, noise[order])
+    return Layer(source, target, _starts(target), way, seconds[order], need, noise[order])
+
+
+def _starts(target: Ints) -> Ints:
+    """Where the edges to each state begin, of edges sorted by the state they lead to."""
+    return np.flatnonzero(np.diff(target, prepend=-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +129,8 @@ def restricted(trellis: Trellis, edges: Sequence[Mask]) -> Trellis:
         used[layer.target[chosen]] = True
         after = np.cumsum(used) - 1
         rest = (getattr(layer, name)[chosen] for name in ("way", "seconds", "need", "noise"))
-        left.append(layer_of(before[layer.source[chosen]], after[layer.target[chosen]], *rest))
+        target = after[layer.target[chosen]]
+        left.append(Layer(before[layer.source[chosen]], target, _starts(target), *rest))
         before = after
     return replace(trellis, layers=tuple(left))
 

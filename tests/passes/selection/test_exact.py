@@ -6,14 +6,17 @@ import dataclasses
 import random
 import re
 
+import numpy as np
 import pytest
 
 from secateur.passes.selection.footprint import costs
+from secateur.passes.selection.frontier import frontier
 from secateur.passes.selection.problem import Costs
 from secateur.passes.selection.search import build
 from secateur.passes.selection.solver import Solver
-from secateur.passes.selection.sweeps import fastest, frontier, least_peak
+from secateur.passes.selection.sweeps import TIES, fastest, least_peak
 from secateur.passes.selection.trellis import NoCourseError, Trellis
+from tests.passes.selection.networks import inception_like
 from tests.passes.selection.problems import best_points, every_plan, fan_out, random_problem, small_problem
 
 
@@ -47,6 +50,21 @@ def test_the_problems_tried_are_not_all_alike() -> None:
     frontiers = [best_points(list(every_plan(small_problem(seed)))) for seed in range(60)]
     assert sum(len(points) > 1 for points in frontiers) >= 20
     assert max(map(len, frontiers)) >= 4
+
+
+@pytest.mark.parametrize("few", [1, 3, 10**6])
+def test_the_frontier_is_the_same_wherever_the_trellis_is_cut(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a sweep for each limit that some edge needs: few parts, each layer alone, and between."""
+    trellis = build(inception_like(modules=2, seed=1))
+    limits = np.unique(np.concatenate([layer.need for layer in trellis.layers]))
+    seconds = {limit: fastest(trellis, limit).seconds for limit in limits[limits >= least_peak(trellis)]}
+    falls = [limit for limit, before in zip([*seconds][1:], seconds, strict=False)
+             if seconds[limit] < seconds[before] * (1 - TIES)]  # fmt: skip
+    monkeypatch.setattr("secateur.passes.selection.frontier.FEW", few)
+    assert points(trellis) == [(p, pytest.approx(seconds[p])) for p in [min(seconds), *falls]]
+    assert len(falls) > 10
 
 
 def test_trying_all_plans_tells_a_wrong_cost_from_a_right_one() -> None:

@@ -28,11 +28,11 @@ from secateur.passes.memory import Memory, arena_report
 from secateur.passes.pipeline import parse_pipeline
 from secateur.passes.select import decided
 from secateur.passes.selection.footprint import costs
+from secateur.passes.selection.frontier import frontier
 from secateur.passes.selection.graphs import GraphProblem, problem_of
 from secateur.passes.selection.problem import Plan
 from secateur.passes.selection.search import build
 from secateur.passes.selection.solver import Solver
-from secateur.passes.selection.sweeps import frontier
 from secateur.tools import models
 from tests.passes.test_random_graphs import networks
 
