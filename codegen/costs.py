@@ -44,10 +44,12 @@ class AnalyticCosts:
         return tuple(found)
 
     def _of(self, primitive: Primitive, op: Operator) -> list[Choice]:
-        seconds = primitive.estimate(op, self.target)
-        workspace = primitive.workspace(op, self.target)
-        offered = primitive.layouts(op, self.target)
-        return [Choice(primitive.name, operands, result, workspace, seconds) for operands, result in offered]
+        offered, costs = primitive.layouts(op, self.target), primitive.costs(op, self.target)
+        return [
+            Choice(primitive.name, operands, result, cost.workspace, cost.seconds)
+            for cost in costs
+            for operands, result in offered
+        ]
 
     def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
         if source == destination:

@@ -78,10 +78,12 @@ def store(buffer: Buffer, index: Expr, value: Expr, lanes: int) -> None:
 
 
 def prefetch(buffer: Buffer, index: Expr, level: int = 2, *, write: bool = False) -> None:
-    """Asks for the cache line of an element, to read or write it, in cache level 1 to 3; any address is allowed."""
+    """Asks for the cache line of an element, to read or write, in cache level 1 to 3; any address will do."""
     address = T.address_of(buffer[index])
     T.evaluate(
-        T.call_llvm_intrin("void", "llvm.prefetch", address, T.int32(int(write)), T.int32(4 - level), T.int32(1))
+        T.call_llvm_intrin(
+            "void", "llvm.prefetch", address, T.int32(int(write)), T.int32(4 - level), T.int32(1)
+        )
     )
 
 

@@ -219,8 +219,8 @@ def notes(rows: list[Row]) -> list[str]:
     reasons = dict.fromkeys(f"{r.engine}: {r.reason}" for row in rows for r in row.results if r.reason)
     return [
         "ms of the layer alone, one thread, in parentheses SQNR in dB against the float layer; ratio: "
-        f"fastest int8 peer over our fastest primitive of that SQNR (asked for: {bars}); best runs: the same of "
-        "the fastest run of either, for a machine with other guests; over fp32: the "
+        f"fastest int8 peer over our fastest primitive of that SQNR (asked for: {bars}); "
+        "best runs: the same of the fastest run of either, for a machine with other guests; over fp32: the "
         f"same for the fastest peer's float layer and {min(BARS):.0f} dB (asked for: {FLOAT_BAR})",
         "GMAC/s: the layer's multiply-accumulates over our time; of peak: those really done, over the "
         f"measured {peak / 1e9:.0f} GMAC/s (512-bit vpdpbusd, two a cycle at {peak / 128e9:.2f} GHz); "

@@ -51,12 +51,13 @@ class Selection:
 
     def _timed(self, op: Operator, chosen: Operator) -> Timed:
         primitive, operands = chosen["primitive"], chosen["operand_layouts"]
-        result = chosen.results[0].type.layout
+        result, workspace = chosen.results[0].type.layout, chosen.get("workspace", 0)
         (seconds,) = {
             choice.seconds
             for choice in self.costs.choices(op)
             if choice.primitive == primitive
             and choice.result_layout == result
+            and choice.workspace == workspace
             and tuple(layout.name for layout in choice.operand_layouts) == operands
         }
         return Timed(op.loc, op.name.partition(".")[2], primitive, seconds)

@@ -7,7 +7,7 @@ code; weights are no part of it. Layout names are those of `secateur.ir.types`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -101,6 +101,8 @@ class WindowSpec(ABC):
 class ConvSpec(WindowSpec):
     """A 2-D convolution with its epilogue; weights are (filters, channels / groups, kh, kw)."""
 
+    workspace_limit: int | None = field(default=None, repr=False, kw_only=True)  # bytes a kernel may take
+
     element_bytes: ClassVar[int] = 4  # of the input and of the weights
 
     def out_extent(self, axis: int) -> int:
@@ -173,7 +175,10 @@ class ConvPrimitive(Protocol):
         """The (input, output) layouts it offers for `spec`, whatever layouts `spec` names."""
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
-        """Bytes of workspace for each thread."""
+        """Bytes of workspace for each thread, within `spec.workspace_limit` if the primitive can.
+
+        One that can do with several amounts has a method `workspaces(spec, target)` that gives them.
+        """
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         """Seconds on one core, by the analytic model."""

@@ -8,19 +8,23 @@ a register tile: the choice for small images with many channels.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from ..kernel import Kernel
 from ..targets import Target
 from .base import ConvSpec, Floats, block_name, layout_block, seconds, up
 from .conv_ending import Finish, pointers, split_buffers
-from .conv_plan import KernelSpec, max_pixels
+from .conv_plan import KernelSpec, cheapest, max_pixels, worth_offering
 from .conv_tile import LINE, pack_bias, pack_weights
+from .operator import Cost
 
 Expr = Any
 Buffer = Any
 
 _PIXELS = 196  # of a strip: enough that streaming weights costs little beside the products
+_SUMS_RATE = 0.5  # vectors of sums a cycle, back and forth between chunks
+_PARTS = (2, 4, 8, _PIXELS)  # of it, down to one register tile, where memory is dear
 
 
 @dataclass(frozen=True)
@@ -52,24 +56,13 @@ class Im2row:
         return ((block_name(target), block_name(target)), ("NCHW", block_name(target)))
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
-        """Whatever the layout: the copied taps, and the sums between chunks of input blocks."""
-        blocked = replace(spec, in_layout=block_name(target))
-        strip, lanes = self.strip(blocked, target), target.lanes
-        taps = strip.blocks * lanes * spec.kernel[0] * spec.kernel[1]
-        return 4 * strip.pixels * (taps + up(spec.filters, lanes) // strip.splits)
+        return _costs(spec, target)[self.strip(spec, target)].workspace
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        strip, lanes, block = self.strip(spec, target), target.lanes, layout_block(spec.in_layout)
-        taps = up(spec.channels, block) * spec.kernel[0] * spec.kernel[1]
-        pixels = spec.batch * up(spec.pixels, strip.rows)
-        macs = pixels * taps * up(spec.filters, lanes)
-        efficiency = 0.8 / max(1.0, 0.45 + 1 / strip.rows + 1 / strip.vectors)
-        copied = strip.splits * pixels * taps / block * lanes * 6.0
-        strips = spec.batch * -(-spec.pixels // strip.pixels)
-        streamed = 4.0 * taps * up(spec.filters, lanes) * strips
-        streamed += 4.0 * spec.batch * spec.pixels * (spec.filters + spec.channels)
-        beyond = max(0.0, streamed - target.l2_bytes) / (target.dram_gbps * 1e9)
-        return seconds(target, macs / efficiency + copied, 1.0, 0) + 0.6 * beyond + 2e-6
+        return _costs(spec, target)[self.strip(spec, target)].seconds
+
+    def workspaces(self, spec: ConvSpec, target: Target) -> tuple[int, ...]:
+        return tuple(cost.workspace for cost in worth_offering(_costs(spec, target).values()))
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
@@ -86,18 +79,58 @@ class Im2row:
         return Kernel(self.name, key, lambda: _build(spec, strip, lanes), tasks, self.workspace(spec, target))
 
     def strip(self, spec: ConvSpec, target: Target) -> Strip:
-        """Many pixels, so that weights are streamed seldom, and as many taps at a time as the caches hold."""
-        blocks = up(spec.filters, target.lanes) // target.lanes
-        vectors = 2 if blocks % 2 == 0 else 1
-        most = max_pixels(target.isa.vector_registers, vectors)
-        rows = min(range(max(1, most // 2), most + 1), key=lambda r: up(spec.pixels, r) * (1 + 0.25 / r))
-        pixels = rows * min(-(-spec.pixels // rows), -(-_PIXELS // rows))
-        ahead = 4 * spec.channels * spec.filters * spec.kernel[0] * spec.kernel[1] > target.l2_bytes // 2
-        few = spec.batch * -(-spec.pixels // pixels) < 4
-        splits = max(
-            s for s in (1, 2, 4) if blocks // vectors % s == 0 and (s == 1 or (few and spec.filters >= 256))
-        )
-        return Strip(pixels, rows, vectors, _chunk(spec, target, pixels, vectors), splits, ahead)
+        return cheapest(_costs(spec, target), spec.workspace_limit)
+
+
+def _costs(spec: ConvSpec, target: Target) -> dict[Strip, Cost]:
+    """Of strips from the whole image down to one register tile."""
+    return _costs_of(replace(spec, workspace_limit=None), target)
+
+
+@lru_cache(maxsize=512)
+def _costs_of(spec: ConvSpec, target: Target) -> dict[Strip, Cost]:
+    strips = [_strip(spec, target, most) for most in (_PIXELS, spec.pixels, *(_PIXELS // n for n in _PARTS))]
+    return {strip: Cost(_seconds(spec, strip, target), _workspace(spec, strip, target)) for strip in strips}
+
+
+def _strip(spec: ConvSpec, target: Target, most: int) -> Strip:
+    """About `most` pixels, and as many taps at a time as the caches hold."""
+    blocks = up(spec.filters, target.lanes) // target.lanes
+    vectors = 2 if blocks % 2 == 0 else 1
+    widest = max_pixels(target.isa.vector_registers, vectors)
+    rows = min(range(max(1, widest // 2), widest + 1), key=lambda r: up(spec.pixels, r) * (1 + 0.25 / r))
+    pixels = rows * min(-(-spec.pixels // rows), -(-most // rows))
+    ahead = 4 * spec.channels * spec.filters * spec.kernel[0] * spec.kernel[1] > target.l2_bytes // 2
+    few = spec.batch * -(-spec.pixels // pixels) < 4
+    splits = max(
+        s for s in (1, 2, 4) if blocks // vectors % s == 0 and (s == 1 or (few and spec.filters >= 256))
+    )
+    return Strip(pixels, rows, vectors, _chunk(spec, target, pixels, vectors), splits, ahead)
+
+
+def _workspace(spec: ConvSpec, strip: Strip, target: Target) -> int:
+    """Bytes: the copied taps, and the sums between chunks of input blocks."""
+    block = layout_block(spec.in_layout)
+    taps = strip.blocks * block * spec.kernel[0] * spec.kernel[1]
+    between = up(spec.filters, target.lanes) // strip.splits if strip.blocks * block < spec.channels else 0
+    return 4 * strip.pixels * (taps + between)
+
+
+def _seconds(spec: ConvSpec, strip: Strip, target: Target) -> float:
+    lanes, block = target.lanes, layout_block(spec.in_layout)
+    taps = up(spec.channels, block) * spec.kernel[0] * spec.kernel[1]
+    pixels = spec.batch * up(spec.pixels, strip.rows)
+    macs = pixels * taps * up(spec.filters, lanes)
+    efficiency = 0.8 / max(1.0, 0.45 + 1 / strip.rows + 1 / strip.vectors)
+    copied = strip.splits * pixels * taps / block * lanes * 6.0
+    chunks = up(spec.channels, block) // block // strip.blocks
+    summed = (chunks - 1) * pixels * up(spec.filters, lanes) / _SUMS_RATE * target.fma_per_cycle
+    strips = spec.batch * -(-spec.pixels // strip.pixels)
+    streamed = 4.0 * taps * up(spec.filters, lanes) * strips
+    streamed += 8.0 * pixels * taps if 4 * strip.pixels * taps / chunks > target.l2_bytes else 0.0
+    streamed += 4.0 * spec.batch * spec.pixels * (spec.filters + spec.channels)
+    beyond = max(0.0, streamed - target.l2_bytes) / (target.dram_gbps * 1e9)
+    return seconds(target, macs / efficiency + copied + summed, 1.0, 0) + 0.6 * beyond + 2e-6
 
 
 def _chunk(spec: ConvSpec, target: Target, pixels: int, vectors: int) -> int:

@@ -7,12 +7,14 @@ operations, loads and bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from ..targets import Target
 from .arithmetic import Arithmetic, Float32
 from .base import ConvSpec
+from .operator import Cost
 
 # Bytes per cycle at which a panel of weights arrives, by the share of the second-level cache that it takes.
 _STREAM = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
@@ -55,6 +57,44 @@ class KernelSpec:
 def max_pixels(registers: int, vectors: int) -> int:
     """Pixels of the largest tile that leaves registers for weights and a broadcast."""
     return max(1, (registers - 1 - vectors) // vectors)
+
+
+Plan = TypeVar("Plan")
+_LESS = 0.5  # of a faster kernel's workspace is worth a slower one
+_SLOWER = 3.0  # times the fastest is no choice any more
+
+
+def worth_offering(costs: Iterable[Cost]) -> tuple[Cost, ...]:
+    """Those that take much less workspace than any faster one, the fastest first."""
+    fastest, *others = sorted(costs, key=lambda cost: (cost.seconds, cost.workspace))
+    kept = [fastest]
+    for cost in others:
+        if cost.workspace <= _LESS * kept[-1].workspace and cost.seconds <= _SLOWER * fastest.seconds:
+            kept.append(cost)
+    return tuple(kept)
+
+
+def cheapest(costs: Mapping[Plan, Cost], limit: int | None) -> Plan:
+    """The fastest within `limit` bytes of workspace; where none is, the one of least workspace."""
+    within = [plan for plan, cost in costs.items() if limit is None or cost.workspace <= limit]
+    if not within:
+        return min(costs, key=lambda plan: costs[plan].workspace)
+    return min(within, key=lambda plan: costs[plan].seconds)
+
+
+def costs_of(primitive: Any, specs: Sequence[ConvSpec], target: Target) -> tuple[Cost, ...]:
+    """What a convolution may cost; `specs` are one in each layout that `primitive` offers for it."""
+    amounts = [specs[0].workspace_limit]
+    if amounts == [None] and hasattr(primitive, "workspaces"):
+        amounts = list(primitive.workspaces(specs[0], target))
+    limited = [[replace(spec, workspace_limit=amount) for spec in specs] for amount in amounts]
+    return tuple(
+        Cost(
+            min(float(primitive.estimate(s, target)) for s in each),
+            max(int(primitive.workspace(s, target)) for s in each),
+        )
+        for each in limited
+    )
 
 
 def even_split(total: int, most: int) -> list[int]:

@@ -11,7 +11,7 @@ lie. Transforms of the input are repeated for each range of filters.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,8 +21,9 @@ from secateur.ir.winograd import winograd
 from ..kernel import Kernel
 from ..targets import Target
 from .base import ConvSpec, Floats, block_name, up
-from .conv_plan import KernelSpec, even_split, max_pixels
+from .conv_plan import KernelSpec, cheapest, even_split, max_pixels, worth_offering
 from .conv_tile import pack_bias
+from .operator import Cost
 
 _PAD = 16  # floats between matrices, so that their rows do not fall into the same cache sets
 _SHARE = 0.66  # of the second-level cache for what a task keeps
@@ -126,16 +127,20 @@ def _choices(shape: Shape, target: Target) -> Iterator[Blocking]:
             if fitting < min(8, shape.tiles) and (chunk, groups) != (1, 1):
                 continue
             for rows in range(max(1, most // 2), most + 1):
-                tiles = even_split(shape.tiles, max(fitting, rows))[0]
-                yield Blocking(
-                    min(up(tiles, rows), max(rows, fitting // rows * rows)), rows, vectors, channels, filters
-                )
+                for share in (1, 2, 4, 8):
+                    tiles = even_split(shape.tiles, max(fitting // share, rows))[0]
+                    room = max(rows, fitting // rows * rows)
+                    yield Blocking(min(up(tiles, rows), room), rows, vectors, channels, filters)
 
 
 @lru_cache(maxsize=512)
-def choose_blocking(shape: Shape, target: Target) -> Blocking:
-    """The blocking of least estimated time."""
-    return min(_choices(shape, target), key=lambda blocking: _cycles(shape, blocking, target))
+def _costs(shape: Shape, target: Target) -> dict[Blocking, Cost]:
+    """Of every blocking; those that take less workspace are there for networks with little memory."""
+    clock = target.clock_ghz * 1e9
+    return {
+        blocking: Cost(_cycles(shape, blocking, target) / clock + 3e-6, shape.workspace(blocking))
+        for blocking in _choices(shape, target)
+    }
 
 
 @dataclass(frozen=True)
@@ -158,11 +163,17 @@ class WinogradConv:
         return ((block_name(target), block_name(target)),)
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
-        return self._shape(spec, target).workspace(self.blocking(spec, target))
+        return self._cost(spec, target).workspace
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        shape = self._shape(spec, target)
-        return _cycles(shape, self.blocking(spec, target), target) / (target.clock_ghz * 1e9) + 3e-6
+        return self._cost(spec, target).seconds
+
+    def _cost(self, spec: ConvSpec, target: Target) -> Cost:
+        return _costs(self._shape(spec, target), target)[self.blocking(spec, target)]
+
+    def workspaces(self, spec: ConvSpec, target: Target) -> tuple[int, ...]:
+        costs = _costs(self._shape(spec, target), target).values()
+        return tuple(cost.workspace for cost in worth_offering(costs))
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
@@ -192,10 +203,10 @@ class WinogradConv:
         return Kernel(self.name, key, build, shape.tasks(blocking), shape.workspace(blocking))
 
     def blocking(self, spec: ConvSpec, target: Target) -> Blocking:
-        return choose_blocking(self._shape(spec, target), target)
+        return cheapest(_costs(self._shape(spec, target), target), spec.workspace_limit)
 
     def _shape(self, spec: ConvSpec, target: Target) -> Shape:
-        return Shape(spec, self.outputs, target.lanes)
+        return Shape(replace(spec, workspace_limit=None), self.outputs, target.lanes)
 
 
 WINOGRAD = tuple(WinogradConv(f"winograd{m}", m) for m in (2, 4, 6))

@@ -24,10 +24,23 @@ from .conv_depthwise import DEPTHWISE
 from .conv_direct import DIRECT
 from .conv_grouped import GROUPED
 from .conv_im2row import IM2ROW
+from .conv_kn2row import KN2ROW
+from .conv_plan import costs_of
 from .conv_pointwise import POINTWISE
 from .conv_transposed import TRANSPOSED
 from .conv_winograd import WINOGRAD
-from .operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of, to_layout
+from .operator import (
+    Argument,
+    Array,
+    Combination,
+    Constant,
+    Cost,
+    Operand,
+    Primitive,
+    constant_of,
+    to_layout,
+    workspace_limit,
+)
 
 Spec = TypeVar("Spec", bound=ConvSpec | TransposedSpec | DenseSpec)
 
@@ -130,16 +143,13 @@ class _Adapter(Primitive, Generic[Spec]):
         return result if blocked and constant_of(extra) is None else ROW_MAJOR
 
     def workspace(self, op: Operator, target: Target) -> int:
-        return max(
-            int(self.primitive.workspace(self._laid_out(self._spec(op), p), target))
-            for p in self._offered(op, target)
-        )
+        return max(int(self.primitive.workspace(s, target)) for s in self._specs(op, target))
 
     def estimate(self, op: Operator, target: Target) -> float:
-        spec = self._spec(op)
-        return min(
-            float(self.primitive.estimate(self._laid_out(spec, p), target)) for p in self._offered(op, target)
-        )
+        return min(float(self.primitive.estimate(s, target)) for s in self._specs(op, target))
+
+    def _specs(self, op: Operator, target: Target) -> list[Spec]:
+        return [self._laid_out(self._spec(op), pair) for pair in self._offered(op, target)]
 
     def _chosen(self, op: Operator) -> Spec:
         return self._laid_out(self._spec(op), (op.operands[0].type.layout.name, op.result.type.layout.name))
@@ -192,7 +202,16 @@ class Convolution(_Adapter[ConvSpec]):
     operators = ("conv",)
 
     def spec(self, op: Operator, tail: _Tail) -> ConvSpec:
-        return ConvSpec(**_window(op), **_ending(tail))
+        return ConvSpec(**_window(op), **_ending(tail), workspace_limit=workspace_limit(op))
+
+    def workspace(self, op: Operator, target: Target) -> int:
+        return self.costs(op, target)[0].workspace
+
+    def estimate(self, op: Operator, target: Target) -> float:
+        return self.costs(op, target)[0].seconds
+
+    def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
+        return costs_of(self.primitive, self._specs(op, target), target)
 
 
 class TransposedConvolution(_Adapter[TransposedSpec]):
@@ -226,7 +245,7 @@ class Dense(_Adapter[DenseSpec]):
         return None if self._offered(op, target) else str(self.primitive.applicable(self._spec(op), target))
 
 
-CONVOLUTIONS = (DIRECT, POINTWISE, DEPTHWISE, GROUPED, IM2ROW, *WINOGRAD)
+CONVOLUTIONS = (DIRECT, POINTWISE, DEPTHWISE, GROUPED, IM2ROW, KN2ROW, *WINOGRAD)
 PRIMITIVES: tuple[Primitive, ...] = (
     *map(Convolution, CONVOLUTIONS),
     TransposedConvolution(TRANSPOSED),

@@ -14,9 +14,19 @@ from ..kernel import Kernel
 from ..targets import Target
 from .conv_direct import DIRECT
 from .conv_grouped import GROUPED
+from .conv_plan import costs_of
 from .conv_pointwise import POINTWISE
 from .linear_finish import LinearSpec, starts
-from .operator import Argument, Combination, Constant, Operand, Primitive, constant_of
+from .operator import (
+    Argument,
+    Combination,
+    Constant,
+    Cost,
+    Operand,
+    Primitive,
+    constant_of,
+    workspace_limit,
+)
 from .requantize import BLOCK, on_target, padded_multipliers, requantization, result_parameters
 
 _RESIDUAL = 3  # its place among the operands
@@ -32,6 +42,7 @@ def linear_spec(op: Operator) -> LinearSpec:
         (*_pair(pads[:half], 0), *_pair(pads[half:], 0)), _pair(op["dilations"], 1), op["groups"],
         in_layout=op.operands[0].type.layout.name, out_layout=layout.name,
         border=zero != 0 and any(op["pads"]), ending=requantization(op, _RESIDUAL, layout.block),
+        workspace_limit=workspace_limit(op),
     )  # fmt: skip
 
 
@@ -71,10 +82,13 @@ class LinearConvolution(Primitive):
         return tuple(_combination(op, pair) for pair in self._offered(op, target))
 
     def workspace(self, op: Operator, target: Target) -> int:
-        return max(int(self.primitive.workspace(s, target)) for s in self._specs(op, target))
+        return self.costs(op, target)[0].workspace
 
     def estimate(self, op: Operator, target: Target) -> float:
-        return min(float(self.primitive.estimate(s, target)) for s in self._specs(op, target))
+        return self.costs(op, target)[0].seconds
+
+    def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
+        return costs_of(self.primitive, self._specs(op, target), target)
 
     def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
         spec, weights, bias = linear_spec(op), *map(constant_of, op.operands[1:_RESIDUAL])

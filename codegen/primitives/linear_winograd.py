@@ -23,10 +23,20 @@ from secateur.ir.types import ROW_MAJOR, Layout, blocked
 from ..kernel import Kernel
 from ..targets import Target
 from .base import up
-from .conv_plan import KernelSpec, even_split
+from .conv_plan import KernelSpec, cheapest, even_split, worth_offering
 from .dot import dot_of
 from .fixed_point import fixed_point
-from .operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of
+from .operator import (
+    Argument,
+    Array,
+    Combination,
+    Constant,
+    Cost,
+    Operand,
+    Primitive,
+    constant_of,
+    workspace_limit,
+)
 from .requantize import BLOCK, Requantization, Requantize, requantization, result_parameters
 
 PRODUCTS = "products"
@@ -157,6 +167,7 @@ def _streaming(shape: Shape, blocking: Blocking, target: Target) -> float:
     return read / rate + again
 
 
+_PARTS = (1, 2, 3, 4, 8, 16)  # of the tiles that fit
 _AHEAD = 2048  # bytes between the weights in use and those asked for, where they come from far
 _LATENCY = 5.0  # cycles of a dependent dot product
 _READ = 5.5  # cycles for each position of a tile and vector of the input transform
@@ -167,7 +178,7 @@ _ALONE = 1.1  # what one task for all is worth avoiding: a second thread finds n
 
 
 def _choices(shape: Shape, target: Target) -> Iterator[Blocking]:
-    """Blockings that fit the cache; where none does, the smallest blocks of tiles."""
+    """Blockings that fit the cache, those of less workspace among them; where none does, the smallest."""
     blocks, dot = shape.filters // shape.lanes, dot_of(target)
     ahead = _AHEAD if _is_far(shape, target) else 0
     for vectors in [v for v in (1, 2, 4) if blocks % v == 0]:
@@ -175,7 +186,7 @@ def _choices(shape: Shape, target: Target) -> Iterator[Blocking]:
         most = max(1, (target.isa.vector_registers - weights) // vectors)
         tile_bytes = shape.positions * (shape.channels + 4 * vectors * shape.lanes)
         fitting = max(1, int(_SHARE * target.l2_bytes) // tile_bytes)
-        sizes = {even_split(shape.tiles, max(1, min(fitting, shape.tiles // n)))[0] for n in (1, 2, 3, 4)}
+        sizes = {even_split(shape.tiles, max(1, min(fitting, shape.tiles // n)))[0] for n in _PARTS}
         for tiles in sizes:
             for ranges in [r for r in (1, 2, 4) if blocks // vectors % r == 0]:
                 for rows in range(1, most + 1):
@@ -183,9 +194,19 @@ def _choices(shape: Shape, target: Target) -> Iterator[Blocking]:
 
 
 @lru_cache(maxsize=512)
-def choose_blocking(shape: Shape, target: Target) -> Blocking:
-    """The blocking of least estimated time."""
-    return min(_choices(shape, target), key=lambda blocking: _cycles(shape, blocking, target))
+def _costs(shape: Shape, target: Target) -> dict[Blocking, Cost]:
+    """Of every blocking."""
+    clock = target.clock_ghz * 1e9
+    return {
+        blocking: Cost(_cycles(shape, blocking, target) / clock + 3e-6, shape.workspace(blocking))
+        for blocking in _choices(shape, target)
+    }
+
+
+@lru_cache(maxsize=512)
+def choose_blocking(shape: Shape, target: Target, limit: int | None = None) -> Blocking:
+    """The cheapest blocking of at most `limit` bytes of workspace."""
+    return cheapest(_costs(shape, target), limit)
 
 
 class LinearWinograd(Primitive):
@@ -216,16 +237,20 @@ class LinearWinograd(Primitive):
         return shape_of(spec, target)
 
     def workspace(self, op: Operator, target: Target) -> int:
-        shape = self._shape(op, target)
-        return shape.workspace(choose_blocking(shape, target))
+        return self.costs(op, target)[0].workspace
 
     def estimate(self, op: Operator, target: Target) -> float:
-        shape = self._shape(op, target)
-        return _cycles(shape, choose_blocking(shape, target), target) / (target.clock_ghz * 1e9) + 3e-6
+        return self.costs(op, target)[0].seconds
+
+    def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
+        costs = _costs(self._shape(op, target), target)
+        limit = workspace_limit(op)
+        return worth_offering(costs.values()) if limit is None else (costs[cheapest(costs, limit)],)
 
     def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
         shape = self._shape(op, target)
-        packed = pack(shape, choose_blocking(shape, target), target, *map(_constant, op.operands[1:5]))
+        blocking = choose_blocking(shape, target, workspace_limit(op))
+        packed = pack(shape, blocking, target, *map(_constant, op.operands[1:5]))
         residual = map(Operand, range(5, len(op.operands)))
         return (Operand(0), *residual, *map(Constant, (*packed, result_parameters(op, 5))))
 
@@ -238,7 +263,7 @@ class LinearWinograd(Primitive):
 
     def _kernel(self, op: Operator, target: Target, phases: tuple[str, ...]) -> Kernel:
         shape = self._shape(op, target)
-        blocking = choose_blocking(shape, target)
+        blocking = choose_blocking(shape, target, workspace_limit(op))
         key = KernelSpec(self.name, shape, (blocking, dot_of(target), phases), target.lanes)
         return Kernel(
             self.name,

@@ -92,7 +92,7 @@ class Nest:
                 self._transform(chunk, t, self._checked(first, top, left))
 
     def _ask_for_input(self, first: Expr, top: Expr, left: Expr) -> None:
-        """Prefetches one line of each row of a tile, which hardware does not: its rows are short and far apart."""
+        """Prefetches a line of each row of a tile; hardware does not, as rows are short and far apart."""
         from ..tvm_adapter import prefetch
 
         for channel in range(0, 2 * self.shape.wide, BLOCK):
@@ -265,7 +265,9 @@ class Nest:
         image, row, column = self._place(tile)
         for i in range(tall):
             pixel = (row * tall + i) * spec.out_width + column * wide + _AHEAD
-            prefetch(self.buffers["output"], self._stored_at(image, pixel, channel, spec.block), 1, write=True)
+            prefetch(
+                self.buffers["output"], self._stored_at(image, pixel, channel, spec.block), 1, write=True
+            )
         bias = Registers(1, lanes)
         bias[0] = load(self.buffers["bias"], channel, lanes)
         whole_rows, whole_columns = spec.out_height % tall == 0, spec.out_width % wide == 0

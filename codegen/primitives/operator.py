@@ -68,6 +68,20 @@ def to_layout(array: Array, layout: Layout) -> Array:
     return np.ascontiguousarray(np.moveaxis(split, 2, -1))
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Of computing an operator: seconds on one core, bytes of workspace for each thread."""
+
+    seconds: float
+    workspace: int
+
+
+def workspace_limit(op: Operator) -> int | None:
+    """Bytes of workspace that the operator's kernel may take: what was decided, or None before that."""
+    limit: int | None = op.get("workspace", 0 if op.name.startswith("prim.") else None)
+    return limit
+
+
 class Primitive(ABC):
     """One way to compute some operators. Stateless; one object each, listed in `registry.py`."""
 
@@ -83,12 +97,16 @@ class Primitive(ABC):
         """The layouts it offers, best first; operands that are constants are asked for row-major."""
 
     def workspace(self, op: Operator, target: Target) -> int:
-        """Bytes of workspace for each thread, whatever the layouts."""
+        """Bytes of workspace for each thread, whatever the layouts; within `workspace_limit` if it can."""
         return 0
 
     @abstractmethod
     def estimate(self, op: Operator, target: Target) -> float:
-        """Seconds on one core by the analytic model."""
+        """Seconds on one core by the analytic model, within `workspace_limit` if it can."""
+
+    def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
+        """What it may cost, fastest first; those that follow take less workspace."""
+        return (Cost(self.estimate(op, target), self.workspace(op, target)),)
 
     def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:
         """Constant operands as the kernel wants them; by default unchanged, in operand order."""

@@ -57,6 +57,6 @@ def test_layouts_that_it_does_not_offer_are_refused() -> None:
 def test_too_small_a_workspace_is_refused() -> None:
     graph = placed(4)
     op = next(op for op in graph.operators if op.get("workspace", 0))
-    op.attributes["workspace"] -= 1
+    op.attributes["workspace"] = 1
     with pytest.raises(SecateurError, match=r"a workspace of \d+ bytes, it needs \d+"):
         check_decisions(graph, TARGET)
