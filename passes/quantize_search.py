@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import permutations
 from typing import NamedTuple
 
 from secateur.ir.graph import Operator
 
 from .quantize_judge import Verdict
 from .quantize_tiles import Layer, Trial, Way, noise
+from .selection.problem import Problem, Step
+from .selection.problem import Way as Option
+from .selection.solver import Solver
 
 CLOSE = 0.2  # dB above a limit that no further run of the network is worth
+RUNS = 8  # of the network, at most
 
 
 def smallest_that_passes(count: int, passes: Callable[[int], bool]) -> int | None:
@@ -30,23 +33,34 @@ def smallest_that_passes(count: int, passes: Callable[[int], bool]) -> int | Non
     return n
 
 
-def weights_that_matter(trial: Trial, layers: Sequence[Layer]) -> list[float]:
-    """Weights of noise against price, ascending, at which some layer changes its way; 0 first."""
-    found = {0.0}
-    for layer in layers:
-        for a, b in permutations(layer.ways, 2):
-            more, less = trial.price(b) - trial.price(a), noise(a) - noise(b)
-            if more > 0 and less > 0:
-                found.add(more / less * (1 + 1e-9))
-    return sorted(found)
-
-
 Ways = dict[Operator, Way]
+
+
+class Budget:
+    """The fastest ways of all layers within a sum of noise: exact, by the labels of selection's solver."""
+
+    def __init__(self, trial: Trial, layers: Sequence[Layer]) -> None:
+        self._layers = layers
+        options = [[_option(trial, way) for way in layer.ways] for layer in layers]
+        self._solver = Solver(Problem(tuple(Step((), (), tuple(ways)) for ways in options), (), {}))
+
+    def fastest_within(self, allowed: float) -> Ways:
+        """ImpossibleError where the most exact ways have more noise."""
+        plan = self._solver.fastest(noise=allowed * (1 + 1e-9)).plan
+        return {layer.op: layer.ways[number] for layer, number in zip(self._layers, plan, strict=True)}
+
+    def most_exact(self) -> Ways:
+        """The ways of least noise."""
+        return {layer.op: min(layer.ways, key=noise) for layer in self._layers}
+
+
+def _option(trial: Trial, way: Way) -> Option:
+    return Option(str(way.tile), (), "", trial.price(way), noise=noise(way))
 
 
 def fastest_ways(trial: Trial, layers: Sequence[Layer]) -> Ways:
     """The fastest way of each layer."""
-    return {layer.op: trial.chosen(layer, 0.0) for layer in layers}
+    return {layer.op: min(layer.ways, key=trial.price) for layer in layers}
 
 
 def noise_of(ways: Mapping[Operator, Way]) -> float:
@@ -55,36 +69,43 @@ def noise_of(ways: Mapping[Operator, Way]) -> float:
 
 
 class Trialled(NamedTuple):
-    """A point of the path: the sum of its layers' noise, and how the network did."""
+    """The sum of the layers' noise, how the network did, and the ways."""
 
     noise: float
     verdict: Verdict
+    ways: Ways
 
 
 def choose_ways(
     trial: Trial, layers: Sequence[Layer], verdict: Callable[[Ways], Verdict], min_sqnr: float | None
 ) -> Ways:
-    """The fastest ways that pass on the path from the fastest of all, which fail, to the most exact.
+    """Ways that pass, the fastest for the noise that they have; the fastest of all are known to fail.
 
-    Ends with the most exact ones where nothing passes, and early where the limit is kept by less than CLOSE.
+    Ends with the most exact ones where nothing passes, and early where the limit is kept by less than CLOSE
+    or after so many runs of the network.
     """
-    weights = weights_that_matter(trial, layers)
-    path = [{layer.op: trial.chosen(layer, weight) for layer in layers} for weight in weights]
+    budget = Budget(trial, layers)
 
-    def tried(index: int) -> Trialled:
-        return Trialled(noise_of(path[index]), verdict(path[index]))
+    def tried(ways: Ways) -> Trialled:
+        return Trialled(noise_of(ways), verdict(ways), ways)
 
-    low, high, (failed, passed) = 0, len(path) - 1, (tried(0), tried(len(path) - 1))
-    while high - low > 1 and not _close(passed.verdict, min_sqnr):
-        allowed = noise_allowed(failed, passed, min_sqnr)
-        guess = next(i for i, ways in enumerate(path) if noise_of(ways) <= allowed)
-        middle = min(max(guess, low + 1), high - 1)
+    failed, passed = tried(fastest_ways(trial, layers)), tried(budget.most_exact())
+    for _ in range(RUNS - 2):
+        middle = None if _close(passed.verdict, min_sqnr) else _between(budget, failed, passed, min_sqnr)
+        if middle is None:
+            break
         found = tried(middle)
-        if found.verdict.passes:
-            high, passed = middle, found
-        else:
-            low, failed = middle, found
-    return path[high]
+        failed, passed = (failed, found) if found.verdict.passes else (found, passed)
+    return passed.ways
+
+
+def _between(budget: Budget, failed: Trialled, passed: Trialled, min_sqnr: float | None) -> Ways | None:
+    """Ways not tried yet of noise between the two, by proportion or else half way."""
+    for allowed in (noise_allowed(failed, passed, min_sqnr), (failed.noise + passed.noise) / 2):
+        ways = budget.fastest_within(max(allowed, passed.noise))
+        if ways not in (failed.ways, passed.ways):
+            return ways
+    return None
 
 
 def _close(verdict: Verdict, min_sqnr: float | None) -> bool:

@@ -267,10 +267,6 @@ class Trial:
         """What is to be small: seconds; where tiles are forced, how many layers go without."""
         return float(way.tile is None) if self.forced else way.seconds
 
-    def chosen(self, layer: Layer, weight: float) -> Way:
-        """The way of least price + `weight` x noise, where noise is its share of the layer's power."""
-        return min(layer.ways, key=lambda way: self.price(way) + weight * noise(way))
-
 
 def noise(way: Way) -> float:
     """The share of a layer's power that is noise."""

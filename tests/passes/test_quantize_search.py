@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from secateur.ir.graph import Operator
@@ -21,12 +22,14 @@ from secateur.passes.quantize_maker import Options
 from secateur.passes.quantize_measure import decibels
 from secateur.passes.quantize_search import (
     CLOSE,
+    RUNS,
+    Budget,
     Trialled,
     choose_ways,
+    fastest_ways,
     noise_allowed,
     noise_of,
     smallest_that_passes,
-    weights_that_matter,
 )
 from secateur.passes.quantize_tiles import Layer, Trial, Way
 from secateur.passes.winograd import Options as WinogradOptions
@@ -52,7 +55,7 @@ def test_few_trials_where_few_are_needed() -> None:
 
 
 def trialled(noise: float, sqnr: float) -> Trialled:
-    return Trialled(noise, Verdict(sqnr, None, sqnr >= 30))
+    return Trialled(noise, Verdict(sqnr, None, sqnr >= 30), {})
 
 
 def test_noise_is_allowed_in_proportion() -> None:
@@ -72,21 +75,47 @@ def test_a_limit_is_kept_in_few_runs_and_nearly_met(tiles: list[tuple[int, float
         Layer(create("nn.constant", [], {"value": np.zeros(1)}), (Way(None, s, 45.0), Way((4, 4), s / 2, db)))
         for s, db in tiles
     ]
-
-    def sqnr(weight: float) -> float:
-        return decibels(1.0, noise_of({layer.op: trial.chosen(layer, weight) for layer in layers}))
-
-    path = [sqnr(weight) for weight in weights_that_matter(trial, layers)]
-    limit = path[0] + share * (path[-1] - path[0])
+    fastest = decibels(1.0, noise_of(fastest_ways(trial, layers)))
+    exact = decibels(1.0, noise_of(Budget(trial, layers).most_exact()))
+    limit = fastest + share * (exact - fastest)
+    assume(limit > fastest)
 
     def verdict(ways: Mapping[Operator, Way]) -> Verdict:
         runs.append(decibels(1.0, noise_of(ways)))
         return Verdict(runs[-1], None, runs[-1] >= limit)
 
-    found = decibels(1.0, noise_of(choose_ways(trial, layers, verdict, limit)))
-    assert found >= limit
-    assert found < limit + CLOSE or found == next(db for db in path[1:] if db >= limit)
-    assert len(runs) <= 8
+    ways = choose_ways(trial, layers, verdict, limit)
+    assert decibels(1.0, noise_of(ways)) >= limit or ways == Budget(trial, layers).most_exact()
+    assert len(runs) <= RUNS
+    if limit + CLOSE <= exact:
+        rival = Budget(trial, layers).fastest_within(10 ** (-(limit + CLOSE) / 10))
+        assert total(ways) <= total(rival)
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(1, 9), st.floats(12, 40)), min_size=1, max_size=3), max_size=6),
+    st.floats(0, 1),
+)
+def test_ways_within_noise_are_the_fastest_of_all(
+    layers_ways: list[list[tuple[int, float]]], share: float
+) -> None:
+    trial = Trial((), WinogradOptions(), None)
+    layers = [
+        Layer(create("nn.constant", [], {"value": np.zeros(1)}), tuple(Way(None, s, db) for s, db in ways))
+        for ways in layers_ways
+    ]
+    every = [
+        dict(zip([x.op for x in layers], ways, strict=True)) for ways in product(*(x.ways for x in layers))
+    ]
+    noises = sorted(map(noise_of, every))
+    allowed = noises[0] + share * (noises[-1] - noises[0])
+    found = Budget(trial, layers).fastest_within(allowed)
+    assert noise_of(found) <= allowed * (1 + 1e-6)
+    assert total(found) == min(total(ways) for ways in every if noise_of(ways) <= allowed * (1 + 1e-9))
+
+
+def total(ways: Mapping[Operator, Way]) -> float:
+    return sum(way.seconds for way in ways.values())
 
 
 @pytest.mark.parametrize("tile", ["2", "4x2", "4", "lance"])
