@@ -90,8 +90,8 @@ class Part:
     @cached_property
     def table(self) -> Table:
         """Between two limits of equal seconds there is no fall; between others the middle one is tried."""
-        needs = np.unique(np.concatenate([[self.least], *(layer.need for layer in self.layers)]))
-        limits = needs[needs >= self.least]
+        needs = np.concatenate([layer.need for layer in self.layers])
+        limits = np.unique([self.least, *needs[needs > self.least]])
         numbers = np.unique([0, len(limits) - 1])
         found = Table(numbers, self._least_seconds(limits[numbers]))  # of numbers instead of limits
         while len(middles := _between(found)):

@@ -8,7 +8,7 @@ where all its operands die in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, product
 from typing import NamedTuple
 
@@ -34,9 +34,13 @@ class Option(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """Ways with the same layouts, by number, the bytes of their results, and the results' columns."""
+    """Ways with the same layouts, by number, the bytes of their results, and the results' columns.
+
+    `shared` are the operands of which one that dies leaves its bytes to the result.
+    """
 
     way: Way
+    shared: tuple[int, ...]
     alike: tuple[tuple[int, Way, int], ...]
     results: tuple[int, ...]
     born: tuple[ColumnState, ...]
@@ -47,8 +51,11 @@ class PlainMoment:
 
     def __init__(self, moment: Moment) -> None:
         self.moment, self.problem, self.step = moment, moment.problem, moment.step
-        self._known: dict[tuple[ValueState, str], list[Option]] = {}
+        self._known: dict[ValueState, dict[str, list[Option]]] = {}
         self.forms = [self._form(alike) for alike in moment.forms]
+        self._by_wants: dict[tuple[str, ...], list[_Form]] = {}
+        for form in self.forms:
+            self._by_wants.setdefault(form.way.wants, []).append(form)
         dies = not any(moment.wanted_later[v] for v in self.step.operands)
         self.simple = len(set(self.step.operands)) == len(self.step.operands)
         self.simple &= not moment.linking or (dies and len(self.step.results) == 1)
@@ -57,10 +64,13 @@ class PlainMoment:
     def _form(self, alike: Sequence[int]) -> _Form:
         ways = [(number, self.step.ways[number]) for number in alike]
         way = ways[0][1]
+        results = tuple(self.problem.arena_bytes((v, way.makes)) for v in self.step.results)
+        shared = way.in_place if way.sharing is Sharing.NONE else (0,)
         return _Form(
             way,
+            shared if len(results) == 1 and results[0] else (),
             tuple((number, w, align(w.workspace)) for number, w in ways),
-            tuple(self.problem.arena_bytes((v, way.makes)) for v in self.step.results),
+            results,
             tuple(plain(self.problem, s) for s in self.moment.born(way)),
         )
 
@@ -84,35 +94,35 @@ class PlainMoment:
             return None
         states = {column.values[0].value: column.values[0] for column in before}
         order = [self.step.operands.index(value) for value in states]
-        return [outcome for form in self.forms for outcome in self._of_form(form, states, order)]
+        options = [self._options(states[value]) for value in self.step.operands]
+        found: list[Outcome] = []
+        for wants, forms in self._by_wants.items():
+            for chosen in product(*(by[layout] for by, layout in zip(options, wants, strict=True))):
+                left = tuple(s for i in order if (s := chosen[i].after) is not None)
+                found += self._made(forms, chosen, left)
+        return found
 
-    def _of_form(
-        self, form: _Form, states: Mapping[int, ValueState], order: Sequence[int]
+    @staticmethod
+    def _made(
+        forms: Sequence[_Form], chosen: Sequence[Option], left: tuple[ColumnState, ...]
     ) -> Iterator[Outcome]:
-        wanted = zip(self.step.operands, form.way.wants, strict=True)
-        for chosen in product(*(self._options(states[v], layout) for v, layout in wanted)):
-            peak, during = _bytes(chosen)
-            during += self._added(form, chosen)
-            after = (*(s for i in order if (s := chosen[i].after) is not None), *form.born)
-            seconds = sum(o.seconds for o in chosen)
+        """What each form makes where this becomes of the operands, of which some are `left`."""
+        peak, now = _bytes(chosen)
+        seconds = sum(o.seconds for o in chosen)
+        for form in forms:
+            during = now if any(chosen[i].freed for i in form.shared) else now + sum(form.results)
+            after = (*left, *form.born)
             for number, way, workspace in form.alike:
                 need = max(peak, during + workspace)
                 yield Outcome(after, number, seconds + way.seconds, need, way.noise)
 
-    @staticmethod
-    def _added(form: _Form, chosen: Sequence[Option]) -> int:
-        """Bytes that the results take besides those they share with the operands."""
-        size = sum(form.results)
-        if len(form.results) != 1 or not size:
-            return size
-        shared = form.way.in_place if form.way.sharing is Sharing.NONE else (0,)
-        return 0 if any(chosen[i].freed for i in shared) else size
-
-    def _options(self, state: ValueState, layout: str) -> list[Option]:
-        key = (state, layout)
-        if key not in self._known:
-            self._known[key] = list(self._find_options(state, layout))
-        return self._known[key]
+    def _options(self, state: ValueState) -> dict[str, list[Option]]:
+        """What may become of an operand that is wanted in each layout; nothing where that is impossible."""
+        if state not in self._known:
+            position = self.step.operands.index(state.value)
+            wanted = dict.fromkeys(form.way.wants[position] for form in self.forms)
+            self._known[state] = {layout: list(self._find_options(state, layout)) for layout in wanted}
+        return self._known[state]
 
     def _find_options(self, state: ValueState, layout: str) -> Iterator[Option]:
         value = state.value

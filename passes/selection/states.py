@@ -59,11 +59,23 @@ class Moment:
 
     @cached_property
     def forms(self) -> list[list[int]]:
-        """The numbers of the ways, those together that differ in seconds, workspace and noise only."""
+        """The numbers of the ways, those together that differ in seconds, workspace and noise only.
+
+        Without those that another of them beats.
+        """
         forms: dict[tuple[object, ...], list[int]] = {}
         for number, way in enumerate(self.step.ways):
             forms.setdefault((way.wants, way.makes, way.in_place, way.sharing), []).append(number)
-        return list(forms.values())
+        return [self._undominated(alike) for alike in forms.values()]
+
+    def _undominated(self, alike: Sequence[int]) -> list[int]:
+        """The ways of which no other of the form is as good in seconds, workspace and noise."""
+        ways, kept = self.step.ways, list[int]()
+        for number in sorted(alike, key=lambda n: (ways[n].seconds, ways[n].workspace, ways[n].noise)):
+            way = ways[number]
+            if not any(ways[k].workspace <= way.workspace and ways[k].noise <= way.noise for k in kept):
+                kept.append(number)
+        return sorted(kept)
 
     def born(self, way: Way) -> list[ValueState]:
         """The results that are read later, as a way makes them."""
