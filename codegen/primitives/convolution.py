@@ -30,6 +30,7 @@ from .conv_pointwise import POINTWISE
 from .conv_transposed import TRANSPOSED
 from .conv_winograd import WINOGRAD
 from .operator import (
+    Adjustable,
     Argument,
     Array,
     Combination,
@@ -196,19 +197,13 @@ def _ending(tail: _Tail) -> dict[str, Any]:
     return {"bias": tail.bias is not None, "epilogue": tail.epilogue, "extras": tail.kinds}
 
 
-class Convolution(_Adapter[ConvSpec]):
+class Convolution(Adjustable, _Adapter[ConvSpec]):
     """`nn.conv` on 2-D images with constant weights."""
 
     operators = ("conv",)
 
     def spec(self, op: Operator, tail: _Tail) -> ConvSpec:
         return ConvSpec(**_window(op), **_ending(tail), workspace_limit=workspace_limit(op))
-
-    def workspace(self, op: Operator, target: Target) -> int:
-        return self.costs(op, target)[0].workspace
-
-    def estimate(self, op: Operator, target: Target) -> float:
-        return self.costs(op, target)[0].seconds
 
     def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
         return costs_of(self.primitive, self._specs(op, target), target)

@@ -18,12 +18,12 @@ from .conv_plan import costs_of
 from .conv_pointwise import POINTWISE
 from .linear_finish import LinearSpec, starts
 from .operator import (
+    Adjustable,
     Argument,
     Combination,
     Constant,
     Cost,
     Operand,
-    Primitive,
     constant_of,
     workspace_limit,
 )
@@ -62,7 +62,7 @@ def refusal(op: Operator, ranks: tuple[int, ...] = (4,)) -> str | None:
     return "empty tensors" if not all(v.type.elements for v in (*op.operands, *op.results)) else None
 
 
-class LinearConvolution(Primitive):
+class LinearConvolution(Adjustable):
     """`q.linear_conv` by a primitive of specifications."""
 
     operators = ("linear_conv",)
@@ -80,12 +80,6 @@ class LinearConvolution(Primitive):
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         return tuple(_combination(op, pair) for pair in self._offered(op, target))
-
-    def workspace(self, op: Operator, target: Target) -> int:
-        return self.costs(op, target)[0].workspace
-
-    def estimate(self, op: Operator, target: Target) -> float:
-        return self.costs(op, target)[0].seconds
 
     def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
         return costs_of(self.primitive, self._specs(op, target), target)

@@ -27,13 +27,13 @@ from .conv_plan import KernelSpec, cheapest, even_split, worth_offering
 from .dot import dot_of
 from .fixed_point import fixed_point
 from .operator import (
+    Adjustable,
     Argument,
     Array,
     Combination,
     Constant,
     Cost,
     Operand,
-    Primitive,
     constant_of,
     workspace_limit,
 )
@@ -209,7 +209,7 @@ def choose_blocking(shape: Shape, target: Target, limit: int | None = None) -> B
     return cheapest(_costs(shape, target), limit)
 
 
-class LinearWinograd(Primitive):
+class LinearWinograd(Adjustable):
     """`q.winograd_conv` on NCHW16c."""
 
     name = "linear_winograd"
@@ -235,12 +235,6 @@ class LinearWinograd(Primitive):
         ending = requantization(op, 5, block)
         spec = WinogradSpec(*sizes, (tall, wide), pads, one_quant(x)[1], block, ending)
         return shape_of(spec, target)
-
-    def workspace(self, op: Operator, target: Target) -> int:
-        return self.costs(op, target)[0].workspace
-
-    def estimate(self, op: Operator, target: Target) -> float:
-        return self.costs(op, target)[0].seconds
 
     def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
         costs = _costs(self._shape(op, target), target)

@@ -120,3 +120,16 @@ class Primitive(ABC):
     @abstractmethod
     def kernel(self, op: Operator, target: Target) -> Kernel:
         """The kernel of an operator whose types carry the chosen layouts."""
+
+
+class Adjustable(Primitive):
+    """A primitive that can do with less workspace, in more time: it has several costs."""
+
+    @abstractmethod
+    def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]: ...
+
+    def workspace(self, op: Operator, target: Target) -> int:
+        return self.costs(op, target)[0].workspace
+
+    def estimate(self, op: Operator, target: Target) -> float:
+        return self.costs(op, target)[0].seconds
