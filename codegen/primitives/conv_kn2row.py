@@ -25,7 +25,9 @@ from .conv_plan import KernelSpec, even_split
 _MOST_FILTERS = 8  # of a register tile: more leave too few vectors to hide what a load costs
 _SPARE = 2  # registers beside sums, pixels and weights
 _LATENCY = 4.0  # cycles until a sum can be added to again
-_L2_RATE = 28.0  # bytes a cycle from the second-level cache
+_L2_RATE = 14.0  # bytes a cycle from the second-level cache, a few lines of every channel
+_STREAMS = 16  # channels that a processor's own prefetching follows
+_AHEAD = 2  # channels
 _PASS = 20.0  # cycles of a tile and kernel row besides its sums and products
 _ROWS = 8  # of a strip at most
 
@@ -36,7 +38,8 @@ Moves = tuple[int | None, ...]
 class Plan:
     """A register tile of `filters` by at most `vectors` of `lanes` columns; a task's strip has `rows`.
 
-    `aside` tells that sums lie in the workspace between kernel rows.
+    `aside` tells that sums lie in the workspace between kernel rows; the image is asked for
+    `ahead` channels before it is read.
     """
 
     lanes: int
@@ -44,6 +47,7 @@ class Plan:
     vectors: int
     rows: int
     aside: bool
+    ahead: int
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,8 @@ def _of_filters(spec: ConvSpec, target: Target, filters: int) -> Plan:
     vectors = max(1, (target.isa.vector_registers - _SPARE - filters) // (filters + 1))
     vectors = even_split(-(-spec.out_width // lanes), vectors)[0]
     aside = "full" in spec.extras and spec.kernel[0] > 1
-    return Plan(lanes, filters, vectors, _rows(spec, target, filters), aside)
+    ahead = _AHEAD if spec.channels > _STREAMS else 0
+    return Plan(lanes, filters, vectors, _rows(spec, target, filters), aside, ahead)
 
 
 def _rows(spec: ConvSpec, target: Target, filters: int) -> int:
@@ -189,7 +194,7 @@ def _tile_cycles(spec: ConvSpec, plan: Plan, tiles: Tiles, filters: int, target:
     beyond = (image + weights) / _L2_RATE if image + weights > target.l1_bytes * 3 // 4 else 0.0
     sums = filters * tiles.size * (2.5 + (tiles.width < plan.lanes) * 3 / tiles.size)
     ending = filters * tiles.size * (2 + 2 * len(spec.epilogue)) / spec.kernel[0]
-    return max(spec.channels * step, beyond) + 0.2 * beyond + sums + ending + _PASS
+    return max(spec.channels * step, beyond) + 0.3 * beyond + sums + ending + _PASS
 
 
 def _traffic(spec: ConvSpec, plan: Plan, target: Target) -> float:

@@ -9,7 +9,7 @@ from .. import epilogue
 from .base import ConvSpec
 from .conv_ending import pointers, split_buffers
 from .conv_kn2row import Moves, Plan, Tiles, row_tiles
-from .conv_tile import kernel_rows
+from .conv_tile import LINE, kernel_rows
 
 Expr = Any
 Buffer = Any
@@ -115,7 +115,7 @@ class _Nest:
                 self._tile(_Tile(place, filters, run, column))
 
     def _tile(self, tile: _Tile) -> None:
-        """One pass: sums are fetched, a kernel row of all channels is added, and they are put back or ended."""
+        """One pass: sums are fetched, a kernel row of all channels is added, they are put back or ended."""
         from ..tvm_adapter import Registers
 
         acc = Registers(tile.filters * tile.run.size, self.plan.lanes)
@@ -173,9 +173,19 @@ class _Nest:
         panel = (self.first * spec.kernel[0] + kh * tile.filters) * (spec.channels * taps)
         with T.serial(0, spec.channels) as c:
             line = ((self.image * spec.channels + c) * spec.height + row) * spec.width
+            self._ask(line + tile.column - spec.pads[1], tile.run)
             for kw, moves in enumerate(tile.run.moves):
                 origin = line + tile.column + (kw * spec.dilations[1] - spec.pads[1])
                 self._tap(acc, moves, origin, panel + (c * taps + kw) * tile.filters, tile.filters)
+
+    def _ask(self, start: Expr, run: Tiles) -> None:
+        """Prefetches what the tile reads some channels later: more streams than the processor follows."""
+        from ..tvm_adapter import prefetch
+
+        if self.plan.ahead:
+            first = start + self.plan.ahead * self.spec.height * self.spec.width
+            for at in range(0, run.size * self.plan.lanes + LINE, LINE):
+                prefetch(self.data, first + at, 1)
 
     def _tap(self, acc: Any, moves: Moves, origin: Expr, weight: Expr, filters: int) -> None:
         from ..tvm_adapter import T, splat
@@ -229,7 +239,7 @@ class _Nest:
         value, lanes = load(self.sums, index, width), self.plan.lanes
         if width in (1, lanes):
             return value if width == lanes else splat(value, lanes)
-        return T.Shuffle([value], [min(i, width - 1) for i in range(lanes)])
+        return T.Shuffle([value, splat(0.0, lanes)], list(range(lanes)))
 
     def _store(self, value: Expr, index: Expr, width: int) -> None:
         from ..tvm_adapter import store
