@@ -79,7 +79,7 @@ def cheapest(costs: Mapping[Plan, Cost], limit: int | None) -> Plan:
     within = [plan for plan, cost in costs.items() if limit is None or cost.workspace <= limit]
     if not within:
         return min(costs, key=lambda plan: costs[plan].workspace)
-    return min(within, key=lambda plan: costs[plan].seconds)
+    return min(within, key=lambda plan: (costs[plan].seconds, costs[plan].workspace))
 
 
 def costs_of(primitive: Any, specs: Sequence[ConvSpec], target: Target) -> tuple[Cost, ...]:
