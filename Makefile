@@ -4,6 +4,7 @@
 #   make test    the whole test suite
 #   make bench   speed against other inference libraries (minutes; int8: ARGS="--precision int8")
 #   make bench-layers   single int8 layers against those of other libraries
+#   make bench-selection   the selector's plans against simpler choices, and its own speed
 #   make fuzz    mutated models, IR texts and artifacts
 #   make lint    ruff and mypy --strict
 #   make clean   remove everything that these targets made here (caches in the home folder stay)
@@ -22,7 +23,7 @@ BENCH := $(VENV)/.bench-installed
 TYPED := build/typed/secateur
 FOLDERS := ir passes codegen runtime tools
 
-.PHONY: demo test bench bench-layers fuzz lint clean system-tools
+.PHONY: demo test bench bench-layers bench-selection fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -36,6 +37,10 @@ bench: $(BENCH)
 
 bench-layers: $(BENCH)
 	$(BIN)/python -m secateur.tools.bench_layers $(ARGS)
+
+bench-selection: $(DEV)
+	$(BIN)/python -m secateur.tools.bench_selection $(ARGS)
+	$(BIN)/python -m tests.passes.selection.speed
 
 fuzz: $(DEV)
 	$(BIN)/python -m secateur.tools.fuzz $(ARGS)

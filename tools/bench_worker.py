@@ -126,10 +126,11 @@ def _serve(pipe: Connection, name: str, model: Path, threads: int, log: Path, in
             case "output", x:
                 pipe.send(runner.run(x))
             case "burst", seconds, runs:
-                pipe.send(_burst(runner, x, seconds, runs))
+                pipe.send(burst(runner, x, seconds, runs))
 
 
-def _burst(runner: Runner, x: Floats, seconds: float, runs: int) -> list[tuple[float, float]]:
+def burst(runner: Runner, x: Floats, seconds: float, runs: int) -> list[tuple[float, float]]:
+    """The fields of Sample for at least `runs` inferences that fill `seconds`, after one untimed."""
     runner.run(x)
     samples: list[tuple[float, float]] = []
     while len(samples) < runs or sum(taken for taken, _ in samples) < seconds:
