@@ -26,7 +26,7 @@ def chain() -> Problem:
     )
     steps = (Step((0,), (1,), first), Step((1,), (2,), second), Step((2,), (3,), first))
     sizes = ({"NCHW": 64, "NHWC": 64},) * 4
-    between = {(v, *pair): 5.0 for v in range(4) for pair in itertools.permutations(("NCHW", "NHWC"))}
+    between = {(v, a, b): 5.0 for v in range(4) for a, b in itertools.permutations(("NCHW", "NHWC"))}
     return Problem(steps, sizes, between, (0,), (3,))
 
 
