@@ -14,7 +14,7 @@ from .codegen.cache import cache_folder
 from .codegen.costs import AnalyticCosts
 from .codegen.lower import lower
 from .codegen.program import Program
-from .codegen.targets import Target, find, host
+from .codegen.targets import Target, find
 from .ir.choice import CostTable
 from .ir.errors import ModelError, SecateurError
 from .ir.files import SUFFIX, read_graph
@@ -35,6 +35,7 @@ from .quantizer import Calibration, Request, request
 
 Kind = Literal["so", "dir", "tar"]
 Shapes = Mapping[str, tuple[int, ...]]
+Costs = CostTable | str | Path  # or a cost table's file
 
 DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
 
@@ -67,25 +68,48 @@ def prepare(
     tune: bool = False,
     data: CalibrationData | None = None,
     listen: Listener = ignored,
+    costs: Costs | None = None,
 ) -> tuple[Pass, ...]:
     """The passes of a pipeline's text; those that ask for costs or calibration data are handed them."""
-    return tuple(_equipped(p, target, tune, data, listen) for p in parse_pipeline(pipeline))
+    table = cost_table(target, tune, costs)
+    return tuple(_equipped(p, target, table, data, listen) for p in parse_pipeline(pipeline))
 
 
-def _equipped(step: Pass, target: Target, tune: bool, data: CalibrationData | None, listen: Listener) -> Pass:
+def _equipped(
+    step: Pass, target: Target, costs: CostTable, data: CalibrationData | None, listen: Listener
+) -> Pass:
     if isinstance(step, Quantize):
         return replace(step, costs=AnalyticCosts(target), data=data, listen=listen)
-    return replace(step, costs=_costs(target, tune)) if isinstance(step, Select) else step
+    return replace(step, costs=costs) if isinstance(step, Select) else step
 
 
-def _costs(target: Target, tune: bool) -> CostTable:
-    if not tune:
-        return AnalyticCosts(target)
-    if target != replace(host(), name=target.name):
-        raise SecateurError(f"costs can be measured on this machine only, target {target.name} is another")
-    from .tools.tuning import MeasuredCosts
+def cost_table(target: Target, tune: bool = False, costs: Costs | None = None) -> CostTable:
+    """Estimates for `target`; with `tune` times measured on this machine, or those of the table `costs`.
 
-    return MeasuredCosts(target)
+    SecateurError where the two are asked for together, or cannot be had for this target.
+    """
+    if tune and costs is not None:
+        raise SecateurError("times are measured (tune) or taken from a table (costs), not both")
+    if isinstance(costs, str | Path):
+        from .tools.profiling.costs import table_costs
+
+        return table_costs(Path(costs), target)
+    if tune:
+        from .tools.profiling.measure import check_here
+        from .tools.tuning import MeasuredCosts
+
+        check_here(target)
+        return MeasuredCosts(target)
+    return costs or AnalyticCosts(target)
+
+
+def warn_of_estimates(passes: Sequence[Pass]) -> None:
+    """A warning where operators were selected by a table that does not know them all."""
+    from .tools.profiling.costs import TableCosts
+
+    for step in passes:
+        if isinstance(step, Select) and isinstance(step.costs, TableCosts):
+            step.costs.warn()
 
 
 def _manifest(graph: Graph, passes: Sequence[Pass]) -> dict[str, Any]:
@@ -107,6 +131,7 @@ def build_program(
     memory: int | None = None,
     latency: float | None = None,
     tune: bool = False,
+    costs: Costs | None = None,
     observers: Sequence[Observer] = (),
     inputs: Mapping[str, Any] | None = None,
     progress: Progress = silent,
@@ -126,9 +151,11 @@ def build_program(
     progress("reading", 0, 1)
     graph = model if isinstance(model, Graph) else read(model, shapes)
     data = quantization.data(graph, progress) if quantization else None
-    passes = prepare(pipeline, row, tune, data, listen)
+    passes = prepare(pipeline, row, tune, data, listen, costs)
     progress("passes", 0, 1)
     outcome = PassManager(passes, tuple(observers), inputs).run(graph)
+    if costs is not None:
+        warn_of_estimates(passes)
     check_placement(outcome.graph)
     report = arena_report(outcome.graph)
     program = lower(outcome.graph, row, report.peak, _manifest(outcome.graph, passes), progress)
@@ -145,6 +172,7 @@ def compile(
     memory: int | None = None,
     latency: float | None = None,
     tune: bool = False,
+    costs: Costs | None = None,
     kind: Kind = "so",
     dump_ir: str | Path | None = None,
     observers: Sequence[Observer] = (),
@@ -160,7 +188,8 @@ def compile(
     library), `dir` or `tar` (library, header, static bench program, manifest,
     IR). `dump_ir` names a folder for the IR after each pass and every kernel's
     TIR, LLVM IR and assembly. `tune` chooses primitives by times measured on this
-    machine instead of estimates (minutes at first; kept in the cache).
+    machine instead of estimates (minutes at first; kept in the cache); `costs` names a file of times that
+    `secateur profile` wrote, for this target.
 
     `memory` (bytes of arena) and `latency` (seconds on one core, by the cost table) are limits of the default
     pipeline: the fastest plan within `memory` is chosen, or with `latency` alone the one of least memory.
@@ -188,6 +217,7 @@ def compile(
         memory=memory,
         latency=latency,
         tune=tune,
+        costs=costs,
         observers=observers,
         inputs=inputs,
         progress=progress,

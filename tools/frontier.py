@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from secateur.ir.choice import Choice, CostTable
     from secateur.ir.graph import Graph, Operator
+    from secateur.passes.select import Select
     from secateur.passes.selection.solver import Solution
 
     from .report import Progress
@@ -51,13 +54,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Points by rising arena and falling seconds; `operators` are (name, ONNX nodes) in order."""
+    """Points by rising arena and falling seconds; `operators` are (name, ONNX nodes) in order.
+
+    Times are estimates, or measured (`tuned`), or those of the table in the file `costs`.
+    """
 
     model: str
     target: str
     tuned: bool
     operators: tuple[tuple[str, str], ...]
     points: tuple[Point, ...]
+    costs: str = ""
+
+    @property
+    def options(self) -> str:
+        """What makes `compile` choose by the same times."""
+        return "--tune" if self.tuned else f"--costs {shlex.quote(self.costs)}" if self.costs else ""
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -76,31 +88,36 @@ class _Placed:
     doubt: str
 
 
-def frontier(graph: Graph, target: str, tune: bool, show: Progress) -> Frontier:
+def frontier(graph: Graph, target: str, tune: bool, show: Progress, costs: Path | None = None) -> Frontier:
     """The frontier of a graph as read, on a target; SecateurError where an operator cannot be computed there.
 
-    With `tune`, times are measured on this machine.
+    With `tune`, times are measured on this machine; with `costs` they are those of a table in a file.
     """
-    fused, costs = _fused(graph, target, tune)
-    plans = _undominated(_placed(fused, costs, show))
+    from secateur.compiler import warn_of_estimates
+
+    fused, select = _fused(graph, target, tune, costs)
+    assert select.costs is not None, "prepared with costs"
+    plans = _undominated(_placed(fused, select.costs, show))
+    if costs is not None:
+        warn_of_estimates([select])
     fastest = plans[-1].decisions
     operators = tuple((op.name, op.loc) for op, _ in fastest)
-    return Frontier(graph.name, target, tune, operators, tuple(_point(p, fastest) for p in plans))
+    points = tuple(_point(p, fastest) for p in plans)
+    return Frontier(graph.name, target, tune, operators, points, str(costs or ""))
 
 
-def _fused(graph: Graph, target: str, tune: bool) -> tuple[Graph, CostTable]:
-    """The graph as the default pipeline hands it to `select`, and the costs that this pass gets."""
+def _fused(graph: Graph, target: str, tune: bool, costs: Path | None) -> tuple[Graph, Select]:
+    """The graph as the default pipeline hands it to `select`, and this pass with its costs."""
     from secateur.codegen.targets import find
     from secateur.compiler import DEFAULT_PIPELINE, prepare
     from secateur.passes.manager import PassManager
     from secateur.passes.select import Select
 
-    passes = prepare(DEFAULT_PIPELINE, find(target), tune)
+    passes = prepare(DEFAULT_PIPELINE, find(target), tune, costs=costs)
     (at,) = (i for i, step in enumerate(passes) if isinstance(step, Select))
     select = passes[at]
     assert isinstance(select, Select), "found as such"
-    assert select.costs is not None, "prepared with costs"
-    return PassManager(passes[:at]).run(graph).graph, select.costs
+    return PassManager(passes[:at]).run(graph).graph, select
 
 
 def _placed(graph: Graph, costs: CostTable, show: Progress) -> list[_Placed]:

@@ -114,7 +114,8 @@ def _plans(found: Frontier) -> list[dict[str, Any]]:
 
 
 def _facts(found: Frontier) -> list[tuple[str, str]]:
-    how = "measured on this machine" if found.tuned else "estimated by the cost model"
+    how = f"taken from {found.costs}" if found.costs else "estimated by the cost model"
+    how = "measured on this machine" if found.tuned else how
     exact = "; ".join(found.doubts) or "every plan that no other beats is here"
     return [
         ("target", found.target),

@@ -32,6 +32,7 @@ def json_data(found: Frontier) -> dict[str, Any]:
         "model": found.model,
         "target": found.target,
         "tuned": found.tuned,
+        "costs": found.costs or None,
         "points": [_point_data(found, point) for point in found.points],
     }
 
@@ -66,7 +67,7 @@ def table_text(found: Frontier) -> str:
     )
     headings = ("time", "slower", "arena", "differ", "pipeline")
     text = table(headings, rows, right=headings[:-1])
-    measured = ["times were measured: compile with --tune too"] if found.tuned else []
+    measured = [f"times are not estimates: compile with {found.options} too"] if found.options else []
     return "\n".join([text, *measured, *(f"not all may be optimal: {doubt}" for doubt in found.doubts)])
 
 

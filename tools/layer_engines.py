@@ -10,14 +10,16 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, ExitStack
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.graph import Graph
-from secateur.runtime.session import Session
 from secateur.tools.layer_model import INPUT, LayerModel
+
+if TYPE_CHECKING:
+    from secateur.tools.profiling.measure import Round
 
 Array = NDArray[Any]
 
@@ -129,12 +131,12 @@ class OurProducts(LayerEngine):
 
     def __init__(self, layer: OurLayer) -> None:
         self._open = ExitStack()
-        self._session, self._inputs = self._open.enter_context(_products(layer.graph))
+        self._round = self._open.enter_context(_products(layer.graph))
         self._times: list[float] = []
 
     def run(self, x: Array) -> Array:
         """Runs on ones, whatever `x` is."""
-        self._times.append(1e-9 * sum(row.ns for row in self._session.profile(self._inputs)))
+        self._times.append(sum(self._round().values()))
         return x
 
     def seconds(self) -> list[float]:
@@ -143,17 +145,19 @@ class OurProducts(LayerEngine):
         return self._times
 
 
-def _products(graph: Graph) -> AbstractContextManager[tuple[Session, dict[str, Array]]]:
+def _products(graph: Graph) -> AbstractContextManager[Round]:
     from secateur.codegen.costs import AnalyticCosts
     from secateur.codegen.primitives.linear_winograd import LinearWinograd
     from secateur.codegen.targets import host
-    from secateur.tools.tuning import artifact_of, candidate, chosen_as
+    from secateur.tools.profiling.candidates import candidate, chosen_as
+    from secateur.tools.profiling.measure import rounds
+    from secateur.tools.profiling.samples import distance_of
 
     op = next(op for op in graph.operators if op.name == "q.winograd_conv")
     choice = next(c for c in AnalyticCosts(host()).choices(op) if c.primitive == LinearWinograd.name)
     chosen = chosen_as(op, choice)
     kernel = LinearWinograd().products(chosen, host())
-    return artifact_of([candidate(chosen, choice, kernel, host())], host())
+    return rounds([candidate(chosen, host(), kernel=kernel)], host(), distance_of(0))
 
 
 def _fused(path: Path) -> Graph:

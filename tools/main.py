@@ -10,6 +10,7 @@ import difflib
 import errno
 import signal
 import sys
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
@@ -61,6 +62,7 @@ ROWS = (
     Row("quantize", "quantize_model", "Quantize a model to int8 and write it as ONNX (QDQ)."),
     Row("run", "run", "Run an artifact once and say what came out."),
     Row("select", "select", "Show the plans that no other beats in both time and memory."),
+    Row("profile", "profile", "Measure what a model's kernels take, for --costs."),
     Row("inspect", "inspect", "Show what a model or an artifact is made of."),
     Row("opt", "opt", "Run passes on IR text; print what they give, or write it as ONNX."),
     Row("bench", "bench", "Time an artifact on this machine."),
@@ -145,6 +147,11 @@ def _report_defect(kind: type[BaseException], error: BaseException, _trace: Trac
     raise SystemExit(DEFECT)
 
 
+def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:
+    """Warnings are for the user, whom the line of code that gave one does not help."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def _terminate(_signal: int, _frame: object) -> None:
     """As on an interrupt, unfinished files are removed on the way out."""
     raise SystemExit(TERMINATED)
@@ -182,6 +189,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     if not debugging():
         sys.excepthook = _report_defect
+        warnings.showwarning = _warn
     words = [word for word in sys.argv[1:] if word != DEBUG]
     typer.main.get_command(app)(args=words, prog_name="secateur")  # app() would install its own excepthook
 

@@ -133,6 +133,7 @@ def test_the_table_says_what_is_in_doubt() -> None:
 
 def test_measured_times_are_wanted_again_for_compiling() -> None:
     assert "compile with --tune too" in table_text(replace(DRAWN, tuned=True))
+    assert "compile with --costs 'my table.json' too" in table_text(replace(DRAWN, costs="my table.json"))
 
 
 # The page ------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
 from secateur.tools import tuning
+from secateur.tools.profiling.samples import Samples
 
 TEXT = """
 graph @g(%x: tensor<1x32x12x12xf32>) {
@@ -31,7 +32,7 @@ def network() -> Graph:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cost cache beside the shared kernels."""
-    monkeypatch.setattr(tuning, "_path", lambda symbol: tmp_path / "costs" / f"{symbol}.json")
+    monkeypatch.setattr(Samples, "_path", lambda _, symbol: tmp_path / "costs" / f"{symbol}.json")
 
 
 def test_several_primitives_are_timed_once() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +32,13 @@ Inputs = Annotated[
 Threads = Annotated[int, typer.Option(min=1, max=1024, help="Threads to run with.")]
 Pipeline = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Passes, such as canonicalize,fuse{level=conservative},...")
+]
+
+Costs = Annotated[
+    Path | None,
+    typer.Option(
+        "--costs", metavar="TABLE.json", help="Take times from a table that `secateur profile` wrote."
+    ),
 ]
 
 SourceKind = Literal["artifact", "ir", "onnx"]
@@ -112,13 +118,9 @@ def write_model(graph: Graph, path: Path) -> None:
     """Writes `graph` as ONNX; a file already there is replaced whole or not at all."""
     from secateur.ir.onnx_writer import to_onnx
 
-    data = to_onnx(graph).SerializeToString(deterministic=True)
-    beside = path.with_name(f"{path.name}.partial")
-    try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    from ..files import write_whole
+
+    write_whole(path, to_onnx(graph).SerializeToString(deterministic=True))
 
 
 def is_lowered(graph: Graph) -> bool:

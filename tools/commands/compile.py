@@ -13,6 +13,7 @@ import typer
 
 from . import quantization
 from .common import (
+    Costs,
     Json,
     Pipeline,
     Shapes,
@@ -73,6 +74,7 @@ class Making:
             help="Choose primitives by times measured on this machine (slow at first, then cached).",
         ),
     ] = False
+    costs: Costs = None
 
     @property
     def form(self) -> Kind:
@@ -190,6 +192,7 @@ def _compiled(
         target=making.target,
         pipeline=pipeline,
         tune=making.tune,
+        costs=making.costs,
         kind=making.form.value,
         dump_ir=watching.dump_ir,
         observers=(watching.observer(), *((work.selection,) if work else ())),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .common import (
+    Costs,
     Json,
     Pipeline,
     Shapes,
@@ -49,6 +50,7 @@ def inspect(
     target: Target = "host",
     shape: Shapes = None,
     pipeline: Pipeline = None,
+    costs: Costs = None,
     json: Json = False,
 ) -> None:
     """Show what a model or an artifact is made of.
@@ -64,9 +66,11 @@ def inspect(
         result = _artifact(file, ir)
     else:
         choices = Choices()
-        graph = staged(read_source(file, parse_shapes(shape)), target, pipeline, ir or FINAL, (choices,))
+        source = read_source(file, parse_shapes(shape))
+        graph = staged(source, target, pipeline, ir or FINAL, (choices,), costs)
         described = {"text": _text(graph)} if ir else describe(graph, choices)
-        result = described if ir else {"file": str(file), "target": target, **described}
+        named = {"file": str(file), "target": target, "costs": None if costs is None else str(costs)}
+        result = described if ir else {**named, **described}
     if json:
         print_json(result)
     elif "text" in result:
@@ -85,23 +89,31 @@ def _text(graph: Graph) -> str:
 
 
 def staged(
-    graph: Graph, target: str, pipeline: str | None, stage: str, observers: tuple[Observer, ...] = ()
+    graph: Graph,
+    target: str,
+    pipeline: str | None,
+    stage: str,
+    observers: tuple[Observer, ...] = (),
+    costs: Path | None = None,
 ) -> Graph:
     """The graph as read, after the last pass called `stage`, or after all of them (`final`)."""
     from secateur.codegen.targets import find
-    from secateur.compiler import prepare
+    from secateur.compiler import prepare, warn_of_estimates
     from secateur.ir.verifier import verify
     from secateur.passes.manager import PassManager
 
     verify(graph)
-    passes = prepare(pipeline or default_pipeline(graph), find(target))
+    passes = prepare(pipeline or default_pipeline(graph), find(target), costs=costs)
     stages = [READ, *(step.name for step in passes), FINAL]
     if stage not in stages:
         raise refuse(f"the pipeline has no stage '{stage}'{nearest(stage, stages)}")
     if stage == READ:
         return graph
     count = len(passes) if stage == FINAL else len(stages) - 1 - stages[::-1].index(stage)
-    return PassManager(passes[:count], observers).run(graph).graph
+    outcome = PassManager(passes[:count], observers).run(graph)
+    if costs is not None:
+        warn_of_estimates(passes[:count])
+    return outcome.graph
 
 
 def describe(graph: Graph, choices: Choices | None = None) -> dict[str, Any]:

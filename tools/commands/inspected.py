@@ -29,7 +29,8 @@ def _print_model(result: Mapping[str, Any]) -> None:
         ("constants", size(result["constant_bytes"])),
     ]
     if result["seconds"] is not None:
-        rows.append(("time", f"{duration(result['seconds'])} on one core by the cost model"))
+        by = result["costs"] or "the cost model"
+        rows.append(("time", f"{duration(result['seconds'])} on one core by {by}"))
     if memory:
         bound = memory["lower_bound_bytes"]
         rows.append(("arena", f"{size(memory['peak_bytes'])} (lower bound {size(bound)})"))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Json, Shapes, Target, is_lowered, parse_shapes, read_source, refuse
+from .common import Costs, Json, Shapes, Target, is_lowered, parse_shapes, read_source, refuse
 
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each plan there.")]
 Page = Annotated[
@@ -27,6 +27,7 @@ def select(
     target: Target = "host",
     shape: Shapes = None,
     tune: Tune = False,
+    costs: Costs = None,
     csv: Csv = None,
     frontier: Page = None,
     json: Json = False,
@@ -47,7 +48,7 @@ def select(
             "this IR has its primitives already; choosing them wants the model, or IR before `select`"
         )
     with progress() as show:
-        found = frontier_of(graph, target, tune, show)
+        found = frontier_of(graph, target, tune, show, costs)
     if csv is not None:
         write_csv(found, csv)
     if frontier is not None:

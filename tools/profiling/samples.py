@@ -1,0 +1,77 @@
+"""Times that were measured, kept in the cache: of a kernel, on this processor, its weights so far away."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from secateur.codegen.cache import cache_folder, compiler_fingerprint
+
+NEAREST, FARTHEST = 1 << 16, 1 << 27  # bytes between two uses of the same weights, as far as it matters
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a kernel: the median, the quartiles around it, and of how many runs."""
+
+    seconds: float
+    quartiles: tuple[float, float]
+    repeats: int
+
+
+def timing(samples: Sequence[float]) -> Timing:
+    """What some runs say; of a single one the quartiles are that run."""
+    if len(samples) == 1:
+        return Timing(samples[0], (samples[0], samples[0]), 1)
+    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
+    return Timing(middle, (low, high), len(samples))
+
+
+def distance_of(weight_bytes: int) -> int:
+    """Bytes that a network with so many of weights reads between two uses of one: a power of two."""
+    return min(max(1 << max(0, weight_bytes - 1).bit_length(), NEAREST), FARTHEST)
+
+
+def processor() -> str:
+    """This machine's processor by name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The cache, for weights `distance` bytes away."""
+
+    distance: int
+
+    def recall(self, symbol: str) -> tuple[float, ...]:
+        """Seconds of earlier runs; none where the entry is missing or damaged."""
+        try:
+            found = [float(s) for s in json.loads(self._path(symbol).read_text())["seconds"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ()
+        return tuple(found) if all(0 < s < math.inf for s in found) else ()
+
+    def add(self, symbol: str, seconds: float) -> None:
+        """Keeps one more run; readers see the old entry or the new."""
+        path = self._path(symbol)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        beside.write_text(json.dumps({"seconds": [*self.recall(symbol), seconds]}))
+        beside.replace(path)
+
+    def forget(self, symbol: str) -> None:
+        self._path(symbol).unlink(missing_ok=True)
+
+    def _path(self, symbol: str) -> Path:
+        text = f"{compiler_fingerprint()} {processor()} {self.distance}"
+        return cache_folder() / "costs" / f"{symbol}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
