@@ -23,7 +23,7 @@ Expr = Any
 Buffer = Any
 
 _PIXELS = 196  # of a strip: enough that streaming weights costs little beside the products
-_SUMS_RATE = 0.5  # vectors of sums a cycle, back and forth between chunks
+_RATE = 0.5  # vectors a cycle from the second-level cache: weights of each strip, sums between chunks
 _PARTS = (2, 4, 8, _PIXELS)  # of it, down to one register tile, where memory is dear
 
 
@@ -116,21 +116,32 @@ def _workspace(spec: ConvSpec, strip: Strip, target: Target) -> int:
     return 4 * strip.pixels * (taps + between)
 
 
+def _efficiency(rows: int, vectors: int) -> float:
+    """Of a register tile, as a share of the multiply-adds that the target can do."""
+    return 0.8 / max(1.0, 0.45 + 1 / rows + 1 / vectors)
+
+
+def step_cycles(rows: int, vectors: int, target: Target) -> float:
+    """Cycles to multiply one tap's channel of `rows` pixels with `vectors` filter vectors."""
+    return rows * vectors / (target.fma_per_cycle * _efficiency(rows, vectors))
+
+
 def _seconds(spec: ConvSpec, strip: Strip, target: Target) -> float:
     lanes, block = target.lanes, layout_block(spec.in_layout)
     taps = up(spec.channels, block) * spec.kernel[0] * spec.kernel[1]
     pixels = spec.batch * up(spec.pixels, strip.rows)
     macs = pixels * taps * up(spec.filters, lanes)
-    efficiency = 0.8 / max(1.0, 0.45 + 1 / strip.rows + 1 / strip.vectors)
+    efficiency = _efficiency(strip.rows, strip.vectors)
     copied = strip.splits * pixels * taps / block * lanes * 6.0
     chunks = up(spec.channels, block) // block // strip.blocks
-    summed = (chunks - 1) * pixels * up(spec.filters, lanes) / _SUMS_RATE * target.fma_per_cycle
+    summed = (chunks - 1) * pixels * up(spec.filters, lanes) / _RATE * target.fma_per_cycle
     strips = spec.batch * -(-spec.pixels // strip.pixels)
+    near = 0.5 * strips * taps * up(spec.filters, lanes) / _RATE * target.fma_per_cycle
     streamed = 4.0 * taps * up(spec.filters, lanes) * strips
     streamed += 8.0 * pixels * taps if 4 * strip.pixels * taps / chunks > target.l2_bytes else 0.0
     streamed += 4.0 * spec.batch * spec.pixels * (spec.filters + spec.channels)
     beyond = max(0.0, streamed - target.l2_bytes) / (target.dram_gbps * 1e9)
-    return seconds(target, macs / efficiency + copied + summed, 1.0, 0) + 0.6 * beyond + 2e-6
+    return seconds(target, macs / efficiency + copied + summed + near, 1.0, 0) + 0.6 * beyond + 2e-6
 
 
 def _chunk(spec: ConvSpec, target: Target, pixels: int, vectors: int) -> int:
@@ -256,7 +267,7 @@ class _Nest:
                     self._store(acc[r * vectors + v], pixel * lanes, block * lanes)
 
     def _step(self, acc: Any, panel: tuple[Expr, Expr], step: Expr, start: Expr, lane: Expr) -> None:
-        from ..tvm_adapter import T, load, prefetch, splat
+        from ..tvm_adapter import T, fence, load, prefetch, splat
 
         vectors, lanes, block = self.strip.vectors, self.lanes, self.block
         group, chunk = panel
@@ -274,6 +285,7 @@ class _Nest:
             for v in range(vectors):
                 at = r * vectors + v
                 acc[at] = T.fma(element, load(self.weights, weight + v * lanes, lanes), acc[at])
+        fence(self.workspace, self.weights)
 
     def _store(self, value: Expr, index: Expr, channel: Expr) -> None:
         from ..tvm_adapter import store
