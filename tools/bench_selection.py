@@ -52,12 +52,15 @@ class Result:
     def ms(self) -> float | None:
         return self.timing.median if self.timing else None
 
+    @property
+    def best(self) -> float | None:
+        return self.timing.best if self.timing else None
+
 
 @dataclass(frozen=True)
 class Row:
-    """The contenders on one network within `limit` bytes of arena."""
+    """The contenders on a network within `limit` bytes of arena."""
 
-    model: str
     limit: int | None
     results: tuple[Result, ...]
 
@@ -69,13 +72,28 @@ class Row:
         ours, other = self.result(CHOSEN).ms, self.result(kind).ms
         return other / ours if ours and other else None
 
+    def best_ratio(self, kind: str) -> float | None:
+        """The same of the fastest runs, which other programs on the machine disturbed least."""
+        ours, other = self.result(CHOSEN).best, self.result(kind).best
+        return other / ours if ours and other else None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model's rows; by the cost table, (bytes, seconds) of its frontier and seconds of `Plans.alone`."""
+
+    model: str
+    rows: tuple[Row, ...]
+    frontier: tuple[tuple[int, float], ...]
+    alone: dict[str, float]
+
 
 # ---- measuring
 
 
 def measure(
     model: str, path: Path, costs: CostTable, folder: Path, between: int, rounds: int, budget: float
-) -> list[Row]:
+) -> Network:
     """A row for each limit. Artifacts lie in `folder` meanwhile; for the rest see `take_turns`."""
     plans = Plans(fused(path), costs)
     found = {limit: plans.at(limit) for limit in plans.limits(between)}
@@ -83,10 +101,11 @@ def measure(
     with ExitStack() as stack:
         runners = [_artifact(plans.selected(p), folder / f"{i}.so", stack) for i, p in enumerate(distinct)]
         timings = dict(zip(distinct, timed(runners, sample_input(path), rounds, budget), strict=True))
-    return [
-        Row(model, limit, tuple(Result(c, timings[c.plan] if c.plan is not None else None) for c in row))
+    rows = (
+        Row(limit, tuple(Result(c, timings[c.plan] if c.plan is not None else None) for c in row))
         for limit, row in found.items()
-    ]
+    )
+    return Network(model, tuple(rows), tuple((p.arena, p.seconds) for p in plans.frontier), plans.alone)
 
 
 def fused(path: Path) -> Graph:
@@ -142,21 +161,21 @@ HEADER = (
     "model",
     "limit KiB",
     *(title for kind in KINDS for title in (f"{kind} ms (predicted)", "KiB")),
-    f"{GREEDY} / {CHOSEN}",
+    f"{GREEDY} / {CHOSEN} (best runs)",
     "primitive",
-    f"{SINGLE} / {CHOSEN}",
+    f"{SINGLE} / {CHOSEN} (best runs)",
 )
 
 
-def cells(row: Row) -> list[str]:
+def cells(model: str, row: Row) -> list[str]:
     """One line of the table."""
     return [
-        row.model,
+        model,
         "none" if row.limit is None else kib(row.limit),
         *(cell for kind in KINDS for cell in _cells(row.result(kind))),
-        _ratio(row.ratio(GREEDY)),
+        _ratios(row, GREEDY),
         row.result(SINGLE).contender.family or "–",
-        _ratio(row.ratio(SINGLE)),
+        _ratios(row, SINGLE),
     ]
 
 
@@ -168,66 +187,84 @@ def _cells(result: Result) -> tuple[str, str]:
     return (f"{result.ms:.2f}{mark} ({predicted:.2f})", kib(result.contender.arena))
 
 
-def _ratio(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def _ratios(row: Row, kind: str) -> str:
+    ratio, best = row.ratio(kind), row.best_ratio(kind)
+    return "–" if ratio is None or best is None else f"{ratio:.2f} ({best:.2f})"
 
 
 def kib(size: int) -> str:
     return f"{size / 1024:.0f}"
 
 
-def headline(rows: Sequence[Row]) -> list[str]:
-    """What TASO's headline is about, for each model: the gain over greedy, memory for a little more time."""
-    models = {row.model: [r for r in rows if r.model == row.model] for row in rows}
-    return [f"{model}: {_gain(its)}; {_saving(its)}" for model, its in models.items()]
+def headline(network: Network) -> str:
+    """What TASO's headline is about: the gain over greedy, and memory for a little more time; and why."""
+    parts = (_gain(network.rows), _saving(network.rows), _frontier(network), _alone(network))
+    return f"{network.model}: {'; '.join(parts)}"
 
 
 def _gain(rows: Iterable[Row]) -> str:
     """Of the limits at which greedy choice finds a plan the one at which the selector gains most."""
-    ratios = [(ratio, row) for row in rows if (ratio := row.ratio(GREEDY)) is not None]
+    ratios = [(ratio, row) for row in rows if (ratio := row.best_ratio(GREEDY)) is not None]
     if not ratios:
         return "greedy choice found no plan"
     best, row = max(ratios, key=lambda pair: pair[0])
     where = "without a limit" if row.limit is None else f"at {kib(row.limit)} KiB"
-    return f"at most {best:.2f} times as fast as greedy choice ({where})"
+    return f"best runs at most {best:.2f} times as fast as of greedy choice ({where})"
 
 
 def _saving(rows: Sequence[Row]) -> str:
     """Of the selector's plans that take little more time than the fastest the one of least memory."""
-    plans = [row.result(CHOSEN) for row in rows]
-    least = min(p.ms for p in plans if p.ms is not None)
-    most = max(p.contender.arena for p in plans if p.ms == least)
-    lean = min((p for p in plans if p.ms and p.ms <= MORE_TIME * least), key=lambda p: p.contender.arena)
-    assert lean.ms is not None, "picked by its time"
-    return f"{most / lean.contender.arena:.2f} times less memory for {lean.ms / least - 1:.0%} more time"
+    plans = [(row.result(CHOSEN).best or float("inf"), row.result(CHOSEN).contender.arena) for row in rows]
+    least, most = min(plans)
+    ms, lean = min((plan for plan in plans if plan[0] <= MORE_TIME * least), key=lambda plan: plan[1])
+    return f"{most / lean:.2f} times less memory for {ms / least - 1:.0%} more time"
+
+
+def _frontier(network: Network) -> str:
+    (lean, slow), (large, fast) = network.frontier[0], network.frontier[-1]
+    count = len(network.frontier)
+    if count == 1:
+        return f"one plan on the frontier, {kib(lean)} KiB"
+    memory, times = f"{kib(lean)} to {kib(large)} KiB", f"{1e3 * slow:.2f} to {1e3 * fast:.2f} ms"
+    return f"{count} plans on the frontier, predicted {memory}, {times}"
+
+
+def _alone(network: Network) -> str:
+    least = network.frontier[-1][1]
+    ratios = (f"{family} {s / least:.2f}" for family, s in network.alone.items())
+    return f"predicted with one primitive wherever it fits: {', '.join(ratios)} times the chosen plan"
 
 
 LEGEND = (
     "Medians in ms on one thread, float32, batch 1, in parentheses what the cost table says; KiB of arena as "
     "placed; greedy: each operator's fastest primitive that fits; single: one primitive wherever it fits, "
-    "the best such; –: no plan within the limit; ~: an interquartile range above 10% of the median."
+    "the best such; –: no plan within the limit; ~: an interquartile range above 10% of the median. "
+    "Medians are of runs that did not wait for a processor where there are enough; the fastest "
+    "say more where other programs share the machine."
 )
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    lines = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)], *map(cells, rows)]
+def _lines(networks: Iterable[Network]) -> list[list[str]]:
+    return [cells(network.model, row) for network in networks for row in network.rows]
+
+
+def as_markdown(networks: Sequence[Network]) -> str:
+    lines = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)], *_lines(networks)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return "\n\n".join([LEGEND, cpu_model(), table, *headline(rows)]) + "\n"
+    notes = "\n".join(f"* {headline(network)}" for network in networks)
+    return "\n\n".join([LEGEND, cpu_model(), table, notes]) + "\n"
 
 
-def as_json(rows: Sequence[Row]) -> str:
-    results = [
-        {**asdict(row), "ratios": {kind: row.ratio(kind) for kind in (GREEDY, SINGLE)}} for row in rows
-    ]
-    return json.dumps({"cpu": cpu_model(), "results": results}, indent=1, default=str) + "\n"
+def as_json(networks: Sequence[Network]) -> str:
+    return json.dumps({"cpu": cpu_model(), "results": [asdict(n) for n in networks]}, indent=1) + "\n"
 
 
-def as_table(rows: Sequence[Row]) -> Table:
+def as_table(networks: Sequence[Network]) -> Table:
     table = Table(caption=LEGEND)
     for title in HEADER:
         table.add_column(title, justify="right")
-    for row in rows:
-        table.add_row(*cells(row))
+    for line in _lines(networks):
+        table.add_row(*line)
     return table
 
 
@@ -254,26 +291,31 @@ def main(
 ) -> None:
     """Compare the selector's plans with simpler choices on this machine."""
     names = chosen(model_list)
-    rows: list[Row] = []
+    networks: list[Network] = []
     for name in names:
         if sys.stderr.isatty():
             Console(stderr=True).print(f"{name} …")
         path = models.save(name, out / "models")
-        rows += measure(name, path, _measured_costs(), out / "selection", between, rounds, budget)
-        write(out / "selection.md", as_markdown(rows))
-        write(out / "selection.json", as_json(rows))
+        costs = _measured_costs(path)
+        networks.append(measure(name, path, costs, out / "selection", between, rounds, budget))
+        write(out / "selection.md", as_markdown(networks))
+        write(out / "selection.json", as_json(networks))
     console = Console(width=None if sys.stdout.isatty() else 180)
-    console.print(as_table(rows))
-    for line in headline(rows):
-        console.print(line, markup=False, soft_wrap=True)
+    console.print(as_table(networks))
+    for network in networks:
+        console.print(headline(network), markup=False, soft_wrap=True)
     console.print(f"Written: {out / 'selection.md'}, {out / 'selection.json'}", soft_wrap=True)
 
 
-def _measured_costs() -> CostTable:
+def _measured_costs(path: Path) -> CostTable:
+    """Those that `secateur profile` measures."""
+    from secateur.codegen.build import silent
     from secateur.codegen.targets import host
-    from secateur.tools.tuning import MeasuredCosts
+    from secateur.compiler import read
+    from secateur.tools.profiling.costs import TableCosts
+    from secateur.tools.profiling.tables import measured_table, profiled
 
-    return MeasuredCosts(host())
+    return TableCosts(measured_table(profiled(read(path), host()), silent), host())
 
 
 if __name__ == "__main__":

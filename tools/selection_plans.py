@@ -70,6 +70,12 @@ class Plans:
         return (chosen, self._contender(GREEDY, plan), self._contender(SINGLE, uniform, family))
 
     @property
+    def alone(self) -> dict[str, float]:
+        """Predicted seconds of the plans that have one primitive wherever it fits, without a limit."""
+        plans = {family: greedy(self._found.problem, family=family) for family in self.families}
+        return {f: costs_of(self._found.problem, p).seconds for f, p in plans.items() if p is not None}
+
+    @property
     def families(self) -> Sequence[str]:
         """The primitives of convolutions."""
         pairs = zip(self._found.operators, self._found.choices, strict=True)

@@ -19,7 +19,17 @@ from secateur.passes.memory import Memory, arena_report
 from secateur.tools import bench_selection, model_builder
 from secateur.tools.bench_contest import MIN_ROUNDS
 from secateur.tools.bench_report import Timing
-from secateur.tools.bench_selection import Result, Row, as_json, as_markdown, cells, fused, headline, measure
+from secateur.tools.bench_selection import (
+    Network,
+    Result,
+    Row,
+    as_json,
+    as_markdown,
+    cells,
+    fused,
+    headline,
+    measure,
+)
 from secateur.tools.peers import Floats
 from secateur.tools.selection_plans import CHOSEN, GREEDY, SINGLE, Contender, Plans, spread
 
@@ -116,9 +126,11 @@ def tiny(folder: Path) -> Path:
 
 
 def test_every_plan_is_compiled_run_and_timed(tmp_path: Path) -> None:
-    rows = measure("tiny", tiny(tmp_path), AnalyticCosts(host()), tmp_path / "made", 1, 1, 0.0)
-    assert rows[0].limit is None
-    for row in rows:
+    network = measure("tiny", tiny(tmp_path), AnalyticCosts(host()), tmp_path / "made", 1, 1, 0.0)
+    assert network.rows[0].limit is None
+    assert network.frontier[-1][1] <= min(network.alone.values())
+    assert network.frontier[-1][1] == network.rows[0].result(CHOSEN).contender.seconds
+    for row in network.rows:
         chosen = row.result(CHOSEN)
         assert chosen.ms is not None
         assert chosen.ms > 0
@@ -133,7 +145,7 @@ def result(kind: str, ms: float | None, kib: int = 0, family: str = "") -> Resul
     if ms is None:
         return Result(Contender(kind))
     contender = Contender(kind, (0,), 0.9e-3 * ms, 1024 * kib, family)
-    return Result(contender, Timing("secateur", median=ms, quartiles=(ms, ms)))
+    return Result(contender, Timing("secateur", median=ms, quartiles=(ms, ms), best=ms - 1))
 
 
 def row(limit: int | None, times: Iterable[tuple[float | None, int]]) -> Row:
@@ -143,40 +155,46 @@ def row(limit: int | None, times: Iterable[tuple[float | None, int]]) -> Row:
         result(GREEDY, greedy, its),
         result(SINGLE, single, others, "im2row"),
     )
-    return Row("net", limit, results)
+    return Row(limit, results)
 
 
-ROWS = [
+ROWS = (
     row(None, [(10.0, 900), (15.0, 1000), (11.0, 900)]),
-    row(600 << 10, [(11.0, 600), (33.0, 500), (None, 0)]),
+    row(600 << 10, [(11.0, 600), (34.0, 500), (None, 0)]),
     row(300 << 10, [(20.0, 300), (None, 0), (None, 0)]),
-]
+)
+NET = Network("net", ROWS, ((300 << 10, 0.018), (900 << 10, 0.009)), {"direct": 0.018, "im2row": 0.0099})
 
 
 def test_the_table_has_times_predictions_bytes_and_ratios() -> None:
-    assert cells(ROWS[0])[1:] == [
+    assert cells("net", ROWS[0]) == [
+        "net",
         "none",
         *("10.00 (9.00)", "900", "15.00 (13.50)", "1000", "11.00 (9.90)", "900"),
-        *("1.50", "im2row", "1.10"),
+        *("1.50 (1.56)", "im2row", "1.10 (1.11)"),
     ]
-    assert cells(ROWS[2])[1:] == ["300", "20.00 (18.00)", "300", "–", "–", "–", "–", "–", "–", "–"]
-    assert "| net | none | 10.00 (9.00) |" in as_markdown(ROWS)
-    assert json.loads(as_json(ROWS))["results"][1]["ratios"] == {"greedy": 3.0, "single": None}
+    assert cells("net", ROWS[2])[1:] == ["300", "20.00 (18.00)", "300", "–", "–", "–", "–", "–", "–", "–"]
+    assert "| net | none | 10.00 (9.00) |" in as_markdown([NET])
+    assert json.loads(as_json([NET]))["results"][0]["rows"][1]["results"][1]["timing"]["median"] == 34.0
 
 
 def test_a_time_that_scatters_is_marked() -> None:
     chosen, *others = ROWS[0].results
     assert chosen.timing is not None
     noisy = replace(chosen, timing=replace(chosen.timing, quartiles=(9.0, 10.5)))
-    assert cells(replace(ROWS[0], results=(noisy, *others)))[2] == "10.00~ (9.00)"
+    assert cells("net", replace(ROWS[0], results=(noisy, *others)))[2] == "10.00~ (9.00)"
 
 
 def test_the_headline_is_the_largest_gain_and_the_least_memory_for_little_time() -> None:
-    assert headline(ROWS) == [
-        "net: at most 3.00 times as fast as greedy choice (at 600 KiB); "
-        "1.50 times less memory for 10% more time"
-    ]
-    assert headline(ROWS[2:]) == ["net: greedy choice found no plan; 1.00 times less memory for 0% more time"]
+    assert headline(NET) == (
+        "net: best runs at most 3.30 times as fast as of greedy choice (at 600 KiB); "
+        "1.50 times less memory for 11% more time; "
+        "2 plans on the frontier, predicted 300 to 900 KiB, 18.00 to 9.00 ms; "
+        "predicted with one primitive wherever it fits: direct 2.00, im2row 1.10 times the chosen plan"
+    )
+    last = headline(replace(NET, rows=ROWS[2:], frontier=NET.frontier[:1]))
+    assert "greedy choice found no plan; 1.00 times less memory for 0% more time" in last
+    assert "one plan on the frontier, 300 KiB" in last
 
 
 def test_an_unknown_model_is_refused(tmp_path: Path) -> None:
