@@ -33,6 +33,6 @@ def chosen_pipeline(given: str | None, default: str, memory: int | None, latency
     if given is None:
         return limited(default, memory, latency)
     if memory is not None or latency is not None:
-        instead = "write select{memory=...,seconds=...} into the pipeline"
-        raise SecateurError(f"limits on memory and latency are for the default pipeline; {instead}")
+        instead = "write select{memory=4MiB} or select{seconds=0.02} into it"
+        raise SecateurError(f"limits on memory and latency do not go together with a pipeline; {instead}")
     return given

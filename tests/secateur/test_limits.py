@@ -51,7 +51,7 @@ def test_a_limit_that_is_no_number_from_0_on_is_refused(limit: dict[str, float])
 
 
 def test_limits_beside_a_pipeline_are_refused() -> None:
-    with pytest.raises(secateur.SecateurError, match="are for the default pipeline; write select"):
+    with pytest.raises(secateur.SecateurError, match="do not go together with a pipeline; write select"):
         secateur.compile(MODEL, pipeline=DEFAULT_PIPELINE, memory=1 << 20)
 
 

@@ -52,7 +52,10 @@ def test_limits_stand_in_the_pipeline_of_the_artifact(cli: Cli, model: Path, tmp
         (["--latency", "1ns"], "nothing fits in 1e-09 s; the least possible is "),
         (["--memory", "4 apples"], "--memory 4 apples: expected a size"),
         (["--latency", "20"], "--latency 20: expected a time with its unit"),
-        (["--memory", "1MiB", "--pipeline", "fuse,select,layout,memory"], "--memory: not together with"),
+        (
+            ["--memory", "1MiB", "--pipeline", "fuse,select,layout,memory"],
+            "memory and latency do not go together with a pipeline",
+        ),
     ],
 )
 def test_limits_refused(

@@ -60,13 +60,9 @@ class Limits:
     ] = None
 
     def pipeline(self, given: str | None, default: str) -> str:
-        """The pipeline given, else the default with these limits in it."""
-        from secateur.limits import limited
+        """The pipeline given, else the default with these limits in it; SecateurError for both together."""
+        from secateur.limits import chosen_pipeline
 
-        named = [f"--{name}" for name in ("memory", "latency") if getattr(self, name) is not None]
-        if given is not None and named:
-            instead = "write select{memory=4MiB} or select{seconds=0.02} into it"
-            raise refuse(f"{', '.join(named)}: not together with --pipeline; {instead}")
         memory = None if self.memory is None else parse_size(self.memory)
         latency = None if self.latency is None else parse_duration(self.latency)
-        return given or limited(default, memory, latency)
+        return chosen_pipeline(given, default, memory, latency)
