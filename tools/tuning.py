@@ -16,7 +16,7 @@ from secateur.ir.choice import Choice
 from secateur.ir.graph import Operator
 from secateur.ir.types import Layout, TensorType
 
-from .profiling.candidates import Candidate, of_choice, worth_measuring
+from .profiling.candidates import of_choice, unique, worth_measuring
 from .profiling.costs import with_times
 from .profiling.measure import measured
 from .profiling.samples import distance_of
@@ -51,8 +51,3 @@ class MeasuredCosts:
             return choices
         timings = measured(unique(several), self.target, distance_of(WEIGHT_BYTES))
         return with_times(choices, [timings[k.symbol].seconds if k else None for k in kernels])
-
-
-def unique(kernels: list[Candidate]) -> list[Candidate]:
-    """Each kernel once."""
-    return list({kernel.symbol: kernel for kernel in kernels}.values())

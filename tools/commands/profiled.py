@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def table_data(table: Table, path: Path, found: Check | None) -> dict[str, Any]:
     """For JSON: what the table is of, and the check where there was one."""
-    from ..profiling.check import json_data
+    from ..profiling.check_report import json_data
 
     return {
         "table": str(path),
@@ -29,7 +29,7 @@ def table_data(table: Table, path: Path, found: Check | None) -> dict[str, Any]:
 
 def table_text(table: Table, asked: int, path: Path, found: Check | None) -> str:
     """A line for people, below the check where there was one."""
-    from ..profiling.check import text_of
+    from ..profiling.check_report import text_of
 
     count, repeats = len(table.entries), max((e.timing.repeats for e in table.entries), default=0)
     how = f"median of {repeats} rounds, one thread" if repeats else "estimates"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from secateur.codegen.cache import kernel_symbol
@@ -72,10 +72,14 @@ def candidate(
     return Candidate(label_of(chosen), kernel, kernel_symbol(kernel, target), chosen, target, estimate)
 
 
+def data_apart(op: Operator) -> bool:
+    """Whether its kernel does the same whatever its operands hold; whole numbers may be indices."""
+    return not any(v.type.dtype in _INDICES for v in op.operands if constant_of(v) is None)
+
+
 def of_choice(op: Operator, choice: Choice, target: Target) -> Candidate | None:
     """The kernel that computes `op` as chosen; None where it costs nothing, or data decide what it reads."""
-    dynamic = (v.type.dtype for v in op.operands if constant_of(v) is None)
-    if choice.seconds <= 0 or any(dtype in _INDICES for dtype in dynamic):
+    if choice.seconds <= 0 or not data_apart(op):
         return None
     return candidate(chosen_as(op, choice), target, choice.seconds)
 
@@ -114,11 +118,17 @@ def network_of(graph: Graph, target: Target) -> Network:
     """Every kernel that selection could choose for a fused graph on `target`, but for the hopeless."""
     asked = _Asked(AnalyticCosts(target))
     problem_of(graph, asked)
-    found: dict[str, Candidate] = {}
-    for kernel in asked.kernels():
-        found.setdefault(kernel.symbol, kernel)
-    weights = sum(op["value"].nbytes for op in graph.operators if op.name == "nn.constant")
-    return Network(graph.name, target, tuple(found.values()), weights)
+    return Network(graph.name, target, tuple(unique(asked.kernels())), weight_bytes_of(graph))
+
+
+def unique(kernels: Iterable[Candidate]) -> list[Candidate]:
+    """Each kernel once."""
+    return list({kernel.symbol: kernel for kernel in kernels}.values())
+
+
+def weight_bytes_of(graph: Graph) -> int:
+    """Bytes of all constants, unpacked."""
+    return sum(op["value"].nbytes for op in graph.operators if op.name == "nn.constant")
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,12 @@ from secateur.ir.graph import Graph, Operator
 from secateur.runtime.session import Session, load
 
 from ..choices import Choices
-from ..report import duration, node_text, table
-from .samples import Timing, timing
+from .candidates import Candidate, candidate, data_apart, unique, weight_bytes_of
+from .measure import rounds
+from .samples import Timing, distance_of, timing
 
 if TYPE_CHECKING:
+    from secateur.codegen.program import Call, Program
     from secateur.runtime.session import OperatorTime
 
     from .costs import TableCosts
@@ -31,15 +33,16 @@ _WORST = 3
 
 @dataclass(frozen=True)
 class Row:
-    """An operator as compiled: seconds by the table (None where that is not asked for it) and as run.
+    """An operator as compiled: seconds by the table, of its kernel alone, and within the network.
 
-    One that is not run, since its bytes are in place, takes no time.
+    The table is not asked for copies of outputs (None); an operator whose bytes are in place is not run.
     """
 
     operator: str
     node: str
     primitive: str
     predicted: float | None
+    alone: float
     measured: float
 
     @property
@@ -50,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Check:
-    """All operators in order, and the whole network timed apart from them."""
+    """All operators in order, and what they took together."""
 
     rows: tuple[Row, ...]
     whole: Timing
@@ -58,6 +61,11 @@ class Check:
     @property
     def predicted(self) -> float:
         return math.fsum(row.predicted or 0.0 for row in self.rows)
+
+    @property
+    def alone(self) -> float:
+        """Of the same kernels timed one by one, in turn with the network."""
+        return math.fsum(row.alone for row in self.rows)
 
     @property
     def ratio(self) -> float:
@@ -75,92 +83,61 @@ class Check:
 
 
 def check(graph: Graph, costs: TableCosts, progress: Progress) -> Check:
-    """Compiles a graph as read by `costs` for this machine, and runs it: whole and by operator in turn."""
+    """Compiles a graph as read by `costs` for this machine, and runs it.
+
+    Its kernels are timed alone in turn with it, as they are for a table: where these times are near the
+    network's and the table's are not, the machine has changed since the table was made.
+    """
     choices = Choices()
     program, outcome = build_program(
         graph, target=costs.target.name, costs=costs, observers=(choices,), progress=progress
     )
     operators = [op for op in outcome.graph.operators if op.name != "nn.constant"]
     predicted = [row.get("seconds") for row in choices.rows(operators)]
+    called = list(_called(operators, program.calls))
+    kernels = {i: candidate(operators[i], costs.target) for i in called if data_apart(operators[i])}
+    distance = distance_of(weight_bytes_of(outcome.graph))
+    profiles, alone = _in_turn(program, unique(kernels.values()), distance, progress)
+    measured = {i: _median(run[at].ns * 1e-9 for run in profiles) for at, i in enumerate(called)}
+    apart = {i: _median(found[kernel.symbol] for found in alone) for i, kernel in kernels.items()}
+    rows = (
+        Row(op.name, op.loc, op["primitive"], predicted[i], apart.get(i, 0.0), measured.get(i, 0.0))
+        for i, op in enumerate(operators)
+    )
+    return Check(tuple(rows), timing([sum(row.ns for row in run) * 1e-9 for run in profiles]))
+
+
+def _median(seconds: Iterable[float]) -> float:
+    return timing(list(seconds)).seconds
+
+
+def _called(operators: Sequence[Operator], calls: Sequence[Call]) -> Iterator[int]:
+    """The numbers of the operators that are run: those whose bytes are in place have no call."""
+    waiting = list(calls)
+    for number, op in enumerate(operators):
+        if waiting and (waiting[0].label, waiting[0].operator) == (op.loc or op.name, op.name):
+            waiting.pop(0)
+            yield number
+    assert not waiting, "calls are operators in order"
+
+
+def _in_turn(
+    program: Program, kernels: Sequence[Candidate], distance: int, progress: Progress
+) -> tuple[list[list[OperatorTime]], list[dict[str, float]]]:
+    """Profiles of the network, and the times of its kernels alone by symbol, of each round."""
     with tempfile.TemporaryDirectory(prefix="secateur-profile-") as folder:
         path = write_artifact(program, Path(folder) / "network.so", "so", {}, cache_folder())
-        with load(path) as session:
-            whole, profiles = _run(session, progress)
-    return Check(tuple(_rows(operators, predicted, profiles)), whole)
-
-
-def _run(session: Session, progress: Progress) -> tuple[Timing, list[list[OperatorTime]]]:
-    """The whole network's time is what its operators take together, without the call from Python."""
-    inputs = _inputs(session)
-    session.profile(inputs)
-    profiles = []
-    for done in range(RUNS):
-        profiles.append(session.profile(inputs))
-        progress("runs", done + 1, RUNS)
-    return timing([sum(row.ns for row in profile) * 1e-9 for profile in profiles]), profiles
+        with load(path) as session, rounds(kernels, program.target, distance, progress) as run:
+            inputs, profiles, alone = _inputs(session), [], []
+            for done in range(RUNS + 1):  # the first finds memory without pages
+                session.profile(inputs)  # so that its weights are where its last run left them
+                profiles.append(session.profile(inputs))
+                alone.append(run())
+                progress("runs", done, RUNS)
+    return profiles[1:], alone[1:]
 
 
 def _inputs(session: Session) -> Mapping[str, Any]:
     from ..commands.common import random_array
 
     return {p.name: random_array(p.shape, p.dtype, i) for i, p in enumerate(session.inputs)}
-
-
-def _rows(
-    operators: Sequence[Operator], predicted: Sequence[float | None], profiles: Sequence[list[OperatorTime]]
-) -> Iterator[Row]:
-    """Operators that stay in place have no call; all others have theirs in order."""
-    calls = [(same[0], timing([t.ns * 1e-9 for t in same]).seconds) for same in zip(*profiles, strict=True)]
-    for op, seconds in zip(operators, predicted, strict=True):
-        called = bool(calls) and (calls[0][0].label, calls[0][0].operator) == (op.loc or op.name, op.name)
-        measured = calls.pop(0)[1] if called else 0.0
-        yield Row(op.name, op.loc, op["primitive"], seconds, measured)
-    assert not calls, "calls are operators in order"
-
-
-# For people and programs ---------------------------------------------------------------------------
-
-
-def text_of(found: Check) -> str:
-    """A row an operator, the whole network, and where the table is off by most."""
-    headings = ("predicted", "measured", "ratio", "operator", "primitive", "node")
-    rows = [*map(_cells, found.rows)]
-    low, high = found.whole.quartiles
-    network = (
-        f"network: predicted {duration(found.predicted)}, measured {duration(found.whole.seconds)} "
-        f"(quartiles {duration(low)} to {duration(high)} of {found.whole.repeats} runs), "
-        f"ratio {found.ratio:.2f}"
-    )
-    return "\n".join([table(headings, rows, right=headings[:3]), "", network, *map(_worst, found.worst)])
-
-
-def _cells(row: Row) -> tuple[str | None, ...]:
-    predicted = None if row.predicted is None else duration(row.predicted)
-    ratio = f"{row.predicted / row.measured:.2f}" if row.predicted and row.measured else None
-    return predicted, duration(row.measured), ratio, row.operator, row.primitive, node_text(row.node) or None
-
-
-def _worst(row: Row) -> str:
-    off = (row.predicted or 0.0) - row.measured
-    return f"off by {'+' if off > 0 else '-'}{duration(abs(off))}: {row.operator} {node_text(row.node)}"
-
-
-def json_data(found: Check) -> dict[str, Any]:
-    """For JSON, times in seconds."""
-    return {
-        "predicted": found.predicted,
-        "measured": found.whole.seconds,
-        "quartiles": found.whole.quartiles,
-        "runs": found.whole.repeats,
-        "ratio": found.ratio,
-        "operators": [
-            {
-                "operator": row.operator,
-                "node": row.node,
-                "primitive": row.primitive,
-                "predicted": row.predicted,
-                "measured": row.measured,
-            }
-            for row in found.rows
-        ],
-    }
