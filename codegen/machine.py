@@ -14,7 +14,13 @@ LOCK = threading.Lock()  # llvmlite shares one global context
 
 def target_machine(target: Target) -> llvm.TargetMachine:
     """Position-independent code; hard float where the triple says so."""
-    return _machine(target.triple, target.cpu, ",".join(f"+{name}" for name in target.features))
+    tuning = _TUNING.get(target.triple.split("-")[0])
+    features = [f"+{name}" for name in target.features] + ([tuning] if tuning else [])
+    return _machine(target.triple, target.cpu, ",".join(features))
+
+
+# How code is generated, not what it needs: ARM's list scheduler minds latency alone and spills register tiles.
+_TUNING = {"armv7": "+use-misched"}
 
 
 @functools.cache

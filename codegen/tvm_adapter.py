@@ -13,6 +13,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import tvm
@@ -26,6 +27,7 @@ from .targets import Target
 __all__ = [
     "Registers",
     "T",
+    "fence",
     "load",
     "lower",
     "prefetch",
@@ -39,6 +41,8 @@ __all__ = [
 Expr = Any  # a TIR expression
 Buffer = Any  # a TIR buffer
 _UNBOUNDED = 1 << 30  # elements; bounds are the builder's business, not the buffer's
+_FENCE = "secateur_fence"
+_FENCED: ContextVar[bool] = ContextVar("fenced", default=False)  # whether the target's kernels have fences
 
 
 def prim_func(pointers: Sequence[str | tuple[str, str]], body: Callable[..., None]) -> tirx.PrimFunc:
@@ -87,6 +91,16 @@ def prefetch(buffer: Buffer, index: Expr, level: int = 2, *, write: bool = False
     )
 
 
+def fence(data: Buffer, weights: Buffer) -> None:
+    """Ends a step: later loads from the buffers stay behind it, on ARM.
+
+    There LLVM would load the operands of several steps first, which need more
+    registers than a register tile leaves, and spill. Nothing on x86.
+    """
+    if _FENCED.get():
+        T.evaluate(T.call_extern("void", _FENCE, data.data, weights.data))
+
+
 @contextmanager
 def when(condition: Expr) -> Iterator[None]:
     """Code that runs where `condition` (a TIR or Python boolean) holds."""
@@ -120,14 +134,22 @@ class Registers:
 def lower(kernel: Kernel, symbol: str, target: Target) -> tuple[str, str]:
     """TIR text and LLVM IR text; the latter defines `SYMBOL_kernel(ptr..., i32, i32)` and is reproducible."""
     alone = not kernel.overwritten
-    function = kernel.build().with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": alone})
+    function = _built(kernel, target).with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": alone})
     module = tvm.IRModule({f"{symbol}_kernel": function})
     tir = function.script(show_meta=False)
     host = _tvm_target(target)
     lowered = tvm.ir.transform.Sequential(_passes(host))(module)
     built = tvm.get_global_func("target.build.llvm")(lowered, host)
-    text = _plain(built.inspect_source("ll"), f"{symbol}_kernel")
+    text = _fenced(_plain(built.inspect_source("ll"), f"{symbol}_kernel"))
     return tir, text if alone else _unaliased(text, kernel.overwritten)
+
+
+def _built(kernel: Kernel, target: Target) -> tirx.PrimFunc:
+    before = _FENCED.set(not target.triple.startswith("x86"))
+    try:
+        return kernel.build()
+    finally:
+        _FENCED.reset(before)
 
 
 def _passes(host: tvm.target.Target) -> list[Any]:
@@ -155,9 +177,25 @@ def _plain(text: str, name: str) -> str:
         raise ValueError(f"TVM produced no function {name}")
     code = body[0].replace("define dllexport void", "define internal void", 1)
     declared = [d for d in re.findall(r"^declare .*$", text, flags=re.M) if _called(d) in code]
+    declared = [d for d in declared if _FENCE not in d]
     constants = [c for c in re.findall(r"^@\S+ = .*constant.*$", text, flags=re.M) if c.split(" ")[0] in code]
     attributes = re.findall(r"^attributes #.*$", text, flags=re.M)
     return "\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n"
+
+
+def _fenced(text: str) -> str:
+    """Fences as statements that may write any memory that they know of, and one that tells of every pointer."""
+    text, fences = re.subn(
+        rf"^.*call void @{_FENCE}\(.*$", '  call void asm sideeffect "", "~{memory}"()', text, flags=re.M
+    )
+    if not fences:
+        return text
+    head = re.search(r"^define .*\{\n([\w.]+:.*\n)?", text, flags=re.M)
+    if head is None:
+        raise ValueError("TVM produced no function")
+    pointers = re.findall(r"\bptr\b[^,%]*(%\w+)", head[0])
+    told = f'"{",".join("r" * len(pointers))}"({", ".join(f"ptr {p}" for p in pointers)})'
+    return f'{text[: head.end()]}  call void asm sideeffect "", {told}\n{text[head.end() :]}'
 
 
 def _unaliased(text: str, overwritten: Sequence[int]) -> str:

@@ -16,6 +16,19 @@ Expr = Any
 Buffer = Any
 
 
+_EFFICIENCY = 0.35  # a share of the multiply-adds that the target can do, start and end of tiles included
+
+
+def tile_pixels(spec: ConvSpec, target: Target) -> int:
+    """Output pixels of the largest register tile."""
+    return even_split(spec.out_width, target.isa.vector_registers // 4)[0]
+
+
+def tap_cycles(pixels: int, target: Target) -> float:
+    """Cycles of one tap of `pixels` pixels."""
+    return pixels / (target.fma_per_cycle * _EFFICIENCY)
+
+
 @dataclass(frozen=True)
 class Depthwise:
     """One filter for each channel: a vector of channels times a vector of weights."""
@@ -39,7 +52,7 @@ class Depthwise:
         pixels = spec.batch * (spec.height * spec.width + spec.pixels)
         macs = spec.macs / spec.channels * up(spec.channels, target.lanes)
         traffic = max(0, 4 * pixels * spec.channels - target.l2_bytes) / 2
-        return seconds(target, macs, 0.35, traffic) + 2e-6
+        return seconds(target, macs, _EFFICIENCY, traffic) + 2e-6
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
@@ -48,7 +61,7 @@ class Depthwise:
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
-        pixels = even_split(spec.out_width, target.isa.vector_registers // 4)[0]
+        pixels = tile_pixels(spec, target)
         key, lanes = KernelSpec(self.name, spec, pixels, target.lanes), target.lanes
         tasks = spec.batch * up(spec.channels, lanes) // lanes * spec.out_height
         return Kernel(self.name, key, lambda: _build(spec, pixels, lanes), tasks)

@@ -194,7 +194,7 @@ class _Nest:
 
     def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range) -> None:
         """acc[r][v] += data[start + r] * weights[weight + v]."""
-        from ..tvm_adapter import prefetch
+        from ..tvm_adapter import fence, prefetch
 
         arithmetic, vectors = self.arithmetic, self.tiling.vectors
         if self.asking:
@@ -208,6 +208,7 @@ class _Nest:
             element = arithmetic.element(self.data, start + r * self.spec.strides[1] * self.block)
             for v in range(vectors):
                 arithmetic.accumulate(acc, r * vectors + v, element, weights[v])
+        fence(self.data, self.weights)
 
 
 def _loop(taps: range) -> Any:

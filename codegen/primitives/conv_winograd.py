@@ -90,12 +90,17 @@ class Shape:
         return -(-self.tiles // blocking.tiles) * (self.filters // blocking.filters)
 
 
+def step_cycles(rows: int, vectors: int, target: Target) -> float:
+    """Cycles to multiply one channel of `rows` tiles at one position with `vectors` filter vectors."""
+    load = (rows + vectors) / 2
+    return max(rows * vectors / target.fma_per_cycle, load, 4.0) + 0.3 * load
+
+
 def _cycles(shape: Shape, blocking: Blocking, target: Target) -> float:
     """Time of a convolution in cycles: arithmetic, and the weights that stream in meanwhile."""
     rows, vectors, lanes = blocking.rows, blocking.vectors, shape.lanes
     register_tiles = shape.positions * -(-shape.tiles // rows) * shape.filters // (vectors * lanes)
-    load = (rows + vectors) / 2
-    step = max(rows * vectors / target.fma_per_cycle, load, 4.0) + 0.3 * load
+    step = step_cycles(rows, vectors, target)
     chunks, ranges = shape.channels // blocking.channels, shape.filters // blocking.filters
     vector_tiles = shape.positions * shape.tiles / lanes
     products = register_tiles * shape.channels * step + vector_tiles * shape.filters * chunks * 3

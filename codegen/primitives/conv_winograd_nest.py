@@ -14,7 +14,7 @@ Expr = Any
 Buffer = Any
 
 _LINE = 16  # floats of a cache line
-_UNROLL = 4  # channels of one pass through the inner loop
+UNROLL = 4  # channels of one pass through the inner loop
 _AHEAD = 2  # panels of weights between what is read and what is asked for
 
 
@@ -158,9 +158,9 @@ class _Nest:
                         acc[at] = load(self.workspace, sums + at * lanes, lanes)
         source = self.transformed + p * self.shape.transformed_stride(blocking) + first * lanes
         panel = ((self.range * self.chunks + chunk) * self.shape.positions + p) * self.groups + g
-        with T.serial(0, blocking.channels // lanes) as cb, T.serial(0, lanes // _UNROLL) as outer:
-            for inner in range(_UNROLL):
-                lane = outer * _UNROLL + inner
+        with T.serial(0, blocking.channels // lanes) as cb, T.serial(0, lanes // UNROLL) as outer:
+            for inner in range(UNROLL):
+                lane = outer * UNROLL + inner
                 place = source + cb * (blocking.tiles * lanes) + lane
                 self._step(acc, place, (panel * blocking.channels + cb * lanes + lane) * width)
         for at in range(acc.count):
@@ -168,7 +168,7 @@ class _Nest:
 
     def _step(self, acc: Any, place: Expr, weight: Expr) -> None:
         """acc[r][v] += element r of one channel * weights[v]; asks for weights of panels ahead."""
-        from ..tvm_adapter import T, load, prefetch, splat
+        from ..tvm_adapter import T, fence, load, prefetch, splat
 
         lanes, vectors = self.lanes, self.blocking.vectors
         for v in range(0, self.width, _LINE):
@@ -178,6 +178,7 @@ class _Nest:
             for v in range(vectors):
                 at = r * vectors + v
                 acc[at] = T.fma(element, load(self.weights, weight + v * lanes, lanes), acc[at])
+        fence(self.workspace, self.weights)
 
     # Output transform
 

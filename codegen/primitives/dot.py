@@ -33,6 +33,7 @@ class Dot(ABC):
     weight_registers = 1  # of one prepared vector of weights
     element_registers = 1
     operations = 1.0  # vector operations of one `accumulate`
+    multiplies = 1  # instructions among them that multiply
     preparation = 0.0  # of one prepared vector, besides its load
 
     @property
@@ -109,6 +110,7 @@ class Pairs(Dot):
     weight_registers = 2
     element_registers = 2
     operations = 4.0
+    multiplies = 2
     preparation = 3.0
 
     @property
@@ -158,6 +160,7 @@ class Widening(Dot):
 
     weight_registers = 2
     operations = 4.0
+    multiplies = 4
     preparation = 2.0
 
     def element(self, buffer: Buffer, index: Expr) -> Prepared:

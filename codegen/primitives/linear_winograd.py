@@ -133,13 +133,18 @@ def shape_of(spec: WinogradSpec, target: Target) -> Shape:
     return Shape(spec, target.lanes, fixed_point(target, up(spec.channels, BLOCK)).lanes)
 
 
+def step_cycles(rows: int, vectors: int, target: Target) -> float:
+    """Cycles to multiply a quad of channels of `rows` tiles at one position with `vectors` filter vectors."""
+    dots = rows * vectors * dot_of(target).operations / target.fma_per_cycle
+    return max(dots, (rows + vectors) / 2, _LATENCY) + 0.1 * rows
+
+
 def _cycles(shape: Shape, blocking: Blocking, target: Target) -> float:
     """Time of a convolution in cycles: arithmetic, and the weights that stream in meanwhile."""
     rows, vectors = blocking.rows, blocking.vectors
     blocks, ranges = -(-shape.tiles // blocking.tiles), shape.filters // blocking.filters
     parts = -(-blocking.tiles // rows)
-    dots = rows * vectors * dot_of(target).operations / target.fma_per_cycle
-    step = max(dots, (rows + vectors) / 2, _LATENCY) + 0.1 * rows
+    step = step_cycles(rows, vectors, target)
     width = vectors * shape.lanes
     register_tiles = shape.positions * blocks * parts * shape.filters / width
     products = register_tiles * (shape.channels / 4 * step + 2 * rows * vectors + 20)
@@ -258,14 +263,19 @@ class LinearWinograd(Adjustable):
     def _kernel(self, op: Operator, target: Target, phases: tuple[str, ...]) -> Kernel:
         shape = self._shape(op, target)
         blocking = choose_blocking(shape, target, workspace_limit(op))
-        key = KernelSpec(self.name, shape, (blocking, dot_of(target), phases), target.lanes)
-        return Kernel(
-            self.name,
-            key,
-            lambda: _build(shape, blocking, target, phases),
-            shape.tasks(blocking),
-            shape.workspace(blocking),
-        )
+        return kernel_of(shape, blocking, target, phases)
+
+
+def kernel_of(shape: Shape, blocking: Blocking, target: Target, phases: tuple[str, ...] = PHASES) -> Kernel:
+    """Those `phases` of every task."""
+    key = KernelSpec(LinearWinograd.name, shape, (blocking, dot_of(target), phases), target.lanes)
+    return Kernel(
+        LinearWinograd.name,
+        key,
+        lambda: _build(shape, blocking, target, phases),
+        shape.tasks(blocking),
+        shape.workspace(blocking),
+    )
 
 
 def _result_block(op: Operator, target: Target) -> int:

@@ -215,7 +215,7 @@ class Nest:
 
     def _step(self, acc: Any, source: Expr, weight: Expr) -> None:
         """Adds one quad of channels; asks for weights ahead where they stream from far."""
-        from ..tvm_adapter import prefetch
+        from ..tvm_adapter import fence, prefetch
 
         lanes, vectors = self.dot.lanes, self.blocking.vectors
         if self.blocking.ahead:
@@ -226,6 +226,7 @@ class Nest:
             element = self.dot.element(self.bytes, source + r * self.shape.channels)
             for v in range(vectors):
                 self.dot.accumulate(acc, r * vectors + v, element, weights[v])
+        fence(self.buffers["workspace"], self.buffers["weights"])
 
     # Output transform
 

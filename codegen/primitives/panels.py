@@ -167,9 +167,12 @@ class PanelNest(ABC):
 
     def _step(self, acc: Registers, data: Buffer, starts: list[Expr], weight: Expr, vectors: int) -> None:
         """acc[r][v] += the inputs of a step at starts[r] times the weights of vector v."""
+        from ..tvm_adapter import fence
+
         arithmetic = self.arithmetic
         weights = [arithmetic.weights(self.weights, weight + v * arithmetic.width) for v in range(vectors)]
         for r, start in enumerate(starts):
             element = arithmetic.element(data, start)
             for v in range(vectors):
                 arithmetic.accumulate(acc, r * vectors + v, element, weights[v])
+        fence(data, self.weights)
