@@ -9,6 +9,9 @@
 
 enum { CHUNKS_PER_THREAD = 4, SPIN_NS = 100000, SPINS_PER_LOOK = 64, STACK_BYTES = 1 << 20 };
 
+/* A ticket is the call's number, then the next task. This next task belongs to no call. */
+static const uint32_t CLOSED = INT32_MAX;
+
 typedef struct share {
     rt_kernel kernel;
     void *const *args;
@@ -29,10 +32,10 @@ static int claim(rt_pool *pool, share *taken, uint32_t *seen) {
     for (;;) {
         int32_t next = (int32_t)(uint32_t)ticket;
         *seen = (uint32_t)(ticket >> 32);
-        taken->kernel = atomic_load_explicit(&pool->kernel, memory_order_relaxed);
-        taken->args = atomic_load_explicit(&pool->args, memory_order_relaxed);
-        taken->tasks = atomic_load_explicit(&pool->tasks, memory_order_relaxed);
-        int32_t chunk = atomic_load_explicit(&pool->chunk, memory_order_relaxed);
+        taken->kernel = atomic_load_explicit(&pool->kernel, memory_order_acquire);
+        taken->args = atomic_load_explicit(&pool->args, memory_order_acquire);
+        taken->tasks = atomic_load_explicit(&pool->tasks, memory_order_acquire);
+        int32_t chunk = atomic_load_explicit(&pool->chunk, memory_order_acquire);
         if (next >= taken->tasks) return 0;
         int32_t step = chunk < taken->tasks - next ? chunk : taken->tasks - next;
         if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + (uint32_t)step)) continue;
@@ -112,12 +115,14 @@ static void wait_for_tasks(rt_pool *pool, int32_t tasks) {
 
 void rt_pool_run(rt_pool *pool, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks) {
     int32_t chunk = tasks / (pool->threads * CHUNKS_PER_THREAD);
-    atomic_store_explicit(&pool->kernel, kernel, memory_order_relaxed);
-    atomic_store_explicit(&pool->args, args, memory_order_relaxed);
-    atomic_store_explicit(&pool->tasks, tasks, memory_order_relaxed);
-    atomic_store_explicit(&pool->chunk, chunk > 0 ? chunk : 1, memory_order_relaxed);
+    uint64_t call = atomic_load(&pool->ticket) >> 32;
+    atomic_store(&pool->ticket, call << 32 | CLOSED); /* no worker takes tasks of the last call by what follows */
+    atomic_store_explicit(&pool->kernel, kernel, memory_order_release);
+    atomic_store_explicit(&pool->args, args, memory_order_release);
+    atomic_store_explicit(&pool->tasks, tasks, memory_order_release);
+    atomic_store_explicit(&pool->chunk, chunk > 0 ? chunk : 1, memory_order_release);
     atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
-    atomic_store(&pool->ticket, ((atomic_load(&pool->ticket) >> 32) + 1) << 32);
+    atomic_store(&pool->ticket, (call + 1) << 32);
     wake_sleepers(pool);
     work(pool, workspace);
     wait_for_tasks(pool, tasks);

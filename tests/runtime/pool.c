@@ -1,4 +1,6 @@
-/* The pool by itself: every task is done once, every thread takes part, every thread has its own workspace. */
+/* The pool by itself: every task is done once, every thread takes part, every thread has its own workspace.
+ *
+ * Short calls in a row are where a worker that looks for more of one call may meet the tasks of the next. */
 #define _DEFAULT_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +10,7 @@
 
 #include "internal.h"
 
-enum { THREADS = 5, TASKS = 1000, STRIDE = 64, LIMIT_SECONDS = 60 };
+enum { THREADS = 5, TASKS = 1000, STRIDE = 64, SHORT_CALLS = 200000, MOST = 40, LIMIT_SECONDS = 60 };
 
 static _Atomic int done[TASKS];
 static pthread_barrier_t meeting;
@@ -35,8 +37,8 @@ static void meet(void *const *args, void *workspace, int32_t begin, int32_t end)
     pthread_barrier_wait(&meeting);
 }
 
-static void expect_once(int32_t tasks) {
-    for (int32_t t = 0; t < TASKS; t++)
+static void expect_once(int32_t tasks, int32_t all) {
+    for (int32_t t = 0; t < all; t++)
         if (atomic_exchange(&done[t], 0) != (t < tasks)) abort();
 }
 
@@ -47,13 +49,17 @@ int main(void) {
     pthread_barrier_init(&meeting, NULL, THREADS);
     if (!rt_pool_start(&pool, THREADS, workers, workspaces + STRIDE, STRIDE)) abort();
     rt_pool_run(&pool, meet, NULL, workspaces, TASKS);
-    expect_once(TASKS);
+    expect_once(TASKS, TASKS);
     for (int i = 0; i < THREADS; i++)
         if (workspaces[i * STRIDE] != 1) abort();
     for (int32_t tasks = 1; tasks <= TASKS; tasks++) {
         rt_pool_run(&pool, count, NULL, workspaces, tasks);
-        expect_once(tasks);
+        expect_once(tasks, TASKS);
         if (tasks % 100 == 0) usleep(1000); /* long enough for workers to fall asleep */
+    }
+    for (int32_t i = 0; i < SHORT_CALLS; i++) {
+        rt_pool_run(&pool, count, NULL, workspaces, 1 + i % MOST);
+        expect_once(1 + i % MOST, MOST);
     }
     rt_pool_stop(&pool);
     puts("ok");
