@@ -35,8 +35,8 @@ Array = NDArray[Any]
 _PIXELS = 196  # of a strip: enough that streaming weights costs little beside the products
 _PARTS = (2, 4, 8, _PIXELS)  # of it, down to one register tile, where memory is dear
 _LINE = 64
-_COPY = 2.0  # cycles of copying a piece
-_TAP = 3.0  # cycles of finding one
+_COPY = 1.5  # cycles of copying a piece
+_TAP = 2.0  # cycles of finding one
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,14 @@ def pieces(count: int, widest: int) -> list[tuple[int, int]]:
     )
 
 
+def packed_taps(spec: LinearSpec, target: Target, weights: Array, channels: int, vectors: int) -> Array:
+    """[group of `vectors`][kh][kw][quad of `channels`][vector and lane of filters][channel of a quad]."""
+    padded = np.zeros((spec.filters, *spec.kernel, channels), weights.dtype)
+    padded[..., : spec.channels] = np.moveaxis(weights, 1, -1)
+    filters = spec.filter_vectors(target.lanes) * target.lanes
+    return arithmetic_of(spec, target).pack(padded.reshape(spec.filters, -1, 1, 1), vectors, QUAD, filters)
+
+
 @dataclass(frozen=True)
 class LinearIm2row:
     """Any kernel, stride, dilation and padding; one group."""
@@ -115,12 +123,7 @@ class LinearIm2row:
         self, spec: LinearSpec, target: Target, weights: Array, bias: Floats | None
     ) -> tuple[Array, ...]:
         """[group of filters][tap, then quad of channels][vector and lane of filters][channel of a quad]."""
-        arithmetic, taps = arithmetic_of(spec, target), depth(spec)
-        padded = np.zeros((spec.filters, *spec.kernel, taps.tap), weights.dtype)
-        padded[..., : spec.channels] = np.moveaxis(weights, 1, -1)
-        filters, vectors = spec.filter_vectors(target.lanes) * target.lanes, self.strip(spec, target).vectors
-        columns = padded.reshape(spec.filters, taps.bytes, 1, 1)
-        return (arithmetic.pack(columns, vectors, QUAD, filters),)
+        return (packed_taps(spec, target, weights, depth(spec).tap, self.strip(spec, target).vectors),)
 
     def kernel(self, spec: LinearSpec, target: Target) -> Kernel:
         from .linear_im2row_nest import build
@@ -163,7 +166,11 @@ def _strip(spec: LinearSpec, target: Target, most: int) -> Strip:
     steps = depth(spec).bytes // QUAD
     vectors = choose_vectors(blocks, min(most, spec.pixels), steps, target, arithmetic)
     widest = arithmetic.tile_pixels(target.isa.vector_registers, vectors)
-    rows = min(range(max(1, widest // 2), widest + 1), key=lambda r: up(spec.pixels, r) * (1 + 0.25 / r))
+
+    def work(rows: int) -> float:
+        return -(-spec.pixels // rows) * step_cycles(rows, vectors, steps, target, arithmetic)
+
+    rows = min(range(max(1, widest // 2), widest + 1), key=work)
     pixels = rows * min(-(-spec.pixels // rows), -(-most // rows))
     few = spec.batch * -(-spec.pixels // pixels) < 4
     splits = max(s for s in (1, 2, 4) if s == 1 or (few and blocks // vectors % s == 0))
@@ -185,17 +192,18 @@ def _seconds(spec: LinearSpec, strip: Strip, target: Target) -> float:
 
 
 def _product_cycles(spec: LinearSpec, strip: Strip, arithmetic: Arithmetic, target: Target) -> float:
-    """The first tile of a strip meets every panel of weights anew, where the others find it near."""
+    """The first tile of a strip takes every panel of weights from the second-level cache, at best."""
     steps, vectors = depth(spec).bytes // QUAD, strip.vectors
     groups = spec.filter_vectors(target.lanes) // vectors
     strips = spec.batch * -(-spec.pixels // strip.pixels)
     ending = 40 + arithmetic.ending * strip.rows * vectors
 
-    def tile(panels: int) -> float:
-        return steps * step_cycles(strip.rows, vectors, steps * panels, target, arithmetic) + ending
+    def tile(panel: int) -> float:
+        return steps * step_cycles(strip.rows, vectors, panel, target, arithmetic) + ending
 
+    all_panels = min(steps * groups, target.l2_bytes // 2 // (vectors * target.isa.vector_bytes))
     others = spec.batch * -(-spec.pixels // strip.rows) - strips
-    return 0.95 * groups * (strips * tile(groups) + others * tile(1))
+    return 0.95 * groups * (strips * tile(max(steps, all_panels)) + others * tile(steps))
 
 
 def _copy_cycles(spec: LinearSpec, taps: Depth, target: Target) -> float:
@@ -212,7 +220,7 @@ def _traffic(spec: LinearSpec, strip: Strip, arithmetic: Arithmetic, target: Tar
     strips, taps = spec.batch * -(-spec.pixels // strip.pixels), depth(spec)
     weights = taps.bytes * spec.filter_vectors(target.lanes) * arithmetic.lanes
     copied = strip.pixels * taps.stride
-    streamed = weights * (strips if weights > target.l2_bytes // 2 else 1)
+    streamed = 1.0 * weights * (strips if weights > target.l2_bytes // 2 else 1)
     streamed += 2.0 * copied * strips if copied > target.l2_bytes else 0.0
     streamed += spec.batch * (
         spec.channels * spec.height * spec.width + spec.result_bytes * spec.filters * spec.pixels
@@ -228,6 +236,7 @@ class _Convolution(LinearConvolution):
         spec, zero = replace(linear_spec(op), border=False), one_quant(op.operands[0].type)[1]
         weights, bias = (constant_of(v) for v in op.operands[1:3])
         assert weights is not None, "the primitive takes constants alone"
+        assert bias is not None, "the primitive takes constants alone"
         start = starts(spec, weights.reshape(*weights.shape[:2], *spec.kernel), bias, zero)
         padding = np.full(BLOCK, zero, np.uint8)
         return (*first, Constant(padding), Constant(start), multipliers, parameters)

@@ -21,6 +21,8 @@ from .test_linear_depthwise import Case as Depthwise
 SAME = (1, 1, 1, 1)
 PRODUCTS = [
     Case("direct", *conv_case(1, (1, 20, 6, 7), 33, (3, 3), pads=SAME, zero=7, residual=True, result_zero=9)),
+    Case("im2row", *conv_case(6, (1, 20, 6, 7), 33, (3, 3), pads=SAME, strides=(2, 1), zero=7)),
+    Case("kn2row", *conv_case(7, (1, 20, 6, 7), 33, (3, 3), pads=SAME, zero=7, residual=True, result_zero=9)),
     Case("pointwise", *conv_case(2, (1, 40, 5, 3), 48, (1, 1), limits=(0, 200))),
     Case("grouped", *conv_case(3, (1, 12, 5, 5), 24, (3, 3), groups=3, zero=128, real=True)),
     Case("dense", *matmul_case(4, 2, 35, 20, zero=5)),
