@@ -19,7 +19,7 @@ def target_machine(target: Target) -> llvm.TargetMachine:
     return _machine(target.triple, target.cpu, ",".join(features))
 
 
-# How code is generated, not what it needs: ARM's list scheduler minds latency alone and spills register tiles.
+# Beside what code needs: ARM's list scheduler would mind latency alone and spill register tiles.
 _TUNING = {"armv7": "+use-misched"}
 
 

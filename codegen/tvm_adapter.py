@@ -184,7 +184,7 @@ def _plain(text: str, name: str) -> str:
 
 
 def _fenced(text: str) -> str:
-    """Fences as statements that may write any memory that they know of, and one that tells of every pointer."""
+    """Fences as statements that may write memory, and one at the start that tells of every pointer."""
     text, fences = re.subn(
         rf"^.*call void @{_FENCE}\(.*$", '  call void asm sideeffect "", "~{memory}"()', text, flags=re.M
     )
