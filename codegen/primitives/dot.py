@@ -161,7 +161,12 @@ class Widening(Dot):
     weight_registers = 2
     operations = 4.0
     multiplies = 4
-    preparation = 2.0
+    preparation = 1.0
+
+    @property
+    def rate(self) -> float | None:
+        """One on every core from the Cortex-A53 to the A78: only one pipeline multiplies so."""
+        return 1.0
 
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
         from ..tvm_adapter import T, load
