@@ -5,6 +5,7 @@
 #   make bench   speed against other inference libraries (minutes; int8: ARGS="--precision int8")
 #   make bench-layers   single int8 layers against those of other libraries
 #   make bench-selection   the selector's plans against simpler choices, and its own speed
+#   make cost-check   the estimates for boards against the kernels' code and llvm-mca
 #   make fuzz    mutated models, IR texts and artifacts
 #   make lint    ruff and mypy --strict
 #   make clean   remove everything that these targets made here (caches in the home folder stay)
@@ -23,7 +24,7 @@ BENCH := $(VENV)/.bench-installed
 TYPED := build/typed/secateur
 FOLDERS := ir passes codegen runtime tools
 
-.PHONY: demo test bench bench-layers bench-selection fuzz lint clean system-tools
+.PHONY: demo test bench bench-layers bench-selection cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -41,6 +42,9 @@ bench-layers: $(BENCH)
 bench-selection: $(DEV)
 	$(BIN)/python -m secateur.tools.bench_selection $(ARGS)
 	$(BIN)/python -m tests.passes.selection.speed
+
+cost-check: $(DEV)
+	$(BIN)/python -m secateur.tools.cost_check $(ARGS)
 
 fuzz: $(DEV)
 	$(BIN)/python -m secateur.tools.fuzz $(ARGS)
