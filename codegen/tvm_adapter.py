@@ -91,13 +91,13 @@ def prefetch(buffer: Buffer, index: Expr, level: int = 2, *, write: bool = False
     )
 
 
-def fence(data: Buffer, weights: Buffer) -> None:
-    """Ends a step: later loads from the buffers stay behind it, on ARM.
+def fence(data: Buffer, weights: Buffer, *, always: bool = False) -> None:
+    """Ends a step: later loads from the buffers stay behind it, on ARM or `always`.
 
-    There LLVM would load the operands of several steps first, which need more
-    registers than a register tile leaves, and spill. Nothing on x86.
+    LLVM would load the operands of several steps first, which need more registers than
+    a register tile leaves, and spill. On x86 it does so in few loops; in others fences only cost time.
     """
-    if _FENCED.get():
+    if _FENCED.get() or always:
         T.evaluate(T.call_extern("void", _FENCE, data.data, weights.data))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ class Arithmetic(ABC):
     preparation = 0.0  # operations for one pixel's element, or one vector of weights, besides its load
     latency = 4.0  # cycles until a sum can be added to again
     ending = 0.0  # cycles of a vector of sums on its way to the result
+    loading = 0.3  # the share of loads that multiplying does not hide
+    # Bytes a cycle at which a panel of weights arrives, by the share of the second-level cache that it takes:
+    streams: ClassVar = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
 
     @property
     def rate(self) -> float | None:
@@ -122,6 +125,8 @@ class Int8(Arithmetic):
     step = QUAD
     latency = 5.0
     ending = 6.0
+    loading = 0.1
+    streams: ClassVar = ((1 / 32, 64.0), (1 / 6, 18.0), (1 / 2, 16.0), (float("inf"), 8.0))
 
     @property
     def operations(self) -> float:  # type: ignore[override]

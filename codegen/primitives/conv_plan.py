@@ -16,9 +16,6 @@ from .arithmetic import Arithmetic, Float32
 from .base import ConvSpec
 from .operator import Cost
 
-# Bytes per cycle at which a panel of weights arrives, by the share of the second-level cache that it takes.
-_STREAM = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
-
 
 @dataclass(frozen=True)
 class Tiling:
@@ -118,9 +115,9 @@ def step_cycles(
     operands = sum(r + vectors for r in sizes)
     operations = sum(sizes) * vectors * arithmetic.operations + operands * arithmetic.preparation
     multiply, load = operations / (arithmetic.rate or target.fma_per_cycle), operands / 2
-    busy = max(multiply, load, arithmetic.latency * len(sizes)) + 0.3 * load
+    busy = max(multiply, load, arithmetic.latency * len(sizes)) + arithmetic.loading * load
     panel = steps * vectors * target.isa.vector_bytes
-    rate = next(rate for share, rate in _STREAM if panel <= target.l2_bytes * share)
+    rate = next(rate for share, rate in arithmetic.streams if panel <= target.l2_bytes * share)
     streamed = len(sizes) * vectors * target.isa.vector_bytes / rate
     return max(busy, streamed) + 0.2 * streamed
 

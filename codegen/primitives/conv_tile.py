@@ -208,7 +208,7 @@ class _Nest:
             element = arithmetic.element(self.data, start + r * self.spec.strides[1] * self.block)
             for v in range(vectors):
                 arithmetic.accumulate(acc, r * vectors + v, element, weights[v])
-        fence(self.data, self.weights)
+        fence(self.data, self.weights, always=arithmetic.data == "uint8")
 
 
 def _loop(taps: range) -> Any:

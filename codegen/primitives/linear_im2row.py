@@ -35,6 +35,7 @@ Array = NDArray[Any]
 _PIXELS = 196  # of a strip: enough that streaming weights costs little beside the products
 _PARTS = (2, 4, 8, _PIXELS)  # of it, down to one register tile, where memory is dear
 _LINE = 64
+_SPLITS = (4, 2, 5, 3, 1)  # of the filters where there are few strips; even ones suit two threads
 _COPY = 1.5  # cycles of copying a piece
 _TAP = 2.0  # cycles of finding one
 
@@ -173,7 +174,7 @@ def _strip(spec: LinearSpec, target: Target, most: int) -> Strip:
     rows = min(range(max(1, widest // 2), widest + 1), key=work)
     pixels = rows * min(-(-spec.pixels // rows), -(-most // rows))
     few = spec.batch * -(-spec.pixels // pixels) < 4
-    splits = max(s for s in (1, 2, 4) if s == 1 or (few and blocks // vectors % s == 0))
+    splits = next(s for s in _SPLITS if s == 1 or (few and blocks // vectors % s == 0))
     far = steps * blocks * arithmetic.width > target.l2_bytes // 2
     ahead = -(-unrolled(steps) * vectors * arithmetic.width // _LINE // (pixels // rows)) if far else 0
     return Strip(pixels, rows, vectors, splits, ahead)

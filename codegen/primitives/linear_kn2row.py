@@ -151,8 +151,8 @@ def _seconds(spec: LinearSpec, plan: Plan, target: Target) -> float:
     )
     strips = -(-spec.out_height // plan.rows)
     passes = spec.kernel[0] * (strips * first + (spec.out_height - strips) * later)
-    ends = spec.pixels * plan.vectors * (arithmetic.ending + 4)
-    cycles = 0.95 * spec.batch * groups * (passes + ends)
+    ends = spec.pixels * plan.vectors * (arithmetic.ending + 8)
+    cycles = 0.92 * spec.batch * groups * (passes + ends)
     return cycles / (target.clock_ghz * 1e9) + _traffic(spec, quads, target) + 2e-6
 
 
@@ -167,7 +167,7 @@ def _tile_cycles(
         step_cycles(last - start, plan.vectors, panel, target, arithmetic) for _, start, last in run.taps
     )
     passes = spec.kernel[1] // plan.columns
-    return run.tiles * (quads * taps + passes * (2.0 * run.size * plan.vectors + 25))
+    return run.tiles * (quads * taps + passes * (4.0 * run.size * plan.vectors + 25))
 
 
 def _traffic(spec: LinearSpec, quads: int, target: Target) -> float:
