@@ -42,7 +42,7 @@ SYNTAXES = {
     ),
     "armv7": Syntax(
         comment="@",
-        multiply=r"v(fma|fms|mla|mls|mlal|mlsl)(\.\w+)?",
+        multiply=r"v(mul|fma|fms|mla|mls|mlal|mlsl)(\.\w+)?",
         load=r"v?ld\w+(\.\d+)?",
         store=r"(v?st\w+|push)(\.\d+)?",
         branch=rf"b({_CONDITIONS})?",

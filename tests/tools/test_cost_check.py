@@ -96,6 +96,11 @@ def test_a_sum_is_not_a_multiplication(assembly: str, architecture: str, multipl
     assert only(assembly.replace(multiply, instead), architecture).multiplies == 1
 
 
+def test_a_multiplication_apart_from_its_sum_counts() -> None:
+    """The Cortex-A7 is given no fused multiply-add."""
+    assert only(ARMV7.replace("vmla.f32", "vmul.f32"), "armv7").multiplies == 2
+
+
 def test_loop_text_ends_with_its_branch() -> None:
     lines = only(X86, "x86_64").text().splitlines()
     assert (lines[0].split()[0], lines[-1].split()) == ("vbroadcastss", ["jne", ".LBB0_2"])
