@@ -40,7 +40,7 @@ class Arithmetic(ABC):
     ending = 0.0  # cycles of a vector of sums on its way to the result
     loading = 0.3  # the share of loads that multiplying does not hide
     # Bytes a cycle at which a panel of weights arrives, by the share of the second-level cache that it takes:
-    streams: ClassVar = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
+    streams: ClassVar[tuple[tuple[float, float], ...]] = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
 
     @property
     def rate(self) -> float | None:
@@ -126,7 +126,12 @@ class Int8(Arithmetic):
     latency = 5.0
     ending = 6.0
     loading = 0.1
-    streams: ClassVar = ((1 / 32, 64.0), (1 / 6, 18.0), (1 / 2, 16.0), (float("inf"), 8.0))
+    streams: ClassVar[tuple[tuple[float, float], ...]] = (
+        (1 / 32, 64.0),
+        (1 / 6, 18.0),
+        (1 / 2, 16.0),
+        (float("inf"), 8.0),
+    )
 
     @property
     def operations(self) -> float:  # type: ignore[override]
