@@ -19,9 +19,9 @@ from secateur.ir.choice import Choice
 from secateur.ir.errors import SecateurError
 from secateur.ir.types import ROW_MAJOR, TensorType, blocked
 from secateur.passes.select import select
-from secateur.tools.profiling import measure
+from secateur.tools.profiling import check_report, measure
 from secateur.tools.profiling.candidates import HOPELESS, worth_measuring
-from secateur.tools.profiling.check import check
+from secateur.tools.profiling.check import Check, Row, check
 from secateur.tools.profiling.costs import TableCosts, check_target, table_costs, with_times
 from secateur.tools.profiling.samples import FARTHEST, NEAREST, Samples, Timing, distance_of, timing
 from secateur.tools.profiling.table import Table, read_table, text_of, write_table
@@ -299,3 +299,16 @@ def test_a_table_of_the_networks_own_times_is_found_right() -> None:
     whole = replace(found, whole=Timing(found.predicted / 1.1, (0.0, 1.0), 15))
     assert whole.within(15.0)
     assert not whole.within(5.0)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "alone", "drifted"),
+    [(1.4, 1.02, True), (0.7, 0.99, True), (1.4, 1.35, False), (1.05, 1.0, False)],
+)
+def test_a_machine_that_has_changed_is_told_from_a_wrong_table(
+    predicted: float, alone: float, drifted: bool
+) -> None:
+    row = Row("prim.conv", "", "direct", predicted, alone, 1.0)
+    found = Check((row,), Timing(1.0, (1.0, 1.0), 15))
+    assert found.has_drifted is drifted
+    assert ("the machine has changed" in check_report.text_of(found)) is drifted

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RUNS = 15
 _WORST = 3
+_DRIFT = 0.1  # of the table's times: a machine at another clock, or with other work to do
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,12 @@ class Check:
     def ratio(self) -> float:
         """Predicted over measured, of the whole network."""
         return self.predicted / self.whole.seconds
+
+    @property
+    def has_drifted(self) -> bool:
+        """Whether the kernels alone are as far from the table as the network is."""
+        near = abs(self.alone / self.whole.seconds - 1) < abs(self.ratio - 1)
+        return near and abs(self.alone / self.predicted - 1) > _DRIFT
 
     @property
     def worst(self) -> list[Row]:

@@ -23,7 +23,17 @@ def text_of(found: Check) -> str:
         f"ratio {found.alone / found.whole.seconds:.2f}"
     )
     listing = table(headings, rows, right=headings[:4])
-    return "\n".join([listing, "", network, alone, *map(_worst, found.worst)])
+    return "\n".join([listing, "", network, alone, *_drift(found), *map(_worst, found.worst)])
+
+
+def _drift(found: Check) -> list[str]:
+    """Whether the machine has changed since the table was made, rather than the table being wrong."""
+    if not found.has_drifted:
+        return []
+    times = found.alone / found.predicted
+    return [
+        f"the machine has changed: kernels take {times:.2f} times what the table says; --fresh measures again"
+    ]
 
 
 def _cells(row: Row) -> tuple[str | None, ...]:
