@@ -88,7 +88,7 @@ def pointwise_bytes(target: Target) -> Sample:
 
 def im2row(target: Target) -> Sample:
     spec = _spec(target, 256, 14, 256)
-    strip = conv_im2row.IM2ROW.strip(spec, target)
+    strip = conv_im2row.IM2ROW.plan(spec, target)
     cycles = conv_im2row.step_cycles(strip.rows, strip.vectors, target)
     return Sample(conv_im2row.IM2ROW.kernel(spec, target), strip.rows, strip.vectors, cycles)
 

@@ -15,9 +15,10 @@ from ..kernel import Kernel
 from ..targets import Target
 from .base import ConvSpec, Floats, block_name, layout_block, seconds, up
 from .conv_ending import Finish, pointers, split_buffers
-from .conv_plan import KernelSpec, cheapest, max_pixels, worth_offering
+from .conv_plan import KernelSpec, max_pixels
 from .conv_tile import LINE, pack_bias, pack_weights
 from .operator import Cost
+from .planned import Planned
 
 Expr = Any
 Buffer = Any
@@ -40,46 +41,30 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Im2row:
+class Im2row(Planned[ConvSpec, Strip]):
     """Any kernel, stride, dilation and padding; one group."""
 
     name: str = "im2row"
 
-    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
-        if spec.groups != 1:
-            return f"{spec.groups} groups"
-        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
-            return f"layouts {spec.in_layout} -> {spec.out_layout}"
-        return None
-
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
         return ((block_name(target), block_name(target)), ("NCHW", block_name(target)))
 
-    def workspace(self, spec: ConvSpec, target: Target) -> int:
-        return _costs(spec, target)[self.strip(spec, target)].workspace
-
-    def estimate(self, spec: ConvSpec, target: Target) -> float:
-        return _costs(spec, target)[self.strip(spec, target)].seconds
-
-    def workspaces(self, spec: ConvSpec, target: Target) -> tuple[int, ...]:
-        return tuple(cost.workspace for cost in worth_offering(_costs(spec, target).values()))
+    def plans(self, spec: ConvSpec, target: Target) -> dict[Strip, Cost]:
+        return _costs(spec, target)
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
     ) -> tuple[Floats, ...]:
         packed = pack_weights(
-            weights, self.strip(spec, target).vectors, target.lanes, layout_block(spec.in_layout)
+            weights, self.plan(spec, target).vectors, target.lanes, layout_block(spec.in_layout)
         )
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
-        strip, lanes = self.strip(spec, target), target.lanes
+        strip, lanes = self.plan(spec, target), target.lanes
         tasks = spec.batch * -(-spec.pixels // strip.pixels) * strip.splits
         key = KernelSpec(self.name, spec, strip, lanes)
         return Kernel(self.name, key, lambda: _build(spec, strip, lanes), tasks, self.workspace(spec, target))
-
-    def strip(self, spec: ConvSpec, target: Target) -> Strip:
-        return cheapest(_costs(spec, target), spec.workspace_limit)
 
 
 def _costs(spec: ConvSpec, target: Target) -> dict[Strip, Cost]:

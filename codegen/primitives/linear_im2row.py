@@ -23,11 +23,12 @@ from ..kernel import Kernel
 from ..targets import Target
 from .arithmetic import Arithmetic, arithmetic_of
 from .base import Floats, layout_block, up
-from .conv_plan import KernelSpec, cheapest, choose_vectors, step_cycles, worth_offering
+from .conv_plan import KernelSpec, choose_vectors, step_cycles
 from .dot import QUAD
 from .linear_conv import LinearConvolution, linear_spec
 from .linear_finish import FEW, LinearSpec, starts
 from .operator import Argument, Constant, Cost, constant_of
+from .planned import Planned
 from .requantize import BLOCK
 
 Array = NDArray[Any]
@@ -95,41 +96,28 @@ def packed_taps(spec: LinearSpec, target: Target, weights: Array, channels: int,
 
 
 @dataclass(frozen=True)
-class LinearIm2row:
+class LinearIm2row(Planned[LinearSpec, Strip]):
     """Any kernel, stride, dilation and padding; one group."""
 
     name: str = "im2row"
-
-    def applicable(self, spec: LinearSpec, target: Target) -> str | None:
-        if spec.groups != 1:
-            return f"{spec.groups} groups"
-        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
-            return f"layouts {spec.in_layout} -> {spec.out_layout}"
-        return None
 
     def layouts(self, spec: LinearSpec, target: Target) -> tuple[tuple[str, str], ...]:
         source, result = spec.blocked_layouts(target)
         return ((spec.few_channels_layout() if spec.channels <= FEW else source, result),)
 
-    def workspace(self, spec: LinearSpec, target: Target) -> int:
-        return _costs(spec, target)[self.strip(spec, target)].workspace
-
-    def estimate(self, spec: LinearSpec, target: Target) -> float:
-        return _costs(spec, target)[self.strip(spec, target)].seconds
-
-    def workspaces(self, spec: LinearSpec, target: Target) -> tuple[int, ...]:
-        return tuple(cost.workspace for cost in worth_offering(_costs(spec, target).values()))
+    def plans(self, spec: LinearSpec, target: Target) -> dict[Strip, Cost]:
+        return _costs(spec, target)
 
     def pack(
         self, spec: LinearSpec, target: Target, weights: Array, bias: Floats | None
     ) -> tuple[Array, ...]:
         """[group of filters][tap, then quad of channels][vector and lane of filters][channel of a quad]."""
-        return (packed_taps(spec, target, weights, depth(spec).tap, self.strip(spec, target).vectors),)
+        return (packed_taps(spec, target, weights, depth(spec).tap, self.plan(spec, target).vectors),)
 
     def kernel(self, spec: LinearSpec, target: Target) -> Kernel:
         from .linear_im2row_nest import build
 
-        strip, arithmetic = self.strip(spec, target), arithmetic_of(spec, target)
+        strip, arithmetic = self.plan(spec, target), arithmetic_of(spec, target)
         spec = replace(spec, border=False)  # the copied taps hold what padding is
         tasks = spec.batch * -(-spec.pixels // strip.pixels) * strip.splits
         key = KernelSpec(f"linear_{self.name}", spec, strip, target.lanes)
@@ -140,9 +128,6 @@ class LinearIm2row:
             tasks,
             self.workspace(spec, target),
         )
-
-    def strip(self, spec: LinearSpec, target: Target) -> Strip:
-        return cheapest(_costs(spec, target), spec.workspace_limit)
 
 
 def _costs(spec: LinearSpec, target: Target) -> dict[Strip, Cost]:

@@ -24,12 +24,13 @@ from ..kernel import Kernel
 from ..targets import Target
 from .arithmetic import Arithmetic, arithmetic_of
 from .base import Floats, layout_block, up
-from .conv_plan import KernelSpec, Run, cheapest, even_split, row_runs, step_cycles, worth_offering
+from .conv_plan import KernelSpec, Run, even_split, row_runs, step_cycles
 from .dot import QUAD
 from .linear_conv import LinearConvolution
 from .linear_finish import LinearSpec
 from .linear_im2row import packed_taps
 from .operator import Cost
+from .planned import Planned
 
 Array = NDArray[Any]
 
@@ -53,29 +54,16 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class LinearKn2row:
+class LinearKn2row(Planned[LinearSpec, Plan]):
     """Any kernel, stride, dilation and padding; one group."""
 
     name: str = "kn2row"
 
-    def applicable(self, spec: LinearSpec, target: Target) -> str | None:
-        if spec.groups != 1:
-            return f"{spec.groups} groups"
-        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
-            return f"layouts {spec.in_layout} -> {spec.out_layout}"
-        return None
-
     def layouts(self, spec: LinearSpec, target: Target) -> tuple[tuple[str, str], ...]:
         return (spec.blocked_layouts(target),)
 
-    def workspace(self, spec: LinearSpec, target: Target) -> int:
-        return _costs(spec, target)[self.plan(spec, target)].workspace
-
-    def estimate(self, spec: LinearSpec, target: Target) -> float:
-        return _costs(spec, target)[self.plan(spec, target)].seconds
-
-    def workspaces(self, spec: LinearSpec, target: Target) -> tuple[int, ...]:
-        return tuple(cost.workspace for cost in worth_offering(_costs(spec, target).values()))
+    def plans(self, spec: LinearSpec, target: Target) -> dict[Plan, Cost]:
+        return _costs(spec, target)
 
     def pack(
         self, spec: LinearSpec, target: Target, weights: Array, bias: Floats | None
@@ -91,9 +79,6 @@ class LinearKn2row:
         tasks = spec.batch * groups * -(-spec.out_height // plan.rows)
         key = KernelSpec(name, spec, plan, target.lanes)
         return Kernel(name, key, lambda: build(spec, plan, arithmetic), tasks, self.workspace(spec, target))
-
-    def plan(self, spec: LinearSpec, target: Target) -> Plan:
-        return cheapest(_costs(spec, target), spec.workspace_limit)
 
 
 def _costs(spec: LinearSpec, target: Target) -> dict[Plan, Cost]:

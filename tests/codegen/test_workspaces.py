@@ -61,7 +61,7 @@ def test_a_limit_below_all_gives_the_least(name: str) -> None:
 
 def test_the_whole_image_is_one_strip_where_it_is_small() -> None:
     small = laid_out(conv(32, (7, 7), 32, 3, pads=(1, 1, 1, 1)))
-    assert IM2ROW.strip(small, TARGET).pixels >= 49
+    assert IM2ROW.plan(small, TARGET).pixels >= 49
 
 
 def test_bytes_in_the_winograd_domain_at_every_amount() -> None:
