@@ -45,8 +45,9 @@ class AnalyticCosts:
 
     def _of(self, primitive: Primitive, op: Operator) -> list[Choice]:
         offered, costs = primitive.layouts(op, self.target), primitive.costs(op, self.target)
+        noise = primitive.noise(op, self.target)
         return [
-            Choice(primitive.name, operands, result, cost.workspace, cost.seconds)
+            Choice(primitive.name, operands, result, cost.workspace, cost.seconds, noise)
             for cost in costs
             for operands, result in offered
         ]

@@ -11,13 +11,18 @@ from .types import Layout, TensorType
 
 @dataclass(frozen=True)
 class Choice:
-    """One primitive at one combination of layouts; `seconds` on one core, `workspace` in bytes a thread."""
+    """One primitive at one combination of layouts; `seconds` on one core, `workspace` in bytes a thread.
+
+    `noise` is the relative error power (squared error over squared value of the result) that it adds beyond
+    direct summation.
+    """
 
     primitive: str
     operand_layouts: tuple[Layout, ...]
     result_layout: Layout
     workspace: int
     seconds: float
+    noise: float = 0.0
 
 
 class CostTable(Protocol):

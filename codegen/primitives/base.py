@@ -181,7 +181,10 @@ class ConvPrimitive(Protocol):
         """
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        """Seconds on one core, by the analytic model."""
+        """Seconds on one core, by the analytic model.
+
+        One whose results are rounded more than direct sums has a method `noise(spec, target)`.
+        """
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None

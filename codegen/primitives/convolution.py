@@ -208,6 +208,10 @@ class Convolution(Adjustable, _Adapter[ConvSpec]):
     def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
         return costs_of(self.primitive, self._specs(op, target), target)
 
+    def noise(self, op: Operator, target: Target) -> float:
+        noisy = hasattr(self.primitive, "noise")
+        return float(self.primitive.noise(self._spec(op), target)) if noisy else 0.0
+
 
 class TransposedConvolution(_Adapter[TransposedSpec]):
     """`nn.conv_transpose` on 2-D images with constant weights."""

@@ -108,6 +108,10 @@ class Primitive(ABC):
         """What it may cost, fastest first; those that follow take less workspace."""
         return (Cost(self.estimate(op, target), self.workspace(op, target)),)
 
+    def noise(self, op: Operator, target: Target) -> float:
+        """Relative error power (squared error over squared value) beyond direct summation."""
+        return 0.0
+
     def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:
         """Constant operands as the kernel wants them; by default unchanged, in operand order."""
         arrays = (constant_of(v) for v in op.operands)

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 import secateur
+from secateur.codegen.costs import AnalyticCosts
 from secateur.codegen.targets import host
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
 from secateur.tools import tuning
+from secateur.tools.profiling.costs import TableCosts, with_times
 from secateur.tools.profiling.samples import Samples
+from secateur.tools.profiling.tables import analytic_table, profiled
 
 TEXT = """
 graph @g(%x: tensor<1x32x12x12xf32>) {
@@ -41,6 +44,18 @@ def test_several_primitives_are_timed_once() -> None:
     assert len({c.primitive for c in first}) > 1
     assert all(0 < c.seconds < 1 for c in first)
     assert tuning.MeasuredCosts(host()).choices(op) == first
+
+
+def test_choices_keep_their_noise_when_they_are_timed() -> None:
+    (op,) = [op for op in network().operators if op.name == "nn.conv"]
+    estimated = AnalyticCosts(host()).choices(op)
+    noises = {choice.primitive: choice.noise for choice in estimated}
+    assert noises["direct"] == noises["im2row"] == 0
+    assert 0 < noises["winograd4"] < noises["winograd6"] < 1e-10
+    measured = tuning.MeasuredCosts(host()).choices(op)
+    table = TableCosts(analytic_table(profiled(network(), host())), host()).choices(op)
+    for found in (measured, table, with_times(estimated, [1.0] * len(estimated))):
+        assert [(c.primitive, c.noise) for c in found] == [(c.primitive, c.noise) for c in estimated]
 
 
 def test_a_damaged_entry_is_measured_again(tmp_path: Path) -> None:
