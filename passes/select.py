@@ -6,9 +6,10 @@
 
 The objective is the sum of the operators' times and of the layout conversions,
 where a value is converted to a layout once, however many users want it; or,
-under a limit on that time, the arena's peak. `selection/` answers exactly; where
-a network is too wide for that, selection warns and says how far from the
-optimum its plan is at most.
+under a limit on that time, the arena's peak. Beside those limits stands one on
+accuracy: the sum of the error powers of the choices. `selection/` answers
+exactly; where a network is too wide for that, selection warns and says how far
+from the optimum its plan is at most.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from secateur.ir.stages import READ, SELECTED, Stage
 from .base import Pass
 from .layout import insert_conversions
 from .memory import Memory, arena_report
-from .selection.graphs import GraphProblem, problem_of
+from .selection.forbidden import allowed
+from .selection.graphs import GraphProblem, own_noise, problem_of
 from .selection.solver import ImpossibleError, Solution, Solver, kept
 from .selection.sweeps import TIES
 
@@ -54,14 +56,22 @@ def decided(graph: Graph, decisions: Iterable[tuple[Operator, Choice]]) -> Graph
     return copy
 
 
-def solve(solver: Solver, memory: int | None = None, seconds: float | None = None) -> Solution:
-    """The fastest plan within `memory` bytes, or with `seconds` alone the plan of least memory within those.
+def error_power(sqnr: float) -> float:
+    """The relative error power at a signal-to-noise ratio in dB."""
+    return float(10 ** (-sqnr / 10))
 
-    Raises ImpossibleError, which names the nearest limit that can be met.
+
+def solve(
+    solver: Solver, memory: int | None = None, seconds: float | None = None, noise: float | None = None
+) -> Solution:
+    """The fastest plan within `memory` bytes, or with `seconds` and no `memory` the one of least memory.
+
+    The sum of its noise is at most `noise`. Raises ImpossibleError, which names the nearest limit that can be
+    met.
     """
     if memory is None and seconds is not None:
-        return solver.smallest(seconds)
-    found = solver.fastest(memory)
+        return solver.smallest(seconds, noise)
+    found = solver.fastest(memory, noise)
     if seconds is not None and found.costs.seconds > seconds * (1 + TIES):
         within = (
             f"{memory} bytes the fastest plan takes {kept(found.costs.seconds)} s, more than {seconds:g} s"
@@ -70,23 +80,39 @@ def solve(solver: Solver, memory: int | None = None, seconds: float | None = Non
     return found
 
 
-def select(graph: Graph, costs: CostTable, memory: int | None = None, seconds: float | None = None) -> Graph:
+def select(
+    graph: Graph,
+    costs: CostTable,
+    memory: int | None = None,
+    seconds: float | None = None,
+    noise: float | None = None,
+) -> Graph:
     """A copy of `graph` with every operator's primitive and layouts chosen by `costs`.
 
     Limits are those of `solve`; the arena as the memory pass will place it keeps `memory` too. Warns where
     the plan may not be optimal.
     """
-    found = problem_of(graph, costs)
+    found = problem_within(graph, costs, noise)
     solver = Solver(found.problem)
     if memory is None:
-        solution = solve(solver, None, seconds)
+        solution = solve(solver, None, seconds, noise)
         _warn(solution, "s" if seconds is None else "bytes")
         return decided(graph, found.decisions(solution.plan))
-    return _placeable(graph, found, solver, memory, seconds)
+    return _placeable(graph, found, solver, memory, seconds, noise)
+
+
+def problem_within(graph: Graph, costs: CostTable, noise: float | None) -> GraphProblem:
+    """The problem of a graph; choices only differ in noise where there is a limit on it."""
+    return problem_of(graph, costs, None if noise is None else own_noise)
 
 
 def _placeable(
-    graph: Graph, found: GraphProblem, solver: Solver, memory: int, seconds: float | None
+    graph: Graph,
+    found: GraphProblem,
+    solver: Solver,
+    memory: int,
+    seconds: float | None,
+    noise: float | None,
 ) -> Graph:
     """The graph with a plan whose arena has at most `memory` bytes once its buffers have places.
 
@@ -95,7 +121,7 @@ def _placeable(
     limit, smallest = memory, sys.maxsize
     while True:
         try:
-            solution = solve(solver, limit, seconds)
+            solution = solve(solver, limit, seconds, noise)
         except ImpossibleError:
             if limit == memory:
                 raise
@@ -121,7 +147,11 @@ def _warn(solution: Solution, unit: str) -> None:
 
 @dataclass(frozen=True)
 class Select(Pass):
-    """Chooses a primitive and layouts for every operator, by the cost table of the target."""
+    """Chooses a primitive and layouts for every operator, by the cost table of the target.
+
+    Within `memory` bytes of arena, `seconds` on one core, and errors that add up to an SQNR of `sqnr` dB;
+    `without` what is forbidden, an entry a line: `winograd6`, or `winograd6@conv1` at one ONNX node.
+    """
 
     name: ClassVar[str] = "select"
     takes: ClassVar[Stage] = READ
@@ -130,12 +160,24 @@ class Select(Pass):
     costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})
     memory: int | None = field(default=None, metadata={"unit": "bytes"})
     seconds: float | None = None
+    sqnr: float | None = None
+    without: str = ""
 
-    def run(self, graph: Graph) -> Graph:
+    @property
+    def noise(self) -> float | None:
+        """The limit on the sum of error powers."""
+        return None if self.sqnr is None else error_power(self.sqnr)
+
+    def allowed(self, graph: Graph) -> CostTable:
+        """The costs of what may be chosen for the operators of a graph."""
         if self.costs is None:
             raise SecateurError("pass select needs a target's cost table; name a target (--target)")
-        for option in ("memory", "seconds"):
+        return allowed(graph, self.costs, self.without.split("\n"))
+
+    def run(self, graph: Graph) -> Graph:
+        costs = self.allowed(graph)
+        for option in ("memory", "seconds", "sqnr"):
             limit = getattr(self, option)
-            if limit is not None and limit < 0:
+            if limit is not None and not limit >= 0:
                 raise SecateurError(f"pass select: {option} must not be negative, is {limit}")
-        return select(graph, self.costs, self.memory, self.seconds)
+        return select(graph, costs, self.memory, self.seconds, self.noise)

@@ -130,6 +130,8 @@ def build_program(
     pipeline: str | None = None,
     memory: int | None = None,
     latency: float | None = None,
+    min_sqnr: float | None = None,
+    without: str | Sequence[str] = (),
     tune: bool = False,
     costs: Costs | None = None,
     observers: Sequence[Observer] = (),
@@ -142,11 +144,11 @@ def build_program(
 
     With `inputs` (arrays by name) every pass is checked against the interpreter. `pipeline` defaults to
     `DEFAULT_PIPELINE`, with the pass `quantize` behind fusion where `quantization` asks for it and the
-    limits `memory` (bytes) and `latency` (seconds) in the pass `select`; `listen` gets what `quantize` did.
+    limits of `secateur.limits.limited` in the pass `select`; `listen` gets what `quantize` did.
     """
     row = find(target)
     default = quantization.pipeline() if quantization else DEFAULT_PIPELINE
-    pipeline = chosen_pipeline(pipeline, default, memory, latency)
+    pipeline = chosen_pipeline(pipeline, default, memory, latency, min_sqnr, without)
     parse_pipeline(pipeline)
     progress("reading", 0, 1)
     graph = model if isinstance(model, Graph) else read(model, shapes)
@@ -171,6 +173,8 @@ def compile(
     pipeline: str | None = None,
     memory: int | None = None,
     latency: float | None = None,
+    min_sqnr: float | None = None,
+    without: str | Sequence[str] = (),
     tune: bool = False,
     costs: Costs | None = None,
     kind: Kind = "so",
@@ -193,12 +197,14 @@ def compile(
 
     `memory` (bytes of arena) and `latency` (seconds on one core, by the cost table) are limits of the default
     pipeline: the fastest plan within `memory` is chosen, or with `latency` alone the one of least memory.
+    `min_sqnr` (dB) is what the rounding errors of primitives may add up to in a float network, and `without`
+    names primitives that are not chosen: "winograd6", or "winograd6@NODE" for one operator.
     A limit that no plan keeps is refused with the nearest that one keeps.
 
     `quantize="int8"` makes it compute in 8 bits with ranges chosen on `calibration`: a folder of images,
     an .npz or .npy file, a list file, "random:N", or an iterable of {input name: array}. `options` are the
     other fields of `secateur.quantizer.Request`: `method` ("mse", "percentile", "minmax", "entropy"),
-    `layer_sqnr` and `min_sqnr` (dB that each layer and the network keep at least), `max_drop` (percentage
+    `layer_sqnr` (dB that each layer keeps at least; `min_sqnr` is then the network's), `max_drop` (percentage
     points of accuracy on labelled data), `winograd` ("auto", "off", "2", "4x2", "4", "lance"),
     `float_layers` (ONNX node names), `bias_correction`, `equalize`, `ranges` (a file), `preparation` and
     `images` (how image files are prepared, and how many are used).
@@ -209,6 +215,8 @@ def compile(
     if dump_ir is not None:
         observers = (*observers, DumpIR(Path(dump_ir)))
     reports: list[QuantizationReport] = []
+    if quantize is not None and min_sqnr is not None:
+        options["min_sqnr"], min_sqnr = min_sqnr, None
     program, outcome = build_program(
         model,
         target=target,
@@ -216,6 +224,8 @@ def compile(
         pipeline=pipeline,
         memory=memory,
         latency=latency,
+        min_sqnr=min_sqnr,
+        without=without,
         tune=tune,
         costs=costs,
         observers=observers,

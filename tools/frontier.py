@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from secateur.ir.choice import Choice, CostTable
+    from secateur.ir.choice import Choice
     from secateur.ir.graph import Graph, Operator
     from secateur.passes.select import Select
     from secateur.passes.selection.solver import Solution
@@ -88,48 +88,55 @@ class _Placed:
     doubt: str
 
 
-def frontier(graph: Graph, target: str, tune: bool, show: Progress, costs: Path | None = None) -> Frontier:
+def frontier(
+    graph: Graph,
+    target: str,
+    tune: bool,
+    show: Progress,
+    costs: Path | None = None,
+    pipeline: str | None = None,
+) -> Frontier:
     """The frontier of a graph as read, on a target; SecateurError where an operator cannot be computed there.
 
     With `tune`, times are measured on this machine; with `costs` they are those of a table in a file.
+    `pipeline` is the default one with whatever other limits its pass `select` keeps.
     """
-    from secateur.compiler import warn_of_estimates
+    from secateur.compiler import DEFAULT_PIPELINE, warn_of_estimates
 
-    fused, select = _fused(graph, target, tune, costs)
-    assert select.costs is not None, "prepared with costs"
-    plans = _undominated(_placed(fused, select.costs, show))
+    pipeline = pipeline or DEFAULT_PIPELINE
+    fused, select = _fused(graph, target, tune, costs, pipeline)
+    plans = _undominated(_placed(fused, select, show))
     if costs is not None:
         warn_of_estimates([select])
     fastest = plans[-1].decisions
     operators = tuple((op.name, op.loc) for op, _ in fastest)
-    points = tuple(_point(p, fastest) for p in plans)
+    points = tuple(_point(p, fastest, pipeline) for p in plans)
     return Frontier(graph.name, target, tune, operators, points, str(costs or ""))
 
 
-def _fused(graph: Graph, target: str, tune: bool, costs: Path | None) -> tuple[Graph, Select]:
-    """The graph as the default pipeline hands it to `select`, and this pass with its costs."""
+def _fused(graph: Graph, target: str, tune: bool, costs: Path | None, pipeline: str) -> tuple[Graph, Select]:
+    """The graph as a pipeline hands it to `select`, and this pass with its costs."""
     from secateur.codegen.targets import find
-    from secateur.compiler import DEFAULT_PIPELINE, prepare
+    from secateur.compiler import prepare
     from secateur.passes.manager import PassManager
     from secateur.passes.select import Select
 
-    passes = prepare(DEFAULT_PIPELINE, find(target), tune, costs=costs)
+    passes = prepare(pipeline, find(target), tune, costs=costs)
     (at,) = (i for i, step in enumerate(passes) if isinstance(step, Select))
     select = passes[at]
     assert isinstance(select, Select), "found as such"
     return PassManager(passes[:at]).run(graph).graph, select
 
 
-def _placed(graph: Graph, costs: CostTable, show: Progress) -> list[_Placed]:
+def _placed(graph: Graph, select: Select, show: Progress) -> list[_Placed]:
     from secateur.passes.layout import insert_conversions
     from secateur.passes.memory import Memory, arena_report
-    from secateur.passes.select import decided
-    from secateur.passes.selection.graphs import problem_of
+    from secateur.passes.select import decided, problem_within
     from secateur.passes.selection.solver import Solver
 
     show("selecting", 0, 1)
-    found = problem_of(graph, costs)
-    solutions = Solver(found.problem).frontier()
+    found = problem_within(graph, select.allowed(graph), select.noise)
+    solutions = Solver(found.problem).frontier(select.noise)
     placed = []
     for done, solution in enumerate(solutions, 1):
         decisions = found.decisions(solution.plan)
@@ -155,11 +162,10 @@ def _undominated(plans: Iterable[_Placed]) -> list[_Placed]:
     return kept
 
 
-def _point(plan: _Placed, fastest: Decisions) -> Point:
-    from secateur.compiler import DEFAULT_PIPELINE
+def _point(plan: _Placed, fastest: Decisions, pipeline: str) -> Point:
     from secateur.limits import limited
 
-    text = limited(DEFAULT_PIPELINE, plan.arena)
+    text = limited(pipeline, plan.arena)
     return Point(plan.seconds, plan.arena, text, differences(plan.decisions, fastest), plan.bound, plan.doubt)
 
 

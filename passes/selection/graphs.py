@@ -32,6 +32,11 @@ class GraphProblem:
         return list(zip(self.operators, chosen, strict=True))
 
 
+def own_noise(_: Operator, choice: Choice) -> float:
+    """The error power that the cost table says."""
+    return choice.noise
+
+
 def problem_of(graph: Graph, costs: CostTable, noise: Noise | None = None) -> GraphProblem:
     """The problem of choosing for every operator of a graph with row-major types.
 

@@ -9,6 +9,7 @@ with a bound that no plan can beat and the reason.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 from functools import cached_property
@@ -182,7 +183,9 @@ class Solver:
         if memory is not None and memory < least:
             return ImpossibleError(_too_few(f"{memory} bytes", f"{least} bytes", doubt))
         quietest = least_noise(trellis if memory is None else within_bytes(trellis, memory)).noise
-        return ImpossibleError(_too_few(f"a noise of {noise:g}", kept(quietest), doubt))
+        assert noise is not None, "memory would do"
+        limit, least = f"{noise:g} ({decibels(noise)})", f"{kept(quietest)} ({decibels(quietest, down=True)})"
+        return ImpossibleError(_too_few(f"a noise of {limit}", least, doubt))
 
 
 def _costs(answer: Answer) -> Costs:
@@ -208,6 +211,14 @@ def kept(value: float) -> str:
     if float(text) >= value * (1 - TIES):
         return text
     return str(Context(prec=6, rounding=ROUND_CEILING).create_decimal_from_float(value))
+
+
+def decibels(noise: float, down: bool = False) -> str:
+    """The SQNR of an error power; rounded `down`, a limit of so many decibels is kept by the power."""
+    if noise == 0:
+        return "inf dB"
+    sqnr = -10 * math.log10(noise)
+    return f"{math.floor(100 * sqnr) / 100 if down else sqnr:.6g} dB"
 
 
 def _too_few(limit: str, nearest: str, doubt: str) -> str:

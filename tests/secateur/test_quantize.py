@@ -117,7 +117,7 @@ def test_quantize_writes_what_onnx_runtime_runs(tmp_path: Path) -> None:
     [
         ({"quantize": "int4"}, "unknown quantization 'int4'; known: int8"),
         ({"quantize": "int8"}, "needs calibration data"),
-        ({"min_sqnr": 30.0}, "min_sqnr given without quantize='int8'"),
+        ({"layer_sqnr": 30.0}, "layer_sqnr given without quantize='int8'"),
         ({"quantize": "int8", "calibration": "random:2", "min_snr": 3}, "did you mean 'min_sqnr'"),
         ({"quantize": "int8", "calibration": "nowhere.npz"}, "nowhere.npz"),
         ({"quantize": "int8", "calibration": "random:2", "method": "best"}, "unknown method 'best'"),

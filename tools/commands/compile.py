@@ -158,7 +158,11 @@ def compile_model(
     _check_quantization(quantize, asked, making)
     graph = read_source(model, parse_shapes(making.shape))
     work = _quantizing(asked, graph, making) if quantize else None
-    text = limits.pipeline(making.pipeline, work.pipeline if work else default_pipeline(graph))
+    text = (
+        limits.pipeline(making.pipeline, work.pipeline)
+        if work
+        else limits.pipeline(making.pipeline, default_pipeline(graph), asked.min_sqnr)
+    )
     watching.check(text)
     if work and not json:
         print(work.gain.text, flush=True)
@@ -207,7 +211,7 @@ def _check_quantization(quantize: Precision | None, asked: Quantization, making:
     from .quantized import check_target
 
     if quantize is None:
-        if given := asked.given():
+        if given := [option for option in asked.given() if option != "--min-sqnr"]:
             raise refuse(f"{', '.join(given)}: only for a quantization; give --quantize int8 too")
         return
     asked.check()

@@ -24,6 +24,8 @@ from .common import (
     source_kind,
 )
 from .compiled import artifact_bytes
+from .groups import spread
+from .limits import Limits, MinSqnr
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph, Operator
@@ -44,13 +46,17 @@ IrStage = Annotated[
 ]
 
 
+@spread()
 def inspect(
     file: Source,
+    *,
     ir: IrStage = None,
     target: Target = "host",
     shape: Shapes = None,
     pipeline: Pipeline = None,
     costs: Costs = None,
+    limits: Limits,
+    min_sqnr: MinSqnr = None,
     json: Json = False,
 ) -> None:
     """Show what a model or an artifact is made of.
@@ -63,11 +69,14 @@ def inspect(
     from .inspected import print_text
 
     if source_kind(file) == "artifact":
+        if limits != Limits() or min_sqnr is not None:
+            raise refuse(f"{file}: is an artifact, whose primitives are chosen; limits are for a model")
         result = _artifact(file, ir)
     else:
         choices = Choices()
         source = read_source(file, parse_shapes(shape))
-        graph = staged(source, target, pipeline, ir or FINAL, (choices,), costs)
+        text = limits.pipeline(pipeline, default_pipeline(source), min_sqnr)
+        graph = staged(source, target, text, ir or FINAL, (choices,), costs)
         described = {"text": _text(graph)} if ir else describe(graph, choices)
         named = {"file": str(file), "target": target, "costs": None if costs is None else str(costs)}
         result = described if ir else {**named, **described}

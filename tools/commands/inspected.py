@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from ..choices import NOTE
 from ..report import amount, duration, facts, node_text, shape_text, size, table
 
-COLUMNS = ("operator", "node", "result", "MACs", "primitive", "time", "next", "layouts", "workspace")
+COLUMNS = ("operator", "node", "result", "MACs", "primitive", "noise", "time", "next", "layouts", "workspace")
 TIMED = ("time", "next")
 
 
@@ -31,6 +32,8 @@ def _print_model(result: Mapping[str, Any]) -> None:
     if result["seconds"] is not None:
         by = result["costs"] or "the cost model"
         rows.append(("time", f"{duration(result['seconds'])} on one core by {by}"))
+    if noise := sum(row.get("noise", 0.0) for row in result["operators"]):
+        rows.append(("noise", f"{_decibels(noise)} in all, beside what direct sums round"))
     if memory:
         bound = memory["lower_bound_bytes"]
         rows.append(("arena", f"{size(memory['peak_bytes'])} (lower bound {size(bound)})"))
@@ -40,12 +43,12 @@ def _print_model(result: Mapping[str, Any]) -> None:
 
 def _print_operators(result: Mapping[str, Any]) -> None:
     timed = result.get("seconds") is not None
-    columns = [name for name in COLUMNS if timed or name not in TIMED]
-    rows = map(_operator_cells, result["operators"])
-    print(
-        "\n"
-        + table(columns, ([row[c] for c in columns] for row in rows), right=("MACs", "time", "workspace"))
-    )
+    rows = [_operator_cells(row) for row in result["operators"]]
+    noisy = any(row["noise"] for row in rows)
+    left_out = {*(() if timed else TIMED), *(() if noisy else ("noise",))}
+    columns = [name for name in COLUMNS if name not in left_out]
+    right = ("MACs", "noise", "time", "workspace")
+    print("\n" + table(columns, ([row[c] for c in columns] for row in rows), right=right))
     if timed:
         print(NOTE)
     if result["memory"]:
@@ -65,14 +68,19 @@ def _ports(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(kind, f"{p['name']}: {p['type']}") for kind in ("input", "output") for p in result[f"{kind}s"]]
 
 
+def _decibels(noise: float) -> str:
+    return f"{10 * math.log10(noise):.1f} dB"
+
+
 def _operator_cells(row: Mapping[str, Any]) -> dict[str, object]:
-    seconds = row.get("seconds")
+    seconds, noise = row.get("seconds"), row.get("noise")
     return {
         "operator": "+".join([row["operator"], *row["epilogue"]]),
         "node": node_text(row["node"]) or None,
         "result": "; ".join(row["results"]),
         "MACs": amount(row["macs"]) if row["macs"] else None,
         "primitive": row["primitive"],
+        "noise": _decibels(noise) if noise else None,
         "time": None if seconds is None else duration(seconds),
         "next": row.get("next"),
         "layouts": " ".join(row["layouts"]) if row["primitive"] else None,

@@ -1,4 +1,4 @@
-"""`--memory` and `--latency`: sizes and durations with units, as limits of the pass `select`."""
+"""`--memory`, `--latency`, `--min-sqnr` and `--without`: limits of the pass `select`, with their units."""
 
 from __future__ import annotations
 
@@ -42,6 +42,15 @@ def parse_duration(text: str) -> float:
     return duration
 
 
+MinSqnr = Annotated[
+    float | None,
+    option(
+        metavar="DB",
+        help="SQNR of the outputs at least, such as 110: Winograd's rounding errors may add up to no more.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Limits:
     """What the plan of a network must keep."""
@@ -59,10 +68,19 @@ class Limits:
         ),
     ] = None
 
-    def pipeline(self, given: str | None, default: str) -> str:
+    without: Annotated[
+        list[str] | None,
+        option(
+            metavar="NAMES",
+            help="Primitives not to be chosen: winograd6, or winograd6@NODE for one operator; several with "
+            "commas between. Repeatable.",
+        ),
+    ] = None
+
+    def pipeline(self, given: str | None, default: str, min_sqnr: float | None = None) -> str:
         """The pipeline given, else the default with these limits in it; SecateurError for both together."""
         from secateur.limits import chosen_pipeline
 
         memory = None if self.memory is None else parse_size(self.memory)
         latency = None if self.latency is None else parse_duration(self.latency)
-        return chosen_pipeline(given, default, memory, latency)
+        return chosen_pipeline(given, default, memory, latency, min_sqnr, self.without or ())

@@ -70,7 +70,12 @@ class Quantization:
     ] = None
     method: Annotated[Method | None, option(help="How ranges are chosen. Default: mse.")] = None
     min_sqnr: Annotated[
-        float | None, option(metavar="DB", help="Keep layers in float until the output has this SQNR.")
+        float | None,
+        option(
+            metavar="DB",
+            help="SQNR of the outputs at least: int8 keeps layers in float for it, "
+            "a float network is computed by primitives whose rounding errors add up to no more.",
+        ),
     ] = None
     layer_sqnr: Annotated[
         float | None,

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from .common import Costs, Json, Shapes, Target, is_lowered, parse_shapes, read_source, refuse
+from .groups import spread
+from .limits import Limits, MinSqnr
 
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each plan there.")]
 Page = Annotated[
@@ -22,8 +24,10 @@ Tune = Annotated[
 ]
 
 
+@spread("memory", "latency")
 def select(
     model: Annotated[Path, typer.Argument(help="An ONNX model, or IR text (.sir).")],
+    *,
     target: Target = "host",
     shape: Shapes = None,
     tune: Tune = False,
@@ -31,12 +35,16 @@ def select(
     csv: Csv = None,
     frontier: Page = None,
     json: Json = False,
+    limits: Limits,
+    min_sqnr: MinSqnr = None,
 ) -> None:
     """Show the plans that no other beats in both time and memory.
 
     Each stands with the pipeline that compiles it. Times are estimates for one core, memory is the arena's
     peak.
     """
+    from secateur.compiler import DEFAULT_PIPELINE
+
     from ..frontier import frontier as frontier_of
     from ..frontier_page import render_page
     from ..frontier_report import json_data, table_text, write_csv
@@ -48,7 +56,8 @@ def select(
             "this IR has its primitives already; choosing them wants the model, or IR before `select`"
         )
     with progress() as show:
-        found = frontier_of(graph, target, tune, show, costs)
+        pipeline = limits.pipeline(None, DEFAULT_PIPELINE, min_sqnr)
+        found = frontier_of(graph, target, tune, show, costs, pipeline)
     if csv is not None:
         write_csv(found, csv)
     if frontier is not None:

@@ -105,7 +105,8 @@ def test_too_little_noise_names_the_least() -> None:
     least = min(c.noise for _, c in every_plan(problem))
     assert least > 0
     with pytest.raises(
-        ImpossibleError, match=f"nothing fits in a noise of 0; the least possible is {least:g}$"
+        ImpossibleError,
+        match=rf"nothing fits in a noise of 0 \(inf dB\); the least possible is {least:g} \(-[\d.]+ dB\)$",
     ):
         Solver(problem).fastest(noise=0)
 
