@@ -184,8 +184,9 @@ class Solver:
             return ImpossibleError(_too_few(f"{memory} bytes", f"{least} bytes", doubt))
         quietest = least_noise(trellis if memory is None else within_bytes(trellis, memory)).noise
         assert noise is not None, "memory would do"
-        limit, least = f"{noise:g} ({decibels(noise)})", f"{kept(quietest)} ({decibels(quietest, down=True)})"
-        return ImpossibleError(_too_few(f"a noise of {limit}", least, doubt))
+        limit = f"a noise of {noise:g} ({decibels(noise)})"
+        nearest = f"{kept(quietest)} ({decibels(quietest, down=True)})"
+        return ImpossibleError(_too_few(limit, nearest, doubt))
 
 
 def _costs(answer: Answer) -> Costs:

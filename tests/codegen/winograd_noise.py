@@ -22,6 +22,7 @@ from .conv_harness import call, from_layout, targets, to_layout
 Array = NDArray[np.float32]
 CHANNELS = (16, 32, 64, 128, 256, 512)
 KINDS = ("white", "smooth")
+PRIMITIVES: tuple[Any, ...] = (DIRECT, *WINOGRAD)
 
 
 def layer(channels: int, size: int = 14, filters: int = 32, lanes: int = 16) -> ConvSpec:
@@ -44,12 +45,12 @@ def images(spec: ConvSpec, kind: str, seed: int) -> Array:
 def exact(spec: ConvSpec, x: Array, w: Array) -> NDArray[np.float64]:
     """The convolution in float64: a sum over taps of products of matrices."""
     padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    taps = np.ndindex(3, 3)
-    return sum(
-        np.einsum("fc,nchw->nfhw", w[:, :, i, j].astype(np.float64),
-                  padded[:, :, i : i + spec.height, j : j + spec.width], optimize=True)
-        for i, j in taps
-    )  # fmt: skip
+    doubles = w.astype(np.float64)
+    result = np.zeros((spec.batch, spec.filters, spec.out_height, spec.out_width))
+    for i, j in np.ndindex(3, 3):
+        shifted = padded[:, :, i : i + spec.height, j : j + spec.width]
+        result += np.einsum("fc,nchw->nfhw", doubles[:, :, i, j], shifted, optimize=True)
+    return result
 
 
 def error_power(primitive: Any, spec: ConvSpec, target: Target, kind: str = "white", seed: int = 0) -> float:
@@ -72,12 +73,12 @@ def rows(target: Target) -> Iterator[str]:
     for channels in CHANNELS:
         spec = layer(channels, lanes=target.lanes)
         for kind in KINDS:
-            powers = [error_power(p, spec, target, kind) for p in (DIRECT, *WINOGRAD)]
+            powers = [error_power(p, spec, target, kind) for p in PRIMITIVES]
             yield f"{target.isa.name:8} {channels:4} {kind:7}" + "".join(f" {p:9.2e}" for p in powers)
 
 
 if __name__ == "__main__":
-    print("isa      channels data   ", *(f"{p.name:>9}" for p in (DIRECT, *WINOGRAD)))
+    print("isa      channels data   ", *(f"{p.name:>9}" for p in PRIMITIVES))
     for each in targets():
         for row in rows(each):
             print(row, flush=True)

@@ -108,7 +108,7 @@ def operators(cli: Cli, *words: object) -> list[dict[str, Any]]:
 
 
 def noise(rows: list[dict[str, Any]]) -> float:
-    return sum(row.get("noise", 0.0) for row in rows)
+    return math.fsum(row.get("noise", 0.0) for row in rows)
 
 
 def test_the_noise_of_a_float_network_is_within_its_limit(cli: Cli) -> None:
