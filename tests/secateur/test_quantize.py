@@ -109,6 +109,15 @@ def test_quantize_writes_what_onnx_runtime_runs(tmp_path: Path) -> None:
         assert np.square(got - wanted).sum() < 1e-2 * np.square(wanted).sum()
 
 
+def test_an_sqnr_is_for_the_quantization_and_what_is_forbidden_for_the_selection(tmp_path: Path) -> None:
+    artifact = secateur.compile(
+        MODEL, tmp_path / "q.so", quantize="int8", calibration=calibration(2), min_sqnr=5, without="kn2row"
+    )
+    assert artifact.quantization is not None
+    assert artifact.quantization.sqnr >= 5
+    assert "quantize{min_sqnr=5.0},select{without=kn2row}" in artifact.manifest["pipeline"]
+
+
 # Refusals ------------------------------------------------------------------------------------------
 
 
