@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from .codegen.costs import AnalyticCosts
 from .codegen.lower import lower
 from .codegen.program import Program
 from .codegen.targets import Target, find
+from .files import write_whole
 from .ir.choice import CostTable
 from .ir.errors import ModelError, SecateurError
 from .ir.files import SUFFIX, read_graph
@@ -270,18 +270,8 @@ def quantize(
     fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
     pairs, report = quantized_pairs(fused, data, asked.step().options, AnalyticCosts(row))
     if output is not None:
-        _write_whole(Path(output), to_onnx(pairs).SerializeToString(deterministic=True))
+        write_whole(Path(output), to_onnx(pairs).SerializeToString(deterministic=True))
     return report
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Writes beside, then renames: a file already there is replaced whole or not at all."""
-    beside = path.with_name(f"{path.name}.partial")
-    try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _default_output(model: str | Path | Graph, kind: Kind) -> Path:

@@ -116,9 +116,8 @@ def read_source(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None)
 
 def write_model(graph: Graph, path: Path) -> None:
     """Writes `graph` as ONNX; a file already there is replaced whole or not at all."""
+    from secateur.files import write_whole
     from secateur.ir.onnx_writer import to_onnx
-
-    from ..files import write_whole
 
     write_whole(path, to_onnx(graph).SerializeToString(deterministic=True))
 

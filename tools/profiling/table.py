@@ -12,9 +12,9 @@ from typing import Any
 
 from secateur.codegen.cache import compiler_fingerprint
 from secateur.codegen.targets import Target
+from secateur.files import write_whole
 from secateur.ir.errors import SecateurError
 
-from ..files import write_whole
 from .candidates import Candidate
 from .samples import Timing
 
