@@ -14,7 +14,6 @@ from secateur.ir.rewrite import rewrite
 from . import epilogues
 from .affine import LINEAR
 from .calibration.statistics import Progress, silent, value_names
-from .calibration.words import listed
 from .cores import on_all_cores
 from .equalize import Equalize
 from .integer import make_integer
@@ -28,6 +27,7 @@ from .quantize_search import choose_ways, smallest_that_passes
 from .quantize_split import split_epilogues
 from .quantize_tiles import TILES, Halves, Layer, Trial, Way, captured, eligible, halves, with_tiles
 from .winograd import Options as WinogradOptions
+from .words import listed
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from .executor import HostExecutor
 from .ir.errors import SecateurError
 from .ir.graph import Graph
 from .passes.calibration.ranges import read_ranges
-from .passes.calibration.words import listed
 from .passes.pipeline import format_pass
 from .passes.quantize import Quantize
 from .passes.quantize_calibrate import CalibrationData
+from .passes.words import listed
 from .tools.calibration_data import open_source
 from .tools.calibration_images import Preparation
 

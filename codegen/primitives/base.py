@@ -163,6 +163,7 @@ class ConvPrimitive(Protocol):
 
     The kernel's pointers are: data; the epilogue's extra operands in step order,
     constant or not; what `pack` returned, in order; output; workspace.
+    One whose results are rounded more than direct sums has a method `noise(spec, target)`.
     """
 
     @property
@@ -181,10 +182,7 @@ class ConvPrimitive(Protocol):
         """
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        """Seconds on one core, by the analytic model.
-
-        One whose results are rounded more than direct sums has a method `noise(spec, target)`.
-        """
+        """Seconds on one core, by the analytic model."""
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None

@@ -14,7 +14,7 @@ from .shuffles import hold
 Expr = Any
 Buffer = Any
 
-GROUPS = BLOCK // QUAD
+_GROUPS = BLOCK // QUAD
 _WIDTH = PIXELS * BLOCK  # bytes of one vector
 _SUMS = "int32x16"
 _MOST, _INPUT_ZERO, _ZERO, _LOW, _HIGH = range(5)  # of the parameters; _MOST is without the zero point
@@ -36,7 +36,7 @@ class _Columns:
         from ..tvm_adapter import Registers
 
         self.quads = quads
-        self._registers = Registers(phases * quads * GROUPS, _WIDTH, "int8")
+        self._registers = Registers(phases * quads * _GROUPS, _WIDTH, "int8")
 
     def __getitem__(self, place: tuple[int, int, int]) -> Expr:
         return self._registers[self._at(place)]
@@ -50,7 +50,7 @@ class _Columns:
 
     def _at(self, place: tuple[int, int, int]) -> int:
         phase, quad, group = place
-        return (phase * self.quads + quad) * GROUPS + group
+        return (phase * self.quads + quad) * _GROUPS + group
 
 
 class _Body:
@@ -158,18 +158,18 @@ class _Body:
     def _results(self, columns: _Columns, following: _Columns, vector: Expr, count: int) -> None:
         from ..tvm_adapter import Registers, T, store
 
-        sums = Registers(GROUPS, PIXELS * QUAD, "int32")
-        for group in range(GROUPS):
+        sums = Registers(_GROUPS, PIXELS * QUAD, "int32")
+        for group in range(_GROUPS):
             sums[group] = self._spread(self.starts, self.set * self.blocks + self.block, group, "int32")
         for kw in range(self.spec.kernel[1]):
             steps, phase = divmod(kw * self.spec.dilations[1], self.stride)
             for quad in range(self.quads):
-                for group in range(GROUPS):
+                for group in range(_GROUPS):
                     place = (phase, quad, group)
                     column = _moved(columns[place], following[place], steps)
                     weights = self._weights(kw, quad, group)
                     sums[group] = _call("llvm.x86.avx512.vpdpbusd.512", _SUMS, sums[group], column, weights)
-        packed = self._requantized([sums[g] for g in range(GROUPS)])
+        packed = self._requantized([sums[g] for g in range(_GROUPS)])
         if count < PIXELS:
             packed = T.Shuffle([hold(packed, _WIDTH, "uint8")], list(range(count * BLOCK)))
         store(self.output, (self.written + vector * PIXELS) * BLOCK, packed, count * BLOCK)
@@ -178,7 +178,7 @@ class _Body:
         from ..tvm_adapter import load
 
         block = self.set * self.blocks + self.block
-        place = ((block * self.spec.kernel[1] + kw) * self.quads + quad) * GROUPS + group
+        place = ((block * self.spec.kernel[1] + kw) * self.quads + quad) * _GROUPS + group
         one = hold(load(self.weights, place * BLOCK, BLOCK), BLOCK, "int8")
         return hold(_joined([one] * PIXELS, _WIDTH), _WIDTH, "int8")
 

@@ -24,7 +24,7 @@ from ..kernel import Kernel
 from ..targets import Target
 from .base import up
 from .conv_plan import KernelSpec, cheapest, even_split, worth_offering
-from .dot import Pairs, dot_of
+from .dot import dot_of
 from .fixed_point import fixed_point
 from .operator import (
     Adjustable,
@@ -136,11 +136,8 @@ def shape_of(spec: WinogradSpec, target: Target) -> Shape:
 def step_cycles(rows: int, vectors: int, target: Target) -> float:
     """Cycles to multiply a quad of channels of `rows` tiles at one position with `vectors` filter vectors."""
     dot = dot_of(target)
-    operations = rows * vectors * dot.operations
-    if isinstance(dot, Pairs):  # measured: at the rate of multiply-adds, preparation included
-        cycles = operations / target.fma_per_cycle
-    else:
-        cycles = (operations + (rows + vectors) * dot.preparation) / (dot.rate or target.fma_per_cycle)
+    operations = rows * vectors * dot.operations + (rows + vectors) * dot.preparation
+    cycles = operations / (dot.rate or target.fma_per_cycle)
     return max(cycles, (rows + vectors) / 2, _LATENCY) + 0.1 * rows
 
 

@@ -19,10 +19,10 @@ import numpy as np
 from secateur.ir.errors import SecateurError
 from secateur.ir.types import Quant
 
+from ..words import listed
 from .histogram import Histogram
 from .methods import LEVELS, METHODS, Range, percentile
 from .statistics import Statistics
-from .words import listed
 
 VERSION = 1
 _KEYS = ("version", "method", "images", "equalized", "ranges")

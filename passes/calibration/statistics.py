@@ -19,8 +19,8 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Value
 from secateur.ir.types import DType
 
+from ..words import listed
 from .histogram import Histogram
-from .words import listed
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]

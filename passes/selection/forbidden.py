@@ -10,7 +10,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.types import Layout, TensorType
 
-from ..calibration.words import listed
+from ..words import listed
 
 Offered = Mapping[Operator, Sequence[str]]  # the primitives that each operator could have
 

@@ -1,4 +1,4 @@
-"""How calibration speaks of names that do not exist."""
+"""How messages speak of names that do not exist."""
 
 from __future__ import annotations
 
