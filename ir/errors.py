@@ -13,3 +13,7 @@ class ModelError(SecateurError):
 
 class VerifyError(SecateurError):
     """A graph that breaks a rule of the IR; the message shows the operator in its place."""
+
+
+class ModelNote(UserWarning):
+    """What was assumed about a model that leaves something open; the command line prints it as a note."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,15 +52,18 @@ class Artifact:
     quantization: QuantizationReport | None = None
 
 
-def read(model: str | Path, shapes: Shapes | None = None) -> Graph:
+def read(model: str | Path, shapes: Shapes | None = None, batch: int | None = None) -> Graph:
     """The graph in an ONNX file or an IR text (`.sir`); `shapes` settles symbolic dimensions by input name.
+
+    `batch` settles the first dimension of inputs where it is free; without it that becomes 1, with a warning
+    of the kind ModelNote.
 
     Raises ModelError where the file is missing, damaged, or holds what Secateur cannot compile.
     """
     path = Path(model)
-    if not path.is_file():
+    if not os.path.isfile(path):  # False, not an error, where the system refuses the name
         raise ModelError(f"{path}: no such file")
-    return read_graph(path) if path.suffix == SUFFIX else read_model(path, shapes)
+    return read_graph(path) if path.suffix == SUFFIX else read_model(path, shapes, batch=batch)
 
 
 def prepare(
@@ -127,6 +131,7 @@ def build_program(
     *,
     target: str = "host",
     shapes: Shapes | None = None,
+    batch: int | None = None,
     pipeline: str | None = None,
     memory: int | None = None,
     latency: float | None = None,
@@ -151,7 +156,7 @@ def build_program(
     pipeline = chosen_pipeline(pipeline, default, memory, latency, min_sqnr, without)
     parse_pipeline(pipeline)
     progress("reading", 0, 1)
-    graph = model if isinstance(model, Graph) else read(model, shapes)
+    graph = model if isinstance(model, Graph) else read(model, shapes, batch)
     data = quantization.data(graph, progress) if quantization else None
     passes = prepare(pipeline, row, tune, data, listen, costs)
     progress("passes", 0, 1)
@@ -170,6 +175,7 @@ def compile(
     *,
     target: str = "host",
     shapes: Shapes | None = None,
+    batch: int | None = None,
     pipeline: str | None = None,
     memory: int | None = None,
     latency: float | None = None,
@@ -190,7 +196,8 @@ def compile(
 
     `output` defaults to the model's name with the suffix of `kind`: `so` (one
     library), `dir` or `tar` (library, header, static bench program, manifest,
-    IR). `dump_ir` names a folder for the IR after each pass and every kernel's
+    IR). `shapes` settles dimensions of inputs by name, `batch` the first one of those that leave it free
+    (else 1). `dump_ir` names a folder for the IR after each pass and every kernel's
     TIR, LLVM IR and assembly. `tune` chooses primitives by times measured on this
     machine instead of estimates (minutes at first; kept in the cache); `costs` names a file of times that
     `secateur profile` wrote, for this target.
@@ -221,6 +228,7 @@ def compile(
         model,
         target=target,
         shapes=shapes,
+        batch=batch,
         pipeline=pipeline,
         memory=memory,
         latency=latency,
@@ -250,6 +258,7 @@ def quantize(
     calibration: Calibration,
     target: str = "host",
     shapes: Shapes | None = None,
+    batch: int | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> QuantizationReport:
@@ -265,7 +274,7 @@ def quantize(
     asked = request("int8", calibration, options)
     assert asked is not None, "int8 is a quantization"
     row = find(target)
-    graph = model if isinstance(model, Graph) else read(model, shapes)
+    graph = model if isinstance(model, Graph) else read(model, shapes, batch)
     data = asked.data(graph, progress)
     fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
     pairs, report = quantized_pairs(fused, data, asked.step().options, AnalyticCosts(row))

@@ -149,7 +149,9 @@ def _report_defect(kind: type[BaseException], error: BaseException, _trace: Trac
 
 def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:
     """Warnings are for the user, whom the line of code that gave one does not help."""
-    print(f"warning: {message}", file=sys.stderr)
+    from secateur.ir.errors import ModelNote
+
+    print(f"{'note' if isinstance(message, ModelNote) else 'warning'}: {message}", file=sys.stderr)
 
 
 def _terminate(_signal: int, _frame: object) -> None:

@@ -61,18 +61,20 @@ def read_model(
     source: str | Path | bytes | ModelProto,
     shapes: Mapping[str, Sequence[int]] | None = None,
     constants: Mapping[str, Array] | None = None,
+    batch: int | None = None,
 ) -> Graph:
     """The graph of an ONNX model: a path, its bytes, or the parsed message.
 
     `shapes` settles symbolic dimensions of inputs; `constants` gives inputs that
-    are known beforehand and become constants of the graph. Every defect of the
-    model, operators outside the set included, is one ModelError that names the node.
+    are known beforehand and become constants of the graph. `batch` settles the first
+    dimension of inputs where it is free; else it becomes 1, with a ModelNote. Every defect
+    of the model, operators outside the set included, is one ModelError that names the node.
     """
     proto, folder = _parsed(source)
     opset = _opset(proto)
     _refuse_names(proto.graph)
     _refuse_unsupported(proto.graph)
-    return _Reader(proto.graph, opset, folder, dict(shapes or {}), dict(constants or {})).read()
+    return _Reader(proto.graph, opset, folder, dict(shapes or {}), dict(constants or {}), batch).read()
 
 
 def _parsed(source: str | Path | bytes | ModelProto) -> tuple[ModelProto, Path | None]:
@@ -154,6 +156,7 @@ class _Reader:
     folder: Path | None
     shapes: Mapping[str, Sequence[int]]
     constants: Mapping[str, Array]
+    batch: int | None = None
     values: dict[str, Value] = field(default_factory=dict)
 
     def read(self) -> Graph:
@@ -169,7 +172,7 @@ class _Reader:
     def _inputs(self) -> None:
         infos = [i for i in self.proto.input if i.name not in self.initializers]
         given = {name: array.shape for name, array in self.constants.items()}
-        for name, type in input_types(infos, {**self.shapes, **given}).items():
+        for name, type in input_types(infos, {**self.shapes, **given}, self.batch).items():
             self.builder.count(type)
             self.values[name] = self._input(name, type)
 

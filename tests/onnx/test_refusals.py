@@ -164,7 +164,8 @@ def test_a_model_without_opset() -> None:
 def test_symbolic_dimensions_name_the_option() -> None:
     with pytest.raises(ModelError) as caught:
         read_model(model("y = Relu (x)", head="float[N,3,H,224] x"))
-    assert str(caught.value) == "shape not known of input 'x' (Nx3xHx224); settle it with --shape x=1x3x1x224"
+    said = "shape not known of input 'x' (Nx3xHx224); settle it with --shape x=1x3xHx224"
+    assert str(caught.value) == f"{said}, for example --shape x=1x3x224x224"
 
 
 GIVEN = [

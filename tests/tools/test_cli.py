@@ -161,3 +161,32 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 def test_errors_of_the_operating_system_name_the_file() -> None:
     assert describe(OSError(28, "No space left on device", "/x")) == "/x: No space left on device"
     assert describe(OSError("odd")) == "odd"
+
+
+def _free_batch(folder: Path) -> Path:
+    path = folder / "free.onnx"
+    text = '<ir_version: 8, opset_import: ["": 17]> main (float[N,3] x) => (y) { y = Relu (x) }'
+    onnx.save(onnx.parser.parse_model(text), path)
+    return path
+
+
+def test_a_free_batch_is_noted(tmp_path: Path) -> None:
+    done = python(SECATEUR, "opt", str(_free_batch(tmp_path)))
+    assert done.returncode == 0
+    assert "tensor<1x3xf32>" in done.stdout
+    assert done.stderr == "note: input 'x' (Nx3): the batch is free and becomes 1; --batch N sets it\n"
+
+
+@pytest.mark.parametrize("command", ["opt", "inspect"])
+def test_the_batch_is_an_option(cli: Cli, tmp_path: Path, command: str) -> None:
+    result = cli(command, _free_batch(tmp_path), "--batch", 5)
+    assert (result.code, result.err) == (0, "")
+    assert "5x3" in result.out
+
+
+def test_a_batch_of_ir_text_is_refused(cli: Cli, tmp_path: Path) -> None:
+    text = tmp_path / "free.sir"
+    assert cli("opt", _free_batch(tmp_path), "--batch", 5, "-o", text).code == 0
+    result = cli("opt", text, "--batch", 5)
+    assert result.code == 2
+    assert "--batch settles shapes of an ONNX model; the shapes of IR text are settled already" in result.err

@@ -23,6 +23,12 @@ Shapes = Annotated[
         "--shape", metavar="NAME=DIMS", help="Settle an input's shape, such as input=1x3x224x224. Repeatable."
     ),
 ]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="The first dimension of inputs that leave it free. Default: 1, with a note."
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(
@@ -98,7 +104,9 @@ def source_kind(path: Path) -> SourceKind:
     return "ir" if path.suffix == ".sir" or head.lstrip().startswith((b"graph @", b"//")) else "onnx"
 
 
-def read_source(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+def read_source(
+    path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None, batch: int | None = None
+) -> Graph:
     """The graph of an ONNX or IR file; SecateurError where it is neither."""
     kind = source_kind(path)
     if kind == "artifact":
@@ -106,12 +114,15 @@ def read_source(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None)
     if kind == "ir":
         from secateur.ir.files import read_graph
 
-        if shapes:
-            raise refuse("--shape settles shapes of an ONNX model; the shapes of IR text are settled already")
+        if shapes or batch:
+            option = "--shape" if shapes else "--batch"
+            raise refuse(
+                f"{option} settles shapes of an ONNX model; the shapes of IR text are settled already"
+            )
         return read_graph(path)
     from secateur.ir.onnx_reader import read_model
 
-    return read_model(path, shapes)
+    return read_model(path, shapes, batch=batch)
 
 
 def write_model(graph: Graph, path: Path) -> None:

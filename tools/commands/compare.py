@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .common import (
+    Batch,
     Inputs,
     Json,
     Pipeline,
@@ -61,6 +62,7 @@ def compare(
     min_sqnr: MinSqnr = None,
     target: Target = "host",
     shape: Shapes = None,
+    batch: Batch = None,
     pipeline: Pipeline = None,
     json: Json = False,
 ) -> None:
@@ -74,7 +76,7 @@ def compare(
 
     reference = _reference(against, model)
     limits = Thresholds(atol, rtol, min_sqnr)
-    graph = read_source(model, parse_shapes(shape))
+    graph = read_source(model, parse_shapes(shape), batch)
     layers, outputs = _measure(
         graph, model, artifact, reference, limits, _arrays(graph, input), target, pipeline
     )

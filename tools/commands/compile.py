@@ -13,6 +13,7 @@ import typer
 
 from . import quantization
 from .common import (
+    Batch,
     Costs,
     Json,
     Pipeline,
@@ -65,6 +66,7 @@ class Making:
     ] = None
     target: Target = "host"
     shape: Shapes = None
+    batch: Batch = None
     pipeline: Pipeline = None
     kind: Annotated[Kind | None, typer.Option(help="Default: by the output's suffix, else so.")] = None
     tune: Annotated[
@@ -156,7 +158,7 @@ def compile_model(
     from ..report import print_json, progress
 
     _check_quantization(quantize, asked, making)
-    graph = read_source(model, parse_shapes(making.shape))
+    graph = read_source(model, parse_shapes(making.shape), making.batch)
     work = _quantizing(asked, graph, making) if quantize else None
     text = (
         limits.pipeline(making.pipeline, work.pipeline)

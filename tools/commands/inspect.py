@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .common import (
+    Batch,
     Costs,
     Json,
     Pipeline,
@@ -53,6 +54,7 @@ def inspect(
     ir: IrStage = None,
     target: Target = "host",
     shape: Shapes = None,
+    batch: Batch = None,
     pipeline: Pipeline = None,
     costs: Costs = None,
     limits: Limits,
@@ -74,7 +76,7 @@ def inspect(
         result = _artifact(file, ir)
     else:
         choices = Choices()
-        source = read_source(file, parse_shapes(shape))
+        source = read_source(file, parse_shapes(shape), batch)
         text = limits.pipeline(pipeline, default_pipeline(source), min_sqnr)
         graph = staged(source, target, text, ir or FINAL, (choices,), costs)
         described = {"text": _text(graph)} if ir else describe(graph, choices)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Shapes, Target, nearest, parse_shapes, read_source, refuse, write_model
+from .common import Batch, Shapes, Target, nearest, parse_shapes, read_source, refuse, write_model
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph
@@ -36,12 +36,13 @@ def opt(
     explain: Explained = None,
     target: Target = "host",
     shape: Shapes = None,
+    batch: Batch = None,
 ) -> None:
     """Run passes on IR text; print what they give, or write it as ONNX."""
     from secateur.ir.files import write_graph
     from secateur.ir.printer import print_graph
 
-    graph = optimized(read_source(file, parse_shapes(shape)), pipeline, target, explain)
+    graph = optimized(read_source(file, parse_shapes(shape), batch), pipeline, target, explain)
     if output is None:
         sys.stdout.write(print_graph(graph)[0])
     elif output.suffix == ".onnx":

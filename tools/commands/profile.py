@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Json, Shapes, Target, is_lowered, parse_shapes, read_source, refuse
+from .common import Batch, Json, Shapes, Target, is_lowered, parse_shapes, read_source, refuse
 from .groups import spread
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def profile(
     ] = None,
     target: Target = "host",
     shape: Shapes = None,
+    batch: Batch = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Measure all again, also what earlier runs have measured.")
     ] = False,
@@ -101,7 +103,9 @@ def profile(
     from ..report import print_json, progress
     from .profiled import table_data, table_text
 
-    row, graph = _asked(model, shape, target, output, boards, checking)
+    row, graph = _asked(
+        partial(read_source, model, parse_shapes(shape), batch), target, output, boards, checking
+    )
     path, found = output or Path(f"{model.stem}.{target}.json"), None
     with progress() as show:
         network = profiled(graph, row)
@@ -120,7 +124,7 @@ def profile(
 
 
 def _asked(
-    model: Path, shape: list[str] | None, target: str, output: Path | None, board: Board, checking: Checking
+    read: Callable[[], Graph], target: str, output: Path | None, board: Board, checking: Checking
 ) -> tuple[Row, Graph]:
     """The target and the graph; SecateurError where the options do not go together."""
     from secateur.codegen.targets import find
@@ -136,7 +140,7 @@ def _asked(
         )
     if checking.check and (board.elsewhere or not is_here(row)):
         raise refuse("--check runs the network on this machine, by a table that is measured here")
-    graph = read_source(model, parse_shapes(shape))
+    graph = read()
     if is_lowered(graph):
         raise refuse("this IR has its primitives already; profiling wants the model, or IR before `select`")
     return row, graph

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Json, Shapes, Target, parse_shapes, read_source, refuse
+from .common import Batch, Json, Shapes, Target, parse_shapes, read_source, refuse
 from .groups import spread
 from .quantization import Quantization
 
@@ -23,6 +23,7 @@ def quantize_model(
     ] = None,
     target: Target = "host",
     shape: Shapes = None,
+    batch: Batch = None,
     asked: Quantization,
     json: Json = False,
 ) -> None:
@@ -31,7 +32,7 @@ def quantize_model(
     from .quantized import Quantizing, check_float, quantize_to
 
     asked.check()
-    graph = read_source(model, parse_shapes(shape))
+    graph = read_source(model, parse_shapes(shape), batch)
     check_float(graph)
     path = output or default_output(model)
     work = Quantizing(asked, graph, target)

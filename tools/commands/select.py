@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Costs, Json, Shapes, Target, is_lowered, parse_shapes, read_source, refuse
+from .common import Batch, Costs, Json, Shapes, Target, is_lowered, parse_shapes, read_source, refuse
 from .groups import spread
 from .limits import Limits, MinSqnr
 
@@ -30,6 +30,7 @@ def select(
     *,
     target: Target = "host",
     shape: Shapes = None,
+    batch: Batch = None,
     tune: Tune = False,
     costs: Costs = None,
     csv: Csv = None,
@@ -50,7 +51,7 @@ def select(
     from ..frontier_report import json_data, table_text, write_csv
     from ..report import print_json, progress
 
-    graph = read_source(model, parse_shapes(shape))
+    graph = read_source(model, parse_shapes(shape), batch)
     if is_lowered(graph):
         raise refuse(
             "this IR has its primitives already; choosing them wants the model, or IR before `select`"
