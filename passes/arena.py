@@ -137,20 +137,37 @@ def _free(forbidden: Ranges) -> Ranges:
     return [*found, (top, top)]
 
 
-def _first_fit(free: Ranges) -> int:
+def _first_fit(free: Ranges, _: int) -> int:
     """The lowest offset."""
     return free[0][0]
 
 
-def _best_fit(free: Ranges) -> int:
+def _best_fit(free: Ranges, _: int) -> int:
     """The offset that leaves least to spare; past everything only where nothing else is free."""
     return min(free[:-1] or free, key=lambda r: r[1] - r[0])[0]
 
 
-Fit = Callable[[Ranges], int]
+def _either_end(free: Ranges, top: int) -> int:
+    """Offset 0 or, where that is taken, the highest one up to `top`; the lowest where none is.
+
+    Placed by time, the buffers of a chain lie at one end and the other in turn, and so reach the bound:
+    no two neighbours need more. What one operator alone needs then fits between its operands and results.
+    """
+    if free[0][0] == 0:
+        return 0
+    *between, (above, _) = free
+    if above <= top:
+        return top
+    return max((min(high, top) for low, high in between if low <= top), default=free[0][0])
 
 
-def _place(buffers: Sequence[Buffer], order: Sequence[int], near: Neighbours, fit: Fit) -> list[int]:
+Fit = Callable[[Ranges, int], int]
+"""Chooses among the free offsets; the second argument is the highest that the bound allows."""
+
+
+def _place(
+    buffers: Sequence[Buffer], order: Sequence[int], near: Neighbours, fit: Fit, bound: int
+) -> list[int]:
     """Offsets where each buffer of `order` in turn takes the place that `fit` chooses among those free."""
     offsets = [-1] * len(buffers)
     for i in order:
@@ -160,12 +177,15 @@ def _place(buffers: Sequence[Buffer], order: Sequence[int], near: Neighbours, fi
             if offsets[j] >= 0
             for low, high in clashes
         ]
-        offsets[i] = fit(_free(forbidden))
+        offsets[i] = fit(_free(forbidden), bound - buffers[i].size)
     return offsets
 
 
 def _orders(buffers: Sequence[Buffer]) -> list[list[int]]:
-    """Orders worth trying: by size, by area, by lifetime, by time, by the fullest moment."""
+    """Orders worth trying: by size, by area, by lifetime, by the fullest moment, by time.
+
+    Of those that start together, large ones or those that live long come first.
+    """
     alive = live_bytes(buffers)
     size, start, end = ([getattr(b, n) for b in buffers] for n in ("size", "start", "end"))
     fullest = [max(alive[first : last + 1]) for first, last in zip(start, end, strict=True)]
@@ -175,6 +195,7 @@ def _orders(buffers: Sequence[Buffer]) -> list[list[int]]:
         lambda i: (start[i] - end[i], -size[i]),
         lambda i: (start[i], -size[i]),
         lambda i: (-fullest[i], -size[i], start[i]),
+        lambda i: (start[i], -end[i], -size[i]),
     ]
     return [sorted(range(len(buffers)), key=key) for key in keys]
 
@@ -189,9 +210,9 @@ def assign_offsets(buffers: Sequence[Buffer]) -> list[int]:
         return []
     near, bound = _neighbours(buffers), lower_bound(buffers)
     tried = (
-        (_place(buffers, order, near, fit), order)
+        (_place(buffers, order, near, fit, bound), order)
         for order in _orders(buffers)
-        for fit in (_first_fit, _best_fit)
+        for fit in (_first_fit, _best_fit, _either_end)
     )
     best, order = min(tried, key=lambda t: peak(buffers, t[0]))
     return best if peak(buffers, best) == bound else _search(buffers, best, order, near, bound)
@@ -212,7 +233,7 @@ def _search(
         if reached == bound:
             break
         trial = _moved(buffers, current, current_offsets, choose)
-        offsets = _place(buffers, trial, near, _first_fit)
+        offsets = _place(buffers, trial, near, _first_fit, bound)
         if peak(buffers, offsets) <= peak(buffers, current_offsets):
             current, current_offsets = trial, offsets
         if peak(buffers, offsets) < reached:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from secateur.passes.arena import ALIGNMENT, Buffer, Piece, assign_offsets, lower_bound, peak
@@ -52,10 +52,27 @@ def test_peak_is_never_under_the_bound(buffers: list[Buffer]) -> None:
     assert peak(buffers, assign_offsets(buffers)) >= lower_bound(buffers)
 
 
-@given(st.lists(st.integers(0, 40).map(lambda n: n * ALIGNMENT), min_size=1, max_size=30))
+BLOCKS = st.integers(0, 40).map(lambda n: n * ALIGNMENT)
+
+
+@given(st.lists(BLOCKS, min_size=1, max_size=30))
+@example([n * ALIGNMENT for n in (0, 0, 2, 28, 28, 16, 40, 1, 17, 39, 2, 17, 39)])
+@example([n * ALIGNMENT for n in (0, 0, 6, 5, 2, 6, 4, 3, 6)])
 def test_a_chain_reaches_the_bound(sizes: list[int]) -> None:
     buffers = [Buffer.whole(i, i + 1, size) for i, size in enumerate(sizes)]
-    assert peak(buffers, assign_offsets(buffers)) == lower_bound(buffers)
+    offsets = assign_offsets(buffers)
+    assert overlapping(buffers, offsets) == []
+    assert peak(buffers, offsets) == lower_bound(buffers)
+
+
+@given(st.lists(st.tuples(BLOCKS, BLOCKS), min_size=1, max_size=30))
+def test_a_chain_of_operators_with_workspaces_reaches_the_bound(sizes: list[tuple[int, int]]) -> None:
+    results = [Buffer.whole(i, i + 1, result) for i, (result, _) in enumerate(sizes)]
+    workspaces = [Buffer.whole(i, i, workspace) for i, (_, workspace) in enumerate(sizes)]
+    buffers = results + workspaces
+    offsets = assign_offsets(buffers)
+    assert overlapping(buffers, offsets) == []
+    assert peak(buffers, offsets) == lower_bound(buffers)
 
 
 @settings(max_examples=15)
