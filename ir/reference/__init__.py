@@ -4,8 +4,9 @@ Each family module has a table `RULES` from operator name (without the stage
 prefix) to a function of the operator and its operand arrays. Arrays are always
 logical and row-major: a layout changes where elements lie, never what they are.
 
-Sums of float16 are kept in float32, of float32 in float32 (by BLAS, in its
-order), of integers in their own type.
+Sums of floats are kept in float64 and rounded once, so that what they give does
+not show in which order the machine's BLAS adds (sums of float64 themselves do);
+sums of integers are kept in their own type.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import reduce
 
@@ -11,7 +10,7 @@ import numpy as np
 from ..graph import Operator
 from ..ops.linear import channel_multipliers, multiplier, one_quant, residual_multiplier
 from .rule import Array, Rule
-from .windows import taps
+from .windows import conv_sums, taps
 
 
 def centred(op: Operator, index: int, x: Array) -> Array:
@@ -44,12 +43,8 @@ def along_channels(values: Array, rank: int) -> Array:
 def linear_conv(op: Operator, arrays: Sequence[Array]) -> Array:
     """Products in float64, where every sum is a whole number below 2^53."""
     x, w, bias = arrays[:3]
-    groups, shape = op["groups"], op.result.type.shape
-    met = math.prod(w.shape[1:])
-    columns = np.stack(list(taps(op, centred(op, 0, x).astype(np.float64), w.shape[2:])), axis=2)
-    columns = columns.reshape(x.shape[0], groups, met, math.prod(shape[2:]))
-    sums = np.matmul(w.astype(np.float64).reshape(1, groups, w.shape[0] // groups, met), columns)
-    sums = sums.reshape(shape) + along_channels(bias, x.ndim)
+    sums = conv_sums(op, centred(op, 0, x).astype(np.float64), w.astype(np.float64))
+    sums = sums + along_channels(bias, x.ndim)
     t = sums.astype(np.float32) * along_channels(channel_multipliers(op), x.ndim)
     return stored(op, with_residual(op, t, 3, arrays))
 

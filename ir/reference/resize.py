@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 
 from ..graph import Operator
-from .rule import Array, Rule, widened
+from .rule import Array, Rule
 
 
 def coordinates(op: Operator, axis: int, size: int) -> Array:
@@ -85,9 +85,9 @@ def taps(op: Operator, axis: int, size: int) -> tuple[Array, Array]:
 
 
 def resize(op: Operator, arrays: Sequence[Array]) -> Array:
-    """Axes one after the other; weights in float64, products in the type that sums are kept in."""
+    """Axes one after the other, in float64 where elements are summed."""
     (x,) = arrays
-    y = widened(x) if op["mode"] == "nearest" or np.issubdtype(x.dtype, np.floating) else x.astype(np.float64)
+    y = x if op["mode"] == "nearest" else x.astype(np.float64)
     for axis in _changed(op, x):
         y = _along(op, y, axis)
     if op["coordinates"] == "tf_crop_and_resize":

@@ -16,8 +16,8 @@ Rule = Callable[[Operator, Sequence[Array]], Array]
 
 
 def widened(x: Array) -> Array:
-    """`x` in the type in which it is summed: float16 in float32, everything else as it is."""
-    return x.astype(np.float32) if x.dtype == np.float16 else x
+    """`x` in the type in which it is summed: floats in float64, everything else as it is."""
+    return x.astype(np.float64) if np.issubdtype(x.dtype, np.floating) else x
 
 
 def finished(op: Operator, x: Array, dtype: np.dtype[Any], extras: Sequence[Array]) -> Array:

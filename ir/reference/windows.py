@@ -47,15 +47,35 @@ def taps(
         ]
 
 
-def conv(op: Operator, arrays: Sequence[Array]) -> Array:
-    """im2col, then one matrix product for each image and group."""
-    x, w, *extras = arrays
+COLUMNS_BYTES = 64 << 20
+"""Bytes of im2col columns at once: rows of the result are computed in bands no larger."""
+
+
+def conv_sums(op: Operator, x: Array, w: Array) -> Array:
+    """The convolution of x by w, bias and epilogue apart, in their type: N x M x output.
+
+    im2col of a band of result rows, then one matrix product for each image and group.
+    """
     groups, shape = op["groups"], op.result.type.shape
-    columns = np.stack(list(taps(op, widened(x), w.shape[2:])), axis=2)
     met = math.prod(w.shape[1:])  # inputs that one result is a sum of
-    columns = columns.reshape(x.shape[0], groups, met, math.prod(shape[2:]))
-    product = np.matmul(widened(w).reshape(1, groups, w.shape[0] // groups, met), columns)
-    return finished(op, product.reshape(shape), x.dtype, extras)
+    kernel = w.reshape(1, groups, w.shape[0] // groups, met)
+    views = list(taps(op, x, w.shape[2:]))
+    result = np.empty(shape, x.dtype)
+    row = max(1, sum(view[:, :, :1].nbytes for view in views))
+    for rows in _bands(shape[2], max(1, COLUMNS_BYTES // row)):
+        columns = np.stack([view[:, :, rows] for view in views], axis=2)
+        columns = columns.reshape(x.shape[0], groups, met, -1)
+        result[:, :, rows] = np.matmul(kernel, columns).reshape(result[:, :, rows].shape)
+    return result
+
+
+def _bands(rows: int, most: int) -> Iterator[slice]:
+    return (slice(first, min(first + most, rows)) for first in range(0, rows, most))
+
+
+def conv(op: Operator, arrays: Sequence[Array]) -> Array:
+    x, w, *extras = arrays
+    return finished(op, conv_sums(op, widened(x), widened(w)), x.dtype, extras)
 
 
 def conv_transpose(op: Operator, arrays: Sequence[Array]) -> Array:
