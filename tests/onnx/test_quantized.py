@@ -209,7 +209,7 @@ def test_products_of_whole_bytes_are_exact(name: str, stored: str) -> None:
 
 def test_sums_that_saturate_at_16_bits_would_be_seen() -> None:
     """What ONNX Runtime without VNNI makes of the bytes: far more than a step away."""
-    proto, inputs = single("QLinearMatMul", "u8")
+    _, inputs = single("QLinearMatMul", "u8")
     a, w = inputs["a"].astype(np.int64), MATRIX["w"].astype(np.int64)
     pairs = a[:, 0::2, None] * w[None, 0::2] + a[:, 1::2, None] * w[None, 1::2]
     lost = (pairs - pairs.clip(-(2**15), 2**15 - 1)).sum(axis=1)
