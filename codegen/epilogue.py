@@ -1,7 +1,8 @@
 """Epilogues as TIR: the steps of `secateur.ir.elementwise` on a vector in registers.
 
-Transcendental functions are polynomials of vector operations, so no kernel
-calls a mathematics library. Relative error is below 1e-6 (`pow`: 2e-6).
+Transcendental functions are polynomials of vector operations, so that kernels of
+networks call no mathematics library; only sine, cosine and remainders do, lane by
+lane. Relative error is below 1e-6 (`pow`: 2e-6).
 TVM is imported only when code is built.
 """
 
@@ -153,6 +154,68 @@ class Vector:
 
     def _prelu(self, x: Expr, y: Expr) -> Expr:
         return self.where(x >= self.const(0.0), x, x * y)
+
+    # Steps and remainders
+
+    def _softsign(self, x: Expr) -> Expr:
+        return x / (self.const(1.0) + self._abs(x))
+
+    def _thresholded_relu(self, x: Expr, alpha: float) -> Expr:
+        return self.where(x > self.const(alpha), x, self.const(0.0))
+
+    def _shrink(self, x: Expr, limit: float, bias: float) -> Expr:
+        low = self.where(x < self.const(-limit), x + self.const(bias), self.const(0.0))
+        return self.where(x > self.const(limit), x - self.const(bias), low)
+
+    def _sign(self, x: Expr) -> Expr:
+        down = self.where(x < self.const(0.0), self.const(-1.0), x)
+        return self.where(x > self.const(0.0), self.const(1.0), down)
+
+    def _round(self, x: Expr) -> Expr:
+        """From 2^23 on every float32 is whole; adding 2^23 to smaller ones rounds them, halves to even."""
+        whole, size = self.const(8388608.0), self.hold(self._abs(x))
+        nearest = self.hold(self.hold(size + whole) - whole)
+        return self.where(size < whole, self._with_sign_of(x, nearest), x)
+
+    def _floor(self, x: Expr) -> Expr:
+        nearest = self.hold(self._round(x))
+        return self.where(nearest > x, nearest - self.const(1.0), nearest)
+
+    def _ceil(self, x: Expr) -> Expr:
+        """The sign is that of x: the ceiling of -0.5 is -0."""
+        nearest = self.hold(self._round(x))
+        return self._with_sign_of(x, self.hold(self.where(nearest < x, nearest + self.const(1.0), nearest)))
+
+    def _with_sign_of(self, x: Expr, size: Expr) -> Expr:
+        """`size` with the sign bit of x set where x has it."""
+        sign = self.bits(x, "int32") & self.const(-2147483648, "int32")
+        return self.bits(self.bits(size, "int32") | sign, "float32")
+
+    def _fmod(self, x: Expr, y: Expr) -> Expr:
+        return self._from_library("fmodf", x, y)
+
+    def _mod(self, x: Expr, y: Expr) -> Expr:
+        rest = self.hold(self._fmod(x, y))
+        zero = self.const(0.0)
+        apart = ((rest < zero) & (y > zero)) | ((rest > zero) & (y < zero))
+        signed = self.hold(self.where(rest == zero, self._with_sign_of(y, zero), rest))
+        return self.where(apart, rest + y, signed)
+
+    def _sin(self, x: Expr) -> Expr:
+        return self._from_library("sinf", x)
+
+    def _cos(self, x: Expr) -> Expr:
+        return self._from_library("cosf", x)
+
+    def _from_library(self, name: str, *operands: Expr) -> Expr:
+        """Lane by lane, of the C library: no short sequence of operations is right for every float32."""
+        if self.lanes == 1:
+            return self._T.call_pure_extern("float32", name, *operands)
+        results = self._t.Registers(self.lanes, 1)
+        for lane in range(self.lanes):
+            taken = [self._T.Shuffle([x], [lane]) for x in operands]
+            results[lane] = self._T.call_pure_extern("float32", name, *taken)
+        return self._T.Shuffle([results[i] for i in range(self.lanes)], list(range(self.lanes)))
 
     # Exponential family
 

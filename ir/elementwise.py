@@ -83,6 +83,26 @@ def _divide(x: Array, y: Array) -> Array:
         return np.divide(x, y)
 
 
+def _remainder(x: Array, y: Array) -> Array:
+    """With the sign of x, as C's; an integer divided by zero leaves 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: Array = np.fmod(x, y)
+    return found
+
+
+def _modulo(x: Array, y: Array) -> Array:
+    """With the sign of y, as Python's; an integer divided by zero leaves 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: Array = np.mod(x, y)
+    return found
+
+
+def _shrink(x: Array, limit: float, bias: float) -> Array:
+    least, by = x.dtype.type(limit), x.dtype.type(bias)
+    found: Array = np.where(x < -least, x + by, np.where(x > least, x - by, x.dtype.type(0)))
+    return found
+
+
 _ROWS: tuple[Function, ...] = (
     Function("relu", 1, (), (), lambda x: np.maximum(x, 0), "max(x, 0)"),
     Function(
@@ -139,12 +159,35 @@ _ROWS: tuple[Function, ...] = (
         "x Phi(x), by erf",
     ),
     Function("gelu_tanh", 1, (), (), _gelu_tanh, "x Phi(x), by the tanh approximation"),
+    Function("softsign", 1, (), (), lambda x: x / (1 + np.abs(x)), "x / (1 + |x|)"),
+    Function(
+        "thresholded_relu",
+        1,
+        ("alpha",),
+        (1.0,),
+        lambda x, a: np.where(x > x.dtype.type(a), x, x.dtype.type(0)),
+        "x above alpha, else 0",
+    ),
+    Function(
+        "shrink",
+        1,
+        ("lambd", "bias"),
+        (0.5, 0.0),
+        _shrink,
+        "x drawn towards zero by bias; 0 from -lambd to lambd",
+    ),
     Function("erf", 1, (), (), _erf, "Gauss error function"),
     Function("exp", 1, (), (), np.exp, "e^x"),
     Function("log", 1, (), (), np.log, "natural logarithm"),
     Function("sqrt", 1, (), (), np.sqrt, "square root"),
     Function("neg", 1, (), (), np.negative, "-x"),
     Function("abs", 1, (), (), np.abs, "|x|"),
+    Function("sign", 1, (), (), np.sign, "-1, 0 or 1"),
+    Function("floor", 1, (), (), np.floor, "the next integer below"),
+    Function("ceil", 1, (), (), np.ceil, "the next integer above"),
+    Function("round", 1, (), (), np.rint, "the nearest integer, of two the even one"),
+    Function("sin", 1, (), (), np.sin, "sine"),
+    Function("cos", 1, (), (), np.cos, "cosine"),
     Function("add", 2, (), (), np.add, "x + y"),
     Function("sub", 2, (), (), np.subtract, "x - y"),
     Function("rsub", 2, (), (), lambda x, y: np.subtract(y, x), "y - x"),
@@ -153,6 +196,8 @@ _ROWS: tuple[Function, ...] = (
     Function("rdiv", 2, (), (), lambda x, y: _divide(y, x), "y / x"),
     Function("pow", 2, (), (), _power, "x to the y"),
     Function("rpow", 2, (), (), lambda x, y: _power(y, x), "y to the x"),
+    Function("mod", 2, (), (), _modulo, "remainder of x / y with the sign of y"),
+    Function("fmod", 2, (), (), _remainder, "remainder of x / y with the sign of x"),
     Function("min", 2, (), (), np.minimum, "the smaller"),
     Function("max", 2, (), (), np.maximum, "the larger"),
     Function("prelu", 2, (), (), lambda x, y: np.where(x >= 0, x, x * y), "x, or y x below zero"),
@@ -162,6 +207,7 @@ _ON_INTEGERS = {
     "relu",
     "neg",
     "abs",
+    "sign",
     "add",
     "sub",
     "rsub",
@@ -170,6 +216,8 @@ _ON_INTEGERS = {
     "rdiv",
     "pow",
     "rpow",
+    "mod",
+    "fmod",
     "min",
     "max",
     "prelu",

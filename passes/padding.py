@@ -22,6 +22,10 @@ _BOUNDS = {
     "softplus": 0.0,
     "sqrt": 0.0,
     "tanh": -1.0,
+    "softsign": -1.0,
+    "sign": -1.0,
+    "sin": -1.0,
+    "cos": -1.0,
 }
 
 

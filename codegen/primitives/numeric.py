@@ -196,6 +196,35 @@ class Plain:
         inner = self.const(math.sqrt(2 / math.pi)) * (x + self.const(0.044715) * x * x * x)
         return self.const(0.5) * x * (self.const(1) + self._tanh(inner))
 
+    def _softsign(self, x: Expr) -> Expr:
+        return x / (self.const(1) + self._abs(x))
+
+    def _thresholded_relu(self, x: Expr, alpha: float) -> Expr:
+        return self.where(x > self.const(alpha), x, self.const(0))
+
+    def _shrink(self, x: Expr, limit: float, bias: float) -> Expr:
+        low = self.where(x < self.const(-limit), x + self.const(bias), self.const(0))
+        return self.where(x > self.const(limit), x - self.const(bias), low)
+
+    def _sign(self, x: Expr) -> Expr:
+        down = x if self.dtype.startswith("uint") else self.where(x < self.const(0), self.const(-1), x)
+        return self.where(x > self.const(0), self.const(1), down)
+
+    def _round(self, x: Expr) -> Expr:
+        return self._T.call_pure_extern("float64", "rint", x)
+
+    def _floor(self, x: Expr) -> Expr:
+        return self._T.floor(x)
+
+    def _ceil(self, x: Expr) -> Expr:
+        return self._T.ceil(x)
+
+    def _sin(self, x: Expr) -> Expr:
+        return self._T.call_pure_extern("float64", "sin", x)
+
+    def _cos(self, x: Expr) -> Expr:
+        return self._T.call_pure_extern("float64", "cos", x)
+
     def _add(self, x: Expr, y: Expr) -> Expr:
         return x + y
 
@@ -211,15 +240,35 @@ class Plain:
     def _div(self, x: Expr, y: Expr) -> Expr:
         if self.floating:
             return x / y
-        zero, one = self.const(0), self.const(1)
-        negated = y == self.const(-1) if self.dtype.startswith("int") else None
-        safe = self.where(y == zero, one, y) if negated is None else self.where((y == zero) | negated, one, y)
-        quotient = self._T.truncdiv(x, self.hold(safe))
-        quotient = quotient if negated is None else self.where(negated, zero - x, quotient)
+        zero = self.const(0)
+        quotient = self._T.truncdiv(x, self._divisor(y))
+        if self.dtype.startswith("int"):
+            quotient = self.where(y == self.const(-1), zero - x, quotient)
         return self.where(y == zero, zero, quotient)
+
+    def _divisor(self, y: Expr) -> Expr:
+        """y, or 1 for what no integer can be divided by: 0, and -1, by which the lowest overflows."""
+        refused = y == self.const(0)
+        if self.dtype.startswith("int"):
+            refused = refused | (y == self.const(-1))
+        return self.hold(self.where(refused, self.const(1), y))
 
     def _rdiv(self, x: Expr, y: Expr) -> Expr:
         return self._div(y, x)
+
+    def _fmod(self, x: Expr, y: Expr) -> Expr:
+        if self.floating:
+            return self._T.call_pure_extern("float64", "fmod", x, y)
+        return self._T.truncmod(x, self._divisor(y))
+
+    def _mod(self, x: Expr, y: Expr) -> Expr:
+        rest, zero = self.hold(self._fmod(x, y)), self.const(0)
+        if self.dtype.startswith("uint"):
+            return rest
+        apart = ((rest < zero) & (y > zero)) | ((rest > zero) & (y < zero))
+        if self.floating:  # a zero has the sign of y
+            rest = self.hold(self.where((rest == zero) & (y < zero), self.const(-0.0), rest))
+        return self.where(apart, rest + y, rest)
 
     def _min(self, x: Expr, y: Expr) -> Expr:
         return self._or_nan(x, self.where(x < y, x, y))

@@ -99,7 +99,8 @@ def _weight(spec: PointwiseSpec) -> float:
 _STEP_COST = {
     "pow": 40.0, "rpow": 40.0, "mish": 60.0, "silu": 25.0, "softplus": 40.0, "gelu": 40.0, "erf": 35.0,
     "gelu_tanh": 30.0, "tanh": 24.0, "elu": 20.0, "sigmoid": 22.0, "exp": 16.0, "log": 16.0,
-    "div": 4.0, "rdiv": 4.0, "sqrt": 6.0,
+    "div": 4.0, "rdiv": 4.0, "sqrt": 6.0, "softsign": 5.0, "round": 5.0, "floor": 7.0, "ceil": 8.0,
+    "sin": 100.0, "cos": 100.0, "fmod": 100.0, "mod": 100.0,
 }  # fmt: skip
 
 

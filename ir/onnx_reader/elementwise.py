@@ -97,6 +97,57 @@ def reciprocal(node: Node) -> Value:
     return node.emit("rdiv", [x, _scalar(node, 1, x)])
 
 
+def mod(node: Node) -> Value:
+    """The remainder with the divisor's sign, before opset 28 of integers alone; `fmod`: the dividend's."""
+    x, y, by_dividend = node.input(0), node.input(1), node.flag("fmod")
+    if x.type.dtype.is_float and not by_dividend and node.opset < 28:
+        raise NodeError("remainders of floats need fmod = 1")
+    return node.emit("fmod" if by_dividend else "mod", [x, y])
+
+
+def _times(node: Node, x: Value, factor: float) -> Value:
+    return node.emit("mul", [x, _scalar(node, factor, x)])
+
+
+def selu(node: Node) -> Value:
+    """gamma elu(x) {alpha}"""
+    unscaled = node.emit("elu", [node.input(0)], alpha=node.number("alpha", 1.67326319217681884765625))
+    return _times(node, unscaled, node.number("gamma", 1.05070102214813232422))
+
+
+def celu(node: Node) -> Value:
+    """max(0, x) + min(0, alpha (e^(x / alpha) - 1)) is alpha elu(x / alpha)."""
+    x, alpha = node.input(0), node.number("alpha", 1.0)
+    if alpha == 0:
+        raise NodeError("alpha is 0")
+    shrunk = node.emit("div", [x, _scalar(node, alpha, x)])
+    return _times(node, node.emit("elu", [shrunk], alpha=1.0), alpha)
+
+
+def swish(node: Node) -> Value:
+    """x sigmoid(alpha x)"""
+    x, alpha = node.input(0), node.number("alpha", 1.0)
+    if alpha == 1:
+        return node.emit("silu", [x])
+    return node.emit("mul", [x, node.emit("sigmoid", [_times(node, x, alpha)])])
+
+
+def is_nan(node: Node) -> Value:
+    """Of x, whether x <= infinity does not hold."""
+    x = node.input(0)
+    return node.emit("not", [node.emit("less_equal", [x, _scalar(node, math.inf, x)])])
+
+
+def is_inf(node: Node) -> Value:
+    """Whether x, -x or |x| (as the attributes ask) is greater than every number."""
+    x, largest = node.input(0), np.finfo(node.input(0).type.dtype.numpy).max
+    up, down = node.flag("detect_positive", True), node.flag("detect_negative", True)
+    if not up and not down:
+        return node.emit("expand", [node.constant(np.zeros((), np.bool_))], shape=x.type.shape)
+    sized = node.emit("abs", [x]) if up and down else x if up else node.emit("neg", [x])
+    return node.emit("greater", [sized, _scalar(node, float(largest), x)])
+
+
 def cast(node: Node) -> Value:
     return cast_to(node, node.input(0), dtype_of(node.integer("to")))
 
@@ -129,7 +180,8 @@ _BINARY = {
 _UNARY = {
     "Relu": "relu", "Sigmoid": "sigmoid", "HardSwish": "hard_swish", "Tanh": "tanh", "Softplus": "softplus",
     "Mish": "mish", "Erf": "erf", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Neg": "neg", "Abs": "abs",
-    "Not": "not",
+    "Not": "not", "Sign": "sign", "Floor": "floor", "Ceil": "ceil", "Round": "round", "Sin": "sin",
+    "Cos": "cos", "Softsign": "softsign",
 }  # fmt: skip
 
 HANDLERS: dict[str, Handler] = {
@@ -138,6 +190,14 @@ HANDLERS: dict[str, Handler] = {
     "LeakyRelu": _unary("leaky_relu", alpha=0.01),
     "Elu": _unary("elu", alpha=1.0),
     "HardSigmoid": _unary("hard_sigmoid", alpha=0.2, beta=0.5),
+    "ThresholdedRelu": _unary("thresholded_relu", alpha=1.0),
+    "Shrink": _unary("shrink", lambd=0.5, bias=0.0),
+    "Selu": selu,
+    "Celu": celu,
+    "Swish": swish,
+    "Mod": mod,
+    "IsNaN": is_nan,
+    "IsInf": is_inf,
     "Sum": _chain("add"),
     "Mean": mean,
     "Min": _chain("min"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..elementwise import Epilogue, Step
+from ..errors import ModelError
 from ..graph import Operator
 from .writer import Write, Writer, onnx_type, plain
 
@@ -20,14 +21,17 @@ class _Form:
     type: str
     params: tuple[str, ...] = ()
     swapped: bool = False
-    fixed: tuple[tuple[str, str], ...] = ()
+    fixed: tuple[tuple[str, str | int], ...] = ()
 
 
 _FORMS: dict[str, _Form] = {
     "relu": _Form("Relu"), "leaky_relu": _Form("LeakyRelu", ("alpha",)), "elu": _Form("Elu", ("alpha",)),
     "sigmoid": _Form("Sigmoid"), "hard_sigmoid": _Form("HardSigmoid", ("alpha", "beta")),
     "hard_swish": _Form("HardSwish"), "tanh": _Form("Tanh"), "softplus": _Form("Softplus"),
-    "mish": _Form("Mish"),
+    "mish": _Form("Mish"), "softsign": _Form("Softsign"), "shrink": _Form("Shrink", ("lambd", "bias")),
+    "thresholded_relu": _Form("ThresholdedRelu", ("alpha",)), "sign": _Form("Sign"),
+    "floor": _Form("Floor"), "ceil": _Form("Ceil"), "round": _Form("Round"), "sin": _Form("Sin"),
+    "cos": _Form("Cos"), "fmod": _Form("Mod", fixed=(("fmod", 1),)), "mod": _Form("Mod"),
     "gelu": _Form("Gelu"), "gelu_tanh": _Form("Gelu", fixed=(("approximate", "tanh"),)), "erf": _Form("Erf"),
     "exp": _Form("Exp"), "log": _Form("Log"), "sqrt": _Form("Sqrt"), "neg": _Form("Neg"), "abs": _Form("Abs"),
     "add": _Form("Add"), "sub": _Form("Sub"), "rsub": _Form("Sub", swapped=True), "mul": _Form("Mul"),
@@ -45,6 +49,8 @@ def _function(w: Writer, op: Operator, step: Step, operands: list[str], result: 
         return w.node("Clip", [*operands, *bounds], op, result)
     if step.op == "silu":
         return w.node("Mul", [*operands, w.node("Sigmoid", operands, op)], op, result)
+    if step.op == "mod" and op.result.type.dtype.is_float:
+        raise ModelError(f"{op!r}: ONNX has this remainder of floats since opset 28, not in what is written")
     form = _FORMS[step.op]
     attributes = {**dict(zip(form.params, step.params, strict=True)), **dict(form.fixed)}
     return w.node(form.type, operands[::-1] if form.swapped else operands, op, result, **attributes)
