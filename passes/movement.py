@@ -170,7 +170,7 @@ def _where_known(m: Match) -> Value:
 
 
 _POOLS = ("nn.max_pool", "nn.average_pool")
-_REDUCTIONS = ("nn.reduce_mean", "nn.reduce_sum", "nn.reduce_max", "nn.reduce_min")
+_REDUCTIONS = tuple(f"nn.reduce_{kind}" for kind in ("mean", "sum", "prod", "max", "min"))
 
 RULES: tuple[Rule, ...] = (
     Rule("pool-of-one", Op(_POOLS, (_X,)), _guard_one_pool, _one_pool),

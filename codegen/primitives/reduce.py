@@ -1,4 +1,4 @@
-"""Reductions: mean, sum, max, min, and the index of the largest element."""
+"""Reductions: sums of elements, magnitudes and squares, products, extremes; index of the largest element."""
 
 from __future__ import annotations
 
@@ -37,9 +37,12 @@ from .loops import (
     task_vectors,
     vector_rows,
 )
-from .numeric import convert, lanes_for
+from .numeric import Numeric, convert, lanes_for
 from .operator import Combination, Primitive
+from .shuffles import hold
 
+KINDS = ("mean", "sum", "prod", "l1", "sum_square", "l2", "log_sum", "max", "min")
+_LAST = {"l2": "sqrt", "log_sum": "log"}  # the function of the sum
 CHAINS = 4  # independent accumulators, to hide the latency of an addition
 
 
@@ -86,7 +89,7 @@ class Reduce(Generic):
     """Row-major over any axes. A kept innermost axis fills the vectors, else a reduced one does."""
 
     name = "reduce"
-    operators = ("reduce_mean", "reduce_sum", "reduce_max", "reduce_min")
+    operators = tuple(f"reduce_{kind}" for kind in KINDS)
 
     def spec(self, op: Operator) -> ReduceSpec:
         x, axes = op.operands[0].type, reduced_axes(op)
@@ -95,7 +98,7 @@ class Reduce(Generic):
             gone.append(False)
         extents, reduced = collapsed_axes(shape, gone)
         count = math.prod(d for i, d in enumerate(x.shape) if i in axes)
-        return ReduceSpec(op.name.split("_")[-1], extents, reduced, storage(x.dtype), count)
+        return ReduceSpec(op.name.split("reduce_")[1], extents, reduced, storage(x.dtype), count)
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)
@@ -106,10 +109,11 @@ class Reduce(Generic):
 class BlockedReduce(Reduce):
     """By blocks of channels, over exactly the spatial axes, which the result keeps as 1.
 
-    Of bytes only the largest and the smallest.
+    Of bytes only the largest and the smallest. The logarithm of padding lanes would not be zero.
     """
 
     name = "reduce_blocked"
+    operators = tuple(f"reduce_{kind}" for kind in KINDS if kind != "log_sum")
 
     def applicable(self, op: Operator, target: Target) -> str | None:
         x = op.operands[0].type
@@ -238,7 +242,14 @@ class _Body:
         from ..tvm_adapter import load
 
         value = convert(load(self.x, at, width), self.spec.dtype, self.spec.computed, width)
-        totals[register] = self._combine(totals[register], value)
+        totals[register] = self._combine(totals[register], self._summand(value, width))
+
+    def _summand(self, value: Expr, width: int) -> Expr:
+        """What of an element is reduced."""
+        if self.spec.kind in ("l2", "sum_square"):
+            value = hold(value, width, self.spec.computed)
+            return value * value
+        return Numeric(self.spec.computed, width).unary("abs", value) if self.spec.kind == "l1" else value
 
     def _joined(self, totals: Any) -> Expr:
         first = self._combine(totals[0], totals[1])
@@ -246,8 +257,9 @@ class _Body:
 
     def _start(self) -> float:
         floating = self.spec.computed.startswith("float")
-        if self.spec.kind in ("mean", "sum"):
-            return 0.0 if floating else 0
+        if self.spec.kind not in ("max", "min"):
+            start = int(self.spec.kind == "prod")
+            return float(start) if floating else start
         if floating:
             return -math.inf if self.spec.kind == "max" else math.inf
         info = np.iinfo(self.spec.computed)
@@ -258,6 +270,8 @@ class _Body:
 
         if self.spec.kind == "max":
             return T.max(value, total)
+        if self.spec.kind == "prod":
+            return total * value
         return T.min(value, total) if self.spec.kind == "min" else total + value
 
     def _finish(self, value: Expr, at: Expr, width: int) -> None:
@@ -266,6 +280,8 @@ class _Body:
         spec = self.spec
         if spec.kind == "mean" and spec.computed.startswith("float"):
             value = value / splat(float(spec.count), width, spec.computed)
+        elif spec.kind in _LAST:
+            value = Numeric(spec.computed, width).unary(_LAST[spec.kind], value)
         elif spec.kind == "mean":
             value = T.truncdiv(value, splat(max(spec.count, 1), width, spec.computed))
         store(self.result, at, convert(value, spec.computed, spec.dtype, width), width)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
 from ..graph import Value
-from .node import Handler, Node
+from ..ops.rules import normalize_axis
+from ..types import DType
+from .elementwise import cast_to
+from .node import Handler, Node, NodeError
 
 
 def reduction_axes(node: Node, x: Value, as_input: int) -> tuple[int, ...]:
@@ -30,6 +37,57 @@ def _reduction(name: str, as_input: int) -> Handler:
     return handler
 
 
+def _reduced(node: Node, name: str, x: Value) -> Value:
+    """A reduction of a function of the elements, which over no axes is still that function."""
+    return node.emit(name, [x], axes=reduction_axes(node, x, 18), keepdims=node.flag("keepdims", True))
+
+
+def _composite(name: str) -> Handler:
+    return lambda node: _reduced(node, name, node.input(0))
+
+
+def _through_floats(reduced: Callable[[Node, Value], Value]) -> Handler:
+    """Integers are reduced as float64 and truncated."""
+
+    def handler(node: Node) -> Value:
+        x = node.input(0)
+        wide = x if x.type.dtype.is_float else cast_to(node, x, DType.F64)
+        return cast_to(node, reduced(node, wide), x.type.dtype)
+
+    return handler
+
+
+def _log_sum_exp(node: Node, x: Value) -> Value:
+    """log sum e^(x - m) + m, where m is the largest x, limited to numbers: infinities come out of the sum."""
+    axes, keep = reduction_axes(node, x, 18), node.flag("keepdims", True)
+    most = float(np.finfo(x.type.dtype.numpy).max)
+    largest = node.emit("reduce_max", [x], axes=axes, keepdims=True)
+    shift = node.emit("clip", [largest], min=-most, max=most)
+    powers = node.emit("exp", [node.emit("sub", [x, shift])])
+    summed = node.emit("reduce_log_sum", [powers], axes=axes, keepdims=keep)
+    return node.emit("add", [summed, node.emit("reshape", [shift], shape=summed.type.shape)])
+
+
+def lp_normalization(node: Node) -> Value:
+    """x over its norm along the axis; 0 where all of it is 0."""
+    x, axis, kind = node.input(0), node.integer("axis", -1), _norm(node)
+    norm = node.emit(kind, [x], axes=(normalize_axis(axis, x.type.rank),), keepdims=True)
+    zero, one = (node.constant(np.array(v, x.type.dtype.numpy)) for v in (0, 1))
+    return node.emit("div", [x, node.emit("where", [node.emit("equal", [norm, zero]), one, norm])])
+
+
+def global_lp_pool(node: Node) -> Value:
+    x, kind = node.input(0), _norm(node)
+    return node.emit(kind, [x], axes=tuple(range(2, x.type.rank)), keepdims=True)
+
+
+def _norm(node: Node) -> str:
+    p = node.integer("p", 2)
+    if p not in (1, 2):
+        raise NodeError(f"a norm of order {p} is not supported; known: 1, 2")
+    return f"reduce_l{p}"
+
+
 def argmax(node: Node) -> Value:
     axis, last = node.integer("axis", 0), node.flag("select_last_index")
     return node.emit(
@@ -42,5 +100,13 @@ HANDLERS: dict[str, Handler] = {
     "ReduceMean": _reduction("reduce_mean", 18),
     "ReduceMax": _reduction("reduce_max", 18),
     "ReduceMin": _reduction("reduce_min", 18),
+    "ReduceProd": _reduction("reduce_prod", 18),
+    "ReduceL1": _composite("reduce_l1"),
+    "ReduceSumSquare": _composite("reduce_sum_square"),
+    "ReduceL2": _through_floats(lambda node, x: _reduced(node, "reduce_l2", x)),
+    "ReduceLogSum": _through_floats(lambda node, x: _reduced(node, "reduce_log_sum", x)),
+    "ReduceLogSumExp": _through_floats(_log_sum_exp),
+    "LpNormalization": lp_normalization,
+    "GlobalLpPool": global_lp_pool,
     "ArgMax": argmax,
 }

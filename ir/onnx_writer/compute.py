@@ -83,10 +83,20 @@ def _layer_norm(w: Writer, op: Operator, operands: list[str], result: str) -> No
     w.node("LayerNormalization", operands, op, result, axis=op["axis"], epsilon=op["epsilon"])
 
 
+_COMPOSITES = {
+    "l1": "ReduceL1", "l2": "ReduceL2", "sum_square": "ReduceSumSquare", "log_sum": "ReduceLogSum",
+}  # fmt: skip
+
+
 def _reduction(type: str) -> Write:
+    """Over no axes what is not the identity is still the function of each element."""
+
     def write(w: Writer, op: Operator, operands: list[str], result: str) -> None:
-        if not op["axes"]:
+        if not op["axes"] and type not in _COMPOSITES.values():
             w.node("Identity", operands, op, result)
+            return
+        if not op["axes"]:
+            w.node(type, operands, op, result, keepdims=int(op["keepdims"]), noop_with_empty_axes=1)
             return
         w.node(type, [*operands, w.integers(op["axes"])], op, result, keepdims=int(op["keepdims"]))
 
@@ -94,7 +104,11 @@ def _reduction(type: str) -> Write:
 
 
 WRITERS: dict[str, Write] = {
-    **{f"nn.reduce_{kind}": _reduction(f"Reduce{kind.title()}") for kind in ("mean", "sum", "max", "min")},
+    **{
+        f"nn.reduce_{kind}": _reduction(f"Reduce{kind.title()}")
+        for kind in ("mean", "sum", "prod", "max", "min")
+    },
+    **{f"nn.reduce_{kind}": _reduction(type) for kind, type in _COMPOSITES.items()},
     "nn.conv": _convolution("Conv"),
     "nn.conv_transpose": _convolution("ConvTranspose"),
     "nn.matmul": _matmul,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import DType, TensorType
-from .rules import normalize_axis, numeric, require
+from .rules import floating, normalize_axis, numeric, require
 
 
 def reduced_shape(shape: tuple[int, ...], axes: Sequence[int], keepdims: bool) -> tuple[int, ...]:
@@ -26,10 +26,20 @@ def _sum(sig: Signature) -> Sequence[TensorType]:
     return _extreme(sig)
 
 
+def _of_floats(sig: Signature) -> Sequence[TensorType]:
+    floating(sig.types[0])
+    return _extreme(sig)
+
+
 _AXES = (Attribute("axes", "ints"), Attribute("keepdims", "bool", True))
 
 register(OpDef("nn.reduce_mean", "Mean over the axes.", ("x",), _sum, _AXES))
 register(OpDef("nn.reduce_sum", "Sum over the axes.", ("x",), _sum, _AXES))
+register(OpDef("nn.reduce_prod", "Product over the axes.", ("x",), _sum, _AXES))
+register(OpDef("nn.reduce_l1", "Sum of magnitudes over the axes.", ("x",), _sum, _AXES))
+register(OpDef("nn.reduce_sum_square", "Sum of squares over the axes.", ("x",), _sum, _AXES))
+register(OpDef("nn.reduce_l2", "Root of the sum of squares over the axes.", ("x",), _of_floats, _AXES))
+register(OpDef("nn.reduce_log_sum", "Logarithm of the sum over the axes.", ("x",), _of_floats, _AXES))
 register(
     OpDef(
         "nn.reduce_max",

@@ -23,6 +23,15 @@ def _reduction(function: Callable[..., Any], start: Callable[[np.dtype[Any]], An
     return rule
 
 
+def _of(inner: Callable[[Array], Array], outer: Callable[[Array], Array] = lambda x: x) -> Rule:
+    """`outer` of the sum of `inner` of the elements."""
+
+    def total(x: Array, **how: Any) -> Array:
+        return outer(np.sum(inner(x), **how))
+
+    return _reduction(total)
+
+
 def argmax(op: Operator, arrays: Sequence[Array]) -> Array:
     (x,) = arrays
     axis, keep = op["axis"], op["keepdims"]
@@ -35,6 +44,11 @@ def argmax(op: Operator, arrays: Sequence[Array]) -> Array:
 RULES: dict[str, Rule] = {
     "reduce_mean": _reduction(np.mean),
     "reduce_sum": _reduction(np.sum),
+    "reduce_prod": _reduction(np.prod),
+    "reduce_l1": _of(np.abs),
+    "reduce_sum_square": _of(np.square),
+    "reduce_l2": _of(np.square, np.sqrt),
+    "reduce_log_sum": _of(lambda x: x, np.log),
     "reduce_max": _reduction(np.max, lowest),
     "reduce_min": _reduction(np.min, highest),
     "argmax": argmax,

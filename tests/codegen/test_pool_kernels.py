@@ -72,17 +72,42 @@ REDUCTIONS = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["mean", "sum", "max", "min"])
+KINDS = ["mean", "sum", "max", "min", "prod", "l1", "l2", "sum_square"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("shape", "axes"), REDUCTIONS)
 def test_reduce(kind: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
     check(f"reduce_{kind}", [rand(*shape)], {"axes": axes, "keepdims": False}, rtol=1e-5, atol=1e-5)
 
 
 @every_target
-@pytest.mark.parametrize("kind", ["mean", "sum", "max", "min"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_reduce_over_pixels_is_blocked(kind: str, target: Target) -> None:
     arrays = [rand(2, 20, 7, 7)]
     assert check(f"reduce_{kind}", arrays, {"axes": (2, 3)}, target=target, atol=1e-5) == BOTH
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_logarithm_of_a_sum_is_row_major(dtype: str) -> None:
+    """Padding lanes of blocks would become -inf; nothing does in any layout."""
+    x = np.abs(rand(2, 20, 7, 7, dtype=dtype))
+    assert check("reduce_log_sum", [x], {"axes": (2, 3)}, rtol=1e-3, atol=1e-5) == {"plain"}
+    assert check("reduce_log_sum", [x[:, :0]], {"axes": (1,)}) == {"plain"}
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "int8"])
+@pytest.mark.parametrize("kind", ["prod", "l1", "sum_square"])
+def test_reduction_of_integers_wraps(kind: str, dtype: str) -> None:
+    x = whole(3, 5, 17, dtype=dtype, high=100)
+    x[0] = 0 - x[0]
+    check(f"reduce_{kind}", [x], {"axes": (1,)})
+    check(f"reduce_{kind}", [x], {"axes": (2,)})
+
+
+def test_norms_of_half_precision_are_summed_in_single() -> None:
+    x = np.full((1, 4096), 100, np.float16)
+    check("reduce_l2", [x], {"axes": (1,)})
 
 
 @pytest.mark.parametrize("axes", [(1,), (2,), (1, 2)])

@@ -168,6 +168,7 @@ REFUSED = [
     ("nn.softmax {axis = 2}", "axis 2 is outside a tensor of rank 2", "2x3xf32"),
     ("nn.reduce_sum {axes = [0, -2]}", "name one axis twice", "2x3xf32"),
     ("nn.reduce_sum {axes = [0]}", "defined on numbers", "2x3xbool"),
+    ("nn.reduce_l2 {axes = [0]}", "defined on floats", "2x3xi32"),
     ("nn.argmax {axis = 0}", "no largest element of an empty axis", "0x3xf32"),
     (
         "q.quantize {scales = [0.5], zero_points = [0], dtype = f32}",

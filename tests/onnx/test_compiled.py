@@ -9,11 +9,10 @@ import pytest
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
-from secateur.ir.onnx_reader import OPERATORS
 from secateur.tools.onnx_backend import Arrays, CompileGraph, SecateurBackend, compiled
 from tests.onnx import suite
 
-GROUPS = [*sorted(OPERATORS), suite.FUNCTIONS]
+GROUPS = sorted(suite.cases())
 
 
 def _complaints(group: str, compile_graph: CompileGraph) -> list[str]:
