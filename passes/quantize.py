@@ -104,6 +104,7 @@ class Quantize(Pass):
     float_layers: str = ""
     bias_correction: bool = True
     equalize: bool = False
+    reduce_range: bool = False
     data: CalibrationData | None = field(default=None, compare=False, repr=False, metadata={"option": False})
     costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})
     listen: Listener = field(default=ignored, compare=False, repr=False, metadata={"option": False})
@@ -129,6 +130,7 @@ class Quantize(Pass):
             tuple(filter(None, self.float_layers.split("\n"))),
             self.bias_correction,
             self.equalize,
+            self.reduce_range,
         )
 
     def run(self, graph: Graph) -> Graph:

@@ -28,7 +28,7 @@ from .calibration.statistics import (
     stream,
     value_names,
 )
-from .quantize_insert import Floats, real_bias, round_weights
+from .quantize_insert import LARGEST, Floats, real_bias, round_weights
 from .quantize_measure import Executor, Labelled, interpreted
 from .quantize_plan import Plan, shared_groups
 
@@ -173,13 +173,16 @@ def quantizations(graph: Graph, plan: Plan, ranges: Ranges) -> dict[Value, Quant
 
 
 def corrections(
-    graph: Graph, plan: Plan, quants: Mapping[Value, Quant], calibration: Calibration
+    graph: Graph, plan: Plan, quants: Mapping[Value, Quant], calibration: Calibration, largest: int = LARGEST
 ) -> dict[Operator, Floats]:
-    """For each linear operator, what its bias gains so that rounding its weights moves no mean."""
+    """For each linear operator, what its bias gains so that rounding its weights moves no mean.
+
+    `largest` is the largest magnitude of a weight.
+    """
     names, found = value_names(graph), dict[Operator, Floats]()
     for op, kind in plan.kinds.items():
         mean = calibration.means.get(names[op.operands[0]])
         if kind == "linear" and mean is not None:
-            rounded = round_weights(op, quants[op.operands[0]].scales[0], real_bias(op))
+            rounded = round_weights(op, quants[op.operands[0]].scales[0], real_bias(op), largest)
             found[op] = weight_correction(op, rounded.real, mean)
     return found

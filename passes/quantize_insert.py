@@ -2,8 +2,9 @@
 
     conv(x, w, b)   ->   conv(dequantize(quantize(x)), dequantize(w: i8), dequantize(b: i32))
 
-Weights are rounded to [-127, 127] with one scale for each output channel, the
-bias to steps of input scale x weight scale. The graph is also what a QDQ model
+Weights are rounded to [-127, 127], or [-63, 63] where a reduced range is asked
+for, with one scale for each output channel, the bias to steps of input scale x
+weight scale. The graph is also what a QDQ model
 in ONNX holds; the rules of `passes/integer.py` turn it into integer operators.
 """
 
@@ -29,6 +30,8 @@ from .quantize_plan import Plan
 Floats = NDArray[np.float64]
 
 LARGEST = 127
+REDUCED = 63
+"""The largest weight of which two products with unsigned bytes add up to 16 bits: 2 x 255 x 63 < 2^15."""
 _LARGEST_BIAS = 2.0**30
 _LEAST_SCALE = 2.0**-100
 QUANTIZED = "_quantized"
@@ -60,17 +63,17 @@ def weights_axis(op: Operator) -> int:
     return 1 if op.name == "nn.matmul" else 0
 
 
-def round_weights(op: Operator, input_scale: float, bias: Floats) -> Weights:
-    """The nearest 8-bit weights; scales are no smaller than what lets the bias fit 31 bits."""
+def round_weights(op: Operator, input_scale: float, bias: Floats, largest: int = LARGEST) -> Weights:
+    """The nearest weights in [-largest, largest]; scales are no smaller than lets the bias fit 31 bits."""
     real, axis = constant_of(op.operands[1]), weights_axis(op)
     assert real is not None, "a planned operator's weights are constant"
     real = real.astype(np.float64)
     others = tuple(i for i in range(real.ndim) if i != axis)
     least = np.maximum(np.abs(bias) / (input_scale * _LARGEST_BIAS), _LEAST_SCALE)
-    scales = np.maximum(np.abs(real).max(axis=others, initial=0.0) / LARGEST, least).astype(np.float32)
+    scales = np.maximum(np.abs(real).max(axis=others, initial=0.0) / largest, least).astype(np.float32)
     shape = [-1 if i == axis else 1 for i in range(real.ndim)]
     steps = np.rint(real / scales.astype(np.float64).reshape(shape))
-    return Weights(np.clip(steps, -LARGEST, LARGEST).astype(np.int8), scales, axis)
+    return Weights(np.clip(steps, -largest, largest).astype(np.int8), scales, axis)
 
 
 def real_bias(op: Operator) -> Floats:
@@ -104,11 +107,13 @@ def _quantized_bias(op: Operator, weights: Weights, input_scale: float, bias: Fl
     return _dequantized(_constant(stored.reshape(shape), quant, f"{op.operands[1].name}.bias"))
 
 
-def _round_linear(graph: Graph, op: Operator, input_scale: float, correction: Floats | None) -> None:
+def _round_linear(
+    graph: Graph, op: Operator, input_scale: float, correction: Floats | None, largest: int
+) -> None:
     """Gives the operator rounded weights, and a bias corrected and rounded."""
     bias, had = real_bias(op), bias_of(op) is not None
     bias = bias if correction is None else bias + correction
-    weights = round_weights(op, input_scale, bias)
+    weights = round_weights(op, input_scale, bias, largest)
     made, extras = _quantized_weights(op, weights), op.operands[2 + had :]
     values, steps = [made[-1].result], op["epilogue"][had:]
     if bias.any():
@@ -144,11 +149,15 @@ def insert(
     quants: Mapping[Value, Quant],
     corrections: Mapping[Operator, Floats],
     names: Mapping[Value, str],
+    largest: int = LARGEST,
 ) -> None:
-    """Puts the pairs in place; `corrections` are added to the bias of linear operators."""
+    """Puts the pairs in place; `corrections` are added to the bias of linear operators.
+
+    `largest` is the largest magnitude of a weight.
+    """
     linear: Sequence[Operator] = [op for op, kind in plan.kinds.items() if kind == "linear"]
     inputs = {op: op.operands[0] for op in linear}
     for value in plan.values:
         _insert_pair(graph, plan, value, quants[value], names[value])
     for op in linear:
-        _round_linear(graph, op, quants[inputs[op]].scales[0], corrections.get(op))
+        _round_linear(graph, op, quants[inputs[op]].scales[0], corrections.get(op), largest)

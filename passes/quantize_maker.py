@@ -18,7 +18,7 @@ from .cores import on_all_cores
 from .equalize import Equalize
 from .integer import make_integer
 from .quantize_calibrate import Calibration, corrections, quantizations
-from .quantize_insert import QUANTIZED, insert
+from .quantize_insert import LARGEST, QUANTIZED, REDUCED, Floats, insert
 from .quantize_judge import Judge, LimitError, Verdict
 from .quantize_measure import Array
 from .quantize_plan import make_plan
@@ -43,6 +43,12 @@ class Options:
     float_layers: tuple[str, ...] = ()
     bias_correction: bool = True
     equalize: bool = False
+    reduce_range: bool = False
+
+    @property
+    def largest_weight(self) -> int:
+        """The largest magnitude of a stored weight; a Winograd form has its own."""
+        return REDUCED if self.reduce_range else LARGEST
 
 
 def prepare(graph: Graph, options: Options) -> Graph:
@@ -76,8 +82,10 @@ def with_pairs(
     graph = prepared.clone()
     plan = make_plan(graph, float_operators(graph, float_layers))
     quants, names = quantizations(graph, plan, calibration.ranges), value_names(graph)
-    corrected = corrections(graph, plan, quants, calibration) if options.bias_correction else {}
-    insert(graph, plan, quants, corrected, names)
+    largest, corrected = options.largest_weight, dict[Operator, Floats]()
+    if options.bias_correction:
+        corrected = corrections(graph, plan, quants, calibration, largest)
+    insert(graph, plan, quants, corrected, names, largest)
     return graph
 
 

@@ -38,6 +38,7 @@ class Request:
     float_layers: Sequence[str] = ()
     bias_correction: bool = True
     equalize: bool = False
+    reduce_range: bool = False
     preparation: Preparation | None = None
     images: int | None = None
 
@@ -53,6 +54,7 @@ class Request:
             "\n".join(self.float_layers),
             self.bias_correction,
             self.equalize,
+            self.reduce_range,
         )
 
     def pipeline(self) -> str:

@@ -196,6 +196,24 @@ def test_bias_correction_centres_the_error() -> None:
     assert bias_of_error(True) < bias_of_error(False) / 3
 
 
+def largest_weights(graph: Graph) -> set[int]:
+    """The largest magnitudes in the constants of bytes."""
+    arrays = [op.attributes["value"] for op in graph.operators if op.name == "nn.constant"]
+    return {int(np.abs(a.astype(int)).max()) for a in arrays if a.dtype == np.int8}
+
+
+def test_weights_of_a_reduced_range_have_7_bits() -> None:
+    graph = network(CASES["relu"][0])
+    for reduced, largest in ((False, 127), (True, 63)):
+        options = replace(DIRECT, reduce_range=reduced)
+        made, report = quantize_graph(graph, CalibrationData(images()), options)
+        pairs, _ = quantized_pairs(graph, CalibrationData(images()), options)
+        assert largest_weights(made) == largest_weights(pairs) == {largest}
+        assert report.sqnr is not None
+        assert report.sqnr > 25
+    assert 2 * 255 * 63 < 2**15 <= 2 * 255 * 127, "what two products with a byte may come to in 16 bits"
+
+
 def test_pairs_compute_what_integers_do() -> None:
     graph = network(CASES["relu"][0])
     pairs, _ = quantized_pairs(graph, CalibrationData(images()), DIRECT)

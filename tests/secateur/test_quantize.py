@@ -99,8 +99,8 @@ def test_the_manifest_tells_the_options(tmp_path: Path) -> None:
 
 def test_quantize_writes_what_onnx_runtime_runs(tmp_path: Path) -> None:
     path = tmp_path / "digits.int8.onnx"
-    report = secateur.quantize(MODEL, path, calibration=calibration())
-    assert report.sqnr > 30
+    report = secateur.quantize(MODEL, path, calibration=calibration(), reduce_range=True)
+    assert report.sqnr > 25
     onnx.checker.check_model(onnx.load(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     real = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])

@@ -155,17 +155,18 @@ def test_a_pipeline_may_say_how_to_quantize(cli: Cli, model: Path, int8: list[st
 # Writing ONNX --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("words", "exact"), [((), "1"), (("--reduce-range",), "0")])
 def test_quantize_writes_onnx_that_other_tools_and_this_one_run(
-    cli: Cli, model: Path, artifact: Path, images: Path, tmp_path: Path
+    cli: Cli, model: Path, artifact: Path, images: Path, tmp_path: Path, words: tuple[str, ...], exact: str
 ) -> None:
     path = tmp_path / "q.onnx"
-    result = cli("quantize", model, "-o", path, "--calibration", images)
+    result = cli("quantize", model, "-o", path, "--calibration", images, *words)
     assert result.code == 0, result.err
     assert re.match(r"int8 .*host", result.out)
     assert cli("compile", path, "-o", tmp_path / "q.so").code == 0
     x = one_image(images)
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")  # exact without VNNI too
+    options.add_session_config_entry("session.x64quantprecision", exact)  # it is not without VNNI, by itself
     peer = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     with load(artifact) as real, load(tmp_path / "q.so") as quantized:
         wanted, got = real.run({"x": x})["y"], quantized.run({"x": x})["y"]

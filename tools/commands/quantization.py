@@ -44,6 +44,7 @@ option = partial(typer.Option, rich_help_panel="Quantization")
 
 IN_THE_PIPELINE = (
     "--method", "--min-sqnr", "--layer-sqnr", "--max-drop", "--winograd", "--keep-float", "--equalize",
+    "--reduce-range",
 )  # fmt: skip
 
 
@@ -99,6 +100,10 @@ class Quantization:
     equalize: Annotated[bool, option("--equalize", help="Balance the channels of neighbouring layers.")] = (
         False
     )
+    reduce_range: Annotated[
+        bool,
+        option("--reduce-range", help="Weights of 7 bits: exact in ONNX Runtime on x86 without VNNI too."),
+    ] = False
     ranges: Annotated[Path | None, option(metavar="FILE.json", help="Ranges that --save-ranges wrote.")] = (
         None
     )
@@ -157,6 +162,7 @@ class Quantization:
             "winograd": self.winograd and self.winograd.value,
             "float_layers": self.float_layers(known) or None,
             "equalize": self.equalize or None,
+            "reduce_range": self.reduce_range or None,
             "ranges": self.ranges,
         }
         return {name: value for name, value in found.items() if value is not None}
