@@ -41,21 +41,40 @@ class Function:
         return self.arity == 1 and float(self.evaluate(np.zeros(1, np.float32), *params)[0]) == 0.0
 
 
+def _rounded_once(function: Callable[..., Any]) -> Callable[..., Array]:
+    """`function` of arrays, computed in float64 and rounded once to the dtype of the first.
+
+    NumPy's float32 exponentials, and what is made of them, differ by a step from one processor to another;
+    tables of bytes and folded constants would show it.
+    """
+
+    def evaluate(*arrays: Array) -> Array:
+        return np.asarray(function(*(a.astype(np.float64) for a in arrays))).astype(arrays[0].dtype)
+
+    return evaluate
+
+
+@_rounded_once
 def _erf(x: Array) -> Array:
     return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x
 
 
+@_rounded_once
 def _sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
 
 
+@_rounded_once
 def _softplus(x: Array) -> Array:
     return np.add(np.maximum(x, 0), np.log1p(np.exp(-np.abs(x))))
 
 
+_tanh, _expm1 = _rounded_once(np.tanh), _rounded_once(np.expm1)
+
+
 def _gelu_tanh(x: Array) -> Array:
-    found: Array = np.multiply(0.5 * x, 1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    found: Array = np.multiply(0.5 * x, 1 + _tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
     return found
 
 
@@ -63,7 +82,7 @@ def _power(x: Array, y: Array) -> Array:
     if np.issubdtype(x.dtype, np.integer):
         return _integer_power(x, y)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        return np.power(x, y).astype(x.dtype)
+        return _rounded_once(np.power)(x, y)
 
 
 def _integer_power(x: Array, y: Array) -> Array:
@@ -118,7 +137,7 @@ _ROWS: tuple[Function, ...] = (
         1,
         ("alpha",),
         (1.0,),
-        lambda x, a: np.where(x >= 0, x, x.dtype.type(a) * np.expm1(np.minimum(x, 0))),
+        lambda x, a: np.where(x >= 0, x, x.dtype.type(a) * _expm1(np.minimum(x, 0))),
         "x, or alpha (e^x - 1) below zero",
     ),
     Function(
@@ -146,10 +165,10 @@ _ROWS: tuple[Function, ...] = (
         lambda x: x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
         "x times (x/6 + 1/2 limited to [0, 1])",
     ),
-    Function("tanh", 1, (), (), np.tanh, "hyperbolic tangent"),
+    Function("tanh", 1, (), (), _tanh, "hyperbolic tangent"),
     Function("softplus", 1, (), (), _softplus, "ln(1 + e^x)"),
     Function("silu", 1, (), (), lambda x: x * _sigmoid(x), "x sigmoid(x)"),
-    Function("mish", 1, (), (), lambda x: x * np.tanh(_softplus(x)), "x tanh(softplus(x))"),
+    Function("mish", 1, (), (), lambda x: x * _tanh(_softplus(x)), "x tanh(softplus(x))"),
     Function(
         "gelu",
         1,
@@ -177,8 +196,8 @@ _ROWS: tuple[Function, ...] = (
         "x drawn towards zero by bias; 0 from -lambd to lambd",
     ),
     Function("erf", 1, (), (), _erf, "Gauss error function"),
-    Function("exp", 1, (), (), np.exp, "e^x"),
-    Function("log", 1, (), (), np.log, "natural logarithm"),
+    Function("exp", 1, (), (), _rounded_once(np.exp), "e^x"),
+    Function("log", 1, (), (), _rounded_once(np.log), "natural logarithm"),
     Function("sqrt", 1, (), (), np.sqrt, "square root"),
     Function("neg", 1, (), (), np.negative, "-x"),
     Function("abs", 1, (), (), np.abs, "|x|"),
@@ -186,8 +205,8 @@ _ROWS: tuple[Function, ...] = (
     Function("floor", 1, (), (), np.floor, "the next integer below"),
     Function("ceil", 1, (), (), np.ceil, "the next integer above"),
     Function("round", 1, (), (), np.rint, "the nearest integer, of two the even one"),
-    Function("sin", 1, (), (), np.sin, "sine"),
-    Function("cos", 1, (), (), np.cos, "cosine"),
+    Function("sin", 1, (), (), _rounded_once(np.sin), "sine"),
+    Function("cos", 1, (), (), _rounded_once(np.cos), "cosine"),
     Function("add", 2, (), (), np.add, "x + y"),
     Function("sub", 2, (), (), np.subtract, "x - y"),
     Function("rsub", 2, (), (), lambda x, y: np.subtract(y, x), "y - x"),

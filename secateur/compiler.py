@@ -213,9 +213,9 @@ def compile(
     other fields of `secateur.quantizer.Request`: `method` ("mse", "percentile", "minmax", "entropy"),
     `layer_sqnr` (dB that each layer keeps at least; `min_sqnr` is then the network's), `max_drop` (percentage
     points of accuracy on labelled data), `winograd` ("auto", "off", "2", "4x2", "4", "lance"),
-    `float_layers` (ONNX node names), `bias_correction`, `equalize`, `reduce_range` (weights of 7 bits, but for
-    Winograd tiles), `ranges` (a file), `preparation` and `images` (how image files are prepared, and how many
-    are used).
+    `float_layers` (ONNX node names), `bias_correction`, `equalize`, `reduce_range` (weights of 7 bits, but
+    for Winograd tiles), `ranges` (a file), `preparation` and `images` (how image files are prepared, and how
+    many are used).
 
     Raises SecateurError for anything wrong with the request or the model; no
     output is left half-written.
@@ -265,9 +265,10 @@ def quantize(
 ) -> QuantizationReport:
     """Quantizes a float `model` and writes it to `output` as ONNX with QuantizeLinear and DequantizeLinear.
 
-    `calibration` and `options` are those of `compile`. With `reduce_range=True` weights have 7 bits, with which
-    ONNX Runtime and OpenVINO are exact on processors without VNNI too; with 8 their sums of two products may
-    saturate there. The model holds no Winograd tiles, which are for `compile` to choose; times in the report are estimates for `target`. Without `output` nothing is written.
+    `calibration` and `options` are those of `compile`. With `reduce_range=True` weights have 7 bits, with
+    which ONNX Runtime and OpenVINO are exact on processors without VNNI too; with 8 their sums of two
+    products may saturate there. The model holds no Winograd tiles, which are for `compile` to choose; times
+    in the report are estimates for `target`. Without `output` nothing is written.
 
     Raises SecateurError for anything wrong with the request or the model.
     """
