@@ -12,9 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from secateur.ir.elementwise import Epilogue, Step
+from secateur.ir.elementwise import Epilogue
 
 Expr = Any
 Operand = Callable[[int], Expr]
@@ -25,21 +23,6 @@ _ERFC = (
     -0.000150954999, 0.284865279, 0.259983589, 0.346774262,
     -0.101469762, 0.560598046, -0.469355689, 0.118805188,
 )  # fmt: skip
-
-
-def keeps_zero(epilogue: Epilogue, extras: tuple[str, ...]) -> bool:
-    """Whether padding lanes (value 0, operands 0 except a scalar's) come out as zero."""
-    kinds = iter(extras)
-    return all(_step_keeps_zero(step, next(kinds) if step.function.arity == 2 else "") for step in epilogue)
-
-
-def _step_keeps_zero(step: Step, kind: str) -> bool:
-    if step.function.arity == 1:
-        return bool(step.function.keeps_zero(step.params))
-    if kind == "scalar":
-        return step.op in ("mul", "prelu")
-    zero = np.zeros(1, np.float32)
-    return float(step.function.evaluate(zero, zero)[0]) == 0.0
 
 
 def apply(epilogue: Epilogue, value: Expr, operand: Operand, lanes: int) -> Expr:
@@ -79,6 +62,10 @@ class Vector:
     def const(self, value: float, dtype: str = "float32") -> Expr:
         return self._t.splat(value, self.lanes, dtype)
 
+    def factor(self, value: float) -> Expr:
+        """A constant to multiply by: in a register, as TIR takes 0 x to be 0 where x is NaN too."""
+        return self.hold(self.const(value))
+
     def hold(self, x: Expr, dtype: str = "float32") -> Expr:
         register = self._t.Registers(1, self.lanes, dtype)
         register[0] = x
@@ -106,7 +93,7 @@ class Vector:
         return self._T.max(self.const(0.0), x)
 
     def _leaky_relu(self, x: Expr, alpha: float) -> Expr:
-        return self.where(x >= self.const(0.0), x, x * self.const(alpha))
+        return self.where(x >= self.const(0.0), x, x * self.factor(alpha))
 
     def _clip(self, x: Expr, low: float, high: float) -> Expr:
         if low > -math.inf:
@@ -251,7 +238,7 @@ class Vector:
 
     def _elu(self, x: Expr, alpha: float) -> Expr:
         return self.where(
-            x >= self.const(0.0), x, self.const(alpha) * self._expm1(self._T.min(self.const(0.0), x))
+            x >= self.const(0.0), x, self.factor(alpha) * self._expm1(self._T.min(self.const(0.0), x))
         )
 
     def _sigmoid(self, x: Expr) -> Expr:

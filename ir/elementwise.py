@@ -36,10 +36,6 @@ class Function:
         """Whether the function is defined on `dtype`: on floats, and on integers where it gives integers."""
         return dtype.is_float or (dtype != DType.BOOL and self.name in _ON_INTEGERS)
 
-    def keeps_zero(self, params: Sequence[float]) -> bool:
-        """Whether a unary step maps 0 to 0, so that padding lanes stay zero."""
-        return self.arity == 1 and float(self.evaluate(np.zeros(1, np.float32), *params)[0]) == 0.0
-
 
 def _rounded_once(function: Callable[..., Any]) -> Callable[..., Array]:
     """`function` of arrays, computed in float64 and rounded once to the dtype of the first.

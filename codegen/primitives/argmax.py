@@ -14,6 +14,7 @@ from ..targets import Target
 from .generic import Generic, storage
 from .loops import Expr, nest_tasks, task_vectors, vector_rows
 from .numeric import lanes_for
+from .shuffles import hold
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,22 @@ def _vector(spec: ArgMaxSpec, x: Any, result: Any, outer: Expr, start: Expr, wid
     best[0] = load(x, base, width)
     place.fill(0)
     with T.serial(1, spec.count) as i:
-        value = load(x, base + i * spec.inner, width)
-        wins = value >= best[0] if spec.last else value > best[0]
+        value = hold(load(x, base + i * spec.inner, width), width, spec.dtype)
+        wins = _wins(spec, value, best[0])
         place[0] = T.Select(wins, splat(i, width, "int32"), place[0])
         best[0] = T.Select(wins, value, best[0])
     wide = place[0].astype("int64" if width == 1 else f"int64x{width}")
     store(result, outer * spec.inner + start, wide, width)
+
+
+def _wins(spec: ArgMaxSpec, value: Expr, best: Expr) -> Expr:
+    """Whether a later element takes the place of the best so far; a NaN is larger than any number."""
+    from ..tvm_adapter import T
+
+    larger = value >= best if spec.last else value > best
+    if not spec.dtype.startswith("float"):
+        return larger
+    return larger | (T.isnan(value) if spec.last else T.isnan(value) & ~T.isnan(best))
 
 
 PRIMITIVES = (ArgMax(),)

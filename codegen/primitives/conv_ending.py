@@ -45,13 +45,10 @@ class Finish:
         return epilogue.apply(self.spec.epilogue, value, operand, self.lanes)
 
     def _masked(self, value: Expr, channel: Expr) -> Expr:
-        """Zero in the lanes past the last filter, where the epilogue would not leave zero."""
+        """Zero in the lanes past the last filter: an infinite input would leave NaN there."""
         from ..tvm_adapter import T, splat
 
-        exact = self.spec.filters % self.lanes == 0 or epilogue.keeps_zero(
-            self.spec.epilogue, self.spec.extras
-        )
-        if exact or self.lanes == 1:
+        if self.spec.filters % self.lanes == 0:
             return value
         lane = T.Ramp(channel, 1, self.lanes)
         return T.Select(lane < splat(self.spec.filters, self.lanes, "int32"), value, splat(0.0, self.lanes))

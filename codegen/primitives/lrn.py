@@ -15,6 +15,7 @@ from .generic import Generic, block_refusal, same_layouts, storage, target_block
 from .loops import Expr, nest_tasks, task_nest, task_vectors, vector_rows
 from .numeric import Numeric, convert, lanes_for
 from .operator import Combination
+from .pointwise import valid_lanes
 from .shuffles import hold, shifted
 
 PART = 64  # pixels
@@ -136,7 +137,7 @@ class _Body:
             total = total + hold(shifted(left, own, lanes - by, lanes), lanes)
         for by in range(1, spec.after + 1):
             total = total + hold(shifted(own, right, by, lanes), lanes)
-        self._finish(at, total, lanes)
+        self._finish(at, total, lanes, block * lanes)
 
     def _neighbour(self, at: Expr, exists: Expr) -> Expr:
         """The squares of a neighbouring block, zero outside."""
@@ -157,13 +158,16 @@ class _Body:
 
         return convert(load(self.x, at, width), self.spec.dtype, self.spec.computed, width)
 
-    def _finish(self, at: Expr, total: Expr, width: int) -> None:
+    def _finish(self, at: Expr, total: Expr, width: int, channel: Expr = 0) -> None:
+        """Divides and stores; `channel` is that of the first lane of a block."""
         from ..tvm_adapter import splat, store
 
         spec = self.spec
         scale, bias = (splat(v, width, spec.computed) for v in (spec.scale, spec.bias))
         power = self._power(hold(total * scale + bias, width, spec.computed), width)
         value = self._load(at, width) / power
+        if spec.block and spec.channels % spec.block:
+            value = valid_lanes(value, channel, spec.channels, width)
         store(self.result, at, convert(value, spec.computed, spec.dtype, width), width)
 
     def _power(self, base: Expr, width: int) -> Expr:

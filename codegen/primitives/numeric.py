@@ -53,6 +53,21 @@ def is_zero(x: Expr, dtype: str, lanes: int) -> Expr:
     return x == splat(0, lanes, dtype)
 
 
+def extreme(kind: str, total: Expr, value: Expr, dtype: str, lanes: int) -> Expr:
+    """The larger (`kind` "max") or smaller ("min") of a register and a value; a NaN of either stays.
+
+    TIR's own maximum and minimum keep a NaN on their right alone.
+    """
+    from ..tvm_adapter import Registers, T
+
+    chosen = T.max if kind == "max" else T.min
+    if not dtype.startswith("float"):
+        return chosen(value, total)
+    held = Registers(1, lanes, dtype)
+    held[0] = value
+    return T.Select(T.isnan(held[0]), held[0], chosen(held[0], total))
+
+
 def from_truth(condition: Expr, lanes: int) -> Expr:
     """0 or 1 as bytes."""
     return condition.astype(vector_type("uint8", lanes))
@@ -112,6 +127,10 @@ class Plain:
         limited = info.max if value == math.inf else info.min if value == -math.inf else int(value)
         return self._t.splat(max(int(info.min), min(int(info.max), limited)), self.lanes, self.dtype)
 
+    def factor(self, value: float) -> Expr:
+        """A constant to multiply by: in a register, as TIR takes 0 x to be 0 where x is NaN too."""
+        return self.hold(self.const(value))
+
     def hold(self, x: Expr) -> Expr:
         register = self._t.Registers(1, self.lanes, self.dtype)
         register[0] = x
@@ -132,13 +151,13 @@ class Plain:
         return self._T.max(self.const(0), x)
 
     def _leaky_relu(self, x: Expr, alpha: float) -> Expr:
-        return self.where(x >= self.const(0), x, x * self.const(alpha))
+        return self.where(x >= self.const(0), x, x * self.factor(alpha))
 
     def _clip(self, x: Expr, low: float, high: float) -> Expr:
         return self._T.min(self.const(high), self._T.max(self.const(low), x))
 
     def _hard_sigmoid(self, x: Expr, alpha: float, beta: float) -> Expr:
-        return self._clip(x * self.const(alpha) + self.const(beta), 0.0, 1.0)
+        return self._clip(x * self.factor(alpha) + self.const(beta), 0.0, 1.0)
 
     def _hard_swish(self, x: Expr) -> Expr:
         return x * self._hard_sigmoid(x, 1 / 6, 0.5)
@@ -174,7 +193,7 @@ class Plain:
 
     def _elu(self, x: Expr, alpha: float) -> Expr:
         return self.where(
-            x >= self.const(0), x, self.const(alpha) * self._expm1(self._T.min(self.const(0), x))
+            x >= self.const(0), x, self.factor(alpha) * self._expm1(self._T.min(self.const(0), x))
         )
 
     def _sigmoid(self, x: Expr) -> Expr:

@@ -17,9 +17,8 @@ from ..kernel import Kernel
 from ..targets import Target
 from .generic import BLOCKED, FLOATS, Generic, block_refusal, same_layouts, storage, target_block, type_after
 from .loops import Expr, Tasks, dot, nest_tasks, row_major_strides, task_nest
-from .numeric import convert, lanes_for
+from .numeric import convert, extreme, lanes_for
 from .operator import Combination
-from .shuffles import hold
 from .windows import Axis, Tile, each_tile, innermost_taps, tap_loop
 
 TILE = 4  # positions of a blocked row at once
@@ -205,15 +204,10 @@ class PoolBody:
         return convert(value, self.spec.dtype, self.spec.computed, self.width)
 
     def _combine(self, total: Expr, value: Expr) -> Expr:
-        """The sum, or the larger of the two; a NaN stays (`T.max` keeps one on its right alone)."""
-        from ..tvm_adapter import T
-
+        """The sum, or the larger of the two."""
         if self.spec.kind != "max":
             return total + value
-        if not self.spec.computed.startswith("float"):
-            return T.max(value, total)
-        value = hold(value, self.width, self.spec.computed)
-        return T.Select(T.isnan(value), value, T.max(value, total))
+        return extreme("max", total, value, self.spec.computed, self.width)
 
     def _scale(self, index: list[Expr], tile: Tile) -> Expr | None:
         """One over the number of elements under the window; None for a maximum."""

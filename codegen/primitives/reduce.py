@@ -37,7 +37,7 @@ from .loops import (
     task_vectors,
     vector_rows,
 )
-from .numeric import Numeric, convert, lanes_for
+from .numeric import Numeric, convert, extreme, lanes_for
 from .operator import Combination, Primitive
 from .shuffles import hold
 
@@ -228,7 +228,7 @@ class _Body:
         held = Registers(1, self.lanes, self.spec.computed)
         held[0] = joined
         for lane in range(self.lanes):
-            total[0] = self._combine(total[0], T.Shuffle([held[0]], [lane]))
+            total[0] = self._combine(total[0], T.Shuffle([held[0]], [lane]), 1)
 
     def _rest(self, outer: list[tuple[int, int]], extent: int, base: Expr, total: Any) -> None:
         from ..tvm_adapter import T
@@ -242,7 +242,7 @@ class _Body:
         from ..tvm_adapter import load
 
         value = convert(load(self.x, at, width), self.spec.dtype, self.spec.computed, width)
-        totals[register] = self._combine(totals[register], self._summand(value, width))
+        totals[register] = self._combine(totals[register], self._summand(value, width), width)
 
     def _summand(self, value: Expr, width: int) -> Expr:
         """What of an element is reduced."""
@@ -252,8 +252,9 @@ class _Body:
         return Numeric(self.spec.computed, width).unary("abs", value) if self.spec.kind == "l1" else value
 
     def _joined(self, totals: Any) -> Expr:
-        first = self._combine(totals[0], totals[1])
-        return self._combine(first, self._combine(totals[2], totals[3]))
+        width = totals.lanes
+        first = self._combine(totals[0], totals[1], width)
+        return self._combine(first, self._combine(totals[2], totals[3], width), width)
 
     def _start(self) -> float:
         floating = self.spec.computed.startswith("float")
@@ -265,14 +266,10 @@ class _Body:
         info = np.iinfo(self.spec.computed)
         return int(info.min if self.spec.kind == "max" else info.max)
 
-    def _combine(self, total: Expr, value: Expr) -> Expr:
-        from ..tvm_adapter import T
-
-        if self.spec.kind == "max":
-            return T.max(value, total)
-        if self.spec.kind == "prod":
-            return total * value
-        return T.min(value, total) if self.spec.kind == "min" else total + value
+    def _combine(self, total: Expr, value: Expr, width: int) -> Expr:
+        if self.spec.kind in ("max", "min"):
+            return extreme(self.spec.kind, total, value, self.spec.computed, width)
+        return total * value if self.spec.kind == "prod" else total + value
 
     def _finish(self, value: Expr, at: Expr, width: int) -> None:
         from ..tvm_adapter import T, splat, store

@@ -91,8 +91,11 @@ class Builder:
         )  # fmt: skip
 
 
-def check_on(name: str, cases: Sequence[Case], folder: Path) -> None:
-    """Every case's bits on the target `name`, which is emulated; skips where there is no emulator."""
+def check_on(name: str, cases: Sequence[Case], folder: Path, *, rtol: float = 0.0, atol: float = 0.0) -> None:
+    """Every case's bits (or values within a tolerance) on the emulated target `name`.
+
+    Skips where there is no emulator.
+    """
     emulator = EMULATORS[name]
     if shutil.which(emulator[0]) is None:
         pytest.skip(f"{emulator[0]} is not installed: apt-get install qemu-user")
@@ -112,4 +115,4 @@ def check_on(name: str, cases: Sequence[Case], folder: Path) -> None:
     for i, case in enumerate(cases):
         got = from_layout(np.load(folder / f"y{i}.npy"), case.operator.result.type)
         wanted = interpreter.evaluate(case.operator, case.arrays)[0]
-        np.testing.assert_array_equal(got, wanted, case.primitive)
+        np.testing.assert_allclose(got, wanted, rtol, atol, err_msg=f"{case.operator} by {case.primitive}")

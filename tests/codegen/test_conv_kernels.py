@@ -156,21 +156,6 @@ def test_padding_lanes_stay_zero(steps: tuple[Step, ...], extras: tuple[str, ...
     assert convolution_error(POINTWISE, spec, TARGETS[0]) < 1e-5
 
 
-@pytest.mark.parametrize(
-    ("steps", "extras", "keeps"),
-    [
-        (RESIDUAL, ("full",), True),
-        ((Step("sigmoid"),), (), False),
-        ((Step("add"),), ("scalar",), False),
-        ((Step("div"),), ("channel",), False),
-        ((Step("mul"),), ("scalar",), True),
-        ((Step("clip", (1.0, 2.0)),), (), False),
-    ],
-)
-def test_keeps_zero(steps: tuple[Step, ...], extras: tuple[str, ...], keeps: bool) -> None:
-    assert epilogue.keeps_zero(steps, extras) is keeps
-
-
 def elementwise_kernel(step: Step, count: int, lanes: int) -> Kernel:
     """The step on `count` values, a multiple of `lanes`; a binary step's operand is a second input."""
 
