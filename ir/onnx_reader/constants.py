@@ -1,4 +1,4 @@
-"""Operators whose result is known while reading: Constant, Shape, Size, Range, ConstantOfShape."""
+"""Operators whose result is known while reading: Constant, Shape, Size, Range, ConstantOfShape, EyeLike."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 from ..graph import Value
+from ..types import TensorType
 from .node import Handler, Node, NodeError
+from .tensors import dtype_of
 
 MAX_RANGE = 1 << 24
 """Elements that a few bytes may have computed while reading."""
@@ -66,10 +68,21 @@ def constant_of_shape(node: Node) -> Value:
     return node.emit("expand", [node.constant(value.reshape(()))], shape=wanted)
 
 
+def eye_like(node: Node) -> Value:
+    """Ones on diagonal `k` of a matrix; nothing of the operand matters but its type."""
+    like = node.input(0).type
+    if like.rank != 2:
+        raise NodeError(f"the input has shape {like.shape}, not that of a matrix")
+    dtype = dtype_of(node.integer("dtype")) if node.has("dtype") else like.dtype
+    node.builder.count(TensorType(like.shape, dtype))
+    return node.constant(np.eye(*like.shape, k=node.integer("k", 0), dtype=dtype.numpy))
+
+
 HANDLERS: dict[str, Handler] = {
     "Constant": constant,
     "Shape": shape,
     "Size": size,
     "Range": range_,
     "ConstantOfShape": constant_of_shape,
+    "EyeLike": eye_like,
 }

@@ -157,6 +157,10 @@ class Node:
         found = self._read("floats", name, default)
         return found if default is _MISSING else tuple(found)
 
+    def strings(self, name: str, default: Sequence[str] = _MISSING) -> tuple[str, ...]:
+        found = self._read("strings", name, default)
+        return found if default is _MISSING else tuple(found)
+
     def tensor(self, name: str) -> Array:
         return decode(self._read("tensor", name, _MISSING), self.builder.folder)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from onnx import ModelProto, helper
 
 from ..graph import Graph
-from . import compute, elementwise, movement, quantize
+from . import compute, elementwise, movement, quantize, recurrent
 from .writer import Write, Writer, tensor_info
 
 OPSET = 22
@@ -20,6 +20,7 @@ WRITERS: dict[str, Write] = {
     **compute.WRITERS,
     **movement.WRITERS,
     **quantize.WRITERS,
+    **recurrent.WRITERS,
 }
 
 

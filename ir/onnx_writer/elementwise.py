@@ -15,7 +15,7 @@ from .writer import Write, Writer, onnx_type, plain
 
 
 @dataclass(frozen=True)
-class _Form:
+class Form:
     """A function's ONNX operator; `swapped` exchanges operands, `params` are attributes in order."""
 
     type: str
@@ -24,20 +24,20 @@ class _Form:
     fixed: tuple[tuple[str, str | int], ...] = ()
 
 
-_FORMS: dict[str, _Form] = {
-    "relu": _Form("Relu"), "leaky_relu": _Form("LeakyRelu", ("alpha",)), "elu": _Form("Elu", ("alpha",)),
-    "sigmoid": _Form("Sigmoid"), "hard_sigmoid": _Form("HardSigmoid", ("alpha", "beta")),
-    "hard_swish": _Form("HardSwish"), "tanh": _Form("Tanh"), "softplus": _Form("Softplus"),
-    "mish": _Form("Mish"), "softsign": _Form("Softsign"), "shrink": _Form("Shrink", ("lambd", "bias")),
-    "thresholded_relu": _Form("ThresholdedRelu", ("alpha",)), "sign": _Form("Sign"),
-    "floor": _Form("Floor"), "ceil": _Form("Ceil"), "round": _Form("Round"), "sin": _Form("Sin"),
-    "cos": _Form("Cos"), "fmod": _Form("Mod", fixed=(("fmod", 1),)), "mod": _Form("Mod"),
-    "gelu": _Form("Gelu"), "gelu_tanh": _Form("Gelu", fixed=(("approximate", "tanh"),)), "erf": _Form("Erf"),
-    "exp": _Form("Exp"), "log": _Form("Log"), "sqrt": _Form("Sqrt"), "neg": _Form("Neg"), "abs": _Form("Abs"),
-    "add": _Form("Add"), "sub": _Form("Sub"), "rsub": _Form("Sub", swapped=True), "mul": _Form("Mul"),
-    "div": _Form("Div"), "rdiv": _Form("Div", swapped=True), "pow": _Form("Pow"),
-    "rpow": _Form("Pow", swapped=True),
-    "min": _Form("Min"), "max": _Form("Max"), "prelu": _Form("PRelu"),
+FORMS: dict[str, Form] = {
+    "relu": Form("Relu"), "leaky_relu": Form("LeakyRelu", ("alpha",)), "elu": Form("Elu", ("alpha",)),
+    "sigmoid": Form("Sigmoid"), "hard_sigmoid": Form("HardSigmoid", ("alpha", "beta")),
+    "hard_swish": Form("HardSwish"), "tanh": Form("Tanh"), "softplus": Form("Softplus"),
+    "mish": Form("Mish"), "softsign": Form("Softsign"), "shrink": Form("Shrink", ("lambd", "bias")),
+    "thresholded_relu": Form("ThresholdedRelu", ("alpha",)), "sign": Form("Sign"),
+    "floor": Form("Floor"), "ceil": Form("Ceil"), "round": Form("Round"), "sin": Form("Sin"),
+    "cos": Form("Cos"), "fmod": Form("Mod", fixed=(("fmod", 1),)), "mod": Form("Mod"),
+    "gelu": Form("Gelu"), "gelu_tanh": Form("Gelu", fixed=(("approximate", "tanh"),)), "erf": Form("Erf"),
+    "exp": Form("Exp"), "log": Form("Log"), "sqrt": Form("Sqrt"), "neg": Form("Neg"), "abs": Form("Abs"),
+    "add": Form("Add"), "sub": Form("Sub"), "rsub": Form("Sub", swapped=True), "mul": Form("Mul"),
+    "div": Form("Div"), "rdiv": Form("Div", swapped=True), "pow": Form("Pow"),
+    "rpow": Form("Pow", swapped=True),
+    "min": Form("Min"), "max": Form("Max"), "prelu": Form("PRelu"),
 }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def _function(w: Writer, op: Operator, step: Step, operands: list[str], result: 
         return w.node("Mul", [*operands, w.node("Sigmoid", operands, op)], op, result)
     if step.op == "mod" and op.result.type.dtype.is_float:
         raise ModelError(f"{op!r}: ONNX has this remainder of floats since opset 28, not in what is written")
-    form = _FORMS[step.op]
+    form = FORMS[step.op]
     attributes = {**dict(zip(form.params, step.params, strict=True)), **dict(form.fixed)}
     return w.node(form.type, operands[::-1] if form.swapped else operands, op, result, **attributes)
 
@@ -104,7 +104,7 @@ _LOGIC = {
 }  # fmt: skip
 
 WRITERS: dict[str, Write] = {
-    **{f"nn.{name}": _elementwise for name in [*_FORMS, "clip", "silu"]},
+    **{f"nn.{name}": _elementwise for name in [*FORMS, "clip", "silu"]},
     **{f"nn.{name}": plain(type) for name, type in _LOGIC.items()},
     "nn.map": _map,
     "nn.cast": _cast,

@@ -7,9 +7,9 @@ the same meaning, for which a primitive and layouts have been chosen.
 from dataclasses import replace
 
 from ..opdef import register, registry_rows
-from . import compute, elementwise, linear, logic, movement, normalize, quantize, reduce
+from . import compute, elementwise, linear, logic, movement, normalize, quantize, recurrent, reduce
 
-FAMILIES = (compute, elementwise, linear, logic, movement, normalize, quantize, reduce)
+FAMILIES = (compute, elementwise, linear, logic, movement, normalize, quantize, recurrent, reduce)
 
 for _row in [row for row in registry_rows() if row.name != "nn.constant"]:
     register(replace(_row, name="prim." + _row.name.split(".", 1)[1]))

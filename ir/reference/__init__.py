@@ -12,7 +12,19 @@ sums of integers are kept in their own type.
 from __future__ import annotations
 
 from ..graph import Operator
-from . import elementwise, linear, matrix, movement, normalize, quantize, reduce, resize, windows, winograd
+from . import (
+    elementwise,
+    linear,
+    matrix,
+    movement,
+    normalize,
+    quantize,
+    recurrent,
+    reduce,
+    resize,
+    windows,
+    winograd,
+)
 from .rule import Array, Rule
 
 RULES: dict[str, Rule] = {
@@ -22,6 +34,7 @@ RULES: dict[str, Rule] = {
     **movement.RULES,
     **normalize.RULES,
     **quantize.RULES,
+    **recurrent.RULES,
     **reduce.RULES,
     **resize.RULES,
     **windows.RULES,

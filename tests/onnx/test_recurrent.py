@@ -1,0 +1,126 @@
+"""LSTM, GRU and RNN nodes of every form, interpreted and compiled, against ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+import secateur
+from secateur.ir.errors import ModelError
+from secateur.ir.interpreter import run
+from secateur.ir.onnx_reader import read_model
+
+Array = NDArray[Any]
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+STEPS, BATCH, FEATURES = 5, 3, 4
+
+CASES: list[tuple[str, int, dict[str, Any]]] = [
+    ("LSTM", 7, {}),
+    ("LSTM", 20, {"direction": "reverse"}),
+    ("LSTM", 37, {"direction": "bidirectional"}),
+    ("LSTM", 8, {"activations": ["HardSigmoid", "Softsign", "Relu"], "activation_alpha": [0.3],
+                 "activation_beta": [0.4]}),
+    ("LSTM", 9, {"activations": ["Sigmoid", "LeakyRelu", "Elu"], "activation_alpha": [0.2, 0.7]}),
+    ("GRU", 7, {}),
+    ("GRU", 20, {"direction": "reverse", "linear_before_reset": 1}),
+    ("GRU", 37, {"direction": "bidirectional", "linear_before_reset": 1}),
+    ("GRU", 37, {"direction": "bidirectional"}),
+    ("RNN", 7, {}),
+    ("RNN", 70, {"direction": "bidirectional", "activations": ["Relu", "Relu"]}),
+    ("RNN", 16, {"direction": "reverse", "activations": ["Softplus"]}),
+]  # fmt: skip
+
+
+def _directions(attributes: Mapping[str, Any]) -> int:
+    return 2 if attributes.get("direction") == "bidirectional" else 1
+
+
+def _tensors(kind: str, hidden: int, directions: int) -> dict[str, Array]:
+    """Every input but X and sequence_lens, small enough that states stay apart."""
+    choose, gates = np.random.default_rng(hidden), GATES[kind]
+    shapes = {
+        "w": (directions, gates * hidden, FEATURES),
+        "r": (directions, gates * hidden, hidden),
+        "b": (directions, 2 * gates * hidden),
+        "h": (directions, BATCH, hidden),
+        "c": (directions, BATCH, hidden),
+        "p": (directions, 3 * hidden),
+    }
+    return {name: (choose.standard_normal(s) / 2).astype(np.float32) for name, s in shapes.items()}
+
+
+def recurrent_model(
+    kind: str, hidden: int, attributes: Mapping[str, Any], given: str, fed: bool = False
+) -> onnx.ModelProto:
+    """A node with inputs x, w, r and those of `given` (of b, h, c, p); `fed`: all of them are inputs."""
+    directions = _directions(attributes)
+    tensors = {n: a for n, a in _tensors(kind, hidden, directions).items() if n in "wr" + given}
+    names = ["x", "w", "r", *(n if n in given else "" for n in "b_hcp")]
+    outputs = ["y", "y_h", "y_c"][: 3 if kind == "LSTM" else 2]
+    inputs = names[:8] if kind == "LSTM" else names[:6]
+    node = helper.make_node(kind, inputs, outputs, hidden_size=hidden, **attributes)
+    infos = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (STEPS, BATCH, FEATURES))]
+    if fed:
+        infos += [helper.make_tensor_value_info(n, TensorProto.FLOAT, a.shape) for n, a in tensors.items()]
+    results = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs]
+    kept = [] if fed else [numpy_helper.from_array(a, n) for n, a in tensors.items()]
+    graph = helper.make_graph([node], "recurrent", infos, results, kept)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+
+
+def _inputs(proto: onnx.ModelProto, kind: str, hidden: int, attributes: Mapping[str, Any]) -> dict[str, Array]:
+    tensors = _tensors(kind, hidden, _directions(attributes))
+    x = np.random.default_rng(1).standard_normal((STEPS, BATCH, FEATURES)).astype(np.float32)
+    return {i.name: x if i.name == "x" else tensors[i.name] for i in proto.graph.input}
+
+
+def _onnxruntime(proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def _check(proto: onnx.ModelProto, inputs: Mapping[str, Array], folder: Path) -> None:
+    graph, wanted = read_model(proto), _onnxruntime(proto, inputs)
+    artifact = secateur.compile(read_model(proto), folder / "model.so")
+    with secateur.load(artifact.path) as session:
+        for found in (run(graph, dict(inputs)), session.run(dict(inputs))):
+            for name, array in wanted.items():
+                np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("given", ["", "b", "bhc"])
+@pytest.mark.parametrize(("kind", "hidden", "attributes"), CASES)
+def test_as_onnxruntime(
+    kind: str, hidden: int, attributes: dict[str, Any], given: str, tmp_path: Path
+) -> None:
+    given = given if kind == "LSTM" else given.replace("c", "")
+    proto = recurrent_model(kind, hidden, attributes, given)
+    _check(proto, _inputs(proto, kind, hidden, attributes), tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "hidden", "attributes"), [CASES[2], CASES[7], CASES[10]])
+def test_weights_that_are_inputs(kind: str, hidden: int, attributes: dict[str, Any], tmp_path: Path) -> None:
+    proto = recurrent_model(kind, hidden, attributes, "bh", fed=True)
+    _check(proto, _inputs(proto, kind, hidden, attributes), tmp_path)
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_peepholes(direction: str, tmp_path: Path) -> None:
+    attributes = {"direction": direction}
+    proto = recurrent_model("LSTM", 11, attributes, "bhcp")
+    _check(proto, _inputs(proto, "LSTM", 11, attributes), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_clip(kind: str, tmp_path: Path) -> None:
+    proto = recurrent_model(kind, 11, {"clip": 0.5}, "bh")
+    _check(proto, _inputs(proto, kind, 11, {}), tmp_path)
