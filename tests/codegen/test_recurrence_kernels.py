@@ -1,4 +1,4 @@
-"""Recurrences against the interpreter: every cell, target and element type, packed weights and computed ones."""
+"""Recurrences against the interpreter: every cell, target and type, weights packed and computed."""
 
 from __future__ import annotations
 

@@ -22,6 +22,8 @@ def graph(operator: str, *operands: str) -> Graph:
     return parse_graph(f'graph @main({inputs}) {{ %y = {name}({used}) {rest} return %y as "y" }}')
 
 
+LSTM = "activations = [sigmoid, tanh, tanh]"
+
 GIVEN = [
     (f"nn.conv {{{WINDOW}}} : tensor<1x4x6x6xf32>", "1x3x8x8xf32", "4x3x3x3xf32"),
     (f"nn.conv {{{WINDOW}, groups = 3}} : tensor<1x6x6x6xf32>", "1x3x8x8xf32", "6x1x3x3xf32"),
@@ -51,6 +53,21 @@ GIVEN = [
     ("nn.where : tensor<2x3xi8>", "3xbool", "2x1xi8", "i8"),
     ("nn.reduce_mean {axes = [-1, 0], keepdims = false} : tensor<3xf32>", "2x3x4xf32"),
     ("nn.reduce_max {axes = [1]} : tensor<2x1x4xbool>", "2x3x4xbool"),
+    (f"nn.lstm {{{LSTM}}} : tensor<5x1x3x4xf32>", "5x3x16xf32", "1x4x16xf32", "1x3x4xf32", "1x3x4xf32"),
+    (
+        f"nn.lstm {{{LSTM}, last_cell = true}} : tensor<6x1x3x4xf32>",
+        "5x3x16xf32",
+        "1x4x16xf32",
+        "1x3x4xf32",
+        "1x3x4xf32",
+        "1x12xf32",
+    ),
+    (
+        'nn.rnn {direction = "bidirectional", activations = [tanh]} : tensor<5x2x3x4xf32>',
+        "5x3x8xf32",
+        "2x4x4xf32",
+        "2x3x4xf32",
+    ),
     ("nn.argmax {axis = -1} : tensor<2x1xi64>", "2x3xf32"),
     ("nn.slice {starts = [3], sizes = [2], steps = [-2]} : tensor<2xf32>", "4xf32"),
     ("nn.gather {axis = 1} : tensor<2x5x1x4xf32>", "2x3x4xf32", "5x1xi64"),
@@ -169,6 +186,44 @@ REFUSED = [
     ("nn.reduce_sum {axes = [0, -2]}", "name one axis twice", "2x3xf32"),
     ("nn.reduce_sum {axes = [0]}", "defined on numbers", "2x3xbool"),
     ("nn.reduce_l2 {axes = [0]}", "defined on floats", "2x3xi32"),
+    (f"nn.lstm {{{LSTM}}}", "are not of 4 gates", "5x3x12xf32", "1x4x12xf32", "1x3x4xf32", "1x3x4xf32"),
+    (f"nn.lstm {{{LSTM}}}", "do not fit weights", "5x3x12xf32", "1x4x16xf32", "1x3x4xf32", "1x3x4xf32"),
+    (
+        f"nn.lstm {{{LSTM}}}",
+        "hidden has shape (1, 2, 4)",
+        "5x3x16xf32",
+        "1x4x16xf32",
+        "1x2x4xf32",
+        "1x3x4xf32",
+    ),
+    (
+        f"nn.lstm {{{LSTM}}}",
+        "peepholes (of i, o, f) has shape (1, 4)",
+        "5x3x16xf32",
+        "1x4x16xf32",
+        "1x3x4xf32",
+        "1x3x4xf32",
+        "1x4xf32",
+    ),
+    (f"nn.lstm {{{LSTM}}}", "at least 4 operands", "5x3x16xf32", "1x4x16xf32", "1x3x4xf32"),
+    (
+        f'nn.lstm {{{LSTM}, direction = "up"}}',
+        "unknown direction",
+        "5x3x16xf32",
+        "1x4x16xf32",
+        "1x3x4xf32",
+        "1x3x4xf32",
+    ),
+    (
+        "nn.rnn {activations = [tanh, tanh]}",
+        "takes 1 activations, got 2",
+        "5x3x4xf32",
+        "1x4x4xf32",
+        "1x3x4xf32",
+    ),
+    ("nn.rnn {activations = [add]}", "takes two operands", "5x3x4xf32", "1x4x4xf32", "1x3x4xf32"),
+    ("nn.rnn {activations = [tanh], clip = -1.0}", "clip is -1", "5x3x4xf32", "1x4x4xf32", "1x3x4xf32"),
+    ("nn.rnn {activations = [tanh]}", "defined on floats", "5x3x4xi32", "1x4x4xi32", "1x3x4xi32"),
     ("nn.argmax {axis = 0}", "no largest element of an empty axis", "0x3xf32"),
     (
         "q.quantize {scales = [0.5], zero_points = [0], dtype = f32}",
@@ -220,8 +275,8 @@ def test_an_operator_is_declared_once() -> None:
 
 
 def test_an_unknown_operator() -> None:
-    with pytest.raises(TypeRuleError, match=r"unknown operator 'nn\.lstm'"):
-        create("nn.lstm", [])
+    with pytest.raises(TypeRuleError, match=r"unknown operator 'nn\.oracle'"):
+        create("nn.oracle", [])
 
 
 TYPES = [

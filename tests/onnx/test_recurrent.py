@@ -76,7 +76,9 @@ def recurrent_model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
 
 
-def _inputs(proto: onnx.ModelProto, kind: str, hidden: int, attributes: Mapping[str, Any]) -> dict[str, Array]:
+def _inputs(
+    proto: onnx.ModelProto, kind: str, hidden: int, attributes: Mapping[str, Any]
+) -> dict[str, Array]:
     tensors = _tensors(kind, hidden, _directions(attributes))
     x = np.random.default_rng(1).standard_normal((STEPS, BATCH, FEATURES)).astype(np.float32)
     return {i.name: x if i.name == "x" else tensors[i.name] for i in proto.graph.input}
@@ -124,3 +126,56 @@ def test_peepholes(direction: str, tmp_path: Path) -> None:
 def test_clip(kind: str, tmp_path: Path) -> None:
     proto = recurrent_model(kind, 11, {"clip": 0.5}, "bh")
     _check(proto, _inputs(proto, kind, 11, {}), tmp_path)
+
+
+def test_batch_first_is_the_same_transposed() -> None:
+    plain = recurrent_model("GRU", 6, {}, "bh")
+    first = recurrent_model("GRU", 6, {"layout": 1}, "bh")
+    kept = {t.name: t for t in first.graph.initializer}
+    kept["h"].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kept["h"]).transpose(1, 0, 2), "h"))
+    first.graph.input[0].CopyFrom(
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, (BATCH, STEPS, FEATURES))
+    )
+    x = _inputs(plain, "GRU", 6, {})["x"]
+    wanted = run(read_model(plain), {"x": x})
+    found = run(read_model(first), {"x": x.transpose(1, 0, 2)})
+    np.testing.assert_array_equal(found["y"], wanted["y"].transpose(2, 0, 1, 3))
+    np.testing.assert_array_equal(found["y_h"], wanted["y_h"].transpose(1, 0, 2))
+
+
+def test_a_long_sequence_is_one_operator() -> None:
+    proto = recurrent_model("LSTM", 6, {"direction": "bidirectional"}, "b")
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 400
+    assert len(read_model(proto).operators) < 40
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("LSTM", {"input_forget": 1}, "coupled gates"),
+    ("LSTM", {"activations": ["Sigmoid", "Tanh"]}, "3 are needed, the same for each direction"),
+    ("RNN", {"activations": ["Affine"]}, "activation 'Affine' is not supported; known: Relu, Tanh"),
+    ("GRU", {"direction": "sideways"}, "attribute 'direction' is 'sideways', known: forward"),
+    ("RNN", {"direction": "bidirectional", "activations": ["Tanh", "Relu"]}, "the same for each direction"),
+]
+
+
+@pytest.mark.parametrize(("kind", "attributes", "says"), REFUSED)
+def test_refused(kind: str, attributes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ModelError, match=f"{kind} node .*{says}"):
+        read_model(recurrent_model(kind, 6, attributes, "b"))
+
+
+def test_sequences_of_different_lengths_are_refused() -> None:
+    proto = recurrent_model("RNN", 6, {}, "b")
+    proto.graph.node[0].input[4] = "lengths"
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([5, 5, 5], np.int32), "lengths"))
+    read_model(proto)
+    proto.graph.initializer[-1].CopyFrom(numpy_helper.from_array(np.array([5, 4, 5], np.int32), "lengths"))
+    with pytest.raises(ModelError, match="sequence_lens must be left out or be 5"):
+        read_model(proto)
+
+
+def test_weights_of_another_shape_are_refused() -> None:
+    proto = recurrent_model("RNN", 6, {}, "b")
+    proto.graph.node[0].attribute[0].i = 5
+    with pytest.raises(ModelError, match=r"R has shape \(1, 6, 6\), not \(1, 5, 5\)"):
+        read_model(proto)
