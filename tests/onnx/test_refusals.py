@@ -129,13 +129,14 @@ def test_the_error_names_the_node() -> None:
 
 def test_one_error_lists_every_operator_outside_the_set() -> None:
     nodes = (
-        '[first] a = LSTM (x, x) [second] b = Relu (a) [third] c = LSTM (b, x) y = "com.example.Magic" (c)'
+        "[first] a = DeformConv (x, x) [second] b = Relu (a) [third] c = DeformConv (b, x) "
+        'y = "com.example.Magic" (c)'
     )
     with pytest.raises(ModelError) as caught:
         read_model(model(nodes.replace('"com.example.Magic"', "com.example.Magic")))
     assert str(caught.value).splitlines() == [
         "operators that are not supported:",
-        "  LSTM: first, third",
+        "  DeformConv: first, third",
         "  com.example::Magic: Magic#3",
     ]
 
