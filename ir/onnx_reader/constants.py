@@ -75,7 +75,7 @@ def eye_like(node: Node) -> Value:
         raise NodeError(f"the input has shape {like.shape}, not that of a matrix")
     dtype = dtype_of(node.integer("dtype")) if node.has("dtype") else like.dtype
     node.builder.count(TensorType(like.shape, dtype))
-    return node.constant(np.eye(*like.shape, k=node.integer("k", 0), dtype=dtype.numpy))
+    return node.constant(np.eye(like.shape[0], like.shape[1], k=node.integer("k", 0), dtype=dtype.numpy))
 
 
 HANDLERS: dict[str, Handler] = {

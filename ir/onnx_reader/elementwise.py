@@ -132,6 +132,11 @@ def swish(node: Node) -> Value:
     return node.emit("mul", [x, node.emit("sigmoid", [_times(node, x, alpha)])])
 
 
+def largest_number(dtype: DType) -> float:
+    """Of a type of floats."""
+    return float(np.nextafter(np.array(np.inf, dtype.numpy), np.array(0, dtype.numpy)))
+
+
 def is_nan(node: Node) -> Value:
     """Of x, whether x <= infinity does not hold."""
     x = node.input(0)
@@ -140,12 +145,12 @@ def is_nan(node: Node) -> Value:
 
 def is_inf(node: Node) -> Value:
     """Whether x, -x or |x| (as the attributes ask) is greater than every number."""
-    x, largest = node.input(0), np.finfo(node.input(0).type.dtype.numpy).max
+    x = node.input(0)
     up, down = node.flag("detect_positive", True), node.flag("detect_negative", True)
     if not up and not down:
         return node.emit("expand", [node.constant(np.zeros((), np.bool_))], shape=x.type.shape)
     sized = node.emit("abs", [x]) if up and down else x if up else node.emit("neg", [x])
-    return node.emit("greater", [sized, _scalar(node, float(largest), x)])
+    return node.emit("greater", [sized, _scalar(node, largest_number(x.type.dtype), x)])
 
 
 def cast(node: Node) -> Value:

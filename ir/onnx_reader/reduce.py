@@ -9,7 +9,7 @@ import numpy as np
 from ..graph import Value
 from ..ops.rules import normalize_axis
 from ..types import DType
-from .elementwise import cast_to
+from .elementwise import cast_to, largest_number
 from .node import Handler, Node, NodeError
 
 
@@ -60,7 +60,7 @@ def _through_floats(reduced: Callable[[Node, Value], Value]) -> Handler:
 def _log_sum_exp(node: Node, x: Value) -> Value:
     """log sum e^(x - m) + m, where m is the largest x, limited to numbers: infinities come out of the sum."""
     axes, keep = reduction_axes(node, x, 18), node.flag("keepdims", True)
-    most = float(np.finfo(x.type.dtype.numpy).max)
+    most = largest_number(x.type.dtype)
     largest = node.emit("reduce_max", [x], axes=axes, keepdims=True)
     shift = node.emit("clip", [largest], min=-most, max=most)
     powers = node.emit("exp", [node.emit("sub", [x, shift])])
