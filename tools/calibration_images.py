@@ -64,6 +64,15 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
         raise SecateurError(f"{option} {text}: numbers with commas between them are wanted") from None
 
 
+def preparation_of(mean: str | None, std: str | None, size: int | None) -> Preparation | None:
+    """What --mean, --std and --size say; None where they say nothing."""
+    given: dict[str, Any] = {"size": size} if size is not None else {}
+    given |= {
+        name: numbers(text, f"--{name}") for name, text in (("mean", mean), ("std", std)) if text is not None
+    }
+    return Preparation(**given) if given else None
+
+
 @dataclass(frozen=True)
 class ImageReader:
     """Reads an image file as one element of the batch of `port`, an input N x C x H x W or N x H x W x C.

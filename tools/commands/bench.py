@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Inputs, Json, Threads, parse_inputs, random_array
+from .common import Json, Threads, random_array
+from .inputs import Inputs, Mean, Size, Std, need_images, parse_inputs
 
 if TYPE_CHECKING:
     import numpy as np
 
     from secateur.runtime.session import Session
 
+    from ..calibration_images import Preparation
     from ..report import Progress
 
 PERCENTILES = (("p90", 90.0), ("p99", 99.0))
@@ -26,6 +28,9 @@ PROFILED_RUNS = 20
 def bench(
     artifact: Annotated[Path, typer.Argument(help="A compiled model: .so, folder or tar.")],
     input: Inputs = None,
+    mean: Mean = None,
+    std: Std = None,
+    size: Size = None,
     warmup: Annotated[int, typer.Option(min=0, max=10**6, help="Runs before the clock starts.")] = 5,
     iterations: Annotated[int, typer.Option(min=1, max=10**6, help="Runs on the clock.")] = 50,
     threads: Threads = 1,
@@ -35,10 +40,12 @@ def bench(
     """Time an artifact on this machine. Without --input, on seeded noise."""
     from secateur.runtime.session import load
 
+    from ..calibration_images import preparation_of
     from ..report import print_json, progress
 
+    images = preparation_of(mean, std, size)
     with load(artifact, threads) as session, progress() as show:
-        inputs = parse_inputs(input, session.inputs) if input else _noise(session)
+        inputs = _inputs(session, input, images)
         seconds = time_runs(session, inputs, warmup, iterations, show)
         macs = sum(int(row["macs"]) for row in session.manifest["operators"])
         result = {
@@ -58,7 +65,13 @@ def bench(
         _print(result)
 
 
-def _noise(session: Session) -> dict[str, np.ndarray[Any, Any]]:
+def _inputs(
+    session: Session, texts: Sequence[str] | None, images: Preparation | None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays that --input names, else seeded noise."""
+    if texts:
+        return parse_inputs(texts, session.inputs, images)
+    need_images(images, ())
     return {port.name: random_array(port.shape, port.dtype, seed) for seed, port in enumerate(session.inputs)}
 
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,12 +29,6 @@ Batch = Annotated[
         min=1, metavar="N", help="The first dimension of inputs that leave it free. Default: 1, with a note."
     ),
 ]
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input", metavar="NAME=FILE.npy", help="An input: a .npy file, or random:SEED. Repeatable."
-    ),
-]
 Threads = Annotated[int, typer.Option(min=1, max=1024, help="Threads to run with.")]
 Pipeline = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Passes, such as canonicalize,fuse{level=conservative},...")
@@ -49,19 +43,6 @@ Costs = Annotated[
 
 SourceKind = Literal["artifact", "ir", "onnx"]
 _MAGIC_BYTES = 512
-
-
-class Port(Protocol):
-    """An input as a session describes it."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
 
 
 def refuse(message: str) -> Exception:
@@ -143,60 +124,6 @@ def default_pipeline(graph: Graph) -> str:
     from secateur.compiler import DEFAULT_PIPELINE
 
     return "layout,memory" if is_lowered(graph) else DEFAULT_PIPELINE
-
-
-def parse_inputs(texts: Sequence[str] | None, ports: Sequence[Port]) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays that `--input` names, for the model's inputs `ports`.
-
-    With one input its name may be left out. SecateurError where one is missing, unknown, or does not fit.
-    """
-    sources = _named_sources(texts or (), [port.name for port in ports])
-    if missing := [port for port in ports if port.name not in sources]:
-        listed = ", ".join(f"'{p.name}' {p.dtype}{list(p.shape)}" for p in missing)
-        first = missing[0].name
-        raise refuse(f"no array for input {listed}; give --input {first}=FILE.npy or {first}=random:0")
-    return {port.name: _array(sources[port.name], port) for port in ports}
-
-
-def _named_sources(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    sources: dict[str, str] = {}
-    for text in texts:
-        name, equals, source = text.partition("=")
-        if not equals and len(names) == 1:
-            name, source = names[0], text
-        if name not in names:
-            raise refuse(f"the model has no input '{name}'{nearest(name, names)}")
-        if name in sources:
-            raise refuse(f"--input {name} is given twice")
-        sources[name] = source
-    return sources
-
-
-def _array(source: str, port: Port) -> np.ndarray[Any, Any]:
-    if source.startswith("random:"):
-        seed = source.removeprefix("random:")
-        if not re.fullmatch(r"\d{1,18}", seed):
-            raise refuse(f"--input {port.name}={source}: expected random: and a number, such as random:0")
-        return random_array(port.shape, port.dtype, int(seed))
-    array = load_array(Path(source))
-    if array.dtype != port.dtype or array.shape != tuple(port.shape):
-        raise refuse(
-            f"{source}: holds {array.dtype} {array.shape}, input '{port.name}' is {port.dtype} {port.shape}"
-        )
-    return array
-
-
-def load_array(path: Path) -> np.ndarray[Any, Any]:
-    """The array in a .npy file; SecateurError where it holds none (pickles are not read)."""
-    import numpy as np
-
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError):
-        raise refuse(f"{path}: is not a .npy file of numbers") from None
-    if not isinstance(array, np.ndarray):
-        raise refuse(f"{path}: holds several arrays; save the one for this input with numpy.save")
-    return array
 
 
 def random_array(shape: Sequence[int], dtype: np.dtype[Any], seed: int) -> np.ndarray[Any, Any]:

@@ -12,23 +12,23 @@ import typer
 
 from .common import (
     Batch,
-    Inputs,
     Json,
     Pipeline,
     Shapes,
     Target,
     default_pipeline,
     noise,
-    parse_inputs,
     parse_shapes,
     read_source,
     refuse,
     source_kind,
 )
+from .inputs import Inputs, Mean, Size, Std, need_images, parse_inputs
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph
 
+    from ..calibration_images import Preparation
     from ..compare import Difference, Thresholds
 
 
@@ -56,6 +56,9 @@ def compare(
         Path | None, typer.Argument(help="Also compare the outputs of this artifact.")
     ] = None,
     input: Inputs = None,
+    mean: Mean = None,
+    std: Std = None,
+    size: Size = None,
     against: Against = None,
     atol: Atol = 1e-5,
     rtol: Rtol = 1e-4,
@@ -71,14 +74,16 @@ def compare(
     Without --input, on seeded noise. The model is compiled with all surviving values as outputs, so
     layouts may differ from those of the artifact.
     """
+    from ..calibration_images import preparation_of
     from ..compare import Thresholds
     from ..report import print_json
 
+    images = preparation_of(mean, std, size)
     reference = _reference(against, model)
     limits = Thresholds(atol, rtol, min_sqnr)
     graph = read_source(model, parse_shapes(shape), batch)
     layers, outputs = _measure(
-        graph, model, artifact, reference, limits, _arrays(graph, input), target, pipeline
+        graph, model, artifact, reference, limits, _arrays(graph, input, images), target, pipeline
     )
     first = next((row for row in layers if not row.passed), None)
     if json:
@@ -111,10 +116,13 @@ def _reference(asked: Reference | None, model: Path) -> Reference:
     return asked or (Reference.onnxruntime if is_onnx and has_onnxruntime() else Reference.interpreter)
 
 
-def _arrays(graph: Graph, texts: Sequence[str] | None) -> dict[str, Any]:
+def _arrays(graph: Graph, texts: Sequence[str] | None, images: Preparation | None) -> dict[str, Any]:
     """The arrays that --input names, else seeded noise."""
+    if not texts:
+        need_images(images, ())
+        return noise(graph)
     ports = [_GraphPort(v.name, v.type.shape, v.type.dtype.numpy) for v in graph.inputs]
-    return parse_inputs(texts, ports) if texts else noise(graph)
+    return parse_inputs(texts, ports, images)
 
 
 class _GraphPort:

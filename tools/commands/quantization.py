@@ -178,15 +178,9 @@ class Quantization:
 
     def _preparation(self) -> Any:
         """How image files are prepared; None where nothing is said about it."""
-        from ..calibration_images import Preparation, numbers
+        from ..calibration_images import preparation_of
 
-        given: dict[str, Any] = {"size": self.size} if self.size is not None else {}
-        given |= {
-            name: numbers(text, f"--{name}")
-            for name, text in (("mean", self.mean), ("std", self.std))
-            if text is not None
-        }
-        return Preparation(**given) if given else None
+        return preparation_of(self.mean, self.std, self.size)
 
 
 def _names(text: str, known: Collection[str]) -> list[str]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Inputs, Json, Threads, parse_inputs, refuse
+from .common import Json, Threads, refuse
+from .inputs import Inputs, Mean, Size, Std, parse_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 def run(
     artifact: Annotated[Path, typer.Argument(help="A compiled model: .so, folder or tar.")],
     input: Inputs = None,
+    mean: Mean = None,
+    std: Std = None,
+    size: Size = None,
     output_dir: Annotated[Path | None, typer.Option(help="Write every output there as NAME.npy.")] = None,
     threads: Threads = 1,
     json: Json = False,
@@ -29,10 +33,12 @@ def run(
     """Run an artifact once and say what came out."""
     from secateur.runtime.session import load
 
+    from ..calibration_images import preparation_of
     from ..report import print_json, table
 
+    images = preparation_of(mean, std, size)
     with load(artifact, threads) as session:
-        outputs = session.run(parse_inputs(input, session.inputs))
+        outputs = session.run(parse_inputs(input, session.inputs, images))
     files = write_outputs(outputs, output_dir) if output_dir else {}
     rows = [_summary(name, array) | {"file": files.get(name)} for name, array in outputs.items()]
     if json:
