@@ -66,9 +66,7 @@ def test_a_file_that_is_missing_or_ambiguous_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
 def test_inputs_have_the_shape_that_the_row_says(row: PublicModel) -> None:
-    samples = row.samples(2, 0)
-    assert samples.shape == (2, *row.shape[1:])
-    assert samples.dtype == np.float32
+    assert {(x.shape, x.dtype) for x in row.inputs(2, 0)} == {(row.shape, np.dtype(np.float32))}
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def _children() -> float:
 def _measured(
     model: PublicModel, source: Path, fp32: Compiled, int8: Compiled, rounds: int, budget: float
 ) -> Verdict:
-    held_out = [x[None] for x in model.samples(HELD_OUT_SAMPLES, 2)]
+    held_out = model.inputs(HELD_OUT_SAMPLES, 2)
     expected = _reference(source, held_out)
     found, coarse = (_outputs(c.path, held_out) for c in (fp32, int8))
     medians = _contest(source, (fp32.path, int8.path), held_out[0], rounds, budget)

