@@ -13,7 +13,7 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -36,26 +36,37 @@ def write_artifact(
     kind: str = "so",
     dumps: Mapping[str, str | bytes] | None = None,
     cache: Path | None = None,
+    check: Callable[[Path], None] | None = None,
 ) -> Path:
     """Writes `program` to `path` as `so` (model.so alone), `dir` or `tar`; returns the path.
 
     A folder and a tar hold model.so, model.h, bench, manifest.json and `dumps` (relative name to content).
-    Replaces an artifact of the same kind; never touches another kind of file.
+    Replaces an artifact of the same kind; never touches another kind of file. `check` gets the finished
+    artifact before it takes its place; where it raises, nothing is written.
     Raises SecateurError (bad arguments), ProgramError, LinkError, OSError.
     """
     path, dumps = Path(path), dumps or {}
     _check_request(path, kind, dumps)
     with build_folder(program) as folder, _beside(path, folder=kind == "dir") as draft:
         seal(link_shared(program, folder, cache or cache_folder()))
-        if kind == "so":
-            _place(folder / "model.so", draft)
-            return path
-        link_bench(program, folder, cache or cache_folder())
-        content = draft if kind == "dir" else folder / "content"
-        _gather(folder, content, dumps)
-        if kind == "tar":
-            _pack(content, draft)
+        _fill(program, folder, draft, kind, dumps, cache or cache_folder())
+        if check is not None:
+            check(draft)
     return path
+
+
+def _fill(
+    program: Program, folder: Path, draft: Path, kind: str, dumps: Mapping[str, str | bytes], cache: Path
+) -> None:
+    """The draft, from model.so in the build folder."""
+    if kind == "so":
+        _place(folder / "model.so", draft)
+        return
+    link_bench(program, folder, cache)
+    content = draft if kind == "dir" else folder / "content"
+    _gather(folder, content, dumps)
+    if kind == "tar":
+        _pack(content, draft)
 
 
 def seal(library: Path) -> None:

@@ -146,6 +146,12 @@ def _satisfied(target: Target, present: frozenset[str]) -> bool:
     return set(target.features) <= present
 
 
+def runs_here(target: Target) -> bool:
+    """Whether this machine runs code for `target`: its architecture, and every feature that the row names."""
+    same = target.triple.split("-")[0] == host().triple.split("-")[0]
+    return same and _satisfied(target, cpu_flags())
+
+
 def find(name: str) -> Target:
     """The target of that name; SecateurError listing the known ones where there is none."""
     if name == "host":

@@ -46,10 +46,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The graph after the last pass, and what each pass took."""
+    """The graph after the last pass, and what each pass took; its answers where passes were validated."""
 
     graph: Graph
     records: tuple[Record, ...]
+    answers: Mapping[str, np.ndarray[Any, Any]] | None = None
 
 
 def operator_count(graph: Graph) -> int:
@@ -92,7 +93,7 @@ class PassManager:
         for index, step in enumerate(self.passes, 1):
             graph, record = self._run_pass(index, step, graph, validator)
             records.append(record)
-        return Outcome(graph, tuple(records))
+        return Outcome(graph, tuple(records), validator.answers if validator else None)
 
     def _validator(self, graph: Graph) -> Validator | None:
         if self.inputs is None:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from .artifact_check import Verified, check_artifact, check_runnable
 from .codegen.artifact import write_artifact
 from .codegen.build import Progress, silent
 from .codegen.cache import cache_folder
@@ -20,6 +21,7 @@ from .ir.choice import CostTable
 from .ir.errors import ModelError, SecateurError
 from .ir.files import SUFFIX, read_graph
 from .ir.graph import Graph
+from .ir.noise import noise
 from .ir.onnx_reader import read_model
 from .ir.printer import print_graph
 from .limits import chosen_pipeline
@@ -35,6 +37,7 @@ from .passes.select import Select
 from .quantizer import Calibration, Request, request
 
 Kind = Literal["so", "dir", "tar"]
+Verify = Literal["passes", "artifact"]
 Shapes = Mapping[str, tuple[int, ...]]
 Costs = CostTable | str | Path  # or a cost table's file
 
@@ -43,13 +46,17 @@ DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """What a compilation gave: where it lies, its manifest, the graph lowered, and what quantization did."""
+    """What a compilation gave: where it lies, its manifest, the graph lowered, and what quantization did.
+
+    `verified` has a row for each output where the artifact itself was checked.
+    """
 
     path: Path
     manifest: Mapping[str, Any]
     graph: Graph
     outcome: Outcome
     quantization: QuantizationReport | None = None
+    verified: tuple[Verified, ...] = ()
 
 
 def read(model: str | Path, shapes: Shapes | None = None, batch: int | None = None) -> Graph:
@@ -141,13 +148,15 @@ def build_program(
     costs: Costs | None = None,
     observers: Sequence[Observer] = (),
     inputs: Mapping[str, Any] | None = None,
+    verify: Verify | None = None,
     progress: Progress = silent,
     quantization: Request | None = None,
     listen: Listener = ignored,
 ) -> tuple[Program, Outcome]:
     """Everything but writing the artifact: the lowered program and what the passes did.
 
-    With `inputs` (arrays by name) every pass is checked against the interpreter. `pipeline` defaults to
+    With `inputs` (arrays by name), or `verify` (on noise then), every pass is checked against the
+    interpreter. `pipeline` defaults to
     `DEFAULT_PIPELINE`, with the pass `quantize` behind fusion where `quantization` asks for it and the
     limits of `secateur.limits.limited` in the pass `select`; `listen` gets what `quantize` did.
     """
@@ -157,6 +166,7 @@ def build_program(
     parse_pipeline(pipeline)
     progress("reading", 0, 1)
     graph = model if isinstance(model, Graph) else read(model, shapes, batch)
+    inputs = noise(graph) if verify and inputs is None else inputs
     data = quantization.data(graph, progress) if quantization else None
     passes = prepare(pipeline, row, tune, data, listen, costs)
     progress("passes", 0, 1)
@@ -187,6 +197,7 @@ def compile(
     dump_ir: str | Path | None = None,
     observers: Sequence[Observer] = (),
     inputs: Mapping[str, Any] | None = None,
+    verify: Verify | None = None,
     progress: Progress = silent,
     quantize: Literal["int8"] | None = None,
     calibration: Calibration | None = None,
@@ -217,9 +228,14 @@ def compile(
     for Winograd tiles), `ranges` (a file), `preparation` and `images` (how image files are prepared, and how
     many are used).
 
-    Raises SecateurError for anything wrong with the request or the model; no
-    output is left half-written.
+    `verify="passes"` checks every pass against the interpreter, `verify="artifact"` also the finished
+    artifact, which is run on this machine before it is put in its place: to the bit where integers alone are
+    computed, within the tolerances of `secateur.artifact_check` else. Both use `inputs`, or seeded noise.
+
+    Raises SecateurError for anything wrong with the request or the model, its subclass ValidationError
+    where a check fails; no output is left half-written.
     """
+    _check_verify(verify, target)
     if dump_ir is not None:
         observers = (*observers, DumpIR(Path(dump_ir)))
     reports: list[QuantizationReport] = []
@@ -239,6 +255,7 @@ def compile(
         costs=costs,
         observers=observers,
         inputs=inputs,
+        verify=verify,
         progress=progress,
         quantization=request(quantize, calibration, options),
         listen=reports.append,
@@ -247,9 +264,31 @@ def compile(
         dump_kernels(program, Path(dump_ir) / "kernels")
     progress("linking", 0, 1)
     path = Path(output) if output is not None else _default_output(model, kind)
-    write_artifact(program, path, kind, _dumps(outcome.graph) if kind != "so" else {}, cache_folder())
+    verified: list[Verified] = []
+
+    def check(draft: Path) -> None:
+        verified.extend(_checked(draft, outcome, inputs) if verify == "artifact" else ())
+
+    dumps = _dumps(outcome.graph) if kind != "so" else {}
+    write_artifact(program, path, kind, dumps, cache_folder(), check)
     progress("linking", 1, 1)
-    return Artifact(path, program.manifest, outcome.graph, outcome, next(iter(reports), None))
+    report = next(iter(reports), None)
+    return Artifact(path, program.manifest, outcome.graph, outcome, report, tuple(verified))
+
+
+def _check_verify(verify: str | None, target: str) -> None:
+    """SecateurError where that cannot be verified, before any work is done."""
+    if verify not in (None, *get_args(Verify)):
+        raise SecateurError(f"verify is '{verify}'; known: {', '.join(get_args(Verify))}")
+    if verify == "artifact":
+        check_runnable(find(target))
+
+
+def _checked(draft: Path, outcome: Outcome, inputs: Mapping[str, Any] | None) -> tuple[Verified, ...]:
+    """The artifact against the answers of the last pass's graph."""
+    assert outcome.answers is not None, "passes are validated on the same inputs"
+    given = noise(outcome.graph) if inputs is None else inputs
+    return check_artifact(draft, outcome.graph, given, outcome.answers)
 
 
 def quantize(

@@ -121,8 +121,9 @@ class Commands(TyperGroup):
 def exit_code(error: Exception) -> int:
     """1 for a check that did its work and failed, else 2."""
     from secateur.passes.quantize_judge import LimitError
+    from secateur.passes.validation import ValidationError
 
-    return FAILED if isinstance(error, LimitError) else REFUSED
+    return FAILED if isinstance(error, LimitError | ValidationError) else REFUSED
 
 
 def describe(error: Exception) -> str:

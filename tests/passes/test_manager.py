@@ -15,11 +15,11 @@ from secateur.ir.graph import Graph
 from secateur.ir.stages import READ, SELECTED, Stage
 from secateur.passes.base import Pass
 from secateur.passes.canonicalize import Canonicalize
-from secateur.passes.fuse import Fuse
+from secateur.passes.fuse import INTEGER_TOLERANCE, Fuse
 from secateur.passes.manager import DumpIR, PassManager, PrintIR
 from secateur.passes.memory import Memory
-from secateur.passes.validation import ValidationError
-from tests.passes.texts import body, build, cases, inputs, names, structure
+from secateur.passes.validation import ValidationError, Validator
+from tests.passes.texts import body, build, cases, expanded, inputs, names, structure
 
 X = "tensor<1x4x5x5xf32>"
 BLOCK = body(
@@ -176,6 +176,51 @@ def test_real_passes_keep_every_rule_case_within_their_tolerance() -> None:
     for case in cases("fuse.rules"):
         graph = build(body(X, case.before))
         PassManager((Canonicalize(), Fuse(), Canonicalize()), inputs=inputs(graph)).run(graph)
+
+
+FEW_STEPS = """
+%q = bytes %x 1x4x5x5 0.7:125
+%d = real %q 1x4x5x5
+%w = weights 4x4x1x1 0.1
+%c = nn.conv(%d, %w) {SAME0} : tensor<1x4x5x5xf32>
+%o = bytes %c 1x4x5x5 20.3:3
+%r = real %o 1x4x5x5
+%m = nn.relu(%r) : tensor<1x4x5x5xf32>
+%f = nn.reshape(%m) {shape = [1, 100]} : tensor<1x100xf32>
+return %o as "stored", %r as "y", %f as "moved" """.replace(
+    "SAME0", "strides = [1, 1], pads = [0, 0, 0, 0], dilations = [1, 1]"
+)
+
+
+@pytest.mark.parametrize("seed", [8, 19, 34, 47])
+def test_a_step_at_a_tie_is_no_fault_where_an_output_spans_few(seed: int) -> None:
+    """Sums in float32 and exact ones fall to different sides of a tie: up to all of the largest magnitude."""
+    graph = build(body(X, expanded(FEW_STEPS)), seed)
+    _, fused = PassManager((Canonicalize(), Fuse()), inputs=inputs(graph, seed)).run(graph).records
+    assert fused.moved is not None
+    assert fused.moved > INTEGER_TOLERANCE
+
+
+@pytest.mark.parametrize(("output", "step"), [("stored", 1), ("y", 20.3), ("moved", 20.3)])
+@pytest.mark.parametrize(("count", "caught"), [(1, False), (-1, False), (2, True)])
+def test_one_step_of_an_output_is_allowed_and_two_are_not(
+    output: str, step: float, count: int, caught: bool
+) -> None:
+    graph = build(body(X, expanded(FEW_STEPS)), 34)
+    validator = Validator(inputs(graph, 34))
+    validator.start(graph)
+    assert validator.answers is not None
+    was = validator.answers[output]
+    moved = (was.astype(np.float64) + count * step * (was == was.max())).astype(was.dtype)
+    validator.answers = {**validator.answers, output: moved}
+    if caught:
+        with pytest.raises(ValidationError, match=f"output '{output}' moved"):
+            validator.check("some", 1e-6, graph)
+    else:
+        validator.check("some", 1e-6, graph)
+        validator.answers = {**validator.answers, output: moved}
+        with pytest.raises(ValidationError, match="may move it by 0"):
+            validator.check("exact", 0.0, graph)
 
 
 # Observers

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from secateur import load
 from secateur.ir.files import read_graph
 from secateur.ir.interpreter import run
+from secateur.runtime.session import Session
 
 from .conftest import Cli
 
@@ -166,3 +168,49 @@ def test_an_interrupt_leaves_what_was_there_before(
     assert "Traceback" not in rest
     assert [path.name for path in folder.iterdir()] == ["model.so"]
     assert (folder / "model.so").read_text() == "yesterday's"
+
+
+def test_verify_runs_the_artifact(cli: Cli, model: Path, tmp_path: Path) -> None:
+    result = cli("compile", "--verify=artifact", model, "-o", tmp_path / "out.so", "--json")
+    (row,) = result.json["verified"]
+    assert row["output"] == "y"
+    assert 0 <= row["moved"] <= row["allowed"] == 1e-3
+
+
+def test_verify_alone_takes_no_word_behind_it(cli: Cli, model: Path, tmp_path: Path) -> None:
+    result = cli("compile", "--verify", model, "-o", tmp_path / "out.so", "--json")
+    assert result.json["verified"] == []
+    assert result.json["passes"][0]["moved"] is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--verify=all"], "'all' is not one of 'passes', 'artifact'"),
+        (["--verify=artifact", "--target", "rpi4"], "for rpi4 cannot run on this machine"),
+    ],
+)
+def test_what_cannot_be_verified_is_refused(
+    cli: Cli, model: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    result = cli("compile", model, "-o", tmp_path / "out.so", *words)
+    assert result.code == 2
+    assert message in result.err
+    assert not (tmp_path / "out.so").exists()
+
+
+@pytest.mark.parametrize("kind", ["so", "dir", "tar"])
+def test_an_artifact_that_is_wrong_is_not_delivered(
+    cli: Cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A session that gives each output a little off, as a wrong kernel would."""
+
+    class Wrong(Session):
+        def run(self, *given: Any, **more: Any) -> dict[str, Any]:
+            return {name: y + y.dtype.type(0.1) for name, y in super().run(*given, **more).items()}
+
+    monkeypatch.setattr("secateur.runtime.session.Session", Wrong)
+    result = cli("compile", model, "-o", tmp_path / "out", "--kind", kind, "--verify=artifact")
+    assert result.code == 1
+    assert "output 'y' is off by" in result.err
+    assert list(tmp_path.iterdir()) == []

@@ -128,16 +128,13 @@ def default_pipeline(graph: Graph) -> str:
 
 def random_array(shape: Sequence[int], dtype: np.dtype[Any], seed: int) -> np.ndarray[Any, Any]:
     """Standard normal floats, small integers from 0, or coin tosses; the same for the same seed."""
-    import numpy as np
+    from secateur.ir import noise
 
-    generator = np.random.default_rng(seed)
-    if dtype.kind == "f":
-        return generator.standard_normal(shape).astype(dtype)
-    return generator.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
+    return noise.random_array(shape, dtype, seed)
 
 
 def noise(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
     """Seeded arrays for the graph's inputs."""
-    return {
-        v.name: random_array(v.type.shape, v.type.dtype.numpy, seed) for seed, v in enumerate(graph.inputs)
-    }
+    from secateur.ir import noise
+
+    return noise.noise(graph)

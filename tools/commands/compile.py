@@ -21,7 +21,6 @@ from .common import (
     Target,
     default_pipeline,
     nearest,
-    noise,
     parse_shapes,
     read_source,
     refuse,
@@ -47,6 +46,13 @@ class Precision(StrEnum):
     """What a network computes in instead of float."""
 
     int8 = "int8"
+
+
+class Verify(StrEnum):
+    """What is held against the interpreter."""
+
+    passes = "passes"
+    artifact = "artifact"
 
 
 class Kind(StrEnum):
@@ -116,8 +122,13 @@ class Watching:
         option(metavar="PASS", help="Print the IR where a pass, or one of `all`, changed it. Repeatable."),
     ] = None
     verify: Annotated[
-        bool, option("--verify", help="Check every pass against the interpreter, on seeded noise.")
-    ] = False
+        Verify | None,
+        option(
+            "--verify",
+            help="Check every pass against the interpreter, on seeded noise; --verify=artifact also runs the "
+            "finished artifact here. Alone: passes.",
+        ),
+    ] = None
     timings: Annotated[bool, option("--timings", help="Say how long each pass took.")] = False
 
     def check(self, pipeline: str) -> None:
@@ -174,7 +185,7 @@ def compile_model(
     if json:
         print_json(summary(artifact) | (work.summary(layers) if work and layers else {}))
         return
-    print(text_of(artifact, watching.timings or watching.verify))
+    print(text_of(artifact, watching.timings or watching.verify is not None))
     if watching.dump_ir is not None:
         print(f"IR and kernels: {watching.dump_ir}")
     if work and layers:
@@ -202,7 +213,7 @@ def _compiled(
         kind=making.form.value,
         dump_ir=watching.dump_ir,
         observers=(watching.observer(), *((work.selection,) if work else ())),
-        inputs=noise(graph) if watching.verify else None,
+        verify=watching.verify.value if watching.verify else None,
         progress=show,
         **(work.keywords if work else {}),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from secateur import Artifact
+    from secateur.artifact_check import Verified
     from secateur.passes.manager import Record
 
 
@@ -39,6 +41,7 @@ def summary(artifact: Artifact) -> dict[str, Any]:
         "bytes": artifact_bytes(artifact.path),
         "manifest": manifest,
         "passes": [_pass_row(record) for record in artifact.outcome.records],
+        "verified": [asdict(row) for row in artifact.verified],
     }
 
 
@@ -53,7 +56,14 @@ def text_of(artifact: Artifact, timings: bool) -> str:
         f"{len(operators)} operators, {amount(sum(row['macs'] for row in operators))}MAC, "
         f"{size(manifest['weights_bytes'])} weights, {size(manifest['arena_bytes'])} arena"
     )
-    return f"{_timings(facts['passes'])}\n{line}" if timings else line
+    checked = [_verified(row) for row in artifact.verified]
+    return "\n".join([*([_timings(facts["passes"])] if timings else []), line, *checked])
+
+
+def _verified(row: Verified) -> str:
+    """A line for an output of an artifact that was run and checked."""
+    allowed = "to the bit" if row.allowed == 0 else f"within {row.moved:.2g} of its largest magnitude"
+    return f"output '{row.output}' of the artifact is the interpreter's {allowed}"
 
 
 def _timings(passes: list[dict[str, Any]]) -> str:

@@ -57,8 +57,15 @@ def _made(group: Any, words: dict[str, Any]) -> Any:
     return group(**{name: words.pop(name) for name in names})
 
 
+ALONE = {"--verify": "--verify=passes"}
+"""Options that may stand alone, and what they then mean; their values follow a `=` only."""
+
+
 class Sections(TyperCommand):
     """A command whose help has a section for each panel that its options name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [ALONE.get(word, word) for word in args])
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
