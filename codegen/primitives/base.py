@@ -7,6 +7,7 @@ code; weights are no part of it. Layout names are those of `secateur.ir.types`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -19,6 +20,9 @@ from ..kernel import Kernel
 from ..targets import Target
 
 Floats = NDArray[np.float32]
+
+_MOST_COLUMNS = 11  # of a kernel whose taps are written out one by one
+_MOST_DILATED = 5
 
 EXTRA_KINDS = ("full", "channel", "scalar")
 
@@ -91,6 +95,14 @@ class WindowSpec(ABC):
     def span(self, axis: int) -> int:
         """Rows or columns from the kernel's first tap to its last."""
         return self.dilations[axis] * (self.kernel[axis] - 1) + 1
+
+    @property
+    def wide(self) -> bool:
+        """Whether the taps of a kernel row are gone through in a loop: written out, they take too much code.
+
+        With dilation, the pixels of a tile at the border see other taps each.
+        """
+        return self.kernel[1] > (_MOST_COLUMNS if self.dilations[1] == 1 else _MOST_DILATED)
 
     def padded(self, axis: int) -> int:
         """What padding adds to the input's extent."""
@@ -206,6 +218,12 @@ def block_name(target: Target) -> str:
 def layout_block(layout: str) -> int:
     """Channel lanes of a layout name; 1 for NCHW."""
     return int(layout[4:-1]) if layout != "NCHW" else 1
+
+
+def pair(values: Sequence[int], missing: int) -> tuple[int, int]:
+    """Along height and width; of a row, `missing` along the height."""
+    first, second = values if len(values) == 2 else (missing, values[0])
+    return first, second
 
 
 def up(value: int, multiple: int) -> int:

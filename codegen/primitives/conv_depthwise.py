@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..kernel import Kernel
@@ -11,6 +12,7 @@ from .base import ConvSpec, Floats, block_name, seconds, up
 from .conv_ending import Finish, pointers, split_buffers
 from .conv_plan import KernelSpec, Run, even_split, row_runs
 from .conv_tile import kernel_rows, pack_bias, pack_weights
+from .wide import row_taps
 
 Expr = Any
 Buffer = Any
@@ -64,7 +66,7 @@ class Depthwise:
         pixels = tile_pixels(spec, target)
         key, lanes = KernelSpec(self.name, spec, pixels, target.lanes), target.lanes
         tasks = spec.batch * up(spec.channels, lanes) // lanes * spec.out_height
-        return Kernel(self.name, key, lambda: _build(spec, pixels, lanes), tasks)
+        return Kernel(self.name, key, partial(_build, spec, pixels, lanes), tasks)
 
 
 def _build(spec: ConvSpec, pixels: int, lanes: int) -> Any:
@@ -113,11 +115,14 @@ def _tile(
     with T.serial(low, high) as kh:
         in_row = row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
         line = (plane * spec.height + in_row) * spec.width + column * spec.strides[1] - spec.pads[1]
-        for kw, first, last in run.taps:
+
+        def tap(kw: Expr, pixels: range) -> None:
             weight = load(weights, ((block * spec.kernel[0] + kh) * spec.kernel[1] + kw) * lanes, lanes)
-            for r in range(first, last):
+            for r in pixels:
                 pixel = line + (kw * spec.dilations[1] + r * spec.strides[1])
                 acc[r] = T.fma(load(data, pixel * lanes, lanes), weight, acc[r])
+
+        row_taps(spec, run, column, tap)
     for r in range(run.size):
         index = ((plane * spec.out_height + row) * spec.out_width + column + r) * lanes
         store(output, index, finish.finish(acc[r], index, block * lanes), lanes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Direct:
         tiling, lanes, arithmetic = self.tiling(spec, target), target.lanes, arithmetic_of(spec, target)
         key = KernelSpec(self.name, spec, tiling, lanes)
         return Kernel(
-            self.name, key, lambda: build(spec, tiling, arithmetic), task_count(spec, tiling, lanes)
+            self.name, key, partial(build, spec, tiling, arithmetic), task_count(spec, tiling, lanes)
         )
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:

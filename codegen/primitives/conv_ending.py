@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import epilogue
 from .base import ConvSpec, up
-from .linear_finish import LinearFinish, LinearSpec, Taps, linear_pointers
+from .linear_finish import LinearFinish, LinearSpec, linear_pointers
 
 Expr = Any
 Buffer = Any
@@ -77,7 +77,7 @@ class FloatFinish:
         self.spec, self.lanes = spec, lanes
         self.finish = Finish(spec, lanes, tuple(extras), rest[0] if spec.bias else None)
 
-    def start(self, channel: Expr, rows: tuple[Expr, Expr], taps: Taps) -> Expr:
+    def start(self, channel: Expr, rows: tuple[Expr, Expr], taps: tuple[Any, ...]) -> Expr:
         """The same for every pixel."""
         return self.finish.start(channel)
 

@@ -8,6 +8,7 @@ those of other groups: wasteful for many tiny groups, right for any number.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ class Grouped:
         tiling, lanes, arithmetic = self.tiling(spec, target), target.lanes, arithmetic_of(spec, target)
         key = KernelSpec(self.name, spec, tiling, lanes)
         return Kernel(
-            self.name, key, lambda: build(spec, tiling, arithmetic), task_count(spec, tiling, lanes)
+            self.name, key, partial(build, spec, tiling, arithmetic), task_count(spec, tiling, lanes)
         )
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:

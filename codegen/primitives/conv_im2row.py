@@ -8,7 +8,7 @@ a register tile: the choice for small images with many channels.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from ..kernel import Kernel
@@ -64,7 +64,9 @@ class Im2row(Planned[ConvSpec, Strip]):
         strip, lanes = self.plan(spec, target), target.lanes
         tasks = spec.batch * -(-spec.pixels // strip.pixels) * strip.splits
         key = KernelSpec(self.name, spec, strip, lanes)
-        return Kernel(self.name, key, lambda: _build(spec, strip, lanes), tasks, self.workspace(spec, target))
+        return Kernel(
+            self.name, key, partial(_build, spec, strip, lanes), tasks, self.workspace(spec, target)
+        )
 
 
 def _costs(spec: ConvSpec, target: Target) -> dict[Strip, Cost]:

@@ -13,7 +13,7 @@ kernel row side by side.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -29,6 +29,7 @@ _L2_RATE = 14.0  # bytes a cycle from the second-level cache, a few lines of eve
 _STREAMS = 16  # channels that a processor's own prefetching follows
 _AHEAD = 2  # channels
 _PASS = 20.0  # cycles of a tile and kernel row besides its sums and products
+_WIDEST = 1024  # columns of the kernel times those it spans: the code of a row's taps
 _ROWS = 8  # of a strip at most
 
 Moves = tuple[int | None, ...]
@@ -74,6 +75,10 @@ class Kn2row:
     def applicable(self, spec: ConvSpec, target: Target) -> str | None:
         if spec.groups != 1 or spec.strides != (1, 1):
             return f"{spec.groups} groups, strides {spec.strides}"
+        if spec.kernel[1] * spec.span(1) > _WIDEST:
+            return (
+                f"a kernel {spec.kernel[1]} columns wide, dilated by {spec.dilations[1]}, takes too much code"
+            )
         if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
             return f"layouts {spec.in_layout} -> {spec.out_layout}"
         return None
@@ -106,7 +111,7 @@ class Kn2row:
         plan = self.plan(spec, target)
         tasks = spec.batch * -(-spec.out_height // plan.rows) * -(-spec.filters // plan.filters)
         key = KernelSpec(self.name, spec, plan, plan.lanes)
-        return Kernel(self.name, key, lambda: build(spec, plan), tasks, self.workspace(spec, target))
+        return Kernel(self.name, key, partial(build, spec, plan), tasks, self.workspace(spec, target))
 
     def plan(self, spec: ConvSpec, target: Target) -> Plan:
         return _plan(spec, target)

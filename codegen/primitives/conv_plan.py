@@ -147,11 +147,11 @@ def product_seconds(
 
 
 def row_runs(spec: ConvSpec, first: int, last: int, most: int) -> list[Run]:
-    """Columns [first, last) cut into tiles of at most `most`; equal neighbours joined."""
+    """Columns [first, last) in tiles of at most `most`; equal neighbours joined. Wide ones: no taps."""
     runs: list[Run] = []
     start = first
     for count in even_split(last - first, most):
-        taps = _valid_taps(spec, start, count)
+        taps = () if spec.wide else _valid_taps(spec, start, count)
         if runs and runs[-1].taps == taps and runs[-1].size == count:
             runs[-1] = Run(runs[-1].start, runs[-1].tiles + 1, count, taps)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class Pointwise:
         tiling, lanes, flat = self.tiling(spec, target), target.lanes, _flat(spec)
         key, arithmetic = KernelSpec(self.name, flat, tiling, lanes), arithmetic_of(spec, target)
         return Kernel(
-            self.name, key, lambda: build(flat, tiling, arithmetic), task_count(flat, tiling, lanes)
+            self.name, key, partial(build, flat, tiling, arithmetic), task_count(flat, tiling, lanes)
         )
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:

@@ -19,6 +19,7 @@ from .arithmetic import Arithmetic, Float32
 from .base import ConvSpec, Floats, layout_block, up
 from .conv_ending import kernel_pointers, opened
 from .conv_plan import Run, Tiling, row_runs, strip_count
+from .wide import inside, row_taps
 
 Expr = Any
 Buffer = Any
@@ -102,8 +103,9 @@ class _Nest:
 
         rarest, longest = (choose(runs, key=lambda run: run.tiles) for choose in (min, max))
         for run in runs:
-            self.asking = self.tiling.ahead and self.arithmetic.step == 1 and run is rarest
-            share = self.tiling.ahead and self.arithmetic.step > 1 and run is longest
+            ahead = self.tiling.ahead and not self.spec.wide  # those of a wide kernel come in one long stream
+            self.asking = ahead and self.arithmetic.step == 1 and run is rarest
+            share = ahead and self.arithmetic.step > 1 and run is longest
             with T.serial(0, run.tiles) as tile:
                 self.visit = (self.place * run.tiles + tile, self.places * run.tiles) if share else None
                 self._tile(run, offset + run.start + tile * run.size)
@@ -116,7 +118,7 @@ class _Nest:
         low, high = kernel_rows(T, self.spec, self.row)
         for v in range(vectors):
             for r in range(run.size):
-                taps = tuple(kw for kw, first, last in run.taps if first <= r < last)
+                taps = inside(self.spec, run, column, r)
                 acc[r * vectors + v] = self.finish.start(self._channel(v), (low, high), taps)
         self._sum(acc, run, column, (low, high))
         for r in range(run.size):
@@ -128,6 +130,12 @@ class _Nest:
         """Every input block and tap of a tile."""
         from ..tvm_adapter import T
 
+        if self.spec.wide:
+            with T.serial(0, self.window) as cb, T.serial(*rows) as kh:
+                row_taps(
+                    self.spec, run, column, lambda kw, pixels: self._tap(acc, cb, kh, kw, column, pixels)
+                )
+            return
         for number, loops in enumerate(self._passes(run)):
             with T.serial(0, self.window) as cb:
                 if number == 0:

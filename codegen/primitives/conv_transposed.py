@@ -2,12 +2,15 @@
 
 Output columns of equal phase (column modulo stride) are reached by the same
 taps from consecutive input columns, so a register tile holds R columns of one
-phase and is summed like a convolution of stride 1.
+phase and is summed like a convolution of stride 1. Many phases and many taps are loops.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +21,13 @@ from .base import Floats, TransposedSpec, block_name, seconds, up
 from .conv_ending import Finish, pointers, split_buffers
 from .conv_plan import KernelSpec, Tiling, choose_vectors, even_split, max_pixels
 from .conv_tile import pack_bias, pack_weights, spread_groups, window, window_start
+from .wide import each_tap
 
 Expr = Any
 Buffer = Any
+
+
+_MOST_PHASES = 4  # written out one by one
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class PhaseRun:
     in a tile).
     """
 
-    phase: int
+    phase: Expr
     start: int
     tiles: int
     size: int
@@ -78,7 +85,7 @@ class Transposed:
         tiling, lanes = self.tiling(spec, target), target.lanes
         tasks = spec.batch * spec.out_height * (up(spec.filters, lanes) // lanes // tiling.vectors)
         key = KernelSpec(self.name, spec, tiling, lanes)
-        return Kernel(self.name, key, lambda: _build(spec, tiling, lanes), tasks)
+        return Kernel(self.name, key, partial(_build, spec, tiling, lanes), tasks)
 
     def tiling(self, spec: TransposedSpec, target: Target) -> Tiling:
         columns, blocks = (
@@ -104,6 +111,29 @@ def phase_runs(spec: TransposedSpec, size: int) -> list[PhaseRun]:
             else:
                 runs.append(PhaseRun(phase, start, 1, count, taps))
     return runs
+
+
+def looped(spec: TransposedSpec) -> bool:
+    """Whether phases and taps are gone through in loops: written out, they take too much code."""
+    return spec.wide or spec.strides[1] > _MOST_PHASES
+
+
+def reaching_taps(spec: TransposedSpec, phase: Expr) -> tuple[Expr, int]:
+    """The first tap that reaches columns of a phase, and from one to the next; past the last where none does.
+
+    Tap k reaches column c where c + pad - k * dilation is a multiple of the stride: one in each
+    `period` of them, if at all.
+    """
+    from ..tvm_adapter import T
+
+    stride, dilation = spec.strides[1], spec.dilations[1]
+    common = math.gcd(stride, dilation)
+    period, place = stride // common, phase + spec.pads[1]
+    inverse = pow(dilation // common, -1, period) if period > 1 else 0
+    first = place // common * inverse % period
+    if common == 1:
+        return first, period
+    return T.Select(place % common == 0, first, T.int32(spec.kernel[1])), period
 
 
 def _shape(taps: tuple[tuple[int, int, int, int], ...]) -> list[tuple[int, int, int]]:
@@ -165,9 +195,24 @@ class _Nest:
         groups = self.blocks_out // self.vectors
         self.row, self.group = task // groups % self.spec.out_height, task % groups
         self.image = task // (groups * self.spec.out_height)
+        if looped(self.spec):
+            self._phases()
+            return
         for run in phase_runs(self.spec, self.size):
             with T.serial(0, run.tiles) as tile:
                 self._tile(run, tile * run.size)
+
+    def _phases(self) -> None:
+        """Every column, phases and tiles in loops; the last phases have one column less."""
+        from ..tvm_adapter import T
+
+        most, rest = divmod(self.spec.out_width, self.spec.strides[1])
+        for first, last, columns in ((0, rest, most + 1), (rest, self.spec.strides[1], most)):
+            sizes = even_split(columns, self.size) if columns else []
+            for size in sorted(set(sizes) if first < last else ()):
+                start = 0 if size == sizes[0] else columns - size * sizes.count(size)
+                with T.serial(first, last) as phase, T.serial(0, sizes.count(size)) as tile:
+                    self._tile(PhaseRun(phase, start, 1, size, ()), tile * size)
 
     def _tile(self, run: PhaseRun, offset: Expr) -> None:
         from ..tvm_adapter import Registers, T, store
@@ -194,16 +239,47 @@ class _Nest:
         spec, lanes = self.spec, self.lanes
         first = window_start(T, spec, self.group, self.vectors, lanes, lanes)
         unroll = min(lanes, 4)
-        with T.serial(0, self.window) as cb, T.serial(0, lanes // unroll) as outer:
+
+        def block(cb: Expr) -> tuple[Expr, Expr]:
             line = ((self.image * self.blocks_in + first + cb) * spec.height + in_row) * spec.width
-            taps = ((self.group * self.window + cb) * spec.kernel[0] + kh) * spec.kernel[1]
+            return line, ((self.group * self.window + cb) * spec.kernel[0] + kh) * spec.kernel[1]
+
+        def steps(outer: Expr, pixel: Expr, tap: Expr, pixels: range) -> None:
+            for inner in range(unroll):
+                lane = outer * unroll + inner
+                weight = (tap * lanes + lane) * self.vectors * lanes
+                self._step(acc, pixel * lanes + lane, weight, pixels)
+
+        if looped(spec):
+            with T.serial(0, self.window) as cb:
+                line, taps = block(cb)
+
+                def body(tap: Expr, column: Expr, pixels: range) -> None:
+                    with T.serial(0, lanes // unroll) as outer:
+                        steps(outer, line + column, taps + tap, pixels)
+
+                self._reaching(run, offset, body)
+            return
+        with T.serial(0, self.window) as cb, T.serial(0, lanes // unroll) as outer:
+            line, taps = block(cb)
             for kw, column, low, high in run.taps:
-                for inner in range(unroll):
-                    lane = outer * unroll + inner
-                    start = (line + column + offset) * lanes + lane
-                    self._step(
-                        acc, start, ((taps + kw) * lanes + lane) * self.vectors * lanes, range(low, high)
-                    )
+                steps(outer, line + column + offset, taps + kw, range(low, high))
+
+    def _reaching(self, run: PhaseRun, offset: Expr, body: Callable[[Expr, Expr, range], None]) -> None:
+        """`body(tap, input column, pixels)` in loops over the taps that reach a tile; see `reaching_taps`."""
+        from ..tvm_adapter import T
+
+        spec, (first, period) = self.spec, reaching_taps(self.spec, run.phase)
+        back = period * spec.dilations[1] // spec.strides[1]
+        column = (
+            (run.phase + spec.pads[1] - first * spec.dilations[1]) // spec.strides[1] + run.start + offset
+        )
+        count = (spec.kernel[1] - first + (period - 1)) // period
+        bounds = []
+        for r in range(run.size):
+            low = T.max(0, (column + (r - spec.width + 1 + back - 1)) // back)
+            bounds.append((low, T.min(count, (column + r) // back + 1)))
+        each_tap(bounds, lambda k, pixels: body(first + k * period, column - k * back, pixels))
 
     def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range) -> None:
         from ..tvm_adapter import T, load, splat

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -210,12 +210,7 @@ class WinogradConv:
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
         shape, blocking = self._shape(spec, target), self.blocking(spec, target)
         key = KernelSpec(self.name, spec, blocking, target.lanes)
-
-        def build() -> object:
-            from .conv_winograd_nest import build
-
-            return build(shape, blocking, winograd(self.outputs))
-
+        build = partial(_build, shape, blocking)
         return Kernel(self.name, key, build, shape.tasks(blocking), shape.workspace(blocking))
 
     def blocking(self, spec: ConvSpec, target: Target) -> Blocking:
@@ -223,6 +218,12 @@ class WinogradConv:
 
     def _shape(self, spec: ConvSpec, target: Target) -> Shape:
         return Shape(replace(spec, workspace_limit=None), self.outputs, target.lanes)
+
+
+def _build(shape: Shape, blocking: Blocking) -> object:
+    from .conv_winograd_nest import build
+
+    return build(shape, blocking, winograd(shape.outputs))
 
 
 WINOGRAD = tuple(WinogradConv(f"winograd{m}", m) for m in (2, 4, 6))

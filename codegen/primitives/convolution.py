@@ -18,7 +18,7 @@ from secateur.ir.types import ROW_MAJOR, DType, Layout, TensorType
 
 from ..kernel import Kernel
 from ..targets import Target
-from .base import ConvSpec, DenseSpec, TransposedSpec
+from .base import ConvSpec, DenseSpec, TransposedSpec, pair
 from .conv_dense import DENSE
 from .conv_depthwise import DEPTHWISE
 from .conv_direct import DIRECT
@@ -83,10 +83,11 @@ def _tail(op: Operator) -> _Tail | None:
     return _Tail(full, epilogue, tuple(extras), tuple(known)) if len(known) == len(kinds) else None
 
 
-def _refusal(op: Operator, rank: int) -> str | None:
+def _refusal(op: Operator, ranks: tuple[int, ...]) -> str | None:
     x, w = (v.type for v in op.operands[:2])
-    if x.rank != rank or x.dtype != DType.F32:
-        return f"needs a float32 input of rank {rank}, has {x.dtype.value} of rank {x.rank}"
+    if x.rank not in ranks or x.dtype != DType.F32:
+        wanted = " or ".join(map(str, ranks))
+        return f"needs a float32 input of rank {wanted}, has {x.dtype.value} of rank {x.rank}"
     if constant_of(op.operands[1]) is None:
         return "needs constant weights"
     if _tail(op) is None:
@@ -97,7 +98,7 @@ def _refusal(op: Operator, rank: int) -> str | None:
 class _Adapter(Primitive, Generic[Spec]):
     """A specification-based primitive as an operator-based one."""
 
-    rank = 4
+    ranks: tuple[int, ...] = (3, 4)
 
     def __init__(self, primitive: Any) -> None:
         self.primitive = primitive
@@ -123,7 +124,7 @@ class _Adapter(Primitive, Generic[Spec]):
         return spec if isinstance(spec, DenseSpec) else replace(spec, in_layout=pair[0], out_layout=pair[1])
 
     def applicable(self, op: Operator, target: Target) -> str | None:
-        refusal = _refusal(op, self.rank)
+        refusal = _refusal(op, self.ranks)
         if refusal or self._offered(op, target):
             return refusal
         spec = self._spec(op)
@@ -162,10 +163,17 @@ class _Adapter(Primitive, Generic[Spec]):
     def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
         tail = _tail(op)
         assert tail is not None, "applicable() was not asked"
-        weights = constant_of(op.operands[1])
+        weights = self._weights(op)
         packed = self.primitive.pack(self._chosen(op), target, weights, tail.bias)
         extras = [self._extra(op, i, kind) for i, kind in zip(tail.extras, tail.kinds, strict=True)]
         return (Operand(0), *extras, *map(Constant, packed))
+
+    @staticmethod
+    def _weights(op: Operator) -> Array:
+        """Constant weights, with two spatial axes where they have one."""
+        weights = constant_of(op.operands[1])
+        assert weights is not None, "applicable() was not asked"
+        return weights[:, :, None] if weights.ndim == 3 else weights
 
     @staticmethod
     def _extra(op: Operator, index: int, kind: str) -> Argument:
@@ -173,23 +181,21 @@ class _Adapter(Primitive, Generic[Spec]):
         if array is None:
             return Operand(index)
         if kind == "channel" and layout.block:
-            filters = op.result.type.shape[1]
-            return Constant(to_layout(array.reshape(1, filters, 1, 1), layout).reshape(-1))
+            places = (1, op.result.type.shape[1], *(1 for _ in op.result.type.shape[2:]))
+            return Constant(to_layout(array.reshape(places), layout).reshape(-1))
         return Constant(to_layout(array, layout) if kind == "full" else np.ascontiguousarray(array))
 
 
-def _pair(values: tuple[int, ...]) -> tuple[int, int]:
-    first, second = values
-    return first, second
-
-
 def _window(op: Operator) -> dict[str, Any]:
-    """The fields that both kinds of convolution share."""
-    n, c, h, w = op.operands[0].type.shape
+    """The fields that both kinds of convolution share; a row is an image of height 1."""
+    n, c, *size = op.operands[0].type.shape
+    pads, half = op["pads"], len(size)
+    height, width = pair(size, 1)
     return {
-        "batch": n, "channels": c, "height": h, "width": w, "filters": op.result.type.shape[1],
-        "kernel": _pair(op.operands[1].type.shape[2:]), "strides": op["strides"], "pads": op["pads"],
-        "dilations": op["dilations"], "groups": op["groups"],
+        "batch": n, "channels": c, "height": height, "width": width, "filters": op.result.type.shape[1],
+        "kernel": pair(op.operands[1].type.shape[2:], 1), "strides": pair(op["strides"], 1),
+        "pads": (*pair(pads[:half], 0), *pair(pads[half:], 0)), "dilations": pair(op["dilations"], 1),
+        "groups": op["groups"],
     }  # fmt: skip
 
 
@@ -198,7 +204,7 @@ def _ending(tail: _Tail) -> dict[str, Any]:
 
 
 class Convolution(Adjustable, _Adapter[ConvSpec]):
-    """`nn.conv` on 2-D images with constant weights."""
+    """`nn.conv` on images or rows with constant weights."""
 
     operators = ("conv",)
 
@@ -214,19 +220,19 @@ class Convolution(Adjustable, _Adapter[ConvSpec]):
 
 
 class TransposedConvolution(_Adapter[TransposedSpec]):
-    """`nn.conv_transpose` on 2-D images with constant weights."""
+    """`nn.conv_transpose` on images or rows with constant weights."""
 
     operators = ("conv_transpose",)
 
     def spec(self, op: Operator, tail: _Tail) -> TransposedSpec:
-        return TransposedSpec(**_window(op), output_padding=op["output_padding"], **_ending(tail))
+        return TransposedSpec(**_window(op), output_padding=pair(op["output_padding"], 0), **_ending(tail))
 
 
 class Dense(_Adapter[DenseSpec]):
     """`nn.matmul` of a matrix by a constant one."""
 
     operators = ("matmul",)
-    rank = 2
+    ranks = (2,)
 
     def spec(self, op: Operator, tail: _Tail) -> DenseSpec:
         batch, inputs = op.operands[0].type.shape
@@ -238,7 +244,7 @@ class Dense(_Adapter[DenseSpec]):
         return [("NCHW", "NCHW")]
 
     def applicable(self, op: Operator, target: Target) -> str | None:
-        refusal = _refusal(op, self.rank)
+        refusal = _refusal(op, self.ranks)
         if refusal or op.operands[1].type.rank != 2:
             return refusal or "needs a matrix of weights"
         return None if self._offered(op, target) else str(self.primitive.applicable(self._spec(op), target))

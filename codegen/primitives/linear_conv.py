@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from secateur.ir.types import ROW_MAJOR, Layout
 
 from ..kernel import Kernel
 from ..targets import Target
+from .base import pair
 from .conv_direct import DIRECT
 from .conv_grouped import GROUPED
 from .conv_plan import costs_of
@@ -38,18 +38,12 @@ def linear_spec(op: Operator) -> LinearSpec:
     kernel, layout = op.operands[1].type.shape[2:], op.result.type.layout
     zero, pads, half = one_quant(op.operands[0].type)[1], op["pads"], len(size)
     return LinearSpec(
-        n, c, *_pair(size, 1), op.result.type.shape[1], _pair(kernel, 1), _pair(op["strides"], 1),
-        (*_pair(pads[:half], 0), *_pair(pads[half:], 0)), _pair(op["dilations"], 1), op["groups"],
+        n, c, *pair(size, 1), op.result.type.shape[1], pair(kernel, 1), pair(op["strides"], 1),
+        (*pair(pads[:half], 0), *pair(pads[half:], 0)), pair(op["dilations"], 1), op["groups"],
         in_layout=op.operands[0].type.layout.name, out_layout=layout.name,
         border=zero != 0 and any(op["pads"]), ending=requantization(op, _RESIDUAL, layout.block),
         workspace_limit=workspace_limit(op),
     )  # fmt: skip
-
-
-def _pair(values: Sequence[int], missing: int) -> tuple[int, int]:
-    """Along height and width; of a row, `missing` along the height."""
-    first, second = values if len(values) == 2 else (missing, values[0])
-    return first, second
 
 
 def refusal(op: Operator, ranks: tuple[int, ...] = (4,)) -> str | None:

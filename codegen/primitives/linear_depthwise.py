@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .linear_depthwise_quads import PRIMITIVES as QUADS
 from .linear_finish import LinearFinish, LinearSpec
 from .operator import Primitive
 from .requantize import BLOCK
+from .wide import inside, row_taps
 
 Expr = Any
 Buffer = Any
@@ -67,7 +69,7 @@ class LinearDepthwise:
         name = f"linear_{self.name}"
         key = KernelSpec(name, spec, pixels, lanes)
         tasks = spec.batch * up(spec.channels, BLOCK) // BLOCK * spec.out_height
-        return Kernel(name, key, lambda: _build(spec, pixels, lanes), tasks)
+        return Kernel(name, key, partial(_build, spec, pixels, lanes), tasks)
 
 
 def _pointers(spec: LinearSpec) -> list[str | tuple[str, str]]:
@@ -116,26 +118,25 @@ class _Body:
         acc, channel = Registers(run.size, self.lanes, "int32"), block * BLOCK + lane
         rows = kernel_rows(T, spec, row)
         for r in range(run.size):
-            inside = tuple(kw for kw, first, last in run.taps if first <= r < last)
-            acc[r] = self.finish.start(channel, rows, inside)
+            acc[r] = self.finish.start(channel, rows, inside(spec, run, column, r))
         with T.serial(*rows) as kh:
             read = row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
             line = (plane * spec.height + read) * spec.width + column * spec.strides[1] - spec.pads[1]
-            self._row_taps(run, acc, line, (block * spec.kernel[0] + kh) * spec.kernel[1], lane)
+            first = (block * spec.kernel[0] + kh) * spec.kernel[1]
+            row_taps(spec, run, column, partial(self._tap, acc, line, first, lane))
         for r in range(run.size):
             pixel = row * spec.out_width + column + r
             self.finish.store(acc[r], plane // self.blocks, pixel, channel)
 
-    def _row_taps(self, run: Run, acc: Any, line: Expr, tap: Expr, lane: int) -> None:
+    def _tap(self, acc: Any, line: Expr, first: Expr, lane: int, kw: Expr, pixels: range) -> None:
         from ..tvm_adapter import load
 
         wide = f"int32x{self.lanes}"
-        for kw, first, last in run.taps:
-            weight = load(self.weights, (tap + kw) * BLOCK + lane, self.lanes).astype(wide)
-            for r in range(first, last):
-                pixel = line + (kw * self.spec.dilations[1] + r * self.spec.strides[1])
-                value = load(self.data, pixel * BLOCK + lane, self.lanes).astype(wide)
-                acc[r] = acc[r] + value * weight
+        weight = load(self.weights, (first + kw) * BLOCK + lane, self.lanes).astype(wide)
+        for r in pixels:
+            pixel = line + (kw * self.spec.dilations[1] + r * self.spec.strides[1])
+            value = load(self.data, pixel * BLOCK + lane, self.lanes).astype(wide)
+            acc[r] = acc[r] + value * weight
 
 
 PRIMITIVES: tuple[Primitive, ...] = (*QUADS, LinearConvolution(LinearDepthwise()))

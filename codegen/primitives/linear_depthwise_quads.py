@@ -36,6 +36,7 @@ from .requantize import BLOCK, padded_multipliers
 Ints = NDArray[np.int32]
 
 PIXELS = 4  # of one vector
+_MOST_ROWS = 11  # of a kernel
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class DepthwiseQuads(Primitive):
             return f"{spec.groups} groups of {spec.channels} channels and {spec.filters} filters"
         if spec.ending.residual or spec.ending.result != "uint8":
             return "has a residual or a real result"
+        if spec.kernel[0] > _MOST_ROWS:
+            return f"a kernel of {spec.kernel[0]} rows takes too much code"
         reach = (spec.kernel[1] - 1) * spec.dilations[1] // spec.strides[1]
         return "wide windows or strides" if reach > PIXELS or spec.strides[1] > 2 else None
 

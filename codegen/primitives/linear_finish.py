@@ -71,8 +71,10 @@ def starts(spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> Ar
     """int32 of shape (column classes, 2, kernel rows + 1, filters padded to whole blocks).
 
     A sum of kernel rows [low, high) starts at [class, 0, high] + [class, 1, low];
-    without `border` only [0, 0, kernel rows] is kept, as a vector.
+    without `border` only [0, 0, kernel rows] is kept, as a vector. With it, wide kernels have `_corners`.
     """
+    if spec.border and spec.wide:
+        return _corners(spec, weights, bias, zero_point)
     rows, filters = spec.kernel[0], spec.filters
     classes = column_classes(spec)
     table = np.zeros((len(classes), 2, rows + 1, up(filters, BLOCK)), np.int64)
@@ -83,6 +85,18 @@ def starts(spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> Ar
         table[number, 1, :, :filters] = zero_point * below
     found = table if spec.border else table[0, 0, rows]
     return np.ascontiguousarray(found.astype(np.int32))  # wraps as the sums do: only totals need to fit
+
+
+def _corners(spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> Array:
+    """int32 of shape (kernel columns + 2, kernel rows + 1, filters padded to whole blocks).
+
+    [c, r] is what the taps of columns before c and rows before r add; the bias is the last one's [0].
+    """
+    table = np.zeros((spec.kernel[1] + 2, spec.kernel[0] + 1, up(spec.filters, BLOCK)), np.int64)
+    taps = weights.astype(np.int64).sum(1).transpose(2, 1, 0)  # (columns, rows, filters)
+    table[1:-1, 1:, : spec.filters] = -zero_point * taps.cumsum(0).cumsum(1)
+    table[-1, 0, : spec.filters] = bias
+    return table.astype(np.int32)
 
 
 def linear_pointers(spec: LinearSpec) -> list[str | tuple[str, str]]:
@@ -101,22 +115,38 @@ class LinearFinish:
         residual = buffers[0] if spec.ending.residual else None
         self.starts, multipliers, parameters, self.output = buffers[-4:]
         self.requantize = Requantize(spec.ending, lanes, parameters, multipliers, residual)
-        self.classes = column_classes(spec)
+        self.classes = [] if spec.wide else column_classes(spec)
 
-    def start(self, channel: Expr, rows: tuple[Expr, Expr], taps: Taps) -> Expr:
-        """The start of sums over kernel rows `rows` and kernel columns `taps`."""
+    def start(self, channel: Expr, rows: tuple[Expr, Expr], taps: tuple[Any, ...]) -> Expr:
+        """The start of sums over kernel rows `rows` and kernel columns `taps`; of wide ones, their bounds."""
         from ..tvm_adapter import T, load
 
         if not self.spec.border:
             return load(self.starts, channel, self.lanes)
         high = T.max(0, rows[1])
         low = T.min(rows[0], high)
+        if self.spec.wide:
+            return self._of_corners(channel, (low, high), taps)
         number = self.classes.index(taps) * 2
         places = (self._place(number, high, channel), self._place(number + 1, low, channel))
         first, second = (load(self.starts, place, self.lanes) for place in places)
         return first + second
 
-    def _place(self, number: int, row: Expr, channel: Expr) -> Expr:
+    def _of_corners(self, channel: Expr, rows: tuple[Expr, Expr], columns: Any) -> Expr:
+        from ..tvm_adapter import T, load
+
+        end = T.max(0, columns[1])
+        first = T.min(columns[0], end)
+
+        def corner(column: Expr, row: Expr) -> Expr:
+            return load(self.starts, self._place(column, row, channel), self.lanes)
+
+        inner = (corner(end, rows[1]) - corner(end, rows[0])) - (
+            corner(first, rows[1]) - corner(first, rows[0])
+        )
+        return corner(self.spec.kernel[1] + 1, 0) + inner
+
+    def _place(self, number: Expr, row: Expr, channel: Expr) -> Expr:
         return (number * (self.spec.kernel[0] + 1) + row) * up(self.spec.filters, BLOCK) + channel
 
     def store(self, total: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:

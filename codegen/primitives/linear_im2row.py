@@ -10,7 +10,7 @@ many channels, whose panels of weights would be streamed for every row.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,7 @@ class LinearIm2row(Planned[LinearSpec, Strip]):
         return Kernel(
             f"linear_{self.name}",
             key,
-            lambda: build(spec, strip, arithmetic, target.isa.vector_bytes),
+            partial(build, spec, strip, arithmetic, target.isa.vector_bytes),
             tasks,
             self.workspace(spec, target),
         )

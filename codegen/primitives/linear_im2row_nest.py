@@ -14,6 +14,7 @@ Expr = Any
 Buffer = Any
 
 _LINE = 64
+_PIECES = 16  # vectors that are copied one by one
 
 
 def build(spec: LinearSpec, strip: Strip, arithmetic: Arithmetic, widest: int) -> Any:
@@ -87,10 +88,19 @@ class _Nest:
                     self._each(inside, r, column, at)
 
     def _joined(self, row: Expr, column: Expr, to: Expr) -> None:
-        """A kernel row of taps at once."""
+        """A kernel row of taps at once; what is more than a few vectors in a loop."""
+        from ..tvm_adapter import T
+
         source = ((self.image * self.spec.height + row) * self.spec.width + column) * self.block
-        for offset, width in pieces(self.spec.kernel[1] * self.taps.tap, self.widest):
-            self._move(self.data, source + offset, to + offset, width)
+        total = self.spec.kernel[1] * self.taps.tap
+        looped = total // self.widest * self.widest if total > _PIECES * self.widest else 0
+        if looped:
+            with T.serial(0, looped // self.widest) as piece:
+                offset = piece * self.widest
+                self._move(self.data, source + offset, to + offset, self.widest)
+        for offset, width in pieces(total, self.widest):
+            if offset + width > looped:
+                self._move(self.data, source + offset, to + offset, width)
 
     def _each(self, inside: Expr, row: Expr, column: Expr, to: Expr) -> None:
         """Tap after tap of a kernel row, padding where they leave the image."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -59,6 +59,11 @@ class LinearKn2row(Planned[LinearSpec, Plan]):
 
     name: str = "kn2row"
 
+    def applicable(self, spec: LinearSpec, target: Target) -> str | None:
+        if spec.wide:
+            return f"a kernel {spec.kernel[1]} columns wide takes too much code"
+        return super().applicable(spec, target)
+
     def layouts(self, spec: LinearSpec, target: Target) -> tuple[tuple[str, str], ...]:
         return (spec.blocked_layouts(target),)
 
@@ -78,7 +83,7 @@ class LinearKn2row(Planned[LinearSpec, Plan]):
         groups = spec.filter_vectors(target.lanes) // plan.vectors
         tasks = spec.batch * groups * -(-spec.out_height // plan.rows)
         key = KernelSpec(name, spec, plan, target.lanes)
-        return Kernel(name, key, lambda: build(spec, plan, arithmetic), tasks, self.workspace(spec, target))
+        return Kernel(name, key, partial(build, spec, plan, arithmetic), tasks, self.workspace(spec, target))
 
 
 def _costs(spec: LinearSpec, target: Target) -> dict[Plan, Cost]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -274,7 +274,7 @@ def kernel_of(shape: Shape, blocking: Blocking, target: Target, phases: tuple[st
     return Kernel(
         LinearWinograd.name,
         key,
-        lambda: _build(shape, blocking, target, phases),
+        partial(_build, shape, blocking, target, phases),
         shape.tasks(blocking),
         shape.workspace(blocking),
     )

@@ -20,6 +20,8 @@ from .numeric import convert, lanes_for
 from .operator import Primitive
 from .windows import Axis, Tile, each_tile, innermost_taps, tap_loop
 
+_GATHERING = 0.04
+
 
 @dataclass(frozen=True)
 class NaiveSpec:
@@ -64,7 +66,11 @@ class Naive(Generic):
     def estimate(self, op: Operator, target: Target) -> float:
         macs = float(op.definition.macs(op))
         moved = float(sum(v.type.bytes for v in (*op.operands, *op.results)))
-        return seconds(target, macs, self.efficiency, moved) + CALL_SECONDS
+        return seconds(target, macs, self.efficiency_of(op), moved) + CALL_SECONDS
+
+    def efficiency_of(self, op: Operator) -> float:
+        """A share of the target's multiply-adds. With a stride, elements are loaded one by one."""
+        return self.efficiency if op["strides"][-1] == 1 else _GATHERING
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)
@@ -95,6 +101,9 @@ class NaiveTransposed(Naive):
     name = "naive"
     operators = ("conv_transpose",)
     efficiency = 0.03
+
+    def efficiency_of(self, op: Operator) -> float:
+        return self.efficiency
 
     def workspace(self, op: Operator, target: Target) -> int:
         return 8 * row_length(self.spec(op).axes[-1])

@@ -7,6 +7,7 @@ emitted. Where it cannot (a caller's buffer at both ends), the kernel copies.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from secateur.ir.graph import Operator
@@ -52,7 +53,7 @@ class View(Primitive):
         type = op.result.type
         tasks = max(1, min(64, type.elements * type.dtype.bytes // _CHUNK))
         spec = CopySpec(type.elements, type.dtype.numpy.name, tasks)
-        return Kernel("copy", spec, lambda: _build(spec), tasks)
+        return Kernel("copy", spec, partial(_build, spec), tasks)
 
 
 def _channels_in_order(type: TensorType, block: int) -> bool:

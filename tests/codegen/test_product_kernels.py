@@ -9,7 +9,7 @@ import pytest
 
 from secateur.ir.elementwise import Step
 
-from .generic_harness import check, rand, whole
+from .generic_harness import check, operator, rand, whole
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,36 @@ TRANSPOSED = [
     ((1, 3, 4, 5, 6), (3, 2, 3, 2, 3), _window((2, 1, 2), (1, 0, 1, 1, 0, 1), output_padding=(0, 0, 0))),
     ((1, 3, 4), (3, 2, 2), _window((5,), (0, 0), output_padding=(2,))),
 ]
+
+
+ROWS = [
+    ("direct", (2, 20, 40), (24, 20, 5), _window((2,), (2, 2))),
+    ("direct", (1, 1, 90), (1, 1, 32), _window((2,), (16, 15))),
+    ("im2row", (1, 20, 30), (17, 20, 3), _window((1,), (2, 0), dilations=(2,))),
+    ("kn2row", (1, 5, 50), (6, 5, 7), _window((1,), (3, 3))),
+    ("pointwise", (2, 20, 33), (24, 20, 1), _window((1,), (0, 0))),
+    ("grouped", (1, 16, 30), (32, 4, 3), _window((1,), (1, 1), groups=4)),
+    ("depthwise", (1, 19, 30), (19, 1, 15), _window((1,), (7, 7), groups=19)),
+]
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["channel", "full"])
+@pytest.mark.parametrize(("primitive", "shape", "weights", "attributes"), ROWS, ids=lambda v: str(v)[:9])
+def test_fast_kernels_take_rows(
+    primitive: str, shape: tuple[int, ...], weights: tuple[int, ...], attributes: dict[str, Any], full: bool
+) -> None:
+    """A row is an image of height 1."""
+    columns = operator("conv", [rand(*shape), rand(*weights)], attributes | {"epilogue": ()}, (1,))
+    more = columns.result.type.shape if full else (weights[0], 1)
+    arrays = [rand(*s) for s in (shape, weights, more)]
+    constants = (1,) if full else (1, 2)
+    check("conv", arrays, attributes, constants=constants, only=primitive, rtol=1e-5, atol=1e-4)
+
+
+def test_fast_transposed_kernels_take_rows() -> None:
+    attributes = _window((8,), (4, 4), output_padding=(3,))
+    arrays = [rand(1, 12, 20), rand(12, 10, 16), rand(10, 1)]
+    check("conv_transpose", arrays, attributes, constants=(1, 2), only="transposed", rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
