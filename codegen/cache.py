@@ -1,34 +1,78 @@
-"""The kernel cache: compiled kernels by the hash of everything that determines them.
+"""The cache: compiled kernels by the hash of everything that determines them.
 
-One zip file for each kernel (object, TIR, LLVM IR), written beside
-and renamed, so that processes may share the folder. The key covers the
-kernel's specification, the target, the versions of TVM and llvmlite, and the
-sources of `codegen/`: editing a kernel never yields stale code. A damaged
-entry counts as absent.
+The key covers the kernel's specification, the target, the versions of TVM and llvmlite, and the
+sources of `codegen/`: editing a kernel never yields stale code. Processes may share the
+folder. What lies there becomes machine code in an artifact, so it must be ours alone to write.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import os
-import zipfile
+import shutil
+import stat
+import struct
+import tempfile
+import warnings
+import zlib
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import platformdirs
 
+from .entries import read_entry, write_entry
 from .kernel import Kernel
 from .program import KernelObject
 from .targets import Target
 
-_PARTS = ("object", "tir", "ll")
-
 
 def cache_folder() -> Path:
-    """`$SECATEUR_CACHE`, else the user's cache folder."""
+    """`$SECATEUR_CACHE`, else the user's cache folder; made where it is missing, for its owner alone.
+
+    One that belongs to somebody else, that everybody may write, or that we may not, is not used:
+    a warning says so once, and what would be kept is kept until the process ends.
+    """
+    return _usable(chosen_folder())
+
+
+def chosen_folder() -> Path:
+    """Where the cache is asked to be."""
     chosen = os.environ.get("SECATEUR_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("secateur"))
+    return Path(chosen).absolute() if chosen else Path(platformdirs.user_cache_dir("secateur"))
+
+
+@functools.cache
+def _usable(folder: Path) -> Path:
+    reason = _made(folder) or refusal(folder)
+    if reason is None:
+        return folder
+    warnings.warn(f"the cache {folder} {reason}; nothing is kept there", stacklevel=3)
+    private = Path(tempfile.mkdtemp(prefix="secateur-cache-"))
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    return private
+
+
+def _made(folder: Path) -> str | None:
+    """Why the folder cannot be made, or None."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        return f"cannot be made ({error.strerror})"
+    return None
+
+
+def refusal(folder: Path) -> str | None:
+    """Why a folder that exists is not fit to be the cache, or None."""
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        return f"belongs to another user (number {found.st_uid})"
+    if found.st_mode & stat.S_IWOTH:
+        return f"can be written by everybody (chmod 700 {folder} helps)"
+    return None if os.access(folder, os.W_OK | os.X_OK) else "cannot be written"
 
 
 @functools.cache
@@ -49,31 +93,36 @@ def kernel_symbol(kernel: Kernel, target: Target) -> str:
     return f"{kernel.name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _path(symbol: str, target: Target) -> Path:
+def kernel_path(symbol: str, target: Target) -> Path:
+    """Where the cache has a kernel."""
     key = hashlib.sha256(f"{symbol} {compiler_fingerprint()} {target.triple}".encode()).hexdigest()[:24]
-    return cache_folder() / "kernels" / f"{symbol}-{key}.zip"
+    return cache_folder() / "kernels" / f"{symbol}-{key}"
 
 
 def load_kernel(symbol: str, target: Target) -> KernelObject | None:
-    """The cached kernel, or None."""
-    try:
-        with zipfile.ZipFile(_path(symbol, target)) as archive:
-            code, *texts = (archive.read(part) for part in _PARTS)
-    except (OSError, KeyError, zipfile.BadZipFile):
+    """The cached kernel, or None; a damaged entry counts as absent."""
+    data = read_entry(kernel_path(symbol, target))
+    if data is None:
         return None
-    return KernelObject(symbol, code, *(text.decode() for text in texts))
+    code, tir, llvm_ir = _parts(zlib.decompress(data))
+    return KernelObject(symbol, code, tir.decode(), llvm_ir.decode())
 
 
 def store_kernel(kernel: KernelObject, target: Target) -> None:
     """Adds a kernel to the cache; a cache that cannot be written is no error."""
-    path = _path(kernel.symbol, target)
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    contents: tuple[bytes | str, ...] = (kernel.object_code, kernel.tir, kernel.llvm_ir)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
-            for part, content in zip(_PARTS, contents, strict=True):
-                archive.writestr(part, content)
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
+    parts = (kernel.object_code, kernel.tir.encode(), kernel.llvm_ir.encode())
+    with suppress(OSError):
+        write_entry(kernel_path(kernel.symbol, target), zlib.compress(_joined(parts), 1))
+
+
+_LENGTHS = struct.Struct("<3Q")
+
+
+def _joined(parts: tuple[bytes, bytes, bytes]) -> bytes:
+    return _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
+
+
+def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
+    first, second, _ = _LENGTHS.unpack_from(data)
+    rest = data[_LENGTHS.size :]
+    return rest[:first], rest[first : first + second], rest[first + second :]

@@ -8,16 +8,17 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .driver import emit_driver
+from .entries import read_entry, write_entry
 from .program import Program
 from .sources import BENCH_SOURCES, RUNTIME_FILES, RUNTIME_SOURCES, write_sources
 from .targets import Target
+from .unfinished import child, temporary_folder
 
 _COMPILE = ("-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-I.")
 _SHARED = (
@@ -47,8 +48,20 @@ class Toolchain:
         return output
 
     def link(self, folder: Path, flags: Sequence[str], objects: Sequence[str], output: str) -> Path:
-        """Links objects to `output`, all inside `folder`."""
-        self._run(folder, [*flags, *objects, *_LIBRARIES, "-o", output])
+        """Links objects to `output`, all inside `folder`.
+
+        Zig keeps the libc that it built in the cache, without a checksum: where linking fails,
+        it is built anew, and what was kept is dropped if that helps.
+        """
+        words = [*flags, *objects, *_LIBRARIES, "-o", output]
+        try:
+            self._run(folder, words)
+        except LinkError:
+            kept, fresh = self.cache / "zig", folder / "fresh"
+            if not kept.exists():
+                raise
+            replace(self, cache=fresh)._run(folder, words)
+            shutil.rmtree(kept, ignore_errors=True)
         return folder / output
 
     def runtime(self, folder: Path, sources: Sequence[str]) -> list[str]:
@@ -56,10 +69,12 @@ class Toolchain:
         store = self.cache / "runtime" / self._key(folder)
         names = [Path(source).stem + ".o" for source in sources]
         for source, name in zip(sources, names, strict=True):
-            if not (store / name).exists():
-                self.compile(folder, source, f"{self.triple}-{name}")
-                _publish(folder / f"{self.triple}-{name}", store / name)
-            shutil.copyfile(store / name, folder / f"{self.triple}-{name}")
+            output, known = folder / f"{self.triple}-{name}", read_entry(store / name)
+            if known is not None:
+                output.write_bytes(known)
+                continue
+            self.compile(folder, source, output.name)
+            write_entry(store / name, output.read_bytes())
         return [f"{self.triple}-{name}" for name in names]
 
     def _key(self, folder: Path) -> str:
@@ -76,13 +91,13 @@ class Toolchain:
             "ZIG_GLOBAL_CACHE_DIR": str(self.cache / "zig"),
             "ZIG_LOCAL_CACHE_DIR": str(folder / "zig-cache"),
         }
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace"
-        )
-        if done.returncode:
-            lines = (done.stderr.strip() or done.stdout.strip()).splitlines()[-_MESSAGE_LINES:]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with child(command, cwd=folder, env=environment, **pipes) as process:
+            told = [text.decode(errors="replace").strip() for text in process.communicate()]
+        if process.returncode:
+            lines = (told[1] or told[0]).splitlines()[-_MESSAGE_LINES:]
             raise LinkError(
-                f"zig cc failed for {self.triple} (exit code {done.returncode}):\n" + "\n".join(lines)
+                f"zig cc failed for {self.triple} (exit code {process.returncode}):\n" + "\n".join(lines)
             )
 
 
@@ -90,8 +105,7 @@ class Toolchain:
 def build_folder(program: Program) -> Iterator[Path]:
     """A temporary folder with every source and object of the program; gone afterwards."""
     driver = emit_driver(program)
-    with tempfile.TemporaryDirectory(prefix="secateur-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with temporary_folder("secateur-") as folder:
         write_sources(program, folder)
         (folder / "exports.map").write_text(_EXPORTS)
         (folder / "driver.o").write_bytes(driver)
@@ -128,15 +142,6 @@ def _model_objects(tools: Toolchain, program: Program, folder: Path) -> list[str
         tools.compile(folder, "embed.S", "embed.o")
     kernels = [f"kernel{index}.o" for index in range(len(program.kernels))]
     return [table, "embed.o", "driver.o", *kernels]
-
-
-def _publish(file: Path, place: Path) -> None:
-    """Copies a file into the cache such that no reader ever sees half of it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=place.parent)
-    os.close(handle)
-    shutil.copyfile(file, name)
-    os.replace(name, place)
 
 
 def _zig_version() -> str:

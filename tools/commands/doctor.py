@@ -74,7 +74,7 @@ def findings() -> Iterator[Finding]:
         "compiled kernels are kept",
         False,
         _cache(),
-        f"chmod u+w {_cache_folder()}, or set SECATEUR_CACHE",
+        f"a folder of yours (chmod 700 {_cache_folder()}), or set SECATEUR_CACHE",
     )
     for program, purpose, package in _PROGRAMS:
         yield Finding(program, purpose, False, _program(program), f"apt-get install {package}")
@@ -116,14 +116,18 @@ def satisfies(version: str, wanted: str) -> bool:
 
 
 def _cache_folder() -> Path:
-    from secateur.codegen.cache import cache_folder
+    from secateur.codegen.cache import chosen_folder
 
-    return cache_folder()
+    return chosen_folder()
 
 
 def _cache() -> str | None:
     """The cache's folder where it can be written (or made), else None."""
+    from secateur.codegen.cache import refusal
+
     folder = _cache_folder()
+    if folder.is_dir():
+        return None if refusal(folder) else str(folder)
     existing = next((p for p in (folder, *folder.parents) if p.exists()), folder)
     return str(folder) if os.access(existing, os.W_OK | os.X_OK) else None
 

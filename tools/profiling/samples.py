@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
 import platform
 import statistics
 from collections.abc import Sequence
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secateur.codegen.cache import cache_folder, compiler_fingerprint
+from secateur.codegen.entries import read_entry, write_entry
 
 NEAREST, FARTHEST = 1 << 16, 1 << 27  # bytes between two uses of the same weights, as far as it matters
 
@@ -55,23 +54,16 @@ class Samples:
 
     def recall(self, symbol: str) -> tuple[float, ...]:
         """Seconds of earlier runs; none where the entry is missing or damaged."""
-        try:
-            found = [float(s) for s in json.loads(self._path(symbol).read_text())["seconds"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return ()
-        return tuple(found) if all(0 < s < math.inf for s in found) else ()
+        data = read_entry(self._path(symbol))
+        return tuple(json.loads(data)["seconds"]) if data else ()
 
     def add(self, symbol: str, seconds: float) -> None:
         """Keeps one more run; readers see the old entry or the new."""
-        path = self._path(symbol)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
-        beside.write_text(json.dumps({"seconds": [*self.recall(symbol), seconds]}))
-        beside.replace(path)
+        write_entry(self._path(symbol), json.dumps({"seconds": [*self.recall(symbol), seconds]}).encode())
 
     def forget(self, symbol: str) -> None:
         self._path(symbol).unlink(missing_ok=True)
 
     def _path(self, symbol: str) -> Path:
         text = f"{compiler_fingerprint()} {processor()} {self.distance}"
-        return cache_folder() / "costs" / f"{symbol}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+        return cache_folder() / "costs" / f"{symbol}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
