@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+import selectors
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
 
 from .cache import load_kernel, store_kernel
 from .kernel import Kernel
 from .program import KernelObject
 from .targets import Target
+from .unfinished import child
+from .worker import Task, receive, send
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
 FEW = 3  # kernels that are built faster than a second process starts
 
-_work: Mapping[str, Kernel] = {}  # what forked workers build; kernels hold closures and cannot be pickled
+# A worker finds our modules where we found them, whatever the folder and however the program was started.
+_START = "import sys; sys.path[:] = {path!r}; from secateur.codegen.worker import main; main()"
 
 
 def silent(_what: str, _done: int, _total: int) -> None:
@@ -26,22 +34,26 @@ def silent(_what: str, _done: int, _total: int) -> None:
 def build_kernels(
     kernels: Mapping[str, Kernel], target: Target, progress: Progress = silent
 ) -> tuple[KernelObject, ...]:
-    """The compiled kernels, in order; what was missing is added to the cache."""
+    """The compiled kernels, in order; what was missing is added to the cache.
+
+    RuntimeError where a compiling process dies. Threads may call this side by side.
+    """
     found = {symbol: load_kernel(symbol, target) for symbol in kernels}
     missing = {symbol: kernels[symbol] for symbol, known in found.items() if known is None}
     done = len(kernels) - len(missing)
     progress("kernels", done, len(kernels))
-    for built in _build(missing, target):
-        store_kernel(built, target)
-        found[built.symbol] = built
-        done += 1
-        progress("kernels", done, len(kernels))
+    with closing(_build(missing, target)) as building:  # whatever ends the loop ends the workers
+        for built in building:
+            store_kernel(built, target)
+            found[built.symbol] = built
+            done += 1
+            progress("kernels", done, len(kernels))
     return tuple(kernel for kernel in found.values() if kernel is not None)
 
 
-def _build(missing: Mapping[str, Kernel], target: Target) -> Iterator[KernelObject]:
+def _build(missing: Mapping[str, Kernel], target: Target) -> Generator[KernelObject, None, None]:
     workers = min(len(missing), len(os.sched_getaffinity(0)))
-    if len(missing) <= FEW or workers < 2:
+    if len(missing) <= FEW or workers < 2 or not _interpreter():
         return (_build_one(kernel, symbol, target) for symbol, kernel in missing.items())
     return _build_in_parallel(missing, target, workers)
 
@@ -52,19 +64,56 @@ def _build_one(kernel: Kernel, symbol: str, target: Target) -> KernelObject:
     return build_object(kernel, symbol, target)
 
 
-def _build_in_parallel(missing: Mapping[str, Kernel], target: Target, workers: int) -> Iterator[KernelObject]:
-    global _work
-    _work = missing
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
-        futures: list[Future[KernelObject]] = [
-            pool.submit(_build_by_name, symbol, target) for symbol in missing
-        ]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+def _interpreter() -> str | None:
+    """Python, unless we run inside a program that is none."""
+    return sys.executable if Path(sys.executable or "").name.startswith("python") else None
 
 
-def _build_by_name(symbol: str, target: Target) -> KernelObject:
-    return _build_one(_work[symbol], symbol, target)
+def _build_in_parallel(
+    missing: Mapping[str, Kernel], target: Target, workers: int
+) -> Generator[KernelObject, None, None]:
+    tasks = deque((kernel, symbol, target) for symbol, kernel in missing.items())
+    with ExitStack() as stack, selectors.DefaultSelector() as waiting:
+        for _ in range(workers):
+            _give(stack.enter_context(_worker()), tasks, waiting)
+        while waiting.get_map():
+            for key, _ in waiting.select():
+                process, task = key.data
+                waiting.unregister(key.fileobj)
+                yield _answer(process, task)
+                _give(process, tasks, waiting)
+
+
+def _worker() -> Any:
+    start = _START.format(path=sys.path)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return child([sys.executable, "-c", start, str(os.getpid())], **pipes)
+
+
+def _give(process: subprocess.Popen[bytes], tasks: deque[Task], waiting: selectors.BaseSelector) -> None:
+    """The next task, if there is one, to a worker that has none."""
+    if not tasks:
+        return
+    task = tasks.popleft()
+    assert process.stdin is not None, "a worker has pipes"
+    assert process.stdout is not None, "a worker has pipes"
+    try:
+        send(process.stdin, task)
+    except OSError as error:
+        raise _died(process, task) from error
+    waiting.register(process.stdout, selectors.EVENT_READ, (process, task))
+
+
+def _answer(process: subprocess.Popen[bytes], task: Task) -> KernelObject:
+    assert process.stdout is not None, "a worker has pipes"
+    try:
+        found: KernelObject | Exception = receive(process.stdout)
+    except EOFError as error:
+        raise _died(process, task) from error
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _died(process: subprocess.Popen[bytes], task: Task) -> RuntimeError:
+    return RuntimeError(f"the process that compiled kernel {task[1]} died (exit code {process.wait()})")

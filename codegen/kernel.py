@@ -13,7 +13,8 @@ class Kernel:
 
     `spec` is a frozen dataclass whose repr, with the target, determines the code:
     two kernels of equal spec are merged. `build` returns the TVM PrimFunc and is
-    the only part that imports TVM. The function's parameters are raw pointers:
+    the only part that imports TVM; it is a function of a module with its arguments (`functools.partial`),
+    so that a kernel can be pickled and built by another process. The function's parameters are raw pointers:
     activation inputs in operand order (data, then the epilogue's extra operands),
     packed constants, the output, the thread's workspace (always present), and
     then the task range `begin`, `end` as int32. The output aliases no other

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -42,6 +43,7 @@ Expr = Any  # a TIR expression
 Buffer = Any  # a TIR buffer
 _UNBOUNDED = 1 << 30  # elements; bounds are the builder's business, not the buffer's
 _FENCE = "secateur_fence"
+_LOCK = threading.Lock()  # of threads that build kernels side by side, one at a time is in TVM
 _FENCED: ContextVar[bool] = ContextVar("fenced", default=False)  # whether the target's kernels have fences
 
 
@@ -133,6 +135,11 @@ class Registers:
 
 def lower(kernel: Kernel, symbol: str, target: Target) -> tuple[str, str]:
     """TIR text and LLVM IR text; the latter defines `SYMBOL_kernel(ptr..., i32, i32)` and is reproducible."""
+    with _LOCK:
+        return _lowered(kernel, symbol, target)
+
+
+def _lowered(kernel: Kernel, symbol: str, target: Target) -> tuple[str, str]:
     alone = not kernel.overwritten
     function = _built(kernel, target).with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": alone})
     module = tvm.IRModule({f"{symbol}_kernel": function})

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,6 +14,7 @@ from .codegen.cache import cache_folder
 from .codegen.costs import AnalyticCosts
 from .codegen.lower import lower
 from .codegen.targets import host
+from .codegen.unfinished import temporary_folder
 from .ir.graph import Graph, Value
 from .ir.types import DType
 from .passes.calibration.statistics import Arrays
@@ -81,6 +80,6 @@ def _session(graph: Graph) -> Session:
     passes = (Select(AnalyticCosts(host())), InsertConversions(), Memory())
     placed = PassManager(passes).run(copy).graph
     program = lower(placed, host(), arena_report(placed).peak)
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_artifact(program, Path(folder) / "model.so", cache=cache_folder())
+    with temporary_folder("secateur-") as folder:
+        path = write_artifact(program, folder / "model.so", cache=cache_folder())
         return load(path, threads=os.cpu_count() or 1)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .codegen.unfinished import unfinished
+
 
 def write_whole(path: Path, data: bytes) -> None:
     """Writes beside, then renames: a file already there is replaced whole or stays as it was."""
-    beside = path.with_name(f"{path.name}.partial")
-    try:
+    with unfinished(path.with_name(f".{path.name}.{os.getpid()}.partial")) as beside:
         beside.write_bytes(data)
         os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ Runtime with the same values exposed, or the interpreter on the graph as read.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,10 +127,11 @@ def compiled_values(
 ) -> dict[str, Array]:
     """Every output of `exposed`, compiled under `passes` and run here."""
     from secateur import compile, load
+    from secateur.codegen.unfinished import temporary_folder
     from secateur.passes.pipeline import format_pipeline
 
-    with tempfile.TemporaryDirectory(prefix="secateur-compare-") as folder:
-        path = Path(folder) / "model.so"
+    with temporary_folder("secateur-compare-") as folder:
+        path = folder / "model.so"
         compile(exposed, path, target=target, pipeline=format_pipeline(passes), progress=show)
         with load(path) as session:
             return session.run(inputs)
@@ -151,6 +151,8 @@ def onnxruntime_values(model: Path, names: Sequence[str], inputs: Arrays) -> dic
     """The values called `names` that the ONNX file computes, by ONNX Runtime without graph optimizations."""
     import onnx
 
+    from secateur.codegen.unfinished import temporary_folder
+
     onnxruntime = _onnxruntime()
     proto = onnx.load(model)
     produced = {name for node in proto.graph.node for name in node.output if name}
@@ -160,8 +162,8 @@ def onnxruntime_values(model: Path, names: Sequence[str], inputs: Arrays) -> dic
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
-    with tempfile.TemporaryDirectory(prefix="secateur-compare-") as folder:
-        path = Path(folder) / "model.onnx"
+    with temporary_folder("secateur-compare-") as folder:
+        path = folder / "model.onnx"
         onnx.save(proto, path, save_as_external_data=proto.ByteSize() > 1 << 30)
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

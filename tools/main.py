@@ -1,14 +1,13 @@
 """The command line `secateur`.
 
 Exit codes: 0 done, 1 a check failed, 2 refused (bad usage or input, one message on stderr),
-70 a defect of Secateur, 130 interrupted.
+70 a defect of Secateur, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
 import difflib
 import errno
-import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ import typer
 from typer.core import TyperGroup
 
 from .commands.groups import Sections
+from .interrupts import install
 
 FAILED = 1
 REFUSED = 2
 DEFECT = 70
-TERMINATED = 128 + signal.SIGTERM
 DEBUG = "--debug"
 
 
@@ -155,11 +154,6 @@ def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:
     print(f"{'note' if isinstance(message, ModelNote) else 'warning'}: {message}", file=sys.stderr)
 
 
-def _terminate(_signal: int, _frame: object) -> None:
-    """As on an interrupt, unfinished files are removed on the way out."""
-    raise SystemExit(TERMINATED)
-
-
 app = _typer(
     cls=Commands,
     name="secateur",
@@ -189,7 +183,7 @@ def _options(
 
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    install()
     if not debugging():
         sys.excepthook = _report_defect
         warnings.showwarning = _warn

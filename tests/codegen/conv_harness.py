@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -146,7 +147,7 @@ def convolution_error(primitive: Any, spec: Spec, target: Target, seed: int = 0)
     laid_out = [
         e if k == "scalar" else to_layout(e, blocked) for e, k in zip(extras, spec.extras, strict=True)
     ]
-    kernel = primitive.kernel(spec, target)
+    kernel = pickle.loads(pickle.dumps(primitive.kernel(spec, target)))  # as workers get it
     assert kernel.workspace <= primitive.workspace(spec, target)
     assert primitive.estimate(spec, target) > 0
     inputs = [to_layout(x, spec.in_layout), *laid_out, *primitive.pack(spec, target, w, bias)]
@@ -165,7 +166,10 @@ def dense_error(primitive: Any, spec: DenseSpec, target: Target) -> float:
     extras = [rng.standard_normal(shapes[kind], np.float32) for kind in spec.extras]
     inputs = [x, *extras, *primitive.pack(spec, target, w, bias)]
     got = call(
-        primitive.kernel(spec, target), target, inputs, np.zeros((spec.batch, spec.outputs), np.float32)
+        pickle.loads(pickle.dumps(primitive.kernel(spec, target))),
+        target,
+        inputs,
+        np.zeros((spec.batch, spec.outputs), np.float32),
     )
     want = x.astype(np.float64) @ w + (0.0 if bias is None else bias)
     return _error(got, apply_epilogue(want, spec.epilogue, extras))

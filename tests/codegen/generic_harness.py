@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -131,7 +132,7 @@ def run(
             inputs.append(argument.array)
         else:
             inputs.append(to_layout(arrays[argument.index], operands[argument.index]))
-    kernel = primitive.kernel(op, target)
+    kernel = pickle.loads(pickle.dumps(primitive.kernel(op, target)))  # as workers get it
     assert kernel.workspace <= primitive.workspace(op, target)
     assert primitive.estimate(op, target) > 0 or primitive.name in ("view", "join")
     return from_layout(call(kernel, inputs, op.result.type, target), op.result.type)

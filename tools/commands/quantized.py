@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,9 +48,10 @@ def check_target(target: str) -> None:
 def profile(artifact: Path, graph: Graph, target: str, show: Progress) -> Profile:
     """Times `artifact`, and the float network of `graph`, operator by operator."""
     import secateur
+    from secateur.codegen.unfinished import temporary_folder
 
-    with tempfile.TemporaryDirectory(prefix="secateur-") as folder:
-        real = secateur.compile(graph, Path(folder) / "float.so", target=target, progress=show)
+    with temporary_folder("secateur-") as folder:
+        real = secateur.compile(graph, folder / "float.so", target=target, progress=show)
         return Profile(_operators(artifact, show), _operators(real.path, show))
 
 

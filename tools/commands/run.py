@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,12 +86,9 @@ def write_outputs(outputs: Mapping[str, Array], folder: Path) -> dict[str, str]:
 def _write(array: Array, path: Path) -> Path:
     import numpy as np
 
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, array, allow_pickle=False)
+    from secateur.codegen.unfinished import unfinished
+
+    with unfinished(path.with_name(f".{path.name}.{os.getpid()}.npy")) as beside:
+        np.save(beside, array, allow_pickle=False)
         os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
     return path

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from secateur.codegen.build import Progress
 from secateur.codegen.cache import cache_folder
 from secateur.codegen.link import build_folder, link_bench
 from secateur.codegen.targets import Target
+from secateur.codegen.unfinished import temporary_folder
 from secateur.ir.errors import SecateurError
 
 from .bundle_texts import README, SCRIPT
@@ -71,8 +71,8 @@ def write_bundle(network: Network, path: Path, progress: Progress) -> Bundle:
     kernels = sum(len(part.candidates) for part in parts)
     memory = max(part.weight_bytes + part.arena_bytes for part in parts) + OVERHEAD
     made = Bundle(kernels, len(network.kernels) - kernels, len(parts), memory)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as shelter:
-        draft = Path(shelter) / "new"
+    with temporary_folder(f".{path.name}.", path.parent) as shelter:
+        draft = shelter / "new"
         _write(draft, network, made, parts, progress)
         os.replace(draft, path)
     return made

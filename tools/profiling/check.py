@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.codegen.artifact import write_artifact
 from secateur.codegen.build import Progress
 from secateur.codegen.cache import cache_folder
+from secateur.codegen.unfinished import temporary_folder
 from secateur.compiler import build_program
 from secateur.ir.graph import Graph, Operator
 from secateur.runtime.session import Session, load
@@ -132,8 +131,8 @@ def _in_turn(
     program: Program, kernels: Sequence[Candidate], distance: int, progress: Progress
 ) -> tuple[list[list[OperatorTime]], list[dict[str, float]]]:
     """Profiles of the network, and the times of its kernels alone by symbol, of each round."""
-    with tempfile.TemporaryDirectory(prefix="secateur-profile-") as folder:
-        path = write_artifact(program, Path(folder) / "network.so", "so", {}, cache_folder())
+    with temporary_folder("secateur-profile-") as folder:
+        path = write_artifact(program, folder / "network.so", "so", {}, cache_folder())
         with load(path) as session, rounds(kernels, program.target, distance, progress) as run:
             inputs, profiles, alone = _inputs(session), [], []
             for done in range(RUNS + 1):  # the first finds memory without pages

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from secateur.codegen.build import Progress, silent
 from secateur.codegen.cache import cache_folder
 from secateur.codegen.program import Port
 from secateur.codegen.targets import Target, host
+from secateur.codegen.unfinished import temporary_folder
 from secateur.ir.errors import SecateurError
 from secateur.ir.types import DType
 from secateur.runtime.session import load
@@ -82,9 +82,9 @@ def rounds(
     for candidate in candidates:
         timed.add(candidate, candidate.arguments())
     program = timed.program("candidates", progress)
-    with tempfile.TemporaryDirectory(prefix="secateur-profile-") as folder:
-        path = write_artifact(program, Path(folder) / "candidates.so", "so", {}, cache_folder())
-        pool = _pool(program.inputs, distance, Path(folder) / "weights")
+    with temporary_folder("secateur-profile-") as folder:
+        path = write_artifact(program, folder / "candidates.so", "so", {}, cache_folder())
+        pool = _pool(program.inputs, distance, folder / "weights")
         feeds = _placed(program.inputs, pool)
         with load(path) as session:
 

@@ -10,6 +10,7 @@ how far apart in memory they lie.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from secateur.codegen.build import Progress, build_kernels, silent
@@ -38,7 +39,7 @@ class FillSpec:
 
 def fill_kernel(target: Target) -> Kernel:
     """Writes any number of tasks; those of a call are what it is asked for."""
-    return Kernel(FILL, FillSpec(), lambda: _build(target.lanes), 1)
+    return Kernel(FILL, FillSpec(), partial(_build, target.lanes), 1)
 
 
 def _build(lanes: int) -> Any:

@@ -1,0 +1,89 @@
+"""A process that compiles kernels: tasks come in by standard input, objects go out by standard output.
+
+Each message is a pickle behind its length. A task is (kernel, symbol, target); the
+answer is a `KernelObject` or the exception. The process ends with its input, and
+dies with the process that started it. Nothing of the user's program is imported
+here: kernels are data, whose builders are functions of `secateur.codegen`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import signal
+import struct
+import sys
+from typing import IO, Any
+
+from .kernel import Kernel
+from .program import KernelObject
+from .targets import Target
+
+Task = tuple[Kernel, str, Target]
+Answer = KernelObject | Exception
+
+_LENGTH = struct.Struct("<Q")
+_PR_SET_PDEATHSIG = 1
+
+
+def send(stream: IO[bytes], message: Any) -> None:
+    """Writes a message at once; OSError where nobody reads."""
+    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> Any:
+    """The next message; EOFError where there is none, or half of one."""
+    head = stream.read(_LENGTH.size)
+    data = stream.read(_LENGTH.unpack(head)[0]) if len(head) == _LENGTH.size else b""
+    if not data:
+        raise EOFError
+    return pickle.loads(data)
+
+
+def answer(task: Task) -> Answer:
+    """The compiled kernel, or what went wrong."""
+    from .objects import build_object  # imports TVM and LLVM, which take seconds
+
+    try:
+        return build_object(*task)
+    except Exception as error:
+        return _portable(error)
+
+
+def _portable(error: Exception) -> Exception:
+    """The exception, or one of its words where it does not bear the journey."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _follow(parent: int) -> None:
+    """Ends with the parent, and leaves interrupts, which reach the whole group, to it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit(1)
+
+
+def main() -> None:
+    """Serves until the input ends; the parent's number is the argument."""
+    _follow(int(sys.argv[1]))
+    tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    while True:
+        try:
+            task = receive(tasks)
+        except EOFError:
+            return
+        send(answers, answer(task))
+
+
+if __name__ == "__main__":
+    main()

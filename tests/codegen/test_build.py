@@ -1,0 +1,103 @@
+"""Building kernels: by processes that know nothing of the user's program, from threads, and cut short."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secateur.codegen import build, cache
+from secateur.codegen.build import build_kernels
+from secateur.codegen.kernel import Kernel
+from secateur.codegen.objects import build_object
+from secateur.codegen.primitives.base import DenseSpec
+from secateur.codegen.primitives.conv_dense import DENSE
+from secateur.codegen.program import KernelObject
+from secateur.codegen.targets import TARGETS
+
+TARGET = TARGETS["x86-64-v3"]
+MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    cache._usable.cache_clear()
+    yield
+    cache._usable.cache_clear()
+
+
+def _kernels(first: int, count: int) -> dict[str, Kernel]:
+    sizes = range(first, first + count)
+    return {f"dense{n}": DENSE.kernel(DenseSpec(1, n, 8), TARGET) for n in sizes}
+
+
+def _children() -> set[str]:
+    found = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+    return {pid for pid in found if "codegen.worker" in Path(f"/proc/{pid}/cmdline").read_text()}
+
+
+def test_threads_that_build_side_by_side_get_their_own_kernels() -> None:
+    """Same names, different kernels: whatever is shared between the threads would mix them up."""
+    wanted = [{f"k{i}": kernel for i, kernel in enumerate(_kernels(n, 5).values())} for n in (4, 40)]
+    cached: dict[str, KernelObject] = {}
+    found: list[Any] = [None, None]
+    gate = threading.Barrier(2)
+
+    def work(number: int) -> None:
+        gate.wait()
+        found[number] = list(build._build(wanted[number], TARGET))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for kernels, objects in zip(wanted, found, strict=True):
+        cached = {built.symbol: built for built in objects}
+        assert cached.keys() == kernels.keys()
+        for symbol, kernel in kernels.items():
+            assert cached[symbol] == build_object(kernel, symbol, TARGET)
+
+
+def test_workers_are_gone_when_building_ends_early() -> None:
+    building = build._build(_kernels(4, 6), TARGET)
+    next(building)
+    assert _children()
+    building.close()
+    assert not _children()
+
+
+def test_what_a_kernel_raises_arrives() -> None:
+    kernels = _kernels(4, 5) | {"bad": Kernel("bad", "bad", partial(int, "no number"), 1)}
+    with pytest.raises(ValueError, match="no number"):
+        build_kernels(kernels, TARGET)
+    assert not _children()
+
+
+def test_a_worker_that_dies_is_told_of() -> None:
+    kernels = _kernels(4, 5) | {"deadly": Kernel("deadly", "deadly", partial(os._exit, 7), 1)}
+    with pytest.raises(RuntimeError, match=r"the process that compiled kernel deadly died \(exit code 7\)"):
+        build_kernels(kernels, TARGET)
+    assert not _children()
+
+
+@pytest.mark.parametrize("fed", [False, True], ids=["file", "stdin"])
+def test_a_script_needs_no_guard(tmp_path: Path, fed: bool) -> None:
+    """What starts workers must not run the user's script again in them."""
+    script = f"print('started')\nimport secateur\nsecateur.compile({str(MODEL)!r}, 'out.so')\nprint('done')\n"
+    (tmp_path / "script.py").write_text(script)
+    words = [sys.executable, "-"] if fed else [sys.executable, "script.py"]
+    done = subprocess.run(
+        words, cwd=tmp_path, input=script if fed else None, capture_output=True, text=True, timeout=600
+    )
+    assert (done.returncode, done.stdout) == (0, "started\ndone\n"), done.stderr
+    assert (tmp_path / "out.so").exists()
