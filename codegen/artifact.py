@@ -11,23 +11,26 @@ import mmap
 import os
 import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from secateur.ir.errors import SecateurError
+from secateur.ir.files import SUFFIX
 
 from .cache import cache_folder
 from .driver import ProgramError
 from .link import build_folder, link_bench, link_shared
 from .program import Program
 from .sources import SEAL_FIELDS, SEAL_MAGIC
+from .unfinished import temporary_folder, unfinished
 
 KINDS = ("so", "dir", "tar")
 _EXECUTABLE = ("model.so", "bench")
 _TEXTS = ("model.h", "manifest.json")
+_DUMPS = "ir"  # the folder of IR texts beside them
+_NAMED = 8  # files that an error lists
 
 
 def write_artifact(
@@ -41,8 +44,8 @@ def write_artifact(
     """Writes `program` to `path` as `so` (model.so alone), `dir` or `tar`; returns the path.
 
     A folder and a tar hold model.so, model.h, bench, manifest.json and `dumps` (relative name to content).
-    Replaces an artifact of the same kind; never touches another kind of file. `check` gets the finished
-    artifact before it takes its place; where it raises, nothing is written.
+    Replaces an artifact of the same kind; never touches another kind of file, nor a folder that holds any.
+    `check` gets the finished artifact before it takes its place; where it raises, nothing is written.
     Raises SecateurError (bad arguments), ProgramError, LinkError, OSError.
     """
     path, dumps = Path(path), dumps or {}
@@ -83,36 +86,70 @@ def _check_request(path: Path, kind: str, dumps: Mapping[str, str | bytes]) -> N
         raise SecateurError(f"unknown kind of artifact '{kind}'; known: {', '.join(KINDS)}")
     if path.exists() and path.is_dir() != (kind == "dir"):
         raise SecateurError(f"{path} is {'a folder' if path.is_dir() else 'a file'}; it is not replaced")
-    if kind == "dir" and path.is_dir() and any(path.iterdir()) and not (path / "model.so").exists():
-        raise SecateurError(f"{path} is a folder that holds no artifact; it is not replaced")
+    if kind == "dir" and path.is_dir() and any(path.iterdir()):
+        _check_ours(path, dumps)
     for name in dumps:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or not pure.parts or name in (*_EXECUTABLE, *_TEXTS):
             raise SecateurError(f"a dump cannot be named '{name}'")
 
 
+def _check_ours(folder: Path, dumps: Mapping[str, str | bytes]) -> None:
+    """SecateurError where a folder that would be replaced holds anything but an artifact's files."""
+    if not _sealed(folder / "model.so"):
+        raise SecateurError(f"{folder} is a folder that holds no artifact; it is not replaced")
+    known = {*_EXECUTABLE, *_TEXTS, *dumps}
+    folders = {_DUMPS, *(parent.as_posix() for name in dumps for parent in PurePosixPath(name).parents)}
+    foreign = []
+    for path in sorted(folder.rglob("*")):
+        name, folder_itself = path.relative_to(folder).as_posix(), path.is_dir() and not path.is_symlink()
+        dumped = PurePosixPath(name).match(f"{_DUMPS}/*{SUFFIX}") and name.count("/") == 1
+        if name not in folders if folder_itself else not (name in known or dumped):
+            foreign.append(name)
+    if foreign:
+        named = ", ".join(foreign[:_NAMED]) + (
+            f" and {len(foreign) - _NAMED} more" if foreign[_NAMED:] else ""
+        )
+        raise SecateurError(
+            f"{folder} is not replaced, as it holds files that are none of an artifact: {named}; "
+            "move them, or choose another folder"
+        )
+
+
+def _sealed(library: Path) -> bool:
+    """Whether a file is a library that we wrote."""
+    if not library.is_file() or not library.stat().st_size:
+        return False
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(SEAL_MAGIC) >= 0
+
+
 @contextmanager
 def _beside(path: Path, folder: bool) -> Iterator[Path]:
     """A draft next to `path` that takes its place when the block succeeds and vanishes when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as shelter:
-        draft = Path(shelter) / "new"
+    with temporary_folder(f".{path.name}.", path.parent) as shelter:
+        draft = shelter / "new"
         if folder:
             draft.mkdir(mode=0o755)
         yield draft
         if folder and path.exists():
-            _exchange(draft, path, Path(shelter) / "old")
+            _exchange(draft, path)
         else:
             os.replace(draft, path)
 
 
-def _exchange(draft: Path, path: Path, old: Path) -> None:
+def _exchange(draft: Path, path: Path) -> None:
+    """The old folder stands beside until the new one is in its place: nothing can take both."""
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
     path.rename(old)
     try:
         draft.rename(path)
     except BaseException:
         old.rename(path)
         raise
+    with unfinished(old):
+        pass
 
 
 def _gather(build: Path, content: Path, dumps: Mapping[str, str | bytes]) -> None:

@@ -20,6 +20,7 @@ from secateur.codegen.driver import ProgramError
 from secateur.codegen.link import LinkError
 from secateur.codegen.program import KernelObject
 from secateur.codegen.sources import SEAL_MAGIC
+from secateur.ir.errors import SecateurError
 from secateur.runtime.manifest import read_manifest
 
 
@@ -78,7 +79,7 @@ def test_tar_holds_everything_with_no_time_or_owner(programs: ModuleType, tmp_pa
 
 
 def test_folder_is_replaced_whole(programs: ModuleType, tmp_path: Path) -> None:
-    path = write_artifact(programs.scale_relu_sum(), tmp_path / "m", "dir", {"ir/old.txt": "old"})
+    path = write_artifact(programs.scale_relu_sum(), tmp_path / "m", "dir", {"ir/old.sir": "old"})
     write_artifact(programs.scale_relu_sum(name="new"), path, "dir")
     assert sorted(os.listdir(path)) == ["bench", "manifest.json", "model.h", "model.so"]
     assert read_manifest(path)["name"] == "new"
@@ -178,6 +179,38 @@ def test_other_peoples_files_are_not_replaced(programs: ModuleType, tmp_path: Pa
         write_artifact(program, tmp_path / "folder", "so")
     with pytest.raises(ValueError, match="is a file; it is not replaced"):
         write_artifact(program, tmp_path / "file", "dir")
+
+
+@pytest.mark.parametrize(
+    "name", ["labels.txt", "bench.log", ".hidden", "ir/notes.txt", "ir/a/b.sir", "deep/er/ir/a.sir", "empty/"]
+)
+def test_a_folder_with_files_of_others_is_not_replaced(
+    programs: ModuleType, tmp_path: Path, name: str
+) -> None:
+    path = write_artifact(programs.scale_relu_sum(), tmp_path / "m", "dir", {"ir/final.sir": "text"})
+    (path / name).parent.mkdir(parents=True, exist_ok=True)
+    (path / name).mkdir() if name.endswith("/") else (path / name).write_text("mine")
+    before = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
+    with pytest.raises(SecateurError, match=rf"files that are none of an artifact: .*{name.rstrip('/')}"):
+        write_artifact(programs.scale_relu_sum(name="new"), path, "dir")
+    assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == before
+    assert os.listdir(tmp_path) == ["m"]
+
+
+def test_many_files_of_others_are_counted(programs: ModuleType, tmp_path: Path) -> None:
+    path = write_artifact(programs.scale_relu_sum(), tmp_path / "m", "dir")
+    for number in range(20):
+        (path / f"x{number:02}").write_text("mine")
+    with pytest.raises(SecateurError, match=r"x00, .*, x07 and 12 more; move them"):
+        write_artifact(programs.scale_relu_sum(), path, "dir")
+
+
+def test_a_library_of_others_is_no_artifact(programs: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.so").write_text("mine")
+    with pytest.raises(SecateurError, match="holds no artifact; it is not replaced"):
+        write_artifact(programs.scale_relu_sum(), tmp_path / "m", "dir")
+    assert (tmp_path / "m" / "model.so").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["../up.txt", "/etc/x", "model.so", "", "a/../../b"])
