@@ -2,9 +2,12 @@
 
 What selection writes into an operator (primitive, layouts, workspace) must be something that it
 could have written: the primitive applies, offers these layouts, and finds the workspace it uses.
+Kernels count elements in int32, which tensors of bytes can exceed.
 """
 
 from __future__ import annotations
+
+import math
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
@@ -14,6 +17,8 @@ from secateur.ir.types import ROW_MAJOR
 from .primitives.operator import constant_of
 from .primitives.registry import find
 from .targets import Target
+
+MOST_ELEMENTS = (1 << 31) - 1  # kernels index with int32
 
 
 def check_decisions(graph: Graph, target: Target) -> None:
@@ -27,6 +32,10 @@ def check_decisions(graph: Graph, target: Target) -> None:
 
 def refusal(op: Operator, target: Target) -> str | None:
     """Why the operator's decision is impossible on `target`, or None."""
+    if (
+        large := next((v for v in (*op.operands, *op.results) if _elements(v) > MOST_ELEMENTS), None)
+    ) is not None:
+        return f"{large.type} has {_elements(large)} elements in memory, a kernel reaches {MOST_ELEMENTS}"
     primitive = find(op)
     asked = _undecided(op)
     try:
@@ -43,6 +52,11 @@ def refusal(op: Operator, target: Target) -> str | None:
     if op.get("workspace", 0) < workspace:
         return f"a workspace of {op.get('workspace', 0)} bytes, it needs {workspace}"
     return None
+
+
+def _elements(value: Value) -> int:
+    """In memory, blocks filled up."""
+    return math.prod(value.type.layout.physical_shape(value.type.shape))
 
 
 def _undecided(op: Operator) -> Operator:

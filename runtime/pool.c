@@ -3,6 +3,7 @@
  * A call waits only for tasks that were taken, not for threads: a worker that wakes late costs nothing. */
 #define _GNU_SOURCE
 #include <sched.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -135,13 +136,25 @@ static int64_t spin_time(int32_t threads) {
     return threads <= CPU_COUNT(&processors) ? SPIN_NS : 0;
 }
 
+/* Signals to the process are for the program's own threads; those that a fault raises stay with the thread. */
+static void block_signals(sigset_t *before) {
+    static const int faults[] = {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SIGSYS, SIGABRT};
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_BLOCK, &blocked, before);
+}
+
 static int start_worker(rt_pool *pool, rt_worker *worker, void *workspace) {
     pthread_attr_t attributes;
     worker->pool = pool;
     worker->workspace = workspace;
     if (pthread_attr_init(&attributes) != 0) return 0;
+    sigset_t before;
+    block_signals(&before);
     int started = pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 &&
                   pthread_create(&worker->thread, &attributes, worker_main, worker) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return started;
 }

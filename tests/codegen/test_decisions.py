@@ -8,7 +8,7 @@ from secateur.compiler import DEFAULT_PIPELINE, prepare
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.onnx_reader import read_model
-from secateur.ir.types import Layout
+from secateur.ir.types import DType, Layout, TensorType
 from secateur.passes.manager import PassManager
 from secateur.tools.fuzzing.seeds import SEEDS
 
@@ -59,4 +59,13 @@ def test_too_small_a_workspace_is_refused() -> None:
     op = next(op for op in graph.operators if op.get("workspace", 0))
     op.attributes["workspace"] = 1
     with pytest.raises(SecateurError, match=r"a workspace of \d+ bytes, it needs \d+"):
+        check_decisions(graph, TARGET)
+
+
+def test_a_tensor_that_int32_cannot_index_is_refused() -> None:
+    """Of bytes, the types allow twice as many."""
+    graph = placed()
+    op = convolution(graph)
+    op.result.type = TensorType((2, 1, 1 << 15, 1 << 15), DType.U8)
+    with pytest.raises(SecateurError, match=r"has 2147483648 elements in memory, a kernel reaches"):
         check_decisions(graph, TARGET)

@@ -2,6 +2,7 @@
  *
  * Short calls in a row are where a worker that looks for more of one call may meet the tasks of the next. */
 #define _DEFAULT_SOURCE
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ enum { THREADS = 5, TASKS = 1000, STRIDE = 64, SHORT_CALLS = 200000, MOST = 40, 
 static _Atomic int done[TASKS];
 static pthread_barrier_t meeting;
 static _Thread_local int met;
+static pthread_t main_thread;
 static unsigned char workspaces[THREADS * STRIDE];
 
 int64_t rt_now(void) {
@@ -28,12 +30,21 @@ static void count(void *const *args, void *workspace, int32_t begin, int32_t end
     for (int32_t t = begin; t < end; t++) atomic_fetch_add(&done[t], 1);
 }
 
+/* Signals that tell the process something reach threads of the program alone; faults stay where they are. */
+static void expect_signals(int heard) {
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    if (sigismember(&blocked, SIGTERM) == heard || sigismember(&blocked, SIGUSR1) == heard) abort();
+    if (sigismember(&blocked, SIGSEGV)) abort();
+}
+
 /* Nobody gets past this before all threads are in it. */
 static void meet(void *const *args, void *workspace, int32_t begin, int32_t end) {
     count(args, workspace, begin, end);
     if (met) return;
     met = 1;
     *(unsigned char *)workspace += 1;
+    expect_signals(pthread_equal(pthread_self(), main_thread));
     pthread_barrier_wait(&meeting);
 }
 
@@ -46,6 +57,7 @@ int main(void) {
     static rt_pool pool;
     static rt_worker workers[THREADS];
     alarm(LIMIT_SECONDS);
+    main_thread = pthread_self();
     pthread_barrier_init(&meeting, NULL, THREADS);
     if (!rt_pool_start(&pool, THREADS, workers, workspaces + STRIDE, STRIDE)) abort();
     rt_pool_run(&pool, meet, NULL, workspaces, TASKS);

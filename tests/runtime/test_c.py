@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.link import build_folder
-from secateur.codegen.sources import RUNTIME_SOURCES
+from secateur.codegen.sources import RUNTIME_SOURCES, model_header, thread_cost
 from secateur.codegen.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +125,35 @@ def test_pool_shares_tasks_among_all_threads(compiler: str, tmp_path: Path, sani
     done = subprocess.run(_fixed_addresses(binary), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "ok\n"
+
+
+LARGE = """
+#include <stdio.h>
+#include "model.h"
+#if MODEL_ARENA_BYTES(256) != %(most)s
+#error as the preprocessor counts
+#endif
+int main(void) {
+    int threads = 256;
+    printf("%%llu\\n", MODEL_ARENA_BYTES(threads));
+    return MODEL_ARENA_BYTES(threads) < MODEL_ARENA_BYTES(1);
+}
+"""
+
+
+def test_the_arena_of_many_threads_is_counted_without_overflow(
+    compiler: str, programs: ModuleType, tmp_path: Path
+) -> None:
+    program = replace(programs.scale_relu_sum(), workspace_bytes=9 << 20)
+    cost = thread_cost(program)
+    most = cost.first + 255 * cost.next
+    assert most > 1 << 31
+    (tmp_path / "model.h").write_text(model_header(program))
+    (tmp_path / "main.c").write_text(LARGE % {"most": most})
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+    subprocess.run([compiler, *flags, "main.c", "-o", "main"], cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "main"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{most}\n")
 
 
 def _fixed_addresses(binary: str) -> list[str]:
