@@ -50,15 +50,15 @@ class Toolchain:
     def link(self, folder: Path, flags: Sequence[str], objects: Sequence[str], output: str) -> Path:
         """Links objects to `output`, all inside `folder`.
 
-        Zig keeps the libc that it built in the cache, without a checksum: where linking fails,
-        it is built anew, and what was kept is dropped if that helps.
+        Zig keeps the libc that it built in the cache, without a checksum: where the linker complains of
+        a file there, it is built anew, and what was kept is dropped if that helps.
         """
         words = [*flags, *objects, *_LIBRARIES, "-o", output]
         try:
             self._run(folder, words)
-        except LinkError:
+        except LinkError as error:
             kept, fresh = self.cache / "zig", folder / "fresh"
-            if not kept.exists():
+            if str(kept) not in str(error):
                 raise
             replace(self, cache=fresh)._run(folder, words)
             shutil.rmtree(kept, ignore_errors=True)

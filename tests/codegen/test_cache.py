@@ -84,7 +84,7 @@ def test_libc_is_built_anew_where_linking_fails(
 
     def run(self: Toolchain, _folder: Path, _arguments: list[str]) -> None:
         if (self.cache / "zig" / "damaged").exists():
-            raise LinkError("bad file")
+            raise LinkError(f"{self.cache}/zig/o/1/crt1.o: bad file")
 
     monkeypatch.setattr(Toolchain, "_run", run)
     assert Toolchain("t", cache_folder()).link(tmp_path, [], ["a.o"], "a") == tmp_path / "a"
