@@ -11,13 +11,11 @@ import atexit
 import functools
 import hashlib
 import os
-import shutil
 import stat
 import struct
-import tempfile
 import warnings
 import zlib
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from .entries import read_entry, write_entry
 from .kernel import Kernel
 from .program import KernelObject
 from .targets import Target
+from .unfinished import temporary_folder
 
 
 def cache_folder() -> Path:
@@ -50,9 +49,9 @@ def _usable(folder: Path) -> Path:
     if reason is None:
         return folder
     warnings.warn(f"the cache {folder} {reason}; nothing is kept there", stacklevel=3)
-    private = Path(tempfile.mkdtemp(prefix="secateur-cache-"))
-    atexit.register(shutil.rmtree, private, ignore_errors=True)
-    return private
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(temporary_folder("secateur-cache-"))
 
 
 def _made(folder: Path) -> str | None:
