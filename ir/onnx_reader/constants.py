@@ -18,6 +18,8 @@ MAX_RANGE = 1 << 24
 def constant(node: Node) -> Value:
     if node.has("value"):
         return node.constant(node.tensor("value"))
+    if node.has("sparse_value"):
+        return node.constant(node.sparse_tensor("sparse_value"))
     if node.has("value_float"):
         return node.constant(np.array(node.number("value_float"), np.float32))
     if node.has("value_floats"):

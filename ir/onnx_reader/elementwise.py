@@ -32,10 +32,6 @@ def _chain(name: str) -> Handler:
     return lambda node: _chained(node, name)
 
 
-def _first(node: Node) -> Value:
-    return node.input(0)
-
-
 def _scalar(node: Node, value: float, like: Value) -> Value:
     return node.constant(np.array(value).astype(like.type.dtype.numpy))
 
@@ -70,6 +66,11 @@ def _bound(node: Node, index: int, name: str, default: float) -> float | Value:
     if known.size != 1:
         raise NodeError(f"'{name}' has shape {known.shape}, a scalar is needed")
     return float(known.reshape(()))
+
+
+def identity(node: Node) -> Any:
+    """Of a tensor, or of a sequence."""
+    return node.inputs[0] if node.inputs and isinstance(node.inputs[0], tuple) else node.input(0)
 
 
 def clip(node: Node) -> Value:
@@ -214,6 +215,6 @@ HANDLERS: dict[str, Handler] = {
     "Cast": cast,
     "CastLike": cast_like,
     "Where": where,
-    "Identity": _first,
+    "Identity": identity,
     "Dropout": dropout,
 }

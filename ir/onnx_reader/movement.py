@@ -97,7 +97,7 @@ def split(node: Node) -> list[Value]:
             f"parts {sizes} for {len(node.proto.output)} outputs do not add up to {x.type.shape[axis]}"
         )
     ends = np.cumsum(sizes)
-    return [_cut(node, x, axis, int(end) - size, size) for end, size in zip(ends, sizes, strict=True)]
+    return [cut(node, x, axis, int(end) - size, size) for end, size in zip(ends, sizes, strict=True)]
 
 
 def _split_sizes(node: Node, extent: int) -> tuple[int, ...]:
@@ -112,7 +112,8 @@ def _split_sizes(node: Node, extent: int) -> tuple[int, ...]:
     return tuple(max(0, min(part, extent - i * part)) for i in range(parts))
 
 
-def _cut(node: Node, x: Value, axis: int, start: int, size: int) -> Value:
+def cut(node: Node, x: Value, axis: int, start: int, size: int) -> Value:
+    """`size` indices of `axis` from `start` on."""
     starts = tuple(start if i == axis else 0 for i in range(x.type.rank))
     sizes = tuple(size if i == axis else d for i, d in enumerate(x.type.shape))
     return node.emit("slice", [x], starts=starts, sizes=sizes, steps=(1,) * x.type.rank)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from onnx import AttributeProto, NodeProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
 
 from ..elementwise import Step
 from ..graph import Graph, Operator, Value
 from ..interpreter import evaluate
 from ..opdef import create
 from ..types import TensorType
-from .tensors import MAX_GRAPH_BYTES, Array, decode
+from .tensors import MAX_GRAPH_BYTES, Array, decode, decode_sparse, initializers_of
 
 FOLD_ELEMENTS = 4096
 """Operators on constants are computed while reading where neither operands nor result are larger."""
@@ -37,6 +37,22 @@ class NodeError(ValueError):
     """What is wrong with one node; the reader adds which."""
 
 
+class UnsupportedError(NodeError):
+    """An operator, or a use of one, outside the set; the reader lists them all in one error."""
+
+
+Values = tuple[Value, ...]
+"""A sequence of tensors, which exists only while reading."""
+
+Input = Value | Values | None
+
+
+class Inliner(Protocol):
+    """What reads the nodes of a body in place."""
+
+    def inline(self, body: Body, inputs: Sequence[Input], label: str) -> list[Any]: ...
+
+
 def constant_of(value: Value) -> Array | None:
     """The array of a value made by `nn.constant`, else None."""
     producer = value.producer
@@ -44,6 +60,33 @@ def constant_of(value: Value) -> Array | None:
         return None
     array: Array = producer["value"]
     return array
+
+
+@dataclass
+class Body:
+    """Nodes with names for what goes in and comes out: a graph, or a function's body.
+
+    Initializers are decoded once however often the body is read.
+    """
+
+    nodes: Sequence[NodeProto]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    initializers: Mapping[str, TensorProto] = field(default_factory=dict)
+    types: Mapping[str, ValueInfoProto] = field(default_factory=dict)  # declared, by name
+    constants: dict[str, Value] = field(default_factory=dict)
+
+    @staticmethod
+    def of(graph: GraphProto) -> Body:
+        """The body that a graph is. Values that it gives itself are no inputs of it."""
+        initializers = initializers_of(graph)
+        return Body(
+            graph.node,
+            [i.name for i in graph.input if i.name not in initializers],
+            [o.name for o in graph.output],
+            initializers,
+            {info.name: info for info in (*graph.value_info, *graph.output)},
+        )
 
 
 @dataclass
@@ -100,6 +143,8 @@ _GETTERS: dict[str, tuple[int, Callable[[AttributeProto], Any]]] = {
     "floats": (AttributeProto.FLOATS, lambda a: tuple(float(f) for f in a.floats)),
     "strings": (AttributeProto.STRINGS, lambda a: tuple(s.decode("utf-8", "replace") for s in a.strings)),
     "tensor": (AttributeProto.TENSOR, lambda a: a.t),
+    "sparse tensor": (AttributeProto.SPARSE_TENSOR, lambda a: a.sparse_tensor),
+    "graph": (AttributeProto.GRAPH, lambda a: a.g),
 }
 
 
@@ -108,10 +153,11 @@ class Node:
     """A node with its inputs resolved; attributes are read by kind, and a wrong kind is refused."""
 
     proto: NodeProto
-    inputs: list[Value | None]
+    inputs: list[Input]
     opset: int
     loc: str
     builder: Builder
+    scope: Inliner
     _attributes: dict[str, AttributeProto] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -164,6 +210,19 @@ class Node:
     def tensor(self, name: str) -> Array:
         return decode(self._read("tensor", name, _MISSING), self.builder.folder)
 
+    def sparse_tensor(self, name: str) -> Array:
+        return decode_sparse(self._read("sparse tensor", name, _MISSING), self.builder.folder)
+
+    def body(self, name: str) -> Body:
+        """The graph in an attribute."""
+        return Body.of(self._read("graph", name, _MISSING))
+
+    def inline(self, body: Body, inputs: Sequence[Input], label: str = "") -> list[Any]:
+        """What the body gives for `inputs`, its nodes read in place; `label` goes before their names."""
+        if len(inputs) != len(body.inputs):
+            raise NodeError(f"the graph inside has {len(body.inputs)} inputs, {len(inputs)} are given")
+        return self.scope.inline(body, inputs, label)
+
     def choice(self, name: str, default: str, allowed: Sequence[str]) -> str:
         """A string attribute that must be one of `allowed`."""
         found = self.string(name, default)
@@ -173,7 +232,17 @@ class Node:
 
     def optional(self, index: int) -> Value | None:
         """Input `index`, or None where it is left out."""
-        return self.inputs[index] if index < len(self.inputs) else None
+        found = self.inputs[index] if index < len(self.inputs) else None
+        if isinstance(found, tuple):
+            raise NodeError(f"input {index} is a sequence, not a tensor")
+        return found
+
+    def sequence(self, index: int) -> Values:
+        """Input `index`, which must be a sequence."""
+        found = self.inputs[index] if index < len(self.inputs) else None
+        if not isinstance(found, tuple):
+            raise NodeError(f"input {index} is not a sequence")
+        return found
 
     def input(self, index: int) -> Value:
         """Input `index`, which must be there."""
@@ -185,6 +254,12 @@ class Node:
     def all_inputs(self) -> list[Value]:
         """Every input, none left out, at least one."""
         return [self.input(i) for i in range(max(1, len(self.inputs)))]
+
+    def known_inputs(self) -> list[Array | None] | None:
+        """The arrays of all inputs, None for one left out; None where one is not known while reading."""
+        found = [constant_of(v) if isinstance(v, Value) else None for v in self.inputs]
+        missing = any(a is None and v is not None for a, v in zip(found, self.inputs, strict=True))
+        return None if missing else found
 
     def known(self, index: int, what: str) -> Array:
         """Input `index`, which must be known while reading."""
@@ -207,6 +282,10 @@ class Node:
     def constant(self, array: Array) -> Value:
         return self.builder.constant(array)
 
+    def with_axis(self, x: Value, axis: int) -> Value:
+        """`x` with a new axis of extent 1 at `axis`."""
+        return self.emit("reshape", [x], shape=(*x.type.shape[:axis], 1, *x.type.shape[axis:]))
+
     def emit(self, name: str, operands: Sequence[Value], **attributes: Any) -> Value:
         """The result of a new operator of one result."""
         (result,) = self.builder.emit(f"nn.{name}", operands, attributes, self.loc)
@@ -226,4 +305,4 @@ class Node:
         return self.emit(name, [*operands, bias], **attributes, epilogue=(Step("add"),))
 
 
-Handler = Callable[[Node], "Value | list[Value]"]
+Handler = Callable[[Node], "Value | Values | list[Any]"]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto
 
 from ..errors import ModelError
 from ..graph import Graph, Value
 from ..types import TensorType
 from . import (
     constants,
+    control,
+    einsum,
     elementwise,
     matrix,
     movement,
@@ -24,14 +27,20 @@ from . import (
     recurrent,
     reduce,
     resize,
+    sequences,
     windows,
 )
+from .checks import ONNX_DOMAINS
+from .functions import functions_of
 from .inputs import input_types
-from .node import Builder, Handler, Node
-from .tensors import Array, decode
+from .node import Body, Builder, Handler
+from .scope import UNREAD, Model, Scope
+from .shown import shown
+from .tensors import Array
 
 HANDLERS: dict[str, Handler] = {
     **constants.HANDLERS,
+    **einsum.HANDLERS,
     **elementwise.HANDLERS,
     **matrix.HANDLERS,
     **movement.HANDLERS,
@@ -47,16 +56,19 @@ HANDLERS: dict[str, Handler] = {
 OPERATORS = frozenset(HANDLERS)
 """The ONNX operators that can be read."""
 
+STRUCTURE: dict[str, Handler] = {**control.STRUCTURE, **sequences.STRUCTURE}
+"""Operators that vanish while reading, where what they decide is known then."""
+
 DOMAINS: dict[str, dict[str, Handler]] = {
-    "": HANDLERS,
-    "ai.onnx": HANDLERS,
+    "": HANDLERS | STRUCTURE,
+    "ai.onnx": HANDLERS | STRUCTURE,
     "com.microsoft": quantized.MICROSOFT,
 }
 
 OLDEST_OPSET = 7
 NEWEST_OPSET: int = onnx.defs.onnx_opset_version()
+NEWEST_IR: int = onnx.IR_VERSION
 MAX_FILE_BYTES = (1 << 31) - 1  # of a protocol buffer
-ONNX_DOMAINS = ("", "ai.onnx")
 
 
 def read_model(
@@ -73,10 +85,13 @@ def read_model(
     of the model, operators outside the set included, is one ModelError that names the node.
     """
     proto, folder = _parsed(source)
-    opset = _opset(proto)
-    _refuse_names(proto.graph)
-    _refuse_unsupported(proto.graph)
-    return _Reader(proto.graph, opset, folder, dict(shapes or {}), dict(constants or {}), batch).read()
+    opsets = _opsets(proto)
+    _refuse_names(proto)
+    model = Model(Builder(Graph(proto.graph.name or "main"), folder), DOMAINS, functions_of(proto.functions))
+    scope = Scope(model, Body.of(proto.graph), opsets)
+    _define_inputs(scope, proto.graph, Given(shapes or {}, constants or {}, batch))
+    scope.read_nodes()
+    return _finished(scope)
 
 
 def _parsed(source: str | Path | bytes | ModelProto) -> tuple[ModelProto, Path | None]:
@@ -101,126 +116,102 @@ def _bytes_of(source: str | Path) -> tuple[bytes, Path, str]:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _opset(proto: ModelProto) -> int:
-    found = [o.version for o in proto.opset_import if o.domain in ONNX_DOMAINS]
-    if not found:
+def _opsets(proto: ModelProto) -> dict[str, int]:
+    """The version of each domain's operators; ModelError where ONNX's own is not known."""
+    if proto.ir_version > NEWEST_IR:
+        raise ModelError(f"the file's format is IR version {proto.ir_version}; known: up to {NEWEST_IR}")
+    found: dict[str, int] = {}
+    for entry in proto.opset_import:
+        domain = "" if entry.domain in ONNX_DOMAINS else entry.domain
+        if found.setdefault(domain, entry.version) != entry.version:
+            raise ModelError(f"the model declares opsets {found[domain]} and {entry.version} of one domain")
+    if "" not in found:
         raise ModelError("the model does not say which ONNX opset it uses")
-    if not OLDEST_OPSET <= max(found) <= NEWEST_OPSET:
-        raise ModelError(f"opset {max(found)} is not supported; known: {OLDEST_OPSET} to {NEWEST_OPSET}")
-    return int(max(found))
+    if not OLDEST_OPSET <= found[""] <= NEWEST_OPSET:
+        raise ModelError(f"opset {found['']} is not supported; known: {OLDEST_OPSET} to {NEWEST_OPSET}")
+    return found
 
 
-def _loc(node: NodeProto, index: int) -> str:
-    return node.name or f"{node.op_type}#{index}"
+def _names(proto: ModelProto) -> Iterator[str]:
+    yield from _graph_names(proto.graph)
+    for function in proto.functions:
+        yield from (function.name, function.domain, function.overload)
+        yield from (*function.input, *function.output, *function.attribute)
+        yield from _node_names(function.node)
 
 
-def _names(graph: GraphProto) -> Iterator[str]:
+def _graph_names(graph: GraphProto) -> Iterator[str]:
     yield graph.name
-    for node in graph.node:
-        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        yield from (attribute.name for attribute in node.attribute)
-    for named in (*graph.input, *graph.output, *graph.initializer):
+    yield from _node_names(graph.node)
+    for named in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
         yield named.name
+    yield from (tensor.values.name for tensor in graph.sparse_initializer)
     for info in graph.input:
         yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
 
 
-def _refuse_names(graph: GraphProto) -> None:
+def _node_names(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain, node.overload, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name)
+            if attribute.HasField("g"):
+                yield from _graph_names(attribute.g)
+
+
+def _refuse_names(proto: ModelProto) -> None:
     """Protocol buffers hand out a name that is not UTF-8 as bytes."""
-    for name in _names(graph):
+    for name in _names(proto):
         if not isinstance(name, str):
             raise ModelError(f"the name {name!r} is not UTF-8")
 
 
-def _refuse_unsupported(graph: GraphProto) -> None:
-    """One error with every node whose operator is outside the set."""
-    unsupported: dict[str, list[str]] = {}
-    for index, node in enumerate(graph.node):
-        if node.op_type not in DOMAINS.get(node.domain, {}):
-            foreign = node.domain not in ONNX_DOMAINS
-            operator = f"{node.domain}::{node.op_type}" if foreign else node.op_type
-            unsupported.setdefault(operator, []).append(_loc(node, index))
-    if unsupported:
-        lines = [f"  {operator}: {_listed(names)}" for operator, names in sorted(unsupported.items())]
-        raise ModelError("operators that are not supported:\n" + "\n".join(lines))
+@dataclass(frozen=True)
+class Given:
+    """What the user says of inputs: shapes, values known beforehand, the batch."""
 
-
-def _listed(names: list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-@dataclass
-class _Reader:
-    """One graph being read; `values` holds what each ONNX name stands for so far."""
-
-    proto: GraphProto
-    opset: int
-    folder: Path | None
     shapes: Mapping[str, Sequence[int]]
     constants: Mapping[str, Array]
-    batch: int | None = None
-    values: dict[str, Value] = field(default_factory=dict)
+    batch: int | None
 
-    def read(self) -> Graph:
-        self.builder = Builder(Graph(self.proto.name or "main"), self.folder)
-        self.initializers: dict[str, TensorProto] = {t.name: t for t in self.proto.initializer}
-        self._inputs()
-        for index, node in enumerate(self.proto.node):
-            self._node(node, _loc(node, index))
-        self._outputs()
-        self.builder.graph.remove_dead()
-        return self.builder.graph
 
-    def _inputs(self) -> None:
-        infos = [i for i in self.proto.input if i.name not in self.initializers]
-        given = {name: array.shape for name, array in self.constants.items()}
-        for name, type in input_types(infos, {**self.shapes, **given}, self.batch).items():
-            self.builder.count(type)
-            self.values[name] = self._input(name, type)
+def _define_inputs(scope: Scope, graph: GraphProto, given: Given) -> None:
+    """The model's inputs as values of the graph, or as the constants that they are known to be."""
+    infos = [i for i in graph.input if i.name not in scope.body.initializers]
+    names = [i.name for i in graph.input]
+    if "" in names or len(set(names)) != len(names):
+        raise ModelError("the model needs inputs with distinct names")
+    shapes = {**given.shapes, **{name: array.shape for name, array in given.constants.items()}}
+    for name, type in input_types(infos, shapes, given.batch).items():
+        scope.model.builder.count(type)
+        scope.values[name] = _input(scope.model.builder, name, type, given.constants.get(name))
 
-    def _input(self, name: str, type: TensorType) -> Value:
-        if name not in self.constants:
-            return self.builder.graph.add_input(type, name)
-        array = self.constants[name]
-        if array.dtype != type.dtype.numpy:
-            raise ModelError(f"input '{name}' is {type.dtype.value}, the constant given is {array.dtype}")
-        return self.builder.constant(array, name)
 
-    def _node(self, proto: NodeProto, loc: str) -> None:
-        try:
-            node = Node(proto, [self._used(name) for name in proto.input], self.opset, loc, self.builder)
-            results = DOMAINS[proto.domain][proto.op_type](node)
-            self._define(proto, results if isinstance(results, list) else [results])
-        except ValueError as error:  # every refusal of a handler, a type rule or a tensor is one
-            raise ModelError(f"{proto.op_type} node '{loc}': {error}") from None
+def _input(builder: Builder, name: str, type: TensorType, known: Array | None) -> Value:
+    if known is None:
+        return builder.graph.add_input(type, name)
+    if known.dtype != type.dtype.numpy:
+        raise ModelError(f"input '{shown(name)}' is {type.dtype.value}, the constant given is {known.dtype}")
+    return builder.constant(known, name)
 
-    def _used(self, name: str) -> Value | None:
-        if not name:
-            return None
-        if name not in self.values and name in self.initializers:
-            array = decode(self.initializers[name], self.folder)
-            self.values[name] = self.builder.constant(array, name)
-        if name not in self.values:
-            raise ModelError(
-                f"'{name}' is used before it is defined (nodes must stand in order, without cycles)"
-            )
-        return self.values[name]
 
-    def _define(self, proto: NodeProto, results: list[Value]) -> None:
-        if len(proto.output) > len(results) and any(proto.output[len(results) :]):
-            raise ModelError(f"only {len(results)} outputs are supported, the node has {len(proto.output)}")
-        for name, value in zip(proto.output, results, strict=False):
-            if name in self.values or name in self.initializers:
-                raise ModelError(f"'{name}' is defined twice")
-            if name:
-                self.values[name] = value
-                value.name = value.name or name
+def _finished(scope: Scope) -> Graph:
+    """The graph, once every node has been read."""
+    names, graph = scope.body.outputs, scope.model.builder.graph
+    if not names or len(set(names)) != len(names):
+        raise ModelError("the model needs outputs with distinct names")
+    missing = [n for n in names if not scope.defines(n)]
+    if missing:
+        raise ModelError(f"output '{shown(missing[0])}' is not computed by any node")
+    values = [scope.use(name) for name in names]
+    if UNREAD in values:
+        raise scope.model.refuse()
+    graph.set_outputs([_tensor(value, name) for value, name in zip(values, names, strict=True)], names)
+    graph.remove_dead()
+    return graph
 
-    def _outputs(self) -> None:
-        names = [o.name for o in self.proto.output]
-        if not names or len(set(names)) != len(names):
-            raise ModelError("the model needs outputs with distinct names")
-        missing = [n for n in names if n not in self.values and n not in self.initializers]
-        if missing:
-            raise ModelError(f"output '{missing[0]}' is not computed by any node")
-        self.builder.graph.set_outputs([v for n in names if (v := self._used(n)) is not None], names)
+
+def _tensor(value: Any, name: str) -> Value:
+    if not isinstance(value, Value):
+        raise ModelError(f"output '{shown(name)}' is a sequence, not a tensor")
+    return value

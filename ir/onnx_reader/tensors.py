@@ -1,4 +1,4 @@
-"""Tensors of a model file: decoding, external data, limits on what a file may declare."""
+"""Tensors of a model file: decoding, limits on what a file may declare."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import GraphProto, SparseTensorProto, TensorProto, numpy_helper
 
 from ..errors import ModelError
 from ..types import DType, TensorType
+from .external import external_bytes
+from .shown import shown
 
 MAX_GRAPH_BYTES = 1 << 37
 """All tensors of a model together may take no more."""
+
+MAX_DENSE_BYTES = 1 << 28
+"""A sparse tensor, which may be far smaller in the file, may take no more when it is made dense."""
+
+LISTS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+RAW, EXTERNAL = "raw_data", "external data"
+"""Where a tensor's elements may stand."""
 
 Array = NDArray[Any]
 
@@ -29,59 +38,117 @@ def dtype_of(onnx_type: int) -> DType:
         raise ValueError(f"element type {name} is not supported") from None
 
 
-def decode(tensor: TensorProto, folder: Path | None) -> Array:
+def decode(tensor: TensorProto | SparseTensorProto, folder: Path | None) -> Array:
     """The array of `tensor`; external data is read from inside `folder`. ModelError where it cannot be."""
+    if isinstance(tensor, SparseTensorProto):
+        return decode_sparse(tensor, folder)
     try:
         return _decode(tensor, folder)
     except (ValueError, TypeError) as error:
-        raise ModelError(f"tensor '{tensor.name}': {error}") from None
+        raise ModelError(f"tensor '{shown(tensor.name)}': {error}") from None
 
 
 def _decode(tensor: TensorProto, folder: Path | None) -> Array:
     shape, dtype = tuple(tensor.dims), dtype_of(tensor.data_type)
     size = TensorType(shape, dtype).bytes  # refuses what is too large before anything is allocated
-    if tensor.data_location == TensorProto.EXTERNAL:
-        stored = _external(tensor, folder, size).view(dtype.numpy.newbyteorder("<"))
-        return stored.astype(dtype.numpy, copy=False).reshape(shape)
-    if tensor.HasField("raw_data"):
-        if len(tensor.raw_data) != size:
-            raise ValueError(
-                f"holds {len(tensor.raw_data)} bytes, shape {shape} of {dtype.value} needs {size}"
-            )
-        found = np.frombuffer(tensor.raw_data, dtype.numpy.newbyteorder("<"))
-        return found.astype(dtype.numpy).reshape(shape)
-    return np.asarray(numpy_helper.to_array(tensor), dtype.numpy).reshape(shape)
+    place = _place(tensor)
+    if place == EXTERNAL:
+        return _elements(external_bytes(tensor, folder, size), dtype, shape)
+    if place != RAW:
+        return _listed(tensor, place, dtype, shape)
+    if len(tensor.raw_data) != size:
+        raise ValueError(f"holds {len(tensor.raw_data)} bytes, shape {shape} of {dtype.value} needs {size}")
+    return _elements(np.frombuffer(tensor.raw_data, np.uint8), dtype, shape)
 
 
-def _external(tensor: TensorProto, folder: Path | None, size: int) -> Array:
-    entries = {e.key: e.value for e in tensor.external_data}
-    path = external_path(entries.get("location", ""), folder)
-    offset = _entry(entries, "offset", 0)
-    length = _entry(entries, "length", size)
-    if length != size:
-        raise ValueError(f"{length} bytes of external data, its shape needs {size}")
-    if offset + size > path.stat().st_size:
-        raise ValueError(f"external data in '{path.name}' ends before byte {offset + size}")
-    return np.fromfile(path, np.uint8, size, offset=offset)
+def _place(tensor: TensorProto) -> str:
+    """Where the elements stand; ValueError where that is two places. Exporters may set empty fields."""
+    if tensor.HasField("segment"):
+        raise ValueError("is a segment of a tensor, which is not supported")
+    found = [name for name in LISTS if len(getattr(tensor, name))]
+    found += [EXTERNAL] if tensor.data_location == TensorProto.EXTERNAL else []
+    found += [RAW] if tensor.raw_data or (tensor.HasField(RAW) and not found) else []
+    if len(found) > 1:
+        raise ValueError(f"has its elements twice, as {' and as '.join(found)}")
+    return found[0] if found else ""
 
 
-def _entry(entries: dict[str, str], key: str, default: int) -> int:
-    text = entries.get(key, str(default))
-    if not text.isdecimal() or len(text) > 18:
-        raise ValueError(f"external data has {key} '{text}'")
-    return int(text)
+def _listed(tensor: TensorProto, place: str, dtype: DType, shape: tuple[int, ...]) -> Array:
+    """Elements that stand in a list of numbers, small integers in one of i32."""
+    if tensor.HasField(RAW):  # set, but empty
+        given = tensor
+        tensor = TensorProto()
+        tensor.CopyFrom(given)
+        tensor.ClearField(RAW)
+    found = np.asarray(numpy_helper.to_array(tensor), dtype.numpy).reshape(shape)
+    if place == "int32_data" and not dtype.is_float:
+        stored = np.array(tensor.int32_data).reshape(shape)
+        if (wrong := found.astype(np.int64) != stored).any():
+            raise ValueError(f"holds {stored[wrong][0]}, which is no {dtype.value}")
+    return found
 
 
-def external_path(location: str, folder: Path | None) -> Path:
-    """The file `location` in `folder`; ValueError where it is missing or anything but a file inside."""
-    if folder is None:
-        raise ValueError("external data needs a model read from a file")
-    if not location or "\0" in location:
-        raise ValueError("external data has no location")
-    root = folder.resolve()
-    path = (root / location).resolve()
-    if Path(location).is_absolute() or ".." in Path(location).parts or not path.is_relative_to(root):
-        raise ValueError(f"external data '{location}' lies outside the model's folder")
-    if not path.is_file():
-        raise ValueError(f"external data file '{location}' is missing")
-    return path
+def _elements(stored: Array, dtype: DType, shape: tuple[int, ...]) -> Array:
+    """Little-endian bytes as an array; a bool is one whatever non-zero byte stands for true."""
+    if dtype == DType.BOOL:
+        true: Array = stored != 0
+        return true.reshape(shape)
+    wide = stored.view(dtype.numpy.newbyteorder("<"))
+    return wide.astype(dtype.numpy).reshape(shape)
+
+
+# Sparse tensors --------------------------------------------------------------------------------------
+
+
+def decode_sparse(tensor: SparseTensorProto, folder: Path | None) -> Array:
+    """The dense array of a sparse tensor; ModelError where it is damaged or large."""
+    name = shown(tensor.values.name)
+    values, indices = decode(tensor.values, folder), decode(tensor.indices, folder)
+    try:
+        return _dense(tuple(tensor.dims), values, indices)
+    except ValueError as error:
+        raise ModelError(f"sparse tensor '{name}': {error}") from None
+
+
+def _dense(shape: tuple[int, ...], values: Array, indices: Array) -> Array:
+    type = TensorType(shape, DType.of(values.dtype))
+    if type.bytes > MAX_DENSE_BYTES:
+        raise ValueError(f"takes {type.bytes} bytes when dense, the limit is {MAX_DENSE_BYTES}")
+    if values.ndim != 1 or indices.dtype != np.int64 or len(indices) != len(values):
+        raise ValueError(f"values {values.shape} and indices {indices.dtype} {indices.shape} do not fit")
+    places = _places(shape, indices)
+    if (np.diff(places) <= 0).any():
+        raise ValueError("indices do not ascend, or name one element twice")
+    dense = np.zeros(type.elements, values.dtype)
+    dense[places] = values
+    return dense.reshape(shape)
+
+
+def _places(shape: tuple[int, ...], indices: Array) -> Array:
+    """Each element's place in the flat array, from its place or from its coordinates."""
+    if indices.ndim == 2 and indices.shape[1] == len(shape):
+        limits, flat = np.array(shape), False
+    elif indices.ndim == 1:
+        limits, flat = np.array(int(np.prod(shape))), True
+    else:
+        raise ValueError(f"indices {indices.shape} do not fit shape {shape}")
+    if ((indices < 0) | (indices >= limits)).any():
+        raise ValueError(f"an index is outside shape {shape}")
+    return indices if flat or not shape else np.ravel_multi_index(tuple(indices.T), shape)
+
+
+# A graph's initializers ------------------------------------------------------------------------------
+
+
+def initializers_of(graph: GraphProto) -> dict[str, TensorProto | SparseTensorProto]:
+    """Its initializers by name; ModelError where one has no name, or two have the same."""
+    found: dict[str, TensorProto | SparseTensorProto] = {}
+    dense = [(t.name, t) for t in graph.initializer]
+    sparse = [(t.values.name, t) for t in graph.sparse_initializer]
+    for name, tensor in (*dense, *sparse):
+        if not name:
+            raise ModelError("an initializer has no name")
+        if name in found:
+            raise ModelError(f"two initializers have the name '{shown(name)}'")
+        found[name] = tensor
+    return found
