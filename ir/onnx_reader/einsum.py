@@ -140,9 +140,11 @@ def _arranged(node: Node, term: Term, order: Sequence[str]) -> Term:
     perm = tuple(term.labels.index(label) for label in present)
     value = term.value if perm == tuple(range(len(perm))) else node.emit("transpose", [term.value], perm=perm)
     shape = tuple(term.extents.get(label, 1) for label in order)
-    return Term(
-        value if shape == value.type.shape else node.emit("reshape", [value], shape=shape), tuple(order)
-    )
+    return Term(_reshaped(node, value, shape), tuple(order))
+
+
+def _reshaped(node: Node, x: Value, shape: tuple[int, ...]) -> Value:
+    return x if shape == x.type.shape else node.emit("reshape", [x], shape=shape)
 
 
 def _product(node: Node, left: Term, right: Term, later: set[str]) -> Term:
@@ -156,9 +158,15 @@ def _product(node: Node, left: Term, right: Term, later: set[str]) -> Term:
     columns = [label for label in right.labels if label not in shared]
     left, right = _equal(node, left, right, inner)
     if not inner:
-        a, b = (_arranged(node, t, [*batch, *rows, *columns]) for t in (left, right))
+        a, b = (_arranged(node, t, _order(left, right)) for t in (left, right))
         return Term(node.emit("mul", [a.value, b.value]), a.labels)
     return _matmul(node, left, right, (batch, rows, inner, columns))
+
+
+def _order(left: Term, right: Term) -> Sequence[str]:
+    """The labels of both; in the order of the one that has them all, so that it need not move."""
+    first, second = (right, left) if set(left.labels) < set(right.labels) else (left, right)
+    return [*first.labels, *(label for label in second.labels if label not in first.labels)]
 
 
 def _equal(node: Node, left: Term, right: Term, inner: Sequence[str]) -> tuple[Term, Term]:
@@ -182,7 +190,7 @@ def _matmul(node: Node, left: Term, right: Term, groups: tuple[list[str], ...]) 
     )
     outer = product.type.shape[: len(batch)]
     shape = (*outer, *(a.extents[label] for label in rows), *(b.extents[label] for label in columns))
-    return Term(node.emit("reshape", [product], shape=shape), (*batch, *rows, *columns))
+    return Term(_reshaped(node, product, shape), (*batch, *rows, *columns))
 
 
 def _folded(node: Node, term: Term, groups: tuple[Sequence[str], Sequence[str], Sequence[str]]) -> Value:
@@ -194,7 +202,7 @@ def _folded(node: Node, term: Term, groups: tuple[Sequence[str], Sequence[str], 
         math.prod(sizes[label] for label in first),
         math.prod(sizes[label] for label in second),
     )
-    return term.value if shape == term.value.type.shape else node.emit("reshape", [term.value], shape=shape)
+    return _reshaped(node, term.value, shape)
 
 
 HANDLERS: dict[str, Handler] = {"Einsum": einsum}
