@@ -214,12 +214,13 @@ class Scope(Inliner):
             found = handler(node)
             check_types(proto, opset, inputs)
             return found if isinstance(found, list) else [found]
-        check_types(proto, opset, inputs)
         if is_computable(proto) and (arrays := node.known_inputs()) is not None:
+            check_types(proto, opset, inputs)
             return compute(node, arrays)
         function = defined_by_onnx(proto, opset, inputs)
         if function is None:
             raise UnsupportedError("only of values known while reading" if is_computable(proto) else "")
+        check_types(proto, opset, inputs)
         return self._call(function, proto, inputs, loc)
 
     def _call(

@@ -64,8 +64,9 @@ def conv_sums(op: Operator, x: Array, w: Array) -> Array:
     row = max(1, sum(view[:, :, :1].nbytes for view in views))
     for rows in _bands(shape[2], max(1, COLUMNS_BYTES // row)):
         columns = np.stack([view[:, :, rows] for view in views], axis=2)
-        columns = columns.reshape(x.shape[0], groups, met, -1)
-        result[:, :, rows] = np.matmul(kernel, columns).reshape(result[:, :, rows].shape)
+        band = result[:, :, rows]
+        columns = columns.reshape(x.shape[0], groups, met, math.prod(band.shape[2:]))
+        result[:, :, rows] = np.matmul(kernel, columns).reshape(band.shape)
     return result
 
 

@@ -101,7 +101,7 @@ REFUSED = [
     ([SCALED], "my.Scaled <factor = 1> (x)", "attribute 'value_float' refers to one of another kind"),
     ([TWICE, TWICE], "my.Twice (x)", "function 'Twice' is defined twice"),
     ([TWICE], "my.Thrice (x)", "my::Thrice: Thrice#0"),
-    (["Odd (a) => (b) { b = LSTM (a, a, a) }"], "my.Odd (x)", "LSTM: Odd#0/LSTM#0"),
+    (["Odd (a) => (b) { b = MaxUnpool (a, a) }"], "my.Odd (x)", "MaxUnpool: Odd#0/MaxUnpool#0"),
 ]
 
 

@@ -245,3 +245,9 @@ def test_the_reader_takes_paths_and_bytes(tmp_path: Path) -> None:
         == operators(read_model(proto.SerializeToString()))
         == ["nn.relu"]
     )
+
+
+def test_an_empty_batch_is_computed() -> None:
+    weights = ", ".join(["0.5"] * 54)
+    proto = model(f"<float[2,3,3,3] w = {{{weights}}}> {{ y = Conv (x, w) }}", head="float[0,3,8,8] x")
+    assert run(read_model(proto), {"x": np.zeros((0, 3, 8, 8), np.float32)})["y"].shape == (0, 2, 6, 6)

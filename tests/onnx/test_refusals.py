@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
-from secateur.ir.errors import ModelError, SecateurError
+from secateur.ir.errors import ModelError, ModelNote, SecateurError
 from secateur.ir.interpreter import run
 from secateur.ir.onnx_reader import NEWEST_OPSET, read_model
 from secateur.ir.onnx_writer import to_onnx
@@ -140,14 +141,14 @@ def test_the_error_names_the_node() -> None:
 
 def test_one_error_lists_every_operator_outside_the_set() -> None:
     nodes = (
-        "[first] a = DeformConv (x, x) [second] b = Relu (a) [third] c = DeformConv (b, x) "
+        "[first] a = MaxUnpool (x, x) [second] b = Relu (a) [third] c = MaxUnpool (b, x) "
         'y = "com.example.Magic" (c)'
     )
     with pytest.raises(ModelError) as caught:
         read_model(model(nodes.replace('"com.example.Magic"', "com.example.Magic")))
     assert str(caught.value).splitlines() == [
         "operators that are not supported:",
-        "  DeformConv: first, third",
+        "  MaxUnpool: first, third",
         "  com.example::Magic: Magic#3",
     ]
 
@@ -161,7 +162,7 @@ def test_control_flow_on_data_is_outside_the_set() -> None:
 
 
 def test_what_no_output_needs_is_not_refused() -> None:
-    assert len(read_model(model("a = LSTM (x, x) b = Relu (a) y = Relu (x)")).operators) == 1
+    assert len(read_model(model("a = MaxUnpool (x, x) b = Relu (a) y = Relu (x)")).operators) == 1
 
 
 @pytest.mark.parametrize("opset", [6, NEWEST_OPSET + 1])
@@ -306,7 +307,9 @@ def test_a_damaged_model_is_read_or_refused(changes: list[tuple[int, int]]) -> N
     for at, byte in changes:
         data[at] = byte
     try:
-        graph = read_model(bytes(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ModelNote)  # of a batch that the damage made free
+            graph = read_model(bytes(data))
     except SecateurError:
         return
     to_onnx(graph)
