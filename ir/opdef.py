@@ -86,7 +86,8 @@ class OpDef:
     attributes: tuple[Attribute, ...] = ()
     macs: WorkRule = field(default=no_macs, repr=False)
     results: int = 1
-    moves: bool = False  # elements are moved or selected, so they keep their quantization
+    # Elements are moved or selected, so that they keep their quantization: always or where attributes say so.
+    moves: bool | Callable[[Mapping[str, Any]], bool] = False
 
     def attribute(self, name: str) -> Attribute | None:
         return next((a for a in self.attributes if a.name == name), None)
@@ -133,7 +134,13 @@ class OpDef:
             found = list(self.infer(Signature(tuple(types), self.complete(given))))
         except ValueError as error:  # a type that refuses itself
             raise TypeRuleError(str(error)) from None
-        return [replace(t, quant=_shared_quant(types, t)) for t in found] if self.moves else found
+        if not self.is_move(given):
+            return found
+        return [replace(t, quant=_shared_quant(types, t)) for t in found]
+
+    def is_move(self, given: Mapping[str, Any]) -> bool:
+        """Whether the operator with these attributes only moves or selects elements."""
+        return self.moves(self.complete(given)) if callable(self.moves) else self.moves
 
 
 def _shared_quant(types: Sequence[TensorType], result: TensorType) -> Quant | None:

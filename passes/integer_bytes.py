@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from secateur.ir.graph import Value
+from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import registry
 from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.rewrite import Any_, Const, Match, Op, Rule, always, constant_of
@@ -16,6 +16,11 @@ from .integer_parts import byte_quant, one_scale
 
 MOVES = tuple(sorted(name for name, op in registry().items() if op.moves and name != "nn.relayout"))
 _SIGN = np.arange(256) ^ 0x80
+
+
+def need_move(m: Match, op: Operator) -> None:
+    """Refuses an operator of `MOVES` whose attributes make it compute elements anew."""
+    m.need(op.definition.is_move(op.attributes), "it mixes elements, or makes new ones", op)
 
 
 def _shifted(quant: Quant, by: int) -> Quant:
@@ -87,6 +92,7 @@ def _gather(m: Match) -> Value:
 
 def _guard_annotated_move(m: Match) -> None:
     move, annotated = m.op("move"), m.root.result.type
+    need_move(m, move)
     m.need(m.root["axis"] == -1, "the result has more than one scale")
     stored = [v.type for v in move.operands if v.type.dtype == annotated.dtype]
     m.need(all(t.quant in (None, annotated.quant) for t in stored), "an operand is quantized otherwise", move)
@@ -126,6 +132,7 @@ def _identity(m: Match) -> Value:
 
 def _guard_sign_of_moved(m: Match) -> None:
     moved = m.op("move")
+    need_move(m, moved)
     bytes_ = m.array("t").view(np.uint8)
     m.need(bool((bytes_ == _SIGN).all()), "the table is no change of sign")
     m.need(one_scale(moved.result.type, DType.I8), "the operand is not i8 with one scale", moved)

@@ -16,7 +16,7 @@ from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.rewrite import Array, Const, Match, Op, Rule
 from secateur.ir.types import DType, Quant
 
-from .integer_bytes import MOVES
+from .integer_bytes import MOVES, need_move
 from .integer_parts import need_bytes, need_result, real_number, stored_number
 
 
@@ -51,6 +51,7 @@ def _need_quant(m: Match) -> Quant:
 
 
 def _guard_sink(m: Match) -> None:
+    need_move(m, m.root)
     quant = _need_quant(m)
     m.need(_whole_windows(m.root), "a window may lie in the padding alone")
     if _padding(m.root):
@@ -80,6 +81,7 @@ def _sink(m: Match) -> Value:
 
 def _guard_hoist(m: Match) -> None:
     move = m.op("move")
+    need_move(m, move)
     need_result(m)
     m.need(move.result.type.dtype == DType.F32, "only f32 is quantized", move)
     m.need(all(v.type.elements > 0 for v in move.operands), "an operand has no elements", move)

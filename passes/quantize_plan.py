@@ -5,8 +5,8 @@
 | linear | convolution, matrix by constant matrix; bias, residual, limits | u8 where a planned one reads it |
 | average | average pool, mean over the spatial axes | the same, else f32 |
 | binary | sum or product of two values | u8 |
-| table | functions of one value | u8 |
-| move | max pool, concat, reshape, ... | u8, one quantization for operands and result |
+| table | functions of one value, and of numbers | u8 |
+| move | max pool, concat, reshape, nearest resize, ... | u8, one quantization for operands and result |
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType
 
 from .affine import LINEAR
-from .quantize_split import residual_of
+from .quantize_split import is_number, residual_of
 
 MOVES = ("nn.max_pool", "nn.concat", "nn.reshape", "nn.transpose", "nn.slice", "nn.depth_to_space",
-         "nn.space_to_depth", "nn.expand", "nn.tile")  # fmt: skip
+         "nn.space_to_depth", "nn.expand", "nn.tile", "nn.resize")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +56,12 @@ def _binary(op: Operator) -> bool:
 
 
 def _table(op: Operator) -> bool:
-    return op.name == "nn.map" and len(op.operands) == 1
+    return op.name == "nn.map" and all(is_number(v) for v in op.operands[1:])
 
 
 def _move(op: Operator) -> bool:
-    return op.name in MOVES and all(constant_of(v) is None for v in op.operands)
+    moves = op.name in MOVES and op.definition.is_move(op.attributes)
+    return moves and all(constant_of(v) is None for v in op.operands)
 
 
 _KINDS: dict[str, Callable[[Operator], bool]] = {
@@ -81,6 +82,8 @@ def kind_of(op: Operator) -> str | None:
 
 def data_operands(op: Operator, kind: str) -> list[Value]:
     """The operands that a planned operator reads as u8."""
+    if kind == "table":
+        return op.operands[:1]
     if kind != "linear":
         return op.operands
     residual = residual_of(op)

@@ -2,6 +2,7 @@
 
     conv(x, w, b) {add, silu}   ->   map(conv(x, w, b) {add}) {silu}
     map(x, y, z) {add, relu, mul}   ->   map(map(x, y) {add, relu}, z) {mul}
+    map(x, 0.5, y) {silu, mul, add}   ->   map(map(x, 0.5) {silu, mul}, y) {add}
 
 The answer does not move. What stays float afterwards is fused again by `fuse`'s rules.
 """
@@ -39,13 +40,24 @@ def linear_steps(op: Operator) -> int:
     return taken + (len(steps) > taken and steps[taken].op in LIMITS)
 
 
-def _parts(steps: Epilogue) -> list[Epilogue]:
-    """The steps of a map cut before each binary one, and behind one with the limits that follow it."""
-    parts: list[list[Step]] = []
+def is_number(value: Value) -> bool:
+    """Whether a value is one number that is known: a function of it and a value is one of the value alone."""
+    array = constant_of(value)
+    return array is not None and array.size == 1
+
+
+def _parts(steps: Epilogue, extras: Sequence[Value]) -> list[Epilogue]:
+    """The steps of a map cut before each of two values, and behind one with the limits that follow it.
+
+    `extras` are the steps' further operands; a number that is known makes no step one of two values.
+    """
+    given, parts, pairs = iter(extras), list[list[Step]](), list[bool]()
     for step in steps:
-        binary = step.function.arity == 2
-        alone = not parts or binary or (_has_binary(parts[-1]) and step.op not in LIMITS)
-        parts.append([step]) if alone else parts[-1].append(step)
+        pair = step.function.arity == 2 and not is_number(next(given))
+        if not parts or pair or (pairs[-1] and step.op not in LIMITS):
+            parts.append([])
+            pairs.append(pair)
+        parts[-1].append(step)
     return [tuple(part) for part in parts]
 
 
@@ -77,10 +89,11 @@ def split_epilogues(graph: Graph) -> None:
             continue
         steps: Epilogue = op["epilogue"]
         if op.name == "nn.map":
-            parts, fixed = _parts(steps), 1
+            parts, fixed = _parts(steps, op.operands[1:]), 1
         else:
             taken = linear_steps(op)
-            parts, fixed = [steps[:taken], *_parts(steps[taken:])], 2
+            rest = op.operands[2 + extra_operands(steps[:taken]) :]
+            parts, fixed = [steps[:taken], *_parts(steps[taken:], rest)], 2
         if len(parts) > 1:
             _rebuilt(graph, op, _fitting(op, parts), fixed)
 

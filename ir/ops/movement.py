@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import DType, TensorType
@@ -200,6 +201,11 @@ MAX_SHRINK = 4096
 """Elements along an axis that an antialiased result may be made of."""
 
 
+def _selects(given: Mapping[str, Any]) -> bool:
+    """Whether a resize takes elements as they are: none is mixed, none comes from outside."""
+    return bool(given["mode"] == "nearest" and given["coordinates"] != "tf_crop_and_resize")
+
+
 def _resize(sig: Signature) -> Sequence[TensorType]:
     x, shape, scales = sig.types[0], sig["shape"], sig["scales"]
     require(len(shape) == x.rank and len(scales) == x.rank, f"shape and scales must have {x.rank} entries")
@@ -236,6 +242,7 @@ register(
             Attribute("extrapolation", "float", 0.0),
             Attribute("roi", "floats", ()),
         ),
+        moves=_selects,
     )
 )
 
