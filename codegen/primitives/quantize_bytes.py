@@ -1,7 +1,8 @@
 """Between float32 and u8 tensors of one scale, exact to the bit, in the layouts that 8-bit kernels want.
 
 Where the layouts differ, the elements are converted on their way between
-row-major order and blocks of channels (see `relayout.py`); else in one walk.
+row-major order and blocks of channels (see `relayout.py`), or between blocks of
+floats and of bytes (see `quantize_blocks.py`); else in one walk.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from secateur.ir.types import ROW_MAJOR, DType, TensorType, blocked
 
 from ..kernel import Kernel
 from ..targets import Target
-from .generic import Generic, block_refusal, storage, type_after
+from .generic import Generic, block_refusal, storage, target_block, type_after
 from .loops import Expr
 from .numeric import vector_type
 from .operator import Array, Combination, constant_of
+from .quantize_blocks import regroup_kernel, regroup_spec
 from .relayout import QUAD, BlockBody, RelayoutSpec, block_tasks
 from .requantize import BLOCK, Requantization, Requantize, stored_parameters
 from .shuffles import hold
@@ -57,14 +59,14 @@ class ConversionSpec:
 
 
 class QuantizeBytes(Generic):
-    """f32 to u8 or back: row-major, by blocks of 16 where floats have those too, and between the two.
+    """f32 to u8 or back: row-major, by blocks on both sides, and between the two.
 
     Images of at most 4 channels are also quantized into blocks of 4.
     """
 
     name = "quantize_bytes"
     operators = ("quantize", "dequantize")
-    cost = 3.0
+    cost = 6.0
 
     def applicable(self, op: Operator, target: Target) -> str | None:
         stored, real = _stored(op), _real(op)
@@ -79,11 +81,11 @@ class QuantizeBytes(Generic):
         if block_refusal(op, (DType.F32, DType.U8)):
             return (plain,)
         layout, quad = blocked(BLOCK), blocked(QUAD)
-        same: tuple[Combination, ...] = (((layout,), layout),) if target.lanes == BLOCK else ()
+        floats = target_block(target)
         if not _quantizes(op):
-            return (*same, ((layout,), ROW_MAJOR), plain)
+            return ((layout,), floats), ((layout,), ROW_MAJOR), plain
         narrow = type_after(op).shape[1] <= QUAD
-        return (*same, ((ROW_MAJOR,), quad if narrow else layout), plain)
+        return ((floats,), layout), ((ROW_MAJOR,), quad if narrow else layout), plain
 
     def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:
         scale, zero = one_quant(_stored(op))
@@ -96,6 +98,8 @@ class QuantizeBytes(Generic):
         if source.layout == result.layout:
             spec = _walk_spec(op)
             return Kernel(name, spec, partial(_build_walk, spec), spec.walk.tasks.count)
+        if source.layout.block and result.layout.block:
+            return regroup_kernel(regroup_spec(op, _quantizes(op)), quantized if _quantizes(op) else real)
         n, c, pixels = *result.shape[:2], math.prod(result.shape[2:])
         block = source.layout.block or result.layout.block
         blocks = RelayoutSpec(n, c, pixels, block, result.layout.block > 0, "uint8", 16)
@@ -140,18 +144,8 @@ def _vector(
 ) -> None:  # fmt: skip
     from ..tvm_adapter import load, store
 
-    value = load(x, at, lanes)
-    if spec.result == "uint8":
-        value = quantized(value, parameters, lanes, channel, spec.channels)
-    else:
-        value = _masked(dequantized(value, parameters, lanes), lanes, channel, spec.channels)
-    store(result, at, value, lanes)
-
-
-def _masked(value: Expr, lanes: int, channel: Expr, channels: int) -> Expr:
-    from .pointwise import valid_lanes
-
-    return valid_lanes(value, channel, channels, lanes) if channels else value
+    convert = quantized if spec.result == "uint8" else real
+    store(result, at, convert(load(x, at, lanes), parameters, lanes, channel, spec.channels), lanes)
 
 
 def _pointers(source: str, result: str) -> list[str | tuple[str, str]]:
@@ -186,6 +180,14 @@ def quantized(x: Expr, parameters: Any, lanes: int, channel: Expr = 0, channels:
     steps = hold(x / splat(parameters[_SCALE], lanes), lanes)
     steps = hold(T.Select(T.isnan(steps), splat(0.0, lanes), steps), lanes)
     return Requantize(Requantization(filters=channels), lanes, parameters).of_steps(steps, 0, channel)
+
+
+def real(stored: Expr, parameters: Any, lanes: int, channel: Expr = 0, channels: int = 0) -> Expr:
+    """`dequantized`, and zero from channel `channels` on where that is not 0."""
+    from .pointwise import valid_lanes
+
+    value = dequantized(stored, parameters, lanes)
+    return valid_lanes(value, channel, channels, lanes) if channels else value
 
 
 def dequantized(stored: Expr, parameters: Any, lanes: int) -> Expr:

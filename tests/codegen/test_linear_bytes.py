@@ -120,7 +120,7 @@ def test_quantize(shape: tuple[int, ...], zero: int, target: Target) -> None:
     assert (PLAIN, PLAIN) in offered
     if len(shape) > 2:
         assert (PLAIN, QUAD if shape[1] <= 4 else BLOCKED) in offered
-        assert ((BLOCKED, BLOCKED) in offered) == (target.lanes == 16)
+        assert (f"NCHW{target.lanes}c", BLOCKED) in offered
 
 
 @pytest.mark.parametrize("zero", [0, 7, 255])
@@ -130,7 +130,8 @@ def test_dequantize(shape: tuple[int, ...], zero: int, target: Target) -> None:
         return create("q.dequantize", [activation(shape, zero)])
 
     offered = agree(make, [some_bytes(shape)], target)
-    assert len(shape) < 3 or {(PLAIN, PLAIN), (BLOCKED, PLAIN)} <= offered
+    blocks = (BLOCKED, f"NCHW{target.lanes}c")
+    assert len(shape) < 3 or {(PLAIN, PLAIN), (BLOCKED, PLAIN), blocks} <= offered
 
 
 # Sums, products, averages
