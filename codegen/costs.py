@@ -9,8 +9,10 @@ from secateur.ir.errors import ModelError
 from secateur.ir.graph import Operator
 from secateur.ir.types import Layout, TensorType
 
+from .primitives.generic import CALL_SECONDS
 from .primitives.operator import Primitive
 from .primitives.registry import candidates
+from .primitives.relayout import Relayout
 from .targets import Target
 
 
@@ -56,4 +58,6 @@ class AnalyticCosts:
         if source == destination:
             return 0.0
         moved = type.with_layout(source).bytes + type.with_layout(destination).bytes
-        return moved / (self.target.dram_gbps * 1e9) + 1e-6
+        cycles = type.elements * Relayout.cost / (self.target.lanes * 4 / type.dtype.bytes)
+        streaming = moved / (self.target.gbps(moved) * 1e9)
+        return max(streaming, cycles / (self.target.clock_ghz * 1e9)) + CALL_SECONDS

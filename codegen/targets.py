@@ -45,8 +45,9 @@ class Target:
     """One row: a name, what LLVM and the linker call it, and what its pipeline can do.
 
     `features` are LLVM feature names that the artifact requires and checks at load.
-    `clock_ghz`, `fma_per_cycle` (vector FMAs), the cache sizes (bytes) and
-    `dram_gbps` feed the analytic cost model.
+    `clock_ghz`, `fma_per_cycle` (vector FMAs), the cache sizes (bytes),
+    `dram_gbps` and what a third-level cache gives (0: there is none) feed the
+    analytic cost model.
     """
 
     name: str
@@ -60,10 +61,22 @@ class Target:
     l1_bytes: int = 32 << 10
     l2_bytes: int = 512 << 10
     dram_gbps: float = 4.0
+    l3_bytes: int = 0
+    l3_gbps: float = 0.0
 
     @property
     def lanes(self) -> int:
         return self.isa.lanes
+
+    def gbps(self, moved: float) -> float:
+        """GB/s at which `moved` bytes stream that were made just before: from the caches where they fit."""
+        if moved <= self.l2_bytes:
+            return max(self.dram_gbps, self.clock_ghz * self.isa.vector_bytes / 2)
+        return self.far_gbps(moved)
+
+    def far_gbps(self, moved: float) -> float:
+        """GB/s of `moved` bytes from beyond the second-level cache."""
+        return self.l3_gbps if self.l3_bytes and moved <= self.l3_bytes else self.dram_gbps
 
 
 _V3 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
@@ -103,7 +116,7 @@ _WIDE_CORE: dict[str, Any] = {"fma_per_cycle": 2.0, "l1_bytes": 64 << 10}
 
 _ROWS = (
     _x86("x86-64-v2", "x86-64-v2", SSE, ("sse4.2", "ssse3", "popcnt"), fma_per_cycle=0.5),
-    _x86("x86-64-v3", "haswell", AVX2, _V3),
+    _x86("x86-64-v3", "haswell", AVX2, _V3, l3_bytes=16 << 20, l3_gbps=30.0),
     _x86("x86-64-v4", "skylake-avx512", AVX512, _V4),
     _x86("x86-64-v4-vnni", "cascadelake", AVX512, (*_V4, "avx512vnni")),
     _aarch64("armv8-a", "generic"),

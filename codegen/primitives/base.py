@@ -207,7 +207,7 @@ class ConvPrimitive(Protocol):
 def seconds(target: Target, macs: float, efficiency: float, streamed_bytes: float) -> float:
     """Analytic time: arithmetic at a share of the FMA peak, or memory traffic, whichever is longer."""
     peak = target.clock_ghz * 1e9 * target.fma_per_cycle * target.lanes
-    return max(macs / (peak * efficiency), streamed_bytes / (target.dram_gbps * 1e9))
+    return max(macs / (peak * efficiency), streamed_bytes / (target.far_gbps(streamed_bytes) * 1e9))
 
 
 def block_name(target: Target) -> str:

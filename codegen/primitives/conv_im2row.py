@@ -127,7 +127,7 @@ def _seconds(spec: ConvSpec, strip: Strip, target: Target) -> float:
     streamed = 4.0 * taps * up(spec.filters, lanes) * strips
     streamed += 8.0 * pixels * taps if 4 * strip.pixels * taps / chunks > target.l2_bytes else 0.0
     streamed += 4.0 * spec.batch * spec.pixels * (spec.filters + spec.channels)
-    beyond = max(0.0, streamed - target.l2_bytes) / (target.dram_gbps * 1e9)
+    beyond = max(0.0, streamed - target.l2_bytes) / (target.far_gbps(streamed) * 1e9)
     return seconds(target, macs / efficiency + copied + summed + near, 1.0, 0) + 0.6 * beyond + 2e-6
 
 

@@ -208,7 +208,7 @@ def _traffic(spec: ConvSpec, plan: Plan, target: Target) -> float:
     again = -(-spec.filters // plan.filters) if image > target.l2_bytes // 2 else 1
     result = 4 * spec.filters * spec.pixels
     beyond = max(0.0, image * again + result - target.l2_bytes)
-    return 0.6 * spec.batch * beyond / (target.dram_gbps * 1e9)
+    return 0.6 * spec.batch * beyond / (target.far_gbps(beyond) * 1e9)
 
 
 KN2ROW = Kn2row()

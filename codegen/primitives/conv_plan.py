@@ -209,4 +209,4 @@ def traffic_seconds(spec: ConvSpec, order: Order, target: Target) -> float:
     """What streaming adds to the time of the products, which hides a part of it."""
     written = spec.result_bytes * spec.filters * spec.pixels
     beyond = max(0.0, order.traffic + written - target.l2_bytes)
-    return 0.6 * spec.batch * beyond / (target.dram_gbps * 1e9)
+    return 0.6 * spec.batch * beyond / (target.far_gbps(beyond) * 1e9)

@@ -117,7 +117,7 @@ def _cycles(shape: Shape, blocking: Blocking, target: Target) -> float:
     streamed = 4.0 * shape.positions * shape.channels * shape.filters * blocks
     streamed += 8.0 * ranges * shape.tiles * shape.tile**2 * shape.channels
     near = streamed < target.l2_bytes / 2
-    streaming = streamed / (target.dram_gbps * (_NEAR if near else 1.0) / target.clock_ghz)
+    streaming = streamed / (target.far_gbps(streamed) * (_NEAR if near else 1.0) / target.clock_ghz)
     computing = products + transforms
     return max(computing, streaming) + 0.5 * min(computing, streaming)
 

@@ -92,7 +92,7 @@ class Vnni(Dot):
 
 _PAIRS = {  # and vector operations a cycle
     "sse": ("llvm.x86.sse2.pmadd.wd", 3.0),
-    "avx2": ("llvm.x86.avx2.pmadd.wd", 3.0),
+    "avx2": ("llvm.x86.avx2.pmadd.wd", 3.4),
     "avx512": ("llvm.x86.avx512.pmaddw.d.512", 2.0),
 }
 

@@ -61,7 +61,7 @@ class Generic(Primitive):
         moved = sum(v.type.bytes for v in (*op.operands, *op.results))
         elements = max((v.type.elements for v in (*op.operands, *op.results)), default=0)
         cycles = elements * self.vector_cost(op) / target.lanes
-        return max(moved / (target.dram_gbps * 1e9), cycles / (target.clock_ghz * 1e9)) + CALL_SECONDS
+        return max(moved / (target.gbps(moved) * 1e9), cycles / (target.clock_ghz * 1e9)) + CALL_SECONDS
 
     def vector_cost(self, op: Operator) -> float:
         """Cycles for each vector of elements."""

@@ -211,7 +211,7 @@ def _traffic(spec: LinearSpec, strip: Strip, arithmetic: Arithmetic, target: Tar
     streamed += spec.batch * (
         spec.channels * spec.height * spec.width + spec.result_bytes * spec.filters * spec.pixels
     )
-    return 0.6 * max(0.0, streamed - target.l2_bytes) / (target.dram_gbps * 1e9)
+    return 0.6 * max(0.0, streamed - target.l2_bytes) / (target.far_gbps(streamed) * 1e9)
 
 
 class _Convolution(LinearConvolution):

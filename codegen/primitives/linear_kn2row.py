@@ -166,7 +166,7 @@ def _traffic(spec: LinearSpec, quads: int, target: Target) -> float:
     image = spec.channels * spec.height * spec.width
     again = -(-spec.filters // 64) if image > target.l2_bytes // 2 else 1
     streamed = weights + spec.batch * (image * again + spec.result_bytes * spec.filters * spec.pixels)
-    return 0.6 * max(0.0, streamed - target.l2_bytes) / (target.dram_gbps * 1e9)
+    return 0.6 * max(0.0, streamed - target.l2_bytes) / (target.far_gbps(streamed) * 1e9)
 
 
 PRIMITIVES = (LinearConvolution(LinearKn2row()),)

@@ -170,7 +170,7 @@ def _streaming(shape: Shape, blocking: Blocking, target: Target) -> float:
     read = shape.positions * shape.channels * shape.filters * blocks
     stays = shape.channels * blocking.vectors * shape.lanes <= target.l1_bytes / 3
     again = 0.0 if stays else read * (parts - 1) / _L2_RATE
-    rate = target.dram_gbps / target.clock_ghz * _NEAR if _is_far(shape, target) else _L2_RATE
+    rate = target.far_gbps(read) / target.clock_ghz * _NEAR if _is_far(shape, target) else _L2_RATE
     return read / rate + again
 
 

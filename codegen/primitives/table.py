@@ -94,7 +94,7 @@ class BytesTable(Table):
         return ((layout, ROW_MAJOR), layout), plain
 
     def vector_cost(self, op: Operator) -> float:
-        return 8.0
+        return 6.0
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = _bytes_spec(op, target)
