@@ -10,7 +10,7 @@ from secateur.ir.graph import Graph
 from secateur.ir.rewrite import Rule, rewrite
 from secateur.ir.stages import READ, Stage
 
-from . import affine, composites, epilogues, padding
+from . import affine, composites, epilogues, padding, transposed
 from .base import Pass
 from .constants import holds_integers
 from .integer import make_integer
@@ -24,6 +24,7 @@ PHASES: dict[str, tuple[tuple[Rule, ...], ...]] = {
         composites.RULES,
         padding.RULES + affine.RULES,
         (affine.ALONE, *epilogues.RULES),
+        transposed.RULES,
     ),
 }
 RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES["aggressive"] for rule in phase)
@@ -38,8 +39,8 @@ class Fuse(Pass):
     """Folds batch norm, scales and padding into convolutions, and element-wise operators into epilogues.
 
     `level=conservative` computes the same roundings as before; `aggressive`
-    also rewrites weights and replaces expanded activations. In a quantized
-    network, operators between dequantize and quantize then compute with integers.
+    also rewrites weights and replaces expanded activations, and in a quantized
+    network makes operators between dequantize and quantize compute with integers.
     """
 
     name: ClassVar[str] = "fuse"
@@ -57,11 +58,13 @@ class Fuse(Pass):
         return 1e-5 if self.level == "conservative" else 1e-4
 
     def tolerance_on(self, graph: Graph) -> float:
-        return INTEGER_TOLERANCE if holds_integers(graph) else self.tolerance
+        rounds = self.level == "aggressive" and holds_integers(graph)
+        return INTEGER_TOLERANCE if rounds else self.tolerance
 
     def run(self, graph: Graph) -> Graph:
         for rules in PHASES[self.level]:
             rewrite(graph, rules)
-        make_integer(graph)
+        if self.level == "aggressive":
+            make_integer(graph)
         graph.remove_dead()
         return graph
