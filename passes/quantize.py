@@ -23,12 +23,13 @@ from .base import Pass
 from .calibration.methods import METHODS
 from .quantize_calibrate import CalibrationData, calibrate
 from .quantize_judge import appoint
-from .quantize_maker import Maker, Options, prepare, with_pairs
+from .quantize_maker import Maker, Options, chooser, prepare, with_pairs
 from .quantize_report import QuantizationReport
 from .quantize_search import fastest_ways
 from .quantize_tiles import TILES
 
 WINOGRAD = tuple(TILES)
+LAYERS = ("auto", "all")
 
 
 def quantize_graph(
@@ -36,10 +37,21 @@ def quantize_graph(
 ) -> tuple[Graph, QuantizationReport]:
     """A copy of the float `graph` in 8 bits, and what was done to each layer.
 
-    Tiles are chosen among those that `costs` says are faster; without costs only forced ones are. Raises
-    SecateurError where the data does not fit, or a limit cannot be kept.
+    Tiles are chosen among those that `costs` says are faster, and so are the layers that compute in 8 bits,
+    unless `options` wants all of them: the result is never slower than the float network, and is that where
+    nothing is faster. Without costs only forced tiles are taken, and all layers. Raises SecateurError where
+    the data does not fit, or a limit cannot be kept.
     """
     maker = calibrated(graph, data, options, costs)
+    for attempt in maker.attempts():
+        final, report = _quantized(attempt)
+        if attempt.choice is None or report.pays:
+            return final, report
+    real = maker.in_float()
+    return real.prepared, real.report(real.prepared, options.float_layers, {})
+
+
+def _quantized(maker: Maker) -> tuple[Graph, QuantizationReport]:
     names, judge = maker.layers_in_float(), maker.judge
     direct = maker.quantized(names)
     errors = maker.errors(direct)
@@ -58,7 +70,7 @@ def quantized_pairs(
 
     No layer is a Winograd one: that is for the target to choose. Raises as `quantize_graph`.
     """
-    maker = calibrated(graph, data, replace(options, winograd="off"), costs)
+    maker = calibrated(graph, data, replace(options, winograd="off", layers="all"), costs)
     names = maker.layers_in_float()
     direct = maker.quantized(names)
     errors = maker.errors(direct)
@@ -73,7 +85,8 @@ def calibrated(graph: Graph, data: CalibrationData, options: Options, costs: Cos
     calibration = calibrate(prepared, data, options.method, options.percent, options.equalize)
     labelled = data.labels() if options.max_drop is not None else ()
     judge = appoint(prepared, calibration.samples, data.execute, options.min_sqnr, options.max_drop, labelled)
-    return Maker(prepared, calibration, options, judge, costs, data.progress)
+    chosen = chooser(prepared, costs, options).fastest() if costs is not None and options.chooses else None
+    return Maker(prepared, calibration, options, judge, costs, data.progress, chosen)
 
 
 Listener = Callable[[QuantizationReport], object]
@@ -87,7 +100,8 @@ def ignored(_: QuantizationReport) -> None:
 class Quantize(Pass):
     """Makes convolutions, matrix products and what lies between them compute in 8 bits.
 
-    `float_layers` are names, one a line. `data`, `costs`, and who listens to the report are handed in by
+    `float_layers` are names, one a line; with `layers=all`, those compute in 8 bits too that are slower so.
+    `data`, `costs`, and who listens to the report are handed in by
     the compiler.
     """
 
@@ -105,6 +119,7 @@ class Quantize(Pass):
     bias_correction: bool = True
     equalize: bool = False
     reduce_range: bool = False
+    layers: str = "auto"
     data: CalibrationData | None = field(default=None, compare=False, repr=False, metadata={"option": False})
     costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})
     listen: Listener = field(default=ignored, compare=False, repr=False, metadata={"option": False})
@@ -112,6 +127,7 @@ class Quantize(Pass):
     def __post_init__(self) -> None:
         _known("method", self.method, tuple(METHODS))
         _known("winograd", self.winograd, WINOGRAD)
+        _known("layers", self.layers, LAYERS)
 
     @property
     def tolerance(self) -> float:
@@ -131,6 +147,7 @@ class Quantize(Pass):
             self.bias_correction,
             self.equalize,
             self.reduce_range,
+            self.layers,
         )
 
     def run(self, graph: Graph) -> Graph:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+
+import numpy as np
 
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
@@ -16,23 +18,34 @@ from .affine import LINEAR
 from .calibration.statistics import Progress, silent, value_names
 from .cores import on_all_cores
 from .equalize import Equalize
-from .integer import make_integer
 from .quantize_calibrate import Calibration, corrections, quantizations
+from .quantize_choice import Choice, Chooser, Indices, lower, planned_seconds
 from .quantize_insert import LARGEST, QUANTIZED, REDUCED, Floats, insert
 from .quantize_judge import Judge, LimitError, Verdict
-from .quantize_measure import Array
+from .quantize_measure import Array, decibels, power
 from .quantize_plan import make_plan
-from .quantize_report import QuantizationReport, data_values, own_sqnr, rows, saturated_share
+from .quantize_report import (
+    QuantizationReport,
+    data_values,
+    dequantized,
+    own_sqnr,
+    rows,
+    saturated_share,
+)
 from .quantize_search import choose_ways, smallest_that_passes
 from .quantize_split import split_epilogues
 from .quantize_tiles import TILES, Halves, Layer, Trial, Way, captured, eligible, halves, with_tiles
+from .quantize_warning import Accumulated, is_poor
 from .winograd import Options as WinogradOptions
 from .words import listed
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a network is quantized; `float_layers` are ONNX node names that stay in float."""
+    """How a network is quantized; `float_layers` are ONNX node names that stay in float.
+
+    `layers` is "auto" where layers that would be slower in 8 bits stay in float, or "all".
+    """
 
     method: str = "mse"
     percent: float = 99.99
@@ -44,11 +57,17 @@ class Options:
     bias_correction: bool = True
     equalize: bool = False
     reduce_range: bool = False
+    layers: str = "auto"
 
     @property
     def largest_weight(self) -> int:
         """The largest magnitude of a stored weight; a Winograd form has its own."""
         return REDUCED if self.reduce_range else LARGEST
+
+    @property
+    def chooses(self) -> bool:
+        """Whether time decides what computes in 8 bits; a tile that is asked for is taken at any price."""
+        return self.layers == "auto" and self.winograd in ("auto", "off")
 
 
 def prepare(graph: Graph, options: Options) -> Graph:
@@ -76,11 +95,19 @@ def float_operators(graph: Graph, names: Sequence[str]) -> set[Operator]:
 
 
 def with_pairs(
-    prepared: Graph, calibration: Calibration, options: Options, float_layers: Sequence[str]
+    prepared: Graph,
+    calibration: Calibration,
+    options: Options,
+    float_layers: Sequence[str],
+    kept: Indices = frozenset(),
 ) -> Graph:
-    """A copy of a prepared graph with pairs of quantize and dequantize in place: what QDQ ONNX holds."""
+    """A copy of a prepared graph with pairs of quantize and dequantize in place: what QDQ ONNX holds.
+
+    None around `float_layers`, by name, nor around the operators `kept` in float, by number.
+    """
     graph = prepared.clone()
-    plan = make_plan(graph, float_operators(graph, float_layers))
+    numbered = {op for i, op in enumerate(graph.operators) if i in kept}
+    plan = make_plan(graph, float_operators(graph, float_layers) | numbered)
     quants, names = quantizations(graph, plan, calibration.ranges), value_names(graph)
     largest, corrected = options.largest_weight, dict[Operator, Floats]()
     if options.bias_correction:
@@ -89,16 +116,22 @@ def with_pairs(
     return graph
 
 
-def lower(graph: Graph) -> None:
-    """Turns the pairs into integer operators, in place; what stays float is fused again."""
-    make_integer(graph)
-    rewrite(graph, epilogues.RULES)
-    graph.remove_dead()
+def chooser(
+    prepared: Graph, costs: CostTable, options: Options, winograd: bool = True, given: Indices = frozenset()
+) -> Chooser:
+    """Of the operators that are faster in 8 bits; with `winograd`, convolutions as their fastest tiles."""
+    named = float_operators(prepared, options.float_layers)
+    numbers = frozenset(i for i, op in enumerate(prepared.operators) if op in named)
+    return Chooser(prepared, costs, TILES[options.winograd] if winograd else (), given | numbers)
 
 
 @dataclass(frozen=True, eq=False)
 class Maker:
-    """Makes quantized networks of a prepared graph and measures them."""
+    """Makes quantized networks of a prepared graph and measures them.
+
+    `choice` is what stays in float because 8 bits would be slower; None where every layer is taken that
+    can compute in 8 bits.
+    """
 
     prepared: Graph
     calibration: Calibration
@@ -106,6 +139,7 @@ class Maker:
     judge: Judge
     costs: CostTable | None
     progress: Progress = silent
+    choice: Choice | None = None
     made: dict[tuple[str, ...], Graph] = field(default_factory=dict)
     cut: dict[Graph, list[tuple[Operator, Operator, Halves]]] = field(default_factory=dict)
     with_ways: dict[tuple[Way, ...], Graph] = field(default_factory=dict)
@@ -114,10 +148,54 @@ class Maker:
         """The network in 8 bits but for the layers called `names`, without tiles; made once."""
         key = tuple(names)
         if key not in self.made:
-            graph = with_pairs(self.prepared, self.calibration, self.options, key)
+            graph = with_pairs(self.prepared, self.calibration, self.options, key, self.kept)
             lower(graph)
             self.made[key] = graph
         return self.made[key]
+
+    @property
+    def kept(self) -> Indices:
+        """The operators that stay in float because 8 bits would be slower."""
+        return self.choice.operators if self.choice is not None else frozenset()
+
+    def attempts(self) -> Iterator[Maker]:
+        """Makers of networks to try, the most promising first; those whose choice is the float network, none.
+
+        Where tiles turn out to cost too much accuracy, what is faster without them is still worth trying.
+        """
+        if self.choice is None or not self.choice.is_float:
+            yield self
+        if self.choice is not None and self.costs is not None and self.options.winograd == "auto":
+            plain = chooser(self.prepared, self.costs, self.options, winograd=False).fastest()
+            if not plain.is_float and plain.operators != self.choice.operators:
+                yield self._with(self.prepared, plain)
+
+    def in_float(self) -> Maker:
+        """A maker whose prepared network is the float one, fused again; all of it is kept in float."""
+        graph = self.prepared.clone()
+        rewrite(graph, epilogues.RULES)
+        graph.remove_dead()
+        assert self.float_seconds is not None, "costs decide"
+        everything = frozenset(range(len(graph.operators)))
+        return self._with(graph, Choice(everything, self.float_seconds, self.float_seconds, True))
+
+    def _with(self, prepared: Graph, choice: Choice) -> Maker:
+        given = (self.calibration, self.options, self.judge, self.costs, self.progress)
+        return Maker(prepared, *given, choice)
+
+    @property
+    def slower(self) -> tuple[str, ...]:
+        """Names of the linear layers among those, which `float_layers` would keep in float as well."""
+        operators = self.prepared.operators
+        found = (operators[i] for i in sorted(self.kept) if operators[i].name in LINEAR)
+        return tuple(dict.fromkeys(map(_first_node, found)))
+
+    @cached_property
+    def float_seconds(self) -> float | None:
+        """What the float network is estimated to take; None without costs."""
+        if self.choice is not None or self.costs is None:
+            return self.choice.float_seconds if self.choice is not None else None
+        return chooser(self.prepared, self.costs, self.options).float_seconds
 
     @cached_property
     def trial(self) -> Trial:
@@ -191,6 +269,8 @@ class Maker:
     def layers(self, direct: Graph, thorough: bool) -> list[Layer]:
         """The ways of every convolution that has some: the direct one and the fastest, or all."""
         least = self.options.layer_sqnr
+        for op, *_ in self._patches(direct):
+            self.trial.time(op)
         return on_all_cores(
             lambda row: self.trial.layer(*row, least, thorough), self._patches(direct), self._told(direct)
         )
@@ -238,7 +318,7 @@ class Maker:
 
     def report(self, graph: Graph, names: tuple[str, ...], errors: Mapping[str, float]) -> QuantizationReport:
         results = [op.result for op in graph.operators if op.name.startswith("q.")]
-        images = self._arrays(graph, results, 2)
+        images = self._arrays(graph, results, 2) if results else []
         shares = {
             v.name: saturated_share(v.producer, [image[v] for image in images])
             for v in results
@@ -253,7 +333,34 @@ class Maker:
             percent,
             names,
             self.calibration.ranges,
+            self.slower,
+            self._estimate(graph),
+            tuple(self._accumulated(graph)) if is_poor(verdict.sqnr) else (),
         )
+
+    def _accumulated(self, graph: Graph) -> Iterator[Accumulated]:
+        """The linear layers' results in the quantized network against those in the float one, on an image."""
+        pairs = [
+            (op.result, self.real[op.result.name].result) for op in graph.operators if self._is_known(op)
+        ]
+        got = self._arrays(graph, [value for value, _ in pairs], 1)
+        wanted = self._arrays(self.prepared, [real for _, real in pairs], 1)
+        for found, real in zip(got, wanted, strict=True):
+            for value, other in pairs:
+                noise = dequantized(found[value], value.type).astype(np.float64) - real[other]
+                layer = _first_node(self.real[value.name])
+                yield Accumulated(layer, decibels(power(real[other]), power(noise)))
+
+    def _is_known(self, op: Operator) -> bool:
+        """Whether the operator, a linear one in 8 bits, has the result of one in the float network."""
+        return (
+            op.name in ("q.linear_conv", "q.linear_matmul", "q.winograd_conv") and op.result.name in self.real
+        )
+
+    def _estimate(self, graph: Graph) -> tuple[float, float] | None:
+        if self.costs is None or self.float_seconds is None:
+            return None
+        return self.float_seconds, planned_seconds(graph, self.costs)
 
 
 def _halves(op: Operator, real: Operator, images: Sequence[Mapping[Value, Array]]) -> Halves:

@@ -19,7 +19,9 @@ from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, TensorType
 
 from .calibration.ranges import Ranges
+from .quantize_choice import PAYS
 from .quantize_measure import Array, decibels, power
+from .quantize_warning import Accumulated
 
 COUNTED = ("nn.conv", "nn.conv_transpose", "nn.matmul")
 
@@ -55,7 +57,11 @@ class QuantizationReport:
     `sqnr` is the outputs' in dB on calibration images; `accuracy` (float, then
     quantized, in percent) is None without labelled data; `float_layers` is
     what the option of that name takes to keep the same layers in float; `ranges`
-    are those of the calibration, to be saved and used again.
+    are those of the calibration, to be saved and used again. `slower` are the
+    layers that stay in float because 8 bits would be slower, by ONNX node;
+    `estimate` is what the float network takes and what this one does, in seconds
+    on one core, where there is a cost table. `accumulated` are the linear layers'
+    errors and all before them, known where the outputs' SQNR is poor.
     """
 
     rows: tuple[Row, ...]
@@ -63,6 +69,14 @@ class QuantizationReport:
     accuracy: tuple[float, float] | None
     float_layers: tuple[str, ...]
     ranges: Ranges
+    slower: tuple[str, ...] = ()
+    estimate: tuple[float, float] | None = None
+    accumulated: tuple[Accumulated, ...] = ()
+
+    @property
+    def pays(self) -> bool:
+        """Whether 8 bits are estimated to gain more than estimates are wrong by; without costs, they do."""
+        return self.estimate is None or self.estimate[1] * PAYS <= self.estimate[0]
 
     @property
     def seconds(self) -> float:

@@ -217,12 +217,23 @@ class Trial:
     costs: CostTable | None
     forced: bool = False
     known: dict[tuple[Operator, Tile | None], Way] = field(default_factory=dict)
+    timed: dict[Operator, tuple[float, list[tuple[Tile, float]]]] = field(default_factory=dict)
+
+    def time(self, op: Operator) -> None:
+        """Asks costs for the direct way and for every tile; a table that measures does so one by one."""
+        if op not in self.timed:
+            height, width = op.result.type.shape[2:]
+            fitting = [t for t in self.tiles if t[0] <= height and t[1] <= width]
+            tiles = [(t, self._seconds(create_winograd(op, empty_form(op, t), t)[-1])) for t in fitting]
+            self.timed[op] = self._seconds(detached(op)), tiles
 
     def layer(self, op: Operator, real: Operator, patches: Halves, least: float, thorough: bool) -> Layer:
         """The direct way, and tiles that are faster and leave the layer `least` dB: all, or the fastest."""
         bare, (fit, check) = _uncorrected(op, real), patches
-        ways = [self._once(op, None, lambda: Way(None, self._seconds(detached(op)), patch_sqnr(op, check)))]
-        for tile, seconds in self._worth(bare, ways[0]):
+        self.time(op)
+        direct, tiles = self.timed[op]
+        ways = [self._once(op, None, lambda: Way(None, direct, patch_sqnr(op, check)))]
+        for tile, seconds in self._worth(tiles, ways[0]):
             way = self._once(op, tile, partial(self._way, bare, real, tile, seconds, fit, check))
             if way.sqnr >= least:
                 ways.append(way)
@@ -238,14 +249,11 @@ class Trial:
     def _seconds(self, op: Operator) -> float:
         return seconds_of(op, self.costs) if self.costs is not None else 0.0
 
-    def _worth(self, op: Operator, direct: Way) -> list[tuple[Tile, float]]:
-        """Tiles that fit the result and are faster than the direct way, the fastest first, with seconds.
+    def _worth(self, timed: Sequence[tuple[Tile, float]], direct: Way) -> list[tuple[Tile, float]]:
+        """Tiles that are faster than the direct way, the fastest first, with seconds.
 
         Only such as have fewer outputs than all faster ones: a larger tile is never more exact.
         """
-        height, width = op.result.type.shape[2:]
-        fitting = [t for t in self.tiles if t[0] <= height and t[1] <= width]
-        timed = [(t, self._seconds(create_winograd(op, empty_form(op, t), t)[-1])) for t in fitting]
         found: list[tuple[Tile, float]] = []
         for tile, seconds in sorted(timed, key=lambda pair: pair[1]):
             worth = seconds < direct.seconds or (self.forced and np.isfinite(seconds))

@@ -83,14 +83,12 @@ def prepare(
 ) -> tuple[Pass, ...]:
     """The passes of a pipeline's text; those that ask for costs or calibration data are handed them."""
     table = cost_table(target, tune, costs)
-    return tuple(_equipped(p, target, table, data, listen) for p in parse_pipeline(pipeline))
+    return tuple(_equipped(p, table, data, listen) for p in parse_pipeline(pipeline))
 
 
-def _equipped(
-    step: Pass, target: Target, costs: CostTable, data: CalibrationData | None, listen: Listener
-) -> Pass:
+def _equipped(step: Pass, costs: CostTable, data: CalibrationData | None, listen: Listener) -> Pass:
     if isinstance(step, Quantize):
-        return replace(step, costs=AnalyticCosts(target), data=data, listen=listen)
+        return replace(step, costs=costs, data=data, listen=listen)
     return replace(step, costs=costs) if isinstance(step, Select) else step
 
 

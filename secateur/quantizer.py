@@ -39,6 +39,7 @@ class Request:
     bias_correction: bool = True
     equalize: bool = False
     reduce_range: bool = False
+    layers: str = "auto"
     preparation: Preparation | None = None
     images: int | None = None
 
@@ -55,6 +56,7 @@ class Request:
             self.bias_correction,
             self.equalize,
             self.reduce_range,
+            self.layers,
         )
 
     def pipeline(self) -> str:

@@ -93,7 +93,7 @@ def quantize_example(path: Path, images: Floats) -> Artifact:
     """Compiles the example to int8, calibrated on `images` of the training split, and says what that did."""
     print(f"\nNow in int8, with ranges chosen on {len(images)} images of the training split:")
     batches = [{"image": image[None]} for image in images]
-    artifact = compile_example(path, quantize="int8", calibration=batches)
+    artifact = compile_example(path, quantize="int8", calibration=batches, layers="all")
     integer = [op for op in artifact.graph.operators if any(v.type.quant is not None for v in op.operands)]
     winograd = sum(op.name == "prim.winograd_conv" for op in integer)
     print(f"{len(integer)} operators compute on bytes, {winograd} of them Winograd convolutions")

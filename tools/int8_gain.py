@@ -6,41 +6,39 @@ counts as its fastest way, which is a bound where a Winograd tile turns out to c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from secateur.codegen.costs import AnalyticCosts
 from secateur.codegen.targets import find
-from secateur.compiler import prepare
-from secateur.passes.calibration.ranges import Ranges
-from secateur.passes.calibration.statistics import value_names
+from secateur.compiler import cost_table, prepare
+from secateur.passes.affine import LINEAR
 from secateur.passes.manager import PassManager
-from secateur.passes.quantize_calibrate import Calibration
-from secateur.passes.quantize_maker import Options, lower, with_pairs
+from secateur.passes.quantize_choice import PAYS, Choice, Chooser
+from secateur.passes.quantize_maker import Options, chooser
 from secateur.passes.quantize_maker import prepare as prepare_float
-from secateur.passes.quantize_tiles import TILES, Tile, empty_form, seconds_of
-from secateur.passes.select import Select
-from secateur.passes.winograd import applicable, create_winograd
 
-from .quantization_times import Selection, Timed
 from .report import duration
 
 if TYPE_CHECKING:
-    from secateur.ir.choice import CostTable
-    from secateur.ir.graph import Graph, Operator
-
-PAYS = 1.05
-"""The least gain that is more than the cost model's own error."""
+    from secateur.compiler import Costs
+    from secateur.ir.graph import Graph
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Estimated seconds of the float and the int8 network, on one core of `target`."""
+    """Estimated seconds of the float and the int8 network, on one core of `target`.
+
+    Of `layers` convolutions and matrix products, `in_float` stay in float because they are slower in int8.
+    Where int8 does not pay, and `chosen` tells that time decides, all do: `int8_seconds` are then those of
+    the network that is not made.
+    """
 
     target: str
     float_seconds: float
     int8_seconds: float
+    layers: int = 0
+    in_float: int = 0
+    chosen: bool = False
 
     @property
     def ratio(self) -> float:
@@ -48,52 +46,42 @@ class Gain:
         return self.float_seconds / self.int8_seconds if self.int8_seconds else 1.0
 
     @property
+    def pays(self) -> bool:
+        return self.ratio >= PAYS
+
+    @property
+    def times(self) -> str:
+        return f"{duration(self.float_seconds)} in float, {duration(self.int8_seconds)} in int8, estimated"
+
+    @property
     def text(self) -> str:
         """One line for the user."""
-        times = f"{duration(self.float_seconds)} in float, {duration(self.int8_seconds)} in int8"
-        if self.ratio >= PAYS:
-            return f"int8 pays on {self.target}: up to {self.ratio:.1f}x as fast ({times}, estimated)"
-        return f"int8 does not pay on {self.target}: {self.ratio:.2f}x as fast ({times}, estimated)"
+        if self.pays:
+            kept = f"{self.in_float} of {self.layers} layers stay in float, where int8 is slower"
+            rest = f"; {kept}" if self.in_float else ""
+            return f"int8 pays on {self.target}: up to {self.ratio:.1f}x as fast ({self.times}){rest}"
+        rest = "; the network stays in float" if self.chosen else ""
+        return f"int8 does not pay on {self.target}: {self.ratio:.2f}x as fast ({self.times}){rest}"
 
 
-def int8_gain(graph: Graph, target: str, winograd: str = "auto") -> Gain:
-    """What int8 gains for a float `graph`, with the tiles that `winograd` allows.
+def int8_gain(
+    graph: Graph, target: str, options: Options | None = None, costs: Costs | None = None, qdq: bool = False
+) -> Gain:
+    """What int8 gains for a float `graph`, quantized as `options` say, by estimates or the table `costs`.
 
+    With `qdq`, what a file of quantize and dequantize operators gains, which holds no Winograd tiles.
     Raises SecateurError for an unknown target, or an operator that it cannot compute.
     """
-    costs = AnalyticCosts(find(target))
-    fused = PassManager(prepare("canonicalize,fuse", find(target))).run(graph).graph
-    real = _selected(fused, costs)
-    integer = _quantized(fused)
-    seconds = [t.seconds for t in _selected(integer, costs)]
-    best = [
-        min(s, _fastest_tile(op, costs, TILES[winograd]))
-        for op, s in zip((op for op in integer.operators if op.name != "nn.constant"), seconds, strict=True)
-    ]
-    return Gain(target, sum(t.seconds for t in real), sum(best))
-
-
-def _selected(graph: Graph, costs: CostTable) -> list[Timed]:
-    selection = Selection(costs)
-    PassManager((Select(costs),), (selection,)).run(graph)
-    return selection.timed
-
-
-def _quantized(fused: Graph) -> Graph:
-    """The graph in 8 bits with a range of [0, 1] for every value."""
-    options = Options(bias_correction=False)
+    row, options = find(target), options or Options()
+    fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
     prepared = prepare_float(fused, options)
-    ranges = dict.fromkeys(value_names(prepared).values(), (0.0, 1.0))
-    graph = with_pairs(prepared, Calibration(Ranges("none", 0, ranges), {}, ()), options, ())
-    lower(graph)
-    return graph
+    found = chooser(prepared, cost_table(row, costs=costs), options, winograd=not qdq)
+    chooses = options.chooses and not qdq
+    return _gain(target, found, found.fastest() if chooses else found.everything(), chooses)
 
 
-def _fastest_tile(op: Operator, costs: CostTable, tiles: Iterable[Tile]) -> float:
-    """Seconds of the fastest Winograd form of a convolution; inf where there is none."""
-    if op.name != "q.linear_conv" or applicable(op) is not None:
-        return float("inf")
-    height, width = op.result.type.shape[2:]
-    fitting = [tile for tile in tiles if tile[0] <= height and tile[1] <= width]
-    forms = (create_winograd(op, empty_form(op, tile), tile)[-1] for tile in fitting)
-    return min((seconds_of(form, costs) for form in forms), default=float("inf"))
+def _gain(target: str, found: Chooser, choice: Choice, chosen: bool) -> Gain:
+    linear = [i for i, op in enumerate(found.prepared.operators) if op.name in LINEAR]
+    kept = sum(i in choice.operators for i in linear)
+    seconds = found.everything().seconds if choice.is_float else choice.seconds
+    return Gain(target, choice.float_seconds, seconds, len(linear), kept, chosen)

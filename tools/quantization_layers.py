@@ -40,7 +40,9 @@ def layer_report(
     real_measured = by_rows(chosen, ((label.split("+"), s) for label, _, s in times.real_measured))
     columns = zip(report.rows, chosen, real, measured, real_measured, strict=True)
     rows = tuple(_layer(*column) for column in columns)
-    return LayerReport(model, rows, {**facts, **totals(rows)}, wanted_sqnr_db, report.float_layers)
+    facts = {**facts, **totals(rows)}
+    known = (report.float_layers, report.slower, report.estimate, report.accumulated)
+    return LayerReport(model, rows, facts, wanted_sqnr_db, *known)
 
 
 def _layer(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.ir.errors import SecateurError
+from secateur.passes.quantize_warning import Accumulated
 
 from .commands.quantization import keep_float_option
 from .quantization_page import render_page
@@ -66,13 +67,24 @@ COLUMNS = tuple(field.name for field in fields(LayerRow))
 
 @dataclass(frozen=True)
 class LayerReport:
-    """The rows in order of execution, and what holds for the network: text or number by name, for people."""
+    """The rows in order of execution, and what holds for the network: text or number by name, for people.
+
+    `slower`, `estimate` and `accumulated` are those of `QuantizationReport`.
+    """
 
     model: str
     layers: tuple[LayerRow, ...]
     facts: Mapping[str, str | float | int | None]
     wanted_sqnr_db: float | None = None
     float_layers: tuple[str, ...] = ()
+    slower: tuple[str, ...] = ()
+    estimate: tuple[float, float] | None = None
+    accumulated: tuple[Accumulated, ...] = ()
+
+    @property
+    def gain(self) -> float | None:
+        """How many times as fast as the float network it is estimated to be; None where that is not known."""
+        return self.estimate[0] / self.estimate[1] if self.estimate and self.estimate[1] else None
 
     @property
     def keep_float(self) -> str:
@@ -103,6 +115,8 @@ def json_data(report: LayerReport) -> dict[str, Any]:
         "model": report.model,
         **{key: _finite(value) for key, value in report.facts.items()},
         "float_layers": list(report.float_layers),
+        "slower_layers": list(report.slower),
+        "accumulated_sqnr_db": {row.layer: _finite(row.sqnr) for row in report.accumulated},
         "layers": [{key: _finite(value) for key, value in asdict(row).items()} for row in report.layers],
     }
 

@@ -45,7 +45,7 @@ def calibration(count: int = FEW) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> secateur.Artifact:
     path = tmp_path_factory.mktemp("digits") / "digits.so"
-    return secateur.compile(MODEL, path, quantize="int8", calibration=calibration(32))
+    return secateur.compile(MODEL, path, quantize="int8", calibration=calibration(32), layers="all")
 
 
 def logits(path: Path) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_full_int8_with_winograd_loses_at_most_a_third_of_a_point(
 
 
 def test_the_artifact_is_the_interpreters_to_the_bit(artifact: secateur.Artifact) -> None:
-    quantize = "canonicalize,fuse,quantize"
+    quantize = "canonicalize,fuse,quantize{layers=all}"
     passes = prepare(quantize, find("host"), data=Request(calibration(32)).data(read(MODEL)))
     graph = PassManager(passes).run(read(MODEL)).graph
     with secateur.load(artifact.path) as session:

@@ -33,8 +33,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def int8(images: Path) -> list[str]:
-    """The options of a plain quantization."""
-    return ["--quantize", "int8", "--calibration", str(images)]
+    """The options of a plain quantization, of every layer: so small a network is hardly faster in 8 bits."""
+    return ["--quantize", "int8", "--calibration", str(images), "--layers", "all"]
 
 
 def one_image(images: Path) -> np.ndarray:
@@ -147,9 +147,49 @@ def test_a_limit_that_cannot_be_kept_is_a_failed_check(
 
 def test_a_pipeline_may_say_how_to_quantize(cli: Cli, model: Path, int8: list[str], tmp_path: Path) -> None:
     pipeline = "canonicalize,fuse,quantize{method=minmax},select,layout,memory"
-    result = cli("compile", model, "-o", tmp_path / "q.so", *int8, "--pipeline", pipeline, "--json")
+    result = cli("compile", model, "-o", tmp_path / "q.so", *int8[:-2], "--pipeline", pipeline, "--json")
     assert result.code == 0, result.err
     assert "method=minmax" in result.json["passes"][2]["pass"]
+
+
+def test_layers_that_int8_makes_slower_stay_in_float(
+    cli: Cli, model: Path, int8: list[str], tmp_path: Path
+) -> None:
+    words = ["--target", "rpi5", "--json"]
+    chosen = cli("compile", model, "-o", tmp_path / "q.so", *int8[:-2], *words).json
+    everything = cli("compile", model, "-o", tmp_path / "q.so", *int8, *words).json
+    assert chosen["int8_gain"] >= 1 > everything["int8_gain"]
+    assert len(chosen["quantization"]["slower_layers"]) == 3
+    assert everything["quantization"]["slower_layers"] == []
+
+
+def test_a_network_that_stays_in_float_is_said_first(
+    cli: Cli, model: Path, int8: list[str], tmp_path: Path
+) -> None:
+    result = cli("compile", model, "-o", tmp_path / "q.so", *int8[:-2], "--target", "rpi5")
+    assert result.out.splitlines()[0].endswith("estimated); the network stays in float")
+    assert "int8: 0 of " in result.out
+
+
+def test_a_poor_answer_is_warned_of_with_the_reason(
+    cli: Cli, model: Path, int8: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "ranges.json"
+    assert cli("compile", model, "-o", tmp_path / "q.so", *int8, "--save-ranges", path).code == 0
+    saved = json.loads(path.read_text())
+    saved["ranges"] = {name: [low / 8, high / 8] for name, (low, high) in saved["ranges"].items()}
+    path.write_text(json.dumps(saved))
+    result = cli("compile", model, "-o", tmp_path / "q.so", *int8, "--ranges", path)
+    assert re.search(r"^warning: the outputs' SQNR is -?[\d.]+ dB, less than 15: ", result.out, re.MULTILINE)
+    assert "they fall below 15 at Conv#" in result.out
+    assert "Try --min-sqnr 20" in result.out
+
+
+def test_reports_on_noise_say_so(cli: Cli, model: Path, tmp_path: Path) -> None:
+    words = ["--quantize", "int8", "--layers", "all", "--calibration", "random:4"]
+    result = cli("compile", model, "-o", tmp_path / "q.so", *words, "--report", tmp_path / "r.json")
+    assert re.search(r"output SQNR [\d.]+ dB on noise$", result.out, re.MULTILINE)
+    assert json.loads((tmp_path / "r.json").read_text())["calibration"] == "random:4 (noise, not data)"
 
 
 # Writing ONNX --------------------------------------------------------------------------------------

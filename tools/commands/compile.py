@@ -238,4 +238,4 @@ def _quantizing(asked: Quantization, graph: Graph, making: Making) -> Compilatio
     from .quantized import Compilation, check_float
 
     check_float(graph)
-    return Compilation(asked, graph, making.target, making.pipeline)
+    return Compilation(asked, graph, making.target, making.pipeline, making.costs)

@@ -29,6 +29,13 @@ class Method(StrEnum):
     entropy = "entropy"
 
 
+class Layers(StrEnum):
+    """Which layers compute in 8 bits."""
+
+    auto = "auto"
+    all = "all"
+
+
 class Winograd(StrEnum):
     """Tiles of int8 Winograd convolution."""
 
@@ -44,7 +51,7 @@ option = partial(typer.Option, rich_help_panel="Quantization")
 
 IN_THE_PIPELINE = (
     "--method", "--min-sqnr", "--layer-sqnr", "--max-drop", "--winograd", "--keep-float", "--equalize",
-    "--reduce-range",
+    "--reduce-range", "--layers",
 )  # fmt: skip
 
 
@@ -89,6 +96,10 @@ class Quantization:
     winograd: Annotated[
         Winograd | None,
         option(help="Winograd tile of int8 layers; auto weighs error and time for each."),
+    ] = None
+    layers: Annotated[
+        Layers | None,
+        option(help="Layers in int8: those that are faster so (auto), or all that can be, to save memory."),
     ] = None
     keep_float: Annotated[
         list[str] | None,
@@ -160,6 +171,7 @@ class Quantization:
             "layer_sqnr": self.layer_sqnr,
             "max_drop": self.max_drop,
             "winograd": self.winograd and self.winograd.value,
+            "layers": self.layers and self.layers.value,
             "float_layers": self.float_layers(known) or None,
             "equalize": self.equalize or None,
             "reduce_range": self.reduce_range or None,

@@ -14,7 +14,7 @@ from .quantization import Quantization
 SUFFIX = ".int8.onnx"
 
 
-@spread("layer_sqnr", "winograd", "profile")
+@spread("layer_sqnr", "winograd", "profile", "layers")
 def quantize_model(
     model: Annotated[Path, typer.Argument(help="A float ONNX model, or IR text (.sir).")],
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from ..quantization_report import LayerReport, LayerRow
     from ..report import Progress
 
+NOISE = "random:"
 PROFILED_RUNS = 20
 _SHOWN = 3
+_CLOSE = 0.03  # of a gain that was foretold
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,6 @@ class Profile:
 
 def check_target(target: str) -> None:
     """SecateurError where artifacts for `target` cannot be timed on this machine."""
-    from dataclasses import replace
-
     from secateur.codegen.targets import find, host
 
     row = find(target)
@@ -90,10 +90,12 @@ class Quantizing:
 
     @cached_property
     def gain(self) -> Gain:
-        """What int8 is estimated to gain."""
+        """What int8 is estimated to gain in a file of quantize and dequantize operators."""
+        from secateur.quantizer import Request
+
         from ..int8_gain import int8_gain
 
-        return int8_gain(self.graph, self.target, self.asked.winograd or "auto")
+        return int8_gain(self.graph, self.target, Request(None, **self.options).step().options, qdq=True)
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -118,14 +120,24 @@ class Quantizing:
         """For JSON."""
         from ..quantization_report import json_data
 
-        return {"quantization": json_data(layers), "int8_gain": self.gain.ratio}
+        return {"quantization": json_data(layers), "int8_gain": layers.gain or self.gain.ratio}
 
     def text(self, layers: LayerReport) -> str:
         """For people."""
         written = [f"report: {path}" for path in self.asked.report or ()]
         if self.asked.save_ranges is not None:
             written.append(f"ranges: {self.asked.save_ranges}")
-        return "\n".join([summary(layers), *written])
+        return "\n".join([summary(layers), *self._corrected(layers), *written, *warnings_of(layers)])
+
+    def _corrected(self, layers: LayerReport) -> list[str]:
+        """What the network gains as it was made, where that is not what was foretold."""
+        if layers.estimate is None or layers.gain is None:
+            return []
+        made = replace(self.gain, float_seconds=layers.estimate[0], int8_seconds=layers.estimate[1])
+        foretold = self.gain.ratio if self.gain.pays or not self.gain.chosen else 1.0
+        if abs(made.ratio / foretold - 1) < _CLOSE:
+            return []
+        return [f"as it was quantized: {made.ratio:.2f}x as fast as in float ({made.times})"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,18 @@ class Compilation(Quantizing):
     """A quantization in the course of a compilation, whose pipeline may be given."""
 
     given_pipeline: str | None = None
+    costs: Path | None = None
+
+    @cached_property
+    def gain(self) -> Gain:
+        """What int8 is estimated to gain, as the pipeline quantizes."""
+        from secateur.passes.pipeline import parse_pipeline
+        from secateur.passes.quantize import Quantize
+
+        from ..int8_gain import int8_gain
+
+        steps = [step for step in parse_pipeline(self.pipeline) if isinstance(step, Quantize)]
+        return int8_gain(self.graph, self.target, steps[0].options, self.costs)
 
     @cached_property
     def selection(self) -> Selection:
@@ -198,12 +222,17 @@ def _facts(asked: Quantization, target: str, report: QuantizationReport) -> dict
     real, quantized = report.accuracy or (None, None)
     return {
         "target": target,
-        "calibration": asked.calibration,
+        "calibration": calibration_text(asked.calibration),
         "method": f"ranges of {asked.ranges}" if asked.ranges else asked.method or "mse",
         "output_sqnr_db": report.sqnr,
         "float_accuracy_percent": real,
         "int8_accuracy_percent": quantized,
     }
+
+
+def calibration_text(source: str | None) -> str | None:
+    """The source of the calibration's data; one of noise is marked as such."""
+    return f"{source} (noise, not data)" if source is not None and source.startswith(NOISE) else source
 
 
 def summary(layers: LayerReport) -> str:
@@ -213,9 +242,10 @@ def summary(layers: LayerReport) -> str:
     rows = layers.layers
     integer = sum(row.operator.startswith("q.") or row.int8 for row in rows)
     winograd = sum(row.operator == "q.winograd_conv" for row in rows)
+    sqnr = sqnr_text(float(layers.facts["output_sqnr_db"] or 0))
     lines = [
         f"int8: {integer} of {len(rows)} operators, {winograd} of them Winograd; "
-        f"output SQNR {sqnr_text(float(layers.facts['output_sqnr_db'] or 0))}{_accuracy(layers)}"
+        f"output SQNR {sqnr}{_on_noise(layers)}{_accuracy(layers)}"
     ]
     if worst := _worst(rows):
         lines.append(f"noisiest layers: {worst}")
@@ -224,11 +254,29 @@ def summary(layers: LayerReport) -> str:
     return "\n".join(lines)
 
 
+def warnings_of(layers: LayerReport) -> list[str]:
+    """What a user must know of a poor answer: why it is poor, and what to try."""
+    from secateur.passes.quantize_warning import is_poor, reason
+
+    sqnr = float(layers.facts["output_sqnr_db"] or 0)
+    if not is_poor(sqnr) or not any(row.operator.startswith("q.") for row in layers.layers):
+        return []
+    tries = ["--min-sqnr 20, which keeps the noisiest layers in float", "--equalize", "--method percentile"]
+    noise = str(layers.facts["calibration"]).startswith(NOISE)
+    first = ["--calibration with what the network will see, for these ranges are of noise"] if noise else []
+    tries = [*first, *tries]
+    return [f"warning: {reason(sqnr, layers.accumulated)}. Try {', or '.join(tries)}"]
+
+
 def _accuracy(layers: LayerReport) -> str:
     real, quantized = (layers.facts.get(f"{kind}_accuracy_percent") for kind in ("float", "int8"))
     if real is None or quantized is None:
         return ""
     return f", accuracy {float(quantized):.2f} % (float {float(real):.2f} %)"
+
+
+def _on_noise(layers: LayerReport) -> str:
+    return " on noise" if str(layers.facts["calibration"]).startswith(NOISE) else ""
 
 
 def _worst(rows: Sequence[LayerRow]) -> str:
