@@ -264,3 +264,9 @@ def test_an_image_smaller_than_the_kernel_is_refused() -> None:
 def test_a_residual_of_another_shape_is_refused() -> None:
     with pytest.raises(TypeRuleError, match="the residual is"):
         create("q.winograd_conv", [X, U, FACTORS, SCALES, BIAS, byte((1, 3, 5, 4))], USUAL)
+
+
+def test_multiplications_are_those_of_the_convolution() -> None:
+    op = create("q.winograd_conv", [X, U, FACTORS, SCALES, BIAS], USUAL)
+    macs = op.definition.macs(op)
+    assert macs == op.result.type.elements * X.type.shape[1] * 9

@@ -229,3 +229,10 @@ def test_signed_inputs_and_outputs_keep_their_type() -> None:
     wanted, graph = run(graph, given), Fuse().run(Canonicalize().run(graph))
     assert names(graph) == ["q.annotate", "q.table", "q.linear_add", "q.table"]
     assert steps(wanted, run(graph, given)) <= 1
+
+
+def test_conservative_fusion_makes_no_integers() -> None:
+    text = CONV + '%y = bytes %k 1x4x5x5 0.1:3\nreturn %y as "y"'
+    kept = names(Fuse(level="conservative").run(before(text)))
+    assert [name for name in kept if name.startswith("q.linear")] == []
+    assert "q.linear_conv" in names(after(text))

@@ -163,3 +163,13 @@ def test_numbers_are_part_of_a_table() -> None:
 def test_an_unknown_choice_of_layers_is_refused() -> None:
     with pytest.raises(Exception, match="unknown layers 'some'; known: auto, all"):
         Quantize(layers="some")
+
+
+def test_a_table_of_costs_reaches_layers_and_tiles() -> None:
+    table = Table({**FASTER, "q.linear_conv": 4.0, "q.winograd_conv": 1.0})
+    graph, report = quantize_graph(
+        network(CHAIN), CalibrationData(images()), Options(layer_sqnr=0.0, layers="all"), table
+    )
+    assert names(graph).count("q.winograd_conv") == 3
+    assert report.estimate == (30.0, 3 * 1.0 + 1.0)
+    assert {"nn.conv", "q.winograd_conv"} <= set(table.asked)
