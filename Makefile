@@ -33,7 +33,7 @@ demo: $(DEV)
 	$(BIN)/python -m secateur.tools.demo $(ARGS)
 
 test: $(DEV) system-tools
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --timeout 1200 $(ARGS) tests
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --timeout 1200 $(ARGS) tests
 
 bench: $(BENCH)
 	$(BIN)/python -m secateur.tools.bench_peers $(ARGS)

@@ -1,4 +1,4 @@
-"""What every test shares: caches of our own, and properties that do not depend on the clock."""
+"""What every test shares: caches of our own, and the same random numbers in every run."""
 
 import contextlib
 import os
@@ -27,6 +27,7 @@ def share_libc_builds() -> None:
 
 share_libc_builds()
 
-hypothesis.settings.register_profile("local", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+# The same examples in every run; SECATEUR_EXPLORE=1 looks for new ones, and remembers what failed.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("explore", deadline=None)
+hypothesis.settings.load_profile("explore" if os.environ.get("SECATEUR_EXPLORE") else "repeatable")

@@ -13,9 +13,8 @@ from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
 from secateur.ir.types import DType, Quant, TensorType
 
-from .generic_harness import Array, run
+from .generic_harness import RANDOM, Array, run
 
-RANDOM = np.random.default_rng(11)
 _ROWS = ("x86-64-v4-vnni", "x86-64-v3", "x86-64-v2")
 
 

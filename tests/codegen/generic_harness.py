@@ -36,15 +36,21 @@ def runnable_targets() -> list[Target]:
 BOTH = {"plain", "blocked"}  # what `check` returns where a result comes in both
 RUNNABLE = runnable_targets()
 every_target = pytest.mark.parametrize("target", RUNNABLE, ids=lambda t: t.name)
-_RANDOM = np.random.default_rng(7)
+RANDOM = np.random.default_rng(7)
+_START = RANDOM.bit_generator.state
+
+
+def restart() -> None:
+    """Random numbers from the first on: a test's do not depend on the tests before it."""
+    RANDOM.bit_generator.state = _START
 
 
 def rand(*shape: int, dtype: Any = np.float32) -> Array:
-    return _RANDOM.standard_normal(shape).astype(dtype)
+    return RANDOM.standard_normal(shape).astype(dtype)
 
 
 def whole(*shape: int, dtype: Any = np.int32, high: int = 6) -> Array:
-    return _RANDOM.integers(1, high, shape).astype(dtype)
+    return RANDOM.integers(1, high, shape).astype(dtype)
 
 
 def operator(
