@@ -1,8 +1,14 @@
-"""LLVM's code generator for a target, as kernels and the driver share it."""
+"""LLVM's code generator for a target, as kernels and the driver share it.
+
+Code is made for the architecture and the features that the target's row names,
+and no others that its core has: these alone does an artifact check before it
+runs. The core says how the code is scheduled and what it costs.
+"""
 
 from __future__ import annotations
 
 import functools
+import re
 import threading
 
 import llvmlite.binding as llvm
@@ -14,13 +20,25 @@ LOCK = threading.Lock()  # llvmlite shares one global context
 
 def target_machine(target: Target) -> llvm.TargetMachine:
     """Position-independent code; hard float where the triple says so."""
-    tuning = _TUNING.get(target.triple.split("-")[0])
-    features = [f"+{name}" for name in target.features] + ([tuning] if tuning else [])
-    return _machine(target.triple, target.cpu, ",".join(features))
+    features = [f"+{name}" for name in target.features] + list(_MORE.get(target.architecture, ()))
+    cpu = target.cpu if target.architecture in _MORE else target.baseline
+    return _machine(target.triple, cpu, ",".join(features))
 
 
-# Beside what code needs: ARM's list scheduler would mind latency alone and spill register tiles.
-_TUNING = {"armv7": "+use-misched"}
+# LLVM tunes 32-bit ARM for the core that it makes code for: so what A7, A15 and their like have beyond the
+# row is taken away. Its list scheduler would mind latency alone and spill register tiles.
+_MORE = {"armv7": ("-mp", "-trustzone", "-virtualization", "+use-misched")}
+
+
+def tuned(llvm_ir: str, target: Target) -> str:
+    """Functions of TVM's LLVM IR made for what `target_machine` makes code for, and tuned for the core."""
+    mine = rf'"target-cpu"="{re.escape(target.baseline)}"(?: "target-features"="[^"]*")?'
+    return re.sub(mine, tuning(target), llvm_ir)
+
+
+def tuning(target: Target) -> str:
+    """The attribute of a function that is tuned for the target's core."""
+    return f'"tune-cpu"="{target.cpu}"'
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import re
 import llvmlite.binding as llvm
 
 from .kernel import Kernel
-from .machine import LOCK, target_machine
+from .machine import LOCK, target_machine, tuned, tuning
 from .program import KernelObject
 from .targets import Target
 
@@ -39,19 +39,20 @@ def assembly_of(kernel: KernelObject, target: Target) -> str:
 
 def _optimized(llvm_ir: str, symbol: str, target: Target) -> llvm.ModuleRef:
     machine = target_machine(target)
-    module = llvm.parse_assembly(llvm_ir + _wrapper(llvm_ir, symbol))
+    wrapper = _wrapper(llvm_ir, symbol, tuning(target))
+    module = llvm.parse_assembly(tuned(llvm_ir, target) + wrapper)
     module.verify()
     _optimize(module, machine)
     return module
 
 
-def _wrapper(llvm_ir: str, symbol: str) -> str:
+def _wrapper(llvm_ir: str, symbol: str, attributes: str) -> str:
     """`void SYMBOL(ptr args, ptr workspace, i32 begin, i32 end)`: unpacks `args` and calls the kernel."""
     found = re.search(rf"^define .*@{re.escape(symbol)}_kernel\((.*)\) ", llvm_ir, flags=re.M)
     if found is None:
         raise ValueError(f"the LLVM IR does not define {symbol}_kernel")
     count = len(re.findall(r"(?:^|, )ptr\b", found[1])) - 1  # the last pointer is the workspace
-    lines = [f"define void @{symbol}(ptr %args, ptr %workspace, i32 %begin, i32 %end) {{"]
+    lines = [f"define void @{symbol}(ptr %args, ptr %workspace, i32 %begin, i32 %end) {attributes} {{"]
     for i in range(count):
         lines.append(f"  %slot{i} = getelementptr ptr, ptr %args, i32 {i}")
         lines.append(f"  %arg{i} = load ptr, ptr %slot{i}")

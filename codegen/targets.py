@@ -3,16 +3,26 @@
 A board's name on the command line is a row of `TARGETS`; nothing else in the
 compiler mentions a board. An instruction set gives the vector length and the
 number of vector registers, from which every kernel derives its register tile.
+
+`host` is the best row that this machine can run. The environment's
+`SECATEUR_HOST` names another that it can run too: then that is the host, and
+whatever asks what this machine can do sees no more than that row has.
 """
 
 from __future__ import annotations
 
 import difflib
-import platform
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from secateur.ir.errors import SecateurError
+
+from . import processor
+
+HOST = "SECATEUR_HOST"
+"""The variable of the environment that names the host's row."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,8 @@ NEON32 = Isa("neon32", 16, 16)
 class Target:
     """One row: a name, what LLVM and the linker call it, and what its pipeline can do.
 
-    `features` are LLVM feature names that the artifact requires and checks at load.
+    `features` are LLVM feature names: code is made for the architecture and these, and the artifact checks
+    them at load. `cpu` is the core that it is tuned for, whose other features are not used.
     `clock_ghz`, `fma_per_cycle` (vector FMAs), the cache sizes (bytes),
     `dram_gbps` and what a third-level cache gives (0: there is none) feed the
     analytic cost model.
@@ -78,8 +89,19 @@ class Target:
         """GB/s of `moved` bytes from beyond the second-level cache."""
         return self.l3_gbps if self.l3_bytes and moved <= self.l3_bytes else self.dram_gbps
 
+    @property
+    def architecture(self) -> str:
+        """`x86_64`, `aarch64` or `armv7`."""
+        return self.triple.split("-")[0]
 
-_V3 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
+    @property
+    def baseline(self) -> str:
+        """LLVM's name of a core that has what the architecture requires, and no more."""
+        return "x86-64" if self.architecture == "x86_64" else "generic"
+
+
+_V2 = ("sse4.2", "ssse3", "popcnt")
+_V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 
@@ -114,14 +136,18 @@ def _armv7(name: str, cpu: str, **pipeline: float | int) -> Target:
 
 _WIDE_CORE: dict[str, Any] = {"fma_per_cycle": 2.0, "l1_bytes": 64 << 10}
 
-_ROWS = (
-    _x86("x86-64-v2", "x86-64-v2", SSE, ("sse4.2", "ssse3", "popcnt"), fma_per_cycle=0.5),
+_GENERIC = (
+    _x86("x86-64-v2", "x86-64-v2", SSE, _V2, fma_per_cycle=0.5),
     _x86("x86-64-v3", "haswell", AVX2, _V3, l3_bytes=16 << 20, l3_gbps=30.0),
     _x86("x86-64-v4", "skylake-avx512", AVX512, _V4),
     _x86("x86-64-v4-vnni", "cascadelake", AVX512, (*_V4, "avx512vnni")),
     _aarch64("armv8-a", "generic"),
     _aarch64("armv8.2-a+dotprod", "cortex-a76", ("dotprod",), fma_per_cycle=2.0),
     _aarch64("armv8.6-a+i8mm", "cortex-a710", ("dotprod", "i8mm"), fma_per_cycle=2.0),
+    _armv7("armv7-a+neon", "cortex-a7", clock_ghz=1.0, fma_per_cycle=0.5),
+)  # fmt: skip
+
+_BOARDS = (
     _aarch64("rpi3", "cortex-a53", clock_ghz=1.2, fma_per_cycle=0.5, dram_gbps=2.0),
     _aarch64("rpi4", "cortex-a72", clock_ghz=1.8, l2_bytes=1 << 20),
     _aarch64("rpi5", "cortex-a76", ("dotprod",), clock_ghz=2.4, dram_gbps=10.0, **_WIDE_CORE),
@@ -129,34 +155,72 @@ _ROWS = (
     _aarch64("jetson-tx2-cpu", "cortex-a57", clock_ghz=2.0, l2_bytes=2 << 20, dram_gbps=15.0),
     _aarch64("jetson-xavier-cpu", "carmel", clock_ghz=2.2, l2_bytes=2 << 20, dram_gbps=30.0, **_WIDE_CORE),
     _aarch64("jetson-orin-cpu", "cortex-a78ae", ("dotprod",), clock_ghz=2.0, dram_gbps=40.0, **_WIDE_CORE),
-    _armv7("armv7-a+neon", "cortex-a7", clock_ghz=1.0, fma_per_cycle=0.5),
     _armv7("rpi2", "cortex-a7", clock_ghz=0.9, fma_per_cycle=0.5, dram_gbps=1.5),
     _armv7("cortex-a15", "cortex-a15", clock_ghz=1.9, l2_bytes=1 << 20),
 )  # fmt: skip
 
-TARGETS: dict[str, Target] = {row.name: row for row in _ROWS}
+TARGETS: dict[str, Target] = {row.name: row for row in (*_GENERIC, *_BOARDS)}
 
 
 def host() -> Target:
-    """The best row that this machine can run, named `host`; ValueError where no row fits."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return replace(TARGETS["armv8-a"], name="host")
-    found = cpu_flags()
-    fitting = [t for t in _ROWS if t.triple.startswith("x86_64") and _satisfied(t, found)]
-    if not fitting:
-        raise ValueError("this x86-64 processor is older than x86-64-v2; no target fits it")
-    return replace(fitting[-1], name="host")
+    """The best row that this machine can run, or the one that SECATEUR_HOST names, with the name `host`.
+
+    A board whose core this machine has goes before a row for any core. SecateurError where no row fits, or
+    the one that is named is not known or cannot run here.
+    """
+    return replace(_masked() or _best(runnable()), name="host")
+
+
+def runnable() -> list[Target]:
+    """The rows whose code this machine runs, boards last."""
+    architecture, present = processor.architecture(), cpu_flags()
+    return [t for t in TARGETS.values() if t.architecture == architecture and set(t.features) <= present]
 
 
 def cpu_flags() -> frozenset[str]:
-    """LLVM's feature names of this machine."""
-    import llvmlite.binding as llvm
+    """LLVM's feature names of this machine; where SECATEUR_HOST names its row, those of the row alone."""
+    masked = _masked()
+    return processor.features() if masked is None else frozenset(masked.features)
 
-    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+
+def _best(fitting: Sequence[Target]) -> Target:
+    if not fitting:
+        raise SecateurError(
+            f"no target fits this machine: {_misfit()}; name one to compile for with --target"
+        )
+    most = max(len(t.features) for t in fitting)
+    found = [t for t in fitting if len(t.features) == most]
+    return next((t for t in found if t in _BOARDS and t.cpu == processor.core()), found[0])
 
 
-def _satisfied(target: Target, present: frozenset[str]) -> bool:
-    return set(target.features) <= present
+def _misfit() -> str:
+    """Why no row fits."""
+    machine = processor.architecture()
+    least = next((t for t in _GENERIC if t.architecture == machine), None)
+    if least is None:
+        return f"it is {machine}, known are {', '.join(dict.fromkeys(t.architecture for t in _GENERIC))}"
+    return f"this {machine} processor has no {', '.join(sorted(set(least.features) - processor.features()))}"
+
+
+def _masked() -> Target | None:
+    """The row that SECATEUR_HOST names; SecateurError where this machine cannot run it, or there is none."""
+    name = os.environ.get(HOST)
+    if not name:
+        return None
+    if name not in TARGETS:
+        raise SecateurError(f"{HOST}: {_unknown(name)}{', '.join(TARGETS)}")
+    row, machine = TARGETS[name], processor.architecture()
+    if row.architecture != machine:
+        raise SecateurError(f"{HOST}={name}: code for {row.architecture} does not run on this {machine}")
+    if missing := sorted(set(row.features) - processor.features()):
+        raise SecateurError(f"{HOST}={name}: this processor has no {', '.join(missing)}")
+    return row
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, TARGETS, 1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"unknown target '{name}'; {hint}known: "
 
 
 def runs_here(target: Target) -> bool:
@@ -170,7 +234,5 @@ def find(name: str) -> Target:
     if name == "host":
         return host()
     if name not in TARGETS:
-        near = difflib.get_close_matches(name, TARGETS, 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise SecateurError(f"unknown target '{name}'; {hint}known: host, {', '.join(TARGETS)}")
+        raise SecateurError(f"{_unknown(name)}host, {', '.join(TARGETS)}")
     return TARGETS[name]

@@ -166,7 +166,8 @@ def _passes(host: tvm.target.Target) -> list[Any]:
 
 
 def _tvm_target(target: Target) -> tvm.target.Target:
-    row: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu, "opt-level": 1}
+    """The architecture with the row's features: the core would bring its own (see `machine`)."""
+    row: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.baseline, "opt-level": 1}
     if target.features:
         row["mattr"] = [f"+{name}" for name in target.features]
     if target.triple.endswith("hf"):

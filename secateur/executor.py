@@ -13,7 +13,7 @@ from .codegen.artifact import write_artifact
 from .codegen.cache import cache_folder
 from .codegen.costs import AnalyticCosts
 from .codegen.lower import lower
-from .codegen.targets import host
+from .codegen.targets import host, runnable
 from .codegen.unfinished import temporary_folder
 from .ir.graph import Graph, Value
 from .ir.types import DType
@@ -38,7 +38,8 @@ def macs(graph: Graph) -> int:
 
 @dataclass(eq=False)
 class HostExecutor:
-    """An executor (see `passes.quantize_measure`) with the interpreter's answers, faster for large graphs.
+    """An executor (see `passes.quantize_measure`) with the interpreter's answers, faster for large graphs
+    where this machine runs compiled code.
 
     A float answer may differ from the interpreter's by roundings, an integer one
     does not. Keeps the last graph it compiled, with all its values as outputs,
@@ -51,7 +52,7 @@ class HostExecutor:
     def __call__(
         self, graph: Graph, batches: Iterable[Arrays], values: Sequence[Value]
     ) -> Iterator[list[Array]]:
-        if macs(graph) < LARGE:
+        if macs(graph) < LARGE or not runnable():
             yield from interpreted(graph, batches, values)
             return
         session, numbers = self._opened(graph), _numbers(graph)

@@ -24,9 +24,9 @@ _REPEATS = 5
 
 def has_vnni() -> bool:
     """Whether this processor has AVX512-VNNI; without it nothing here can be measured."""
-    from llvmlite import binding
+    from secateur.codegen.targets import cpu_flags
 
-    return bool(binding.get_host_cpu_features().get("avx512vnni"))
+    return "avx512vnni" in cpu_flags()
 
 
 def vnni_peak() -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.objects import build_object
 from secateur.codegen.primitives.base import ConvSpec, DenseSpec, TransposedSpec, layout_block, up
-from secateur.codegen.targets import AVX2, AVX512, NEON32, Isa, Target
+from secateur.codegen.targets import TARGETS, Target, cpu_flags
 from secateur.ir.elementwise import apply_epilogue
 
 Array = NDArray[np.float32]
@@ -25,24 +25,15 @@ _GUARD = 1024  # floats of NaN behind every buffer
 _ENGINES: list[Any] = []  # machine code lives as long as its engine
 
 
-def _x86(cpu: str, isa: Isa) -> Target:
-    return Target(f"test-{isa.name}", "x86_64-unknown-linux-gnu", "", cpu, isa, l2_bytes=1 << 20)
-
-
 def targets() -> list[Target]:
     """One target for each vector length that this machine can run; kernels see lanes and registers only."""
-    present = llvm.get_host_cpu_features()
-    rows = [
-        ("avx512f", _x86("skylake-avx512", AVX512)),
-        ("fma", _x86("haswell", AVX2)),
-        ("fma", _x86("haswell", NEON32)),
-    ]
-    return [target for feature, target in rows if present.get(feature)]
+    rows = (TARGETS[name] for name in ("x86-64-v4", "x86-64-v3", "x86-64-v2"))
+    return [replace(row, l2_bytes=1 << 20) for row in rows if set(row.features) <= cpu_flags()]
 
 
 def compiled(kernel: Kernel, target: Target) -> Any:
     built = build_object(kernel, "k", target)
-    machine = llvm.Target.from_triple(target.triple).create_target_machine(cpu=target.cpu)
+    machine = llvm.Target.from_triple(target.triple).create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(built.object_code))
     engine.finalize_object()

@@ -14,9 +14,12 @@ from secateur.ir.types import DType
 
 from .generic_harness import RUNNABLE, Array, check, operator, rand, whole
 
+
 @pytest.mark.parametrize("run", ["first", "second"])
 def test_a_tests_random_numbers_do_not_depend_on_the_tests_before(run: str) -> None:
-    np.testing.assert_array_equal(rand(3), np.random.default_rng(7).standard_normal(3).astype(np.float32), run)
+    np.testing.assert_array_equal(
+        rand(3), np.random.default_rng(7).standard_normal(3).astype(np.float32), run
+    )
 
 
 POOL = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1), "dilations": (1, 1)}

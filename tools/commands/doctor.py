@@ -65,7 +65,11 @@ def findings() -> Iterator[Finding]:
         "apt-get install python3",
     )
     yield Finding(
-        "processor", "runs artifacts compiled for `host`", False, _processor(), "an x86-64 or AArch64 machine"
+        "processor",
+        "runs artifacts compiled for `host`",
+        False,
+        _processor(),
+        "an x86-64, AArch64 or ARMv7 machine",
     )
     for name, purpose, required, wanted in _PACKAGES:
         yield Finding(name, purpose, required, _version(name, wanted), f'pip install "{name}{wanted}"')

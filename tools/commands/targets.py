@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from .common import Json
@@ -12,12 +13,12 @@ if TYPE_CHECKING:
 
 def targets(json: Json = False) -> None:
     """List the processors and boards to compile for."""
-    from secateur.codegen.targets import TARGETS, host
+    from secateur.codegen.targets import HOST, TARGETS, host, runnable
 
     from ..report import print_json, table
 
-    best = host()
-    rows = [_row(best), *map(_row, TARGETS.values())]
+    here = [host()] if os.environ.get(HOST) or runnable() else []  # other machines compile for boards too
+    rows = [*map(_row, (*here, *TARGETS.values()))]
     if json:
         print_json(rows)
         return
