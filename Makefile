@@ -1,7 +1,8 @@
 # Every target works on a fresh checkout: it makes its own virtual environment in .venv.
 #
 #   make demo    compile a trained network, show the IR, run it, compare with ONNX Runtime
-#   make test    the whole test suite
+#   make test    the whole test suite, and a part of it as lesser processors would run it
+#   make test-hosts   that part alone
 #   make bench   speed against other inference libraries (minutes; int8: ARGS="--precision int8")
 #   make bench-layers   single int8 layers against those of other libraries
 #   make bench-selection   the selector's plans against simpler choices, and its own speed
@@ -24,16 +25,24 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 TYPED := build/typed/secateur
+# Two runs give the same: names are hashed alike, and hypothesis tries the same examples (tests/conftest.py).
+RUN_OPTIONS := -n $(JOBS) --dist worksteal --timeout 1200
+PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
+AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
 FOLDERS := ir passes codegen runtime tools
 
-.PHONY: demo test bench bench-layers bench-selection bench-compile public-models cost-check fuzz lint clean system-tools
+.PHONY: demo test test-hosts bench bench-layers bench-selection bench-compile public-models cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
 	$(BIN)/python -m secateur.tools.demo $(ARGS)
 
 test: $(DEV) system-tools
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --timeout 1200 $(ARGS) tests
+	$(PYTEST) $(ARGS) tests
+	$(AS_LESSER_HOSTS) $(ARGS)
+
+test-hosts: $(DEV) system-tools
+	$(AS_LESSER_HOSTS) $(ARGS)
 
 bench: $(BENCH)
 	$(BIN)/python -m secateur.tools.bench_peers $(ARGS)
