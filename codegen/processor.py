@@ -13,11 +13,11 @@ CPUINFO = Path("/proc/cpuinfo")
 
 _ARCHITECTURES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _NARROW = {"aarch64": "armv7", "x86_64": "x86"}  # what 32-bit programs see under a 64-bit kernel
-_AARCH64 = {
+_AARCH64: dict[str, tuple[str, ...]] = {
     "asimd": ("neon",), "asimddp": ("dotprod",), "asimdhp": ("fullfp16",), "i8mm": ("i8mm",),
     "bf16": ("bf16",), "sve": ("sve",), "sve2": ("sve2",), "asimdrdm": ("rdm",), "atomics": ("lse",),
 }  # fmt: skip
-_ARMV7 = {
+_ARMV7: dict[str, tuple[str, ...]] = {
     "neon": ("neon",), "vfpv4": ("vfp4",), "idiva": ("hwdiv-arm",), "idivt": ("hwdiv",),
     "asimd": ("neon", "vfp4", "hwdiv-arm", "hwdiv"),
 }  # fmt: skip
@@ -29,7 +29,11 @@ def architecture() -> str:
     """`x86_64`, `aarch64` or `armv7`, of this process; another machine's own name."""
     machine = platform.machine()
     known = "armv7" if machine.startswith(("armv7", "armv8")) else _ARCHITECTURES.get(machine, machine)
-    return known if struct.calcsize("P") == 8 or known == "armv7" else _NARROW.get(known, known)
+    return known if _pointer_bytes() == 8 or known == "armv7" else _NARROW.get(known, known)
+
+
+def _pointer_bytes() -> int:
+    return struct.calcsize("P")
 
 
 def core() -> str:

@@ -82,10 +82,14 @@ def assembly(wanted: Sequence[tuple[str, Operator]], target: Target) -> str:
     return "\n".join(texts)
 
 
+def row(name: str) -> Target:
+    """A row as far as instructions go: rows that differ in caches or clock alone are compiled once."""
+    return replace(TARGETS[name], name="", clock_ghz=1.0, l1_bytes=32 << 10, l2_bytes=1 << 20, dram_gbps=1.0)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_code_has_the_instructions_of_its_row_alone(name: str, tmp_path: Path) -> None:
-    target = replace(TARGETS[name], name="", clock_ghz=1.0, l2_bytes=1 << 20, dram_gbps=1.0)
-    assert refused(code(target), target, tmp_path) == []
+    assert refused(code(row(name)), row(name), tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ def test_code_has_the_instructions_of_its_row_alone(name: str, tmp_path: Path) -
     ],
 )
 def test_code_for_more_would_be_seen(made: str, run: str, lacking: str, tmp_path: Path) -> None:
-    found = refused(code(TARGETS[made]), TARGETS[run], tmp_path)
+    found = refused(code(row(made)), row(run), tmp_path)
     assert any(line.endswith(lacking) for line in found), found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,8 +35,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
                pointer: int = 8) -> None:  # fmt: skip
         cpuinfo = tmp_path / "cpuinfo"
         cpuinfo.write_text("".join(f"processor : {i}\nFeatures\t: {features}\n" for i in range(2)))
-        monkeypatch.setattr(processor.platform, "machine", lambda: name)
-        monkeypatch.setattr(processor.struct, "calcsize", lambda _: pointer)
+        monkeypatch.setattr(platform, "machine", lambda: name)
+        monkeypatch.setattr(processor, "_pointer_bytes", lambda: pointer)
         monkeypatch.setattr(processor, "CPUINFO", cpuinfo)
         monkeypatch.setattr(processor, "_by_llvm", lambda: set(llvm))
         monkeypatch.setattr(processor, "core", lambda: core)

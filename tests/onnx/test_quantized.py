@@ -57,7 +57,7 @@ def integer(proto: onnx.ModelProto) -> Graph:
     return Fuse().run(Canonicalize().run(read_model(proto)))
 
 
-class QGemm(OpRun):  # type: ignore[misc]
+class QGemm(OpRun):
     """ONNX Runtime's operator of that name, in exact integers, for ONNX's reference evaluator."""
 
     op_domain = "com.microsoft"
@@ -73,7 +73,8 @@ class QGemm(OpRun):  # type: ignore[misc]
 
 def exactly(proto: onnx.ModelProto, inputs: dict[str, Array]) -> Array:
     """The answer of ONNX's reference evaluator, whose sums of products are whole numbers."""
-    return np.asarray(ReferenceEvaluator(proto, new_ops=[QGemm]).run(None, inputs)[0])
+    answers: Any = ReferenceEvaluator(proto, new_ops=[QGemm]).run(None, inputs)
+    return np.asarray(answers[0])
 
 
 def by_onnxruntime(proto: onnx.ModelProto, inputs: dict[str, Array]) -> Array:
