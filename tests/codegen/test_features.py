@@ -84,7 +84,9 @@ def assembly(wanted: Sequence[tuple[str, Operator]], target: Target) -> str:
 
 def row(name: str) -> Target:
     """A row as far as instructions go: rows that differ in caches or clock alone are compiled once."""
-    return replace(TARGETS[name], name="", clock_ghz=1.0, l1_bytes=32 << 10, l2_bytes=1 << 20, dram_gbps=1.0)
+    return replace(
+        TARGETS[name], name="", clock_ghz=1.0, l1_bytes=32 << 10, l2_bytes=1 << 20, dram_gbps=1.0, l3_bytes=0
+    )
 
 
 @pytest.mark.parametrize("name", TARGETS)
