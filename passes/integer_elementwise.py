@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator, Value
 from secateur.ir.rewrite import Match, Op, Rule
 
+from .affine import per_channel
 from .integer_parts import (
     REAL_RESULT,
+    known,
     need_bytes,
     need_limits,
     need_result,
@@ -45,6 +50,39 @@ def _binary(m: Match) -> Value:
     shape = _aligned(b.type.shape, a.type.rank)
     b = b if b.type.shape == shape else m.new("nn.reshape", [b], shape=shape)
     return m.new(_BINARY[steps[0]], [a, b], **quantized_result(quant, need_limits(m, steps[1:], quant, op)))
+
+
+# Slopes -------------------------------------------------------------------------------------------
+
+
+def slopes_of(op: Operator) -> NDArray[np.float64] | None:
+    """The slope below zero of each channel, where an `nn.map` begins with such constants."""
+    array = known(op.operands[1])
+    return None if array is None else per_channel(array, op.result.type.shape, 1)
+
+
+def _guard_prelu(m: Match) -> None:
+    quant, op = need_result(m), m.op("p")
+    steps = op["epilogue"]
+    m.need(steps[:1] == (Step("prelu"),) and len(op.operands) == 2, "it is no slope below zero", op)
+    m.need(op.result.type.rank > 1 and slopes_of(op) is not None, "its slopes are not one a channel", op)
+    need_bytes(m, op.operands[0], "operand", op)
+    need_limits(m, steps[1:], quant, op)
+
+
+def _prelu(m: Match) -> Value:
+    """quantize(map(dequantize(x), slopes) {prelu, relu or clip})   ->   linear_prelu(x, slopes) {limits}
+
+    where x and the result are u8 with one scale each, the slopes are known and one a channel, and the map's
+    result has no other use.
+    """
+    quant, op = need_result(m), m.op("p")
+    slopes = slopes_of(op)
+    assert slopes is not None, "the guard wants slopes"
+    operands = [need_bytes(m, op.operands[0], "operand", op), m.constant(slopes.astype(np.float32), "slopes")]
+    return m.new(
+        "q.linear_prelu", operands, **quantized_result(quant, need_limits(m, op["epilogue"][1:], quant, op))
+    )
 
 
 # Averages ------------------------------------------------------------------------------------------
@@ -99,6 +137,7 @@ def _real_average(m: Match) -> Value:
 _AVERAGES = ("nn.average_pool", "nn.reduce_mean")
 
 QUANTIZED: tuple[Rule, ...] = (
+    Rule("integer-prelu", Op("q.quantize", (Op("nn.map", (), "p", once=True),)), _guard_prelu, _prelu),
     Rule("integer-binary", Op("q.quantize", (Op("nn.map", (), "p", once=True),)), _guard_binary, _binary),
     Rule("integer-average", Op("q.quantize", (Op(_AVERAGES, (), "p", once=True),)), _guard_average, _average),
 )

@@ -5,6 +5,7 @@
 | linear | convolution, matrix by constant matrix; bias, residual, limits | u8 where a planned one reads it |
 | average | average pool, mean over the spatial axes | the same, else f32 |
 | binary | sum or product of two values | u8 |
+| prelu | a slope below zero for each channel | u8 |
 | table | functions of one value, and of numbers | u8 |
 | move | max pool, concat, reshape, nearest resize, ... | u8, one quantization for operands and result |
 """
@@ -19,6 +20,7 @@ from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType
 
 from .affine import LINEAR
+from .integer_elementwise import slopes_of
 from .quantize_split import is_number, residual_of
 
 MOVES = ("nn.max_pool", "nn.concat", "nn.reshape", "nn.transpose", "nn.slice", "nn.depth_to_space",
@@ -59,6 +61,12 @@ def _table(op: Operator) -> bool:
     return op.name == "nn.map" and all(is_number(v) for v in op.operands[1:])
 
 
+def _prelu(op: Operator) -> bool:
+    if op.name != "nn.map" or op["epilogue"][0].op != "prelu" or len(op.operands) != 2:
+        return False
+    return op.operands[0].type.rank > 1 and slopes_of(op) is not None
+
+
 def _move(op: Operator) -> bool:
     moves = op.name in MOVES and op.definition.is_move(op.attributes)
     return moves and all(constant_of(v) is None for v in op.operands)
@@ -69,6 +77,7 @@ _KINDS: dict[str, Callable[[Operator], bool]] = {
     "average": _average,
     "binary": _binary,
     "table": _table,
+    "prelu": _prelu,
     "move": _move,
 }
 
@@ -82,7 +91,7 @@ def kind_of(op: Operator) -> str | None:
 
 def data_operands(op: Operator, kind: str) -> list[Value]:
     """The operands that a planned operator reads as u8."""
-    if kind == "table":
+    if kind in ("table", "prelu"):
         return op.operands[:1]
     if kind != "linear":
         return op.operands

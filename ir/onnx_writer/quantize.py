@@ -159,6 +159,13 @@ def _linear_binary(type: str) -> Write:
     return write
 
 
+def _linear_prelu(w: Writer, op: Operator, operands: list[str], result: str) -> None:
+    """Slopes lie along the channels of an image: one axis for each that follows."""
+    shape = np.array([-1, *[1] * (op.result.type.rank - 2)], np.int64)
+    slopes = w.node("Reshape", [operands[1], w.constant(shape)], op)
+    _stored(w, op, w.node("PRelu", [*_reals(w, op, operands[:1]), slopes], op), result)
+
+
 def _linear_average_pool(w: Writer, op: Operator, operands: list[str], result: str) -> None:
     made = w.fresh(f"{result}/AveragePool")
     pool("AveragePool")(w, op, _reals(w, op, operands), made)
@@ -178,6 +185,7 @@ WRITERS: dict[str, Write] = {
     "q.linear_matmul": _linear_matmul,
     "q.linear_add": _linear_binary("Add"),
     "q.linear_mul": _linear_binary("Mul"),
+    "q.linear_prelu": _linear_prelu,
     "q.linear_average_pool": _linear_average_pool,
     "q.winograd_conv": _winograd,
 }

@@ -174,6 +174,34 @@ register(
 )
 
 
+def _prelu(sig: Signature) -> Sequence[TensorType]:
+    x, slopes = sig.types
+    _activation(x, "input")
+    require(x.rank >= 2, f"the input is {x.shape}, without channels")
+    require(
+        (slopes.shape, slopes.dtype) == ((x.shape[1],), DType.F32), f"slopes are {slopes}, not one a channel"
+    )
+    return [_result(sig, x.shape)]
+
+
+def prelu_multipliers(op: Operator, slopes: Floats) -> tuple[np.float32, Floats]:
+    """What one step of the input is worth from zero on, and, for each channel, below."""
+    scale = one_quant(op.operands[0].type)[0]
+    below = [multiplier(op.result.type, scale, float(slope)) for slope in slopes]
+    return multiplier(op.result.type, scale), np.array(below, np.float32)
+
+
+register(
+    OpDef(
+        "q.linear_prelu",
+        "t = f32(x - zx) * (sx / s), or below zero * (sx slope / s) with the slope of the channel.",
+        ("x", "slopes"),
+        _prelu,
+        RESULT,
+    )
+)
+
+
 def _average_pool(sig: Signature) -> Sequence[TensorType]:
     _activation(sig.types[0], "input")
     return [_result(sig, pool_shape(sig))]

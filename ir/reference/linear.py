@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 
 from ..graph import Operator
-from ..ops.linear import channel_multipliers, multiplier, one_quant, residual_multiplier
+from ..ops.linear import channel_multipliers, multiplier, one_quant, prelu_multipliers, residual_multiplier
 from .rule import Array, Rule
 from .windows import conv_sums, taps
 
@@ -66,6 +66,13 @@ def linear_mul(op: Operator, arrays: Sequence[Array]) -> Array:
     return stored(op, products.astype(np.float32) * multiplier(op.result.type, *scales))
 
 
+def linear_prelu(op: Operator, arrays: Sequence[Array]) -> Array:
+    x, slopes = arrays
+    steps = centred(op, 0, x).astype(np.float32)
+    above, below = prelu_multipliers(op, slopes)
+    return stored(op, steps * np.where(steps >= 0, above, along_channels(below, x.ndim)))
+
+
 def linear_average_pool(op: Operator, arrays: Sequence[Array]) -> Array:
     (x,) = arrays
     scale = one_quant(op.operands[0].type)[0]
@@ -91,5 +98,6 @@ RULES: dict[str, Rule] = {
     "linear_matmul": linear_matmul,
     "linear_add": linear_add,
     "linear_mul": linear_mul,
+    "linear_prelu": linear_prelu,
     "linear_average_pool": linear_average_pool,
 }

@@ -11,6 +11,7 @@ from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets import TARGETS, Target, cpu_flags
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
+from secateur.ir.opdef import create
 from secateur.ir.types import DType, Quant, TensorType
 
 from .generic_harness import RANDOM, Array, run
@@ -31,6 +32,12 @@ def activation(shape: Sequence[int], zero: int = 0, scale: float = 0.02, name: s
 def stored(zero: int = 0, limits: tuple[int, int] = (0, 255), scale: float = 0.05) -> dict[str, Any]:
     """Attributes of a quantized result."""
     return {"scales": (scale,), "zero_points": (zero,), "limits": limits}
+
+
+def slopes(shape: Sequence[int]) -> Value:
+    """A constant slope for each channel, of either sign."""
+    values = np.linspace(-0.75, 1.5, shape[1]).astype(np.float32)
+    return create("nn.constant", [], {"value": values}).result
 
 
 REAL: dict[str, Any] = {"dtype": DType.F32}

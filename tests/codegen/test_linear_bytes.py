@@ -16,7 +16,7 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create
 from secateur.ir.types import DType, TensorType
 
-from .bytes_harness import REAL, activation, agree, runnable, some_bytes, stored
+from .bytes_harness import REAL, activation, agree, runnable, slopes, some_bytes, stored
 
 TARGETS = runnable()
 PLAIN, BLOCKED, QUAD = "NCHW", "NCHW16c", "NCHW4c"
@@ -171,6 +171,20 @@ def test_pair_of_matrices_and_of_nothing() -> None:
     for shape in ((3, 37), (1, 1), (0, 4), (2, 0, 3, 3)):
         arrays = [some_bytes(shape), some_bytes(shape)]
         agree(partial(_pair, "add", shape, shape, RESULTS[0]), arrays, TARGETS[0])
+
+
+@pytest.mark.parametrize("result", RESULTS)
+@pytest.mark.parametrize("shape", [*SHAPES, (3, 37), (1, 1), (2, 0, 3, 3)])
+def test_slopes_below_zero(shape: tuple[int, ...], result: dict[str, Any], target: Target) -> None:
+    def make() -> Operator:
+        return create("q.linear_prelu", [activation(shape, 99), slopes(shape)], result)
+
+    for kind in ("any", "extreme"):
+        values = make().operands[1].producer
+        assert values is not None
+        offered = agree(make, [some_bytes(shape, kind), values["value"]], target)
+        blocked = "scales" in result and len(shape) > 2 and math.prod(shape) > 0
+        assert offered == (BOTH if blocked else {(PLAIN, PLAIN)})
 
 
 @pytest.mark.parametrize(("result", "padding"), [(stored(9), False), (stored(), True), (REAL, False)])

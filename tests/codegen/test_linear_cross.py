@@ -11,9 +11,10 @@ import pytest
 
 from secateur.ir.graph import Value
 from secateur.ir.opdef import create
+from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, TensorType
 
-from .bytes_harness import activation, some_bytes, stored
+from .bytes_harness import activation, slopes, some_bytes, stored
 from .cross_harness import EMULATORS, Case, check_on
 from .linear_harness import conv_case, matmul_case
 from .test_linear_depthwise import Case as Depthwise
@@ -48,6 +49,12 @@ def _of_bytes(
     return Case(primitive, op, [some_bytes(SHAPE) for _ in range(operands)], layouts)
 
 
+def known(value: Value) -> Any:
+    array = constant_of(value)
+    assert array is not None
+    return array
+
+
 def _others(name: str) -> list[Case]:
     floats = (20 * np.random.default_rng(1).standard_normal((1, 3, 9, 11))).astype(np.float32)
     quantize = partial(
@@ -59,10 +66,13 @@ def _others(name: str) -> list[Case]:
     table = create("nn.constant", [], {"value": values}).result
     lookup = create("q.table", [activation(SHAPE), table], {"scales": (0.1,), "zero_points": (3,)})
     depthwise = Depthwise(20, 9, 11)
+    below = slopes(SHAPE)
+    prelu = create("q.linear_prelu", [activation(SHAPE, 99), below], stored(9))
     return [
         Case("depthwise", depthwise.operator(), depthwise.arrays("any")),
         _of_bytes("linear_elementwise", "q.linear_add", stored(9, (9, 200)), 2),
         _of_bytes("linear_elementwise", "q.linear_mul", stored(), 2, 1),
+        Case("linear_prelu", prelu, [some_bytes(SHAPE), known(below)]),
         _of_bytes("linear_average_pool", "q.linear_average_pool", {**WINDOW, **stored(9)}),
         _of_bytes("pool_blocked", "nn.max_pool", WINDOW),
         *(_of_bytes("relayout", "nn.relayout", {}, layouts=i) for i in range(6)),

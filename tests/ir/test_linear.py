@@ -130,6 +130,19 @@ def test_sum_and_product_are_the_scalar_contract(seed: int, za: int, zb: int) ->
         assert multiplied[at] == requantized(F32(x * y) * factor(0.03, 0.02, by=0.04), 60)
 
 
+@given(seed=SEEDS, zero=st.integers(0, 255))
+def test_a_slope_below_zero_is_the_scalar_contract(seed: int, zero: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, slopes = rng.integers(0, 256, (1, 3, 2, 2)).astype(np.uint8), rng.uniform(-1, 1, 3).astype(np.float32)
+    found = answer(
+        "q.linear_prelu", [byte(x.shape, 0.03, zero), plain(slopes)], result(0.04, 60), [x, slopes]
+    )
+    for at in np.ndindex(x.shape):
+        centred, slope = int(x[at]) - zero, float(slopes[at[1]])
+        factors = (0.03,) if centred >= 0 else (0.03, slope)
+        assert found[at] == requantized(F32(centred) * factor(*factors, by=0.04), 60)
+
+
 @pytest.mark.parametrize(("include", "counts"), [(True, (4, 4, 4, 4)), (False, (1, 2, 2, 4))])
 def test_average_divides_by_what_it_counts(include: bool, counts: tuple[int, ...]) -> None:
     x = np.array([[[[30, 60], [90, 101]]]], np.uint8)
@@ -194,6 +207,8 @@ def test_convolution_refuses(operands: list[Value], attributes: dict[str, Any], 
         ("q.linear_matmul", [byte((2, 5)), weights((5, 3), (1.0,) * 5), B], "scales lie along axis 0"),
         ("q.linear_add", [byte((1, 2, 1)), byte((1, 2, 3))], "does not broadcast"),
         ("q.linear_add", [byte((1, 2, 3)), byte((2, 3))], "does not broadcast"),
+        ("q.linear_prelu", [byte((1, 2, 3)), plain(np.zeros(3, np.float32))], "not one a channel"),
+        ("q.linear_prelu", [byte((3,)), plain(np.zeros(3, np.float32))], "without channels"),
         ("q.linear_mul", [byte((2,)), bare((2,), DType.I8)], "second operand is i8, not u8"),
     ],
 )
