@@ -22,4 +22,5 @@ def exact_values(graph: Graph) -> set[Value]:
 def _keeps_exact(op: Operator) -> bool:
     """Whether exact operands make exact results: `q.` operators state every rounding."""
     integers = all(not v.type.dtype.is_float for v in (*op.operands, *op.results))
-    return op.name.startswith("q.") or op.name in _SELECTING or op.definition.moves or integers
+    picks = op.name in _SELECTING or op.definition.is_move(op.attributes)
+    return op.name.startswith("q.") or picks or integers

@@ -83,7 +83,7 @@ def step_of(value: Value) -> float:
 
 def _looked_through(op: Operator) -> bool:
     steps = [f"nn.{s.op}" for s in op["epilogue"]] if op.name == "nn.map" else [op.name]
-    return op.definition.moves or all(name in _NOT_GROWING for name in steps)
+    return op.definition.is_move(op.attributes) or all(name in _NOT_GROWING for name in steps)
 
 
 def step_share(value: Value, answer: Array) -> float:
