@@ -12,7 +12,7 @@ from ..ops.quantize import quant_attributes
 from ..ops.rules import normalize_axis
 from ..types import DType, Quant
 from .node import Handler, Node, NodeError, constant_of
-from .tensors import dtype_of
+from .tensors import Array, dtype_of
 
 STORED = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32)
 
@@ -29,9 +29,37 @@ def quant_of(node: Node, at: int, rank: int, axis: int) -> Quant:
         )
     if not np.issubdtype(scale.dtype, np.floating) or not np.issubdtype(zero.dtype, np.integer):
         raise NodeError(f"scale is {scale.dtype}, zero point is {zero.dtype}")
-    scales = tuple(float(s) for s in scale.astype(np.float32).reshape(-1))
     zeros = tuple(int(z) for z in zero.reshape(-1))
-    return Quant(scales, zeros, None if scale.size == 1 else normalize_axis(axis, rank))
+    axis_or_none = None if scale.size == 1 else normalize_axis(axis, rank)
+    return Quant(positive(scale.astype(np.float32).reshape(-1)), zeros, axis_or_none)
+
+
+def positive(scales: Array) -> tuple[float, ...]:
+    """The scales, 0 (of a channel that is all 0) replaced by the largest, or 1; see `live`."""
+    other = float(np.nanmax(scales, initial=0.0)) or 1.0
+    return tuple(float(s) or other for s in scales)
+
+
+def live(node: Node, x: Value, quant: Quant, dead: Array) -> Value:
+    """`x` at its zero point where `dead`, by scale, holds: of scale 0, it stands for 0 whatever it holds."""
+    if not dead.any():
+        return x
+    shape = [1] * x.type.rank
+    if quant.axis is not None:
+        shape[quant.axis] = len(quant.scales)
+    zero = np.array(quant.zero_points, x.type.dtype.numpy).reshape(shape)
+    array, mask = constant_of(x), np.broadcast_to(dead, (len(quant.scales),)).reshape(shape)
+    if array is None:
+        return node.emit("where", [node.constant(mask), node.constant(zero), x])
+    found = node.constant(np.where(mask, zero, array))
+    found.name = x.name
+    return found
+
+
+def dead_scales(node: Node, at: int) -> Array:
+    """Which of the scales at input `at` are 0."""
+    found: Array = node.known(at, "scale").astype(np.float32).reshape(-1) == 0
+    return found
 
 
 def _quant(node: Node, x: Value) -> Quant:
@@ -66,7 +94,8 @@ def dequantize_linear(node: Node) -> Value:
     x = node.input(0)
     named = node.integer("output_dtype", 0)
     dtype = dtype_of(named) if named else node.input(1).type.dtype
-    return dequantized(node, x, _quant(node, x), dtype)
+    quant = _quant(node, x)
+    return dequantized(node, live(node, x, quant, dead_scales(node, 1)), quant, dtype)
 
 
 def dequantized(node: Node, x: Value, quant: Quant, dtype: DType = DType.F32) -> Value:

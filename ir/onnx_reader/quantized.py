@@ -15,14 +15,15 @@ from ..graph import Value
 from ..types import DType, Quant
 from .node import Handler, Node, NodeError
 from .quantize import HANDLERS as QUANTIZE
-from .quantize import STORED, dequantized, quant_of, quantized
+from .quantize import STORED, dead_scales, dequantized, live, positive, quant_of, quantized
 from .windows import channel_bias, kernel_of, pool_window, spatial_rank, window
 
 
 def _real(node: Node, at: int, axis: int = 1) -> Value:
     """Input `at`, followed by its scale and zero point, as reals."""
     x = node.input(at)
-    return dequantized(node, x, quant_of(node, at + 1, x.type.rank, axis))
+    quant = quant_of(node, at + 1, x.type.rank, axis)
+    return dequantized(node, live(node, x, quant, dead_scales(node, at + 1)), quant)
 
 
 def _result(node: Node, y: Value, at: int, x: Value) -> Value:
@@ -39,9 +40,10 @@ def _whole_bias(node: Node, bias: Value, x: Quant, w: Quant) -> Value:
     """A bias of i32, counted in steps of input scale x weight scale, as reals."""
     if bias.type.dtype != DType.I32 or bias.type.rank != 1:
         raise NodeError(f"bias {bias.type.shape} of {bias.type.dtype.value} is no list of i32")
-    scales = tuple(float(np.float32(x.scales[0] * s)) for s in w.scales)
-    axis = None if len(scales) == 1 else 0
-    return dequantized(node, bias, Quant(scales, (0,) * len(scales), axis))
+    steps = np.array([x.scales[0] * s for s in w.scales]).astype(np.float32)
+    dead = dead_scales(node, 1) | dead_scales(node, 4) | (steps == 0)
+    quant = Quant(positive(steps), (0,) * len(steps), None if len(steps) == 1 else 0)
+    return dequantized(node, live(node, bias, quant, dead), quant)
 
 
 def _quants(node: Node, axis: int) -> tuple[Quant, Quant]:
@@ -58,7 +60,7 @@ def qlinear_conv(node: Node) -> Value:
     attributes = {**window(node, x, kernel_of(node, w)), "groups": node.integer("group", 1)}
     quants = _quants(node, 0)
     real = None if bias is None else channel_bias(node, _whole_bias(node, bias, *quants), x.type.rank)
-    operands = [_real(node, 0), dequantized(node, w, quants[1])]
+    operands = [_real(node, 0), dequantized(node, live(node, w, quants[1], dead_scales(node, 4)), quants[1])]
     return _result(node, node.biased("conv", operands, real, attributes), 6, x)
 
 
@@ -83,7 +85,8 @@ def q_gemm(node: Node) -> Value:
     transposed = node.flag("transB")
     x, w = _quants(node, 0 if transposed else 1)
     quants = x, _times(w, node.number("alpha", 1.0))
-    left, right = dequantized(node, a, quants[0]), dequantized(node, b, quants[1])
+    left = dequantized(node, live(node, a, quants[0], dead_scales(node, 1)), quants[0])
+    right = dequantized(node, live(node, b, quants[1], dead_scales(node, 4)), quants[1])
     left = node.emit("transpose", [left], perm=(1, 0)) if node.flag("transA") else left
     right = node.emit("transpose", [right], perm=(1, 0)) if transposed else right
     bias = None if c is None else _whole_bias(node, c, *quants)
