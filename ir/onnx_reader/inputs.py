@@ -2,7 +2,7 @@
 
 A dimension that has no name of its own (left out, negative, `?`) is its own unknown; a named one has one
 extent wherever it stands. The first dimension of an input is its batch where it has rank 2 or more and the
-name stands nowhere else than first; a free batch is 1 unless it is told.
+name stands nowhere else than first, or is the first input's; a free batch is 1 unless it is told.
 """
 
 from __future__ import annotations
@@ -47,15 +47,19 @@ def declared(info: ValueInfoProto) -> Dims:
 
 
 def _check_given(name: str, dims: Dims, given: Sequence[int]) -> None:
-    fits = dims is None or (
-        len(dims) == len(given)
-        and all(not isinstance(d, int) or d == g for d, g in zip(dims, given, strict=True))
+    if not fits(dims, given):
+        raise ModelError(f"input '{shown(name)}' has shape {show(dims)}; {show(given)} does not fit")
+
+
+def fits(dims: Dims, shape: Sequence[int]) -> bool:
+    """Whether a shape is one that a declared one leaves open."""
+    return dims is None or (
+        len(dims) == len(shape)
+        and all(not isinstance(d, int) or d == g for d, g in zip(dims, shape, strict=True))
     )
-    if not fits:
-        raise ModelError(f"input '{shown(name)}' has shape {_show(dims)}; {_show(given)} does not fit")
 
 
-def _show(dims: Dims) -> str:
+def show(dims: Dims) -> str:
     return "unknown" if dims is None else "x".join("?" if d is None else str(d) for d in dims) or "scalar"
 
 
@@ -73,13 +77,16 @@ def _symbols(shapes: Mapping[str, Dims], given: Mapping[str, Sequence[int]]) -> 
 
 
 def _batched(shapes: Mapping[str, Dims]) -> list[str]:
-    """The inputs whose first dimension is a free batch."""
+    """The inputs whose first dimension is a free batch.
+
+    The first input's may stand elsewhere in others: recurrent states have it second.
+    """
+    ranked = {name: dims for name, dims in shapes.items() if dims and len(dims) > 1}
+    main = next(iter(ranked.values()), None)
     elsewhere = {d for dims in shapes.values() for d in (dims or ())[1:] if isinstance(d, str)}
-    return [
-        name
-        for name, dims in shapes.items()
-        if dims and len(dims) > 1 and not isinstance(dims[0], int) and dims[0] not in elsewhere
-    ]
+    if main and main[0] not in main[1:]:
+        elsewhere.discard(str(main[0]))
+    return [n for n, dims in ranked.items() if not isinstance(dims[0], int) and dims[0] not in elsewhere]
 
 
 def _with_batch(shapes: Mapping[str, Dims], names: Iterable[str], batch: int) -> dict[str, Dims]:
@@ -100,7 +107,7 @@ def _check_batch(shapes: Mapping[str, Dims], free: Sequence[str], batch: int) ->
     firsts = {n: dims for n, dims in shapes.items() if dims and len(dims) > 1 and dims[0] != batch}
     if not free and firsts:
         name, dims = next(iter(firsts.items()))
-        raise ModelError(f"input '{shown(name)}' has shape {_show(dims)}; a batch of {batch} does not fit")
+        raise ModelError(f"input '{shown(name)}' has shape {show(dims)}; a batch of {batch} does not fit")
 
 
 def _settled_batch(
@@ -114,7 +121,7 @@ def _settled_batch(
             raise ModelError(f"the batch is given as {batch} and by a shape as {min(told - {batch})}")
     extent = batch or (told.pop() if len(told) == 1 else None)
     open_ = [name for name in free if name not in given and not isinstance((shapes[name] or (0,))[0], int)]
-    listed = ", ".join(f"'{shown(name)}' ({_show(shapes[name])})" for name in open_)
+    listed = ", ".join(f"'{shown(name)}' ({show(shapes[name])})" for name in open_)
     note = f"input {listed}: the batch is free and becomes 1; --batch N sets it" if open_ else ""
     return _with_batch(shapes, open_, extent or 1), "" if extent else note
 
@@ -141,7 +148,7 @@ def _example(dims: Sequence[Dim]) -> str:
 
 def _unsettled(missing: Mapping[str, Dims], dims: Mapping[str, Dims]) -> ModelError:
     """The error that says which shapes are open, and words that settle them as they stand."""
-    inputs = ", ".join(f"'{shown(name)}' ({_show(dims[name])})" for name in missing)
+    inputs = ", ".join(f"'{shown(name)}' ({show(dims[name])})" for name in missing)
     forms = {n: (_letters(d), _example(d)) if d else (["1xCxHxW"], "1x3x224x224") for n, d in missing.items()}
     wanted = " ".join(f"--shape {shown(n)}={'x'.join(form)}" for n, (form, _) in forms.items())
     example = " ".join(f"--shape {shown(n)}={numbers}" for n, (_, numbers) in forms.items())

@@ -85,7 +85,7 @@ class Body:
             [i.name for i in graph.input if i.name not in initializers],
             [o.name for o in graph.output],
             initializers,
-            {info.name: info for info in (*graph.value_info, *graph.output)},
+            {info.name: info for info in (*graph.value_info, *graph.input, *graph.output)},
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
-from ..errors import ModelError
+from ..errors import ModelError, ModelNote
 from ..graph import Graph, Value
 from ..types import TensorType
 from . import (
@@ -32,7 +33,7 @@ from . import (
 )
 from .checks import ONNX_DOMAINS
 from .functions import functions_of
-from .inputs import input_types
+from .inputs import declared, fits, input_types, show
 from .node import Body, Builder, Handler
 from .scope import UNREAD, Model, Scope
 from .shown import shown
@@ -206,9 +207,20 @@ def _finished(scope: Scope) -> Graph:
     values = [scope.use(name) for name in names]
     if UNREAD in values:
         raise scope.model.refuse()
-    graph.set_outputs([_tensor(value, name) for value, name in zip(values, names, strict=True)], names)
+    tensors = [_tensor(value, name) for value, name in zip(values, names, strict=True)]
+    for name, value in zip(names, tensors, strict=True):
+        _note_stale(scope.body.types[name], value)
+    graph.set_outputs(tensors, names)
     graph.remove_dead()
     return graph
+
+
+def _note_stale(info: ValueInfoProto, value: Value) -> None:
+    """A ModelNote where an output has another shape than the file says, which other tools let pass too."""
+    dims, shape = declared(info), value.type.shape
+    if not fits(dims, shape):
+        given = f"output '{shown(info.name)}' is {show(shape)}, the model declares {show(dims)}"
+        warnings.warn(f"{given}; the shape is stale", ModelNote, stacklevel=2)
 
 
 def _tensor(value: Any, name: str) -> Value:

@@ -131,6 +131,7 @@ class Scope(Inliner):
         if name not in self.body.constants:
             array = decode(self.body.initializers[name], self.model.builder.folder)
             self.body.constants[name] = self.model.builder.constant(array, name)
+            _check_declared(self.body.types.get(name), self.body.constants[name])
         return self.body.constants[name]
 
     def defines(self, name: str) -> bool:
@@ -242,7 +243,10 @@ class Scope(Inliner):
 def _read(scope: Scope, inputs: Sequence[Input]) -> list[Any]:
     if len(set(scope.body.inputs)) != len(scope.body.inputs):
         raise NodeError("two inputs of the graph inside have one name")
-    scope.values.update(zip(scope.body.inputs, inputs, strict=True))
+    for name, value in zip(scope.body.inputs, inputs, strict=True):
+        scope.values[name] = value
+        if isinstance(value, Value):
+            _check_declared(scope.body.types.get(name), value)
     with scope.model.deeper():
         return scope.read()
 
@@ -252,6 +256,6 @@ def _check_declared(info: ValueInfoProto | None, value: Value) -> None:
     declared = info.type.tensor_type.elem_type if info is not None else 0
     if declared and dtype_of(declared) != value.type.dtype:
         raise NodeError(
-            f"gives {value.type.dtype.value}, the model declares '{shown(info.name if info else '')}' as "
+            f"'{shown(info.name if info else '')}' is {value.type.dtype.value}, the model declares it as "
             f"{dtype_of(declared).value}"
         )

@@ -68,7 +68,9 @@ def test_values_computed_at_scale_0_are_0(scale: Array) -> None:
 @pytest.mark.parametrize("scale", [-1.0, np.nan, np.inf])
 def test_other_scales_are_refused_as_before(scale: float) -> None:
     proto = model(
-        "y = DequantizeLinear (w, s)", "float[1] x", {"w": bytes_of((4,), "int8"), "s": np.float32(scale)}
+        "y = DequantizeLinear (w, s)",
+        "float[1] x",
+        {"w": bytes_of((4,), "int8"), "s": np.array(scale, np.float32)},
     )
     with pytest.raises(ModelError, match="scales must be finite and positive"):
         read_model(proto)

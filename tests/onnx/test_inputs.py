@@ -54,6 +54,13 @@ def test_a_symbol_that_is_also_a_length_is_no_batch() -> None:
         _shapes(_model(["N", "N"]))
 
 
+def test_the_first_inputs_batch_may_stand_second_in_a_state() -> None:
+    proto = _model(["batch", 576], [2, "batch", 128])
+    assert _shapes(proto, batch=3) == [(3, 576), (2, 3, 128)]
+    with pytest.warns(ModelNote, match="'x0'"):
+        assert _shapes(proto) == [(1, 576), (2, 1, 128)]
+
+
 def test_a_list_has_no_batch() -> None:
     with pytest.raises(ModelError, match=r"input 'x0' \(\?\); settle it with --shape x0=D0"):
         _shapes(_model([-1]))

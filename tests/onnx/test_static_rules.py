@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from secateur.ir.errors import ModelError
+from secateur.ir.errors import ModelError, ModelNote
 from secateur.ir.interpreter import run
 from secateur.ir.onnx_reader import read_model
 from tests.onnx.models import Array, model
@@ -78,14 +78,36 @@ def test_a_declared_type_that_is_not_the_computed_one(part: str) -> None:
     info = onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
     del getattr(proto.graph, part)[:]
     getattr(proto.graph, part).append(info)
-    with pytest.raises(ModelError, match=f"gives i64, the model declares '{name}' as f32$"):
+    with pytest.raises(ModelError, match=f"'{name}' is i64, the model declares it as f32$"):
         read_model(proto)
 
 
-def test_a_stale_shape_of_an_output_is_harmless() -> None:
+def test_a_declared_type_that_is_not_that_of_an_initializer() -> None:
+    proto = model("<float[1] w = {2.0}> { y = Mul (x, w) }", head="float[1] x, int64[1] w")
+    with pytest.raises(ModelError, match=r"'w' is f32, the model declares it as i64$"):
+        read_model(proto)
+
+
+def test_a_declared_type_that_is_not_that_of_a_loops_input() -> None:
+    body = "b (int64 i, bool go, double[2] v) => (go_on, w) { go_on = Identity (go) w = Neg (v) }"
+    proto = model(f"<int64 n = {{2}}> {{ y = Loop (n, , x) <body = {body}> }}", head="float[2] x")
+    with pytest.raises(ModelError, match=r"^Loop node 'Loop#0': 'v' is f32, the model declares it as f64$"):
+        read_model(proto)
+
+
+@pytest.mark.parametrize("declared", [[7, 7], [1, 3, 8, 9], []])
+def test_a_stale_shape_of_an_output_is_noted(declared: list[int]) -> None:
     proto = model("y = Relu (x)")
-    proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", TensorProto.FLOAT, [7, 7]))
-    assert read_model(proto).outputs[0].type.shape == (1, 3, 8, 8)
+    proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", TensorProto.FLOAT, declared))
+    with pytest.warns(ModelNote, match=r"^output 'y' is 1x3x8x8, the model declares .*; the shape is stale$"):
+        assert read_model(proto).outputs[0].type.shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("declared", [None, [1, 3, 8, 8], ["N", -1, "?", None]])
+def test_a_shape_of_an_output_that_fits(declared: list[int | str | None] | None) -> None:
+    proto = model("y = Relu (x)")
+    proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", TensorProto.FLOAT, declared))
+    read_model(proto)
 
 
 def test_versions_that_contradict_each_other() -> None:
