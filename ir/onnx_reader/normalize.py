@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from ..graph import Value
 from ..ops.rules import normalize_axis
+from ..types import DType
 from .elementwise import cast_to
 from .node import Handler, Node, NodeError
 
@@ -46,31 +48,101 @@ def _statistics(node: Node, x: Value, axis: int, epsilon: float) -> list[Value]:
     return [mean, node.emit("rdiv", [deviation, node.constant(np.array(1, wide))])]
 
 
+def _per_channel(node: Node, p: Value, rank: int) -> Value:
+    """C values shaped to broadcast along axis 1."""
+    return node.emit("reshape", [p], shape=(p.type.elements, *[1] * (rank - 2)))
+
+
+def group_normalization(node: Node) -> Value:
+    """Groups of channels as the channels of an instance normalization; then scale and bias of each channel.
+
+    reshape(instance_norm(reshape(x))) scale + bias
+    """
+    x, scale, bias = (node.input(i) for i in range(3))
+    shape, groups = x.type.shape, node.integer("num_groups")
+    if len(shape) < 3 or groups < 1 or shape[1] % groups:
+        raise NodeError(f"{groups} groups do not fit an input of shape {shape}")
+    parameters = [_of_channels(node, p, groups, shape[1]) for p in (scale, bias)]
+    one, zero = (node.constant(np.full(groups, v, x.type.dtype.numpy)) for v in (1, 0))
+    grouped = node.emit("reshape", [x], shape=(shape[0], groups, math.prod(shape[1:]) // groups))
+    brought = node.emit("instance_norm", [grouped, one, zero], epsilon=node.number("epsilon", 1e-5))
+    spread = [_per_channel(node, p, len(shape)) for p in parameters]
+    scaled = node.emit("mul", [node.emit("reshape", [brought], shape=shape), spread[0]])
+    return node.emit("add", [scaled, spread[1]])
+
+
+def _of_channels(node: Node, p: Value, groups: int, channels: int) -> Value:
+    """A parameter of every channel; before opset 21 there is one of every group."""
+    wanted = groups if node.opset < 21 else channels
+    if p.type.shape != (wanted,):
+        raise NodeError(f"a parameter has shape {p.type.shape}, not ({wanted},)")
+    rows = node.emit("reshape", [p], shape=(wanted, 1))
+    wide = node.emit("expand", [rows], shape=(wanted, channels // wanted)) if wanted else rows
+    return node.emit("reshape", [wide], shape=(channels,))
+
+
+def rms_normalization(node: Node) -> Value:
+    """x / sqrt(mean of squares + epsilon) scale, over axes `axis` and up; half precision in single."""
+    x, scale = node.input(0), node.input(1)
+    axes = tuple(range(normalize_axis(node.integer("axis", -1), x.type.rank), x.type.rank))
+    wide = cast_to(node, x, DType.F32) if x.type.dtype == DType.F16 else x
+    mean = node.emit("reduce_mean", [node.emit("mul", [wide, wide])], axes=axes, keepdims=True)
+    epsilon = node.constant(np.array(node.number("epsilon", 1e-5), wide.type.dtype.numpy))
+    root = node.emit("sqrt", [node.emit("add", [mean, epsilon])])
+    brought = cast_to(node, node.emit("div", [wide, root]), x.type.dtype)
+    return node.emit("mul", [brought, scale])
+
+
+def mean_variance_normalization(node: Node) -> Value:
+    """(x - mean) / (deviation + 1e-9)"""
+    x = node.input(0)
+    axes = node.ints("axes", (0, 2, 3))
+    apart = node.emit("sub", [x, node.emit("reduce_mean", [x], axes=axes, keepdims=True)])
+    variance = node.emit("reduce_mean", [node.emit("mul", [apart, apart])], axes=axes, keepdims=True)
+    least = node.constant(np.array(1e-9, x.type.dtype.numpy))
+    return node.emit("div", [apart, node.emit("add", [node.emit("sqrt", [variance]), least])])
+
+
+def hardmax(node: Node) -> Value:
+    """1 where the index along the axis is that of the first largest element, else 0."""
+
+    def of_axis(x: Value, axis: int) -> Value:
+        found = node.emit("argmax", [x], axis=axis, keepdims=True)
+        places = np.arange(x.type.shape[axis], dtype=np.int64).reshape(-1, *[1] * (x.type.rank - 1 - axis))
+        return cast_to(node, node.emit("equal", [found, node.constant(places)]), x.type.dtype)
+
+    return _along(node, of_axis)
+
+
 def lrn(node: Node) -> Value:
     numbers = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
     attributes = {name: node.number(name, default) for name, default in numbers.items()}
     return node.emit("lrn", [node.input(0)], size=node.integer("size"), **attributes)
 
 
-def _softmax(name: str) -> Handler:
+def _along(node: Node, of_axis: Callable[[Value, int], Value]) -> Value:
     """Since opset 13 along one axis; before, over all axes from `axis` on, as of a matrix."""
+    x = node.input(0)
+    axis = normalize_axis(node.integer("axis", -1 if node.opset >= 13 else 1), x.type.rank)
+    if node.opset >= 13 or axis == x.type.rank - 1:
+        return of_axis(x, axis)
+    rows = math.prod(x.type.shape[:axis])
+    matrix = node.emit("reshape", [x], shape=(rows, math.prod(x.type.shape[axis:])))
+    return node.emit("reshape", [of_axis(matrix, 1)], shape=x.type.shape)
 
-    def handler(node: Node) -> Value:
-        x = node.input(0)
-        axis = normalize_axis(node.integer("axis", -1 if node.opset >= 13 else 1), x.type.rank)
-        if node.opset >= 13 or axis == x.type.rank - 1:
-            return node.emit(name, [x], axis=axis)
-        rows = math.prod(x.type.shape[:axis])
-        matrix = node.emit("reshape", [x], shape=(rows, math.prod(x.type.shape[axis:])))
-        return node.emit("reshape", [node.emit(name, [matrix], axis=1)], shape=x.type.shape)
 
-    return handler
+def _softmax(name: str) -> Handler:
+    return lambda node: _along(node, lambda x, axis: node.emit(name, [x], axis=axis))
 
 
 HANDLERS: dict[str, Handler] = {
     "BatchNormalization": batch_normalization,
     "InstanceNormalization": instance_normalization,
     "LayerNormalization": layer_normalization,
+    "GroupNormalization": group_normalization,
+    "RMSNormalization": rms_normalization,
+    "MeanVarianceNormalization": mean_variance_normalization,
+    "Hardmax": hardmax,
     "LRN": lrn,
     "Softmax": _softmax("softmax"),
     "LogSoftmax": _softmax("log_softmax"),

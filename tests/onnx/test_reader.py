@@ -75,6 +75,15 @@ OLD_FORMS = [
     (9, "y = Shrink <lambd = 0.25, bias = 0.1> (x)"),
     (10, "y = ThresholdedRelu <alpha = -0.25> (x)"),
     (10, "y = Mod <fmod = 1> (x, half)"),
+    (11, "y = Hardmax (x)"),
+    (12, "y = Hardmax <axis = 2> (x)"),
+    (13, "y = Hardmax <axis = 1> (x)"),
+    (9, "y = MeanVarianceNormalization (x)"),
+    (13, "y = MeanVarianceNormalization <axes = [1, 3]> (x)"),
+    (18, "y = GroupNormalization <num_groups = 1> (x, group, group)"),
+    (21, "y = GroupNormalization <num_groups = 3, epsilon = 0.1> (x, s, s)"),
+    (21, "y = GroupNormalization <num_groups = 1> (x, s, s)"),
+    (23, "y = RMSNormalization <axis = 2> (x, plane)"),
     (7, "y = Dropout (x)"),
     (12, "a, m = Dropout (x) y = Where (m, a, x)"),
     (7, "y = Flatten <axis = 0> (x)"),
@@ -105,6 +114,7 @@ INITIALIZERS = """<
   int64[1] smallest = {-9223372036854775808}, int64[1] axis = {2}, int64[1] step = {-2},
   int64[8] pads = {0, 0, 1, 2, 0, 0, 3, 0}, int64[2] three = {3, 1}, int64[2] onetwo = {1, 2},
   int64[3] zeros = {0, -1, 4},
+  float[1] group = {0.75}, float[8] plane = {1.0, 2.0, 0.5, 0.25, 3.0, 1.0, 1.0, 1.0},
   float[3,1,1] channel = {0.1, 0.2, 0.3}, int64 z = {0}, int64 eight = {8}, int64 one = {1}
 >"""
 
