@@ -1,4 +1,4 @@
-"""Resize and Upsample of every opset, brought to one operator."""
+"""Resize and Upsample of every opset, brought to one operator; GridSample."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..graph import Value
-from ..ops.movement import COORDINATES, ROUNDINGS
+from ..ops.movement import COORDINATES, GRID_MODES, GRID_PADDINGS, ROUNDINGS
 from ..ops.rules import normalize_axis
 from .node import Handler, Node, NodeError
 
@@ -141,4 +141,19 @@ def policy_target(
     return tuple(math.floor(d * s + 0.5) for d, s in zip(shape, scales, strict=True)), scales
 
 
-HANDLERS: dict[str, Handler] = {"Resize": resize, "Upsample": upsample}
+def grid_sample(node: Node) -> Value:
+    """Modes have other names since opset 20."""
+    old = node.opset < 20
+    known = ("bilinear", "nearest", "bicubic") if old else GRID_MODES
+    mode = node.choice("mode", known[0], known)
+    padding = node.choice("padding_mode", "zeros", GRID_PADDINGS)
+    return node.emit(
+        "grid_sample",
+        [node.input(0), node.input(1)],
+        mode=mode.removeprefix("bi"),
+        padding=padding,
+        align_corners=node.flag("align_corners"),
+    )
+
+
+HANDLERS: dict[str, Handler] = {"GridSample": grid_sample, "Resize": resize, "Upsample": upsample}

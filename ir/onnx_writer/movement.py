@@ -87,6 +87,7 @@ WRITERS: dict[str, Write] = {
     "nn.gather": plain("Gather", axis="axis"),
     "nn.pad": _pad,
     "nn.resize": _resize,
+    "nn.grid_sample": plain("GridSample", mode="mode", padding="padding_mode", align_corners="align_corners"),
     "nn.depth_to_space": plain("DepthToSpace", block="blocksize", mode="mode"),
     "nn.space_to_depth": _space_to_depth,
     "nn.relayout": plain("Identity"),

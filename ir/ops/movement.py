@@ -8,7 +8,7 @@ from typing import Any
 
 from ..opdef import Attribute, OpDef, Signature, register
 from ..types import DType, TensorType
-from .rules import broadcast, normalize_axis, numeric, require, same_dtype
+from .rules import broadcast, floating, normalize_axis, numeric, require, same_dtype
 
 
 def _constant(sig: Signature) -> Sequence[TensorType]:
@@ -303,5 +303,38 @@ register(
         ("x",),
         _relayout,
         moves=True,
+    )
+)
+
+
+def _grid_sample(sig: Signature) -> Sequence[TensorType]:
+    x, grid = sig.types
+    require(x.rank >= 3 and grid.rank == x.rank, f"input {x.shape} and grid {grid.shape} differ in rank")
+    floating(x), floating(grid)
+    fits = grid.shape[0] == x.shape[0] and grid.shape[-1] == x.rank - 2
+    require(fits, f"grid {grid.shape} does not fit an input of shape {x.shape}")
+    require(sig["mode"] in GRID_MODES, f"unknown mode '{sig['mode']}'")
+    require(sig["padding"] in GRID_PADDINGS, f"unknown padding '{sig['padding']}'")
+    shape = (*x.shape[:2], *grid.shape[1:-1])
+    empty = x.elements == 0 and math.prod(shape) > 0
+    require(not empty, f"an input of shape {x.shape} has nothing to sample")
+    return [TensorType(shape, x.dtype)]
+
+
+GRID_MODES = ("linear", "nearest", "cubic")
+GRID_PADDINGS = ("zeros", "border", "reflection")
+GRID_CUBIC = -0.75  # the cubic kernel's coefficient
+
+register(
+    OpDef(
+        "nn.grid_sample",
+        "Interpolated at the grid's coordinates, innermost axis first, -1 to 1 from edge to edge.",
+        ("x", "grid"),
+        _grid_sample,
+        (
+            Attribute("mode", "str", "linear", "linear, nearest or cubic"),
+            Attribute("padding", "str", "zeros", "what lies outside: zeros, border or reflection"),
+            Attribute("align_corners", "bool", False, "-1 and 1 are the outer pixels' centres, not edges"),
+        ),
     )
 )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from ..graph import Operator
 from . import (
     elementwise,
+    grid,
     linear,
     matrix,
     movement,
@@ -29,6 +30,7 @@ from .rule import Array, Rule
 
 RULES: dict[str, Rule] = {
     **elementwise.RULES,
+    **grid.RULES,
     **linear.RULES,
     **matrix.RULES,
     **movement.RULES,
