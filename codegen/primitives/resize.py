@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from secateur.ir.graph import Operator
+from secateur.ir.resampling import saturated, whole_limits
 
 from ..kernel import Kernel
 from ..targets import Target
@@ -29,6 +30,9 @@ from .loops import Expr, dot, each_vector, loops, nest_tasks, row_major_strides,
 from .numeric import convert, lanes_for
 from .operator import Array, Combination, constant_of
 from .resize_tables import AxisTable, axis_table
+from .shuffles import hold
+
+_HALVES = 2.0**52  # float64 from here on have no fractions
 
 
 @dataclass(frozen=True)
@@ -235,17 +239,33 @@ class _Body:
 
     def _sum(self, index: list[Expr], start: Expr, width: int) -> Expr:
         """The weighted sum over the taps of the axes that `index` spans."""
+        return self._nested(index, [], start, width)
+
+    def _nested(self, index: list[Expr], taps: list[Expr], start: Expr, width: int) -> Expr:
+        """The sum over the axes before those whose `taps` are chosen: axis 0 first, as the interpreter does.
+
+        Integers are rounded at the end, so the order of sums matters to the bit.
+        """
         from ..tvm_adapter import Registers, splat
 
-        spec, axes = self.spec, self.spec.axes[: len(index)]
-        if spec.nearest or not any(a.taps for a in axes):
-            return self._load(self._place(index, [0] * len(index)) + start, width)
-        total = Registers(1, width, spec.computed)
+        axis = len(index) - len(taps) - 1
+        if axis < 0:
+            return self._load(self._place(index, taps) + start, width)
+        tables = self.tables[axis]
+        if self.spec.nearest or tables is None:
+            return self._nested(index, [0, *taps], start, width)
+        total, count = Registers(1, width, self.spec.computed), self.spec.axes[axis].taps
         total.fill(0.0)
-        with loops([max(1, a.taps) for a in axes]) as taps:
-            value = self._load(self._place(index, taps) + start, width)
-            total[0] = total[0] + value * splat(self._weight(index, taps), width, spec.computed)
+        with loops([count]) as (tap,):
+            value = self._nested(index, [tap, *taps], start, width)
+            weight = splat(tables.weight[index[axis] * count + tap], width, self.spec.computed)
+            total[0] = total[0] + self._product(value, weight, width)
         return total[0]
+
+    def _product(self, value: Expr, weight: Expr, width: int) -> Expr:
+        """An element's share; of integers in a register of its own, for TIR would fuse it with the sum."""
+        share = value * weight
+        return share if self.spec.dtype.startswith("float") else hold(share, width, self.spec.computed)
 
     def _place(self, index: list[Expr], taps: Sequence[Expr]) -> Expr:
         """Where the taps read."""
@@ -253,14 +273,6 @@ class _Body:
         for i, tap, axis, tables in zip(index, taps, self.spec.axes, self.tables, strict=False):
             places.append(i if tables is None else tables.index[i * axis.taps + tap])
         return dot(places, self.source[: len(places)])
-
-    def _weight(self, index: list[Expr], taps: Sequence[Expr]) -> Expr:
-        weight: Expr = None
-        for i, tap, axis, tables in zip(index, taps, self.spec.axes, self.tables, strict=False):
-            if tables is not None:
-                factor = tables.weight[i * axis.taps + tap]
-                weight = factor if weight is None else weight * factor
-        return weight
 
     def _cropped(self, index: list[Expr], value: Expr, width: int) -> Expr:
         """The extrapolation value where some axis of `index` lies outside the input."""
@@ -279,10 +291,9 @@ class _Body:
     def _extrapolation(self, width: int) -> Expr:
         from ..tvm_adapter import splat
 
-        value = self.spec.extrapolation
-        return splat(
-            value if self.spec.computed.startswith("float") else int(value), width, self.spec.computed
-        )
+        computed = np.dtype(self.spec.computed)
+        value = saturated(self.spec.extrapolation, np.dtype(self.spec.dtype)).astype(computed)
+        return splat(value.item(), width, self.spec.computed)
 
     def _along(self, index: list[Expr]) -> None:
         """The row is combined over the outer axes' taps, then read by the innermost axis's index table."""
@@ -320,7 +331,8 @@ class _Body:
             return total[0]
         total.fill(0.0)
         with loops([axis.taps]) as (tap,):
-            total[0] = total[0] + picked(tap) * load(tables.weight, tap * axis.out + i, width)
+            weight = load(tables.weight, tap * axis.out + i, width)
+            total[0] = total[0] + self._product(picked(tap), weight, width)
         return total[0]
 
     def _cropped_along(self, i: Expr, value: Expr, width: int) -> Expr:
@@ -340,7 +352,22 @@ class _Body:
     def _store(self, at: Expr, value: Expr, width: int) -> None:
         from ..tvm_adapter import store
 
-        store(self.result, at, convert(value, self.spec.computed, self.spec.dtype, width), width)
+        spec = self.spec
+        if not spec.nearest and not spec.dtype.startswith("float"):
+            value = _whole(value, np.dtype(spec.dtype))
+        store(self.result, at, convert(value, spec.computed, spec.dtype, width), width)
+
+
+def _whole(value: Expr, dtype: np.dtype[Any]) -> Expr:
+    """A float64 limited to an integer type and rounded half to even, by an addition, as any core can."""
+    from ..tvm_adapter import T, splat
+
+    low, high, zero, halves = (splat(v, 1, "float64") for v in (*whole_limits(dtype), 0.0, _HALVES))
+    limited = hold(T.max(low, T.min(high, value)), 1, "float64")
+    rounder = hold(T.Select(limited < zero, zero - halves, halves), 1, "float64")
+    rounded = hold(limited + rounder, 1, "float64")  # in registers, or TIR would cancel the two
+    rounded = hold(rounded - rounder, 1, "float64")
+    return T.Select(T.max(limited, zero - limited) < halves, rounded, limited)
 
 
 PRIMITIVES = (BlockedResize(), Resize())
