@@ -18,6 +18,7 @@ from onnx import AttributeProto, FunctionProto, NodeProto, ValueInfoProto
 from ..errors import ModelError
 from ..graph import Value
 from .checks import ONNX_DOMAINS, check_node, check_types
+from .cuts import reason_of
 from .functions import arguments, body_of, defined_by_onnx, resolved
 from .known import compute, is_computable
 from .node import Body, Builder, Handler, Inliner, Input, Node, NodeError, UnsupportedError
@@ -220,7 +221,7 @@ class Scope(Inliner):
             return compute(node, arrays)
         function = defined_by_onnx(proto, opset, inputs)
         if function is None:
-            raise UnsupportedError("only of values known while reading" if is_computable(proto) else "")
+            raise UnsupportedError(reason_of(proto))
         check_types(proto, opset, inputs)
         return self._call(function, proto, inputs, loc)
 

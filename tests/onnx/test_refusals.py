@@ -315,3 +315,19 @@ def test_a_damaged_model_is_read_or_refused(changes: list[tuple[int, int]]) -> N
     to_onnx(graph)
     if sum(v.type.bytes for v in graph.values()) < 1 << 20:
         run(graph, {v.name: np.zeros(v.type.shape, v.type.dtype.numpy) for v in graph.inputs})
+
+
+@pytest.mark.parametrize(
+    ("node", "ends"),
+    [
+        ("y = NonMaxSuppression (boxes, scores, most)", "'boxes', 'scores'"),
+        ("y = NonZero (scores)", "'scores'"),
+    ],
+)
+def test_an_operator_whose_count_depends_on_data_says_where_to_cut(node: str, ends: str) -> None:
+    head = "<int64 most = {5}, int64[3] shape = {1, 24, 8}, int64[3] four = {1, 48, 4}>"
+    made = "scores = Reshape (x, shape) boxes = Reshape (x, four)"
+    with pytest.raises(ModelError) as caught:
+        read_model(model(f"{head} {{ {made} [last] {node} }}"))
+    assert f"end the network at {ends}, with onnx.utils.extract_model" in str(caught.value)
+    assert str(caught.value).endswith(": last")
