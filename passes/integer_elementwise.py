@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator, Value
+from secateur.ir.ops.rules import MAX_TAPS
 from secateur.ir.rewrite import Match, Op, Rule
 
 from .affine import per_channel
@@ -88,6 +90,15 @@ def _prelu(m: Match) -> Value:
 # Averages ------------------------------------------------------------------------------------------
 
 
+def averages_a_window(op: Operator) -> bool:
+    """Whether `op` is an average pool, or a mean over all spatial axes of a plane that a window may hold."""
+    if op.name == "nn.average_pool":
+        return True
+    x = op.operands[0].type
+    whole = x.rank > 2 and sorted(a % x.rank for a in op["axes"]) == [*range(2, x.rank)]
+    return whole and math.prod(x.shape[2:]) <= MAX_TAPS
+
+
 def _window(m: Match, op: Operator) -> dict[str, Any]:
     """The attributes of the pool that `op`, a pool or a mean over all spatial axes, is."""
     if op.name == "nn.average_pool":
@@ -95,6 +106,7 @@ def _window(m: Match, op: Operator) -> dict[str, Any]:
     x, n = op.operands[0].type, op.operands[0].type.rank - 2
     axes = sorted(a % x.rank for a in op["axes"])
     m.need(n > 0 and axes == list(range(2, x.rank)), "its axes are not all the spatial ones", op)
+    m.need(averages_a_window(op), f"it is over more than {MAX_TAPS} elements, and stays in float", op)
     ones = (1,) * n
     return {"kernel": x.shape[2:], "strides": ones, "dilations": ones, "pads": (0,) * (2 * n)}
 

@@ -20,7 +20,7 @@ from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType
 
 from .affine import LINEAR
-from .integer_elementwise import slopes_of
+from .integer_elementwise import averages_a_window, slopes_of
 from .quantize_split import is_number, residual_of
 
 MOVES = ("nn.max_pool", "nn.concat", "nn.reshape", "nn.transpose", "nn.slice", "nn.depth_to_space",
@@ -43,12 +43,7 @@ def _linear(op: Operator) -> bool:
 
 
 def _average(op: Operator) -> bool:
-    rank = op.operands[0].type.rank
-    if op.name == "nn.average_pool":
-        return True
-    return (
-        op.name == "nn.reduce_mean" and rank > 2 and sorted(a % rank for a in op["axes"]) == [*range(2, rank)]
-    )
+    return op.name in ("nn.average_pool", "nn.reduce_mean") and averages_a_window(op)
 
 
 def _binary(op: Operator) -> bool:

@@ -18,6 +18,7 @@ from secateur.ir.verifier import verify
 from secateur.passes.canonicalize import Canonicalize
 from secateur.passes.fuse import Fuse
 from secateur.passes.integer import RULES
+from secateur.passes.integer_elementwise import averages_a_window
 from tests.passes.texts import Array, Case, body, build, cases, expanded, inputs, names, steps, structure
 
 X = "tensor<1x4x5x5xf32>"
@@ -236,3 +237,11 @@ def test_conservative_fusion_makes_no_integers() -> None:
     kept = names(Fuse(level="conservative").run(before(text)))
     assert [name for name in kept if name.startswith("q.linear")] == []
     assert "q.linear_conv" in names(after(text))
+
+
+@pytest.mark.parametrize(("side", "fits"), [(1024, True), (1025, False)])
+def test_a_mean_over_a_plane_is_a_window_up_to_its_limit(side: int, fits: bool) -> None:
+    """What quantization plans and what becomes integer ask the same question."""
+    text = '%y = nn.reduce_mean(%x) {axes = [2, 3]} : tensor<1x1x1x1xf32> return %y as "y"'
+    (mean,) = build(body(f"tensor<1x1x{side}x{side}xf32>", text)).operators
+    assert averages_a_window(mean) is fits
