@@ -2,25 +2,25 @@
 
 Eliminating a variable replaces the tables that mention it by one table over its
 neighbours, minimized over the variable (non-serial dynamic programming, Bertele
-and Brioschi 1972). The order decides how large the tables get. Ours takes the
-variable whose table is smallest; the other one comes from a tree decomposition
-by minimal fill-in (networkx) and is tried where ours needs too large a table.
-Costs may be infinite: such a combination is forbidden. Where all orders are too
-wide, `lower_bound` gives a proven bound and `descend` a local optimum.
+and Brioschi 1972). Costs may be infinite: such a combination is forbidden. Where
+all orders are too wide (`elimination_order.py`), `lower_bound` gives a proven
+bound and `descend` a local optimum.
+
+A variable of one value never counts: its axis is taken out of every table first,
+so that tables have at most as many axes as their entries have binary digits (and
+NumPy's limit of 64 is out of reach).
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
-import networkx as nx
 import numpy as np
-from networkx.algorithms.approximation import treewidth_min_fill_in
 from numpy.typing import NDArray
+
+from .elimination_order import Order, best_order
 
 Costs = NDArray[np.float64]
 LARGEST_TABLE = 1 << 22  # entries
@@ -42,91 +42,21 @@ class Table:
             raise ValueError(f"a table over {self.variables} needs as many axes, has {self.costs.ndim}")
 
 
-# Orders --------------------------------------------------------------------------------------------
+def order_of(sizes: Sequence[int], tables: Sequence[Table], limit: int = LARGEST_TABLE) -> Order:
+    """The order in which `minimize` eliminates; its `largest` tells whether that is possible."""
+    return best_order(sizes, [t.variables for t in _counting(sizes, tables)], limit)
 
 
-class _Neighbours:
-    """Which variables share a table, while variables are eliminated one by one."""
-
-    def __init__(self, sizes: Sequence[int], scopes: Iterable[tuple[int, ...]]) -> None:
-        self.sizes = sizes
-        self.of: list[set[int]] = [set() for _ in sizes]
-        for scope in scopes:
-            for a, b in combinations(scope, 2):
-                self.of[a].add(b)
-                self.of[b].add(a)
-
-    def entries(self, variable: int) -> int:
-        """Entries of the table that eliminating the variable needs."""
-        return math.prod((self.sizes[v] for v in self.of[variable]), start=self.sizes[variable])
-
-    def eliminate(self, variable: int) -> set[int]:
-        """Ties the neighbours of a variable to each other, drops it, and returns them."""
-        near = self.of[variable]
-        for v in near:
-            self.of[v] |= near
-            self.of[v] -= {v, variable}
-        return near
+def _counting(sizes: Sequence[int], tables: Sequence[Table]) -> list[Table]:
+    """The tables over their variables of more than one value."""
+    return [_without_axes(t, tuple(sizes[v] > 1 for v in t.variables)) for t in tables]
 
 
-@dataclass(frozen=True)
-class Order:
-    """An order of elimination, the entries of its largest table, and how many variables that is over."""
-
-    variables: tuple[int, ...]
-    largest: int
-    width: int
-
-
-def smallest_table_order(sizes: Sequence[int], scopes: Iterable[tuple[int, ...]]) -> Order:
-    """Eliminates the variable whose table is smallest, again and again."""
-    graph = _Neighbours(sizes, scopes)
-    queue = [(graph.entries(v), v) for v in range(len(sizes))]
-    heapq.heapify(queue)
-    order: dict[int, None] = {}
-    largest, width = 1, 0
-    while queue:
-        entries, variable = heapq.heappop(queue)
-        if variable in order or entries != graph.entries(variable):
-            continue
-        order[variable] = None
-        largest, width = max((largest, width), (entries, len(graph.of[variable]) + 1))
-        for v in graph.eliminate(variable):
-            heapq.heappush(queue, (graph.entries(v), v))
-    return Order(tuple(order), largest, width)
-
-
-def min_fill_order(sizes: Sequence[int], scopes: Sequence[tuple[int, ...]]) -> Order:
-    """The order that a tree decomposition by minimal fill-in gives: leaves before the root."""
-    graph: nx.Graph[int] = nx.Graph()
-    graph.add_nodes_from(range(len(sizes)))
-    graph.add_edges_from(pair for scope in scopes for pair in combinations(scope, 2))
-    order: dict[int, None] = {}
-    for part in nx.connected_components(graph):
-        _, tree = treewidth_min_fill_in(graph.subgraph(part))
-        root = next(iter(tree))
-        above = {bag: parent for parent, bag in nx.bfs_edges(tree, root)}
-        for bag in nx.dfs_postorder_nodes(tree, root):
-            order.update(dict.fromkeys(sorted(bag - above.get(bag, frozenset()))))
-    return _measured(sizes, scopes, tuple(order))
-
-
-def _measured(sizes: Sequence[int], scopes: Iterable[tuple[int, ...]], order: tuple[int, ...]) -> Order:
-    graph = _Neighbours(sizes, scopes)
-    largest, width = 1, 0
-    for variable in order:
-        largest, width = max((largest, width), (graph.entries(variable), len(graph.of[variable]) + 1))
-        graph.eliminate(variable)
-    return Order(order, largest, width)
-
-
-def best_order(sizes: Sequence[int], tables: Sequence[Table], limit: int = LARGEST_TABLE) -> Order:
-    """An order whose tables have at most `limit` entries where one is found, else the one with fewest."""
-    scopes = [t.variables for t in tables]
-    ours = smallest_table_order(sizes, scopes)
-    if ours.largest <= limit:
-        return ours
-    return min(ours, min_fill_order(sizes, scopes), key=lambda order: order.largest)
+def _without_axes(table: Table, kept: tuple[bool, ...]) -> Table:
+    if all(kept):
+        return table
+    index = tuple(slice(None) if k else 0 for k in kept)
+    return Table(tuple(v for v, k in zip(table.variables, kept, strict=True) if k), np.asarray(table.costs[index]))
 
 
 # Elimination ---------------------------------------------------------------------------------------
@@ -172,7 +102,8 @@ def minimize(sizes: Sequence[int], tables: Sequence[Table], limit: int = LARGEST
 
     Raises TooWideError where a table of more than `limit` entries would be needed.
     """
-    order = best_order(sizes, tables, limit)
+    tables = _counting(sizes, tables)
+    order = order_of(sizes, tables, limit)
     if order.largest > limit:
         raise TooWideError(f"a table over {order.width} variables is needed")
     buckets = _Buckets(tables, order.variables)
@@ -201,7 +132,8 @@ def lower_bound(sizes: Sequence[int], tables: Sequence[Table], limit: int = LARG
     Elsewhere a variable's tables are split into parts that are each minimized over it alone
     (mini-buckets, Dechter and Rish 2003).
     """
-    order = best_order(sizes, tables, limit).variables
+    tables = _counting(sizes, tables)
+    order = order_of(sizes, tables, limit).variables
     buckets = _Buckets(tables, order)
     for variable in order:
         for part in _parts(sizes, buckets.of.pop(variable), limit):

@@ -1,8 +1,9 @@
 """Least time without a limit on memory, as cost tables over two variables each.
 
-One variable for each step (its way) and one for each value (the set of layouts
-it is made available in): what is live together does not matter here, so the
-tree that elimination works on may be narrower than the schedule's path.
+One variable for each step (its way) and one for each value, or for several that
+the same steps read (the set of layouts they are had in, see `wishes.py`): what is
+live together does not matter here, so the tree that elimination works on may be
+narrower than the schedule's path.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..elimination import Table
 from .problem import Plan, Problem, Way
+from .wishes import CALLER, Union, Wish, unions
 
 Available = frozenset[str]
 
@@ -29,17 +32,12 @@ class Labelling:
     start: list[int] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     ways: list[tuple[int, ...]] = field(default_factory=list)
-    _readers: dict[int, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for i, step in enumerate(self.problem.steps):
             self.ways.append(self._fastest(i))
             self._variable([step.ways[w].seconds for w in self.ways[-1]])
-            for value in dict.fromkeys(step.operands):
-                self._readers.setdefault(value, []).append(i)
-        makers = {v: i for i, step in enumerate(self.problem.steps) for v in step.results}
-        for value in range(len(self.problem.bytes)):
-            self._add_value(value, makers.get(value))
+        self._add_values()
 
     def plan(self, values: Sequence[int]) -> Plan:
         """The plan that an assignment of the variables means."""
@@ -59,36 +57,60 @@ class Labelling:
         self.tables.append(Table((len(self.sizes) - 1,), np.array(costs)))
         return len(self.sizes) - 1
 
-    def _add_value(self, value: int, maker: int | None) -> None:
-        """The variable "layouts in which the value is available", tied to its producer and its readers."""
-        states = _subsets(self.problem.bytes[value])
-        external = self.problem.external
-        returned = value in self.problem.outputs
-        costs = [math.inf if returned and external not in s else 0.0 for s in states]
-        variable = self._variable(
-            costs, start=len(states) - 1
-        )  # every layout: whatever readers want is there
-        made = [external] if maker is None else [w.makes for w in self._ways(maker)]
-        rows = np.array([[self._seconds_to_have(value, layout, s) for s in states] for layout in made])
-        self.tables.append(Table((variable,), rows[0]) if maker is None else Table((maker, variable), rows))
-        for reader in self._readers.get(value, ()):
-            wants = [self._wants(reader, w.wants, value) for w in self._ways(reader)]
-            allowed = [[0.0 if wanted <= state else math.inf for state in states] for wanted in wants]
-            self.tables.append(Table((reader, variable), np.array(allowed)))
+    def _add_values(self) -> None:
+        """A variable "layouts that are wished" for each union of wishes, tied to the wishes and to producers."""
+        makers = {v: i for i, step in enumerate(self.problem.steps) for v in step.results}
+        found: dict[Union, tuple[int, list[Available]]] = {}
+        for union in unions(self._wishes()):
+            states = _subsets(union.layouts)
+            variable = self._variable([0.0] * len(states), start=len(states) - 1)
+            found[union] = (variable, states)
+            for reader, ways in union.wishes:
+                self._need(None if reader == CALLER else reader, ways, variable, states)
+            if union.above is not None:
+                above, wished = found[union.above]
+                self._need(above, wished, variable, states)
+            for value in union.values:
+                self._add_costs(value, makers.get(value), variable, states)
+
+    def _wishes(self) -> dict[int, list[Wish]]:
+        """For each value that anyone reads, its readers with what each of their ways wishes."""
+        wishes: dict[int, list[Wish]] = {}
+        for i, step in enumerate(self.problem.steps):
+            for value in dict.fromkeys(step.operands):
+                wishes.setdefault(value, []).append((i, self._wanted(i, value)))
+        for value in dict.fromkeys(self.problem.outputs):
+            wishes.setdefault(value, []).append((CALLER, (frozenset({self.problem.external}),)))
+        return wishes
 
     def _ways(self, step: int) -> list[Way]:
         return [self.problem.steps[step].ways[w] for w in self.ways[step]]
 
+    def _wanted(self, reader: int, value: int) -> tuple[Available, ...]:
+        """The layouts in which each way of a reader wants a value."""
+        at = [i for i, v in enumerate(self.problem.steps[reader].operands) if v == value]
+        return tuple(frozenset(way.wants[i] for i in at) for way in self._ways(reader))
+
+    def _need(
+        self, other: int | None, needed: Sequence[Available], variable: int, states: Sequence[Available]
+    ) -> None:
+        """Forbids states without what each value of variable `other` needs; without `other`, the only need."""
+        rows = np.array([[0.0 if need <= state else math.inf for state in states] for need in needed])
+        self._tie(other, variable, rows)
+
+    def _add_costs(self, value: int, maker: int | None, variable: int, states: Sequence[Available]) -> None:
+        """Seconds to have a value in every layout of a state, by the layout in which it is made."""
+        made = [self.problem.external] if maker is None else [w.makes for w in self._ways(maker)]
+        rows = np.array([[self._seconds_to_have(value, layout, s) for s in states] for layout in made])
+        self._tie(maker, variable, rows)
+
+    def _tie(self, other: int | None, variable: int, rows: NDArray[np.float64]) -> None:
+        table = Table((variable,), rows[0]) if other is None else Table((other, variable), rows)
+        self.tables.append(table)
+
     def _seconds_to_have(self, value: int, made: str, state: Available) -> float:
-        """Seconds to have a value in every layout of `state`, computed in `made`."""
-        if made not in state:
-            return math.inf
         between = self.problem.conversions
         return sum(between.get((value, made, layout), math.inf) for layout in state if layout != made)
-
-    def _wants(self, reader: int, layouts: Sequence[str], value: int) -> Available:
-        pairs = zip(self.problem.steps[reader].operands, layouts, strict=True)
-        return frozenset(layout for v, layout in pairs if v == value)
 
 
 def _subsets(layouts: Iterable[str]) -> list[Available]:

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from secateur.passes.elimination import (
     Table,
     TooWideError,
-    best_order,
     descend,
     lower_bound,
-    min_fill_order,
     minimize,
-    smallest_table_order,
+    order_of,
 )
+from secateur.passes.elimination_order import best_order, measured, min_fill_order, smallest_table_order
 
 
 @st.composite
@@ -60,6 +59,28 @@ def test_a_clique_too_wide_is_refused() -> None:
         minimize([4] * 8, pairs, limit=1000)
 
 
+def test_variables_of_one_value_never_count() -> None:
+    """A hundred of them in one table: NumPy's arrays have at most 64 axes."""
+    hub = [Table((i, 100), np.array([[3.0, 1.0]])) for i in range(100)]
+    wide = Table(tuple(range(60)), np.zeros((1,) * 60))
+    assert minimize([1] * 100 + [2], [*hub, wide]) == [0] * 100 + [1]
+    assert lower_bound([1] * 100 + [2], [*hub, wide]) == 100.0
+
+
+def test_a_hub_of_thousands_is_eliminated_last() -> None:
+    hub = [Table((i, 5000), np.array([[0.0, 2.0, 9.0], [1.0, 0.5, 9.0]])) for i in range(5000)]
+    found = minimize([2] * 5000 + [3], hub, limit=6)
+    assert found == [0] * 5000 + [0]
+
+
+def test_an_order_is_given_up_at_the_first_table_too_large() -> None:
+    """A clique of 600: tying all neighbours again and again would take 600^3 steps."""
+    scopes = list(itertools.combinations(range(600), 2))
+    order = best_order([2] * 600, scopes, limit=1 << 22)
+    assert order.largest == 1 << 600
+    assert sorted(order.variables) == list(range(600))
+
+
 def test_a_table_must_have_an_axis_for_each_variable() -> None:
     with pytest.raises(ValueError, match="as many axes"):
         Table((0, 1), np.zeros(2))
@@ -73,7 +94,7 @@ def test_the_bound_holds_and_is_the_optimum_where_nothing_is_split(
     best = min(total(values, tables) for values in itertools.product(*map(range, sizes)))
     bound = lower_bound(sizes, tables, limit)
     assert bound <= best
-    if best_order(sizes, tables, limit).largest <= limit:
+    if order_of(sizes, tables, limit).largest <= limit:
         assert bound == best
 
 
@@ -90,7 +111,12 @@ def test_every_order_names_each_variable_once_and_its_largest_table(
 ) -> None:
     sizes, tables = problem
     scopes = [t.variables for t in tables]
-    for order in (smallest_table_order(sizes, scopes), min_fill_order(sizes, scopes)):
+    near: dict[int, set[int]] = {v: set() for v in range(len(sizes))}
+    for scope in scopes:
+        for v in scope:
+            near[v] |= set(scope) - {v}
+    by_fill = measured(sizes, scopes, min_fill_order(near))
+    for order in (smallest_table_order(sizes, scopes), by_fill, best_order(sizes, scopes, 1 << 20)):
         assert sorted(order.variables) == list(range(len(sizes)))
         assert order.largest >= max(int(np.prod([sizes[v] for v in s])) for s in [*scopes, (0,)])
         assert order.width <= len(sizes)
@@ -99,11 +125,9 @@ def test_every_order_names_each_variable_once_and_its_largest_table(
 def test_a_tree_decomposition_is_taken_where_our_order_is_too_wide() -> None:
     sizes = [9, 9, 9, 3, 9, 3, 3, 9]
     scopes = [(5, 1), (7, 0), (6, 4), (3, 5), (7, 3), (4, 2), (3, 1), (2, 5), (7, 4), (6, 2), (1, 5)]
-    tables = [Table(s, np.zeros([sizes[v] for v in s])) for s in scopes]
     assert smallest_table_order(sizes, scopes).largest == 729
-    assert best_order(sizes, tables, limit=729).largest == 729
-    assert best_order(sizes, tables, limit=728) == min_fill_order(sizes, scopes)
-    assert min_fill_order(sizes, scopes).largest == 243
+    assert best_order(sizes, scopes, limit=729).largest == 729
+    assert best_order(sizes, scopes, limit=728).largest == 243
 
 
 @given(problems())

@@ -191,10 +191,13 @@ def test_a_search_that_ends_nowhere_leaves_the_local_optimum() -> None:
 
 
 def test_primitives_that_fit_together_but_are_not_found_are_refused_with_the_reason() -> None:
-    problem = one_way_on({})
-    first = dataclasses.replace(problem.steps[0], ways=problem.steps[0].ways[::-1])
-    problem = dataclasses.replace(problem, steps=(first, problem.steps[1]))
-    assert Solver(problem).smallest().costs.seconds == 3
+    """Two steps must change together: no single change leads out of what is impossible."""
+    ways = tuple(Way(x, (x,), x, seconds) for x, seconds in (("NCHW", 1.0), ("NHWC", 2.0)))
+    first = tuple(dataclasses.replace(way, wants=("NCHW",)) for way in ways)
+    last = (Way("c", ("NHWC",), "NCHW", 1.0),)
+    steps = (Step((0,), (1,), first), Step((1,), (2,), ways), Step((2,), (3,), last))
+    problem = Problem(steps, ({"NCHW": 64, "NHWC": 64},) * 4, {}, (0,), (3,))
+    assert Solver(problem).smallest().costs.seconds == 5
     with pytest.raises(
         ImpossibleError, match="no primitives that fit together were found: step 0 has 2 ways"
     ):
