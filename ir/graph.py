@@ -1,12 +1,15 @@
 """The graph: operators over typed values, one block, static single assignment.
 
 Graphs, operators and values are mutable and compare by identity; types and
-attributes are frozen and compare by value. Use lists are kept by the operand
-setters, so a graph is only ever changed through the methods here.
+attributes are frozen and compare by value. Uses are kept by the operand and
+output setters, so a graph is only ever changed through the methods here. Each
+takes time for what it changes, not for how many users or operands that has:
+a value may have thousands of users and an operator thousands of operands.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +28,17 @@ class Value:
         self.type = type
         self.name = name
         self.producer = producer
-        self.users: list[Operator] = []  # one entry per use
+        self.uses: dict[tuple[Operator, int], None] = {}  # in order: who reads it, as which operand
+
+    @property
+    def users(self) -> list[Operator]:
+        """The operators that read the value, one entry per use."""
+        return [op for op, _ in self.uses]
 
     def replace_by(self, other: Value) -> None:
         """Makes every user read `other` instead; graph outputs are the graph's to change."""
-        for user in list(self.users):
-            user.operands = [other if v is self else v for v in user.operands]
+        for user, at in list(self.uses):
+            user.set_operand(at, other)
 
     def __repr__(self) -> str:
         return f"%{self.name or '?'}: {self.type}"
@@ -60,16 +68,26 @@ class Operator:
 
     @property
     def operands(self) -> list[Value]:
-        """The operands; assign a new list to change them (items must not be set in place)."""
+        """The operands; assign a new list or call `set_operand` to change them (items must not be set)."""
         return list(self._operands)
 
     @operands.setter
     def operands(self, values: Sequence[Value]) -> None:
-        for old in self._operands:
-            old.users.remove(self)
+        for at, old in enumerate(self._operands):
+            del old.uses[self, at]
         self._operands = list(values)
-        for new in self._operands:
-            new.users.append(self)
+        for at, new in enumerate(self._operands):
+            new.uses[self, at] = None
+
+    def reads(self, value: Value, at: int) -> bool:
+        """Whether `value` is operand number `at`."""
+        return at < len(self._operands) and self._operands[at] is value
+
+    def set_operand(self, at: int, value: Value) -> None:
+        """Makes `value` operand number `at`."""
+        del self._operands[at].uses[self, at]
+        self._operands[at] = value
+        value.uses[self, at] = None
 
     @property
     def result(self) -> Value:
@@ -97,9 +115,19 @@ class Graph:
     def __init__(self, name: str = "main") -> None:
         self.name = name
         self.inputs: list[Value] = []
-        self.outputs: list[Value] = []
+        self.outputs = []
         self.output_names: list[str] = []
         self.operators: list[Operator] = []
+
+    @property
+    def outputs(self) -> list[Value]:
+        """The outputs; assign a new list to change them (items must not be set in place)."""
+        return self._outputs
+
+    @outputs.setter
+    def outputs(self, values: list[Value]) -> None:
+        self._outputs = values
+        self._returned = Counter(values)
 
     def add_input(self, type: TensorType, name: str) -> Value:
         value = Value(type, name)
@@ -121,23 +149,33 @@ class Graph:
     def replace_value(self, old: Value, new: Value) -> None:
         """Every use of `old`, outputs included, becomes `new`; a name that says something is kept."""
         old.replace_by(new)
-        self.outputs = [new if v is old else v for v in self.outputs]
+        if old in self._returned:
+            self.outputs = [new if v is old else v for v in self.outputs]
         if not new.name:
             new.name = old.name
 
     def erase(self, op: Operator) -> None:
         """Removes an operator none of whose results is used."""
-        if any(r.users for r in op.results) or any(r in self.outputs for r in op.results):
-            raise ValueError(f"{op!r} still has users")
-        op.operands = []
-        self.operators.remove(op)
+        self.replace_operators({op: []})
+
+    def replace_operators(self, replacements: Mapping[Operator, Sequence[Operator]]) -> None:
+        """Puts other operators in the place of some, none of whose results is used, in one walk."""
+        for op in replacements:
+            if any(self.is_used(r) for r in op.results):
+                raise ValueError(f"{op!r} still has users")
+        for op in replacements:
+            op.operands = []
+        self.operators = [new for op in self.operators for new in replacements.get(op, (op,))]
 
     def is_used(self, value: Value) -> bool:
-        return bool(value.users) or any(value is out for out in self.outputs)
+        return bool(value.uses) or value in self._returned
+
+    def is_output(self, value: Value) -> bool:
+        return value in self._returned
 
     def use_count(self, value: Value) -> int:
         """Uses by operators plus uses as graph outputs."""
-        return len(value.users) + sum(value is out for out in self.outputs)
+        return len(value.uses) + self._returned[value]
 
     def remove_dead(self) -> int:
         """Erases operators whose results nobody uses; returns how many."""

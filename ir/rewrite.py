@@ -133,9 +133,9 @@ def _is_scalar(array: Array, wanted: float) -> bool:
 
 
 def _uses(value: Value, graph: Graph) -> str:
-    if any(value is out for out in graph.outputs):
+    if graph.is_output(value):
         return f"%{value.name} is a graph output and must stay"
-    return f"%{value.name} has {len(value.users)} uses, fusing needs one"
+    return f"%{value.name} has {len(value.uses)} uses, fusing needs one"
 
 
 def constant_of(value: Value) -> Array | None:
@@ -144,15 +144,27 @@ def constant_of(value: Value) -> Array | None:
     return op["value"] if op is not None and op.name == "nn.constant" else None
 
 
+Order = dict[Operator, tuple[int, ...]]
+"""Keys by which operators sort: what is created at an operator has its key and a number more."""
+
+
 @dataclass(eq=False)
 class Match:
-    """One attempt of a rule at `root`: what the pattern bound, and how a replacement is built."""
+    """One attempt of a rule at `root`: what the pattern bound, and how a replacement is built.
+
+    While rules are applied, the graph's list of operators is that before the first; `precedes` knows better.
+    """
 
     graph: Graph
     root: Operator
+    order: Order
     bound: dict[str, Value | Operator] = field(default_factory=dict)
     operators: list[Operator] = field(default_factory=list)
     created: list[Operator] = field(default_factory=list)
+
+    def precedes(self, one: Operator, other: Operator) -> bool:
+        """Whether one operator stands before another."""
+        return self.order[one] < self.order[other]
 
     def bind(self, name: str, value: Value, user: Operator) -> None:
         if self.bound.setdefault(name, value) is not value and name:
@@ -305,7 +317,7 @@ class _Driver:
     table: dict[str, list[tuple[Rule, list[Op]]]]
     queue: deque[Operator] = field(default_factory=deque)
     queued: set[Operator] = field(default_factory=set)
-    alive: set[Operator] = field(default_factory=set)
+    alive: Order = field(default_factory=dict)
     fired: Counter[str] = field(default_factory=Counter)
     refused: dict[Operator, list[Refusal]] = field(default_factory=dict)
     explained: Explanation | None = None
@@ -318,12 +330,13 @@ class _Driver:
 
     def run(self) -> None:
         """Sweeps until one whole sweep fires nothing: a use count far from the root may decide a rule."""
-        self.alive = set(self.graph.operators)
+        self.alive = {op: (i,) for i, op in enumerate(self.graph.operators)}
         swept = -1
         while swept != self.fired.total():
             swept = self.fired.total()
             self.push(self.graph.operators)
             self.drain()
+            self.graph.operators = sorted(self.alive, key=self.alive.__getitem__)
 
     def drain(self) -> None:
         while self.queue:
@@ -336,7 +349,7 @@ class _Driver:
         self.refused.pop(op, None)  # what was refused at an earlier visit may hold no longer
         for rule, variants in self.table.get(op.name, []):
             for variant in variants:
-                match = Match(self.graph, op)
+                match = Match(self.graph, op, self.alive)
                 try:
                     value = rule.apply(match, variant)
                 except MatchFailure as failure:
@@ -359,8 +372,8 @@ class _Driver:
         if (value.type.shape, value.type.dtype) != (old.type.shape, old.type.dtype):
             raise RewriteError(f"rule {rule.name} replaces {old!r} by {value!r}")
         touched = [*old.users, *[v.producer for v in match.root.operands]]
-        self.graph.insert_before(match.root, match.created)
-        self.alive.update(match.created)
+        place = self.alive[match.root]
+        self.alive.update((op, (*place, i)) for i, op in enumerate(match.created))
         self.graph.replace_value(old, value)
         touched += self.erase_dead([match.root, *match.created])
         self.push([*match.created, value.producer, *touched, *value.users])
@@ -373,7 +386,10 @@ class _Driver:
             raise RewriteError(f"the rules do not come to rest; most often fired: {often}")
 
     def erase_dead(self, roots: Iterable[Operator]) -> list[Operator]:
-        """Erases `roots` and their producers where unused; returns the survivors that lost a user."""
+        """Erases `roots` and their producers where unused.
+
+        Returns the survivors that lost a user, and the last user of each: a rule may wait for that.
+        """
         survivors: list[Operator] = []
         stack = list(roots)
         while stack:
@@ -384,12 +400,11 @@ class _Driver:
                 survivors.append(op)
                 continue
             producers = [v.producer for v in op.operands if v.producer is not None]
-            self.graph.erase(op)
-            self.alive.discard(op)
+            op.operands = []
+            del self.alive[op]
             stack.extend(producers)
-        return [
-            neighbour for op in survivors for neighbour in (op, *[u for r in op.results for u in r.users])
-        ]
+        lone = [user for op in survivors for r in op.results if len(r.uses) == 1 for user in r.users]
+        return [*survivors, *lone]
 
     def finish(self) -> None:
         """Hands over what was refused at each operator's last visit, unless the rule then fired there."""

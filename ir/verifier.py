@@ -4,7 +4,7 @@ The numbered rules:
   G1 every operand is defined before its use; nothing is defined twice
   G2 operand count, attributes and result types fit the operator's declaration
   G3 every output is a value of the graph, and output and input names are unique
-  G4 use lists agree with the operands
+  G4 uses agree with the operands
   G5 the stage's spec allows the operator (see `ir.stages`)
 """
 
@@ -41,14 +41,21 @@ def _verify_types(graph: Graph, op: Operator) -> None:
         raise _error(graph, op, "G2", f"result is {actual}, the operator's rule gives {inferred}")
 
 
+def _uses_agree(value: Value) -> bool:
+    """Whether every use of a value is an operand."""
+    return all(user.reads(value, at) for user, at in value.uses)
+
+
 def _verify_operator(graph: Graph, op: Operator, defined: set[Value], stage: Stage | None) -> None:
-    for value in op.operands:
+    for at, value in enumerate(op.operands):
         if value not in defined:
             raise _error(graph, op, "G1", f"operand {value!r} is not defined above")
-        if value.users.count(op) != op.operands.count(value):
-            raise _error(graph, op, "G4", f"use list of {value!r} is wrong")
+        if (op, at) not in value.uses:
+            raise _error(graph, op, "G4", f"uses of {value!r} do not tell this one")
     if any(r in defined or r.producer is not op for r in op.results):
         raise _error(graph, op, "G1", "a result is defined twice")
+    if not all(map(_uses_agree, op.results)):
+        raise _error(graph, op, "G4", "a use of its result is no operand")
     _verify_types(graph, op)
     refusal = stage.refuses(op) if stage else None
     if refusal:

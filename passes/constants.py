@@ -23,16 +23,18 @@ def _foldable(op: Operator, limit: int) -> bool:
     return small and op.definition.macs(op) <= MAX_MACS
 
 
-def _fold(graph: Graph, op: Operator) -> None:
+def _folded(graph: Graph, op: Operator) -> list[Operator]:
+    """The constants that now stand for an operator's results."""
+    constants = []
     arrays = [constant_of(v) for v in op.operands]
     for old, array in zip(op.results, evaluate(op, [a for a in arrays if a is not None]), strict=True):
         constant = create(
             "nn.constant", [], {"value": array.copy() if array.base is not None else array}, op.loc
         )
-        graph.insert_before(op, [constant])
+        constants.append(constant)
         constant.result.name, constant.result.type = old.name, old.type  # the type tells a quantization too
         graph.replace_value(old, constant.result)
-    graph.erase(op)
+    return constants
 
 
 def _integers_matter(op: Operator) -> bool:
@@ -49,9 +51,9 @@ def fold_constants(graph: Graph, limit: int, dequantize: bool = False) -> int:
     the rules that want their integers, unless `dequantize`.
     """
     keep = not dequantize and holds_integers(graph)
-    folded = 0
-    for op in list(graph.operators):
+    folded: dict[Operator, list[Operator]] = {}
+    for op in graph.operators:
         if not (keep and _integers_matter(op)) and _foldable(op, limit):
-            _fold(graph, op)
-            folded += 1
-    return folded
+            folded[op] = _folded(graph, op)
+    graph.replace_operators(folded)
+    return len(folded)

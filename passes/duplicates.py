@@ -49,8 +49,8 @@ def _equal(a: Operator, b: Operator) -> bool:
 def merge_duplicates(graph: Graph) -> int:
     """Replaces operators by earlier ones of the same name, operands and attributes; returns how many."""
     seen: dict[Hashable, list[Operator]] = {}
-    merged = 0
-    for op in list(graph.operators):
+    merged: dict[Operator, list[Operator]] = {}
+    for op in graph.operators:
         rivals = seen.setdefault(_key(op), [])
         first = next((r for r in rivals if _equal(r, op)), None)
         if first is None:
@@ -58,6 +58,6 @@ def merge_duplicates(graph: Graph) -> int:
             continue
         for old, new in zip(op.results, first.results, strict=True):
             graph.replace_value(old, new)
-        graph.erase(op)
-        merged += 1
-    return merged
+        merged[op] = []
+    graph.replace_operators(merged)
+    return len(merged)

@@ -121,9 +121,8 @@ def _guard_residual(m: Match) -> None:
     rival = m.value("y").producer
     if rival is None or not _could_take(m, rival):
         return
-    order = m.graph.operators
     m.need(
-        order.index(rival) < order.index(m.op("p")),
+        m.precedes(rival, m.op("p")),
         "the other operand's operator comes later and takes the step",
         m.op("p"),
     )

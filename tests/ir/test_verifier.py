@@ -98,9 +98,15 @@ def test_g3_input_names_are_unique(graph: Graph) -> None:
     assert refusal(graph) == "G3: input name x is used twice"
 
 
-def test_g4_use_lists_agree(graph: Graph) -> None:
-    graph.inputs[0].users.clear()
-    assert "G4: nn.abs (ONNX node first): use list of %x" in refusal(graph)
+def test_g4_uses_agree(graph: Graph) -> None:
+    graph.inputs[0].uses.clear()
+    assert "G4: nn.abs (ONNX node first): uses of %x" in refusal(graph)
+
+
+def test_g4_a_use_that_is_no_operand(graph: Graph) -> None:
+    first, last = graph.operators[0], graph.operators[-1]
+    first.result.uses[last, 7] = None
+    assert "G4: nn.abs (ONNX node first): a use of its result is no operand" in refusal(graph)
 
 
 def test_g5_operators_of_an_earlier_stage(graph: Graph) -> None:
