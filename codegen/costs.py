@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from secateur.ir.capacity import excess_of
 from secateur.ir.choice import Choice
 from secateur.ir.errors import ModelError
 from secateur.ir.graph import Operator
@@ -29,6 +30,10 @@ class AnalyticCosts:
         return self._known[op]
 
     def _choices(self, op: Operator) -> tuple[Choice, ...]:
+        if excess := excess_of(op):
+            raise ModelError(
+                f"{op.name} (ONNX node {op.loc or 'unnamed'}): {excess}; the pass 'fuse' splits it"
+            )
         reasons: list[str] = []
         found: list[Choice] = []
         for primitive in candidates(op):

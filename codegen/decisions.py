@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from secateur.ir.capacity import excess_of
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.opdef import lookup, registry
@@ -36,6 +37,8 @@ def refusal(op: Operator, target: Target) -> str | None:
         large := next((v for v in (*op.operands, *op.results) if _elements(v) > MOST_ELEMENTS), None)
     ) is not None:
         return f"{large.type} has {_elements(large)} elements in memory, a kernel reaches {MOST_ELEMENTS}"
+    if excess := excess_of(op):
+        return excess
     primitive = find(op)
     asked = _undecided(op)
     try:

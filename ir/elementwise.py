@@ -32,6 +32,11 @@ class Function:
     evaluate: Callable[..., Array]
     doc: str
 
+    @property
+    def work(self) -> int:
+        """Vector operations that a kernel takes for a vector of results, roughly."""
+        return _WORK.get(self.name, 1)
+
     def accepts(self, dtype: DType) -> bool:
         """Whether the function is defined on `dtype`: on floats, and on integers where it gives integers."""
         return dtype.is_float or (dtype != DType.BOOL and self.name in _ON_INTEGERS)
@@ -237,6 +242,13 @@ _ON_INTEGERS = {
     "max",
     "prelu",
 }
+
+_WORK = {
+    "pow": 40, "rpow": 40, "mish": 60, "silu": 25, "softplus": 40, "gelu": 40, "erf": 35,
+    "gelu_tanh": 30, "tanh": 24, "elu": 20, "sigmoid": 22, "exp": 16, "log": 16,
+    "div": 4, "rdiv": 4, "sqrt": 6, "softsign": 5, "round": 5, "floor": 7, "ceil": 8,
+    "sin": 100, "cos": 100, "fmod": 100, "mod": 100,
+}  # fmt: skip
 
 FUNCTIONS: dict[str, Function] = {row.name: row for row in _ROWS}
 

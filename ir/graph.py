@@ -159,11 +159,12 @@ class Graph:
         self.replace_operators({op: []})
 
     def replace_operators(self, replacements: Mapping[Operator, Sequence[Operator]]) -> None:
-        """Puts other operators in the place of some, none of whose results is used, in one walk."""
-        for op in replacements:
+        """Puts other operators in the place of some, in one walk; ValueError where one that goes is used."""
+        gone = [op for op, new in replacements.items() if op not in new]
+        for op in gone:
             if any(self.is_used(r) for r in op.results):
                 raise ValueError(f"{op!r} still has users")
-        for op in replacements:
+        for op in gone:
             op.operands = []
         self.operators = [new for op in self.operators for new in replacements.get(op, (op,))]
 

@@ -13,6 +13,7 @@ from . import identities, movement
 from .base import Pass
 from .constants import fold_constants
 from .duplicates import merge_duplicates
+from .joins import share_joins
 
 RULES = identities.RULES + movement.RULES
 
@@ -39,8 +40,7 @@ class Canonicalize(Pass):
         changed = True
         while changed:
             graph.remove_dead()
-            changed = (
-                fold_constants(graph, self.fold) + merge_duplicates(graph) + rewrite(graph, RULES).total() > 0
-            )
+            changes = fold_constants(graph, self.fold) + merge_duplicates(graph) + share_joins(graph)
+            changed = changes + rewrite(graph, RULES).total() > 0
         graph.remove_dead()
         return graph

@@ -56,7 +56,9 @@ def _without_axes(table: Table, kept: tuple[bool, ...]) -> Table:
     if all(kept):
         return table
     index = tuple(slice(None) if k else 0 for k in kept)
-    return Table(tuple(v for v, k in zip(table.variables, kept, strict=True) if k), np.asarray(table.costs[index]))
+    return Table(
+        tuple(v for v, k in zip(table.variables, kept, strict=True) if k), np.asarray(table.costs[index])
+    )
 
 
 # Elimination ---------------------------------------------------------------------------------------

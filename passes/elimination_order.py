@@ -1,7 +1,7 @@
 """The order in which variables are eliminated, which decides how large the tables of `elimination.py` get.
 
 Ours takes the variable whose table is smallest. Where that needs too large a table, minimal fill-in
-(networkx's tree decomposition) is tried: on everything, or on what was left at that moment, if that is small enough.
+(networkx's tree decomposition) is tried: on everything, or on what was left at that moment, if that is small.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Neighbours:
 
 
 class _Greedy:
-    """Eliminates the variable whose table is smallest, again and again, while that has at most `limit` entries."""
+    """Eliminates the variable of the smallest table, while that has at most `limit` entries."""
 
     def __init__(self, graph: _Neighbours, limit: int | None) -> None:
         self.graph, self.limit = graph, limit

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from secateur.ir.capacity import excess
 from secateur.ir.elementwise import FUNCTIONS, Step
 from secateur.ir.graph import Operator, Value
 from secateur.ir.rewrite import Any_, Match, Op, Rule, constant_of
@@ -97,10 +98,23 @@ def _need_float(m: Match) -> None:
     )
 
 
+def _need_room(m: Match, steps: tuple[Step, ...], extras: int) -> None:
+    """Refuses what would be too much for one kernel."""
+    p = m.op("p")
+    reason = excess(len(p.operands) + extras, (*p["epilogue"], *steps))
+    m.need(reason is None, f"it would have {reason}", p)
+
+
+def _guard_unary(m: Match) -> None:
+    _need_float(m)
+    _need_room(m, (step_of(m.root),), 0)
+
+
 def _unary(m: Match) -> Value:
     """f(p(x))   ->   p(x) {..., f}
 
     where p is a convolution, matrix product or map whose result has no other use, and f a unary function.
+    Here and below, the result must not be too much for one kernel (`ir/capacity.py`).
     """
     return extended(m, m.op("p"), (step_of(m.root),), [])
 
@@ -113,6 +127,7 @@ def _guard_binary(m: Match) -> None:
     _need_float(m)
     m.need(not _swapped(m) or m.root.name[3:] in SWAPPED, "its operands do not swap")
     need_extra(m, m.value("y"), m.op("p"))
+    _need_room(m, (step_of(m.root),), 1)
 
 
 def _guard_residual(m: Match) -> None:
@@ -151,6 +166,7 @@ def _guard_map(m: Match) -> None:
     _need_float(m)
     for extra in m.root.operands[1:]:
         need_extra(m, extra, m.op("p"))
+    _need_room(m, m.root["epilogue"], len(m.root.operands) - 1)
 
 
 def _map(m: Match) -> Value:
@@ -216,7 +232,7 @@ _MAP = Op("nn.map", (), "p", once=True)
 _Y = Any_("y")
 
 RULES: tuple[Rule, ...] = (
-    Rule("fuse-activation", Op(UNARY, (Op((*LINEAR, "nn.map"), (), "p", once=True),)), _need_float, _unary),
+    Rule("fuse-activation", Op(UNARY, (Op((*LINEAR, "nn.map"), (), "p", once=True),)), _guard_unary, _unary),
     Rule("fuse-residual", Op(BINARY, (_LINEAR, _Y), commutes=True), _guard_residual, _binary),
     Rule("fuse-map-binary", Op(BINARY, (_MAP, _Y), commutes=True), _guard_binary, _binary),
     Rule("fuse-map", Op("nn.map", (Op((*LINEAR, "nn.map"), (), "p", once=True),)), _guard_map, _map),

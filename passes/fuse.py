@@ -14,6 +14,7 @@ from . import affine, composites, epilogues, padding, transposed
 from .base import Pass
 from .constants import holds_integers
 from .integer import make_integer
+from .joins import split_joins
 
 LEVELS = ("conservative", "aggressive")
 
@@ -41,6 +42,7 @@ class Fuse(Pass):
     `level=conservative` computes the same roundings as before; `aggressive`
     also rewrites weights and replaces expanded activations, and in a quantized
     network makes operators between dequantize and quantize compute with integers.
+    Concatenations too wide for one kernel are split.
     """
 
     name: ClassVar[str] = "fuse"
@@ -66,5 +68,6 @@ class Fuse(Pass):
             rewrite(graph, rules)
         if self.level == "aggressive":
             make_integer(graph)
+        split_joins(graph)
         graph.remove_dead()
         return graph

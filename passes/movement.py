@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secateur.ir.capacity import MOST_OPERANDS
 from secateur.ir.graph import Value
 from secateur.ir.rewrite import Any_, Const, Match, Op, Rule, always
 
@@ -109,6 +110,8 @@ def _guard_nested(m: Match) -> None:
         any(_nested(m, v) for v in m.root.operands),
         "no operand is a concat along the same axis used here alone",
     )
+    count = len(_flat_operands(m))
+    m.need(count <= MOST_OPERANDS, f"it would have {count} operands, a kernel has at most {MOST_OPERANDS}")
 
 
 def _nested(m: Match, value: Value) -> bool:
@@ -122,13 +125,17 @@ def _nested(m: Match, value: Value) -> bool:
 def _flat(m: Match) -> Value:
     """concat(..., concat(a, b), ...)   ->   concat(..., a, b, ...)
 
-    where both run along the same axis and the inner one has no other use.
+    where both run along the same axis, the inner one has no other use, and one kernel can hold all operands.
     """
+    return m.new("nn.concat", _flat_operands(m), axis=m.root["axis"])
+
+
+def _flat_operands(m: Match) -> list[Value]:
     operands: list[Value] = []
     for v in m.root.operands:
         inner = v.producer
         operands += inner.operands if inner is not None and _nested(m, v) else [v]
-    return m.new("nn.concat", operands, axis=m.root["axis"])
+    return operands
 
 
 def _guard_one_pool(m: Match) -> None:

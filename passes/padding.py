@@ -31,16 +31,24 @@ _BOUNDS = {
 
 def lower_bound(value: Value) -> float:
     """A number that no element of `value` is below; -inf where nothing is known."""
-    op = value.producer
+    low, seen, stack = math.inf, {value}, [value]
+    while stack and low > -math.inf:
+        op = stack.pop().producer
+        if op is not None and op.name in ("nn.max_pool", "nn.concat"):
+            stack += [v for v in dict.fromkeys(op.operands) if v not in seen]
+            seen.update(op.operands)
+        else:
+            low = min(low, _bound_of(op))
+    return low
+
+
+def _bound_of(op: Operator | None) -> float:
+    """The same for what an operator computes, or for a graph input."""
     if op is None:
         return -math.inf
     if op.name == "nn.constant":
         array = op["value"]
         return float(array.min()) if array.size and not np.isnan(array).any() else -math.inf
-    if op.name == "nn.max_pool":
-        return lower_bound(op.operands[0])
-    if op.name == "nn.concat":
-        return min(map(lower_bound, op.operands))
     return _bound_of_function(op)
 
 

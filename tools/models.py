@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
@@ -300,19 +300,26 @@ def _mobilenet_v2(g: GraphBuilder) -> Value:
 _GROWTH = 32
 
 
-def _dense_layer(g: GraphBuilder, x: Value, path: str) -> Value:
+def _dense_layer(g: GraphBuilder, features: Sequence[Value], path: str) -> Value:
+    """What a layer adds to all features before it, which it concatenates itself, as torchvision's do."""
+    x = g.concat(features, f"{path}.cat")
     y = g.relu(g.batch_norm(x, f"{path}.norm1"), f"{path}.relu1")
     y = _conv_norm(g, y, f"{path}.conv1", f"{path}.norm2", 4 * _GROWTH, 1)
-    y = g.conv(g.relu(y, f"{path}.relu2"), f"{path}.conv2", _GROWTH, 3, pad=1)
-    return g.concat([x, y], path)
+    return g.conv(g.relu(y, f"{path}.relu2"), f"{path}.conv2", _GROWTH, 3, pad=1)
+
+
+def _dense_block(g: GraphBuilder, x: Value, path: str, depth: int) -> Value:
+    features = [x]
+    for i in range(1, depth + 1):
+        features.append(_dense_layer(g, features, f"{path}.denselayer{i}"))
+    return g.concat(features, f"{path}.cat")
 
 
 def _densenet121(g: GraphBuilder) -> Value:
     x = g.relu(_conv_norm(g, g.input, "features.conv0", "features.norm0", 64, 7, 2), "features.relu0")
     x = g.max_pool(x, "features.pool0", 3, 2, 1)
     for stage, depth in enumerate((6, 12, 24, 16), start=1):
-        for i in range(1, depth + 1):
-            x = _dense_layer(g, x, f"features.denseblock{stage}.denselayer{i}")
+        x = _dense_block(g, x, f"features.denseblock{stage}", depth)
         if stage < 4:
             x = _transition(g, x, f"features.transition{stage}")
     x = g.relu(g.batch_norm(x, "features.norm5"), "relu")

@@ -23,7 +23,7 @@ from .generic import (
 )
 from .loops import broadcast_strides
 from .operator import Array, Combination, constant_of, dynamic_operands, to_layout
-from .pointwise import PointwiseSpec, blocked_strides, fits_blocked, pointwise_kernel, spec_nest, step_cost
+from .pointwise import PointwiseSpec, blocked_strides, fits_blocked, pointwise_kernel, spec_nest
 
 
 def argument_order(op: Operator) -> list[int]:
@@ -95,7 +95,7 @@ class Elementwise(Generic):
         )
 
     def vector_cost(self, op: Operator) -> float:
-        return 2.0 + sum(step_cost(s) for s in chain_of(op))
+        return 2.0 + sum(s.function.work for s in chain_of(op))
 
     def spec(self, op: Operator) -> PointwiseSpec:
         """What the kernel's code depends on."""

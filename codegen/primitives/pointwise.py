@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from secateur.ir.elementwise import Epilogue, Step
+from secateur.ir.elementwise import Epilogue
 from secateur.ir.types import Layout
 
 from ..kernel import Kernel
@@ -93,20 +93,7 @@ def _walk(spec: PointwiseSpec, lanes: int) -> Walk:
 
 def _weight(spec: PointwiseSpec) -> float:
     """Work for each element, in units of moving it."""
-    return sum(step_cost(s) for s in spec.epilogue) / 8 + 1
-
-
-_STEP_COST = {
-    "pow": 40.0, "rpow": 40.0, "mish": 60.0, "silu": 25.0, "softplus": 40.0, "gelu": 40.0, "erf": 35.0,
-    "gelu_tanh": 30.0, "tanh": 24.0, "elu": 20.0, "sigmoid": 22.0, "exp": 16.0, "log": 16.0,
-    "div": 4.0, "rdiv": 4.0, "sqrt": 6.0, "softsign": 5.0, "round": 5.0, "floor": 7.0, "ceil": 8.0,
-    "sin": 100.0, "cos": 100.0, "fmod": 100.0, "mod": 100.0,
-}  # fmt: skip
-
-
-def step_cost(step: Step) -> float:
-    """Vector operations of one step, roughly."""
-    return _STEP_COST.get(step.op, 1.0)
+    return sum(s.function.work for s in spec.epilogue) / 8 + 1
 
 
 def _build(spec: PointwiseSpec, lanes: int) -> Any:

@@ -72,7 +72,7 @@ def with_epilogue(sig: Signature, shape: Shape, dtype: DType, fixed: int) -> lis
             extra.dtype == dtype, f"epilogue operand is {extra.dtype.value}, the operator gives {dtype.value}"
         )
         require(
-            broadcast(shape, extra.shape) == shape,
+            extra.shape == shape or broadcast(shape, extra.shape) == shape,
             f"epilogue operand {extra.shape} does not broadcast to {shape}",
         )
     return [TensorType(shape, dtype)]

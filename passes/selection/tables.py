@@ -58,7 +58,7 @@ class Labelling:
         return len(self.sizes) - 1
 
     def _add_values(self) -> None:
-        """A variable "layouts that are wished" for each union of wishes, tied to the wishes and to producers."""
+        """A variable "layouts that are wished" for each union of wishes, tied to these and to producers."""
         makers = {v: i for i, step in enumerate(self.problem.steps) for v in step.results}
         found: dict[Union, tuple[int, list[Available]]] = {}
         for union in unions(self._wishes()):
@@ -94,7 +94,7 @@ class Labelling:
     def _need(
         self, other: int | None, needed: Sequence[Available], variable: int, states: Sequence[Available]
     ) -> None:
-        """Forbids states without what each value of variable `other` needs; without `other`, the only need."""
+        """Forbids states without what each value of variable `other` needs, or else the only need."""
         rows = np.array([[0.0 if need <= state else math.inf for state in states] for need in needed])
         self._tie(other, variable, rows)
 

@@ -58,7 +58,9 @@ def unions(wishes: Mapping[int, Iterable[Wish]]) -> list[Union]:
 
 def _joined(root: Union) -> Iterator[Union]:
     """The nodes that stand for something, each with the wishes of those left out above it."""
-    stack: list[tuple[Union, Union | None, tuple[Wish, ...]]] = [(n, None, ()) for n in root.branches.values()]
+    stack: list[tuple[Union, Union | None, tuple[Wish, ...]]] = [
+        (n, None, ()) for n in root.branches.values()
+    ]
     while stack:
         node, above, passed = stack.pop()
         wishes = (*passed, *node.wishes)

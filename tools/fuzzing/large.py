@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -26,7 +27,9 @@ def model_of(nodes: Sequence[NodeProto], output: str, weights: Sequence[TensorPr
 def _scaled(count: int) -> tuple[list[NodeProto], list[TensorProto]]:
     """`p0`, `p1`, ...: the input times different constants."""
     nodes = [helper.make_node("Mul", ["x", f"c{i}"], [f"p{i}"]) for i in range(count)]
-    weights = [numpy_helper.from_array(np.float32([i / count - 0.3]), f"c{i}") for i in range(count)]
+    weights = [
+        numpy_helper.from_array(np.array([i / count - 0.3], np.float32), f"c{i}") for i in range(count)
+    ]
     return nodes, weights
 
 
@@ -53,7 +56,7 @@ def image_concat(count: int) -> ModelProto:
 
 
 def chain(length: int, reach: int = 0) -> ModelProto:
-    """Tanh and addition in turn; what is added is the input or, with `reach`, the value so many steps back."""
+    """Tanh and addition in turn, of the input or, with `reach`, of the value so many steps back."""
     nodes, names = [], ["x"]
     for i in range(length):
         back = names[-1 - reach] if reach and i >= reach else "x"
@@ -112,7 +115,7 @@ class _FanOut:
     def _read(self) -> str:
         return self.random.choice(self.names[-4:] if self.random.random() < 0.5 else self.names)
 
-    def _add(self, operator: str, operands: list[str], **attributes: object) -> str:
+    def _add(self, operator: str, operands: list[str], **attributes: Any) -> str:
         self.unread -= set(operands)
         name = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, operands, [name], **attributes))
