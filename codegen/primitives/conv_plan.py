@@ -7,6 +7,8 @@ operations, loads and bytes.
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -33,12 +35,16 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Run:
-    """`tiles` tiles of `size` columns from `start`; `taps` gives (kw, first, last + 1) of valid pixels."""
+    """`tiles` tiles of `size` columns from `start`; `taps` gives (kw, first, last + 1) of valid pixels.
+
+    Of wide kernels there are no `taps`, but whether every pixel sees the `whole` kernel row.
+    """
 
     start: int
     tiles: int
     size: int
     taps: tuple[tuple[int, int, int], ...]
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ def max_pixels(registers: int, vectors: int) -> int:
     """Pixels of the largest tile that leaves registers for weights and a broadcast."""
     return max(1, (registers - 1 - vectors) // vectors)
 
+
+_BORDER = 4  # columns of a tile where taps of a wide kernel leave the image
 
 Plan = TypeVar("Plan")
 _LESS = 0.5  # of a faster kernel's workspace is worth a slower one
@@ -147,17 +155,41 @@ def product_seconds(
 
 
 def row_runs(spec: ConvSpec, first: int, last: int, most: int) -> list[Run]:
-    """Columns [first, last) in tiles of at most `most`; equal neighbours joined. Wide ones: no taps."""
+    """Columns [first, last) cut into tiles of at most `most`; equal neighbours joined."""
+    if spec.wide:
+        return _wide_runs(spec, first, last, most)
     runs: list[Run] = []
     start = first
     for count in even_split(last - first, most):
-        taps = () if spec.wide else _valid_taps(spec, start, count)
+        taps = _valid_taps(spec, start, count)
         if runs and runs[-1].taps == taps and runs[-1].size == count:
             runs[-1] = Run(runs[-1].start, runs[-1].tiles + 1, count, taps)
         else:
             runs.append(Run(start, 1, count, taps))
         start += count
     return runs
+
+
+def _wide_runs(spec: ConvSpec, first: int, last: int, most: int) -> list[Run]:
+    """Small tiles where taps leave the image, and between them those that see all taps."""
+    inner = min(max(first, -(-spec.pads[1] // spec.strides[1])), last)
+    outer = min(max(inner, (spec.width + spec.pads[1] - spec.span(1)) // spec.strides[1] + 1), last)
+    return [
+        Run(start, tiles, size, (), whole)
+        for start, tiles, size, whole in bordered_tiles((first, inner, outer, last), most)
+    ]
+
+
+def bordered_tiles(cuts: tuple[int, int, int, int], most: int) -> list[tuple[int, int, int, bool]]:
+    """(start, tiles, size, whether inside) of a border, an inside of large tiles, and a border."""
+    found = []
+    for number, (start, stop) in enumerate(itertools.pairwise(cuts)):
+        whole = number == 1
+        sizes = even_split(stop - start, most if whole else min(most, _BORDER)) if stop > start else []
+        for size, tiles in Counter(sizes).items():
+            found.append((start, tiles, size, whole))
+            start += size * tiles
+    return found
 
 
 def _valid_taps(spec: ConvSpec, start: int, count: int) -> tuple[tuple[int, int, int], ...]:

@@ -19,9 +19,9 @@ from ..kernel import Kernel
 from ..targets import Target
 from .base import Floats, TransposedSpec, block_name, seconds, up
 from .conv_ending import Finish, pointers, split_buffers
-from .conv_plan import KernelSpec, Tiling, choose_vectors, even_split, max_pixels
+from .conv_plan import KernelSpec, Tiling, bordered_tiles, choose_vectors, even_split, max_pixels
 from .conv_tile import pack_bias, pack_weights, spread_groups, window, window_start
-from .wide import each_tap
+from .wide import each_tap, loop
 
 Expr = Any
 Buffer = Any
@@ -43,6 +43,7 @@ class PhaseRun:
     tiles: int
     size: int
     taps: tuple[tuple[int, int, int, int], ...]
+    whole: bool = False  # where phases are loops: every pixel sees every tap that reaches it
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,16 @@ def phase_runs(spec: TransposedSpec, size: int) -> list[PhaseRun]:
 def looped(spec: TransposedSpec) -> bool:
     """Whether phases and taps are gone through in loops: written out, they take too much code."""
     return spec.wide or spec.strides[1] > _MOST_PHASES
+
+
+def inner_columns(spec: TransposedSpec, columns: int) -> tuple[int, int]:
+    """Of `columns` of any phase, the range for which no tap that reaches them leaves the image."""
+    (stride, dilation), pad = (spec.strides[1], spec.dilations[1]), spec.pads[1]
+    period = stride // math.gcd(stride, dilation)
+    taps, back = -(-spec.kernel[1] // period), period * dilation // stride
+    first = max(0, (taps - 1) * back - (pad - (period - 1) * dilation) // stride)
+    first = min(first, columns)
+    return first, min(max(first, spec.width - (stride - 1 + pad) // stride), columns)
 
 
 def reaching_taps(spec: TransposedSpec, phase: Expr) -> tuple[Expr, int]:
@@ -208,11 +219,10 @@ class _Nest:
 
         most, rest = divmod(self.spec.out_width, self.spec.strides[1])
         for first, last, columns in ((0, rest, most + 1), (rest, self.spec.strides[1], most)):
-            sizes = even_split(columns, self.size) if columns else []
-            for size in sorted(set(sizes) if first < last else ()):
-                start = 0 if size == sizes[0] else columns - size * sizes.count(size)
-                with T.serial(first, last) as phase, T.serial(0, sizes.count(size)) as tile:
-                    self._tile(PhaseRun(phase, start, 1, size, ()), tile * size)
+            cuts = (0, *inner_columns(self.spec, columns), columns)
+            for start, tiles, size, whole in bordered_tiles(cuts, self.size) if first < last else ():
+                with T.serial(first, last) as phase, T.serial(0, tiles) as tile:
+                    self._tile(PhaseRun(phase, start, 1, size, (), whole), tile * size)
 
     def _tile(self, run: PhaseRun, offset: Expr) -> None:
         from ..tvm_adapter import Registers, T, store
@@ -275,11 +285,18 @@ class _Nest:
             (run.phase + spec.pads[1] - first * spec.dilations[1]) // spec.strides[1] + run.start + offset
         )
         count = (spec.kernel[1] - first + (period - 1)) // period
+
+        def of_tap(k: Expr, pixels: range) -> None:
+            body(first + k * period, column - k * back, pixels)
+
+        if run.whole:
+            loop((0, count), of_tap, range(run.size))
+            return
         bounds = []
         for r in range(run.size):
             low = T.max(0, (column + (r - spec.width + 1 + back - 1)) // back)
             bounds.append((low, T.min(count, (column + r) // back + 1)))
-        each_tap(bounds, lambda k, pixels: body(first + k * period, column - k * back, pixels))
+        each_tap(bounds, of_tap)
 
     def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range) -> None:
         from ..tvm_adapter import T, load, splat

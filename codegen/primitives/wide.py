@@ -1,8 +1,9 @@
 """Kernels of many columns: the taps of a row in loops whose bounds follow from the output column.
 
 Written out one by one, taps take code in proportion to their number, and again for
-every tile at a border, where other taps lie inside the image. Here a tile has one loop
-over the taps that all its pixels see, and for each pixel one before and one after it.
+every tile at a border, where other taps lie inside the image. Here a tile inside has one
+loop over all taps. One at a border, which is small, has one over the taps that all its
+pixels see, and for each pixel one before and one after it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ def column_bounds(spec: ConvSpec, column: Expr) -> Bounds:
     from ..tvm_adapter import T
 
     step, pad, taps = spec.dilations[1], spec.pads[1], spec.kernel[1]
-    if pad == 0 and (spec.out_width - 1) * spec.strides[1] + spec.span(1) <= spec.width:
-        return 0, taps
     before = pad - column * spec.strides[1]
     low, high = ((n if step == 1 else (n + (step - 1)) // step) for n in (before, before + spec.width))
     return T.max(0, low), T.min(taps, high)
@@ -33,6 +32,10 @@ def column_bounds(spec: ConvSpec, column: Expr) -> Bounds:
 
 def inside(spec: ConvSpec, run: Run, column: Expr, pixel: int) -> tuple[Any, ...]:
     """What a sum's start must know of the kernel columns inside the image: these, or the bounds of many."""
+    from ..tvm_adapter import T
+
+    if run.whole:
+        return T.int32(0), T.int32(spec.kernel[1])
     if spec.wide:
         return column_bounds(spec, column + pixel)
     return tuple(kw for kw, first, last in run.taps if first <= pixel < last)
@@ -40,6 +43,9 @@ def inside(spec: ConvSpec, run: Run, column: Expr, pixel: int) -> tuple[Any, ...
 
 def row_taps(spec: ConvSpec, run: Run, column: Expr, body: Body) -> None:
     """`body` for the taps of one kernel row that a tile at `column` sees."""
+    if run.whole:
+        loop((0, spec.kernel[1]), body, range(run.size))
+        return
     if spec.wide:
         each_tap([column_bounds(spec, column + r) for r in range(run.size)], body)
         return
@@ -50,27 +56,28 @@ def row_taps(spec: ConvSpec, run: Run, column: Expr, body: Body) -> None:
 def each_tap(bounds: Sequence[Bounds], body: Body) -> None:
     """Loops over the taps of each pixel, in rising order; those of all pixels are one loop.
 
-    Both ends of the bounds rise, or both fall, from pixel to pixel; bounds that are known are all alike.
+    Both ends of the bounds rise, or both fall, from pixel to pixel.
     """
     from ..tvm_adapter import T, when
 
     pixels = range(len(bounds))
-    if isinstance(bounds[0][1], int) or len(bounds) == 1:
-        _loop(bounds[0], body, pixels)
+    if len(bounds) == 1:
+        loop(bounds[0], body, pixels)
         return
     (first, end), (last, last_end) = bounds[0], bounds[-1]
     low = hold(T.max(first, last), 1, "int32")
     high = hold(T.max(low, T.min(end, last_end)), 1, "int32")
     with when(T.min(first, last) < low):
         for r in pixels:
-            _loop((bounds[r][0], T.min(low, bounds[r][1])), body, range(r, r + 1))
-    _loop((low, high), body, pixels)
+            loop((bounds[r][0], T.min(low, bounds[r][1])), body, range(r, r + 1))
+    loop((low, high), body, pixels)
     with when(T.max(end, last_end) > high):
         for r in pixels:
-            _loop((T.max(high, bounds[r][0]), bounds[r][1]), body, range(r, r + 1))
+            loop((T.max(high, bounds[r][0]), bounds[r][1]), body, range(r, r + 1))
 
 
-def _loop(bounds: Bounds, body: Body, pixels: range) -> None:
+def loop(bounds: Bounds, body: Body, pixels: range) -> None:
+    """A loop over taps that are valid for all of some pixels."""
     from ..tvm_adapter import T
 
     with T.serial(*bounds) as tap:
