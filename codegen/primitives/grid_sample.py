@@ -72,7 +72,7 @@ class GridSample(Generic):
 
     def vector_cost(self, op: Operator) -> float:
         """Elements are read one by one."""
-        return 8.0 * TAPS[op["mode"]] ** (op.operands[0].type.rank - 2)
+        return 8.0 * self.spec(op).taps
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)

@@ -179,3 +179,48 @@ def test_weights_of_another_shape_are_refused() -> None:
     proto.graph.node[0].attribute[0].i = 5
     with pytest.raises(ModelError, match=r"R has shape \(1, 6, 6\), not \(1, 5, 5\)"):
         read_model(proto)
+
+
+def _text_reader() -> onnx.ModelProto:
+    """A convolution over a strip of text, a bidirectional LSTM along it, a dense layer: 1x1x8x20 -> 20x5."""
+    choose = np.random.default_rng(0)
+
+    def weights(*shape: int) -> str:
+        return ", ".join(f"{v:.4f}" for v in choose.standard_normal(int(np.prod(shape))) / np.sqrt(shape[-1]))
+
+    text = f"""<ir_version: 8, opset_import: ["": 14]> reader (float[1,1,8,20] x) => (float[20,5] y) <
+      float[16,1,8,3] k = {{{weights(16, 24)}}}, float[2,24,16] w = {{{weights(2, 24, 16)}}},
+      float[2,24,6] r = {{{weights(2, 24, 6)}}}, float[12,5] d = {{{weights(12, 5)}}},
+      int64[3] steps = {{1, 16, 20}}, int64[2] rows = {{20, 12}}
+    > {{
+      a = Conv <pads = [0, 1, 0, 1]> (x, k)
+      b = Relu (a)
+      c = Reshape (b, steps)
+      e = Transpose <perm = [2, 0, 1]> (c)
+      f = LSTM <hidden_size = 6, direction = "bidirectional"> (e, w, r)
+      g = Transpose <perm = [0, 2, 1, 3]> (f)
+      h = Reshape (g, rows)
+      y = MatMul (h, d)
+    }}"""
+    return onnx.parser.parse_model(text)
+
+
+def test_a_text_reader_in_int8_keeps_its_recurrence_in_float(tmp_path: Path) -> None:
+    proto = _text_reader()
+    images = [
+        {"x": np.random.default_rng(i).standard_normal((1, 1, 8, 20)).astype(np.float32)} for i in range(8)
+    ]
+    artifact = secateur.compile(
+        read_model(proto), tmp_path / "reader.so", calibration=images, quantize="int8"
+    )
+    (wanted,) = _onnxruntime(proto, images[0]).values()
+    with secateur.load(artifact.path) as session:
+        kinds = {row["operator"] for row in session.manifest["operators"]}
+        found = session.run(images[0])["y"]
+    assert "prim.lstm" in kinds
+    secateur.quantize(read_model(proto), tmp_path / "int8.onnx", calibration=images)
+    written = onnx.load(tmp_path / "int8.onnx")
+    assert [n.op_type for n in written.graph.node].count("LSTM") == 1
+    (again,) = _onnxruntime(written, images[0]).values()
+    assert np.square(again - wanted).mean() < np.square(wanted).mean() / 1000
+    assert np.square(found - wanted).mean() < np.square(wanted).mean() / 1000
