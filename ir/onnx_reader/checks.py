@@ -7,6 +7,7 @@ them. What a schema says of shapes is left to the type rules of the IR.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import onnx
@@ -66,6 +67,12 @@ def _check_counts(node: NodeProto, schema: OpSchema) -> None:
     _check_count(len(node.output), schema.max_output, "gives", "output")
 
 
+def least_inputs(operator: str, opset: int) -> int:
+    """How many operands the schema asks for."""
+    schema = schema_of(operator, opset)
+    return int(schema.min_input) if schema is not None else 0
+
+
 def _check_count(count: int, most: int, does: str, what: str) -> None:
     if count > most:
         raise NodeError(f"{does} at most {most} {what}{'s' * (most != 1)}, the node has {count}")
@@ -97,22 +104,39 @@ def _versions(operator: str) -> tuple[OpSchema, ...]:
 # Types -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Formal:
+    """An operand as the schema declares it; where `together`, all operands of its `kind` have one type."""
+
+    name: str
+    kind: str
+    allowed: frozenset[str]
+    together: bool
+
+
+@cache
+def _formals(operator: str, opset: int) -> tuple[Formal, ...]:
+    schema = schema_of(operator, opset)
+    return tuple(
+        Formal(f.name, f.type_str, frozenset(f.types), f.option in (SINGLE, OPTIONAL) or f.is_homogeneous)
+        for f in (schema.inputs if schema is not None else ())
+    )
+
+
 def check_types(node: NodeProto, opset: int, inputs: Sequence[Input]) -> None:
     """NodeError where operands have element types that the schema does not allow, alone or together."""
-    schema = schema_of(node.op_type, opset) if node.domain in ONNX_DOMAINS else None
-    if schema is None or not schema.inputs:
-        return
+    formals = _formals(node.op_type, opset) if node.domain in ONNX_DOMAINS else ()
     bound: dict[str, tuple[int, DType]] = {}
-    for i, value in enumerate(inputs):
+    for i, value in enumerate(inputs if formals else ()):
         if value is not None and not isinstance(value, tuple):
-            formal = schema.inputs[min(i, len(schema.inputs) - 1)]
-            _check_allowed(node, formal, i, value.type.dtype)
-            if formal.option in (SINGLE, OPTIONAL) or formal.is_homogeneous:
-                _check_together(bound.setdefault(formal.type_str, (i, value.type.dtype)), i, value.type.dtype)
+            formal, dtype = formals[min(i, len(formals) - 1)], value.type.dtype
+            _check_allowed(node, formal, i, dtype)
+            if formal.together:
+                _check_together(bound.setdefault(formal.kind, (i, dtype)), i, dtype)
 
 
-def _check_allowed(node: NodeProto, formal: OpSchema.FormalParameter, index: int, dtype: DType) -> None:
-    if f"tensor({_NAMES[dtype.value]})" not in formal.types:
+def _check_allowed(node: NodeProto, formal: Formal, index: int, dtype: DType) -> None:
+    if f"tensor({_NAMES[dtype.value]})" not in formal.allowed:
         raise NodeError(f"input {index} ({formal.name}) is {dtype.value}, which {node.op_type} does not take")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TypeProto, helper
 
 from ..errors import ModelError
@@ -30,6 +31,15 @@ def functions_of(functions: Sequence[FunctionProto]) -> dict[tuple[str, str, str
 def body_of(function: FunctionProto) -> Body:
     """The function's body; what is declared of values inside is advice, since types depend on the call."""
     return Body(function.node, list(function.input), list(function.output))
+
+
+def opsets_of(function: FunctionProto) -> dict[str, int]:
+    """The version of each domain's operators in the body; NodeError where ONNX's is not known."""
+    found = {("" if o.domain in ONNX_DOMAINS else o.domain): int(o.version) for o in function.opset_import}
+    newest = onnx.defs.onnx_opset_version()
+    if not 1 <= found.get("", 1) <= newest:
+        raise NodeError(f"the function uses opset {found['']}; known: up to {newest}")
+    return found
 
 
 def arguments(function: FunctionProto, call: NodeProto) -> dict[str, AttributeProto]:

@@ -11,7 +11,7 @@ from onnx import NodeProto, helper
 
 from ..graph import Value
 from ..types import DType, TensorType
-from .checks import ONNX_DOMAINS
+from .checks import ONNX_DOMAINS, least_inputs
 from .node import Node, NodeError
 from .tensors import Array
 
@@ -67,6 +67,8 @@ def is_computable(node: NodeProto) -> bool:
 def compute(node: Node, arrays: Sequence[Array | None]) -> list[Value]:
     """The results of a node on operands that are known; NodeError where it has none."""
     present = [a for a in arrays if a is not None]
+    if len(present) < (least := least_inputs(node.type, node.opset)):
+        raise NodeError(f"takes at least {least} inputs, the node has {len(present)}")
     node.builder.count(TensorType(COMPUTED[node.type](present), DType.F64))
     return [node.constant(array) for array in _evaluated(node, arrays)]
 

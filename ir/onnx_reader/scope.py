@@ -19,13 +19,13 @@ from ..errors import ModelError
 from ..graph import Value
 from .checks import ONNX_DOMAINS, check_node, check_types
 from .cuts import reason_of
-from .functions import arguments, body_of, defined_by_onnx, resolved
+from .functions import arguments, body_of, defined_by_onnx, opsets_of, resolved
 from .known import compute, is_computable
 from .node import Body, Builder, Handler, Inliner, Input, Node, NodeError, UnsupportedError
 from .shown import shown
 from .tensors import decode, dtype_of
 
-MAX_NODES = 200_000
+MAX_NODES = 50_000
 """Nodes that a model may have, loops unrolled and functions inlined: a small file may ask for any number."""
 
 MAX_DEPTH = 64
@@ -232,8 +232,8 @@ class Scope(Inliner):
         body = body_of(function)
         if len(inputs) > len(body.inputs):
             raise NodeError(f"takes {len(body.inputs)} inputs, the node has {len(inputs)}")
-        opsets = {("" if o.domain in ONNX_DOMAINS else o.domain): o.version for o in function.opset_import}
-        scope = Scope(self.model, body, opsets or self.opsets, None, f"{loc}/", arguments(function, proto))
+        opsets = opsets_of(function) or self.opsets
+        scope = Scope(self.model, body, opsets, None, f"{loc}/", arguments(function, proto))
         return _read(scope, [*inputs, *[None] * (len(body.inputs) - len(inputs))])
 
     def inline(self, body: Body, inputs: Sequence[Input], label: str) -> list[Any]:
