@@ -50,10 +50,10 @@ class DType(Enum):
     @staticmethod
     def of(dtype: np.dtype[np.generic]) -> DType:
         """The DType of a NumPy dtype; ValueError where there is none."""
-        for member in DType:
-            if member.numpy == dtype:
-                return member
-        raise ValueError(f"element type {dtype} is not supported")
+        found = _BY_NUMPY.get(dtype)
+        if found is None:
+            raise ValueError(f"element type {dtype} is not supported")
+        return found
 
 
 _NUMPY = {
@@ -61,6 +61,7 @@ _NUMPY = {
     "i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16",
     "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64", "bool": "bool",
 }  # fmt: skip
+_BY_NUMPY = {member.numpy: member for member in DType}
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from .node import Body, Builder, Handler, Inliner, Input, Node, NodeError, Unsup
 from .shown import shown
 from .tensors import decode, dtype_of
 
-MAX_NODES = 50_000
-"""Nodes that a model may have, loops unrolled and functions inlined: a small file may ask for any number."""
+MAX_NODES = 20_000
+"""Nodes of loops unrolled and functions inlined: a small file may ask for any number."""
 
 MAX_DEPTH = 64
 """Bodies inside bodies; a function that calls itself has no end."""
@@ -58,9 +58,9 @@ class Model:
     depth: int = 0
 
     def count_node(self) -> None:
-        self.nodes += 1
+        self.nodes += self.depth > 0
         if self.nodes > MAX_NODES:
-            raise NodeError(f"more than {MAX_NODES} nodes, loops unrolled and functions inlined")
+            raise NodeError(f"more than {MAX_NODES} nodes of loops unrolled and functions inlined")
 
     @contextmanager
     def deeper(self) -> Iterator[None]:

@@ -44,13 +44,18 @@ class Case:
 
 
 @cache
+def loaded() -> list[Any]:
+    """Every node test of the suite, as it is shipped."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of NumPy, while the suite computes its expected outputs
+        return list(load_node_model_tests())
+
+
+@cache
 def cases() -> dict[str, list[Case]]:
     """The suite's tests by group."""
     found: dict[str, list[Case]] = defaultdict(list)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of NumPy, while the suite computes its expected outputs
-        loaded = load_node_model_tests()
-    for case in loaded:
+    for case in loaded():
         key = group(case.model) if case.model is not None else None
         if key is not None and case.model is not None:
             found[key].append(Case(case.name, case.model, case.data_sets or (), case.rtol, case.atol))

@@ -103,7 +103,7 @@ REFUSED = [
         "my.Loopy (x)",
         "more than 64 graphs and functions",
     ),
-    ([*DEEP, "F30 (a) => (b) { b = Abs (a) }"], "my.F0 (x)", "more than 50000 nodes, loops unrolled"),
+    ([*DEEP, "F30 (a) => (b) { b = Abs (a) }"], "my.F0 (x)", "more than 20000 nodes of loops unrolled"),
     ([TWICE], "my.Twice (x, x)", "takes 1 inputs, the node has 2"),
     ([TWICE], "my.Twice <by = 1> (x)", "the function has no attribute 'by'"),
     ([SCALED], "my.Scaled <factor = 1> (x)", "attribute 'value_float' refers to one of another kind"),
