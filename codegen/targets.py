@@ -138,7 +138,7 @@ _WIDE_CORE: dict[str, Any] = {"fma_per_cycle": 2.0, "l1_bytes": 64 << 10}
 
 _GENERIC = (
     _x86("x86-64-v2", "x86-64-v2", SSE, _V2, fma_per_cycle=0.5),
-    _x86("x86-64-v3", "haswell", AVX2, _V3, l3_bytes=16 << 20, l3_gbps=30.0),
+    _x86("x86-64-v3", "haswell", AVX2, _V3, l3_bytes=32 << 20, l3_gbps=30.0),
     _x86("x86-64-v4", "skylake-avx512", AVX512, _V4),
     _x86("x86-64-v4-vnni", "cascadelake", AVX512, (*_V4, "avx512vnni")),
     _aarch64("armv8-a", "generic"),

@@ -35,7 +35,7 @@ from .selection.solver import Solver
 from .winograd import applicable, create_winograd
 
 Indices = frozenset[int]
-PAYS = 1.05
+PAYS = 1.1
 """The least gain that is more than a cost model's own error: what gains less stays in float."""
 _UNITS = 1e13  # of capacity a second: cuts are exact on whole numbers
 _WIDER = 0.25  # of a conversion's time: what storing a float instead of a byte adds to a linear operator
