@@ -126,9 +126,9 @@ def test_shape_arithmetic_is_computed(nodes: str, left: list[str]) -> None:
 
 def test_the_same_on_data_is_refused_with_the_reason() -> None:
     with pytest.raises(ModelError) as caught:
-        read_model(model("[a] p = NonZero (x) [b] q = Trilu (x) [c] y = ReverseSequence (x, p)"))
+        read_model(model("[a] p = Det (x) [b] q = Trilu (x) [c] y = ReverseSequence (x, p)"))
     assert str(caught.value).splitlines()[1:] == [
-        "  NonZero (only of values known while reading): a",
+        "  Det (only of values known while reading): a",
         "  Trilu (only of values known while reading): b",
     ]
 
