@@ -54,7 +54,7 @@ class AnalyticCosts:
         offered, costs = primitive.layouts(op, self.target), primitive.costs(op, self.target)
         noise = primitive.noise(op, self.target)
         return [
-            Choice(primitive.name, operands, result, cost.workspace, cost.seconds, noise)
+            Choice(primitive.name, operands, result, cost.workspace, cost.seconds, noise, primitive.spreads)
             for cost in costs
             for operands, result in offered
         ]

@@ -14,7 +14,8 @@ class Choice:
     """One primitive at one combination of layouts; `seconds` on one core, `workspace` in bytes a thread.
 
     `noise` is the relative error power (squared error over squared value of the result) that it adds beyond
-    direct summation.
+    direct summation. `spreads` tells that it multiplies by zero what a result does not depend on, so that an
+    infinity or NaN there spoils the result.
     """
 
     primitive: str
@@ -23,6 +24,7 @@ class Choice:
     workspace: int
     seconds: float
     noise: float = 0.0
+    spreads: bool = False
 
 
 class CostTable(Protocol):

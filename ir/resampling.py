@@ -74,7 +74,7 @@ class Positions:
     def _divided(self, doubled: int, after: int) -> Whole:
         """floor(position + after / 2), or of its negative: by whole numbers."""
         found = (doubled * self._numerators + after * self.unit) // (2 * self.unit)
-        return np.clip(found, -_FAR, _FAR).astype(np.int64)
+        return np.asarray(np.clip(found, -_FAR, _FAR), np.int64)
 
     @property
     def floor(self) -> Whole:

@@ -32,6 +32,7 @@ from .memory import Memory, arena_report
 from .selection.forbidden import allowed
 from .selection.graphs import GraphProblem, own_noise, problem_of
 from .selection.solver import ImpossibleError, Solution, Solver, kept
+from .selection.strict import Strict, check_weights
 from .selection.sweeps import TIES
 
 
@@ -151,6 +152,7 @@ class Select(Pass):
 
     Within `memory` bytes of arena, `seconds` on one core, and errors that add up to an SQNR of `sqnr` dB;
     `without` what is forbidden, an entry a line: `winograd6`, or `winograd6@conv1` at one ONNX node.
+    `strict` forbids what spreads an infinity or NaN to results that do not depend on it.
     """
 
     name: ClassVar[str] = "select"
@@ -162,6 +164,7 @@ class Select(Pass):
     seconds: float | None = None
     sqnr: float | None = None
     without: str = ""
+    strict: bool = False
 
     @property
     def noise(self) -> float | None:
@@ -172,7 +175,10 @@ class Select(Pass):
         """The costs of what may be chosen for the operators of a graph."""
         if self.costs is None:
             raise SecateurError("pass select needs a target's cost table; name a target (--target)")
-        return allowed(graph, self.costs, self.without.split("\n"))
+        if self.strict:
+            check_weights(graph)
+        costs = Strict(self.costs) if self.strict else self.costs
+        return allowed(graph, costs, self.without.split("\n"))
 
     def run(self, graph: Graph) -> Graph:
         costs = self.allowed(graph)

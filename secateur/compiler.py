@@ -142,6 +142,7 @@ def build_program(
     latency: float | None = None,
     min_sqnr: float | None = None,
     without: str | Sequence[str] = (),
+    strict: bool = False,
     tune: bool = False,
     costs: Costs | None = None,
     observers: Sequence[Observer] = (),
@@ -160,7 +161,7 @@ def build_program(
     """
     row = find(target)
     default = quantization.pipeline() if quantization else DEFAULT_PIPELINE
-    pipeline = chosen_pipeline(pipeline, default, memory, latency, min_sqnr, without)
+    pipeline = chosen_pipeline(pipeline, default, memory, latency, min_sqnr, without, strict)
     parse_pipeline(pipeline)
     progress("reading", 0, 1)
     graph = model if isinstance(model, Graph) else read(model, shapes, batch)
@@ -189,6 +190,7 @@ def compile(
     latency: float | None = None,
     min_sqnr: float | None = None,
     without: str | Sequence[str] = (),
+    strict: bool = False,
     tune: bool = False,
     costs: Costs | None = None,
     kind: Kind = "so",
@@ -215,6 +217,8 @@ def compile(
     pipeline: the fastest plan within `memory` is chosen, or with `latency` alone the one of least memory.
     `min_sqnr` (dB) is what the rounding errors of primitives may add up to in a float network, and `without`
     names primitives that are not chosen: "winograd6", or "winograd6@NODE" for one operator.
+    `strict` keeps an infinite or NaN pixel to the results that depend on it: no Winograd, no grouped
+    convolution by shared vectors, and padded convolutions with weights that are not finite are refused.
     A limit that no plan keeps is refused with the nearest that one keeps.
 
     `quantize="int8"` makes it compute in 8 bits with ranges chosen on `calibration`: a folder of images,
@@ -249,6 +253,7 @@ def compile(
         latency=latency,
         min_sqnr=min_sqnr,
         without=without,
+        strict=strict,
         tune=tune,
         costs=costs,
         observers=observers,

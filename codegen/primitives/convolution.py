@@ -22,13 +22,13 @@ from .base import ConvSpec, DenseSpec, TransposedSpec, pair
 from .conv_dense import DENSE
 from .conv_depthwise import DEPTHWISE
 from .conv_direct import DIRECT
-from .conv_grouped import GROUPED
+from .conv_grouped import GROUPED, Grouped
 from .conv_im2row import IM2ROW
 from .conv_kn2row import KN2ROW
 from .conv_plan import costs_of
 from .conv_pointwise import POINTWISE
 from .conv_transposed import TRANSPOSED
-from .conv_winograd import WINOGRAD
+from .conv_winograd import WINOGRAD, WinogradConv
 from .operator import (
     Adjustable,
     Argument,
@@ -103,6 +103,7 @@ class _Adapter(Primitive, Generic[Spec]):
     def __init__(self, primitive: Any) -> None:
         self.primitive = primitive
         self.name = primitive.name
+        self.spreads = isinstance(primitive, Grouped | WinogradConv)
 
     def spec(self, op: Operator, tail: _Tail) -> Spec:
         raise NotImplementedError

@@ -16,14 +16,19 @@ def scaled(node: Node, x: Value, factor: float) -> Value:
 
 
 def gemm(node: Node) -> Value:
-    """alpha A B + beta C; alpha goes to B, which is nearly always a constant."""
+    """alpha A B + beta C; alpha goes to B, which is nearly always a constant.
+
+    With beta 0 there is no C, infinite or not, as the BLAS has it.
+    """
     a, b, c = node.input(0), node.input(1), node.optional(2)
     if a.type.rank != 2 or b.type.rank != 2:
         raise NodeError(f"operands {a.type.shape} and {b.type.shape} are not matrices")
     a = node.emit("transpose", [a], perm=(1, 0)) if node.flag("transA") else a
     b = node.emit("transpose", [b], perm=(1, 0)) if node.flag("transB") else b
     b = scaled(node, b, node.number("alpha", 1.0))
-    return node.biased("matmul", [a, b], scaled(node, c, node.number("beta", 1.0)) if c else None, {})
+    beta = node.number("beta", 1.0)
+    bias = scaled(node, c, beta) if c and beta != 0 else None
+    return node.biased("matmul", [a, b], bias, {})
 
 
 def matmul(node: Node) -> Value:

@@ -25,7 +25,7 @@ def resize(op: Operator, arrays: Sequence[Array]) -> Array:
         y = np.where(_outside(op, x), saturated(op["extrapolation"], x.dtype).astype(y.dtype), y)
     if x.dtype.kind == "f" or op["mode"] == "nearest":
         return y.astype(x.dtype)
-    return np.clip(np.rint(y), *whole_limits(x.dtype)).astype(x.dtype)
+    return np.asarray(np.clip(np.rint(y), *whole_limits(x.dtype)).astype(x.dtype))
 
 
 def _changed(op: Operator, x: Array) -> list[int]:

@@ -51,7 +51,7 @@ def resized(x: Sequence[float], scale: float, out: int, dtype: Any = np.float32,
     row = np.array(x, dtype)
     operand = Value(TensorType(row.shape, DType.of(row.dtype)), "x")
     op = create("nn.resize", [operand], {"shape": (out,), "scales": (scale,), **more})
-    return interpreter.evaluate(op, [row])[0].tolist()
+    return list(interpreter.evaluate(op, [row])[0].tolist())
 
 
 @given(FRACTIONS, st.integers(1, 60), st.sampled_from(PLACES), st.sampled_from(list(ROUNDINGS)))

@@ -77,10 +77,19 @@ class Limits:
         ),
     ] = None
 
+    strict: Annotated[
+        bool,
+        option(
+            "--strict",
+            help="An infinite or NaN pixel reaches only what depends on it: Winograd and grouped convolution "
+            "in shared vectors are not chosen, weights that are not finite are refused under padding.",
+        ),
+    ] = False
+
     def pipeline(self, given: str | None, default: str, min_sqnr: float | None = None) -> str:
         """The pipeline given, else the default with these limits in it; SecateurError for both together."""
         from secateur.limits import chosen_pipeline
 
         memory = None if self.memory is None else parse_size(self.memory)
         latency = None if self.latency is None else parse_duration(self.latency)
-        return chosen_pipeline(given, default, memory, latency, min_sqnr, self.without or ())
+        return chosen_pipeline(given, default, memory, latency, min_sqnr, self.without or (), self.strict)
