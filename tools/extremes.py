@@ -20,7 +20,7 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create
 from secateur.ir.types import DType, Quant, TensorType
 
-MOST_BYTES = 96 << 10  # of a kernel's object file
+MOST_BYTES = 64 << 10  # of a kernel's object file
 
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
