@@ -50,6 +50,11 @@ class Gain:
         return self.ratio >= PAYS
 
     @property
+    def expected(self) -> float:
+        """How many times as fast the network is that is made: 1 where it stays in float."""
+        return self.ratio if self.pays or not self.chosen else 1.0
+
+    @property
     def times(self) -> str:
         return f"{duration(self.float_seconds)} in float, {duration(self.int8_seconds)} in int8, estimated"
 

@@ -76,7 +76,7 @@ def test_a_network_is_compiled_compared_and_timed(tmp_path: Path) -> None:
     verdict = judge(TINY, source, tmp_path, rounds=1, budget=0.0)
     assert verdict.failure == ""
     assert verdict.error < 1e-5
-    assert 20 < verdict.int8_sqnr < 80
+    assert verdict.int8_sqnr > 20
     assert min(verdict.compile_seconds, verdict.reference_ms, verdict.fp32_ms, verdict.int8_ms) > 0
 
 

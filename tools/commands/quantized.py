@@ -134,8 +134,7 @@ class Quantizing:
         if layers.estimate is None or layers.gain is None:
             return []
         made = replace(self.gain, float_seconds=layers.estimate[0], int8_seconds=layers.estimate[1])
-        foretold = self.gain.ratio if self.gain.pays or not self.gain.chosen else 1.0
-        if abs(made.ratio / foretold - 1) < _CLOSE:
+        if abs(made.ratio / self.gain.expected - 1) < _CLOSE:
             return []
         return [f"as it was quantized: {made.ratio:.2f}x as fast as in float ({made.times})"]
 

@@ -188,4 +188,4 @@ def _predicted(model: PublicModel, source: Path) -> float:
     from secateur.compiler import read
     from secateur.tools.int8_gain import int8_gain
 
-    return int8_gain(read(source, None if model.settled else {model.input: model.shape}), "host").ratio
+    return int8_gain(read(source, None if model.settled else {model.input: model.shape}), "host").expected
