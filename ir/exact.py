@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .graph import Graph, Operator, Value
+from .opdef import registry
 
 _SELECTING = {
-    "nn.relu", "nn.clip", "nn.min", "nn.max", "nn.neg", "nn.abs", "nn.where", "nn.cast", "nn.max_pool",
-    "nn.equal", "nn.greater", "nn.greater_equal", "nn.less", "nn.less_equal", "nn.argmax", "nn.constant",
+    "relu", "clip", "min", "max", "neg", "abs", "where", "cast", "max_pool",
+    "equal", "greater", "greater_equal", "less", "less_equal", "argmax", "constant",
 }  # fmt: skip
 
 
@@ -20,7 +21,8 @@ def exact_values(graph: Graph) -> set[Value]:
 
 
 def _keeps_exact(op: Operator) -> bool:
-    """Whether exact operands make exact results: `q.` operators state every rounding."""
+    """Whether exact operands make exact results: quantized operators state every rounding."""
+    kind = op.name.split(".", 1)[1]  # without the stage, for a chosen primitive is `prim.`
+    steps = {step.op for step in op["epilogue"]} if kind == "map" else {kind}
     integers = all(not v.type.dtype.is_float for v in (*op.operands, *op.results))
-    picks = op.name in _SELECTING or op.definition.is_move(op.attributes)
-    return op.name.startswith("q.") or picks or integers
+    return f"q.{kind}" in registry() or steps <= _SELECTING or op.definition.moves or integers

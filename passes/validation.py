@@ -15,13 +15,13 @@ from secateur.ir.interpreter import run
 Array = np.ndarray[Any, Any]
 
 _NOT_GROWING = (
-    "nn.relu",
-    "nn.clip",
-    "nn.max_pool",
-    "nn.average_pool",
-    "nn.reduce_mean",
-    "nn.softmax",
-    "nn.sigmoid",
+    "relu",
+    "clip",
+    "max_pool",
+    "average_pool",
+    "reduce_mean",
+    "softmax",
+    "sigmoid",
 )
 
 
@@ -75,14 +75,19 @@ def step_of(value: Value) -> float:
     op = value.producer
     if op is None or not op.operands:
         return 0.0
-    if op.name == "q.dequantize":
+    if _kind(op) == "dequantize":
         quant = op.operands[0].type.quant
         return float(np.max(quant.scales)) if quant is not None else 0.0
     return max(map(step_of, op.operands)) if _looked_through(op) else 0.0
 
 
+def _kind(op: Operator) -> str:
+    """The operator's name without its stage."""
+    return op.name.split(".", 1)[1]
+
+
 def _looked_through(op: Operator) -> bool:
-    steps = [f"nn.{s.op}" for s in op["epilogue"]] if op.name == "nn.map" else [op.name]
+    steps = [s.op for s in op["epilogue"]] if _kind(op) == "map" else [_kind(op)]
     return op.definition.is_move(op.attributes) or all(name in _NOT_GROWING for name in steps)
 
 
