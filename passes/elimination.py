@@ -24,6 +24,7 @@ from .elimination_order import Order, best_order
 
 Costs = NDArray[np.float64]
 LARGEST_TABLE = 1 << 22  # entries
+LARGEST_PART = 1 << 14  # entries of a part, where a bound must do: there may be thousands of parts
 
 
 class TooWideError(ValueError):
@@ -131,13 +132,15 @@ def _assign(count: int, steps: Sequence[tuple[int, tuple[int, ...], NDArray[np.i
 def lower_bound(sizes: Sequence[int], tables: Sequence[Table], limit: int = LARGEST_TABLE) -> float:
     """No assignment costs less: the optimum where an order's tables have at most `limit` entries.
 
-    Elsewhere a variable's tables are split into parts that are each minimized over it alone
+    Elsewhere a variable's tables are split into smaller parts that are each minimized over it alone
     (mini-buckets, Dechter and Rish 2003).
     """
     tables = _counting(sizes, tables)
-    order = order_of(sizes, tables, limit).variables
-    buckets = _Buckets(tables, order)
-    for variable in order:
+    order = order_of(sizes, tables, limit)
+    if order.largest > limit:
+        limit = min(limit, LARGEST_PART)
+    buckets = _Buckets(tables, order.variables)
+    for variable in order.variables:
         for part in _parts(sizes, buckets.of.pop(variable), limit):
             joined = _joined(variable, sizes[variable], part)
             buckets.add(Table(joined.variables[:-1], joined.costs.min(axis=-1)))

@@ -88,19 +88,20 @@ class PlainMoment:
             return all(read) and sum(read) <= size and not any(start % ALIGNMENT for start in starts)
         return all(read[i] in (0, size) for i in way.in_place)
 
-    def outcomes(self, before: Sequence[ColumnState]) -> list[Outcome] | None:
+    def outcomes(self, before: Sequence[ColumnState]) -> Iterator[Outcome] | None:
         """Every outcome from a combination of columns, or None where bytes are shared."""
         if not self.simple or not all(is_plain(self.problem, column) for column in before):
             return None
+        return self._outcomes(before)
+
+    def _outcomes(self, before: Sequence[ColumnState]) -> Iterator[Outcome]:
         states = {column.values[0].value: column.values[0] for column in before}
         order = [self.step.operands.index(value) for value in states]
         options = [self._options(states[value]) for value in self.step.operands]
-        found: list[Outcome] = []
         for wants, forms in self._by_wants.items():
             for chosen in product(*(by[layout] for by, layout in zip(options, wants, strict=True))):
                 left = tuple(s for i in order if (s := chosen[i].after) is not None)
-                found += self._made(forms, chosen, left)
-        return found
+                yield from self._made(forms, chosen, left)
 
     @staticmethod
     def _made(

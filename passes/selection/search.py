@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from .trellis import CutShortError, Ints, Layer, NoCourseError, Trellis, layer_o
 
 LARGEST_LAYER = 50_000  # edges
 LARGEST_TRELLIS = 5_000_000  # edges; where they are used up, layers of 1000 are still made
+LARGEST_WORK = 1_000_000  # tensors times operands, of outcomes that share bytes: some ten seconds
 _NARROW = 1000
 _LARGEST_KEY = 1 << 62
 
@@ -28,7 +30,7 @@ def build(problem: Problem, largest: int = LARGEST_LAYER, memory: int | None = N
     """The trellis of a problem, of the plans that need at most `memory` bytes where that is given.
 
     A layer has at most `largest` edges. NoCourseError where no plan is possible; CutShortError where states
-    were left out and none of the others goes on.
+    were left out and none of the others goes on, or where the search takes more than `LARGEST_WORK`.
     """
     table = _Table(problem, memory)
     layers: list[Layer] = []
@@ -77,7 +79,7 @@ class _Table:
             self.columns.append(column)
         self.rows: Ints = np.zeros((1, len(self.columns)), np.int64)
         self.seconds, self.peaks = np.zeros(1), np.zeros(1, np.int64)
-        self.left_out = ""
+        self.left_out, self.work = "", 0
 
     def advance(self, moment: Moment, largest: int) -> Layer:
         """The layer of a step, of at most so many edges; the table then holds the states after it."""
@@ -107,7 +109,9 @@ class _Table:
         best = self._best()[: max(1, largest)]
         groups, first = _distinct([self.rows[best, i] for i in involved], len(best))
         plain = PlainMoment(moment)
-        found = [self._outcomes(plain, self.rows[best[row], involved], involved, after) for row in first]
+        found = [
+            self._outcomes(plain, self.rows[best[row], involved], involved, after, largest) for row in first
+        ]
         counts = np.array([len(outcomes) for outcomes in found], np.int64)
         if not counts.any():
             raise NoCourseError(f"no way of step {moment.index} gets its operands in layouts it takes")
@@ -128,13 +132,25 @@ class _Table:
         return order
 
     def _outcomes(
-        self, plain: PlainMoment, row: Ints, involved: Sequence[int], after: Sequence[_Column]
+        self, plain: PlainMoment, row: Ints, involved: Sequence[int], after: Sequence[_Column], most: int
     ) -> list[Outcome]:
+        """The outcomes from one combination, at most `most` and one more: an operand may be kept or dropped,
+        so there are exponentially many of operators with many operands."""
         before = [self.columns[i].states[n] for i, n in zip(involved, row, strict=True)]
         found = plain.outcomes(before)
-        if found is None:
-            found = list(plain.moment.outcomes(before, [c.values for c in after]))
-        return _undominated(found)
+        if found is not None:
+            return _undominated(list(islice(found, most + 1)))
+        moved = (sum(len(c.values) for c in before) + 1) * (len(plain.moment.step.operands) + 1)
+        outcomes = []
+        for outcome in islice(plain.moment.outcomes(before, [c.values for c in after]), most + 1):
+            outcomes.append(outcome)
+            self._spend(moved, plain.moment.index)
+        return _undominated(outcomes)
+
+    def _spend(self, moved: int, step: int) -> None:
+        self.work += moved
+        if self.work > LARGEST_WORK:
+            raise CutShortError(f"step {step} is reached in too many combinations of live layouts")
 
     def _bytes(self, columns: Sequence[int]) -> Ints:
         """Bytes that the columns take in each row."""

@@ -164,3 +164,11 @@ def test_a_long_way_back_does_not_end_in_recursion() -> None:
     start = "  %v0 = nn.relu(%x) : tensor<1x1x2x2xf32>\n"
     graph = parse_graph(f'graph @g(%x: tensor<1x1x2x2xf32>) {{\n{start}{text}  return %v3000 as "y"\n}}\n')
     assert lower_bound(graph.outputs[0]) == 0.0
+
+
+def test_random_fan_out_too_wide_for_elimination_is_answered_with_a_bound() -> None:
+    """Each of 70 operands may be kept or dropped: the search ends by its work, not by its edges."""
+    graph = Fuse().run(Canonicalize().run(read_model(large.fan_out(2, 300))))
+    found = Solver(problem_of(graph, AnalyticCosts(TARGET)).problem).fastest()
+    assert "is reached in too many combinations of live layouts" in found.doubt
+    assert found.bound <= found.costs.seconds < 2 * found.bound
