@@ -42,4 +42,4 @@ def text(count: int, shape: tuple[int, ...], seed: int) -> Floats:
             ImageDraw.Draw(page).text((8, top), words, fill=20, font=font)
         pages.append(np.asarray(page, np.float32) / 127.5 - 1)
     drawn = np.stack(pages)[:, None].repeat(shape[0], axis=1)
-    return np.clip(drawn + 0.05 * noise(count, shape, seed), -1, 1).astype(np.float32)
+    return np.asarray(np.clip(drawn + 0.05 * noise(count, shape, seed), -1, 1), np.float32)

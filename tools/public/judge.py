@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -31,7 +32,7 @@ Outputs = list[Floats]
 
 @dataclass(frozen=True)
 class Compiled:
-    """An artifact, the wall-clock and processor seconds that a cold compilation took, and what it said."""
+    """An artifact, the wall-clock and processor seconds that a cold compilation took, and what it printed."""
 
     path: Path
     seconds: float
@@ -44,7 +45,7 @@ class Verdict:
     """One network's line in the table. Times are medians of one thread, in milliseconds.
 
     `error` is relative to the largest value of each output, the worst output counts; `int8_sqnr` (dB) is
-    the worst output's. `predicted` is how many times as fast as float the compiler said int8 would be.
+    the worst output's. `predicted` is how many times as fast as float the compiler says its int8 network is.
     `failure` says why there is nothing else.
     """
 
@@ -76,7 +77,7 @@ def judge(model: PublicModel, source: Path, folder: Path, rounds: int, budget: f
         calibration = folder / f"{model.name}-calibration.npz"
         np.savez(calibration, allow_pickle=False, **{model.input: model.samples(CALIBRATION_SAMPLES, 1)})
         fp32 = compile_cold(model, source, folder / f"{model.name}.so")
-        asked = ("--quantize", "int8", "--calibration", str(calibration))
+        asked = ("--quantize", "int8", "--calibration", str(calibration), "--json")
         int8 = compile_cold(model, source, folder / f"{model.name}-int8.so", *asked)
         return _measured(model, source, fp32, int8, rounds, budget)
     except SecateurError as failure:
@@ -101,10 +102,9 @@ def compile_cold(model: PublicModel, source: Path, artifact: Path, *options: str
             )
     except subprocess.TimeoutExpired:
         raise SecateurError(f"not compiled within {COMPILE_SECONDS} s") from None
-    said = f"{done.stdout}{done.stderr}"
     if done.returncode:
-        raise SecateurError(f"exit code {done.returncode}: {' '.join(said.split())}")
-    return Compiled(artifact, time.monotonic() - start, _children() - before, said)
+        raise SecateurError(f"exit code {done.returncode}: {' '.join((done.stderr or done.stdout).split())}")
+    return Compiled(artifact, time.monotonic() - start, _children() - before, done.stdout)
 
 
 def _share_libc(cache: Path) -> None:
@@ -137,7 +137,7 @@ def _measured(
         fp32_ms=medians[1],
         int8_ms=medians[2],
         int8_sqnr=min(sqnr(y, x) for y, x in zip(coarse, expected, strict=True)),
-        predicted=_predicted(model, source),
+        predicted=float(json.loads(int8.said)["int8_gain"]),
     )
 
 
@@ -182,10 +182,3 @@ def _median(median: float | None, reason: str) -> float:
     if median is None:
         raise SecateurError(reason)
     return median
-
-
-def _predicted(model: PublicModel, source: Path) -> float:
-    from secateur.compiler import read
-    from secateur.tools.int8_gain import int8_gain
-
-    return int8_gain(read(source, None if model.settled else {model.input: model.shape}), "host").expected
