@@ -25,4 +25,5 @@ def _keeps_exact(op: Operator) -> bool:
     kind = op.name.split(".", 1)[1]  # without the stage, for a chosen primitive is `prim.`
     steps = {step.op for step in op["epilogue"]} if kind == "map" else {kind}
     integers = all(not v.type.dtype.is_float for v in (*op.operands, *op.results))
-    return f"q.{kind}" in registry() or steps <= _SELECTING or op.definition.moves or integers
+    moves = op.definition.is_move(op.attributes)
+    return f"q.{kind}" in registry() or steps <= _SELECTING or moves or integers

@@ -38,7 +38,8 @@ class _Prefix:
 
     def longest(self, operands: Sequence[Value]) -> tuple[int, Value | None]:
         """How many of the operands, though not all, another concatenation joins, and its result."""
-        node, found = self, (0, None)
+        node = self
+        found: tuple[int, Value | None] = (0, None)
         for count, value in enumerate(operands[:-1], 1):
             if value not in node.longer:
                 break
