@@ -21,7 +21,8 @@ from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.opdef import create
 from secateur.ir.stages import LAID_OUT, PLACED, Stage
 
-from .arena import Buffer, Piece, align, assign_offsets, lower_bound
+from .arena import Buffer, Piece, align, lower_bound
+from .arena_offsets import assign_offsets
 from .base import Pass
 from .liveness import Liveness, analyse, is_constant
 from .placement import OUTSIDE, check_placement, place_of, workspace_of

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from random import Random
+from typing import Any
+
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from secateur.passes.arena import ALIGNMENT, Buffer, Piece, assign_offsets, lower_bound, peak
+from secateur.passes.arena import ALIGNMENT, Buffer, Piece, live_bytes, lower_bound, peak, union_length
+from secateur.passes.arena_fit import ByArrays, ByLists, best_fit, either_end, first_fit, meeting_pairs
+from secateur.passes.arena_offsets import assign_offsets
 
 
 def buffers_within(operators: int) -> st.SearchStrategy[Buffer]:
@@ -106,3 +113,44 @@ def test_what_is_not_needed_yet_lends_its_bytes() -> None:
 def test_nothing_to_place() -> None:
     assert assign_offsets([]) == []
     assert lower_bound([]) == peak([], []) == 0
+
+
+# Many at once --------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(plans, st.randoms(use_true_random=False))
+def test_arrays_and_lists_place_alike(buffers: list[Buffer], random: Random) -> None:
+    order = random.sample(range(len(buffers)), len(buffers))
+    bound = lower_bound(buffers) if buffers else 0
+    for fit in (first_fit, best_fit, either_end):
+        by_arrays = ByArrays(buffers).place(order, fit, bound)
+        assert by_arrays == ByLists(buffers).place(order, fit, bound)
+
+
+@given(st.lists(pieces, max_size=12))
+def test_pairs_of_pieces_are_counted_without_looking_at_each(found: list[Piece]) -> None:
+    assert meeting_pairs(found) == sum(a.meets(b) for a, b in combinations(found, 2))
+
+
+@settings(max_examples=60)
+@given(plans)
+def test_live_bytes_are_those_of_the_pieces(buffers: list[Buffer]) -> None:
+    for at, found in enumerate(live_bytes(buffers)):
+        ranges = [[(p.low, p.high) for p in b.pieces if p.start <= at <= p.end] for b in buffers]
+        assert found == sum(map(union_length, ranges))
+
+
+def test_the_bound_ends_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thousand buffers that all live to the end: the first order is the best, no other is tried."""
+    buffers = [Buffer.whole(i, 2000, ALIGNMENT) for i in range(2000)]
+    placed: list[list[int]] = []
+    place = ByArrays.place
+
+    def counted(*arguments: Any) -> list[int]:
+        placed.append(place(*arguments))
+        return placed[-1]
+
+    monkeypatch.setattr(ByArrays, "place", counted)
+    assert peak(buffers, assign_offsets(buffers)) == lower_bound(buffers)
+    assert len(placed) == 1
