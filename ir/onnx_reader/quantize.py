@@ -1,4 +1,4 @@
-"""QuantizeLinear and DequantizeLinear, read into quantized types."""
+"""QuantizeLinear and DequantizeLinear, read into quantized types where scale and zero point are constants."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..graph import Value
 from ..ops.quantize import quant_attributes
 from ..ops.rules import normalize_axis
 from ..types import DType, Quant
+from .dynamic import dequantize_computed, dynamic_quantize_linear, is_computed, quantize_computed
 from .node import Handler, Node, NodeError, constant_of
 from .tensors import Array, dtype_of
 
@@ -62,9 +63,12 @@ def dead_scales(node: Node, at: int) -> Array:
     return found
 
 
-def _quant(node: Node, x: Value) -> Quant:
+def _refuse_blocks(node: Node) -> None:
     if node.integer("block_size", 0):
         raise NodeError("blocked quantization is not supported")
+
+
+def _quant(node: Node, x: Value) -> Quant:
     return quant_of(node, 1, x.type.rank, node.integer("axis", 1))
 
 
@@ -80,6 +84,9 @@ def _stored(node: Node) -> DType:
 
 def quantize_linear(node: Node) -> Value:
     x, dtype = node.input(0), _stored(node)
+    _refuse_blocks(node)
+    if is_computed(node):
+        return quantize_computed(node, dtype)
     return quantized(node, x, dtype, _quant(node, x))
 
 
@@ -94,6 +101,9 @@ def dequantize_linear(node: Node) -> Value:
     x = node.input(0)
     named = node.integer("output_dtype", 0)
     dtype = dtype_of(named) if named else node.input(1).type.dtype
+    _refuse_blocks(node)
+    if is_computed(node):
+        return dequantize_computed(node, dtype)
     quant = _quant(node, x)
     return dequantized(node, live(node, x, quant, dead_scales(node, 1)), quant, dtype)
 
@@ -117,4 +127,8 @@ def _annotated(node: Node, x: Value, quant: Quant) -> Value:
     return typed
 
 
-HANDLERS: dict[str, Handler] = {"QuantizeLinear": quantize_linear, "DequantizeLinear": dequantize_linear}
+HANDLERS: dict[str, Handler] = {
+    "QuantizeLinear": quantize_linear,
+    "DequantizeLinear": dequantize_linear,
+    "DynamicQuantizeLinear": dynamic_quantize_linear,
+}

@@ -1,7 +1,8 @@
 """Operators on stored integers: QLinearConv and its kind, read as dequantize -> operator -> quantize.
 
 The rules of `passes/integer.py` make integer operators of them. ConvInteger and
-MatMulInteger are sums of whole numbers as they are. ONNX Runtime's own operators
+MatMulInteger are sums of whole numbers as they are, in i32: exact whatever their length, and
+their zero points may be computed. ONNX Runtime's own operators
 (domain com.microsoft) are among them, since its quantizer writes them.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from ..graph import Value
 from ..types import DType, Quant
+from .dynamic import along, dynamically_quantized
 from .node import Handler, Node, NodeError
 from .quantize import HANDLERS as QUANTIZE
 from .quantize import STORED, dead_scales, dequantized, live, positive, quant_of, quantized
@@ -97,32 +99,53 @@ def q_gemm(node: Node) -> Value:
 # Whole numbers -------------------------------------------------------------------------------------
 
 
-def _whole(node: Node, at: int, zero_at: int, axis: int) -> Value:
-    """Input `at` minus its zero point, in i32; a list of zero points lies along `axis`."""
-    x, zero = node.input(at), node.optional(zero_at)
+def _whole(node: Node, x: Value, zero: Value | None, axis: int) -> Value:
+    """`x` minus its zero point, in i32; a list of zero points lies along `axis`."""
     if x.type.dtype not in (DType.I8, DType.U8):
-        raise NodeError(f"input {at} is {x.type.dtype.value}, not of 8 bits")
+        raise NodeError(f"an operand is {x.type.dtype.value}, not of 8 bits")
     wide = node.emit("cast", [x], dtype=DType.I32)
     if zero is None:
         return wide
-    shape = [1] * x.type.rank
-    if zero.type.elements != 1:
-        if zero.type.shape != (x.type.shape[axis],):
-            raise NodeError(f"zero points {zero.type.shape} do not fit axis {axis} of {x.type.shape}")
-        shape[axis] = zero.type.elements
-    minus = node.emit("cast", [zero], dtype=DType.I32)
-    return node.emit("sub", [wide, node.emit("reshape", [minus], shape=tuple(shape))])
+    minus = node.emit("cast", [along(node, zero, x, axis, "zero point")], dtype=DType.I32)
+    return node.emit("sub", [wide, minus])
 
 
 def conv_integer(node: Node) -> Value:
     x, w = node.input(0), node.input(1)
     attributes = {**window(node, x, kernel_of(node, w)), "groups": node.integer("group", 1)}
-    return node.emit("conv", [_whole(node, 0, 2, 1), _whole(node, 1, 3, 0)], **attributes)
+    operands = [_whole(node, x, node.optional(2), 1), _whole(node, w, node.optional(3), 0)]
+    return node.emit("conv", operands, **attributes)
+
+
+def _product(node: Node, a: Value, a_zero: Value | None, b: Value, b_zero: Value | None) -> Value:
+    """(a - a's zero point) (b - b's) in i32; zero points are one, or one for each row of a, column of b."""
+    left, right = _whole(node, a, a_zero, a.type.rank - 2), _whole(node, b, b_zero, b.type.rank - 1)
+    return node.emit("matmul", [left, right])
 
 
 def matmul_integer(node: Node) -> Value:
-    a, b = node.input(0), node.input(1)
-    return node.emit("matmul", [_whole(node, 0, 2, a.type.rank - 2), _whole(node, 1, 3, b.type.rank - 1)])
+    return _product(node, node.input(0), node.optional(2), node.input(1), node.optional(3))
+
+
+def _scaled(node: Node, sums: Value, a_scale: Value, b_scale: Value, bias: Value | None) -> Value:
+    """Sums of products of whole numbers as reals: times the scales, one or one for each column, plus bias."""
+    scales = [node.emit("reshape", [s], shape=()) if s.type.elements == 1 else s for s in (a_scale, b_scale)]
+    real = node.emit("cast", [sums], dtype=DType.F32)
+    scaled = node.emit("mul", [real, node.emit("mul", scales)])
+    return scaled if bias is None else node.emit("add", [scaled, bias])
+
+
+def dynamic_quantize_matmul(node: Node) -> Value:
+    """Inputs: A of reals, B of bytes, B's scale and zero point, bias."""
+    a, scale, zero = dynamically_quantized(node, node.input(0))
+    sums = _product(node, a, zero, node.input(1), node.optional(3))
+    return _scaled(node, sums, scale, node.input(2), node.optional(4))
+
+
+def matmul_integer_to_float(node: Node) -> Value:
+    """Inputs: A, B, their scales, their zero points, bias."""
+    sums = _product(node, node.input(0), node.optional(4), node.input(1), node.optional(5))
+    return _scaled(node, sums, node.input(2), node.input(3), node.optional(6))
 
 
 # ONNX Runtime's own ----------------------------------------------------------------------------------
@@ -181,7 +204,10 @@ HANDLERS: dict[str, Handler] = {
 }
 
 MICROSOFT: dict[str, Handler] = {
-    **QUANTIZE,
+    "QuantizeLinear": QUANTIZE["QuantizeLinear"],
+    "DequantizeLinear": QUANTIZE["DequantizeLinear"],
+    "DynamicQuantizeMatMul": dynamic_quantize_matmul,
+    "MatMulIntegerToFloat": matmul_integer_to_float,
     "QGemm": q_gemm,
     "QLinearAdd": _binary("add"),
     "QLinearMul": _binary("mul"),

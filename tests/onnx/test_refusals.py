@@ -98,7 +98,7 @@ REFUSED = [
     ("y = SpaceToDepth <blocksize = 0> (x)", "has no blocks of 0"),
     ("y = Cast <to = 8> (x)", "element type STRING is not supported"),
     ("y = Cast <to = 99> (x)", "element type number 99 is not supported"),
-    ("y = QuantizeLinear (x, x)", "scale (input 1) must be a constant"),
+    ("y = QuantizeLinear (x, x)", "scales (1, 3, 8, 8) do not fit axis 1 of (1, 3, 8, 8)"),
     ("y = QuantizeLinear (x, negative)", "scales must be finite and positive"),
     ("y = QuantizeLinear (x, f, i)", "quantization to i64 is not supported"),
     ("y = QuantizeLinear <axis = 1> (x, b)", "2 scales along axis 1 do not fit shape (1, 3, 8, 8)"),
