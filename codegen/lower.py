@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,12 +58,16 @@ class _Lowering:
     kernels: dict[str, Kernel] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
 
+    @cached_property
+    def ports(self) -> dict[Value, Ref]:
+        """The caller's buffers; a value that is both an input and an output is the input."""
+        outputs = {v: Ref(Space.OUTPUT, index=i) for i, v in enumerate(self.graph.outputs)}
+        return outputs | {v: Ref(Space.INPUT, index=i) for i, v in enumerate(self.graph.inputs)}
+
     def place(self, value: Value) -> Ref:
         """Where a value lives: caller's buffer, weights, or arena."""
-        for space, values in ((Space.INPUT, self.graph.inputs), (Space.OUTPUT, self.graph.outputs)):
-            for index, port in enumerate(values):
-                if port is value:
-                    return Ref(space, index=index)
+        if value in self.ports:
+            return self.ports[value]
         constant = constant_of(value)
         if constant is not None:
             return self.weights.place(constant)

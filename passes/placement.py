@@ -6,8 +6,11 @@ the values it overlaps; an operator that reads a spoilt value is wrong.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from secateur.ir.errors import VerifyError
 from secateur.ir.graph import Graph, Operator, Value
@@ -55,10 +58,44 @@ def stays_in_place(op: Operator) -> bool:
     return all(p is not None and p.low == result.low + start for p, start in zip(places, starts, strict=True))
 
 
+class _Intact:
+    """Values whose bytes are as they were written, kept in the order of their places."""
+
+    def __init__(self) -> None:
+        self.numbers = count()
+        self.places: dict[Value, tuple[Range, int]] = {}
+        self.values: dict[int, Value] = {}
+        self.order: list[tuple[int, int]] = []  # where a value begins, its number
+        self.longest = 0
+
+    def __contains__(self, value: Value) -> bool:
+        return value in self.places
+
+    def add(self, value: Value, place: Range) -> None:
+        number = next(self.numbers)
+        self.places[value], self.values[number] = (place, number), value
+        insort(self.order, (place.low, number))
+        self.longest = max(self.longest, place.high - place.low)
+
+    def drop(self, value: Value) -> None:
+        if value in self.places:
+            place, number = self.places.pop(value)
+            del self.values[number], self.order[bisect_left(self.order, (place.low, number))]
+
+    def spoil(self, written: Range) -> None:
+        """Drops the values that share bytes with `written`; none begins earlier than by the longest."""
+        first = bisect_left(self.order, (written.low - self.longest, 0))
+        last = bisect_left(self.order, (written.high, 0))
+        for value in [self.values[number] for _, number in self.order[first:last]]:
+            if self.places[value][0].overlaps(written):
+                self.drop(value)
+
+
 class _Walk:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.intact: dict[Value, Range] = {}
+        self.outputs = set(graph.outputs)
+        self.intact = _Intact()
         self.last = {v: op for op in graph.operators for v in op.operands}
 
     def problems(self) -> Iterator[tuple[Operator, str]]:
@@ -74,14 +111,17 @@ class _Walk:
             self._share(op)
             return
         for written in (workspace_of(op), *map(place_of, op.results)):
-            self._spoil(written)
-        self.intact.update({r: place for r in op.results if (place := place_of(r)) is not None})
+            if written is not None:
+                self.intact.spoil(written)
+        for result in op.results:
+            if (place := place_of(result)) is not None:
+                self.intact.add(result, place)
 
     def _forget(self, op: Operator) -> None:
         """Drops what nobody reads any more, so that the walk stays linear."""
         for value in (*op.operands, *op.results):
             if self.last.get(value, op) is op:
-                self.intact.pop(value, None)
+                self.intact.drop(value)
 
     def _reads(self, op: Operator) -> Iterator[str]:
         for value in op.operands:
@@ -90,7 +130,7 @@ class _Walk:
 
     def _conflicts(self, op: Operator) -> Iterator[str]:
         """Writes of one operator into its own operands, workspace or the caller's values."""
-        allowed = {op.operands[i] for i in in_place_operands(op)}
+        shared = self._shared(op)
         for result in op.results:
             place, work = place_of(result), workspace_of(op)
             yield from self._badly_placed(result, place)
@@ -100,19 +140,20 @@ class _Walk:
                 other = place_of(value)
                 if other and work and other.overlaps(work):
                     yield f"its workspace overlaps operand %{value.name}"
-                if place and other and place.overlaps(other) and not self._may_share(op, value, allowed):
+                if place and other and place.overlaps(other) and value not in shared:
                     yield f"its result overlaps operand %{value.name}"
 
-    def _may_share(self, op: Operator, value: Value, allowed: set[Value]) -> bool:
+    def _shared(self, op: Operator) -> set[Value]:
+        """Operands that the result may lie on: those it overwrites, or all where it is their bytes."""
         if is_view(op) or is_join(op):
-            return stays_in_place(op)
-        place, result = place_of(value), place_of(op.result)
-        same_start = place is not None and result is not None and place.low == result.low
-        read_otherwise = any(v is value and i not in in_place_operands(op) for i, v in enumerate(op.operands))
-        return value in allowed and same_start and not read_otherwise
+            return set(op.operands) if stays_in_place(op) else set()
+        result, over = place_of(op.result), in_place_operands(op)
+        read_otherwise = {v for i, v in enumerate(op.operands) if i not in over}
+        places = {v: place_of(v) for i in over if (v := op.operands[i]) not in read_otherwise}
+        return {v for v, place in places.items() if place and result and place.low == result.low}
 
     def _badly_placed(self, value: Value, place: Range | None) -> Iterator[str]:
-        outside = any(value is v for v in self.graph.outputs)
+        outside = value in self.outputs
         if outside != (place is None):
             yield "a graph output must have no place in the arena" if outside else "its result has no place"
         if place is not None and (place.low < 0 or place.low % ALIGNMENT):
@@ -122,17 +163,14 @@ class _Walk:
         """Operands in place: nothing is written, but the result is only as intact as they are."""
         place = place_of(op.result)
         if place is not None and all(v in self.intact for v in op.operands):
-            self.intact[op.result] = place
-
-    def _spoil(self, written: Range | None) -> None:
-        if written is not None:
-            self.intact = {v: r for v, r in self.intact.items() if not r.overlaps(written)}
+            self.intact.add(op.result, place)
 
 
 def check_placement(graph: Graph) -> None:
     """Raises VerifyError at the first operator of a placed graph whose operands do not survive."""
+    uses, inputs = Counter(graph.outputs), set(graph.inputs)
     for value, name in zip(graph.outputs, graph.output_names, strict=True):
-        if value in graph.inputs or is_constant(value) or sum(value is v for v in graph.outputs) > 1:
+        if value in inputs or is_constant(value) or uses[value] > 1:
             raise VerifyError(f"output '{name}' has no buffer of its own to be written to")
     for op, message in _Walk(graph).problems():
         where = f" (ONNX node {op.loc})" if op.loc else ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..arena import align
 from .problem import Costs, Plan, Problem, Tensor, Way
-from .sharing import Buffers, live_bytes, with_own, with_results, without
+from .sharing import Buffer, Buffers, live_bytes, with_own, with_results, without
 
 
 class Event(NamedTuple):
@@ -53,18 +53,42 @@ def seconds_of(problem: Problem, event: Event) -> float:
     return problem.conversions.get((value, source, event.makes[0][1]), float("inf"))
 
 
+class _Arena:
+    """The buffers along a walk, found by what they hold: a step looks only at those it has to do with."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.bytes = 0
+        self.holder: dict[Tensor, Buffer] = {}
+
+    def take(self, tensors: Iterable[Tensor]) -> Buffers:
+        """The buffers of these tensors, which leave the arena."""
+        taken = tuple({id(b): b for t in tensors if (b := self.holder.get(t)) is not None}.values())
+        self.bytes -= live_bytes(self.problem, taken)
+        for buffer in taken:
+            for tensor, _ in buffer.members:
+                del self.holder[tensor]
+        return taken
+
+    def put(self, buffers: Buffers) -> None:
+        """Adds buffers, none of them empty."""
+        self.bytes += live_bytes(self.problem, buffers)
+        self.holder.update((tensor, buffer) for buffer in buffers for tensor, _ in buffer.members)
+
+
 def profile(problem: Problem, run: Sequence[Event]) -> list[int]:
     """Bytes of arena needed at each event."""
     last = {t: i for i, event in enumerate(run) for t in (*event.makes, *event.reads)}
-    buffers: Buffers = ()
+    arena = _Arena(problem)
     needed: list[int] = []
     for i, event in enumerate(run):
         dying = {t for t in (*event.reads, *event.makes) if last[t] == i}
+        buffers = arena.take(event.reads)
         if event.way is None:
             buffers = with_own(problem, buffers, event.makes[0])
         else:
             buffers = with_results(problem, buffers, event.way, event.reads, event.makes, dying)
         workspace = align(event.way.workspace) if event.way is not None else 0
-        needed.append(live_bytes(problem, buffers) + workspace)
-        buffers = without(buffers, dying)
+        needed.append(arena.bytes + live_bytes(problem, buffers) + workspace)
+        arena.put(without(buffers, dying))
     return needed
