@@ -39,6 +39,7 @@ from .quantizer import Calibration, Request, request
 Kind = Literal["so", "dir", "tar"]
 Verify = Literal["passes", "artifact"]
 Shapes = Mapping[str, tuple[int, ...]]
+Constants = Mapping[str, Any]
 Costs = CostTable | str | Path  # or a cost table's file
 
 DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
@@ -59,18 +60,39 @@ class Artifact:
     verified: tuple[Verified, ...] = ()
 
 
-def read(model: str | Path, shapes: Shapes | None = None, batch: int | None = None) -> Graph:
+def read(
+    model: str | Path,
+    shapes: Shapes | None = None,
+    batch: int | None = None,
+    constants: Constants | None = None,
+) -> Graph:
     """The graph in an ONNX file or an IR text (`.sir`); `shapes` settles symbolic dimensions by input name.
 
     `batch` settles the first dimension of inputs where it is free; without it that becomes 1, with a warning
-    of the kind ModelNote.
+    of the kind ModelNote. `constants` gives inputs of an ONNX file that are known beforehand, by name:
+    numbers, lists of them, or arrays.
 
     Raises ModelError where the file is missing, damaged, or holds what Secateur cannot compile.
     """
     path = Path(model)
     if not os.path.isfile(path):  # False, not an error, where the system refuses the name
         raise ModelError(f"{path}: no such file")
-    return read_graph(path) if path.suffix == SUFFIX else read_model(path, shapes, batch=batch)
+    if path.suffix != SUFFIX:
+        return read_model(path, shapes, constants, batch)
+    if constants:
+        raise ModelError(f"{path}: `constants` are for inputs of an ONNX model; IR text has its own already")
+    return read_graph(path)
+
+
+def _graph_of(
+    model: str | Path | Graph, shapes: Shapes | None, batch: int | None, constants: Constants | None
+) -> Graph:
+    """The graph given, or that in the file given."""
+    if not isinstance(model, Graph):
+        return read(model, shapes, batch, constants)
+    if constants:
+        raise ModelError("`constants` are for inputs of an ONNX model; a graph has its own already")
+    return model
 
 
 def prepare(
@@ -137,6 +159,7 @@ def build_program(
     target: str = "host",
     shapes: Shapes | None = None,
     batch: int | None = None,
+    constants: Constants | None = None,
     pipeline: str | None = None,
     memory: int | None = None,
     latency: float | None = None,
@@ -164,7 +187,7 @@ def build_program(
     pipeline = chosen_pipeline(pipeline, default, memory, latency, min_sqnr, without, strict)
     parse_pipeline(pipeline)
     progress("reading", 0, 1)
-    graph = model if isinstance(model, Graph) else read(model, shapes, batch)
+    graph = _graph_of(model, shapes, batch, constants)
     inputs = noise(graph) if verify and inputs is None else inputs
     data = quantization.data(graph, progress) if quantization else None
     passes = prepare(pipeline, row, tune, data, listen, costs)
@@ -185,6 +208,7 @@ def compile(
     target: str = "host",
     shapes: Shapes | None = None,
     batch: int | None = None,
+    constants: Constants | None = None,
     pipeline: str | None = None,
     memory: int | None = None,
     latency: float | None = None,
@@ -208,7 +232,8 @@ def compile(
     `output` defaults to the model's name with the suffix of `kind`: `so` (one
     library), `dir` or `tar` (library, header, static bench program, manifest,
     IR). `shapes` settles dimensions of inputs by name, `batch` the first one of those that leave it free
-    (else 1). `dump_ir` names a folder for the IR after each pass and every kernel's
+    (else 1); `constants` gives, by name, inputs that are known beforehand and are none of the artifact's:
+    numbers, lists of them, or arrays. `dump_ir` names a folder for the IR after each pass and every kernel's
     TIR, LLVM IR and assembly. `tune` chooses primitives by times measured on this
     machine instead of estimates (minutes at first; kept in the cache); `costs` names a file of times that
     `secateur profile` wrote, for this target.
@@ -248,6 +273,7 @@ def compile(
         target=target,
         shapes=shapes,
         batch=batch,
+        constants=constants,
         pipeline=pipeline,
         memory=memory,
         latency=latency,
@@ -302,15 +328,16 @@ def quantize(
     target: str = "host",
     shapes: Shapes | None = None,
     batch: int | None = None,
+    constants: Constants | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> QuantizationReport:
     """Quantizes a float `model` and writes it to `output` as ONNX with QuantizeLinear and DequantizeLinear.
 
-    `calibration` and `options` are those of `compile`. With `reduce_range=True` weights have 7 bits, with
-    which ONNX Runtime and OpenVINO are exact on processors without VNNI too; with 8 their sums of two
-    products may saturate there. The model holds no Winograd tiles, which are for `compile` to choose; times
-    in the report are estimates for `target`. Without `output` nothing is written.
+    `calibration`, `constants` and `options` are those of `compile`. With `reduce_range=True` weights have 7
+    bits, with which ONNX Runtime and OpenVINO are exact on processors without VNNI too; with 8 their sums of
+    two products may saturate there. The model holds no Winograd tiles, which are for `compile` to choose;
+    times in the report are estimates for `target`. Without `output` nothing is written.
 
     Raises SecateurError for anything wrong with the request or the model.
     """
@@ -319,7 +346,7 @@ def quantize(
     asked = request("int8", calibration, options)
     assert asked is not None, "int8 is a quantization"
     row = find(target)
-    graph = model if isinstance(model, Graph) else read(model, shapes, batch)
+    graph = _graph_of(model, shapes, batch, constants)
     data = asked.data(graph, progress)
     fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
     pairs, report = quantized_pairs(fused, data, asked.step().options, AnalyticCosts(row))

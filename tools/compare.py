@@ -147,6 +147,18 @@ def interpreted_values(graph: Graph, inputs: Arrays) -> dict[str, Array]:
     return run(exposing(graph), inputs)
 
 
+def constant_inputs(
+    model: Path, shapes: Mapping[str, Sequence[int]], constants: Mapping[str, Any]
+) -> dict[str, Array]:
+    """The arrays of inputs that are constants in the graph as compiled, and inputs to ONNX Runtime."""
+    import onnx
+
+    from secateur.ir.onnx_reader import known_inputs
+
+    inputs = onnx.load(model, load_external_data=False).graph.input
+    return known_inputs(list(inputs), shapes, constants)
+
+
 def onnxruntime_values(model: Path, names: Sequence[str], inputs: Arrays) -> dict[str, Array]:
     """The values called `names` that the ONNX file computes, by ONNX Runtime without graph optimizations."""
     import onnx

@@ -46,6 +46,14 @@ def declared(info: ValueInfoProto) -> Dims:
     return [_dim(d) for d in tensor.shape.dim] if tensor.HasField("shape") else None
 
 
+def check_names(given: Iterable[str], known: Iterable[str]) -> None:
+    """ModelError where something is said of an input that the model does not have."""
+    known = list(known)
+    unknown = set(given) - set(known)
+    if unknown:
+        raise ModelError(f"the model has no input {', '.join(sorted(unknown))}; inputs: {', '.join(known)}")
+
+
 def _check_given(name: str, dims: Dims, given: Sequence[int]) -> None:
     if not fits(dims, given):
         raise ModelError(f"input '{shown(name)}' has shape {show(dims)}; {show(given)} does not fit")
@@ -160,9 +168,7 @@ def input_types(
 ) -> dict[str, TensorType]:
     """The static type of each input by name; ModelError where one is not settled or not a tensor."""
     dims = {info.name: declared(info) for info in infos}
-    unknown = set(given) - set(dims)
-    if unknown:
-        raise ModelError(f"the model has no input {', '.join(sorted(unknown))}; inputs: {', '.join(dims)}")
+    check_names(given, dims)
     for name, shape in given.items():
         _check_given(name, dims[name], shape)
     symbols = _symbols(dims, given)
@@ -179,10 +185,11 @@ def input_types(
         raise _unsettled(missing, dims)
     if note:
         warnings.warn(note, ModelNote, stacklevel=2)
-    return {info.name: _type(info, shapes[info.name] or []) for info in infos}
+    return {info.name: type_of(info, shapes[info.name] or []) for info in infos}
 
 
-def _type(info: ValueInfoProto, shape: Sequence[Dim]) -> TensorType:
+def type_of(info: ValueInfoProto, shape: Sequence[Dim]) -> TensorType:
+    """The input's type with this shape; ModelError where it is no tensor, or of an unknown type."""
     if not info.type.HasField("tensor_type"):
         raise ModelError(f"input '{shown(info.name)}' is not a tensor")
     try:

@@ -34,6 +34,7 @@ from . import (
 from .checks import ONNX_DOMAINS
 from .functions import functions_of
 from .inputs import declared, fits, input_types, show
+from .known_inputs import known_inputs
 from .node import Body, Builder, Handler
 from .scope import UNREAD, Model, Scope
 from .shown import shown
@@ -75,13 +76,14 @@ MAX_FILE_BYTES = (1 << 31) - 1  # of a protocol buffer
 def read_model(
     source: str | Path | bytes | ModelProto,
     shapes: Mapping[str, Sequence[int]] | None = None,
-    constants: Mapping[str, Array] | None = None,
+    constants: Mapping[str, Any] | None = None,
     batch: int | None = None,
 ) -> Graph:
     """The graph of an ONNX model: a path, its bytes, or the parsed message.
 
     `shapes` settles symbolic dimensions of inputs; `constants` gives inputs that
-    are known beforehand and become constants of the graph. `batch` settles the first
+    are known beforehand and become constants of the graph: arrays of the input's type, numbers, or
+    lists of them (see `known_inputs`). `batch` settles the first
     dimension of inputs where it is free; else it becomes 1, with a ModelNote. Every defect
     of the model, operators outside the set included, is one ModelError that names the node.
     """
@@ -172,7 +174,7 @@ class Given:
     """What the user says of inputs: shapes, values known beforehand, the batch."""
 
     shapes: Mapping[str, Sequence[int]]
-    constants: Mapping[str, Array]
+    constants: Mapping[str, Any]
     batch: int | None
 
 
@@ -182,18 +184,15 @@ def _define_inputs(scope: Scope, graph: GraphProto, given: Given) -> None:
     names = [i.name for i in graph.input]
     if "" in names or len(set(names)) != len(names):
         raise ModelError("the model needs inputs with distinct names")
-    shapes = {**given.shapes, **{name: array.shape for name, array in given.constants.items()}}
+    known = known_inputs(infos, given.shapes, given.constants)
+    shapes = {**given.shapes, **{name: array.shape for name, array in known.items()}}
     for name, type in input_types(infos, shapes, given.batch).items():
         scope.model.builder.count(type)
-        scope.values[name] = _input(scope.model.builder, name, type, given.constants.get(name))
+        scope.values[name] = _input(scope.model.builder, name, type, known.get(name))
 
 
 def _input(builder: Builder, name: str, type: TensorType, known: Array | None) -> Value:
-    if known is None:
-        return builder.graph.add_input(type, name)
-    if known.dtype != type.dtype.numpy:
-        raise ModelError(f"input '{shown(name)}' is {type.dtype.value}, the constant given is {known.dtype}")
-    return builder.constant(known, name)
+    return builder.graph.add_input(type, name) if known is None else builder.constant(known, name)
 
 
 def _finished(scope: Scope) -> Graph:

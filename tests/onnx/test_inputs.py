@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 
-from secateur.ir.errors import ModelError, ModelNote
+from secateur.ir.errors import ModelError, ModelNote, SecateurError
+from secateur.ir.interpreter import run
 from secateur.ir.onnx_reader import read_model
-from secateur.tools.commands.common import parse_shapes
+from secateur.tools.commands.common import parse_constants, parse_shapes
 
 Shape = list[int | str | None]
 
@@ -123,3 +128,92 @@ def test_batches_that_do_not_fit(shape: Shape, words: dict[str, object], message
 
 def test_a_batch_that_is_the_models_own_is_no_error() -> None:
     assert _shapes(_model([4, 3]), batch=4) == [(4, 3)]
+
+
+# Inputs known beforehand -------------------------------------------------------------------------------
+
+
+def _known(dims: Shape, dtype: int, value: Any, **words: Any) -> Any:
+    """The constant that stands for an input `k` of these dimensions and type."""
+    helper = onnx.helper
+    values = [helper.make_tensor_value_info(name, dtype, dims) for name in ("k", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["k"], ["y"])], "main", values[:1], values[1:])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return run(read_model(proto, constants={"k": value}, **words), {})["y"]
+
+
+FITTING: list[tuple[Shape, int, Any, Any]] = [
+    ([], TensorProto.INT64, 16000, np.array(16000, np.int64)),
+    ([], TensorProto.INT64, 16000.0, np.array(16000, np.int64)),
+    ([], TensorProto.INT64, 2**63 - 1, np.array(2**63 - 1, np.int64)),
+    ([1], TensorProto.FLOAT, 2, np.array([2], np.float32)),
+    (["N", "N"], TensorProto.FLOAT, 0.1, np.array([[0.1]], np.float32)),
+    (["N"], TensorProto.UINT8, [1, 255], np.array([1, 255], np.uint8)),
+    (["N", 2], TensorProto.INT8, [1, -2, 3, -128], np.array([[1, -2], [3, -128]], np.int8)),
+    ([2, 2], TensorProto.DOUBLE, [[1, 2], [3, 4.5]], np.array([[1, 2], [3, 4.5]])),
+    ([2], TensorProto.BOOL, [True, 0], np.array([True, False])),
+    ([2], TensorProto.FLOAT16, [math.inf, 65519], np.array([math.inf, 65504], np.float16)),
+    ([1, 2], TensorProto.FLOAT, np.array([[1, 2]], np.float32), np.array([[1, 2]], np.float32)),
+]
+
+
+@pytest.mark.parametrize(("dims", "dtype", "value", "wanted"), FITTING)
+def test_a_constant_has_the_inputs_type_and_shape(dims: Shape, dtype: int, value: Any, wanted: Any) -> None:
+    got = _known(dims, dtype, value)
+    assert got.dtype == wanted.dtype
+    np.testing.assert_array_equal(got, wanted)
+    assert got.shape == wanted.shape
+
+
+def test_a_shape_given_settles_that_of_a_constant() -> None:
+    assert _known(["N", "M"], TensorProto.FLOAT, [1, 2, 3, 4], shapes={"k": (2, 2)}).shape == (2, 2)
+
+
+UNFIT: list[tuple[Shape, int, Any, str]] = [
+    ([], TensorProto.INT64, 0.5, "input 'k' is i64; 0.5 is no value of it"),
+    ([], TensorProto.INT64, 2**63, "input 'k' is i64; 9223372036854775808 is no value of it"),
+    ([], TensorProto.INT32, math.inf, "input 'k' is i32; inf is no value of it"),
+    ([2], TensorProto.UINT8, [1, -1], "input 'k' is u8; -1 is no value of it"),
+    ([], TensorProto.BOOL, 2, "input 'k' is bool; 2 is no value of it"),
+    ([], TensorProto.FLOAT, 1e39, "input 'k' is f32; 1e+39 is no value of it"),
+    ([], TensorProto.DOUBLE, 10**400, "is no value of it"),
+    ([], TensorProto.FLOAT, "1", "input 'k' is f32; '1' is no value of it"),
+    ([2], TensorProto.FLOAT, [[1], [1, 2]], "input 'k' is f32; [1] is no value of it"),
+    ([2], TensorProto.FLOAT, 1, "input 'k' has shape 2; 1 value does not fit"),
+    (["N", 2], TensorProto.FLOAT, [1, 2, 3], "input 'k' has shape Nx2; 3 values do not fit"),
+    (["N", "M"], TensorProto.FLOAT, [1, 2], "input 'k' has shape NxM; 2 values do not fit"),
+    ([4], TensorProto.FLOAT, [[1, 2], [3, 4]], "input 'k' has shape 4; a constant of 2x2 does not fit"),
+    ([2], TensorProto.FLOAT, np.zeros(2), "input 'k' is f32, the constant given is float64"),
+]
+
+
+@pytest.mark.parametrize(("dims", "dtype", "value", "said"), UNFIT)
+def test_a_constant_that_does_not_fit(dims: Shape, dtype: int, value: Any, said: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(said)):
+        _known(dims, dtype, value)
+
+
+def test_a_constant_that_is_no_input() -> None:
+    with pytest.raises(ModelError, match="the model has no input sr; inputs: x0"):
+        read_model(_model([1, 3]), constants={"sr": 1})
+
+
+def test_constants_in_words() -> None:
+    assert parse_constants(["sr=16000", "a=b=0.5, -2", "t=true", "i=inf"]) == {
+        "sr": 16000, "a=b": [0.5, -2], "t": True, "i": math.inf,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sr"], "--constant sr: expected a name and a value, such as sr=16000"),
+        (["=1"], "--constant =1: expected a name and a value"),
+        (["sr="], "--constant sr=: '' is not a number, true or false"),
+        (["sr=1,x"], "--constant sr=1,x: 'x' is not a number, true or false"),
+        (["sr=1", "sr=2"], "--constant sr is given twice"),
+    ],
+)
+def test_words_that_are_no_constant(words: list[str], said: str) -> None:
+    with pytest.raises(SecateurError, match=re.escape(said)):
+        parse_constants(words)

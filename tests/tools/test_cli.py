@@ -190,3 +190,42 @@ def test_a_batch_of_ir_text_is_refused(cli: Cli, tmp_path: Path) -> None:
     result = cli("opt", text, "--batch", 5)
     assert result.code == 2
     assert "--batch settles shapes of an ONNX model; the shapes of IR text are settled already" in result.err
+
+
+def _rated(folder: Path) -> Path:
+    path = folder / "rated.onnx"
+    body = "k = Cast<to=1> (sr) y = Mul (x, k)"
+    text = f'<ir_version: 8, opset_import: ["": 17]> main (float[1,3] x, int64 sr) => (y) {{ {body} }}'
+    onnx.save(onnx.parser.parse_model(text), path)
+    return path
+
+
+@pytest.mark.parametrize("command", ["opt", "inspect", "compare"])
+def test_an_input_can_be_a_constant(cli: Cli, tmp_path: Path, command: str) -> None:
+    result = cli(command, _rated(tmp_path), "--constant", "sr=16000")
+    assert (result.code, result.err) == (0, "")
+    assert "sr" not in cli("opt", _rated(tmp_path), "--constant", "sr=16000").out.split("{")[0]
+
+
+@pytest.mark.parametrize(
+    ("constant", "said"),
+    [
+        ("sr=0.5", "input 'sr' is i64; 0.5 is no value of it"),
+        ("sr=1,2", "input 'sr' has shape scalar; 2 values do not fit"),
+        ("rate=1", "the model has no input rate; inputs: x, sr"),
+    ],
+)
+def test_a_constant_that_does_not_fit_is_one_message(
+    cli: Cli, tmp_path: Path, constant: str, said: str
+) -> None:
+    result = cli("compile", _rated(tmp_path), "-o", tmp_path / "a.so", "--constant", constant)
+    assert result.code == 2
+    assert said in result.err
+
+
+def test_constants_of_ir_text_are_refused(cli: Cli, tmp_path: Path) -> None:
+    text = tmp_path / "rated.sir"
+    assert cli("opt", _rated(tmp_path), "-o", text).code == 0
+    result = cli("opt", text, "--constant", "sr=1")
+    assert result.code == 2
+    assert "--constant is for inputs of an ONNX model" in result.err

@@ -29,6 +29,13 @@ Batch = Annotated[
         min=1, metavar="N", help="The first dimension of inputs that leave it free. Default: 1, with a note."
     ),
 ]
+Constants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constant", metavar="NAME=VALUE",
+        help="An input known beforehand: a number, or several with commas, such as sr=16000. Repeatable.",
+    ),
+]  # fmt: skip
 Threads = Annotated[int, typer.Option(min=1, max=1024, help="Threads to run with.")]
 Pipeline = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Passes, such as canonicalize,fuse{level=conservative},...")
@@ -41,6 +48,7 @@ Costs = Annotated[
     ),
 ]
 
+Number = bool | int | float
 SourceKind = Literal["artifact", "ir", "onnx"]
 _MAGIC_BYTES = 512
 
@@ -74,6 +82,30 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def parse_constants(texts: Sequence[str] | None) -> dict[str, Number | list[Number]]:
+    """`["sr=16000", "scale=0.5,2"]` as a dictionary of numbers and lists."""
+    constants: dict[str, Number | list[Number]] = {}
+    for text in texts or ():
+        name, equals, value = text.rpartition("=")
+        if not equals or not name:
+            raise refuse(f"--constant {text}: expected a name and a value, such as sr=16000")
+        if name in constants:
+            raise refuse(f"--constant {name} is given twice")
+        numbers = [_number(text, word.strip()) for word in value.split(",")]
+        constants[name] = numbers[0] if len(numbers) == 1 else numbers
+    return constants
+
+
+def _number(text: str, word: str) -> Number:
+    """An integer where it is written as one, so that it stays exact; `true` and `false`; else a float."""
+    if word in ("true", "false"):
+        return word == "true"
+    try:
+        return int(word) if re.fullmatch(r"[+-]?\d{1,40}", word) else float(word)
+    except ValueError:
+        raise refuse(f"--constant {text}: '{word}' is not a number, true or false") from None
+
+
 def source_kind(path: Path) -> SourceKind:
     """What a file holds, by its first bytes: an artifact (.so, folder, tar), IR text, or else ONNX."""
     if path.is_dir():
@@ -86,7 +118,10 @@ def source_kind(path: Path) -> SourceKind:
 
 
 def read_source(
-    path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None, batch: int | None = None
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    batch: int | None = None,
+    constants: Mapping[str, Number | list[Number]] | None = None,
 ) -> Graph:
     """The graph of an ONNX or IR file; SecateurError where it is neither."""
     kind = source_kind(path)
@@ -95,6 +130,8 @@ def read_source(
     if kind == "ir":
         from secateur.ir.files import read_graph
 
+        if constants:
+            raise refuse("--constant is for inputs of an ONNX model; IR text has its constants already")
         if shapes or batch:
             option = "--shape" if shapes else "--batch"
             raise refuse(
@@ -103,7 +140,7 @@ def read_source(
         return read_graph(path)
     from secateur.ir.onnx_reader import read_model
 
-    return read_model(path, shapes, batch=batch)
+    return read_model(path, shapes, constants, batch)
 
 
 def write_model(graph: Graph, path: Path) -> None:

@@ -12,12 +12,14 @@ import typer
 
 from .common import (
     Batch,
+    Constants,
     Json,
     Pipeline,
     Shapes,
     Target,
     default_pipeline,
     noise,
+    parse_constants,
     parse_shapes,
     read_source,
     refuse,
@@ -66,6 +68,7 @@ def compare(
     target: Target = "host",
     shape: Shapes = None,
     batch: Batch = None,
+    constant: Constants = None,
     pipeline: Pipeline = None,
     json: Json = False,
 ) -> None:
@@ -75,15 +78,17 @@ def compare(
     layouts may differ from those of the artifact.
     """
     from ..calibration_images import preparation_of
-    from ..compare import Thresholds
+    from ..compare import Thresholds, constant_inputs
     from ..report import print_json
 
     images = preparation_of(mean, std, size)
     reference = _reference(against, model)
     limits = Thresholds(atol, rtol, min_sqnr)
-    graph = read_source(model, parse_shapes(shape), batch)
+    shapes, constants = parse_shapes(shape), parse_constants(constant)
+    graph = read_source(model, shapes, batch, constants)
+    known = constant_inputs(model, shapes, constants) if constants else {}
     layers, outputs = _measure(
-        graph, model, artifact, reference, limits, _arrays(graph, input, images), target, pipeline
+        graph, model, artifact, reference, limits, _arrays(graph, input, images), known, target, pipeline
     )
     first = next((row for row in layers if not row.passed), None)
     if json:
@@ -134,7 +139,7 @@ class _GraphPort:
 
 def _measure(
     graph: Graph, model: Path, artifact: Path | None, reference: Reference, limits: Thresholds,
-    inputs: dict[str, Any], target: str, pipeline: str | None,
+    inputs: dict[str, Any], known: dict[str, Any], target: str, pipeline: str | None,
 ) -> tuple[list[Difference], list[Difference]]:  # fmt: skip
     from secateur.codegen.targets import find
     from secateur.compiler import prepare
@@ -146,7 +151,7 @@ def _measure(
     before, after = layers.split_pipeline(prepare(pipeline or default_pipeline(graph), find(target)))
     exposed = layers.fused_graph(graph, before)
     if reference is Reference.onnxruntime:
-        wanted = layers.onnxruntime_values(model, exposed.output_names, inputs)
+        wanted = layers.onnxruntime_values(model, exposed.output_names, {**inputs, **known})
     else:
         wanted = layers.interpreted_values(graph, inputs)
     with progress() as show:

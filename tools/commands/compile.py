@@ -14,6 +14,7 @@ import typer
 from . import quantization
 from .common import (
     Batch,
+    Constants,
     Costs,
     Json,
     Pipeline,
@@ -21,6 +22,7 @@ from .common import (
     Target,
     default_pipeline,
     nearest,
+    parse_constants,
     parse_shapes,
     read_source,
     refuse,
@@ -73,6 +75,7 @@ class Making:
     target: Target = "host"
     shape: Shapes = None
     batch: Batch = None
+    constant: Constants = None
     pipeline: Pipeline = None
     kind: Annotated[Kind | None, typer.Option(help="Default: by the output's suffix, else so.")] = None
     tune: Annotated[
@@ -169,7 +172,7 @@ def compile_model(
     from ..report import print_json, progress
 
     _check_quantization(quantize, asked, making)
-    graph = read_source(model, parse_shapes(making.shape), making.batch)
+    graph = read_source(model, parse_shapes(making.shape), making.batch, parse_constants(making.constant))
     work = _quantizing(asked, graph, making) if quantize else None
     text = (
         limits.pipeline(making.pipeline, work.pipeline)

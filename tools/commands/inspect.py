@@ -12,6 +12,7 @@ import typer
 
 from .common import (
     Batch,
+    Constants,
     Costs,
     Json,
     Pipeline,
@@ -19,6 +20,7 @@ from .common import (
     Target,
     default_pipeline,
     nearest,
+    parse_constants,
     parse_shapes,
     read_source,
     refuse,
@@ -55,6 +57,7 @@ def inspect(
     target: Target = "host",
     shape: Shapes = None,
     batch: Batch = None,
+    constant: Constants = None,
     pipeline: Pipeline = None,
     costs: Costs = None,
     limits: Limits,
@@ -76,7 +79,7 @@ def inspect(
         result = _artifact(file, ir)
     else:
         choices = Choices()
-        source = read_source(file, parse_shapes(shape), batch)
+        source = read_source(file, parse_shapes(shape), batch, parse_constants(constant))
         text = limits.pipeline(pipeline, default_pipeline(source), min_sqnr)
         graph = staged(source, target, text, ir or FINAL, (choices,), costs)
         described = {"text": _text(graph)} if ir else describe(graph, choices)

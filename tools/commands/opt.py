@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Batch, Shapes, Target, nearest, parse_shapes, read_source, refuse, write_model
+from .common import (
+    Batch,
+    Constants,
+    Shapes,
+    Target,
+    nearest,
+    parse_constants,
+    parse_shapes,
+    read_source,
+    refuse,
+    write_model,
+)
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph
@@ -37,12 +48,14 @@ def opt(
     target: Target = "host",
     shape: Shapes = None,
     batch: Batch = None,
+    constant: Constants = None,
 ) -> None:
     """Run passes on IR text; print what they give, or write it as ONNX."""
     from secateur.ir.files import write_graph
     from secateur.ir.printer import print_graph
 
-    graph = optimized(read_source(file, parse_shapes(shape), batch), pipeline, target, explain)
+    graph = read_source(file, parse_shapes(shape), batch, parse_constants(constant))
+    graph = optimized(graph, pipeline, target, explain)
     if output is None:
         sys.stdout.write(print_graph(graph)[0])
     elif output.suffix == ".onnx":

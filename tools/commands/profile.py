@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import Batch, Json, Shapes, Target, is_lowered, parse_shapes, read_source, refuse
+from .common import (
+    Batch,
+    Constants,
+    Json,
+    Shapes,
+    Target,
+    is_lowered,
+    parse_constants,
+    parse_shapes,
+    read_source,
+    refuse,
+)
 from .groups import spread
 
 if TYPE_CHECKING:
@@ -87,6 +98,7 @@ def profile(
     target: Target = "host",
     shape: Shapes = None,
     batch: Batch = None,
+    constant: Constants = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Measure all again, also what earlier runs have measured.")
     ] = False,
@@ -103,9 +115,8 @@ def profile(
     from ..report import print_json, progress
     from .profiled import table_data, table_text
 
-    row, graph = _asked(
-        partial(read_source, model, parse_shapes(shape), batch), target, output, boards, checking
-    )
+    read = partial(read_source, model, parse_shapes(shape), batch, parse_constants(constant))
+    row, graph = _asked(read, target, output, boards, checking)
     path, found = output or Path(f"{model.stem}.{target}.json"), None
     with progress() as show:
         network = profiled(graph, row)

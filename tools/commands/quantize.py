@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Batch, Json, Shapes, Target, parse_shapes, read_source, refuse
+from .common import Batch, Constants, Json, Shapes, Target, parse_constants, parse_shapes, read_source, refuse
 from .groups import spread
 from .quantization import Quantization
 
@@ -24,6 +24,7 @@ def quantize_model(
     target: Target = "host",
     shape: Shapes = None,
     batch: Batch = None,
+    constant: Constants = None,
     asked: Quantization,
     json: Json = False,
 ) -> None:
@@ -32,7 +33,7 @@ def quantize_model(
     from .quantized import Quantizing, check_float, quantize_to
 
     asked.check()
-    graph = read_source(model, parse_shapes(shape), batch)
+    graph = read_source(model, parse_shapes(shape), batch, parse_constants(constant))
     check_float(graph)
     path = output or default_output(model)
     work = Quantizing(asked, graph, target)

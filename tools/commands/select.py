@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from .common import Batch, Costs, Json, Shapes, Target, is_lowered, parse_shapes, read_source, refuse
+from .common import (
+    Batch,
+    Constants,
+    Costs,
+    Json,
+    Shapes,
+    Target,
+    is_lowered,
+    parse_constants,
+    parse_shapes,
+    read_source,
+    refuse,
+)
 from .groups import spread
 from .limits import Limits, MinSqnr
 
@@ -31,6 +43,7 @@ def select(
     target: Target = "host",
     shape: Shapes = None,
     batch: Batch = None,
+    constant: Constants = None,
     tune: Tune = False,
     costs: Costs = None,
     csv: Csv = None,
@@ -51,7 +64,7 @@ def select(
     from ..frontier_report import json_data, table_text, write_csv
     from ..report import print_json, progress
 
-    graph = read_source(model, parse_shapes(shape), batch)
+    graph = read_source(model, parse_shapes(shape), batch, parse_constants(constant))
     if is_lowered(graph):
         raise refuse(
             "this IR has its primitives already; choosing them wants the model, or IR before `select`"
