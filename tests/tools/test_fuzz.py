@@ -30,7 +30,7 @@ def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
     findings = fuzz.fuzz(CASES, 50_000, tmp_path, jobs=1)
     assert findings.failures == [], fuzz.report(findings, 0)
     assert findings.cases == sum(shard.count for shard in fuzz.shards(CASES, 0))
-    assert set(findings.outcomes) == {"onnx", "ir", "artifact", "compile"}
+    assert set(findings.outcomes) == set(fuzz.SHARES) == set(families.families())
     assert findings.outcomes["onnx"]["agreed"] > 0
     assert findings.outcomes["ir"]["run"] + findings.outcomes["ir"]["placed"] > 0
 
@@ -44,7 +44,7 @@ def test_seeds_are_sound(seed: Seed) -> None:
     assert checks.is_tame(graph, checks.noise(graph, 0))
 
 
-@pytest.mark.parametrize("name", ["onnx", "ir", "compile"])
+@pytest.mark.parametrize("name", ["onnx", "ir", "compile", "large"])
 def test_a_case_depends_on_its_seed_alone(name: str) -> None:
     family = families.families()[name]
     assert family.make(17) == family.make(17)

@@ -50,11 +50,11 @@ def _first_difference(a: str, b: str) -> str:
     return next((f"  {x[:300]}\n  {y[:300]}" for x, y in pairs if x != y), "  (length)")
 
 
-def runnable(graph: Graph) -> bool:
-    """Whether the interpreter is done with it in a moment."""
+def runnable(graph: Graph, scale: int = 1) -> bool:
+    """Whether the interpreter is done with it in a moment, or in `scale` moments."""
     size = sum(v.type.bytes for v in graph.values())
     macs = sum(op.definition.macs(op) for op in graph.operators)
-    return size <= RUNNABLE_BYTES and macs <= RUNNABLE_MACS
+    return size <= scale * RUNNABLE_BYTES and macs <= scale * RUNNABLE_MACS
 
 
 def noise(graph: Graph, seed: int) -> dict[str, Array]:
@@ -123,10 +123,10 @@ def _distance(a: Array, b: Array) -> float:
     return math.inf if math.isnan(off) else off
 
 
-def check_graph(graph: Graph, seed: int) -> dict[str, Array] | None:
+def check_graph(graph: Graph, seed: int, scale: int = 1) -> dict[str, Array] | None:
     """Everything above for one verified graph; its answers on noise, or None where it is too large to run."""
     check_text(graph)
-    if not runnable(graph):
+    if not runnable(graph, scale):
         return None
     inputs = noise(graph, seed)
     answers = interpreted(graph, inputs)

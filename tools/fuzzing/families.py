@@ -32,6 +32,7 @@ class Family(ABC):
     name: ClassVar[str]
     suffix: ClassVar[str]
     limit_s: ClassVar[int] = 20
+    shard: ClassVar[int] = 250  # cases that one worker does, fewer where they take long
 
     @abstractmethod
     def make(self, seed: int) -> bytes:
@@ -53,7 +54,11 @@ def _names(model: onnx.ModelProto) -> list[str]:
 def mutated_model(seed: int) -> bytes:
     """A seed model with one to three changes to its message."""
     random = Random(seed)
-    model = onnx.ModelProto.FromString(random.choice(seed_bytes()))
+    return mutated(random, onnx.ModelProto.FromString(random.choice(seed_bytes())))
+
+
+def mutated(random: Random, model: onnx.ModelProto) -> bytes:
+    """The model with one to three changes."""
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         part = model if random.random() < 0.1 else model.graph
         mutate_message(random, part, _names(model))
@@ -73,6 +78,7 @@ class OnnxFamily(Family):
 
     name = "onnx"
     suffix = ".onnx"
+    scale: ClassVar[int] = 1  # of the limits on what is run
 
     def make(self, seed: int) -> bytes:
         random = Random(seed)
@@ -83,7 +89,7 @@ class OnnxFamily(Family):
     def check(self, data: bytes, seed: int, _folder: Path, say: Any) -> str:
         graph = read(data, Random(seed))
         checks.verified(graph)
-        answers = checks.check_graph(graph, seed)
+        answers = checks.check_graph(graph, seed, self.scale)
         if answers is None:
             return "read"
         return self._check_peer(data, graph, seed, answers, say)
@@ -126,9 +132,10 @@ def families() -> dict[str, Family]:
     """Every family by name."""
     from .artifact_family import ArtifactFamily
     from .compile_family import CompileFamily
+    from .large_family import LargeFamily
     from .text_family import TextFamily
 
-    return {f.name: f for f in (OnnxFamily(), TextFamily(), ArtifactFamily(), CompileFamily())}
+    return {f.name: f for f in (OnnxFamily(), TextFamily(), ArtifactFamily(), CompileFamily(), LargeFamily())}
 
 
-__all__ = ["PEER", "SEEDS", "Family", "families", "mutated_model", "read"]
+__all__ = ["PEER", "SEEDS", "Family", "families", "mutated", "mutated_model", "read"]

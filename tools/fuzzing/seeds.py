@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from random import Random
 
 import numpy as np
 import onnx.parser
 from onnx import ModelProto, numpy_helper
+
+from . import large
 
 Shape = tuple[int, ...]
 
@@ -199,6 +202,16 @@ SEEDS = (
         {"w": (3, 2), "b": (2,)},
     ),
 )
+
+LARGE: tuple[Callable[[Random], ModelProto], ...] = (
+    lambda random: large.scaled_concat(random.randrange(65, 800)),
+    lambda random: large.scaled_sum(random.randrange(65, 800)),
+    lambda random: large.image_concat(random.randrange(65, 800)),
+    lambda random: large.chain(random.randrange(300, 1500), random.choice((0, 1, 2, 3, 17))),
+    lambda random: large.dense_block(random.randrange(8, 40)),
+    *[lambda random: large.fan_out(random.randrange(1 << 30), random.randrange(80, 500))] * 3,
+)
+"""Models of hundreds of operators, of a kind each; those at random count three times."""
 
 
 @cache
