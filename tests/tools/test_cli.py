@@ -13,7 +13,7 @@ from secateur.tools.main import ROWS, describe
 
 from .conftest import Cli
 
-HEAVY = ("tvm", "onnx", "numpy", "rich", "llvmlite", "secateur.codegen")
+HEAVY = ("tvm", "onnx", "numpy", "rich", "llvmlite", "secateur.codegen.targets")
 
 
 def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
