@@ -28,9 +28,8 @@ __all__ = [
     "engine",
 ]
 
-_OURS = (Secateur(), Artifact())
 _PEERS = (OnnxRuntime(), OpenVino(), Ncnn(), Mnn())
-ENGINES: dict[str, Peer] = {p.name: p for p in (*_OURS, *_PEERS)}
+ENGINES: dict[str, Peer] = {p.name: p for p in (Secateur(), *_PEERS, Artifact())}
 PEERS = tuple(p.name for p in _PEERS)
 
 
