@@ -29,7 +29,7 @@ TYPED := build/typed/secateur
 RUN_OPTIONS := -n $(JOBS) --dist worksteal --timeout 1200
 PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
 AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
-FOLDERS := ir passes codegen runtime tools
+FOLDERS := ir passes codegen costs runtime tools
 
 .PHONY: demo test test-hosts bench bench-layers bench-selection bench-compile public-models cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
@@ -45,23 +45,23 @@ test-hosts: $(DEV) system-tools
 	$(AS_LESSER_HOSTS) $(ARGS)
 
 bench: $(BENCH)
-	$(BIN)/python -m secateur.tools.bench_peers $(ARGS)
+	$(BIN)/python -m secateur.tools.bench.networks $(ARGS)
 
 bench-layers: $(BENCH)
-	$(BIN)/python -m secateur.tools.bench_layers $(ARGS)
+	$(BIN)/python -m secateur.tools.bench.layers $(ARGS)
 
 bench-selection: $(DEV)
-	$(BIN)/python -m secateur.tools.bench_selection $(ARGS)
+	$(BIN)/python -m secateur.tools.bench.selection $(ARGS)
 	$(BIN)/python -m tests.passes.selection.speed
 
 public-models: $(DEV)
-	$(BIN)/python -m secateur.tools.public $(ARGS)
+	$(BIN)/python -m secateur.tools.bench.public $(ARGS)
 
 bench-compile: $(DEV)
-	$(BIN)/python -m secateur.tools.bench_compile $(ARGS)
+	$(BIN)/python -m secateur.tools.bench.compile $(ARGS)
 
 cost-check: $(DEV)
-	$(BIN)/python -m secateur.tools.cost_check $(ARGS)
+	$(BIN)/python -m secateur.tools.checks.cost_check $(ARGS)
 
 fuzz: $(DEV)
 	$(BIN)/python -m secateur.tools.fuzz $(ARGS)

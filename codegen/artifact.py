@@ -18,13 +18,13 @@ from pathlib import Path, PurePosixPath
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.files import SUFFIX
+from secateur.ir.support.unfinished import temporary_folder, unfinished
 
+from .backends.cpu.driver import ProgramError
 from .cache import cache_folder
-from .driver import ProgramError
 from .link import build_folder, link_bench, link_shared
 from .program import Program
 from .sources import SEAL_FIELDS, SEAL_MAGIC
-from .unfinished import temporary_folder, unfinished
 
 KINDS = ("so", "dir", "tar")
 _EXECUTABLE = ("model.so", "bench")

@@ -12,11 +12,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from secateur.ir.support.unfinished import child
+
 from .cache import load_kernel, store_kernel
 from .kernel import Kernel
 from .program import KernelObject
-from .targets import Target
-from .unfinished import child
+from .targets.rows import Target
 from .worker import Task, receive, send
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -59,7 +60,7 @@ def _build(missing: Mapping[str, Kernel], target: Target) -> Generator[KernelObj
 
 
 def _build_one(kernel: Kernel, symbol: str, target: Target) -> KernelObject:
-    from .objects import build_object  # imports TVM and LLVM, which take seconds
+    from .backends.cpu.objects import build_object  # imports TVM and LLVM, which take seconds
 
     return build_object(kernel, symbol, target)
 

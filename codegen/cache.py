@@ -21,11 +21,12 @@ from pathlib import Path
 
 import platformdirs
 
+from secateur.ir.support.unfinished import temporary_folder
+
 from .entries import read_entry, write_entry
 from .kernel import Kernel
 from .program import KernelObject
-from .targets import Target
-from .unfinished import temporary_folder
+from .targets.rows import Target
 
 
 def cache_folder() -> Path:

@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 
-from .unfinished import unfinished
+from secateur.ir.support.unfinished import unfinished
 
 _MAGIC = b"secateur cache 1\n"
 _DIGEST = hashlib.sha256().digest_size

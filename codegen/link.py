@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .driver import emit_driver
+from secateur.ir.support.unfinished import child, temporary_folder
+
+from .backends.cpu.driver import emit_driver
 from .entries import read_entry, write_entry
 from .program import Program
 from .sources import BENCH_SOURCES, RUNTIME_FILES, RUNTIME_SOURCES, write_sources
-from .targets import Target
-from .unfinished import child, temporary_folder
+from .targets.rows import Target
 
 _COMPILE = ("-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-I.")
 _SHARED = (

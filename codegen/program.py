@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .targets import Target
+from .targets.rows import Target
 
 
 class Space(Enum):

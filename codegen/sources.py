@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from .driver import DTYPE_BYTES, WEIGHT_ALIGNMENT, ProgramError, weights_bytes
+from .backends.cpu.driver import DTYPE_BYTES, WEIGHT_ALIGNMENT, ProgramError, weights_bytes
 from .program import Port, Program
 
 MANIFEST_FORMAT = 1

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from .kernel import Kernel
 from .program import KernelObject
-from .targets import Target
+from .targets.rows import Target
 
 Task = tuple[Kernel, str, Target]
 Answer = KernelObject | Exception
@@ -45,7 +45,7 @@ def receive(stream: IO[bytes]) -> Any:
 
 def answer(task: Task) -> Answer:
     """The compiled kernel, or what went wrong."""
-    from .objects import build_object  # imports TVM and LLVM, which take seconds
+    from .backends.cpu.objects import build_object  # imports TVM and LLVM, which take seconds
 
     try:
         return build_object(*task)

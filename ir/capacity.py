@@ -7,7 +7,7 @@ activation and its neighbours are some ten steps of a hundred operations) and fa
 cost next to nothing: a kernel that reads 64 tensors writes its result once for 64 reads, and one with 256
 operations for each element is bound by these, not by memory.
 
-Fusion stops at the limits; wider concatenations are split by the pass `fuse` (`passes/joins.py`).
+Fusion stops at the limits; wider concatenations are split by the pass `fuse` (`canonicalize/joins.py`).
 """
 
 from __future__ import annotations

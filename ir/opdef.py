@@ -150,7 +150,7 @@ def _shared_quant(types: Sequence[TensorType], result: TensorType) -> Quant | No
     return quant if quant is not None and quant.axis is None else None
 
 
-# Decisions of later passes, allowed on every operator: see passes/select.py and passes/memory.py.
+# Decisions of later passes, allowed on every operator: see the passes `select` and `memory`.
 COMMON_ATTRIBUTES: dict[str, str] = {
     "primitive": "str",
     "operand_layouts": "strs",

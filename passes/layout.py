@@ -18,7 +18,7 @@ from secateur.ir.opdef import create
 from secateur.ir.stages import LAID_OUT, SELECTED, Stage
 from secateur.ir.types import ROW_MAJOR, Layout
 
-from .base import Pass
+from .framework.base import Pass
 
 
 def _relayout(value: Value, layout: Layout) -> Operator:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from secateur.ir.errors import SecateurError
 from secateur.ir.rewrite import Rule
 
-from . import canonicalize, equalize, fuse, integer
-from .base import Pass
-from .canonicalize import Canonicalize
-from .equalize import Equalize
-from .fuse import Fuse
+from .canonicalize import canonicalize
+from .canonicalize.canonicalize import Canonicalize
+from .framework.base import Pass
+from .fuse import fuse
+from .fuse.fuse import Fuse
+from .integer import integer
 from .layout import InsertConversions
-from .memory import Memory
-from .quantize import Quantize
-from .select import Select
+from .memory.memory import Memory
+from .quantize import equalize
+from .quantize.equalize import Equalize
+from .quantize.quantize import Quantize
+from .select.select import Select
 
 PASSES: tuple[type[Pass], ...] = (Canonicalize, Fuse, Equalize, Quantize, Select, InsertConversions, Memory)
+
+DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
 
 BY_NAME: dict[str, type[Pass]] = {p.name: p for p in PASSES}
 

@@ -18,7 +18,7 @@ from .ir.errors import ModelError, SecateurError, VerifyError
 
 if TYPE_CHECKING:
     from .compiler import Artifact, compile, quantize
-    from .passes.quantize_report import QuantizationReport
+    from .passes.quantize.report import QuantizationReport
     from .runtime.session import Session, load
 
 __all__ = [
@@ -37,7 +37,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Artifact": "compiler",
     "compile": "compiler",
-    "QuantizationReport": "passes.quantize_report",
+    "QuantizationReport": "passes.quantize.report",
     "Session": "runtime.session",
     "load": "runtime.session",
     "quantize": "compiler",

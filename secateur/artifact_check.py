@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .codegen.targets import Target, runs_here
+from .codegen.targets.rows import Target, runs_here
 from .ir.errors import SecateurError
 from .ir.exact import exact_values
 from .ir.graph import Graph
-from .passes.constants import holds_integers
-from .passes.fuse import INTEGER_TOLERANCE
-from .passes.validation import ValidationError, difference, step_share
+from .passes.canonicalize.constants import holds_integers
+from .passes.framework.validation import ValidationError, difference, step_share
+from .passes.fuse.fuse import INTEGER_TOLERANCE
 from .runtime.session import load
 
 Array = np.ndarray[Any, Any]

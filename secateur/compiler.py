@@ -10,13 +10,12 @@ from typing import Any, Literal, get_args
 
 from .artifact_check import Verified, check_artifact, check_runnable
 from .codegen.artifact import write_artifact
+from .codegen.backends.cpu.costs import AnalyticCosts
 from .codegen.build import Progress, silent
 from .codegen.cache import cache_folder
-from .codegen.costs import AnalyticCosts
 from .codegen.lower import lower
 from .codegen.program import Program
-from .codegen.targets import Target, find
-from .files import write_whole
+from .codegen.targets.rows import Target, find
 from .ir.choice import CostTable
 from .ir.errors import ModelError, SecateurError
 from .ir.files import SUFFIX, read_graph
@@ -24,16 +23,18 @@ from .ir.graph import Graph
 from .ir.noise import noise
 from .ir.onnx_reader import read_model
 from .ir.printer import print_graph
+from .ir.support.atomic import write_whole
 from .limits import chosen_pipeline
-from .passes.base import Pass
-from .passes.manager import DumpIR, Observer, Outcome, PassManager
-from .passes.memory import arena_report
-from .passes.pipeline import format_pass, parse_pipeline
-from .passes.placement import check_placement
-from .passes.quantize import Listener, Quantize, ignored, quantized_pairs
-from .passes.quantize_calibrate import CalibrationData
-from .passes.quantize_report import QuantizationReport
-from .passes.select import Select
+from .passes.framework.base import Pass
+from .passes.framework.manager import DumpIR, Observer, Outcome, PassManager
+from .passes.framework.pipeline import format_pass, parse_pipeline
+from .passes.memory.memory import arena_report
+from .passes.memory.placement import check_placement
+from .passes.quantize.calibrate import CalibrationData
+from .passes.quantize.quantize import Listener, Quantize, ignored, quantized_pairs
+from .passes.quantize.report import QuantizationReport
+from .passes.registry import DEFAULT_PIPELINE
+from .passes.select.select import Select
 from .quantizer import Calibration, Request, request
 
 Kind = Literal["so", "dir", "tar"]
@@ -41,8 +42,6 @@ Verify = Literal["passes", "artifact"]
 Shapes = Mapping[str, tuple[int, ...]]
 Constants = Mapping[str, Any]
 Costs = CostTable | str | Path  # or a cost table's file
-
-DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,12 +121,12 @@ def cost_table(target: Target, tune: bool = False, costs: Costs | None = None) -
     if tune and costs is not None:
         raise SecateurError("times are measured (tune) or taken from a table (costs), not both")
     if isinstance(costs, str | Path):
-        from .tools.profiling.costs import table_costs
+        from .costs.measured import table_costs
 
         return table_costs(Path(costs), target)
     if tune:
-        from .tools.profiling.measure import check_here
-        from .tools.tuning import MeasuredCosts
+        from .costs.measure import check_here
+        from .costs.tuning import MeasuredCosts
 
         check_here(target)
         return MeasuredCosts(target)
@@ -136,7 +135,7 @@ def cost_table(target: Target, tune: bool = False, costs: Costs | None = None) -
 
 def warn_of_estimates(passes: Sequence[Pass]) -> None:
     """A warning where operators were selected by a table that does not know them all."""
-    from .tools.profiling.costs import TableCosts
+    from .costs.measured import TableCosts
 
     for step in passes:
         if isinstance(step, Select) and isinstance(step.costs, TableCosts):
@@ -366,7 +365,7 @@ def _dumps(graph: Graph) -> dict[str, str]:
 
 def dump_kernels(program: Program, folder: Path) -> None:
     """Writes every kernel's TIR, LLVM IR and assembly into `folder`."""
-    from .codegen.objects import assembly_of
+    from .codegen.backends.cpu.objects import assembly_of
 
     folder.mkdir(parents=True, exist_ok=True)
     for kernel in program.kernels:

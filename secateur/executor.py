@@ -10,19 +10,19 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .codegen.artifact import write_artifact
+from .codegen.backends.cpu.costs import AnalyticCosts
 from .codegen.cache import cache_folder
-from .codegen.costs import AnalyticCosts
 from .codegen.lower import lower
-from .codegen.targets import host, runnable
-from .codegen.unfinished import temporary_folder
+from .codegen.targets.rows import host, runnable
 from .ir.graph import Graph, Value
+from .ir.support.unfinished import temporary_folder
 from .ir.types import DType
-from .passes.calibration.statistics import Arrays
+from .passes.framework.manager import PassManager
 from .passes.layout import InsertConversions
-from .passes.manager import PassManager
-from .passes.memory import Memory, arena_report
-from .passes.quantize_measure import interpreted
-from .passes.select import Select
+from .passes.memory.memory import Memory, arena_report
+from .passes.quantize.calibration.statistics import Arrays
+from .passes.quantize.measure import interpreted
+from .passes.select.select import Select
 from .runtime.session import Session, load
 
 Array = NDArray[Any]
@@ -38,7 +38,7 @@ def macs(graph: Graph) -> int:
 
 @dataclass(eq=False)
 class HostExecutor:
-    """An executor (see `passes.quantize_measure`) with the interpreter's answers, faster for large graphs
+    """An executor (see `passes.quantize.measure`) with the interpreter's answers, faster for large graphs
     where this machine runs compiled code.
 
     A float answer may differ from the interpreter's by roundings, an integer one

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from .ir.errors import SecateurError
-from .passes.pipeline import format_pipeline, parse_pipeline
-from .passes.select import Select
+from .passes.framework.pipeline import format_pipeline, parse_pipeline
+from .passes.select.select import Select
 
 
 def limited(

@@ -11,13 +11,13 @@ from .codegen.build import Progress, silent
 from .executor import HostExecutor
 from .ir.errors import SecateurError
 from .ir.graph import Graph
-from .passes.calibration.ranges import read_ranges
-from .passes.pipeline import format_pass
-from .passes.quantize import Quantize
-from .passes.quantize_calibrate import CalibrationData
-from .passes.words import listed
-from .tools.calibration_data import open_source
-from .tools.calibration_images import Preparation
+from .ir.support.words import listed
+from .passes.framework.pipeline import format_pass
+from .passes.quantize.calibrate import CalibrationData
+from .passes.quantize.calibration.data import open_source
+from .passes.quantize.calibration.images import Preparation
+from .passes.quantize.calibration.ranges import read_ranges
+from .passes.quantize.quantize import Quantize
 
 Calibration = str | Path | Iterable[Mapping[str, Any]]
 FLOAT_PIPELINE = "canonicalize,fuse,select,layout,memory"

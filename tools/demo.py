@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .compare import has_onnxruntime
+from .checks.layers import has_onnxruntime
 from .report import duration, progress, size, table
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import math
 from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, DType, Layout, TensorType, blocked
 
-from ..targets import Target
+from ..targets.rows import Target
+from ..vector.requantize import BLOCK
 from .operator import Combination, Primitive, constant_of
-from .requantize import BLOCK
 
 CALL_SECONDS = 3e-7  # entering a kernel
 

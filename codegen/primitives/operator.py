@@ -17,7 +17,7 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.types import Layout
 
 from ..kernel import Kernel
-from ..targets import Target
+from ..targets.rows import Target
 
 Array = NDArray[Any]
 Combination = tuple[tuple[Layout, ...], Layout]  # of the operands, of the result

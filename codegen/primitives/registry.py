@@ -7,35 +7,42 @@ from functools import cache
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Operator
 
-from . import (
-    convolution,
-    elementwise,
-    gather,
-    grid_sample,
-    join,
-    linear_conv,
-    linear_dense,
-    linear_depthwise,
-    linear_elementwise,
-    linear_im2row,
-    linear_kn2row,
-    linear_pool,
-    linear_prelu,
-    linear_winograd,
-    logic,
-    matmul,
-    movement,
-    naive,
-    normalize,
-    pool,
-    quantize,
-    recurrence,
-    reduce,
-    relayout,
-    table,
-    view,
+from .conv import (
+    float32 as convolution,
 )
+from .conv import (
+    im2row_int8 as linear_im2row,
+)
+from .conv import (
+    int8 as linear_conv,
+)
+from .conv import (
+    kn2row_int8 as linear_kn2row,
+)
+from .conv import (
+    naive,
+)
+from .conv.depthwise import int8 as linear_depthwise
+from .conv.winograd import int8 as linear_winograd
+from .dense import int8 as linear_dense
+from .dense import matmul, recurrence
+from .elementwise import (
+    elementwise,
+    logic,
+    quantize,
+    table,
+)
+from .elementwise import (
+    int8 as linear_elementwise,
+)
+from .elementwise import (
+    prelu_int8 as linear_prelu,
+)
+from .move import gather, join, movement, relayout, view
 from .operator import Primitive
+from .reduce import normalize, pool, reduce
+from .reduce import pool_int8 as linear_pool
+from .resize import grid_sample
 
 _MODULES = (
     convolution,

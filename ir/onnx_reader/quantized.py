@@ -1,6 +1,6 @@
 """Operators on stored integers: QLinearConv and its kind, read as dequantize -> operator -> quantize.
 
-The rules of `passes/integer.py` make integer operators of them. ConvInteger and
+The rules of `passes/integer/integer.py` make integer operators of them. ConvInteger and
 MatMulInteger are sums of whole numbers as they are, in i32: exact whatever their length, and
 their zero points may be computed. ONNX Runtime's own operators
 (domain com.microsoft) are among them, since its quantizer writes them.

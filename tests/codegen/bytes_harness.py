@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets import TARGETS, Target, cpu_flags
+from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create

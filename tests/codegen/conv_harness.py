@@ -11,10 +11,10 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.objects import build_object
-from secateur.codegen.primitives.base import ConvSpec, DenseSpec, TransposedSpec, layout_block, up
-from secateur.codegen.targets import TARGETS, Target, cpu_flags
+from secateur.codegen.primitives.specs import ConvSpec, DenseSpec, TransposedSpec, layout_block, up
+from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
 from secateur.ir.elementwise import apply_epilogue
 
 Array = NDArray[np.float32]

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.objects import build_object
 from secateur.codegen.primitives.operator import Constant, Primitive, to_layout
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets import TARGETS, Target, cpu_flags
+from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from secateur.codegen.targets import Target
+from secateur.codegen.targets.rows import Target
 
 _SETTINGS = re.compile(r"^\s*\.(cpu|fpu|arch|arch_extension)\b.*$", re.M)  # what code says of itself
 _ARM = {"aarch64": ("aarch64-linux-gnu", "generic"), "armv7": ("arm-linux-gnueabihf", "generic+v7a")}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from secateur.codegen.primitives.operator import Constant, to_layout
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets import TARGETS, Target, cpu_flags
+from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from secateur.codegen import build, cache
+from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.build import build_kernels
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.objects import build_object
-from secateur.codegen.primitives.base import DenseSpec
-from secateur.codegen.primitives.conv_dense import DENSE
+from secateur.codegen.primitives.dense.float32 import DENSE
+from secateur.codegen.primitives.specs import DenseSpec
 from secateur.codegen.program import KernelObject
-from secateur.codegen.targets import TARGETS
+from secateur.codegen.targets.rows import TARGETS
 
 TARGET = TARGETS["x86-64-v3"]
 MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"

@@ -16,7 +16,7 @@ from secateur.codegen.entries import read_entry, write_entry
 from secateur.codegen.link import LinkError, Toolchain
 from secateur.codegen.program import KernelObject
 from secateur.codegen.sources import RUNTIME_FILES, runtime_folder
-from secateur.codegen.targets import TARGETS
+from secateur.codegen.targets.rows import TARGETS
 
 TARGET = TARGETS["x86-64-v3"]
 KERNEL = KernelObject("k_1", bytes(range(256)) * 20, "tir ä", "define void @k_1_kernel()")

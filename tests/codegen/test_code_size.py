@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from secateur.codegen.objects import build_object
-from secateur.codegen.targets import TARGETS
-from secateur.tools.extremes import EXTREMES, MOST_BYTES, kernels
+from secateur.codegen.backends.cpu.objects import build_object
+from secateur.codegen.targets.rows import TARGETS
+from secateur.tools.bench.extremes import EXTREMES, MOST_BYTES, kernels
 
 # The most registers, and so the largest tiles; and tiles of which there are more along a row.
 NAMES = ("x86-64-v4-vnni", "x86-64-v3")
@@ -27,7 +27,7 @@ def test_extremes_become_little_code(name: str) -> None:
 def test_a_1_d_network_computes_with_a_fast_kernel() -> None:
     """Loads with a stride make the plain loops slower than a tile of which one lane is used."""
     target = TARGETS[NAMES[1]]
-    from secateur.codegen.costs import AnalyticCosts
+    from secateur.codegen.backends.cpu.costs import AnalyticCosts
 
     choices = AnalyticCosts(target).choices(EXTREMES["conv 1x256, stride 2, one filter"]())
     assert min(choices, key=lambda choice: choice.seconds).primitive == "direct"

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen import epilogue
+from secateur.codegen.backends.cpu.objects import compile_object
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.objects import compile_object
-from secateur.codegen.primitives.base import ConvSpec, DenseSpec, TransposedSpec
-from secateur.codegen.primitives.conv_dense import DENSE
-from secateur.codegen.primitives.conv_depthwise import DEPTHWISE
-from secateur.codegen.primitives.conv_direct import DIRECT
-from secateur.codegen.primitives.conv_grouped import GROUPED
-from secateur.codegen.primitives.conv_im2row import IM2ROW
-from secateur.codegen.primitives.conv_pointwise import POINTWISE
-from secateur.codegen.primitives.conv_transposed import TRANSPOSED
-from secateur.codegen.primitives.conv_winograd import WINOGRAD
-from secateur.codegen.targets import Target
+from secateur.codegen.primitives.conv.depthwise.float32 import DEPTHWISE
+from secateur.codegen.primitives.conv.direct import DIRECT
+from secateur.codegen.primitives.conv.grouped import GROUPED
+from secateur.codegen.primitives.conv.im2row import IM2ROW
+from secateur.codegen.primitives.conv.pointwise import POINTWISE
+from secateur.codegen.primitives.conv.transposed import TRANSPOSED
+from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
+from secateur.codegen.primitives.dense.float32 import DENSE
+from secateur.codegen.primitives.specs import ConvSpec, DenseSpec, TransposedSpec
+from secateur.codegen.targets.rows import Target
+from secateur.codegen.vector import epilogue
 from secateur.ir.elementwise import FUNCTIONS, Step
 
 from .conv_harness import call, convolution_error, dense_error, targets
@@ -160,7 +160,7 @@ def elementwise_kernel(step: Step, count: int, lanes: int) -> Kernel:
     """The step on `count` values, a multiple of `lanes`; a binary step's operand is a second input."""
 
     def build() -> Any:
-        from secateur.codegen.tvm_adapter import T, load, prim_func, store
+        from secateur.codegen.tir import T, load, prim_func, store
 
         def body(x: Any, y: Any, output: Any, _: Any, begin: Any, end: Any) -> None:
             with T.serial(begin, end) as task:
@@ -306,7 +306,7 @@ def test_object_needs_its_kernel() -> None:
 
 
 def test_code_is_reproducible() -> None:
-    from secateur.codegen.tvm_adapter import lower
+    from secateur.codegen.tvm_lowering import lower
 
     spec = replace(DIRECT_CASES["gray"], out_layout=f"NCHW{TARGETS[0].lanes}c")
     first, second = (lower(DIRECT.kernel(spec, TARGETS[0]), "k", TARGETS[0]) for _ in range(2))

@@ -3,14 +3,15 @@
 import pytest
 
 from secateur.codegen.decisions import check_decisions
-from secateur.codegen.targets import TARGETS
-from secateur.compiler import DEFAULT_PIPELINE, prepare
+from secateur.codegen.targets.rows import TARGETS
+from secateur.compiler import prepare
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.onnx_reader import read_model
 from secateur.ir.types import DType, Layout, TensorType
-from secateur.passes.manager import PassManager
-from secateur.tools.fuzzing.seeds import SEEDS
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.registry import DEFAULT_PIPELINE
+from secateur.tools.fuzz.seeds import SEEDS
 
 TARGET = TARGETS["x86-64-v3"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.objects import assembly_of, build_object
-from secateur.codegen.primitives.dot import Dot, Pairs, Vnni, Widening, dot_of
-from secateur.codegen.targets import TARGETS, Target
+from secateur.codegen.targets.rows import TARGETS, Target
+from secateur.codegen.vector.dot import Dot, Pairs, Vnni, Widening, dot_of
 from secateur.ir.types import DType, TensorType
 
 from .generic_harness import Array, call
@@ -23,7 +23,7 @@ def kernel_of(dot: Dot) -> Kernel:
     """Sums of `ROWS` rows over `STEPS` quads: data (STEPS, ROWS, 4), weights (STEPS, lanes, 4) packed."""
 
     def build() -> Any:
-        from secateur.codegen.tvm_adapter import Registers, T, prim_func, store
+        from secateur.codegen.tir import Registers, T, prim_func, store
 
         def body(data: Any, weights: Any, result: Any, _: Any, begin: Any, end: Any) -> None:
             with T.serial(begin, end):

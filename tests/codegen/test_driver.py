@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.driver import ProgramError, check_program, driver_text, emit_driver
+from secateur.codegen.backends.cpu.driver import ProgramError, check_program, driver_text, emit_driver
 from secateur.codegen.program import Call, KernelObject, Port, Program, Ref, Space
-from secateur.codegen.targets import TARGETS
+from secateur.codegen.targets.rows import TARGETS
 
 ARGS = (Ref(Space.INPUT, 0), Ref(Space.WEIGHTS, offset=64), Ref(Space.ARENA, offset=128))
 CALL = Call("k", ARGS, 7, "conv1", "nn.conv", workspace=256, macs=9)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secateur.codegen import machine, objects
-from secateur.codegen.objects import assembly_of, build_object
+from secateur.codegen.backends.cpu import machine, objects
+from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets import TARGETS, Target
+from secateur.codegen.targets.rows import TARGETS, Target
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create

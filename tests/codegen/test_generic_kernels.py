@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.loops import Nest
 from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.vector.loops import Nest
 from secateur.ir.types import DType
 
 from .generic_harness import RUNNABLE, Array, check, operator, rand, whole

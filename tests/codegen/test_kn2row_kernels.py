@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.primitives.base import ConvSpec
-from secateur.codegen.primitives.conv_kn2row import KN2ROW, row_tiles
+from secateur.codegen.primitives.conv.kn2row import KN2ROW, row_tiles
 from secateur.codegen.primitives.operator import Constant, Primitive
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets import TARGETS, Target
+from secateur.codegen.primitives.specs import ConvSpec
+from secateur.codegen.targets.rows import TARGETS, Target
 from secateur.ir import interpreter
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator
@@ -192,7 +192,7 @@ def test_tiles_fit_the_registers(name: str, filters: int) -> None:
 
 
 def test_few_filters_cost_less_than_padding_them_to_a_vector() -> None:
-    from secateur.codegen.primitives.conv_direct import DIRECT
+    from secateur.codegen.primitives.conv.direct import DIRECT
 
     target = TARGETS["x86-64-v4"]
     blocked = replace(SPEC, in_layout="NCHW16c", out_layout="NCHW16c")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets import TARGETS as ALL_TARGETS
-from secateur.codegen.targets import Target
+from secateur.codegen.targets.rows import TARGETS as ALL_TARGETS
+from secateur.codegen.targets.rows import Target
 from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create
 from secateur.ir.types import DType, TensorType

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from secateur.codegen.primitives.conv_direct import DIRECT
-from secateur.codegen.primitives.conv_pointwise import POINTWISE
-from secateur.codegen.primitives.linear_conv import linear_spec
-from secateur.codegen.primitives.linear_finish import column_classes, starts
+from secateur.codegen.primitives.conv.direct import DIRECT
+from secateur.codegen.primitives.conv.finish_int8 import column_classes, starts
+from secateur.codegen.primitives.conv.int8 import linear_spec
+from secateur.codegen.primitives.conv.pointwise import POINTWISE
 from secateur.codegen.primitives.operator import constant_of
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets import TARGETS, Target
-from secateur.codegen.tvm_adapter import lower
+from secateur.codegen.targets.rows import TARGETS, Target
+from secateur.codegen.tvm_lowering import lower
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, Layout

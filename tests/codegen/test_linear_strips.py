@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.linear_conv import linear_spec
-from secateur.codegen.primitives.linear_finish import LinearSpec
-from secateur.codegen.primitives.linear_im2row import LinearIm2row, depth, pieces
-from secateur.codegen.primitives.linear_kn2row import LinearKn2row
+from secateur.codegen.primitives.conv.finish_int8 import LinearSpec
+from secateur.codegen.primitives.conv.im2row_int8 import LinearIm2row, depth, pieces
+from secateur.codegen.primitives.conv.int8 import linear_spec
+from secateur.codegen.primitives.conv.kn2row_int8 import LinearKn2row
 from secateur.codegen.primitives.operator import Constant, Primitive, to_layout
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets import TARGETS
+from secateur.codegen.targets.rows import TARGETS
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator
 from secateur.ir.opdef import create

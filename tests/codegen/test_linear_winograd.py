@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives import linear_winograd
-from secateur.codegen.primitives.linear_winograd import Blocking, LinearWinograd, choose_blocking, pack
+from secateur.codegen.primitives.conv.winograd import int8 as linear_winograd
+from secateur.codegen.primitives.conv.winograd.int8 import Blocking, LinearWinograd, choose_blocking, pack
 from secateur.codegen.primitives.operator import Constant, to_layout
-from secateur.codegen.targets import TARGETS, Target, cpu_flags
+from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
 from secateur.ir.opdef import create

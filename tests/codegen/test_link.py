@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from secateur.codegen.backends.cpu.driver import ProgramError
 from secateur.codegen.cache import cache_folder
-from secateur.codegen.driver import ProgramError
 from secateur.codegen.link import LinkError, Toolchain, static_triple
 from secateur.codegen.program import Port, Program
 from secateur.codegen.sources import (
@@ -23,7 +23,7 @@ from secateur.codegen.sources import (
     write_sources,
     write_weights,
 )
-from secateur.codegen.targets import TARGETS
+from secateur.codegen.targets.rows import TARGETS
 
 EMPTY = Program("empty", TARGETS["x86-64-v3"], (), (), (), (), (), (), 0, 0)
 

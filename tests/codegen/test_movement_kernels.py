@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.movement import axis_segments, channel_runs
+from secateur.codegen.primitives.move.movement import axis_segments, channel_runs
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.primitives.shuffles import transpose
-from secateur.codegen.targets import Target
+from secateur.codegen.targets.rows import Target
+from secateur.codegen.vector.shuffles import transpose
 
 from .generic_harness import BOTH, RUNNABLE, check, every_target, operator, rand, run, whole
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from secateur import executor
-from secateur.codegen import processor
-from secateur.codegen.targets import TARGETS, cpu_flags, find, host, runnable
+from secateur.codegen.targets import processor
+from secateur.codegen.targets.rows import TARGETS, cpu_flags, find, host, runnable
+from secateur.costs.measure import check_here
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.opdef import create
 from secateur.ir.types import TensorType
-from secateur.tools.profiling.measure import check_here
 
 Machine = Callable[..., None]
 

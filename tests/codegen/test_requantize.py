@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.objects import assembly_of, build_object
-from secateur.codegen.primitives.requantize import Requantization, Requantize, on_target, requantization
-from secateur.codegen.targets import TARGETS, Target
+from secateur.codegen.targets.rows import TARGETS, Target
+from secateur.codegen.vector.requantize import Requantization, Requantize, on_target, requantization
 from secateur.ir.types import DType, TensorType
 
 from .generic_harness import Array, call
@@ -23,7 +23,7 @@ every_target = pytest.mark.parametrize("target", TARGETS_HERE, ids=[t.name for t
 
 def kernel_of(spec: Requantization, lanes: int) -> Kernel:
     def build() -> Any:
-        from secateur.codegen.tvm_adapter import T, load, prim_func, store
+        from secateur.codegen.tir import T, load, prim_func, store
 
         def body(
             sums: Any, multipliers: Any, parameters: Any, residual: Any, result: Any, *rest: Any

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.base import ConvSpec, TransposedSpec
-from secateur.codegen.primitives.conv_depthwise import DEPTHWISE
-from secateur.codegen.primitives.conv_direct import DIRECT
-from secateur.codegen.primitives.conv_grouped import GROUPED
-from secateur.codegen.primitives.conv_kn2row import KN2ROW
-from secateur.codegen.primitives.conv_plan import row_runs
-from secateur.codegen.primitives.conv_transposed import TRANSPOSED, looped
-from secateur.codegen.targets import Target
+from secateur.codegen.primitives.conv.depthwise.float32 import DEPTHWISE
+from secateur.codegen.primitives.conv.direct import DIRECT
+from secateur.codegen.primitives.conv.grouped import GROUPED
+from secateur.codegen.primitives.conv.kn2row import KN2ROW
+from secateur.codegen.primitives.conv.plan import row_runs
+from secateur.codegen.primitives.conv.transposed import TRANSPOSED, looped
+from secateur.codegen.primitives.specs import ConvSpec, TransposedSpec
+from secateur.codegen.targets.rows import Target
 from secateur.ir.elementwise import Step
 
 from .conv_harness import convolution_error, targets

@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
-from secateur.codegen.primitives.conv_direct import DIRECT
-from secateur.codegen.primitives.conv_winograd import WINOGRAD
+from secateur.codegen.primitives.conv.direct import DIRECT
+from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 
 from .conv_harness import targets
 from .winograd_noise import error_power, layer

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.primitives.base import ConvSpec
-from secateur.codegen.primitives.conv_im2row import IM2ROW
-from secateur.codegen.primitives.conv_plan import cheapest, costs_of, worth_offering
-from secateur.codegen.primitives.conv_winograd import WINOGRAD
-from secateur.codegen.primitives.linear_winograd import LinearWinograd
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.primitives.conv.im2row import IM2ROW
+from secateur.codegen.primitives.conv.plan import cheapest, costs_of, worth_offering
+from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
+from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd
 from secateur.codegen.primitives.operator import Cost
+from secateur.codegen.primitives.specs import ConvSpec
 from secateur.ir import interpreter
 from secateur.ir.graph import Value
 from secateur.ir.opdef import create

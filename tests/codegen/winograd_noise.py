@@ -1,4 +1,4 @@
-"""Error powers of float convolutions as compiled, against float64: the table of `conv_winograd.py`.
+"""Error powers of float convolutions as compiled, against float64: the table of `winograd/float32.py`.
 
 Run `python -m tests.codegen.winograd_noise`; a minute. Inputs are rectified noise, white or smooth as images
 are; weights are white.
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.codegen.primitives.base import ConvSpec
-from secateur.codegen.primitives.conv_direct import DIRECT
-from secateur.codegen.primitives.conv_winograd import WINOGRAD
-from secateur.codegen.targets import Target
+from secateur.codegen.primitives.conv.direct import DIRECT
+from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
+from secateur.codegen.primitives.specs import ConvSpec
+from secateur.codegen.targets.rows import Target
 
 from .conv_harness import call, from_layout, targets, to_layout
 

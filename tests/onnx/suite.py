@@ -18,7 +18,7 @@ from onnx.backend.test.loader import load_node_model_tests
 from onnx.backend.test.runner import Runner, _normalize_tensor
 
 from secateur.ir.onnx_reader import OPERATORS
-from secateur.tools.onnx_backend import CompileGraph, SecateurBackend
+from secateur.tools.checks.onnx_backend import CompileGraph, SecateurBackend
 
 FUNCTIONS = "functions"
 """The group of models of several nodes: bodies of ONNX functions."""

@@ -9,7 +9,7 @@ import pytest
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
-from secateur.tools.onnx_backend import Arrays, CompileGraph, SecateurBackend, compiled
+from secateur.tools.checks.onnx_backend import Arrays, CompileGraph, SecateurBackend, compiled
 from tests.onnx import suite
 
 GROUPS = sorted(suite.cases())

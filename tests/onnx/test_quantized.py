@@ -26,8 +26,8 @@ from secateur.ir.errors import ModelError
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.onnx_reader import read_model
-from secateur.passes.canonicalize import Canonicalize
-from secateur.passes.fuse import Fuse
+from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.fuse.fuse import Fuse
 from tests.onnx.models import Array, operators
 
 DIGITS = Path(__file__).parents[2] / "examples/digits/resnet20.onnx"

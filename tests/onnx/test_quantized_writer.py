@@ -15,8 +15,8 @@ from secateur.ir.interpreter import run
 from secateur.ir.onnx_reader import read_model
 from secateur.ir.onnx_writer import to_onnx
 from secateur.ir.parser import parse_graph
-from secateur.passes.canonicalize import Canonicalize
-from secateur.passes.fuse import Fuse
+from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.fuse.fuse import Fuse
 from tests.onnx.models import Array, operators
 from tests.onnx.test_quantized import residual_network, session, statically
 from tests.passes.texts import Case, body, build, cases, expanded, inputs, steps, structure

@@ -17,7 +17,7 @@ from secateur.ir.onnx_reader import OPERATORS, read_model
 from secateur.ir.onnx_writer import to_onnx
 from secateur.ir.stages import QUANTIZED
 from secateur.ir.verifier import verify
-from secateur.tools.onnx_backend import Arrays, CompileGraph, SecateurBackend, interpret
+from secateur.tools.checks.onnx_backend import Arrays, CompileGraph, SecateurBackend, interpret
 from tests.onnx import suite
 
 WITHOUT_TESTS = {"GlobalLpPool"}

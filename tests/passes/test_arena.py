@@ -10,9 +10,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from secateur.passes.arena import ALIGNMENT, Buffer, Piece, live_bytes, lower_bound, peak, union_length
-from secateur.passes.arena_fit import ByArrays, ByLists, best_fit, either_end, first_fit, meeting_pairs
-from secateur.passes.arena_offsets import assign_offsets
+from secateur.passes.memory.arena import (
+    ALIGNMENT,
+    Buffer,
+    Piece,
+    live_bytes,
+    lower_bound,
+    peak,
+    union_length,
+)
+from secateur.passes.memory.fit import ByArrays, ByLists, best_fit, either_end, first_fit, meeting_pairs
+from secateur.passes.memory.offsets import assign_offsets
 
 
 def buffers_within(operators: int) -> st.SearchStrategy[Buffer]:

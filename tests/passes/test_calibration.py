@@ -16,10 +16,16 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.printer import print_graph
-from secateur.passes.calibration.histogram import SIDE, Histogram
-from secateur.passes.calibration.statistics import by_outputs, collect, exposing, quantizable, value_names
-from secateur.passes.canonicalize import Canonicalize
-from secateur.passes.fuse import Fuse
+from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.fuse.fuse import Fuse
+from secateur.passes.quantize.calibration.histogram import SIDE, Histogram
+from secateur.passes.quantize.calibration.statistics import (
+    by_outputs,
+    collect,
+    exposing,
+    quantizable,
+    value_names,
+)
 from tests.passes.texts import Array, build
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -13,8 +13,13 @@ from hypothesis.extra import numpy as hnp
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.interpreter import run
-from secateur.passes.affine import channel_axis
-from secateur.passes.calibration.correction import Mean, means, output_correction, weight_correction
+from secateur.passes.fuse.affine import channel_axis
+from secateur.passes.quantize.calibration.correction import (
+    Mean,
+    means,
+    output_correction,
+    weight_correction,
+)
 from tests.passes.texts import Array, build
 
 LAYERS = {

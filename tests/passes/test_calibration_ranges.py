@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from secateur.ir.types import DType, Quant, TensorType
-from secateur.passes.calibration import methods
-from secateur.passes.calibration.histogram import Histogram
-from secateur.passes.calibration.ranges import (
+from secateur.passes.quantize.calibration import methods
+from secateur.passes.quantize.calibration.histogram import Histogram
+from secateur.passes.quantize.calibration.ranges import (
     Ranges,
     RangesError,
     choose,
@@ -25,7 +25,7 @@ from secateur.passes.calibration.ranges import (
     read_ranges,
     write_ranges,
 )
-from secateur.passes.calibration.statistics import Statistics
+from secateur.passes.quantize.calibration.statistics import Statistics
 
 Array = np.ndarray[Any, Any]
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from secateur.ir.rewrite import explain
 from secateur.ir.verifier import verify
-from secateur.passes.canonicalize import RULES, Canonicalize
+from secateur.passes.canonicalize.canonicalize import RULES, Canonicalize
 from tests.passes.texts import Case, answers, body, build, cases, names, structure
 
 T = "tensor<1x2x3x3xf32>"

@@ -9,15 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.passes.elimination import (
-    Table,
-    TooWideError,
-    descend,
-    lower_bound,
-    minimize,
-    order_of,
+from secateur.passes.select.elimination import Table, TooWideError, descend, lower_bound, minimize, order_of
+from secateur.passes.select.elimination_order import (
+    best_order,
+    measured,
+    min_fill_order,
+    smallest_table_order,
 )
-from secateur.passes.elimination_order import best_order, measured, min_fill_order, smallest_table_order
 
 
 @st.composite

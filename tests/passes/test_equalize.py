@@ -17,10 +17,10 @@ from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.rewrite import constant_of, explain
 from secateur.ir.types import DType
 from secateur.ir.verifier import verify
-from secateur.passes.calibration.ranges import choose, quant_of
-from secateur.passes.calibration.statistics import collect, quantizable
-from secateur.passes.equalize import Equalize, factors, input_ranges, result_ranges
-from secateur.passes.pipeline import format_pass
+from secateur.passes.framework.pipeline import format_pass
+from secateur.passes.quantize.calibration.ranges import choose, quant_of
+from secateur.passes.quantize.calibration.statistics import collect, quantizable
+from secateur.passes.quantize.equalize import Equalize, factors, input_ranges, result_ranges
 from tests.passes.texts import Array, build, inputs, names, structure
 
 CONV = "{strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]"

@@ -13,8 +13,8 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.interpreter import run
 from secateur.ir.rewrite import explain
 from secateur.ir.verifier import verify
-from secateur.passes.fuse import RULES, Fuse
-from secateur.passes.validation import difference
+from secateur.passes.framework.validation import difference
+from secateur.passes.fuse.fuse import RULES, Fuse
 from tests.passes.texts import Case, body, build, cases, inputs, names, structure
 
 X = "tensor<1x4x5x5xf32>"

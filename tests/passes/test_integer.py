@@ -15,10 +15,10 @@ from secateur.ir.interpreter import run
 from secateur.ir.ops.linear import one_quant
 from secateur.ir.rewrite import constant_of, explain
 from secateur.ir.verifier import verify
-from secateur.passes.canonicalize import Canonicalize
-from secateur.passes.fuse import Fuse
-from secateur.passes.integer import RULES
-from secateur.passes.integer_elementwise import averages_a_window
+from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.fuse.fuse import Fuse
+from secateur.passes.integer.elementwise import averages_a_window
+from secateur.passes.integer.integer import RULES
 from tests.passes.texts import Array, Case, body, build, cases, expanded, inputs, names, steps, structure
 
 X = "tensor<1x4x5x5xf32>"

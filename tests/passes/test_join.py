@@ -7,8 +7,8 @@ import pytest
 from secateur.ir.errors import VerifyError
 from secateur.ir.graph import Graph
 from secateur.ir.parser import parse_graph
-from secateur.passes.memory import Memory, arena_report
-from secateur.passes.placement import check_placement, place_of, stays_in_place
+from secateur.passes.memory.memory import Memory, arena_report
+from secateur.passes.memory.placement import check_placement, place_of, stays_in_place
 
 PLAIN = 'primitive = "map", operand_layouts = ["NCHW"]'
 JOIN = 'primitive = "join", operand_layouts = ["NCHW", "NCHW"]'

@@ -13,12 +13,12 @@ from secateur.ir.errors import SecateurError, VerifyError
 from secateur.ir.files import read_graph
 from secateur.ir.graph import Graph
 from secateur.ir.stages import READ, SELECTED, Stage
-from secateur.passes.base import Pass
-from secateur.passes.canonicalize import Canonicalize
-from secateur.passes.fuse import INTEGER_TOLERANCE, Fuse
-from secateur.passes.manager import DumpIR, PassManager, PrintIR
-from secateur.passes.memory import Memory
-from secateur.passes.validation import ValidationError, Validator
+from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.framework.base import Pass
+from secateur.passes.framework.manager import DumpIR, PassManager, PrintIR
+from secateur.passes.framework.validation import ValidationError, Validator
+from secateur.passes.fuse.fuse import INTEGER_TOLERANCE, Fuse
+from secateur.passes.memory.memory import Memory
 from tests.passes.texts import body, build, cases, expanded, inputs, names, structure
 
 X = "tensor<1x4x5x5xf32>"

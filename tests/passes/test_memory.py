@@ -19,8 +19,8 @@ from secateur.ir.parser import parse_graph
 from secateur.ir.stages import PLACED
 from secateur.ir.types import TensorType
 from secateur.ir.verifier import verify
-from secateur.passes.memory import Memory, arena_report
-from secateur.passes.placement import check_placement
+from secateur.passes.memory.memory import Memory, arena_report
+from secateur.passes.memory.placement import check_placement
 from tests.passes.texts import inputs, names
 
 Array = np.ndarray[Any, Any]

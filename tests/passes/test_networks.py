@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secateur.codegen.targets import find
+from secateur.codegen.targets.rows import find
 from secateur.compiler import prepare
 from secateur.ir.graph import Graph
 from secateur.ir.onnx_reader import read_model
-from secateur.passes.manager import PassManager, operator_count
-from secateur.passes.memory import arena_report
-from secateur.passes.pipeline import parse_pipeline
-from secateur.tools import models
+from secateur.passes.framework.manager import PassManager, operator_count
+from secateur.passes.framework.pipeline import parse_pipeline
+from secateur.passes.memory.memory import arena_report
+from secateur.tools.bench import models
 
 FRONT = "canonicalize,fuse,canonicalize"
 

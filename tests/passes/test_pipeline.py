@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from secateur.ir.graph import Graph
 from secateur.ir.stages import READ, Stage
-from secateur.passes.base import Pass
-from secateur.passes.canonicalize import Canonicalize
-from secateur.passes.fuse import Fuse
-from secateur.passes.pipeline import PipelineError, format_pass, format_pipeline, parse_pipeline
+from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.framework.base import Pass
+from secateur.passes.framework.pipeline import PipelineError, format_pass, format_pipeline, parse_pipeline
+from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.registry import BY_NAME, PASSES, check_rule, rules
 
 

@@ -16,16 +16,16 @@ from secateur.ir.interpreter import run
 from secateur.ir.printer import print_graph
 from secateur.ir.stages import QUANTIZED
 from secateur.ir.verifier import verify
-from secateur.passes.calibration.ranges import Ranges, RangesError
-from secateur.passes.fuse import Fuse
-from secateur.passes.manager import PassManager
-from secateur.passes.pipeline import PipelineError, format_pass, parse_pipeline
-from secateur.passes.quantize import Quantize, quantize_graph, quantized_pairs
-from secateur.passes.quantize_calibrate import CalibrationData, calibrate
-from secateur.passes.quantize_maker import Options, prepare
-from secateur.passes.quantize_measure import decibels, output_sqnr
-from secateur.passes.quantize_plan import make_plan, shared_groups
-from secateur.passes.quantize_split import split_epilogues
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.framework.pipeline import PipelineError, format_pass, parse_pipeline
+from secateur.passes.fuse.fuse import Fuse
+from secateur.passes.quantize.calibrate import CalibrationData, calibrate
+from secateur.passes.quantize.calibration.ranges import Ranges, RangesError
+from secateur.passes.quantize.maker import Options, prepare
+from secateur.passes.quantize.measure import decibels, output_sqnr
+from secateur.passes.quantize.plan import make_plan, shared_groups
+from secateur.passes.quantize.quantize import Quantize, quantize_graph, quantized_pairs
+from secateur.passes.quantize.split import split_epilogues
 from tests.passes.texts import answers, body, build, names
 
 X = "tensor<1x4x8x8xf32>"

@@ -11,10 +11,10 @@ import pytest
 from secateur.ir.choice import Choice as Way
 from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, Layout, TensorType
-from secateur.passes.quantize import Quantize, quantize_graph
-from secateur.passes.quantize_calibrate import CalibrationData
-from secateur.passes.quantize_choice import PAYS, Chooser
-from secateur.passes.quantize_maker import Options, chooser, prepare
+from secateur.passes.quantize.calibrate import CalibrationData
+from secateur.passes.quantize.choice import PAYS, Chooser
+from secateur.passes.quantize.maker import Options, chooser, prepare
+from secateur.passes.quantize.quantize import Quantize, quantize_graph
 from tests.passes.test_quantize import CONV, DIRECT, LAST, X, images, network
 from tests.passes.texts import names
 

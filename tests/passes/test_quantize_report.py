@@ -8,7 +8,7 @@ import pytest
 from secateur.ir.graph import Value
 from secateur.ir.opdef import create
 from secateur.ir.types import DType, TensorType
-from secateur.passes.quantize_report import saturated_share
+from secateur.passes.quantize.report import saturated_share
 
 ENDS = np.array([[0, 0, 0, 7, 128, 200, 254, 255]], np.uint8)
 

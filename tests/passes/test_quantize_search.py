@@ -15,12 +15,12 @@ from secateur.ir.graph import Operator
 from secateur.ir.interpreter import run
 from secateur.ir.opdef import create
 from secateur.ir.ops.linear import one_quant
-from secateur.passes.quantize import quantize_graph
-from secateur.passes.quantize_calibrate import CalibrationData
-from secateur.passes.quantize_judge import Verdict
-from secateur.passes.quantize_maker import Options
-from secateur.passes.quantize_measure import decibels
-from secateur.passes.quantize_search import (
+from secateur.passes.quantize.calibrate import CalibrationData
+from secateur.passes.quantize.judge import Verdict
+from secateur.passes.quantize.maker import Options
+from secateur.passes.quantize.measure import decibels
+from secateur.passes.quantize.quantize import quantize_graph
+from secateur.passes.quantize.search import (
     CLOSE,
     RUNS,
     Budget,
@@ -31,8 +31,8 @@ from secateur.passes.quantize_search import (
     noise_of,
     smallest_that_passes,
 )
-from secateur.passes.quantize_tiles import Layer, Trial, Way
-from secateur.passes.winograd import Options as WinogradOptions
+from secateur.passes.quantize.tiles import Layer, Trial, Way
+from secateur.passes.winograd.winograd import Options as WinogradOptions
 from tests.passes.test_quantize import CASES, DIRECT, error_of, images, network
 from tests.passes.texts import names
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from secateur.passes.quantize_warning import Accumulated, falls, is_poor, reason
+from secateur.passes.quantize.warning import Accumulated, falls, is_poor, reason
 
 LAYERS = [Accumulated("a", 40.0), Accumulated("b", 31.0), Accumulated("c", 32.0), Accumulated("d", 12.0)]
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from secateur.ir.graph import Graph, Value
 from secateur.ir.opdef import create
 from secateur.ir.types import TensorType
-from secateur.passes.canonicalize import Canonicalize
-from secateur.passes.fuse import Fuse
-from secateur.passes.manager import PassManager, operator_count
+from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.framework.manager import PassManager, operator_count
+from secateur.passes.fuse.fuse import Fuse
 from tests.passes.texts import structure
 
 UNARY = ("relu", "sigmoid", "tanh", "hard_swish", "neg", "abs", "softplus")

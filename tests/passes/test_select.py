@@ -16,12 +16,12 @@ from secateur.ir.parser import parse_graph
 from secateur.ir.stages import LAID_OUT, SELECTED
 from secateur.ir.types import ROW_MAJOR, Layout, TensorType, blocked
 from secateur.ir.verifier import verify
-from secateur.passes import select as select_module
+from secateur.passes.framework.pipeline import format_pass, parse_pipeline
 from secateur.passes.layout import insert_conversions
-from secateur.passes.memory import Memory, Report, arena_report
-from secateur.passes.pipeline import format_pass, parse_pipeline
-from secateur.passes.select import Select, select
-from secateur.passes.selection.solver import Solver
+from secateur.passes.memory.memory import Memory, Report, arena_report
+from secateur.passes.select import select as select_module
+from secateur.passes.select.select import Select, select
+from secateur.passes.select.solver import Solver
 
 CHAIN = """
 graph @chain(%x: tensor<1x8x4x4xf32>) {

@@ -13,11 +13,11 @@ from secateur.ir.choice import Choice
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Operator
 from secateur.ir.parser import parse_graph
-from secateur.passes.pipeline import format_pass, parse_pipeline
-from secateur.passes.select import Select, decided, error_power, problem_within
-from secateur.passes.selection.footprint import costs as costs_of
-from secateur.passes.selection.forbidden import allowed
-from secateur.passes.selection.problem import Costs
+from secateur.passes.framework.pipeline import format_pass, parse_pipeline
+from secateur.passes.select.footprint import costs as costs_of
+from secateur.passes.select.forbidden import allowed
+from secateur.passes.select.problem import Costs
+from secateur.passes.select.select import Select, decided, error_power, problem_within
 
 from .test_select import BLOCKED, CHAIN, Table, arena, primitives
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.costs import AnalyticCosts
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.decisions import check_decisions
-from secateur.codegen.targets import TARGETS
+from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.capacity import MOST_OPERANDS, MOST_WORK, excess, excess_of
 from secateur.ir.elementwise import Step
 from secateur.ir.errors import ModelError, SecateurError
@@ -18,13 +18,13 @@ from secateur.ir.interpreter import run
 from secateur.ir.onnx_reader import read_model
 from secateur.ir.parser import parse_graph
 from secateur.ir.verifier import verify
-from secateur.passes.canonicalize import Canonicalize
-from secateur.passes.fuse import Fuse
-from secateur.passes.joins import share_joins
-from secateur.passes.padding import lower_bound
-from secateur.passes.selection.graphs import problem_of
-from secateur.passes.selection.solver import Solver
-from secateur.tools.fuzzing import checks, large
+from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.canonicalize.joins import share_joins
+from secateur.passes.fuse.fuse import Fuse
+from secateur.passes.fuse.padding import lower_bound
+from secateur.passes.select.graphs import problem_of
+from secateur.passes.select.solver import Solver
+from secateur.tools.fuzz import checks, large
 
 TARGET = TARGETS["x86-64-v3"]
 

@@ -17,16 +17,16 @@ from secateur.ir.parser import parse_graph
 from secateur.ir.printer import print_graph
 from secateur.ir.types import DType, Quant, TensorType
 from secateur.ir.verifier import verify
-from secateur.passes.winograd import Options, applicable, create_winograd, winograd_form
-from secateur.passes.winograd_factors import factors_of, quantized, steps_from
-from secateur.passes.winograd_rounding import nearest, rounded_in_turn, steps_of, turns_of
-from secateur.passes.winograd_transforms import (
+from secateur.passes.winograd.factors import factors_of, quantized, steps_from
+from secateur.passes.winograd.rounding import nearest, rounded_in_turn, steps_of, turns_of
+from secateur.passes.winograd.transforms import (
     axis_matrices,
     most_tiles,
     sample_tiles,
     transformed_samples,
     transformed_weights,
 )
+from secateur.passes.winograd.winograd import Options, applicable, create_winograd, winograd_form
 from tests.ir.eight_bit import Array
 from tests.passes.winograd_table import (
     MODES,

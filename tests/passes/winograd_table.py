@@ -21,8 +21,8 @@ from secateur.ir.opdef import create
 from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, Quant, TensorType
 from secateur.ir.winograd import winograd
-from secateur.passes.quantize_measure import decibels, power
-from secateur.passes.winograd import Options, create_winograd, winograd_form
+from secateur.passes.quantize.measure import decibels, power
+from secateur.passes.winograd.winograd import Options, create_winograd, winograd_form
 
 Array = NDArray[Any]
 Tile = tuple[int, int]
@@ -190,7 +190,7 @@ def digits() -> tuple[Path, list[Array]]:
 
 
 def all_layers(cache: Path) -> Iterator[Layer]:
-    from secateur.tools import models
+    from secateur.tools.bench import models
 
     yield synthetic()
     yield from layers_of(*digits(), (1, 10, 18))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("secateur", "ir", "passes", "codegen", "runtime", "tools")
+FOLDERS = ("secateur", "ir", "passes", "codegen", "costs", "runtime", "tools")
 PIP = (sys.executable, "-m", "pip")
 OFFLINE = ("--quiet", "--no-index", "--no-deps")
 INSIDE = ("*.py", "*.c", "*.h", "*.j2", "py.typed")

@@ -55,7 +55,7 @@ def test_import_loads_no_heavy_library() -> None:
 def test_help_loads_no_heavy_library() -> None:
     code = """
 import sys
-from secateur.tools.main import main
+from secateur.tools.cli.main import main
 sys.argv = ["secateur", "--help"]
 try:
     main()

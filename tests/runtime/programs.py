@@ -11,9 +11,9 @@ from dataclasses import replace
 import llvmlite.binding as llvm
 import numpy as np
 
-from secateur.codegen.machine import target_machine
+from secateur.codegen.backends.cpu.machine import target_machine
 from secateur.codegen.program import Call, KernelObject, Port, Program, Ref, Space
-from secateur.codegen.targets import AVX2, NEON32, NEON64, Target
+from secateur.codegen.targets.rows import AVX2, NEON32, NEON64, Target
 
 ROWS, COLUMNS = 37, 24
 X86 = Target("x86", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu.2.17", "x86-64", AVX2)

@@ -16,7 +16,7 @@ import pytest
 
 from secateur.codegen import artifact
 from secateur.codegen.artifact import write_artifact
-from secateur.codegen.driver import ProgramError
+from secateur.codegen.backends.cpu.driver import ProgramError
 from secateur.codegen.link import LinkError
 from secateur.codegen.program import KernelObject
 from secateur.codegen.sources import SEAL_MAGIC

@@ -17,7 +17,7 @@ import pytest
 
 from secateur.codegen.link import build_folder
 from secateur.codegen.sources import RUNTIME_SOURCES, model_header, thread_cost
-from secateur.codegen.targets import TARGETS
+from secateur.codegen.targets.rows import TARGETS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "c"

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.targets import TARGETS
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.onnx_reader import read_model
-from secateur.passes.base import Pass
-from secateur.passes.canonicalize import Canonicalize
-from secateur.passes.fuse import Fuse
+from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.framework.base import Pass
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.layout import InsertConversions
-from secateur.passes.manager import PassManager
-from secateur.passes.memory import Memory
-from secateur.passes.select import Select
-from secateur.tools.fuzzing import large
-from secateur.tools.fuzzing.compile_family import check_compiled
+from secateur.passes.memory.memory import Memory
+from secateur.passes.select.select import Select
+from secateur.tools.fuzz import large
+from secateur.tools.fuzz.compile_family import check_compiled
 
 
 @pytest.mark.slow

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import secateur
-from secateur.compiler import DEFAULT_PIPELINE
 from secateur.limits import limited
-from secateur.passes.memory import arena_report
+from secateur.passes.memory.memory import arena_report
+from secateur.passes.registry import DEFAULT_PIPELINE
 
 MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.passes.calibration.ranges import Ranges, write_ranges
+from secateur.passes.quantize.calibration.ranges import Ranges, write_ranges
 from tests.secateur.test_quantize import HELD_OUT, IMAGES, MODEL
 
 FEW = slice(20, 24)  # four digits, all of which the float network knows

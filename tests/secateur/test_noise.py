@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import secateur
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.targets import host
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.targets.rows import host
 from secateur.ir.graph import Graph
 from secateur.ir.parser import parse_graph
-from secateur.tools.choices import Choices
+from secateur.tools.cli.choices import Choices
 
 CHANNELS, SIZE, LAYERS = 32, 20, 5
 OPTIONS = "{strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]}"

@@ -12,10 +12,10 @@ import onnxruntime
 import pytest
 
 import secateur
-from secateur.codegen.targets import find
+from secateur.codegen.targets.rows import find
 from secateur.compiler import prepare, read
 from secateur.ir.interpreter import run
-from secateur.passes.manager import PassManager
+from secateur.passes.framework.manager import PassManager
 from secateur.quantizer import Request
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits"

@@ -10,13 +10,13 @@ import pytest
 from onnx import helper, numpy_helper
 
 import secateur
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.targets import TARGETS
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.targets.rows import TARGETS
 from secateur.compiler import read
 from secateur.ir.errors import SecateurError
 from secateur.ir.interpreter import run
-from secateur.passes.manager import PassManager
-from secateur.passes.select import Select
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.select.select import Select
 from tests.passes.texts import body, build
 
 CONV = "tensor<1x16x24x24xf32>"

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import onnx
 import pytest
 
-from secateur.tools.fuzzing.seeds import SEEDS
-from secateur.tools.main import app
+from secateur.tools.cli.main import app
+from secateur.tools.fuzz.seeds import SEEDS
 
 
 @dataclass(frozen=True)

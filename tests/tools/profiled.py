@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from secateur.codegen.targets import find
+from secateur.codegen.targets.rows import find
+from secateur.costs.bundle import header_of
+from secateur.costs.candidates import Network
+from secateur.costs.measure import REPEATS
+from secateur.costs.network import profiled
 from secateur.ir.graph import Graph
 from secateur.ir.parser import parse_graph
-from secateur.tools.profiling.bundle import header_of
-from secateur.tools.profiling.candidates import Network
-from secateur.tools.profiling.measure import REPEATS
-from secateur.tools.profiling.tables import profiled
 
 TEXT = """graph @small(%x: tensor<1x8x12x12xf32>) {
   %w = nn.constant() {value = dense_resource<"w">} : tensor<8x8x3x3xf32>

@@ -9,14 +9,16 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from secateur.tools import bench_data, bench_int8, models
-from secateur.tools.bench_contest import Contest, Entry
-from secateur.tools.bench_data import Inputs, smooth_noise
-from secateur.tools.bench_int8 import rivals_sqnr, sqnr
-from secateur.tools.bench_report import OURS, Row, Timing, as_markdown, notes
-from secateur.tools.bench_worker import Sample, Worker
-from secateur.tools.model_builder import GraphBuilder
-from secateur.tools.peers import PEERS, Int8, PeerError, engine
+from secateur.tools.bench import data as bench_data
+from secateur.tools.bench import int8 as bench_int8
+from secateur.tools.bench import models
+from secateur.tools.bench.contest import Contest, Entry
+from secateur.tools.bench.data import Inputs, smooth_noise
+from secateur.tools.bench.int8 import rivals_sqnr, sqnr
+from secateur.tools.bench.model_builder import GraphBuilder
+from secateur.tools.bench.peers import PEERS, Int8, PeerError, engine
+from secateur.tools.bench.report import OURS, Row, Timing, as_markdown, notes
+from secateur.tools.bench.worker import Sample, Worker
 
 ABOUT = {"cpu": "a processor", "cores": 2, "versions": {"openvino": "1"}}
 
@@ -162,7 +164,7 @@ class Quick:
 
 def test_race_gives_a_row_for_each_mode(model: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slower variant leaves after the heat, and Secateur is asked for the fastest peer's SQNR."""
-    monkeypatch.setattr("secateur.tools.bench_contest.Worker", Quick)
+    monkeypatch.setattr("secateur.tools.bench.contest.Worker", Quick)
     monkeypatch.setattr(type(engine("ncnn")), "missing", lambda *_: [])
     rows = bench_int8.measure("resnet20", model, inputs, 1, ["onnxruntime", "ncnn"], rounds=1, budget=0.0)
     assert [row.mode for row in rows] == ["accurate", "fast"]

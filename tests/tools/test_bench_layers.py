@@ -12,9 +12,12 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from secateur.tools import bench_layers, host_limits
-from secateur.tools.bench_int8 import sqnr
-from secateur.tools.bench_layers import (
+from secateur.tools.bench import host_limits
+from secateur.tools.bench import layers as bench_layers
+from secateur.tools.bench.int8 import sqnr
+from secateur.tools.bench.layer_engines import LayerEngine, OnnxRuntimeLayer, OpenVinoLayer
+from secateur.tools.bench.layer_model import Layer, LayerModel
+from secateur.tools.bench.layers import (
     LAYERS,
     TILES,
     Result,
@@ -26,8 +29,6 @@ from secateur.tools.bench_layers import (
     notes,
     roofline,
 )
-from secateur.tools.layer_engines import LayerEngine, OnnxRuntimeLayer, OpenVinoLayer
-from secateur.tools.layer_model import Layer, LayerModel
 
 SMALL = Layer(16, 32, 8)
 needs_vnni = pytest.mark.skipif(not host_limits.has_vnni(), reason="needs AVX512-VNNI")

@@ -12,14 +12,17 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.targets import find, host
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.targets.rows import find, host
 from secateur.passes.layout import insert_conversions
-from secateur.passes.memory import Memory, arena_report
-from secateur.tools import bench_selection, model_builder
-from secateur.tools.bench_contest import MIN_ROUNDS
-from secateur.tools.bench_report import Timing
-from secateur.tools.bench_selection import (
+from secateur.passes.memory.memory import Memory, arena_report
+from secateur.tools.bench import model_builder
+from secateur.tools.bench import selection as bench_selection
+from secateur.tools.bench.contest import MIN_ROUNDS
+from secateur.tools.bench.peers import Floats
+from secateur.tools.bench.plans import CHOSEN, GREEDY, SINGLE, Contender, Plans, spread
+from secateur.tools.bench.report import Timing
+from secateur.tools.bench.selection import (
     Network,
     Result,
     Row,
@@ -30,8 +33,6 @@ from secateur.tools.bench_selection import (
     headline,
     measure,
 )
-from secateur.tools.peers import Floats
-from secateur.tools.selection_plans import CHOSEN, GREEDY, SINGLE, Contender, Plans, spread
 
 MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
 

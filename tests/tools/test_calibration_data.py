@@ -19,9 +19,9 @@ from PIL import Image
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.types import DType, TensorType
-from secateur.tools.calibration_data import open_source
-from secateur.tools.calibration_images import ImageReader, Preparation, numbers
-from secateur.tools.calibration_source import Source
+from secateur.passes.quantize.calibration.data import open_source
+from secateur.passes.quantize.calibration.images import ImageReader, Preparation, numbers
+from secateur.passes.quantize.calibration.source import Source
 
 Array = np.ndarray[Any, Any]
 

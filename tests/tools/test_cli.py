@@ -9,18 +9,18 @@ from pathlib import Path
 import onnx
 import pytest
 
-from secateur.tools.main import ROWS, describe
+from secateur.tools.cli.main import ROWS, describe
 
 from .conftest import Cli
 
-HEAVY = ("tvm", "onnx", "numpy", "rich", "llvmlite", "secateur.codegen.targets")
+HEAVY = ("tvm", "onnx", "numpy", "rich", "llvmlite", "secateur.codegen.targets.rows")
 
 
 def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120)
 
 
-SECATEUR = "from secateur.tools.main import main; main()"
+SECATEUR = "from secateur.tools.cli.main import main; main()"
 
 
 def test_help_names_every_command(cli: Cli) -> None:
@@ -40,7 +40,7 @@ def test_a_commands_line_in_the_list_is_the_first_of_its_own_help(cli: Cli, row:
 def test_help_imports_nothing_heavy() -> None:
     code = f"""
 import sys
-from secateur.tools.main import app
+from secateur.tools.cli.main import app
 try:
     app(["--help"])
 except SystemExit:

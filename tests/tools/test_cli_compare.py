@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from secateur import compile
 from secateur.ir.errors import SecateurError
-from secateur.tools.compare import Thresholds, difference
+from secateur.tools.checks.layers import Thresholds, difference
 
 from .conftest import Cli
 

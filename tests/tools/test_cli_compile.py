@@ -152,7 +152,7 @@ def test_an_interrupt_leaves_what_was_there_before(
     folder.mkdir()
     (folder / "model.so").write_text("yesterday's")
     words = ["compile", model, "-o", folder / "model.so", "--print-ir-after", "memory"]
-    started = [sys.executable, "-c", "from secateur.tools.main import main; main()", *map(str, words)]
+    started = [sys.executable, "-c", "from secateur.tools.cli.main import main; main()", *map(str, words)]
     environment = os.environ | {"SECATEUR_CACHE": str(tmp_path / "cache")}
     with subprocess.Popen(
         started, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_heed_interrupts

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from secateur.codegen.targets import TARGETS
-from secateur.tools.commands import doctor
+from secateur.codegen.targets.rows import TARGETS
+from secateur.tools.cli import doctor
 
 from .conftest import Cli
 

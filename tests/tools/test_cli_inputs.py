@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from secateur import load
 from secateur.ir.errors import SecateurError
-from secateur.tools.commands.compare import _GraphPort
-from secateur.tools.commands.inputs import fitted, parse_inputs
+from secateur.tools.cli.compare import _GraphPort
+from secateur.tools.cli.inputs import fitted, parse_inputs
 
 from .conftest import Cli
 

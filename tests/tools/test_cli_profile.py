@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from secateur import load
+from secateur.costs import network as tables
+from secateur.costs.network import analytic_table
+from secateur.costs.samples import Timing
+from secateur.costs.table import Table, write_table
 from secateur.ir.files import write_graph
-from secateur.tools.profiling import tables
-from secateur.tools.profiling.samples import Timing
-from secateur.tools.profiling.table import Table, write_table
-from secateur.tools.profiling.tables import analytic_table
 
 from .conftest import Cli
 from .profiled import ELSEWHERE, graph, network, results, written

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur import load
-from secateur.tools.commands.quantization import Quantization, keep_float_option
+from secateur.tools.cli.quantization import Quantization, keep_float_option
 
 from .conftest import Cli
 
@@ -369,7 +369,7 @@ def heed_interrupts() -> None:
 SLOW_CALIBRATION = """
 import sys, time
 from secateur.tools import calibration_data
-from secateur.tools.main import main
+from secateur.tools.cli.main import main
 opened = calibration_data._from_random
 
 def slow(*rest):

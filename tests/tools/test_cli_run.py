@@ -7,9 +7,9 @@ import pytest
 
 from secateur import load
 from secateur.ir.errors import SecateurError
-from secateur.tools.commands.bench import statistics
-from secateur.tools.commands.common import random_array
-from secateur.tools.commands.run import write_outputs
+from secateur.tools.cli.bench import statistics
+from secateur.tools.cli.common import random_array
+from secateur.tools.cli.run import write_outputs
 
 from .conftest import Cli
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from secateur.codegen.targets import find
+from secateur.codegen.targets.rows import find
 from secateur.ir.errors import SecateurError
-from secateur.tools.cost_check import Row, loops_of, main, main_loop, row_of, simulated_cycles, table
-from secateur.tools.cost_layers import LAYERS, Sample
-from secateur.tools.machine_loops import Loop, hottest, innermost
+from secateur.tools.checks.cost_check import Row, loops_of, main, main_loop, row_of, simulated_cycles, table
+from secateur.tools.checks.cost_layers import LAYERS, Sample
+from secateur.tools.checks.machine_loops import Loop, hottest, innermost
 
 needs_mca = pytest.mark.skipif(shutil.which("llvm-mca") is None, reason="llvm-mca is not installed")
 

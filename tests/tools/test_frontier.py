@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.targets import find
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.targets.rows import find
 from secateur.compiler import prepare, read
 from secateur.ir.graph import Graph
-from secateur.passes import memory as memory_module
-from secateur.passes.manager import PassManager
-from secateur.passes.memory import Report, arena_report
-from secateur.tools.frontier import Difference, Frontier, Point, frontier
-from secateur.tools.frontier_page import BOTTOM, LEFT, RIGHT, TOP, drawing, render_page, scale
-from secateur.tools.frontier_report import COLUMNS, csv_text, json_data, table_text
-from secateur.tools.quantization_times import Selection
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.memory import memory as memory_module
+from secateur.passes.memory.memory import Report, arena_report
+from secateur.tools.pages.frontier import Difference, Frontier, Point, frontier
+from secateur.tools.pages.frontier_page import BOTTOM, LEFT, RIGHT, TOP, drawing, render_page, scale
+from secateur.tools.pages.frontier_report import COLUMNS, csv_text, json_data, table_text
+from secateur.tools.pages.quantization_times import Selection
 
 from .conftest import Cli
 from .test_quantization_report import Page

@@ -17,11 +17,11 @@ import pytest
 
 from secateur.ir.onnx_reader import read_model
 from secateur.ir.parser import parse_graph
-from secateur.tools import fuzz
-from secateur.tools.fuzzing import checks, families, worker
-from secateur.tools.fuzzing.families import Family
-from secateur.tools.fuzzing.mutate import mutate_bytes, mutate_message, mutate_text
-from secateur.tools.fuzzing.seeds import SEEDS, Seed
+from secateur.tools.fuzz import __main__ as fuzz
+from secateur.tools.fuzz import checks, families, worker
+from secateur.tools.fuzz.families import Family
+from secateur.tools.fuzz.mutate import mutate_bytes, mutate_message, mutate_text
+from secateur.tools.fuzz.seeds import SEEDS, Seed
 
 CASES = 300
 
@@ -92,7 +92,7 @@ class Misbehaving(Family):
 STARTER = """
 import sys
 sys.path.insert(0, {folder!r})
-from secateur.tools.fuzzing import families, worker
+from secateur.tools.fuzz import families, worker
 from misbehaving import Misbehaving
 families.families = worker.families = lambda: {{"misbehaving": Misbehaving()}}
 worker.main(sys.argv[3:])
@@ -104,9 +104,7 @@ def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Workers know the family above; returns the folder for its failures."""
     source = Path(__file__).read_text().split("class Misbehaving")[1].split("\nSTARTER")[0]
     imports = "import os, signal, time\nfrom pathlib import Path\nfrom typing import Any\n"
-    imports += (
-        "from secateur.tools.fuzzing import families\nfrom secateur.tools.fuzzing.families import Family\n"
-    )
+    imports += "from secateur.tools.fuzz import families\nfrom secateur.tools.fuzz.families import Family\n"
     (tmp_path / "misbehaving.py").write_text(f"{imports}class Misbehaving{source}")
     start = tmp_path / "python"
     code = STARTER.format(folder=str(tmp_path))
@@ -210,7 +208,7 @@ def test_a_peers_answers_are_those_of_the_model() -> None:
 
 def test_a_resealed_manifest_is_read() -> None:
     from secateur.runtime.manifest import ArtifactError
-    from secateur.tools.fuzzing.artifact_family import resealed, sound
+    from secateur.tools.fuzz.artifact_family import resealed, sound
 
     data = resealed(sound()["so"], json.dumps({"format": 1}).encode())
     with pytest.raises(ArtifactError, match="format 7"):

@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from secateur.tools.commands.groups import spread
+from secateur.tools.cli.groups import spread
 
 from .conftest import Cli
 

@@ -5,16 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.targets import find
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.targets.rows import find
 from secateur.compiler import prepare, read
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
-from secateur.passes.manager import PassManager
-from secateur.passes.quantize_maker import Options
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.quantize.maker import Options
 from secateur.runtime.session import OperatorTime
-from secateur.tools.int8_gain import Gain, int8_gain
-from secateur.tools.quantization_times import Selection, Timed, by_rows, float_selection, medians, of_rows
+from secateur.tools.cli.int8_gain import Gain, int8_gain
+from secateur.tools.pages.quantization_times import (
+    Selection,
+    Timed,
+    by_rows,
+    float_selection,
+    medians,
+    of_rows,
+)
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "resnet20.onnx"
 VNNI = "x86-64-v4-vnni"

@@ -14,7 +14,7 @@ import pytest
 
 MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
 SOON = 15.0  # seconds; a busy machine may take longer than the two that are promised
-START = "from secateur.tools.main import main; main()"
+START = "from secateur.tools.cli.main import main; main()"
 
 
 def _running(mark: str) -> list[str]:
@@ -104,8 +104,8 @@ def _parsed(signals: str) -> list[tuple[signal.Signals, bool]]:
 
 STUCK = """
 import ctypes, sys
-from secateur.codegen.unfinished import child, temporary_folder
-from secateur.tools.interrupts import install
+from secateur.ir.support.unfinished import child, temporary_folder
+from secateur.tools.cli.interrupts import install
 install()
 libc, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 with temporary_folder("stuck-") as folder, child([sys.executable, "-c", "import time; time.sleep(300)"]):

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from secateur.tools import models
-from secateur.tools.model_builder import GraphBuilder
+from secateur.tools.bench import models
+from secateur.tools.bench.model_builder import GraphBuilder
 
 PARAMETERS = {
     "resnet18": 11_689_512,

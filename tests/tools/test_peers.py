@@ -17,10 +17,14 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from secateur.tools import bench_contest, bench_peers, models, peers
-from secateur.tools.bench_contest import Contest, Entry
-from secateur.tools.bench_peers import measure, sample_input
-from secateur.tools.bench_report import (
+from secateur.tools.bench import contest as bench_contest
+from secateur.tools.bench import models, peers
+from secateur.tools.bench import networks as bench_peers
+from secateur.tools.bench.contest import Contest, Entry
+from secateur.tools.bench.model_builder import GraphBuilder
+from secateur.tools.bench.networks import measure, sample_input
+from secateur.tools.bench.peers import ENGINES, PEERS, Peer, PeerError, Runner, engine
+from secateur.tools.bench.report import (
     Row,
     Timing,
     as_json,
@@ -30,9 +34,7 @@ from secateur.tools.bench_report import (
     relative_error,
     summarize,
 )
-from secateur.tools.bench_worker import Sample, Worker
-from secateur.tools.model_builder import GraphBuilder
-from secateur.tools.peers import ENGINES, PEERS, Peer, PeerError, Runner, engine
+from secateur.tools.bench.worker import Sample, Worker
 
 ABOUT = {"cpu": "a processor", "cores": 2, "versions": {"secateur": "0.1", "openvino": "1", "ncnn": ""}}
 
@@ -100,7 +102,7 @@ def test_engines_are_named_once_and_know_their_version() -> None:
 
 def test_importing_the_engines_imports_none_of_them() -> None:
     heavy = {"onnxruntime", "openvino", "ncnn", "MNN", "tvm"}
-    code = f"import sys, secateur.tools.bench_peers; print(*({heavy!r} & set(sys.modules)))"
+    code = f"import sys, secateur.tools.bench.networks; print(*({heavy!r} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == []
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from secateur.costs import bundle
+from secateur.costs.bundle import parts_of, write_bundle
+from secateur.costs.measure import REPEATS
+from secateur.costs.network import board_table
+from secateur.costs.results import read_results
 from secateur.ir.errors import SecateurError
-from secateur.tools.profiling import bundle
-from secateur.tools.profiling.bundle import parts_of, write_bundle
-from secateur.tools.profiling.measure import REPEATS
-from secateur.tools.profiling.results import read_results
-from secateur.tools.profiling.tables import board_table
 
 from .profiled import ELSEWHERE, network, results, written
 

@@ -12,21 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.costs import AnalyticCosts
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.primitives.operator import Constant
-from secateur.codegen.targets import find, host
+from secateur.codegen.targets.rows import find, host
+from secateur.costs import measure
+from secateur.costs.candidates import HOPELESS, worth_measuring
+from secateur.costs.measured import TableCosts, check_target, table_costs, with_times
+from secateur.costs.network import analytic_table, measured_table
+from secateur.costs.samples import FARTHEST, NEAREST, Samples, Timing, distance_of, timing
+from secateur.costs.table import Table, read_table, text_of, write_table
+from secateur.costs.timing import FILLED, TimingProgram
 from secateur.ir.choice import Choice
 from secateur.ir.errors import SecateurError
 from secateur.ir.types import ROW_MAJOR, TensorType, blocked
-from secateur.passes.select import select
-from secateur.tools.profiling import check_report, measure
-from secateur.tools.profiling.candidates import HOPELESS, worth_measuring
-from secateur.tools.profiling.check import Check, Row, check
-from secateur.tools.profiling.costs import TableCosts, check_target, table_costs, with_times
-from secateur.tools.profiling.samples import FARTHEST, NEAREST, Samples, Timing, distance_of, timing
-from secateur.tools.profiling.table import Table, read_table, text_of, write_table
-from secateur.tools.profiling.tables import analytic_table, measured_table
-from secateur.tools.profiling.timing import FILLED, TimingProgram
+from secateur.passes.select.select import select
+from secateur.tools.checks import table_report as check_report
+from secateur.tools.checks.table import Check, Row, check
 
 from .profiled import ELSEWHERE, graph, network
 

@@ -16,12 +16,12 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from secateur.ir.errors import SecateurError
-from secateur.tools.model_builder import GraphBuilder
-from secateur.tools.public import __main__ as command
-from secateur.tools.public.judge import Verdict, judge
-from secateur.tools.public.rows import MODELS, Package, PublicModel
-from secateur.tools.public.table import as_markdown, misses
-from secateur.tools.public.wheels import archive, extract, model_file
+from secateur.tools.bench.model_builder import GraphBuilder
+from secateur.tools.bench.public import __main__ as command
+from secateur.tools.bench.public.judge import Verdict, judge
+from secateur.tools.bench.public.rows import MODELS, Package, PublicModel
+from secateur.tools.bench.public.table import as_markdown, misses
+from secateur.tools.bench.public.wheels import archive, extract, model_file
 
 PACKAGE = Package("some-nets", "1.2")
 TINY = PublicModel("tiny", PACKAGE, "tiny.onnx", "input", (1, 3, 8, 8))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from secateur.ir.errors import SecateurError
-from secateur.tools.quantization_page import (
+from secateur.tools.pages.quantization_page import (
     PLOT_LEFT,
     PLOT_WIDTH,
     Axis,
@@ -23,7 +23,7 @@ from secateur.tools.quantization_page import (
     sqnr_text,
     time_chart,
 )
-from secateur.tools.quantization_report import (
+from secateur.tools.pages.quantization_report import (
     COLUMNS,
     LayerReport,
     LayerRow,

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.targets import host
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.targets.rows import host
+from secateur.costs import tuning
+from secateur.costs.measured import TableCosts, with_times
+from secateur.costs.network import analytic_table, profiled
+from secateur.costs.samples import Samples
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
-from secateur.tools import tuning
-from secateur.tools.profiling.costs import TableCosts, with_times
-from secateur.tools.profiling.samples import Samples
-from secateur.tools.profiling.tables import analytic_table, profiled
 
 TEXT = """
 graph @g(%x: tensor<1x32x12x12xf32>) {

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from secateur.passes.arena import align
-from secateur.passes.selection.problem import Problem
+from secateur.passes.memory.arena import align
+from secateur.passes.select.problem import Problem
 
 ONE = -1  # the constant's key in an expression
 Expression = dict[int, float]

@@ -10,7 +10,7 @@ import itertools
 import random
 from dataclasses import dataclass, field
 
-from secateur.passes.selection.problem import Problem, Sharing, Step, Way
+from secateur.passes.select.problem import Problem, Sharing, Step, Way
 
 KNOWN = ("NCHW", "NCHW8c", "NHWC")
 BLOCKED = KNOWN[1]

@@ -7,8 +7,8 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from secateur.passes.selection.footprint import costs
-from secateur.passes.selection.problem import Costs, Plan, Problem, Sharing, Step, Way
+from secateur.passes.select.footprint import costs
+from secateur.passes.select.problem import Costs, Plan, Problem, Sharing, Step, Way
 
 LAYOUTS = ("NCHW", "NCHW8c", "NHWC")
 

@@ -16,15 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.targets import find
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.targets.rows import find
 from secateur.ir.onnx_reader import read_model
-from secateur.passes.manager import PassManager
-from secateur.passes.pipeline import parse_pipeline
-from secateur.passes.selection.graphs import problem_of
-from secateur.passes.selection.problem import Problem
-from secateur.passes.selection.solver import Solution, Solver
-from secateur.tools import models
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.framework.pipeline import parse_pipeline
+from secateur.passes.select.graphs import problem_of
+from secateur.passes.select.problem import Problem
+from secateur.passes.select.solver import Solution, Solver
+from secateur.tools.bench import models
 from tests.passes.selection.milp import Selection
 from tests.passes.selection.networks import synthetic
 from tests.passes.selection.problems import unshared

@@ -7,10 +7,10 @@ import itertools
 
 import pytest
 
-from secateur.passes.selection.baselines import fits, greedy, single
-from secateur.passes.selection.footprint import costs, events, profile
-from secateur.passes.selection.problem import Plan, Problem, Step, Way
-from secateur.passes.selection.solver import Solver
+from secateur.passes.select.baselines import fits, greedy, single
+from secateur.passes.select.footprint import costs, events, profile
+from secateur.passes.select.problem import Plan, Problem, Step, Way
+from secateur.passes.select.solver import Solver
 from tests.passes.selection.problems import every_plan, small_problem
 
 SEEDS = [s for s in range(120) if any(every_plan(small_problem(s)))]

@@ -9,13 +9,13 @@ import re
 import numpy as np
 import pytest
 
-from secateur.passes.selection.footprint import costs
-from secateur.passes.selection.frontier import frontier
-from secateur.passes.selection.problem import Costs
-from secateur.passes.selection.search import build
-from secateur.passes.selection.solver import Solver
-from secateur.passes.selection.sweeps import TIES, fastest, least_peak
-from secateur.passes.selection.trellis import NoCourseError, Trellis
+from secateur.passes.select.footprint import costs
+from secateur.passes.select.frontier import frontier
+from secateur.passes.select.problem import Costs
+from secateur.passes.select.search import build
+from secateur.passes.select.solver import Solver
+from secateur.passes.select.sweeps import TIES, fastest, least_peak
+from secateur.passes.select.trellis import NoCourseError, Trellis
 from tests.passes.selection.networks import inception_like
 from tests.passes.selection.problems import best_points, every_plan, fan_out, random_problem, small_problem
 
@@ -62,7 +62,7 @@ def test_the_frontier_is_the_same_wherever_the_trellis_is_cut(
     seconds = {limit: fastest(trellis, limit).seconds for limit in limits[limits >= least_peak(trellis)]}
     falls = [limit for limit, before in zip([*seconds][1:], seconds, strict=False)
              if seconds[limit] < seconds[before] * (1 - TIES)]  # fmt: skip
-    monkeypatch.setattr("secateur.passes.selection.frontier.FEW", few)
+    monkeypatch.setattr("secateur.passes.select.frontier.FEW", few)
     found, expected = points(trellis), [min(seconds), *falls]
     assert len(falls) > 10
     assert [peak for peak, _ in found] == expected

@@ -12,28 +12,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.targets import find
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.targets.rows import find
 from secateur.ir.choice import Choice
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.onnx_reader import read_model
 from secateur.ir.parser import parse_graph
 from secateur.ir.types import ROW_MAJOR, Layout, TensorType, blocked
-from secateur.passes.arena import lower_bound
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.passes.layout import insert_conversions
-from secateur.passes.liveness import analyse
-from secateur.passes.manager import PassManager
-from secateur.passes.memory import Memory, arena_report
-from secateur.passes.pipeline import parse_pipeline
-from secateur.passes.select import decided
-from secateur.passes.selection.footprint import costs
-from secateur.passes.selection.frontier import frontier
-from secateur.passes.selection.graphs import GraphProblem, problem_of
-from secateur.passes.selection.problem import Plan
-from secateur.passes.selection.search import build
-from secateur.passes.selection.solver import Solver
-from secateur.tools import models
+from secateur.passes.memory.arena import lower_bound
+from secateur.passes.memory.liveness import analyse
+from secateur.passes.memory.memory import Memory, arena_report
+from secateur.passes.select.footprint import costs
+from secateur.passes.select.frontier import frontier
+from secateur.passes.select.graphs import GraphProblem, problem_of
+from secateur.passes.select.problem import Plan
+from secateur.passes.select.search import build
+from secateur.passes.select.select import decided
+from secateur.passes.select.solver import Solver
+from secateur.tools.bench import models
 from tests.passes.test_random_graphs import networks
 
 BRANCHES = """

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from secateur.codegen.costs import AnalyticCosts
-from secateur.codegen.targets import find
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.targets.rows import find
 from secateur.ir.onnx_reader import read_model
-from secateur.passes.manager import PassManager
-from secateur.passes.pipeline import parse_pipeline
-from secateur.passes.selection.graphs import problem_of
-from secateur.passes.selection.problem import Problem
-from secateur.passes.selection.solver import ImpossibleError, Solver
-from secateur.tools import models
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.framework.pipeline import parse_pipeline
+from secateur.passes.select.graphs import problem_of
+from secateur.passes.select.problem import Problem
+from secateur.passes.select.solver import ImpossibleError, Solver
+from secateur.tools.bench import models
 from tests.passes.selection.milp import least_seconds
 from tests.passes.selection.networks import inception_like
 from tests.passes.selection.problems import fan_out, random_problem, unshared

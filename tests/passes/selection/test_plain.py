@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from secateur.passes.selection.plain import PlainMoment
-from secateur.passes.selection.states import ColumnState, Moment, Outcome, initial
+from secateur.passes.select.plain import PlainMoment
+from secateur.passes.select.states import ColumnState, Moment, Outcome, initial
 from tests.passes.selection.problems import small_problem
 
 

@@ -10,11 +10,11 @@ import pytest
 from secateur.ir.choice import Choice
 from secateur.ir.graph import Operator
 from secateur.ir.parser import parse_graph
-from secateur.passes.select import decided, select
-from secateur.passes.selection.footprint import costs
-from secateur.passes.selection.graphs import problem_of
-from secateur.passes.selection.reasons import reasons
-from secateur.passes.selection.solver import Solver
+from secateur.passes.select.footprint import costs
+from secateur.passes.select.graphs import problem_of
+from secateur.passes.select.reasons import reasons
+from secateur.passes.select.select import decided, select
+from secateur.passes.select.solver import Solver
 from tests.passes.test_select import CHAIN, Table
 
 TABLES = [Table(1, 3, 0.1), Table(1, 1.2, 9), Table(1, 2, 0.5), Table(2, 1, 0.3)]

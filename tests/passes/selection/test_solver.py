@@ -7,13 +7,13 @@ import itertools
 
 import pytest
 
-from secateur.passes.selection.bounds import Bounds
-from secateur.passes.selection.footprint import costs
-from secateur.passes.selection.labels import quiet
-from secateur.passes.selection.problem import Costs, Plan, Problem, Sharing, Step, Way
-from secateur.passes.selection.search import build
-from secateur.passes.selection.solver import ImpossibleError, Solver, kept
-from secateur.passes.selection.trellis import CutShortError
+from secateur.passes.select.bounds import Bounds
+from secateur.passes.select.footprint import costs
+from secateur.passes.select.labels import quiet
+from secateur.passes.select.problem import Costs, Plan, Problem, Sharing, Step, Way
+from secateur.passes.select.search import build
+from secateur.passes.select.solver import ImpossibleError, Solver, kept
+from secateur.passes.select.trellis import CutShortError
 from tests.passes.selection.problems import best_points, every_plan, fan_out, small_problem
 
 Plans = list[tuple[Plan, Costs]]

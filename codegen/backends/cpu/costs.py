@@ -1,0 +1,68 @@
+"""The cost table of a target, by the primitives' analytic estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from secateur.ir.capacity import excess_of
+from secateur.ir.choice import Choice
+from secateur.ir.errors import ModelError
+from secateur.ir.graph import Operator
+from secateur.ir.types import Layout, TensorType
+
+from ...primitives.generic import CALL_SECONDS
+from ...primitives.move.relayout import Relayout
+from ...primitives.operator import Primitive
+from ...primitives.registry import candidates
+from ...targets.rows import Target
+
+
+@dataclass
+class AnalyticCosts:
+    """Implements `secateur.ir.choice.CostTable` for one target."""
+
+    target: Target
+    _known: dict[Operator, tuple[Choice, ...]] = field(default_factory=dict, repr=False)
+
+    def choices(self, op: Operator) -> tuple[Choice, ...]:
+        if op not in self._known:
+            self._known[op] = self._choices(op)
+        return self._known[op]
+
+    def _choices(self, op: Operator) -> tuple[Choice, ...]:
+        if excess := excess_of(op):
+            raise ModelError(
+                f"{op.name} (ONNX node {op.loc or 'unnamed'}): {excess}; the pass 'fuse' splits it"
+            )
+        reasons: list[str] = []
+        found: list[Choice] = []
+        for primitive in candidates(op):
+            reason = primitive.applicable(op, self.target)
+            if reason is None:
+                found += self._of(primitive, op)
+            else:
+                reasons.append(f"{primitive.name}: {reason}")
+        if not found:
+            why = "; ".join(reasons) or "no primitive implements it"
+            raise ModelError(
+                f"{op.name} (ONNX node {op.loc or 'unnamed'}) "
+                f"cannot be compiled for {self.target.name}: {why}"
+            )
+        return tuple(found)
+
+    def _of(self, primitive: Primitive, op: Operator) -> list[Choice]:
+        offered, costs = primitive.layouts(op, self.target), primitive.costs(op, self.target)
+        noise = primitive.noise(op, self.target)
+        return [
+            Choice(primitive.name, operands, result, cost.workspace, cost.seconds, noise, primitive.spreads)
+            for cost in costs
+            for operands, result in offered
+        ]
+
+    def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
+        if source == destination:
+            return 0.0
+        moved = type.with_layout(source).bytes + type.with_layout(destination).bytes
+        cycles = type.elements * Relayout.cost / (self.target.lanes * 4 / type.dtype.bytes)
+        streaming = moved / (self.target.gbps(moved) * 1e9)
+        return max(streaming, cycles / (self.target.clock_ghz * 1e9)) + CALL_SECONDS

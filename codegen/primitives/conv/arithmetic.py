@@ -1,0 +1,164 @@
+"""What a register tile multiplies: float32 elements, or quads of bytes summed into int32.
+
+A step multiplies `step` input channels of one pixel with those of `lanes`
+filters. The convolution nests are written for any of these.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...targets.rows import Target
+from ...tir import Registers, T, load, splat
+from ...vector.dot import QUAD, Dot, dot_of
+from ..specs import ConvSpec, up
+
+Expr = Any
+Buffer = Any
+Array = NDArray[Any]
+
+_MOST_PIXELS = 10
+
+
+@dataclass(frozen=True)
+class Arithmetic(ABC):
+    """Sums in vectors of `lanes`. Indices count elements of the buffer's type."""
+
+    lanes: int
+
+    dtype = "float32"  # of sums
+    data = "float32"
+    weight = "float32"
+    step = 1
+    operations = 1.0  # vector operations of one multiply-add
+    preparation = 0.0  # operations for one pixel's element, or one vector of weights, besides its load
+    latency = 4.0  # cycles until a sum can be added to again
+    ending = 0.0  # cycles of a vector of sums on its way to the result
+    loading = 0.3  # the share of loads that multiplying does not hide
+    # Bytes a cycle at which a panel of weights arrives, by the share of the second-level cache that it takes:
+    streams: ClassVar[tuple[tuple[float, float], ...]] = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
+
+    @property
+    def rate(self) -> float | None:
+        """Vector operations a cycle, where it is not that of the target's multiply-adds."""
+        return None
+
+    @property
+    def width(self) -> int:
+        """Elements of one vector of weights."""
+        return self.step * self.lanes
+
+    @property
+    def line(self) -> int:
+        """Weights of one cache line."""
+        return 64 if self.weight == "int8" else 16
+
+    @abstractmethod
+    def tile_pixels(self, registers: int, vectors: int) -> int:
+        """Pixels of the largest tile that leaves registers for weights and an input element."""
+
+    @abstractmethod
+    def element(self, buffer: Buffer, index: Expr) -> Any:
+        """The input of one step, for every lane."""
+
+    @abstractmethod
+    def weights(self, buffer: Buffer, index: Expr) -> Any:
+        """One vector of weights."""
+
+    @abstractmethod
+    def accumulate(self, acc: Any, at: int, element: Any, weights: Any) -> None:
+        """acc[at] += element * weights."""
+
+    def registers(self, count: int) -> Any:
+        return Registers(count, self.lanes, self.dtype)
+
+    def pack(self, weights: Array, vectors: int, block: int, filters: int) -> Array:
+        """OIHW to [filter group][input block][kh][kw][step][vector and lane of filters][channel of a step].
+
+        Padded with zeros to whole input blocks of `block` and to `filters` filters.
+        """
+        count, channels, kh, kw = weights.shape
+        group, blocks = vectors * self.lanes, up(channels, block) // block
+        padding = [(0, filters - count), (0, blocks * block - channels), (0, 0), (0, 0)]
+        padded = np.pad(weights, padding) if any(map(any, padding)) else weights
+        split = padded.reshape(filters // group, group, blocks, block // self.step, self.step, kh, kw)
+        return np.ascontiguousarray(split.transpose(0, 2, 5, 6, 3, 1, 4))
+
+
+class Float32(Arithmetic):
+    """One channel a step, by fused multiply-add."""
+
+    def tile_pixels(self, registers: int, vectors: int) -> int:
+        return max(1, (registers - 1 - vectors) // vectors)
+
+    def element(self, buffer: Buffer, index: Expr) -> Any:
+        return splat(buffer[index], self.lanes)
+
+    def weights(self, buffer: Buffer, index: Expr) -> Any:
+        return load(buffer, index, self.lanes)
+
+    def accumulate(self, acc: Any, at: int, element: Any, weights: Any) -> None:
+        acc[at] = T.fma(element, weights, acc[at])
+
+
+@dataclass(frozen=True)
+class Int8(Arithmetic):
+    """Four channels a step: u8 data, i8 weights, by the dot product of the instruction set."""
+
+    dot: Dot
+
+    dtype = "int32"
+    data = "uint8"
+    weight = "int8"
+    step = QUAD
+    latency = 5.0
+    ending = 6.0
+    loading = 0.1
+    streams: ClassVar[tuple[tuple[float, float], ...]] = (
+        (1 / 32, 64.0),
+        (1 / 6, 18.0),
+        (1 / 2, 16.0),
+        (float("inf"), 8.0),
+    )
+
+    @property
+    def operations(self) -> float:  # type: ignore[override]
+        return self.dot.operations
+
+    @property
+    def preparation(self) -> float:  # type: ignore[override]
+        return self.dot.preparation
+
+    @property
+    def rate(self) -> float | None:
+        return self.dot.rate
+
+    def tile_pixels(self, registers: int, vectors: int) -> int:
+        """Not more than the compiler keeps in registers while it loads operands of other pixels early."""
+        scratch = self.dot.element_registers + (self.dot.operations > 1)
+        fitting = (registers - scratch - vectors * self.dot.weight_registers) // vectors
+        return max(1, min(fitting, registers * 3 // 4 // vectors, _MOST_PIXELS))
+
+    def element(self, buffer: Buffer, index: Expr) -> Any:
+        return self.dot.element(buffer, index)
+
+    def weights(self, buffer: Buffer, index: Expr) -> Any:
+        return self.dot.weights(buffer, index)
+
+    def accumulate(self, acc: Any, at: int, element: Any, weights: Any) -> None:
+        self.dot.accumulate(acc, at, element, weights)
+
+    def pack(self, weights: Array, vectors: int, block: int, filters: int) -> Array:
+        packed = super().pack(weights, vectors, block, filters)
+        split = packed.reshape(*packed.shape[:-2], vectors, self.lanes, self.step)
+        return self.dot.pack(split)
+
+
+def arithmetic_of(spec: ConvSpec, target: Target) -> Arithmetic:
+    """What the specification's element type asks for."""
+    return Int8(target.lanes, dot_of(target)) if spec.element_bytes == 1 else Float32(target.lanes)

@@ -1,0 +1,106 @@
+"""1x1 convolution as a matrix product over pixels; with stride 1 the image is one long row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ...kernel import Kernel
+from ...targets.rows import Target
+from ..specs import ConvSpec, Floats, layout_block, up
+from .arithmetic import Arithmetic, arithmetic_of
+from .plan import (
+    KernelSpec,
+    Tiling,
+    choose_order,
+    choose_vectors,
+    even_split,
+    product_seconds,
+    task_count,
+    traffic_seconds,
+)
+from .tile import build, pack_bias
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """1x1 kernels of one group without padding, any stride."""
+
+    name: str = "pointwise"
+
+    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
+        if spec.kernel != (1, 1) or spec.groups != 1:
+            return f"kernel {spec.kernel}, {spec.groups} groups"
+        if any(spec.pads):
+            return f"pads {spec.pads}"
+        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
+            return f"layouts {spec.in_layout} -> {spec.out_layout}"
+        return None
+
+    def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        return (spec.blocked_layouts(target),)
+
+    def workspace(self, spec: ConvSpec, target: Target) -> int:
+        return 0
+
+    def estimate(self, spec: ConvSpec, target: Target) -> float:
+        flat, arithmetic = _flat(spec), arithmetic_of(spec, target)
+        tiling, blocks = self.tiling(spec, target), spec.filter_vectors(target.lanes)
+        strip = tiling.columns or flat.out_width
+        places = flat.batch * flat.out_height * flat.out_width / strip
+        steps = _steps(spec, arithmetic)
+        products = product_seconds(places, blocks, strip, tiling.vectors, steps, target, arithmetic)
+        order = choose_order(
+            flat, target, -(-flat.out_width // strip) * flat.out_height, blocks // tiling.vectors
+        )
+        return products + traffic_seconds(flat, order, target) + 2e-6
+
+    def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
+        vectors, filters = self.tiling(spec, target).vectors, spec.filter_vectors(target.lanes) * target.lanes
+        block = layout_block(spec.in_layout)
+        packed = arithmetic_of(spec, target).pack(weights, vectors, block, filters)
+        return (packed, *pack_bias(bias, spec.filters, target.lanes))
+
+    def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
+        tiling, lanes, flat = self.tiling(spec, target), target.lanes, _flat(spec)
+        key, arithmetic = KernelSpec(self.name, flat, tiling, lanes), arithmetic_of(spec, target)
+        return Kernel(
+            self.name, key, partial(build, flat, tiling, arithmetic), task_count(flat, tiling, lanes)
+        )
+
+    def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
+        flat, blocks, arithmetic = _flat(spec), spec.filter_vectors(target.lanes), arithmetic_of(spec, target)
+        vectors = choose_vectors(blocks, flat.out_width, _steps(spec, arithmetic), target, arithmetic)
+        pixels = min(arithmetic.tile_pixels(target.isa.vector_registers, vectors), flat.out_width)
+        columns = _strip(flat, target, pixels)
+        strips = -(-flat.out_width // columns) * flat.out_height
+        order = choose_order(flat, target, strips, blocks // vectors)
+        columns = 0 if columns >= flat.out_width else columns
+        return Tiling(pixels, vectors, order.filters_outer, columns, order.ahead)
+
+
+def _steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:
+    """Steps that an output element sums."""
+    return up(spec.channels, layout_block(spec.in_layout)) // arithmetic.step
+
+
+def _strip(spec: ConvSpec, target: Target, pixels: int) -> int:
+    """Pixels of a task: whole tiles, about 64 to 256, whose input leaves room in the second-level cache."""
+    fitting = target.l2_bytes * 2 // 5 // (spec.element_bytes * spec.channels)
+    tiles = -(-spec.out_width // pixels)
+    return pixels * even_split(tiles, max(1, max(64, min(256, fitting)) // pixels))[0]
+
+
+def _flat(spec: ConvSpec) -> ConvSpec:
+    """The same product over one row of height x width pixels, where no pixel is skipped."""
+    if spec.strides != (1, 1):
+        return spec
+    return replace(spec, height=1, width=spec.height * spec.width)
+
+
+POINTWISE = Pointwise()

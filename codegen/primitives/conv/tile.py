@@ -1,0 +1,276 @@
+"""The register-tiled convolution loop nest that several primitives share.
+
+One tile is R output pixels of a row by V vectors of filters, held in registers
+while every input channel and tap is summed. Each step broadcasts one input
+element for each pixel and multiplies it with V weight vectors. Taps that fall
+outside the image are left out instead of padding the input: along a row
+statically, by cutting the row into runs of tiles with equal sets of valid
+taps; between rows by the bounds of the loop over kernel rows.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from ...tir import T, fence, prefetch, prim_func
+from ..specs import ConvSpec, Floats, layout_block, up
+from .arithmetic import Arithmetic, Float32
+from .ending import kernel_pointers, opened
+from .plan import Run, Tiling, row_runs, strip_count
+from .wide import inside, row_taps
+
+Expr = Any
+Buffer = Any
+
+LINE = 16  # floats of a cache line
+
+
+def kernel_rows(T: Any, spec: ConvSpec, row: Expr) -> tuple[Expr, Expr]:
+    """The range of kernel rows that fall inside the image at output row `row`."""
+    top, step = row * spec.strides[0] - spec.pads[0], spec.dilations[0]
+    low: Expr = 0
+    high: Expr = spec.kernel[0]
+    if spec.pads[0] > 0:
+        low = T.max(0, (step - 1 - top) // step)
+    if (spec.out_height - 1) * spec.strides[0] - spec.pads[0] + (spec.kernel[0] - 1) * step >= spec.height:
+        high = T.min(spec.kernel[0], (spec.height - top + step - 1) // step)
+    return low, high
+
+
+def build(spec: ConvSpec, tiling: Tiling, arithmetic: Arithmetic) -> Any:
+    """The PrimFunc of a blocked-output convolution."""
+
+    def body(*args: Any) -> None:
+        *buffers, _, begin, end = args
+        nest = _Nest(spec, tiling, arithmetic, tuple(buffers))
+        with T.serial(begin, end) as task:
+            nest.task(task)
+
+    return prim_func(kernel_pointers(spec), body)
+
+
+class _Nest:
+    """Emits one task: one strip of an output row for one group of `vectors` filter vectors."""
+
+    def __init__(
+        self, spec: ConvSpec, tiling: Tiling, arithmetic: Arithmetic, buffers: tuple[Buffer, ...]
+    ) -> None:
+        self.spec, self.tiling, self.arithmetic, self.lanes = spec, tiling, arithmetic, arithmetic.lanes
+        self.data, self.weights, self.finish = opened(spec, self.lanes, buffers)
+        self.block = layout_block(spec.in_layout)
+        self.window = window(spec, tiling.vectors, self.lanes, self.block)
+        self.blocks_in = up(spec.channels, self.block) // self.block
+        taps = spec.kernel[0] * spec.kernel[1]
+        self.panel = self.window * taps * self.block * tiling.vectors * self.lanes
+        self.asking = False
+        self.visit: tuple[Expr, int] | None = None
+
+    def task(self, task: Expr) -> None:
+        strips = strip_count(self.spec, self.tiling)
+        groups = self.spec.filter_vectors(self.lanes) // self.tiling.vectors
+        places = self.spec.out_height * strips
+        if self.tiling.filters_outer:
+            image, group, place = task // (groups * places), task // places % groups, task % places
+        else:
+            image, place, group = task // (groups * places), task // groups % places, task % groups
+        self.image, self.group, self.row = image, group, place // strips
+        self.place, self.places = place, places
+        if strips == 1:
+            self._columns(row_runs(self.spec, 0, self.spec.out_width, self.tiling.pixels), 0)
+        else:
+            self._strip(place % strips, strips)
+
+    def _strip(self, strip: Expr, strips: int) -> None:
+        """Strips are alike but for the last, which may be short; kernels with column padding have none."""
+        width, spec = self.tiling.columns, self.spec
+        rest = spec.out_width - (strips - 1) * width
+        if rest == width:
+            self._columns(row_runs(spec, 0, width, self.tiling.pixels), strip * width)
+            return
+        with T.If(strip < strips - 1):
+            with T.Then():
+                self._columns(row_runs(spec, 0, width, self.tiling.pixels), strip * width)
+            with T.Else():
+                self._columns(row_runs(spec, 0, rest, self.tiling.pixels), strip * width)
+
+    def _columns(self, runs: list[Run], offset: Expr) -> None:
+        rarest, longest = (choose(runs, key=lambda run: run.tiles) for choose in (min, max))
+        for run in runs:
+            ahead = self.tiling.ahead and not self.spec.wide  # those of a wide kernel come in one long stream
+            self.asking = ahead and self.arithmetic.step == 1 and run is rarest
+            share = ahead and self.arithmetic.step > 1 and run is longest
+            with T.serial(0, run.tiles) as tile:
+                self.visit = (self.place * run.tiles + tile, self.places * run.tiles) if share else None
+                self._tile(run, offset + run.start + tile * run.size)
+
+    def _tile(self, run: Run, column: Expr) -> None:
+        vectors = self.tiling.vectors
+        acc = self.arithmetic.registers(run.size * vectors)
+        low, high = kernel_rows(T, self.spec, self.row)
+        for v in range(vectors):
+            for r in range(run.size):
+                taps = inside(self.spec, run, column, r)
+                acc[r * vectors + v] = self.finish.start(self._channel(v), (low, high), taps)
+        self._sum(acc, run, column, (low, high))
+        for r in range(run.size):
+            for v in range(vectors):
+                pixel = self.row * self.spec.out_width + column + r
+                self.finish.store(acc[r * vectors + v], self.image, pixel, self._channel(v))
+
+    def _sum(self, acc: Any, run: Run, column: Expr, rows: tuple[Expr, Expr]) -> None:
+        """Every input block and tap of a tile."""
+        if self.spec.wide:
+            with T.serial(0, self.window) as cb, T.serial(*rows) as kh:
+                row_taps(
+                    self.spec, run, column, lambda kw, pixels: self._tap(acc, cb, kh, kw, column, pixels)
+                )
+            return
+        for number, loops in enumerate(self._passes(run)):
+            with T.serial(0, self.window) as cb:
+                if number == 0:
+                    self._ask(cb)
+                with T.serial(*rows) as kh:
+                    for taps, pixels in loops:
+                        with _loop(taps) as kw:
+                            self._tap(acc, cb, kh, kw, column, pixels)
+
+    def _ask(self, cb: Expr) -> None:
+        """Prefetches this visit's share of the next group's weights, which all visits of a group read."""
+        if self.visit is None:
+            return
+        number, visits = self.visit
+        step = self.arithmetic.line
+        lines = -(-self.panel // (visits * self.window * step))
+        first = (self.group + 1) * self.panel + (number * self.window + cb) * (lines * step)
+        for line in range(lines):
+            prefetch(self.weights, first + line * step, 2)
+
+    def _passes(self, run: Run) -> list[list[tuple[range, range]]]:
+        """(kernel columns, pixels) of each loop over taps; the taps of a pass are summed side by side.
+
+        Where a tap fills the registers, two are never in one block of code: the
+        compiler would load the second's operands so early that sums are spilled.
+        """
+        if not 1 < self.arithmetic.step < self.block:
+            return [[(range(kw, kw + 1), range(first, last)) for kw, first, last in run.taps]]
+        passes: list[list[tuple[range, range]]] = []
+        for taps, pixels in _alike(run):
+            if passes and len(taps) + len(passes[-1][-1][0]) > 2:
+                passes[-1].append((taps, pixels))
+            else:
+                passes.append([(taps, pixels)])
+        return passes
+
+    def _channel(self, vector: int) -> Expr:
+        """The first filter of a vector."""
+        return (self.group * self.tiling.vectors + vector) * self.lanes
+
+    def _tap(self, acc: Any, cb: Expr, kh: Expr, kw: Expr, column: Expr, pixels: range) -> None:
+        """Adds one tap of one input block; the steps of the block in a loop unrolled by 4."""
+        spec, block, step = self.spec, self.block, self.arithmetic.step
+        width = self.tiling.vectors * self.lanes
+        in_row = self.row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
+        in_column = column * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1]
+        first = window_start(T, spec, self.group, self.tiling.vectors, self.lanes, self.block)
+        line = ((self.image * self.blocks_in + first + cb) * spec.height + in_row) * spec.width
+        start = (line + in_column) * block
+        taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
+        weight = (taps + kh * spec.kernel[1] + kw) * block * width
+        unroll = min(block // step, 4)
+        if block == step:
+            self._step(acc, start, weight, pixels)
+            return
+        with T.serial(0, block // step // unroll) as outer:
+            for inner in range(unroll):
+                lane = (outer * unroll + inner) * step
+                self._step(acc, start + lane, weight + lane * width, pixels)
+
+    def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range) -> None:
+        """acc[r][v] += data[start + r] * weights[weight + v]."""
+        arithmetic, vectors = self.arithmetic, self.tiling.vectors
+        if self.asking:
+            panel = (
+                self.window * self.spec.kernel[0] * self.spec.kernel[1] * self.block * vectors * self.lanes
+            )
+            for at in range(0, vectors * arithmetic.width, arithmetic.line):
+                prefetch(self.weights, weight + panel + at, 2)
+        weights = [arithmetic.weights(self.weights, weight + v * arithmetic.width) for v in range(vectors)]
+        for r in pixels:
+            element = arithmetic.element(self.data, start + r * self.spec.strides[1] * self.block)
+            for v in range(vectors):
+                arithmetic.accumulate(acc, r * vectors + v, element, weights[v])
+        fence(self.data, self.weights, always=arithmetic.data == "uint8")
+
+
+def _loop(taps: range) -> Any:
+    """A loop over kernel columns, or the only one."""
+    return T.serial(taps.start, taps.stop) if len(taps) > 1 else nullcontext(taps.start)
+
+
+def _alike(run: Run) -> list[tuple[range, range]]:
+    """(kernel columns, pixels) of neighbouring taps that are valid for the same pixels."""
+    found: list[tuple[range, range]] = []
+    for kw, first, last in run.taps:
+        if found and found[-1][1] == range(first, last) and found[-1][0].stop == kw:
+            found[-1] = (range(found[-1][0].start, kw + 1), range(first, last))
+        else:
+            found.append((range(kw, kw + 1), range(first, last)))
+    return found
+
+
+def window(spec: Any, vectors: int, lanes: int, block: int) -> int:
+    """Input blocks that one group of `vectors` filter blocks reads at most; grouped filters need not all."""
+    if spec.groups == 1:
+        return up(spec.channels, block) // block
+    return max(last - first for first, last in _windows(spec, vectors * lanes, block))
+
+
+def _windows(spec: Any, width: int, block: int) -> list[tuple[int, int]]:
+    """First and last + 1 input block of each `width` filters."""
+    reads, writes = spec.channels // spec.groups, spec.filters // spec.groups
+    found = []
+    for first in range(0, spec.filters, width):
+        last = min(first + width, spec.filters) - 1
+        found.append((first // writes * reads // block, -(-(last // writes + 1) * reads // block)))
+    return found
+
+
+def window_start(T: Any, spec: Any, group: Expr, vectors: int, lanes: int, block: int) -> Expr:
+    """The first input block of a group of filter blocks; moved back where the window would pass the end."""
+    if spec.groups == 1:
+        return 0
+    reads, writes = spec.channels // spec.groups, spec.filters // spec.groups
+    blocks = up(spec.channels, block) // block
+    return T.min(
+        group * (vectors * lanes) // writes * reads // block, blocks - window(spec, vectors, lanes, block)
+    )
+
+
+def spread_groups(spec: Any, weights: Floats, vectors: int, lanes: int, block: int) -> Floats:
+    """Grouped OIHW weights as (filters, window channels, kh, kw), zero outside a filter's group."""
+    reads, writes = spec.channels // spec.groups, spec.filters // spec.groups
+    width, count = vectors * lanes, window(spec, vectors, lanes, block)
+    spread = np.zeros((spec.filters, count * block, *weights.shape[2:]), weights.dtype)
+    limit = up(spec.channels, block) // block - count
+    for filter_ in range(spec.filters):
+        start = min(filter_ // width * width // writes * reads // block, limit) * block
+        at = filter_ // writes * reads - start
+        spread[filter_, at : at + reads] = weights[filter_]
+    return spread
+
+
+def pack_weights(weights: Floats, vectors: int, lanes: int, block: int) -> Floats:
+    """OIHW to [filter group][input block][kh][kw][input lane][vector and lane of filters], zero-padded."""
+    return Float32(lanes).pack(weights, vectors, block, up(len(weights), vectors * lanes))
+
+
+def pack_bias(bias: Floats | None, filters: int, lanes: int) -> tuple[Floats, ...]:
+    """The bias padded with zeros to whole blocks, or nothing."""
+    if bias is None:
+        return ()
+    padded = np.zeros(up(filters, lanes), np.float32)
+    padded[:filters] = bias
+    return (padded,)

@@ -1,0 +1,70 @@
+"""Straight-line code of the transforms of F(2, 3) and F(4, 3) in exact integers and in float32.
+
+The steps and the order of float additions are those of `ir/reference/winograd.py`, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from secateur.codegen.tir import T, splat
+from secateur.codegen.vector.fixed_point import FixedPoint
+from secateur.codegen.vector.shuffles import hold
+
+Expr = Any
+
+ROOT_FACTOR = 23170  # 2^15 / sqrt 2
+ROOT, BY_ROOT = 2**0.5, 0.5**0.5
+
+
+def input_steps(d: Sequence[Expr], fixed: FixedPoint) -> list[Expr]:
+    """B^T d of 4 or 6 vectors of int16."""
+    return _input_two(d) if len(d) == 4 else _input_four(d, fixed)
+
+
+def _input_two(d: Sequence[Expr]) -> list[Expr]:
+    return [d[2] - d[0], d[1] + d[2], d[2] - d[1], d[3] - d[1]]
+
+
+def _input_four(d: Sequence[Expr], fixed: FixedPoint) -> list[Expr]:
+    """Every row is a sum or difference of two of the shared parts."""
+    lanes, by_root = fixed.lanes, _constant(ROOT_FACTOR, fixed.lanes)
+    two, three = _hold(d[2] + d[2], lanes), _hold(d[3] + d[3], lanes)
+    a, b = _hold(d[4] + d[4] - d[2], lanes), _hold(three - d[1], lanes)
+    e, o = _hold(d[4] - two, lanes), _hold(d[3] - (d[1] + d[1]), lanes)
+    start, end = d[0] - two, d[5] - three
+    first, last = a + (start + start), (end + end) - o
+    a, o = (_hold(fixed.product(v, by_root), lanes) for v in (a, o))
+    return [first, a + b, a - b, e + o, e - o, last]
+
+
+def output_steps(f: Sequence[Expr], lanes: int, fused: bool) -> list[Expr]:
+    """A^T f of 4 vectors of float32 to 2, or of 6 to 4.
+
+    `fused` multiplies and adds at once, which is the same to the bit, as products by 1/2 and 1/4 are exact.
+    """
+    near, odd = _hold(f[1] + f[2], lanes, "float32"), _hold(f[1] - f[2], lanes, "float32")
+    if len(f) == 4:
+        return [f[0] + near, odd + f[3]]
+    far, wide = _hold(f[3] + f[4], lanes, "float32"), _hold(f[3] - f[4], lanes, "float32")
+    last = _add_scaled(odd, wide, 0.25, lanes, fused) + f[5]
+    return [
+        _add_scaled(f[0], near, 0.5, lanes, fused) + far,
+        _hold((odd + wide) * _constant(BY_ROOT, lanes, "float32"), lanes, "float32"),
+        _add_scaled(near, far, 0.5, lanes, fused),
+        _hold(last * _constant(ROOT, lanes, "float32"), lanes, "float32"),
+    ]
+
+
+def _add_scaled(a: Expr, b: Expr, scale: float, lanes: int, fused: bool) -> Expr:
+    factor = _constant(scale, lanes, "float32")
+    return T.fma(b, factor, a) if fused else a + b * factor
+
+
+def _constant(value: float, lanes: int, dtype: str = "int16") -> Expr:
+    return splat(value, lanes, dtype)
+
+
+def _hold(value: Expr, lanes: int, dtype: str = "int16") -> Expr:
+    return hold(value, lanes, dtype)

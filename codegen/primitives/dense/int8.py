@@ -1,0 +1,148 @@
+"""8-bit dense layers: `q.linear_matmul` with constant weights, row-major, by panels of output columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir.graph import Operator
+from secateur.ir.ops.linear import one_quant
+from secateur.ir.types import ROW_MAJOR
+
+from ...kernel import Kernel
+from ...targets.rows import Target
+from ...tir import T, load, prim_func, store, view
+from ...vector.dot import QUAD, dot_of
+from ...vector.requantize import (
+    BLOCK,
+    Requantization,
+    Requantize,
+    on_target,
+    padded_multipliers,
+    requantization,
+    result_parameters,
+)
+from ..conv.arithmetic import Int8
+from ..conv.plan import KernelSpec
+from ..generic import CALL_SECONDS, same_layouts
+from ..operator import Argument, Combination, Constant, Operand, Primitive, constant_of
+from ..specs import seconds, up
+from .panels import DensePlan, PanelNest, Panels
+
+Expr = Any
+Buffer = Any
+Array = NDArray[Any]
+
+_NO_RESIDUAL = 3
+
+
+@dataclass(frozen=True)
+class LinearDenseSpec:
+    """(batch, inputs) by (inputs, outputs), row-major."""
+
+    batch: int
+    inputs: int
+    outputs: int
+    ending: Requantization
+
+
+class LinearDense(Primitive):
+    """`q.linear_matmul` by a constant matrix."""
+
+    name = "dense"
+    operators = ("linear_matmul",)
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        if constant_of(op.operands[1]) is None or constant_of(op.operands[2]) is None:
+            return "needs constant weights and bias"
+        return None if all(v.type.elements for v in (*op.operands, *op.results)) else "an empty operand"
+
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        return (same_layouts(op, ROW_MAJOR),)
+
+    def workspace(self, op: Operator, target: Target) -> int:
+        return workspace_bytes(target)
+
+    def estimate(self, op: Operator, target: Target) -> float:
+        spec, dot = linear_dense_spec(op), dot_of(target)
+        steps = up(spec.inputs, QUAD) // QUAD * up(spec.outputs, target.lanes)
+        efficiency = 0.75 if spec.batch > 1 else 0.5
+        work = spec.batch * steps * dot.operations
+        return seconds(target, work, efficiency, float(spec.inputs * spec.outputs)) + CALL_SECONDS
+
+    def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
+        weights, bias = map(constant_of, op.operands[1:])
+        if weights is None or bias is None:
+            raise ValueError(f"{op!r}: weights and bias are not constant")
+        zero = one_quant(op.operands[0].type)[1]
+        start = np.zeros(up(len(bias), BLOCK), np.int64)
+        start[: len(bias)] = bias - zero * weights.astype(np.int64).sum(0)
+        packed = plan_of(linear_dense_spec(op), target).pack(weights)
+        parameters = (padded_multipliers(op), result_parameters(op, _NO_RESIDUAL))
+        return (Operand(0), *map(Constant, (packed, start.astype(np.int32), *parameters)))
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        spec = linear_dense_spec(op)
+        spec = replace(spec, ending=on_target(spec.ending, op, _NO_RESIDUAL, target))
+        plan = plan_of(spec, target)
+        key = KernelSpec("linear_dense", spec, plan.panels, target.lanes)
+        return Kernel("linear_dense", key, partial(_build, spec, plan), plan.tasks, workspace_bytes(target))
+
+
+def linear_dense_spec(op: Operator) -> LinearDenseSpec:
+    batch, inputs = op.operands[0].type.shape
+    return LinearDenseSpec(batch, inputs, op.result.type.shape[1], requantization(op, _NO_RESIDUAL, block=0))
+
+
+def workspace_bytes(target: Target) -> int:
+    """A vector of results, or the last quad of every row of a tile."""
+    return max(4 * target.lanes, QUAD * target.isa.vector_registers)
+
+
+def plan_of(spec: LinearDenseSpec, target: Target) -> DensePlan:
+    """The register tile; few outputs take fewer vectors."""
+    arithmetic, vectors = Int8(target.lanes, dot_of(target)), min(4, -(-spec.outputs // target.lanes))
+    rows = min(spec.batch, arithmetic.tile_pixels(target.isa.vector_registers, vectors))
+    return DensePlan(spec.batch, spec.inputs, spec.outputs, Panels(rows, vectors), arithmetic)
+
+
+def _build(spec: LinearDenseSpec, plan: DensePlan) -> Any:
+    def body(*args: Any) -> None:
+        *buffers, workspace, begin, end = args
+        _Nest(spec, plan, tuple(buffers), workspace).emit(begin, end)
+
+    typed = [("data", "uint8"), ("weights", "int8"), ("starts", "int32")]
+    return prim_func([*typed, "multipliers", "parameters", ("output", spec.ending.result)], body)
+
+
+class _Nest(PanelNest):
+    """Sums start at a table's and are requantized."""
+
+    def __init__(
+        self, spec: LinearDenseSpec, plan: DensePlan, buffers: tuple[Buffer, ...], workspace: Buffer
+    ) -> None:
+        data, weights, self.starts, multipliers, parameters, self.output = buffers
+        super().__init__(plan, data, weights, workspace)
+        self.ending = spec.ending
+        self.requantize = Requantize(spec.ending, self.lanes, parameters, multipliers)
+
+    def start(self, column: Expr) -> Expr:
+        return load(self.starts, column, self.lanes)
+
+    def store(self, total: Expr, row: Expr, column: Expr, partial: int) -> None:
+        index = row * self.plan.outputs + column
+        result = self.requantize.of_sum(total, index, column)
+        if not partial:
+            store(self.output, index, result, self.lanes)
+            return
+        scratch = view(self.workspace, self.ending.result)
+        store(scratch, 0, result, self.lanes)
+        with T.serial(0, partial) as i:
+            store(self.output, index + i, scratch[i], 1)
+
+
+PRIMITIVES = (LinearDense(),)

@@ -1,0 +1,147 @@
+"""Building TIR: explicit loops, flat buffers over raw pointers, explicit vectors, by TVMScript's builder `T`.
+
+What kernels are written in. TVM takes seconds to import, so it is imported
+when the first kernel is built, and not by asking a primitive for its cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib import import_module
+from typing import Any
+
+__all__ = [
+    "FENCE",
+    "Registers",
+    "T",
+    "fence",
+    "fenced",
+    "load",
+    "prefetch",
+    "prim_func",
+    "splat",
+    "store",
+    "view",
+    "when",
+]
+
+Expr = Any  # a TIR expression
+Buffer = Any  # a TIR buffer
+FENCE = "secateur_fence"  # what a fence calls, until lowering makes it a statement
+_UNBOUNDED = 1 << 30  # elements; bounds are the builder's business, not the buffer's
+_FENCED: ContextVar[bool] = ContextVar("fenced", default=False)  # whether the target's kernels have fences
+
+
+class _Module:
+    """A module of TVM that is imported when something of it is first used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(import_module(self._name), name)
+        setattr(self, name, found)
+        return found
+
+
+T: Any = _Module("tvm.tirx.script.builder")  # the name that TVM's own scripts use
+_tirx: Any = _Module("tvm.tirx")
+_ir_builder: Any = _Module("tvm.script.ir_builder")
+
+
+def prim_func(pointers: Sequence[str | tuple[str, str]], body: Callable[..., None]) -> Any:
+    """The PrimFunc of `pointers` (float32, or `(name, dtype)`), a workspace and a task range.
+
+    `body(buffer..., workspace, begin, end)` emits the code; buffers are flat.
+    """
+    typed = [p if isinstance(p, tuple) else (p, "float32") for p in pointers]
+    with _ir_builder.IRBuilder() as build, T.prim_func():
+        T.func_name("kernel")
+        handles = [(T.arg(n, T.handle(d)), d) for n, d in [*typed, ("workspace", "float32")]]
+        begin, end = T.arg("begin", T.int32()), T.arg("end", T.int32())
+        buffers = [T.decl_buffer((_UNBOUNDED,), d, data=h) for h, d in handles]
+        body(*buffers, begin, end)
+    return build.get()
+
+
+def view(buffer: Buffer, dtype: str) -> Buffer:
+    """The same memory as a flat buffer of another element type."""
+    return T.decl_buffer((_UNBOUNDED,), dtype, data=buffer.data)
+
+
+def splat(value: Expr, lanes: int, dtype: str = "float32") -> Expr:
+    """A vector of `lanes` copies; a scalar when `lanes` is 1. Python numbers become `dtype`."""
+    if isinstance(value, (int, float)):
+        value = _tirx.const(value, dtype)
+    return value if lanes == 1 else T.Broadcast(value, lanes)
+
+
+def load(buffer: Buffer, index: Expr, lanes: int) -> Expr:
+    """`lanes` consecutive elements from `index` on."""
+    return buffer[index] if lanes == 1 else buffer[T.Ramp(index, 1, lanes)]
+
+
+def store(buffer: Buffer, index: Expr, value: Expr, lanes: int) -> None:
+    T.buffer_store(buffer, value, [index if lanes == 1 else T.Ramp(index, 1, lanes)])
+
+
+def prefetch(buffer: Buffer, index: Expr, level: int = 2, *, write: bool = False) -> None:
+    """Asks for the cache line of an element, to read or write, in cache level 1 to 3; any address will do."""
+    address = T.address_of(buffer[index])
+    T.evaluate(
+        T.call_llvm_intrin(
+            "void", "llvm.prefetch", address, T.int32(int(write)), T.int32(4 - level), T.int32(1)
+        )
+    )
+
+
+def fence(data: Buffer, weights: Buffer, *, always: bool = False) -> None:
+    """Ends a step: later loads from the buffers stay behind it, on ARM or `always`.
+
+    LLVM would load the operands of several steps first, which need more registers than
+    a register tile leaves, and spill. On x86 it does so in few loops; in others fences only cost time.
+    """
+    if _FENCED.get() or always:
+        T.evaluate(T.call_extern("void", FENCE, data.data, weights.data))
+
+
+@contextmanager
+def fenced(here: bool) -> Iterator[None]:
+    """Whether kernels that are built inside have fences."""
+    before = _FENCED.set(here)
+    try:
+        yield
+    finally:
+        _FENCED.reset(before)
+
+
+@contextmanager
+def when(condition: Expr) -> Iterator[None]:
+    """Code that runs where `condition` (a TIR or Python boolean) holds."""
+    with T.If(condition), T.Then():
+        yield
+
+
+class Registers:
+    """`count` vectors of `lanes` elements that live in registers; indices are Python integers."""
+
+    def __init__(self, count: int, lanes: int, dtype: str = "float32") -> None:
+        self.count, self.lanes, self.dtype = count, lanes, dtype
+        self._buffer = T.alloc_buffer((count * lanes,), dtype, scope="local")
+
+    def __getitem__(self, index: int) -> Expr:
+        return load(self._buffer, self._at(index), self.lanes)
+
+    def __setitem__(self, index: int, value: Expr) -> None:
+        store(self._buffer, self._at(index), value, self.lanes)
+
+    def fill(self, value: float) -> None:
+        for index in range(self.count):
+            self[index] = splat(value, self.lanes, self.dtype)
+
+    def _at(self, index: int) -> int:
+        if not 0 <= index < self.count:
+            raise IndexError(f"register {index} of {self.count}")
+        return index * self.lanes

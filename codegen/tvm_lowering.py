@@ -1,0 +1,107 @@
+"""From TIR to LLVM IR: the one module that imports TVM at its top.
+
+The pass list is our own and short, since kernels arrive already tiled,
+vectorized and unrolled; it has no packed calling convention, so what comes out
+is a plain `void k(ptr..., i32 begin, i32 end)` that calls nothing of TVM.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+from .kernel import Kernel
+from .targets.rows import Target
+from .tir import FENCE, fenced
+
+_LOCK = threading.Lock()  # of threads that build kernels side by side, one at a time is in TVM
+
+
+def lower(kernel: Kernel, symbol: str, target: Target) -> tuple[str, str]:
+    """TIR text and LLVM IR text; the latter defines `SYMBOL_kernel(ptr..., i32, i32)` and is reproducible."""
+    with _LOCK:
+        return _lowered(kernel, symbol, target)
+
+
+def _lowered(kernel: Kernel, symbol: str, target: Target) -> tuple[str, str]:
+    alone = not kernel.overwritten
+    function = _built(kernel, target).with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": alone})
+    module = tvm.IRModule({f"{symbol}_kernel": function})
+    tir = function.script(show_meta=False)
+    host = _tvm_target(target)
+    lowered = tvm.ir.transform.Sequential(_passes(host))(module)
+    built = tvm.get_global_func("target.build.llvm")(lowered, host)
+    text = _fenced(_plain(built.inspect_source("ll"), f"{symbol}_kernel"))
+    return tir, text if alone else _unaliased(text, kernel.overwritten)
+
+
+def _built(kernel: Kernel, target: Target) -> tirx.PrimFunc:
+    with fenced(not target.triple.startswith("x86")):
+        return kernel.build()
+
+
+def _passes(host: tvm.target.Target) -> list[Any]:
+    """Buffers are flat already, and index expressions are left to LLVM, which is quicker at them."""
+    x = tirx.transform
+    return [x.BindTarget(host), x.StorageRewrite(), x.StmtSimplify(), x.LowerIntrin()]
+
+
+def _tvm_target(target: Target) -> tvm.target.Target:
+    """The architecture with the row's features: the core would bring its own (see `machine`)."""
+    row: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.baseline, "opt-level": 1}
+    if target.features:
+        row["mattr"] = [f"+{name}" for name in target.features]
+    if target.triple.endswith("hf"):
+        row["mfloat-abi"] = "hard"
+    return tvm.target.Target(row)
+
+
+def _plain(text: str, name: str) -> str:
+    """Only the function and what it needs: no debug records, no metadata (TBAA names hold addresses)."""
+    text = re.sub(r"^ +#dbg_.*\n", "", text, flags=re.M)
+    text = re.sub(r",? !(?:dbg|tbaa|prof|llvm\.loop) ![0-9]+", "", text)
+    head = re.findall(r"^target (?:datalayout|triple).*$", text, flags=re.M)
+    body = re.search(rf"^define [^\n]*@{re.escape(name)}\(.*?^}}$", text, flags=re.M | re.S)
+    if body is None:
+        raise ValueError(f"TVM produced no function {name}")
+    code = body[0].replace("define dllexport void", "define internal void", 1)
+    declared = [d for d in re.findall(r"^declare .*$", text, flags=re.M) if _called(d) in code]
+    declared = [d for d in declared if FENCE not in d]
+    constants = [c for c in re.findall(r"^@\S+ = .*constant.*$", text, flags=re.M) if c.split(" ")[0] in code]
+    attributes = re.findall(r"^attributes #.*$", text, flags=re.M)
+    return "\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n"
+
+
+def _fenced(text: str) -> str:
+    """Fences as statements that may write memory, and one at the start that tells of every pointer."""
+    text, fences = re.subn(
+        rf"^.*call void @{FENCE}\(.*$", '  call void asm sideeffect "", "~{memory}"()', text, flags=re.M
+    )
+    if not fences:
+        return text
+    head = re.search(r"^define .*\{\n([\w.]+:.*\n)?", text, flags=re.M)
+    if head is None:
+        raise ValueError("TVM produced no function")
+    pointers = re.findall(r"\bptr\b[^,%]*(%\w+)", head[0])
+    told = f'"{",".join("r" * len(pointers))}"({", ".join(f"ptr {p}" for p in pointers)})'
+    return f'{text[: head.end()]}  call void asm sideeffect "", {told}\n{text[head.end() :]}'
+
+
+def _unaliased(text: str, overwritten: Sequence[int]) -> str:
+    """Marks as noalias every pointer but the output, which is the last but one, and what it may overwrite."""
+    head, parameters, rest = re.split(r"(^define [^\n]*)", text, maxsplit=1, flags=re.M)
+    shared = {*overwritten, len(re.findall(r"\bptr\b", parameters)) - 2}
+    places = itertools.count()
+    marked = re.sub(r"\bptr\b", lambda _: "ptr" if next(places) in shared else "ptr noalias", parameters)
+    return head + marked + rest
+
+
+def _called(declaration: str) -> str:
+    found = re.search(r"@[\w.$]+\(", declaration)
+    return found[0] if found else "\0"

@@ -1,0 +1,76 @@
+"""The end of a kernel that computes in registers: rounding, epilogue with broadcast operands, store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from secateur.ir.elementwise import Epilogue
+from secateur.ir.graph import Operator
+
+from ..primitives.elementwise.elementwise import argument_order
+from ..primitives.generic import storage, type_after
+from ..tir import T, load, splat, store
+from .loops import Expr, broadcast_strides, dot
+from .numeric import Numeric, convert
+
+
+@dataclass(frozen=True)
+class FinishSpec:
+    """Epilogue steps; each extra operand's strides over the result's dimensions, which are row-major."""
+
+    dtype: str
+    epilogue: Epilogue = ()
+    strides: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def computed(self) -> str:
+        """The type that sums are kept in."""
+        return "float32" if self.dtype == "float16" else self.dtype
+
+
+def finish_spec(op: Operator, fixed: int = 2) -> FinishSpec:
+    """The ending of an operator whose operands after `fixed` feed its epilogue."""
+    to = type_after(op)
+    strides = tuple(broadcast_strides(v.type.shape, to.shape) for v in op.operands[fixed:])
+    return FinishSpec(storage(to.dtype), op["epilogue"], strides)
+
+
+def pointer_places(op: Operator) -> tuple[int, ...]:
+    """For each operand, the position of its pointer."""
+    order = argument_order(op)
+    return tuple(order.index(i) for i in range(len(order)))
+
+
+class Finish:
+    """Stores vectors along the result's innermost dimension."""
+
+    def __init__(self, spec: FinishSpec, extras: Sequence[Any], result: Any) -> None:
+        self.spec, self.extras, self.result = spec, extras, result
+
+    def store(self, value: Expr, index: Sequence[Expr], at: Expr, width: int) -> None:
+        """`value`, in the type of sums, for the `width` results from multi-index `index`, offset `at`, on."""
+        value = convert(value, self.spec.computed, self.spec.dtype, width)
+        numeric = Numeric(self.spec.dtype, width)
+        store(
+            self.result,
+            at,
+            numeric.apply(self.spec.epilogue, value, lambda i: self._extra(i, index, width)),
+            width,
+        )
+
+    def _extra(self, number: int, index: Sequence[Expr], width: int) -> Expr:
+        strides, buffer = self.spec.strides[number], self.extras[number]
+        start = dot(index, strides)
+        return load(buffer, start, width) if strides[-1] else splat(buffer[start], width, self.spec.dtype)
+
+
+def start_value(dtype: str) -> float:
+    """Zero, of the kind that the type wants."""
+    return 0.0 if dtype.startswith("float") else 0
+
+
+def multiply_add(a: Expr, b: Expr, total: Expr, dtype: str) -> Expr:
+    """a b + total, fused where the type has such an operation."""
+    return T.fma(a, b, total) if dtype.startswith("float") else a * b + total

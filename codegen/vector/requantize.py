@@ -1,0 +1,200 @@
+"""From sums to stored results, to the bit as `secateur.ir.ops.linear` says.
+
+A sum becomes t = f32(sum) * multiplier; a residual is rounded by itself, then
+added; nothing is fused. t is limited before it is rounded, which is the same
+and cannot overflow. Adding 1.5 * 2^23 rounds to the nearest integer, half to
+even, on any core: the low bits of the float are the integer.
+
+The numbers of a layer are constants beside its code, so that layers of equal
+shape share one kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir.graph import Operator
+from secateur.ir.ops.linear import channel_multipliers, one_quant, residual_multiplier
+
+from ..primitives.specs import up
+from ..targets.rows import Target
+from ..tir import T, load, splat
+from .shuffles import hold
+
+Expr = Any
+Buffer = Any
+Floats = NDArray[np.float32]
+
+BLOCK = 16  # channel lanes of 8-bit activations, on every target
+
+_ROUNDER = 12582912.0  # 1.5 * 2^23: a float32 this large has no fraction
+_ROUNDER_BITS = 0x4B400000
+_LOW, _HIGH, _OFFSET, _RESIDUAL_ZERO, _RESIDUAL_STEP, _COUNT = range(6)
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """What determines the code: the stored type, whether a residual is added, what padding lanes would get.
+
+    `result` is "uint8" or "float32"; `filters` is where lanes have to be zeroed from on, or 0 for nowhere.
+    `converts` tells that the core converts vectors to integers half to even; `saturates`, which needs it,
+    that bytes are limited to 255 as integers: their zero point is 0, and t is within int32.
+    """
+
+    result: str = "uint8"
+    residual: bool = False
+    filters: int = 0
+    converts: bool = False
+    saturates: bool = False
+
+    def __post_init__(self) -> None:
+        if self.result not in ("uint8", "float32"):
+            raise ValueError(f"results are uint8 or float32, not {self.result}")
+        if self.saturates and not self.converts:
+            raise ValueError("only converted results saturate")
+
+
+def requantization(op: Operator, residual: int, block: int = BLOCK) -> Requantization:
+    """Of a `q.` operator whose operand number `residual`, where it has one, is added to its result.
+
+    `block` is the channel block of the result's layout, 0 where it is row-major.
+    """
+    type, added = op.result.type, len(op.operands) > residual
+    masked = block > 0 and type.shape[1] % block != 0 and not _keeps_zero(op, residual)
+    kind = "float32" if type.quant is None else "uint8"
+    return Requantization(kind, added, type.shape[1] if masked else 0)
+
+
+def on_target(ending: Requantization, op: Operator, residual: int, target: Target) -> Requantization:
+    """The ending of a convolution or matrix product with what the core and the layer's numbers allow."""
+    if ending.result != "uint8" or not target.triple.startswith("x86_64"):
+        return ending
+    added = residual_multiplier(op, residual) if ending.residual else np.float32(0)
+    within = float(channel_multipliers(op).max()) < 0.5 and float(added) < 2**20
+    plain = one_quant(op.result.type)[1] == 0 and op["limits"][1] == 255
+    return replace(ending, converts=True, saturates=plain and within)
+
+
+def _keeps_zero(op: Operator, residual: int) -> bool:
+    """Whether lanes with sum 0 and residual byte 0 come out as zero."""
+    if op.result.type.quant is not None:
+        return one_quant(op.result.type)[1] == 0 and op["limits"][0] == 0
+    return len(op.operands) <= residual or one_quant(op.operands[residual].type)[1] == 0
+
+
+def _none() -> Floats:
+    return np.zeros(_COUNT, np.float32)
+
+
+def stored_parameters(zero: int, low: int = 0, high: int = 255) -> Floats:
+    """`result_parameters` of bytes from `low` to `high` with that zero point, without a residual."""
+    values = _none()
+    values[[_LOW, _HIGH, _OFFSET]] = low - zero, high - zero, _ROUNDER - zero
+    return values
+
+
+def result_parameters(op: Operator, residual: int) -> Floats:
+    """Limits less zero point, the integers' offset, and the residual's zero point and step: 5 floats."""
+    stored = op.result.type.quant is not None
+    values = stored_parameters(one_quant(op.result.type)[1], *op["limits"]) if stored else _none()
+    if len(op.operands) > residual:
+        values[_RESIDUAL_ZERO] = one_quant(op.operands[residual].type)[1]
+        values[_RESIDUAL_STEP] = residual_multiplier(op, residual)
+    return values
+
+
+def padded_multipliers(op: Operator, block: int = BLOCK) -> Floats:
+    """The multiplier of every channel of a convolution or matrix product, zero past the last."""
+    factors = channel_multipliers(op)
+    padded = np.zeros(up(factors.size, block), np.float32)
+    padded[: factors.size] = factors
+    return padded
+
+
+class Requantize:
+    """Emits the end of a kernel on vectors of `lanes` channels.
+
+    `parameters` is the buffer of `result_parameters`; `multipliers` (float32,
+    whole vectors) and `residual` (uint8) may be None where they are not used.
+    """
+
+    def __init__(
+        self,
+        spec: Requantization,
+        lanes: int,
+        parameters: Buffer,
+        multipliers: Buffer | None = None,
+        residual: Buffer | None = None,
+    ) -> None:
+        self.spec, self.lanes, self.parameters = spec, lanes, parameters
+        self.multipliers, self.residual = multipliers, residual
+
+    @property
+    def dtype(self) -> str:
+        """The stored type."""
+        return self.spec.result
+
+    def of_sum(self, total: Expr, index: Expr, channel: Expr) -> Expr:
+        """The stored vector of int32 sums of channels `channel`..., whose residual lies at `index`."""
+        t = total.astype(self._type("float32")) * load(self.multipliers, channel, self.lanes)
+        return self.of_steps(t, index, channel)
+
+    def of_steps(self, t: Expr, index: Expr, channel: Expr) -> Expr:
+        """The stored vector of `t`, float32 in steps of the result before any residual."""
+        if self.spec.residual:
+            t = self._hold(t) + self._hold(self._residual(index))
+        if self.spec.result == "float32":
+            return self._masked(self._hold(t), channel)
+        return self._masked(self._stored(t), channel)
+
+    def _residual(self, index: Expr) -> Expr:
+        assert self.residual is not None, "the specification has a residual"
+        whole = load(self.residual, index, self.lanes).astype(self._type("int32"))
+        centred = whole.astype(self._type("float32")) - self._parameter(_RESIDUAL_ZERO)
+        return self._hold(centred) * self._parameter(_RESIDUAL_STEP)
+
+    def _stored(self, t: Expr) -> Expr:
+        t = T.max(self._parameter(_LOW), self._hold(t))
+        if self.spec.saturates:
+            unsigned = T.reinterpret(self._type("uint32"), self._converted(self._hold(t)))
+            return T.min(unsigned, splat(255, self.lanes, "uint32")).astype(self._type("uint8"))
+        t = self._hold(T.min(self._parameter(_HIGH), self._hold(t)))
+        if self.spec.converts:
+            middle = splat(_ROUNDER_BITS, self.lanes, "int32")
+            steps = self._converted(t) + (middle - self._bits(self._parameter(_OFFSET)))
+        else:
+            shifted = self._hold(t + self._constant(_ROUNDER))
+            steps = self._bits(shifted) - self._bits(self._parameter(_OFFSET))
+        return steps.astype(self._type("uint8"))
+
+    def _converted(self, t: Expr) -> Expr:
+        """The nearest int32, half to even."""
+        dtypes = f"v{self.lanes}i32.v{self.lanes}f32" if self.lanes > 1 else "i32.f32"
+        return T.call_llvm_pure_intrin(self._type("int32"), f"llvm.lrint.{dtypes}", t)
+
+    def _masked(self, value: Expr, channel: Expr) -> Expr:
+        if not self.spec.filters:
+            return value
+        lane = T.Ramp(channel, 1, self.lanes) if self.lanes > 1 else channel
+        inside = lane < splat(self.spec.filters, self.lanes, "int32")
+        return T.Select(inside, value, splat(0, self.lanes, self.dtype))
+
+    def _parameter(self, index: int) -> Expr:
+        return splat(self.parameters[index], self.lanes)
+
+    def _constant(self, value: float) -> Expr:
+        return splat(value, self.lanes)
+
+    def _hold(self, value: Expr) -> Expr:
+        """In a register of its own: TIR neither simplifies nor fuses across it."""
+        return hold(value, self.lanes)
+
+    def _bits(self, value: Expr) -> Expr:
+        return T.reinterpret(self._type("int32"), value)
+
+    def _type(self, dtype: str) -> str:
+        return dtype if self.lanes == 1 else f"{dtype}x{self.lanes}"

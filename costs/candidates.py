@@ -1,0 +1,157 @@
+"""What selection may choose for a network, as kernels that can be timed: operators and conversions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.cache import kernel_symbol
+from secateur.codegen.kernel import Kernel
+from secateur.codegen.primitives.operator import Constant, Operand, constant_of
+from secateur.codegen.primitives.registry import find
+from secateur.codegen.targets.rows import Target
+from secateur.ir.choice import Choice
+from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.opdef import create, lookup
+from secateur.ir.types import DType, Layout, TensorType
+from secateur.passes.select.graphs import problem_of
+
+from .labels import label_of
+
+HOPELESS = 4.0  # a choice estimated this many times slower than the best is not measured
+_INDICES = (DType.I16, DType.U16, DType.I32, DType.U32, DType.I64, DType.U64)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A kernel that selection may choose; `chosen` is the operator that it computes, layouts in its types.
+
+    `estimate` is in seconds on one core.
+    """
+
+    label: str
+    kernel: Kernel
+    symbol: str
+    chosen: Operator
+    target: Target
+    estimate: float
+
+    def arguments(self) -> tuple[TensorType | Constant, ...]:
+        """The kernel's pointers before its results: types of what is computed at run time, packed constants.
+
+        Packing takes time and memory; nothing of it is kept here.
+        """
+        given = find(self.chosen).arguments(self.chosen, self.target)
+        return tuple(self.chosen.operands[a.index].type if isinstance(a, Operand) else a for a in given)
+
+    @property
+    def results(self) -> tuple[TensorType, ...]:
+        return tuple(r.type for r in self.chosen.results)
+
+
+def chosen_as(op: Operator, choice: Choice) -> Operator:
+    """The operator under `choice`, on operands of its own that carry the layouts; constants stay."""
+    operands = []
+    for value, layout in zip(op.operands, choice.operand_layouts, strict=True):
+        constant = value.producer is not None and value.producer.name == "nn.constant"
+        operands.append(
+            Value(value.type, producer=value.producer) if constant else Value(value.type.with_layout(layout))
+        )
+    attributes = {**op.attributes, "primitive": choice.primitive, "workspace": choice.workspace}
+    results = [r.type.with_layout(choice.result_layout) for r in op.results]
+    return Operator(lookup("prim." + op.name.split(".", 1)[1]), operands, attributes, results, op.loc)
+
+
+def candidate(
+    chosen: Operator, target: Target, estimate: float = 0.0, kernel: Kernel | None = None
+) -> Candidate:
+    """The kernel of `chosen`, a `prim.` operator, or another one with the same arguments."""
+    kernel = kernel or find(chosen).kernel(chosen, target)
+    return Candidate(label_of(chosen), kernel, kernel_symbol(kernel, target), chosen, target, estimate)
+
+
+def data_apart(op: Operator) -> bool:
+    """Whether its kernel does the same whatever its operands hold; whole numbers may be indices."""
+    return not any(v.type.dtype in _INDICES for v in op.operands if constant_of(v) is None)
+
+
+def of_choice(op: Operator, choice: Choice, target: Target) -> Candidate | None:
+    """The kernel that computes `op` as chosen; None where it costs nothing, or data decide what it reads."""
+    if choice.seconds <= 0 or not data_apart(op):
+        return None
+    return candidate(chosen_as(op, choice), target, choice.seconds)
+
+
+def of_conversion(
+    type: TensorType, source: Layout, destination: Layout, target: Target, estimate: float = 0.0
+) -> Candidate | None:
+    """The kernel that converts a tensor between two layouts; None where there is none."""
+    attributes = {"primitive": "relayout", "operand_layouts": (source.name,)}
+    chosen = create("prim.relayout", [Value(type.with_layout(source))], attributes)
+    primitive = find(chosen)
+    offered = primitive.layouts(chosen, target)
+    if primitive.applicable(chosen, target) is not None or ((source,), destination) not in offered:
+        return None
+    chosen.result.type = type.with_layout(destination)
+    return candidate(chosen, target, estimate)
+
+
+def worth_measuring(choices: Sequence[Choice]) -> list[Choice]:
+    """The choices that cost something, but for those that are hopeless by the estimate."""
+    best = min((c.seconds for c in choices if c.seconds > 0), default=math.inf)
+    return [c for c in choices if 0 < c.seconds <= HOPELESS * best]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What selection asks of a cost table for one graph: `kernels`, each once; bytes of its constants."""
+
+    name: str
+    target: Target
+    kernels: tuple[Candidate, ...]
+    weight_bytes: int
+
+
+def network_of(graph: Graph, target: Target) -> Network:
+    """Every kernel that selection could choose for a fused graph on `target`, but for the hopeless."""
+    asked = _Asked(AnalyticCosts(target))
+    problem_of(graph, asked)
+    return Network(graph.name, target, tuple(unique(asked.kernels())), weight_bytes_of(graph))
+
+
+def unique(kernels: Iterable[Candidate]) -> list[Candidate]:
+    """Each kernel once."""
+    return list({kernel.symbol: kernel for kernel in kernels}.values())
+
+
+def weight_bytes_of(graph: Graph) -> int:
+    """Bytes of all constants, unpacked."""
+    return sum(op["value"].nbytes for op in graph.operators if op.name == "nn.constant")
+
+
+@dataclass
+class _Asked:
+    """A cost table that notes what it was asked."""
+
+    costs: AnalyticCosts
+    _operators: dict[Operator, tuple[Choice, ...]] = field(default_factory=dict)
+    _conversions: dict[tuple[TensorType, Layout, Layout], float] = field(default_factory=dict)
+
+    def choices(self, op: Operator) -> tuple[Choice, ...]:
+        return self._operators.setdefault(op, self.costs.choices(op))
+
+    def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
+        seconds = self.costs.conversion(type, source, destination)
+        self._conversions[type, source, destination] = seconds
+        return seconds
+
+    def kernels(self) -> Iterator[Candidate]:
+        target = self.costs.target
+        for op, choices in self._operators.items():
+            found = (of_choice(op, choice, target) for choice in worth_measuring(choices))
+            yield from (kernel for kernel in found if kernel)
+        for asked, seconds in self._conversions.items():
+            if kernel := of_conversion(*asked, target, seconds):
+                yield kernel

@@ -1,0 +1,117 @@
+"""Timing kernels on this machine: all of them in turn, round after round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.codegen.artifact import write_artifact
+from secateur.codegen.build import Progress, silent
+from secateur.codegen.cache import cache_folder
+from secateur.codegen.program import Port
+from secateur.codegen.targets.rows import Target, host
+from secateur.ir.errors import SecateurError
+from secateur.ir.support.unfinished import temporary_folder
+from secateur.ir.types import DType
+from secateur.runtime.session import load
+
+from .candidates import Candidate
+from .samples import Samples, Timing, timing
+from .timing import ALIGNMENT, TimingProgram, port_bytes
+
+REPEATS = 9
+Round = Callable[[], dict[str, float]]
+
+
+def is_here(target: Target) -> bool:
+    """Whether `target` is what this machine is compiled for."""
+    return target == replace(host(), name=target.name)
+
+
+def check_here(target: Target) -> None:
+    """SecateurError where kernels for `target` cannot be timed on this machine."""
+    if not is_here(target):
+        raise SecateurError(f"costs can be measured on this machine only, target {target.name} is another")
+
+
+def measured(
+    candidates: Sequence[Candidate],
+    target: Target,
+    distance: int,
+    progress: Progress = silent,
+    fresh: bool = False,
+) -> dict[str, Timing]:
+    """The time of each candidate by its kernel's symbol, from the cache or measured now.
+
+    `distance` says how many bytes a network reads between two uses of the same weights. Every round goes
+    into the cache at once, so that an interrupt costs one. With `fresh` nothing is taken from there.
+    """
+    samples = Samples(distance)
+    if fresh:
+        for candidate in candidates:
+            samples.forget(candidate.symbol)
+    waiting = [c for c in candidates if len(samples.recall(c.symbol)) < REPEATS]
+    if waiting:
+        with rounds(waiting, target, distance, progress) as run:
+            _repeat(run, waiting, samples, progress)
+    return {c.symbol: timing(samples.recall(c.symbol)) for c in candidates}
+
+
+def _repeat(run: Round, waiting: Sequence[Candidate], samples: Samples, progress: Progress) -> None:
+    run()  # the first finds memory without pages
+    missing = REPEATS - min(len(samples.recall(c.symbol)) for c in waiting)
+    for done in range(missing):
+        progress("rounds", done, missing)
+        for symbol, seconds in run().items():
+            samples.add(symbol, seconds)
+    progress("rounds", missing, missing)
+
+
+@contextmanager
+def rounds(
+    candidates: Sequence[Candidate], target: Target, distance: int, progress: Progress = silent
+) -> Iterator[Round]:
+    """A function that runs every candidate once, in order, and gives seconds by symbol."""
+    timed = TimingProgram(target)
+    for candidate in candidates:
+        timed.add(candidate, candidate.arguments())
+    program = timed.program("candidates", progress)
+    with temporary_folder("secateur-profile-") as folder:
+        path = write_artifact(program, folder / "candidates.so", "so", {}, cache_folder())
+        pool = _pool(program.inputs, distance, folder / "weights")
+        feeds = _placed(program.inputs, pool)
+        with load(path) as session:
+
+            def run() -> dict[str, float]:
+                pool.max()  # as much is read between two rounds as between two images
+                found = session.profile(feeds)
+                return {
+                    c.symbol: max(found[row].ns, 1) * 1e-9
+                    for c, row in zip(candidates, timed.rows, strict=True)
+                }
+
+            yield run
+
+
+def _pool(ports: Sequence[Port], distance: int, path: Path) -> NDArray[Any]:
+    """Bytes in a file that is mapped, as an artifact's weights are: numbers in [-1, 1)."""
+    count = max([distance, *map(port_bytes, ports)]) // 4 + ALIGNMENT
+    np.random.default_rng(0).uniform(-1, 1, count).astype(np.float32).tofile(path)
+    return np.memmap(path, np.uint8, "r")
+
+
+def _placed(ports: Sequence[Port], pool: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+    """The arrays of inputs, one behind the other in the pool, from its start again at its end."""
+    arrays, at = {}, 0
+    for port in ports:
+        bytes = port_bytes(port)
+        at = 0 if at + bytes > pool.nbytes else at
+        arrays[port.name] = pool[at : at + bytes].view(DType(port.dtype).numpy).reshape(port.shape)
+        at += -(-bytes // ALIGNMENT) * ALIGNMENT
+    return arrays

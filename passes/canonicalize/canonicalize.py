@@ -1,0 +1,46 @@
+"""One form for equal computations: constants folded, equals merged, identities and dead code gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from secateur.ir.graph import Graph
+from secateur.ir.rewrite import rewrite
+from secateur.ir.stages import READ, Stage
+
+from ..framework.base import Pass
+from . import identities, movement
+from .constants import fold_constants
+from .duplicates import merge_duplicates
+from .joins import share_joins
+
+RULES = identities.RULES + movement.RULES
+
+
+@dataclass(frozen=True)
+class Canonicalize(Pass):
+    """Folds constants through the interpreter, merges equal operators, applies identities, removes dead code.
+
+    `fold` limits the bytes of a folded constant that is larger than what it is computed from.
+    """
+
+    name: ClassVar[str] = "canonicalize"
+    takes: ClassVar[Stage] = READ
+    gives: ClassVar[Stage] = READ
+
+    fold: int = field(default=16 << 20, metadata={"unit": "bytes"})
+
+    @property
+    def tolerance(self) -> float:
+        """Not zero: a folded transpose of weights changes the order in which a matrix product sums."""
+        return 1e-5
+
+    def run(self, graph: Graph) -> Graph:
+        changed = True
+        while changed:
+            graph.remove_dead()
+            changes = fold_constants(graph, self.fold) + merge_duplicates(graph) + share_joins(graph)
+            changed = changes + rewrite(graph, RULES).total() > 0
+        graph.remove_dead()
+        return graph

@@ -1,0 +1,172 @@
+"""Pipelines as text: `canonicalize,fuse{level=aggressive},select{memory=4MiB}`.
+
+Options are the fields of the pass. A field of type int reads and, with
+`metadata={"unit": "bytes"}`, prints sizes such as 4MiB; strings are bare words
+or quoted; options that have their default are left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from secateur.ir.errors import SecateurError
+
+from .base import Pass
+
+UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_.+/-]*")
+_ITEM = re.compile(
+    r"""\s*(?P<name>[A-Za-z_][\w-]*)\s*(?:\{(?P<options>(?:"(?:[^"\\]|\\.)*"|[^"{}])*)\})?\s*(?:,|$)"""
+)
+_OPTION = re.compile(
+    r"""\s*(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|[^",\s][^",]*?)\s*(?:,|$)"""
+)
+_INT = re.compile(r"(-?\d{1,18})\s*(KiB|MiB|GiB|)")
+
+
+class PipelineError(SecateurError):
+    """Text that is no pipeline."""
+
+
+def _option_fields(cls: type[Pass]) -> list[Field[Any]]:
+    """The fields that text may set; a cost table handed in by the compiler is none of them."""
+    return [f for f in fields(cls) if f.metadata.get("option", True)]
+
+
+def _registry() -> Mapping[str, type[Pass]]:
+    from ..registry import BY_NAME
+
+    return BY_NAME
+
+
+# Values --------------------------------------------------------------------------------------------
+
+
+def _kind(cls: type[Pass], name: str) -> type:
+    """The type of an option; `T | None` counts as T."""
+    hint = typing.get_type_hints(cls)[name]
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+    assert isinstance(hint, type)
+    return hint
+
+
+def _read_str(text: str) -> str:
+    try:
+        return str(json.loads(text)) if text.startswith('"') else text
+    except json.JSONDecodeError:
+        raise ValueError(text) from None
+
+
+def _read_int(text: str) -> int:
+    found = _INT.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    return int(found[1]) * UNITS[found[2]]
+
+
+def _read_bool(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
+
+
+_READERS: dict[type, tuple[Any, str]] = {
+    str: (_read_str, "a word or quoted text"),
+    int: (_read_int, "an integer or a size such as 4MiB"),
+    float: (float, "a number"),
+    bool: (_read_bool, "true or false"),
+}
+
+
+def _format_value(field: Field[Any], value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and field.metadata.get("unit") == "bytes":
+        unit = next(u for u in ("GiB", "MiB", "KiB", "") if value % UNITS[u] == 0)
+        return f"{value // UNITS[unit]}{unit}" if value else "0"
+    if isinstance(value, str) and not _BARE.fullmatch(value):
+        return json.dumps(value)
+    return str(value)
+
+
+# Passes and pipelines ------------------------------------------------------------------------------
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default_factory() if field.default_factory is not MISSING else field.default
+
+
+def format_pass(step: Pass) -> str:
+    """The pass as text; options that have their default are left out."""
+    changed = [
+        (f, getattr(step, f.name)) for f in _option_fields(type(step)) if getattr(step, f.name) != _default(f)
+    ]
+    options = ",".join(f"{f.name}={_format_value(f, value)}" for f, value in changed)
+    return f"{step.name}{{{options}}}" if options else step.name
+
+
+def format_pipeline(passes: Iterable[Pass]) -> str:
+    """The text that `parse_pipeline` reads back to equal passes."""
+    return ",".join(map(format_pass, passes))
+
+
+def _pieces(pattern: re.Pattern[str], text: str, what: str) -> list[re.Match[str]]:
+    found, at = [], 0
+    while at < len(text):
+        piece = pattern.match(text, at)
+        if piece is None:
+            raise PipelineError(f"{what}: cannot read '{text[at : at + 60]}'")
+        found.append(piece)
+        at = piece.end()
+    if text.rstrip().endswith(","):
+        raise PipelineError(f"{what}: nothing follows the last comma")
+    return found
+
+
+def _known(name: str, names: Sequence[str]) -> str:
+    """The names there are, and the one that is nearest to `name`."""
+    near = difflib.get_close_matches(name, names, 1)
+    return f"known: {', '.join(names) or 'none'}{f'; did you mean {near[0]!r}?' if near else ''}"
+
+
+def _option(cls: type[Pass], name: str, text: str) -> Any:
+    known = [f.name for f in _option_fields(cls)]
+    if name not in known:
+        raise PipelineError(f"pass {cls.name} has no option '{name}'; {_known(name, known)}")
+    read, wanted = _READERS[_kind(cls, name)]
+    try:
+        return read(text)
+    except ValueError:
+        raise PipelineError(f"pass {cls.name}: option {name}={text} is not {wanted}") from None
+
+
+def _options(cls: type[Pass], text: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for piece in _pieces(_OPTION, text, f"options of pass {cls.name}"):
+        if piece["name"] in options:
+            raise PipelineError(f"pass {cls.name}: option {piece['name']} is given twice")
+        options[piece["name"]] = _option(cls, piece["name"], piece["value"])
+    return options
+
+
+def _parse_pass(piece: re.Match[str], known: Mapping[str, type[Pass]]) -> Pass:
+    cls = known.get(piece["name"])
+    if cls is None:
+        raise PipelineError(f"unknown pass '{piece['name']}'; {_known(piece['name'], sorted(known))}")
+    return cls(**_options(cls, piece["options"] or ""))
+
+
+def parse_pipeline(text: str, known: Mapping[str, type[Pass]] | None = None) -> tuple[Pass, ...]:
+    """The passes that `text` names, of `known` (default: the registry); PipelineError where it is none."""
+    known = _registry() if known is None else known
+    if not text.strip():
+        raise PipelineError("the pipeline names no pass")
+    return tuple(_parse_pass(piece, known) for piece in _pieces(_ITEM, text, "pipeline"))

@@ -1,0 +1,95 @@
+"""Bias correction: what quantization adds to a layer's result on average is taken off its bias.
+
+Nagel et al., "Data-Free Quantization through Weight Equalization and Bias
+Correction", 2019, section 4.2, with means over calibration images. Rounded
+weights w + e give w x + e x; the mean of e x is not zero, since x is mostly
+positive and e has few elements. Convolutions and matrix products are linear, so
+the mean of e x is the layer on mean input with weights e, padding included.
+
+`weight_correction` wants mean inputs of the real network alone. `output_correction`
+compares mean results of the real and the quantized layer, which also sees how
+activations are rounded and clipped; there the layers are corrected in order,
+for each correction moves the inputs of the layers behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir import interpreter
+from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.opdef import create
+from secateur.ir.rewrite import constant_of
+
+from ...fuse.affine import channel_axis
+from .statistics import Arrays, Progress, Runner, silent, stream
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+@dataclass(eq=False)
+class Mean:
+    """Running mean of equally shaped arrays, in float64."""
+
+    count: int = 0
+    mean: Floats | None = None
+
+    def add(self, array: Array) -> None:
+        self.count += 1
+        if self.mean is None:
+            self.mean = np.zeros(array.shape)
+        self.mean += (array - self.mean) / self.count
+
+
+def means(
+    graph: Graph,
+    batches: Iterable[Arrays],
+    names: Collection[str],
+    *,
+    run: Runner = interpreter.run,
+    progress: Progress = silent,
+) -> dict[str, Floats]:
+    """The mean array, over all batches, of each value called one of `names`; shaped as the value.
+
+    Holds one array of each value, however many batches there are.
+    """
+    found, _ = stream(graph, batches, names, Mean, run=run, progress=progress)
+    return {name: np.asarray(mean.mean) for name, mean in found.items()}
+
+
+def _over_all_but(axis: int, array: Array) -> Floats:
+    others = tuple(i for i in range(array.ndim) if i != axis)
+    return np.asarray(array.mean(axis=others, dtype=np.float64))
+
+
+def weight_correction(op: Operator, rounded: Array, mean_input: Array) -> Floats:
+    """What the real bias of a convolution or matrix product gains, one float64 for each result channel.
+
+    `rounded` are the weights as they will be used, in real units and the shape
+    of the operator's; `mean_input` is the mean of its first operand, shaped as
+    that. Adding the correction makes the mean of the operator's sum (before
+    its epilogue) what it was with the constant weights it has.
+    """
+    weights = constant_of(op.operands[1])
+    assert weights is not None, "the weights are constant"
+    error = rounded.astype(np.float64) - weights
+    attributes = {name: value for name, value in op.attributes.items() if name != "epilogue"}
+    bare = create(op.name, [Value(v.type) for v in op.operands[:2]], attributes)
+    (moved,) = interpreter.evaluate(bare, [mean_input.astype(np.float32), error.astype(np.float32)])
+    return -_over_all_but(channel_axis(op), moved)
+
+
+def output_correction(op: Operator, real_mean: Array, quantized_mean: Array) -> Floats:
+    """What the real bias of `op` gains so that its mean result in each channel is that of the real network.
+
+    The means are of the operator's sum before any activation, shaped as its
+    result; one float64 for each result channel.
+    """
+    difference = real_mean.astype(np.float64) - quantized_mean
+    return _over_all_but(channel_axis(op), difference)

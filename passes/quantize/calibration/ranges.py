@@ -1,0 +1,217 @@
+"""The ranges of a network's values: chosen from statistics, saved, edited by hand, read again.
+
+{"version": 1, "method": "percentile", "images": 200, "equalized": false,
+ "ranges": {"image": [-0.94, 2.15], "conv1": [0.0, 6.3]}}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.errors import SecateurError
+from secateur.ir.support.words import listed
+from secateur.ir.types import Quant
+
+from .histogram import Histogram
+from .methods import LEVELS, METHODS, Range, percentile
+from .statistics import Statistics
+
+VERSION = 1
+_KEYS = ("version", "method", "images", "equalized", "ranges")
+_LEAST_SCALE = 2.0**-100
+_SCALE_OF_NOTHING = 1 / (LEVELS - 1)
+_STRANGE_SHOWN = 5
+
+
+class RangesError(SecateurError):
+    """A file that holds no ranges, or statistics that give none."""
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """(low, high) in float32 of each value by name, and how they were found.
+
+    `method` may be any text in a file edited by hand; `equalized` tells whether
+    the graph's channels had been equalized, which changes the ranges.
+    """
+
+    method: str
+    images: int
+    ranges: Mapping[str, Range]
+    equalized: bool = False
+
+    def __getitem__(self, name: str) -> Range:
+        """The range of the value called `name`; RangesError where there is none."""
+        if name not in self.ranges:
+            raise RangesError(f"the calibration has no range for {listed([name], self.ranges)}")
+        return self.ranges[name]
+
+    def check_names(self, known: Collection[str]) -> None:
+        """RangesError where a range is for a value that is none of `known`: a typo, or another model."""
+        if unknown := [name for name in self.ranges if name not in known]:
+            raise RangesError(
+                f"the calibration has ranges for values not in the model: {listed(unknown, known)}"
+            )
+
+
+# From statistics -----------------------------------------------------------------------------------
+
+
+def _float32(value: float) -> float:
+    return float(np.float32(value))
+
+
+def _check_finite(histograms: Mapping[str, Histogram]) -> None:
+    strange = [name for name, histogram in histograms.items() if histogram.strange]
+    if strange:
+        shown = ", ".join(f"'{name}'" for name in strange[:_STRANGE_SHOWN])
+        raise RangesError(
+            f"values {shown} ({len(strange)} in all) held NaN or infinity on the calibration images and have "
+            f"no range; check how the images are prepared, or keep these layers in float"
+        )
+
+
+def choose(
+    statistics: Statistics, method: str = "mse", percent: float = 99.99, equalized: bool = False
+) -> Ranges:
+    """The range of every value by `method`: `minmax`, `percentile` (with `percent`), `mse` or `entropy`.
+
+    Raises RangesError for an unknown method, a percentage outside (50, 100], or NaNs and infinities.
+    """
+    if method not in METHODS:
+        raise RangesError(f"unknown calibration method '{method}'; known: {', '.join(METHODS)}")
+    if not 50 < percent <= 100:
+        raise RangesError(f"percentile {percent:g} does not lie above 50 and up to 100")
+    _check_finite(statistics.histograms)
+    ranges = {name: _range(h, method, percent) for name, h in statistics.histograms.items()}
+    return Ranges(method, statistics.images, ranges, equalized)
+
+
+def _range(histogram: Histogram, method: str, percent: float) -> Range:
+    low, high = percentile(histogram, percent) if method == "percentile" else METHODS[method](histogram)
+    return _float32(low), _float32(high)
+
+
+def quant_of(low: float, high: float) -> Quant:
+    """The quantization of unsigned bytes whose 256 levels span [low, high], widened to hold 0.
+
+    The zero point is the level nearest to where 0 would lie, so that 0.0 is
+    exact. A range that is zero alone gets scale 1/255. Raises RangesError where
+    low > high or one is not finite.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise RangesError(f"[{low:g}, {high:g}] is no range")
+    low, high = min(low, 0.0), max(high, 0.0)
+    step = (high - low) / (LEVELS - 1)
+    scale = _float32(max(step, _LEAST_SCALE) if step else _SCALE_OF_NOTHING)
+    return Quant((scale,), (min(LEVELS - 1, round(-low / scale)),))
+
+
+# Files ---------------------------------------------------------------------------------------------
+
+
+def write_ranges(ranges: Ranges, path: Path) -> None:
+    """Writes JSON, one value a line; a file already there is replaced whole or not at all."""
+    rows = ",\n".join(
+        f"  {json.dumps(name, ensure_ascii=False)}: [{_shortest(low)}, {_shortest(high)}]"
+        for name, (low, high) in ranges.ranges.items()
+    )
+    head = {
+        "version": VERSION,
+        "method": ranges.method,
+        "images": ranges.images,
+        "equalized": ranges.equalized,
+    }
+    facts = ",\n".join(f' "{key}": {json.dumps(value)}' for key, value in head.items())
+    beside = path.with_name(f"{path.name}.partial")
+    beside.write_text(f'{{\n{facts},\n "ranges": {{\n{rows}\n }}\n}}\n', encoding="utf-8")
+    os.replace(beside, path)
+
+
+def _shortest(value: float) -> str:
+    """The shortest digits that read back to the same float32."""
+    return str(np.float32(value))
+
+
+def read_ranges(path: Path) -> Ranges:
+    """The ranges in a file; RangesError that names the entry where something is wrong with it."""
+    try:
+        return _parsed(_json(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise RangesError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RangesError(f"{path}: is not text") from None
+    except RangesError as error:
+        raise RangesError(f"{path}: {error}") from None
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_distinct, parse_int=_number)
+    except json.JSONDecodeError as error:
+        raise RangesError(f"is not JSON: line {error.lineno}: {error.msg}") from None
+    except RecursionError:
+        raise RangesError("is nested too deeply") from None
+
+
+def _number(text: str) -> int | float:
+    """Python refuses to read integers of thousands of digits; as a float they are out of range."""
+    return int(text) if len(text) < 20 else float(text)
+
+
+def _distinct(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise RangesError(f"'{key}' is given twice")
+        found[key] = value
+    return found
+
+
+def _need(condition: bool, message: str) -> None:
+    if not condition:
+        raise RangesError(message)
+
+
+def _parsed(data: Any) -> Ranges:
+    _need(isinstance(data, dict), "holds no calibration: an object with 'version' and 'ranges' is wanted")
+    unknown = [key for key in data if key not in _KEYS]
+    _need(not unknown, f"has an entry that is not known: {listed(unknown, _KEYS) if unknown else ''}")
+    version = data.get("version")
+    _need(
+        version == VERSION and version is not True, f"version is {version!r}, this Secateur reads {VERSION}"
+    )
+    method, images, equalized = data.get("method"), data.get("images"), data.get("equalized", False)
+    _need(isinstance(method, str), f"method is {method!r}, not a text")
+    _need(
+        isinstance(images, int) and not isinstance(images, bool) and images >= 0,
+        f"images is {images!r}, not a count",
+    )
+    _need(isinstance(equalized, bool), f"equalized is {equalized!r}, neither true nor false")
+    ranges = data.get("ranges")
+    _need(isinstance(ranges, dict) and bool(ranges), "'ranges' is missing or empty")
+    return Ranges(method, images, {name: _pair(name, pair) for name, pair in ranges.items()}, equalized)
+
+
+def _pair(name: str, pair: Any) -> Range:
+    _need(isinstance(pair, list) and len(pair) == 2, f"range of '{name}' is {pair!r}, not [low, high]")
+    low, high = (_real(name, number) for number in pair)
+    _need(low <= high, f"range of '{name}': low {pair[0]!r} is above high {pair[1]!r}")
+    return low, high
+
+
+def _real(name: str, number: Any) -> float:
+    plain = isinstance(number, int | float) and not isinstance(number, bool)
+    _need(plain, f"range of '{name}': {number!r} is no number")
+    with np.errstate(over="ignore"):
+        value = _float32(number)
+    _need(math.isfinite(value), f"range of '{name}': {number!r} is no finite float32")
+    return value

@@ -1,0 +1,189 @@
+"""Streams batches through a graph: one histogram for each value, however many images there are.
+
+A value goes by its name, which passes keep (the names that the printed IR
+shows: an ONNX name, a suffix such as `__1` where a name stands twice).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir import interpreter
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph, Value
+from secateur.ir.support.words import listed
+from secateur.ir.types import DType
+
+from .histogram import Histogram
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Observer = Callable[[Value, Array], object]
+Progress = Callable[[str, int, int], None]
+
+
+class Runner(Protocol):
+    """Runs a graph on arrays by input name and shows every value's array; `interpreter.run` is one."""
+
+    def __call__(self, graph: Graph, inputs: Arrays, observe: Observer) -> object: ...
+
+
+class Accumulator(Protocol):
+    """Takes in one array after another, and keeps a fixed amount of what they say."""
+
+    def add(self, array: Array) -> None: ...
+
+
+Accumulating = TypeVar("Accumulating", bound=Accumulator)
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """A histogram for each value, by the value's name in `value_names`, and how many images were seen."""
+
+    images: int
+    histograms: Mapping[str, Histogram]
+
+
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Shows no progress."""
+
+
+# Names ---------------------------------------------------------------------------------------------
+
+
+def value_names(graph: Graph) -> dict[Value, str]:
+    """A unique name for every value, the same for equal graphs: its own, else its ONNX node's or operator's.
+
+    Where a name is wanted more than once, the later ones get `__1`, `__2`, ...
+    """
+    names: dict[Value, str] = {}
+    taken = {v.name for v in graph.values()}
+    used: set[str] = set()
+    for value in graph.values():
+        names[value] = _unique(_wanted(value), used, taken)
+        used.add(names[value])
+    return names
+
+
+def _wanted(value: Value) -> str:
+    return value.name or (value.producer.loc or value.producer.name if value.producer else "input")
+
+
+def _unique(wanted: str, used: set[str], taken: set[str]) -> str:
+    if wanted not in used:
+        return wanted
+    number = 1
+    while (name := f"{wanted}__{number}") in used or name in taken:
+        number += 1
+    return name
+
+
+def quantizable(graph: Graph) -> dict[str, Value]:
+    """The values that an int8 network may quantize, by name: f32 inputs and results that are no constants."""
+    return {
+        name: value
+        for value, name in value_names(graph).items()
+        if value.type.dtype == DType.F32 and graph.is_used(value) and not _is_constant(value)
+    }
+
+
+def _is_constant(value: Value) -> bool:
+    return value.producer is not None and value.producer.name == "nn.constant"
+
+
+def _chosen(graph: Graph, names: Collection[str] | None) -> dict[str, Value]:
+    known = quantizable(graph)
+    if names is None:
+        return known
+    if unknown := [name for name in names if name not in known]:
+        raise SecateurError(f"no real value is called {listed(unknown, known)}")
+    return {name: known[name] for name in known if name in names}
+
+
+# Collecting ----------------------------------------------------------------------------------------
+
+
+def collect(
+    graph: Graph,
+    batches: Iterable[Arrays],
+    *,
+    names: Collection[str] | None = None,
+    run: Runner = interpreter.run,
+    progress: Progress = silent,
+) -> Statistics:
+    """Runs every batch (arrays by input name) and counts the values called `names`, by default all f32 ones.
+
+    Neither a batch nor a value is kept. `progress` gets the batches done and
+    their number, 0 where `batches` does not tell it. Raises SecateurError where
+    there is no batch, one does not fit the graph, or a name is unknown.
+    """
+    histograms, images = stream(graph, batches, names, Histogram, run=run, progress=progress)
+    return Statistics(images, histograms)
+
+
+def stream(
+    graph: Graph,
+    batches: Iterable[Arrays],
+    names: Collection[str] | None,
+    accumulator: Callable[[], Accumulating],
+    *,
+    run: Runner = interpreter.run,
+    progress: Progress = silent,
+) -> tuple[dict[str, Accumulating], int]:
+    """As `collect` with an accumulator of the caller's; one for each value by name, and the images seen."""
+    chosen = _chosen(graph, names)
+    found = {name: accumulator() for name in chosen}
+    watched = {value: found[name] for name, value in chosen.items()}
+
+    def observe(value: Value, array: Array) -> None:
+        if value in watched:
+            watched[value].add(array)
+
+    images, total = 0, operator.length_hint(batches)
+    for done, batch in enumerate(batches, 1):
+        run(graph, batch, observe)
+        images += _images(graph, batch)
+        progress("calibration", done, total)
+    if not images:
+        raise SecateurError("calibration: there is not one image to run")
+    return found, images
+
+
+def _images(graph: Graph, batch: Arrays) -> int:
+    """The leading extent of the first input; 1 for a scalar."""
+    shape = np.shape(batch[graph.inputs[0].name]) if graph.inputs else ()
+    return int(shape[0]) if shape else 1
+
+
+# Other ways to run ---------------------------------------------------------------------------------
+
+
+def exposing(graph: Graph, names: Collection[str] | None = None) -> Graph:
+    """A copy that returns the values called `names` (by default all quantizable ones) and nothing else.
+
+    For runners that give outputs alone, such as a compiled artifact: see `by_outputs`.
+    """
+    copy = graph.clone()
+    chosen = _chosen(copy, names)
+    copy.set_outputs(chosen.values(), chosen)
+    copy.remove_dead()
+    return copy
+
+
+def by_outputs(run: Callable[[Arrays], Arrays]) -> Runner:
+    """A runner from a function of the inputs that gives values by name, such as a session of `exposing`."""
+
+    def runner(graph: Graph, inputs: Arrays, observe: Observer) -> None:
+        known = quantizable(graph)
+        for name, array in run(inputs).items():
+            if name in known:
+                observe(known[name], array)
+
+    return runner

@@ -1,0 +1,138 @@
+"""A graph and a target's cost table as a selection problem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from secateur.ir.choice import Choice, CostTable
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.types import ROW_MAJOR, Layout
+
+from ..memory.liveness import first_overwritable, is_constant
+from .problem import Plan, Problem, Sharing, Step, Way
+
+Noise = Callable[[Operator, Choice], float]
+_SHARING = {"view": Sharing.VIEW, "join": Sharing.JOIN}
+
+
+@dataclass(frozen=True, eq=False)
+class GraphProblem:
+    """The problem of a graph; step i is `operators[i]`, its way j is `choices[i][j]`."""
+
+    problem: Problem
+    operators: tuple[Operator, ...]
+    choices: tuple[tuple[Choice, ...], ...]
+
+    def decisions(self, plan: Plan) -> list[tuple[Operator, Choice]]:
+        """The choice that a plan makes for each operator."""
+        chosen = (options[way] for options, way in zip(self.choices, plan, strict=True))
+        return list(zip(self.operators, chosen, strict=True))
+
+
+def own_noise(_: Operator, choice: Choice) -> float:
+    """The error power that the cost table says."""
+    return choice.noise
+
+
+def problem_of(graph: Graph, costs: CostTable, noise: Noise | None = None) -> GraphProblem:
+    """The problem of choosing for every operator of a graph with row-major types.
+
+    `noise` is the error power that a choice adds to the network's; an infinite one forbids the choice.
+    Constants are no values of the problem: they lie in the artifact in whatever form a primitive wants.
+    Operands that are constant are left out of the ways too. SecateurError where an operator has no choice
+    left.
+    """
+    operators = tuple(op for op in graph.operators if op.name != "nn.constant")
+    values = [v for v in graph.values() if not is_constant(v)]
+    numbers = {v: i for i, v in enumerate(values)}
+    choices = [costs.choices(op) for op in operators]
+    options = [_options(op, found, noise) for op, found in zip(operators, choices, strict=True)]
+    steps = tuple(
+        Step(_numbers(op.operands, numbers), _numbers(op.results, numbers), tuple(way for _, way in kept))
+        for op, kept in zip(operators, options, strict=True)
+    )
+    picked = tuple(tuple(found[i] for i, _ in kept) for found, kept in zip(choices, options, strict=True))
+    layouts = _layouts(steps, len(values), _numbers([*graph.inputs, *graph.outputs], numbers))
+    bytes = tuple(
+        {layout: v.type.with_layout(Layout(layout)).bytes for layout in layouts[i]}
+        for i, v in enumerate(values)
+    )
+    conversions = {
+        (i, a, b): costs.conversion(v.type, Layout(a), Layout(b))
+        for i, v in enumerate(values)
+        for a in layouts[i]
+        for b in layouts[i]
+        if a != b
+    }
+    ends = (_numbers(graph.inputs, numbers), _numbers(graph.outputs, numbers))
+    return GraphProblem(Problem(steps, bytes, conversions, *ends, ROW_MAJOR.name), operators, picked)
+
+
+def _numbers(values: Iterable[Value], numbers: dict[Value, int]) -> tuple[int, ...]:
+    return tuple(numbers[v] for v in values if v in numbers)
+
+
+def _options(op: Operator, choices: Sequence[Choice], noise: Noise | None) -> list[tuple[int, Way]]:
+    """The ways to compute an operator that may be part of an answer, with the numbers of their choices."""
+    ways = [(number, _way(op, c, noise(op, c) if noise else 0.0)) for number, c in enumerate(choices)]
+    allowed = [(number, way) for number, way in ways if way.noise < math.inf]
+    if not allowed:
+        where = f"{op.name} (ONNX node {op.loc or 'unnamed'})"
+        raise SecateurError(f"{where}: every primitive that it could have is forbidden")
+    return undominated(allowed)
+
+
+def _way(op: Operator, choice: Choice, noise: float) -> Way:
+    dynamic = [i for i, v in enumerate(op.operands) if not is_constant(v)]
+    wants = tuple(choice.operand_layouts[i].name for i in dynamic)
+    first = first_overwritable("prim." + op.name.split(".", 1)[1], len(op.operands))
+    in_place = tuple(p for p, i in enumerate(dynamic) if i >= first and _may_overwrite(op, choice, i))
+    sharing = _SHARING.get(choice.primitive, Sharing.NONE)
+    makes, seconds = choice.result_layout.name, choice.seconds
+    return Way(choice.primitive, wants, makes, seconds, choice.workspace, noise, in_place, sharing)
+
+
+def _may_overwrite(op: Operator, choice: Choice, index: int) -> bool:
+    """Whether operand and result, laid out as chosen, have the same elements in memory."""
+    if len(op.results) != 1:
+        return False
+    operand = op.operands[index].type.with_layout(choice.operand_layouts[index])
+    result = op.result.type.with_layout(choice.result_layout)
+    return replace(operand, quant=None) == replace(result, quant=None)
+
+
+def undominated(ways: Sequence[tuple[int, Way]]) -> list[tuple[int, Way]]:
+    """The numbered ways that no other with the same layouts and sharing matches in all costs."""
+    kept: list[tuple[int, Way]] = []
+    for number, way in sorted(ways, key=lambda w: (w[1].seconds, w[1].workspace, w[1].noise)):
+        if not any(_no_worse(other, way) for _, other in kept):
+            kept.append((number, way))
+    return sorted(kept, key=lambda w: w[0])
+
+
+def _no_worse(other: Way, way: Way) -> bool:
+    """Whether `other`, which is no slower, can stand for `way` in every plan."""
+    same = (other.wants, other.makes, other.in_place, other.sharing) == (
+        way.wants,
+        way.makes,
+        way.in_place,
+        way.sharing,
+    )
+    return same and other.workspace <= way.workspace and other.noise <= way.noise
+
+
+def _layouts(steps: Sequence[Step], count: int, ends: Iterable[int]) -> list[list[str]]:
+    """Every layout in which each value may be made or wanted."""
+    found: list[set[str]] = [set() for _ in range(count)]
+    for value in ends:
+        found[value].add(ROW_MAJOR.name)
+    for step in steps:
+        for way in step.ways:
+            for value, layout in zip(step.operands, way.wants, strict=True):
+                found[value].add(layout)
+            for value in step.results:
+                found[value].add(way.makes)
+    return [sorted(layouts) for layouts in found]

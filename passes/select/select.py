@@ -1,0 +1,189 @@
+"""Selection: a primitive and layouts for every operator.
+
+    %1 = nn.conv(%0, %w) {...} : tensor<1x64x56x56xf32>
+ -> %1 = prim.conv(%0, %w) {..., primitive = "winograd4", operand_layouts = ["NCHW16c", "NCHW"],
+                            workspace = 331776} : tensor<1x64x56x56xf32, NCHW16c>
+
+The objective is the sum of the operators' times and of the layout conversions,
+where a value is converted to a layout once, however many users want it; or,
+under a limit on that time, the arena's peak. Beside those limits stands one on
+accuracy: the sum of the error powers of the choices. `selection/` answers
+exactly; where a network is too wide for that, selection warns and says how far
+from the optimum its plan is at most.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from secateur.ir.choice import Choice, CostTable
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph, Operator
+from secateur.ir.opdef import lookup
+from secateur.ir.stages import READ, SELECTED, Stage
+
+from ..framework.base import Pass
+from ..layout import insert_conversions
+from ..memory.memory import Memory, arena_report
+from .forbidden import allowed
+from .graphs import GraphProblem, own_noise, problem_of
+from .solver import ImpossibleError, Solution, Solver, kept
+from .strict import Strict, check_weights
+from .sweeps import TIES
+
+
+def _decide(op: Operator, choice: Choice) -> None:
+    """Writes the choice into the operator, which becomes its `prim.` twin."""
+    op.definition = lookup("prim." + op.name.split(".", 1)[1])
+    op.attributes["primitive"] = choice.primitive
+    op.attributes["operand_layouts"] = tuple(layout.name for layout in choice.operand_layouts)
+    if choice.workspace:
+        op.attributes["workspace"] = choice.workspace
+    for result in op.results:
+        result.type = result.type.with_layout(choice.result_layout)
+
+
+def decided(graph: Graph, decisions: Iterable[tuple[Operator, Choice]]) -> Graph:
+    """A copy of `graph` with a choice for each of its operators written into it."""
+    chosen = dict(decisions)
+    copy = graph.clone()
+    for old, new in zip(graph.operators, copy.operators, strict=True):
+        if old in chosen:
+            _decide(new, chosen[old])
+    return copy
+
+
+def error_power(sqnr: float) -> float:
+    """The relative error power at a signal-to-noise ratio in dB."""
+    return float(10 ** (-sqnr / 10))
+
+
+def solve(
+    solver: Solver, memory: int | None = None, seconds: float | None = None, noise: float | None = None
+) -> Solution:
+    """The fastest plan within `memory` bytes, or with `seconds` and no `memory` the one of least memory.
+
+    The sum of its noise is at most `noise`. Raises ImpossibleError, which names the nearest limit that can be
+    met.
+    """
+    if memory is None and seconds is not None:
+        return solver.smallest(seconds, noise)
+    found = solver.fastest(memory, noise)
+    if seconds is not None and found.costs.seconds > seconds * (1 + TIES):
+        within = (
+            f"{memory} bytes the fastest plan takes {kept(found.costs.seconds)} s, more than {seconds:g} s"
+        )
+        raise ImpossibleError(f"within {within}{f' ({found.doubt})' if found.doubt else ''}")
+    return found
+
+
+def select(
+    graph: Graph,
+    costs: CostTable,
+    memory: int | None = None,
+    seconds: float | None = None,
+    noise: float | None = None,
+) -> Graph:
+    """A copy of `graph` with every operator's primitive and layouts chosen by `costs`.
+
+    Limits are those of `solve`; the arena as the memory pass will place it keeps `memory` too. Warns where
+    the plan may not be optimal.
+    """
+    found = problem_within(graph, costs, noise)
+    solver = Solver(found.problem)
+    if memory is None:
+        solution = solve(solver, None, seconds, noise)
+        _warn(solution, "s" if seconds is None else "bytes")
+        return decided(graph, found.decisions(solution.plan))
+    return _placeable(graph, found, solver, memory, seconds, noise)
+
+
+def problem_within(graph: Graph, costs: CostTable, noise: float | None) -> GraphProblem:
+    """The problem of a graph; choices only differ in noise where there is a limit on it."""
+    return problem_of(graph, costs, None if noise is None else own_noise)
+
+
+def _placeable(
+    graph: Graph,
+    found: GraphProblem,
+    solver: Solver,
+    memory: int,
+    seconds: float | None,
+    noise: float | None,
+) -> Graph:
+    """The graph with a plan whose arena has at most `memory` bytes once its buffers have places.
+
+    Buffers do not always fit together without gaps: then plans of less memory are tried.
+    """
+    limit, smallest = memory, sys.maxsize
+    while True:
+        try:
+            solution = solve(solver, limit, seconds, noise)
+        except ImpossibleError:
+            if limit == memory:
+                raise
+            gaps = f"the smallest arena found has {smallest} bytes, gaps between its buffers among them"
+            raise ImpossibleError(f"nothing could be placed in {memory} bytes; {gaps}") from None
+        selected = decided(graph, found.decisions(solution.plan))
+        placed = arena_report(Memory().run(insert_conversions(selected))).peak
+        if placed <= memory:
+            _warn(solution, "s")
+            return selected
+        limit, smallest = solution.costs.peak - 1, min(smallest, placed)
+
+
+def _warn(solution: Solution, unit: str) -> None:
+    if solution.doubt:
+        value = solution.costs.seconds if unit == "s" else solution.costs.peak
+        warnings.warn(
+            f"selection may not be optimal: {solution.doubt}; this plan needs {value:g} {unit}, "
+            f"no plan needs less than {solution.bound:g}",
+            stacklevel=4,
+        )
+
+
+@dataclass(frozen=True)
+class Select(Pass):
+    """Chooses a primitive and layouts for every operator, by the cost table of the target.
+
+    Within `memory` bytes of arena, `seconds` on one core, and errors that add up to an SQNR of `sqnr` dB;
+    `without` what is forbidden, an entry a line: `winograd6`, or `winograd6@conv1` at one ONNX node.
+    `strict` forbids what spreads an infinity or NaN to results that do not depend on it.
+    """
+
+    name: ClassVar[str] = "select"
+    takes: ClassVar[Stage] = READ
+    gives: ClassVar[Stage] = SELECTED
+
+    costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})
+    memory: int | None = field(default=None, metadata={"unit": "bytes"})
+    seconds: float | None = None
+    sqnr: float | None = None
+    without: str = ""
+    strict: bool = False
+
+    @property
+    def noise(self) -> float | None:
+        """The limit on the sum of error powers."""
+        return None if self.sqnr is None else error_power(self.sqnr)
+
+    def allowed(self, graph: Graph) -> CostTable:
+        """The costs of what may be chosen for the operators of a graph."""
+        if self.costs is None:
+            raise SecateurError("pass select needs a target's cost table; name a target (--target)")
+        if self.strict:
+            check_weights(graph)
+        costs = Strict(self.costs) if self.strict else self.costs
+        return allowed(graph, costs, self.without.split("\n"))
+
+    def run(self, graph: Graph) -> Graph:
+        costs = self.allowed(graph)
+        for option in ("memory", "seconds", "sqnr"):
+            limit = getattr(self, option)
+            if limit is not None and not limit >= 0:
+                raise SecateurError(f"pass select: {option} must not be negative, is {limit}")
+        return select(graph, costs, self.memory, self.seconds, self.noise)

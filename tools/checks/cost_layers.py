@@ -1,0 +1,139 @@
+"""Layers whose inner loops stand for the kernels of convolutions, and what the cost model thinks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from secateur.codegen.kernel import Kernel
+from secateur.codegen.primitives.conv import im2row as conv_im2row
+from secateur.codegen.primitives.conv.arithmetic import arithmetic_of
+from secateur.codegen.primitives.conv.depthwise import float32 as conv_depthwise
+from secateur.codegen.primitives.conv.direct import DIRECT, Direct
+from secateur.codegen.primitives.conv.finish_int8 import LinearSpec
+from secateur.codegen.primitives.conv.plan import even_split, step_cycles
+from secateur.codegen.primitives.conv.pointwise import POINTWISE, Pointwise
+from secateur.codegen.primitives.conv.winograd import (
+    float32 as conv_winograd,
+)
+from secateur.codegen.primitives.conv.winograd import (
+    float32_nest as conv_winograd_nest,
+)
+from secateur.codegen.primitives.conv.winograd import (
+    int8 as linear_winograd,
+)
+from secateur.codegen.primitives.specs import ConvSpec, block_name
+from secateur.codegen.targets.rows import Target
+from secateur.codegen.vector.dot import dot_of
+from secateur.codegen.vector.requantize import BLOCK, Requantization
+
+_TILE = 4  # outputs of a Winograd tile, down and across
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A kernel whose hottest loop adds `pixels` x `vectors` products a step, in `cycles` by the cost model.
+
+    `multiplies` are instructions for each of them; `steps`, where it is not None, is how many steps one
+    round of the loop has.
+    """
+
+    kernel: Kernel
+    pixels: int
+    vectors: int
+    cycles: float
+    multiplies: int = 1
+    steps: int | None = None
+
+    @property
+    def tile(self) -> int:
+        """Multiplying instructions of one step."""
+        return self.pixels * self.vectors * self.multiplies
+
+
+def _spec(target: Target, channels: int, side: int, filters: int, kernel: int = 3) -> ConvSpec:
+    pad, block = kernel // 2, block_name(target)
+    return ConvSpec(
+        1, channels, side, side, filters, (kernel, kernel), pads=(pad,) * 4, in_layout=block, out_layout=block
+    )  # fmt: skip
+
+
+def _bytes(channels: int, side: int, filters: int, kernel: int = 3) -> LinearSpec:
+    pad, block = kernel // 2, f"NCHW{BLOCK}c"
+    return LinearSpec(
+        1, channels, side, side, filters, (kernel, kernel), pads=(pad,) * 4, in_layout=block, out_layout=block
+    )  # fmt: skip
+
+
+def _tiled(primitive: Direct | Pointwise, spec: ConvSpec, target: Target) -> Sample:
+    tiling, arithmetic = primitive.tiling(spec, target), arithmetic_of(spec, target)
+    row = tiling.columns or (spec.out_width if primitive is DIRECT else spec.pixels)
+    pixels = even_split(row, tiling.pixels)[0]
+    cycles = step_cycles(pixels, tiling.vectors, 1, target, arithmetic)
+    multiplies = dot_of(target).multiplies if spec.element_bytes == 1 else 1
+    return Sample(primitive.kernel(spec, target), pixels, tiling.vectors, cycles, multiplies)
+
+
+def direct(target: Target) -> Sample:
+    return _tiled(DIRECT, _spec(target, 64, 56, 64), target)
+
+
+def pointwise(target: Target) -> Sample:
+    return _tiled(POINTWISE, _spec(target, 256, 56, 64, 1), target)
+
+
+def direct_bytes(target: Target) -> Sample:
+    return _tiled(DIRECT, _bytes(64, 56, 64), target)
+
+
+def pointwise_bytes(target: Target) -> Sample:
+    return _tiled(POINTWISE, _bytes(256, 56, 64, 1), target)
+
+
+def im2row(target: Target) -> Sample:
+    spec = _spec(target, 256, 14, 256)
+    strip = conv_im2row.IM2ROW.plan(spec, target)
+    cycles = conv_im2row.step_cycles(strip.rows, strip.vectors, target)
+    return Sample(conv_im2row.IM2ROW.kernel(spec, target), strip.rows, strip.vectors, cycles)
+
+
+def winograd(target: Target) -> Sample:
+    spec, primitive = _spec(target, 64, 56, 64), conv_winograd.WINOGRAD[1]
+    blocking = primitive.blocking(spec, target)
+    cycles = conv_winograd.step_cycles(blocking.rows, blocking.vectors, target)
+    steps = conv_winograd_nest.UNROLL
+    return Sample(primitive.kernel(spec, target), blocking.rows, blocking.vectors, cycles, steps=steps)
+
+
+def winograd_bytes(target: Target) -> Sample:
+    """The products alone."""
+    spec = linear_winograd.WinogradSpec(
+        1, 64, 56, 56, 64, 56, 56, (_TILE, _TILE), (1, 1, 1, 1), 0, BLOCK, Requantization()
+    )
+    shape = linear_winograd.shape_of(spec, target)
+    blocking = linear_winograd.choose_blocking(shape, target)
+    kernel = linear_winograd.kernel_of(shape, blocking, target, (linear_winograd.PRODUCTS,))
+    cycles = linear_winograd.step_cycles(blocking.rows, blocking.vectors, target)
+    return Sample(kernel, blocking.rows, blocking.vectors, cycles, dot_of(target).multiplies)
+
+
+def depthwise(target: Target) -> Sample:
+    """A step is one tap of every pixel of a tile."""
+    spec = replace(_spec(target, 64, 56, 64), groups=64)
+    kernel = conv_depthwise.DEPTHWISE.kernel(spec, target)
+    pixels = conv_depthwise.tile_pixels(spec, target)
+    cycles = conv_depthwise.tap_cycles(pixels, target)
+    return Sample(kernel, pixels, 1, cycles)
+
+
+LAYERS: dict[str, Callable[[Target], Sample]] = {
+    "direct": direct,
+    "pointwise": pointwise,
+    "im2row": im2row,
+    "winograd": winograd,
+    "depthwise": depthwise,
+    "int8-direct": direct_bytes,
+    "int8-pointwise": pointwise_bytes,
+    "int8-winograd": winograd_bytes,
+}
+"""Kernels of 3x3, but for the pointwise ones; Winograd is F(4x4, 3x3)."""

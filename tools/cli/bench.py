@@ -1,0 +1,170 @@
+"""`secateur bench`: how long an artifact takes on this machine, as a whole and operator by operator."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import Json, Threads, random_array
+from .inputs import Inputs, Mean, Size, Std, need_images, parse_inputs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from secateur.passes.quantize.calibration.images import Preparation
+    from secateur.runtime.session import Session
+
+    from ..report import Progress
+
+PERCENTILES = (("p90", 90.0), ("p99", 99.0))
+PROFILED_RUNS = 20
+
+
+def bench(
+    artifact: Annotated[Path, typer.Argument(help="A compiled model: .so, folder or tar.")],
+    input: Inputs = None,
+    mean: Mean = None,
+    std: Std = None,
+    size: Size = None,
+    warmup: Annotated[int, typer.Option(min=0, max=10**6, help="Runs before the clock starts.")] = 5,
+    iterations: Annotated[int, typer.Option(min=1, max=10**6, help="Runs on the clock.")] = 50,
+    threads: Threads = 1,
+    profile: Annotated[bool, typer.Option("--profile", help="Also the time of every operator.")] = False,
+    json: Json = False,
+) -> None:
+    """Time an artifact on this machine. Without --input, on seeded noise."""
+    from secateur.passes.quantize.calibration.images import preparation_of
+    from secateur.runtime.session import load
+
+    from ..report import print_json, progress
+
+    images = preparation_of(mean, std, size)
+    with load(artifact, threads) as session, progress() as show:
+        inputs = _inputs(session, input, images)
+        seconds = time_runs(session, inputs, warmup, iterations, show)
+        macs = sum(int(row["macs"]) for row in session.manifest["operators"])
+        result = {
+            "artifact": str(artifact),
+            "threads": threads,
+            "warmup": warmup,
+            "iterations": iterations,
+            "macs": macs,
+            "arena_bytes": session.arena_bytes,
+            "seconds": statistics(seconds),
+        }
+        if profile:
+            result["operators"] = profile_operators(session, inputs, min(iterations, PROFILED_RUNS))
+    if json:
+        print_json(result)
+    else:
+        _print(result)
+
+
+def _inputs(
+    session: Session, texts: Sequence[str] | None, images: Preparation | None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays that --input names, else seeded noise."""
+    if texts:
+        return parse_inputs(texts, session.inputs, images)
+    need_images(images, ())
+    return {port.name: random_array(port.shape, port.dtype, seed) for seed, port in enumerate(session.inputs)}
+
+
+def time_runs(
+    session: Session, inputs: Mapping[str, np.ndarray[Any, Any]], warmup: int, iterations: int, show: Progress
+) -> list[float]:
+    """Seconds of each timed run; outputs are written into the same arrays every time."""
+    out = session.run(inputs)
+    for _ in range(warmup):
+        session.run(inputs, out)
+    seconds = []
+    for done in range(iterations):
+        start = time.perf_counter()
+        session.run(inputs, out)
+        seconds.append(time.perf_counter() - start)
+        show("runs", done + 1, iterations)
+    return seconds
+
+
+def statistics(seconds: Sequence[float]) -> dict[str, float]:
+    """Minimum, median, percentiles (nearest rank) and maximum."""
+    ranked = sorted(seconds)
+
+    def at(percent: float) -> float:
+        return ranked[max(0, math.ceil(len(ranked) * percent / 100) - 1)]
+
+    return {
+        "min": ranked[0],
+        "median": at(50.0),
+        **{name: at(p) for name, p in PERCENTILES},
+        "max": ranked[-1],
+    }
+
+
+def profile_operators(
+    session: Session, inputs: Mapping[str, np.ndarray[Any, Any]], runs: int
+) -> list[dict[str, Any]]:
+    """Every operator's median time over `runs` profiled runs, in order of execution."""
+    samples = [session.profile(inputs) for _ in range(runs)]
+    rows = []
+    for same in zip(*samples, strict=True):
+        nanoseconds = sorted(sample.ns for sample in same)[len(same) // 2]
+        rows.append(
+            {
+                "label": same[0].label,
+                "operator": same[0].operator,
+                "macs": same[0].macs,
+                "seconds": nanoseconds / 1e9,
+            }
+        )
+    return rows
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    from ..report import amount, duration, facts, size, table
+
+    seconds = result["seconds"]
+    rate = 1 / max(seconds["median"], 1e-9)
+    rows = [
+        ("artifact", result["artifact"]),
+        ("threads", result["threads"]),
+        ("arena", size(result["arena_bytes"])),
+        ("MACs", amount(result["macs"])),
+        *((name, duration(value)) for name, value in seconds.items()),
+        ("speed", f"{amount(result['macs'] * rate)}MAC/s, {rate:.1f} runs/s"),
+    ]
+    print(facts(rows))
+    if "operators" in result:
+        print(
+            "\n"
+            + table(
+                ("share", "time", "GMAC/s", "operator", "node"),
+                _profile_rows(result["operators"]),
+                right=("share", "time", "GMAC/s"),
+            )
+        )
+
+
+def _profile_rows(operators: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    from ..report import duration, node_text
+
+    total = sum(row["seconds"] for row in operators) or 1e-9
+    return [
+        (
+            f"{row['seconds'] / total:.1%}",
+            duration(row["seconds"]),
+            _rate(row),
+            row["operator"],
+            node_text(row["label"]),
+        )
+        for row in operators
+    ]
+
+
+def _rate(row: Mapping[str, Any]) -> str:
+    return f"{row['macs'] / row['seconds'] / 1e9:.1f}" if row["macs"] and row["seconds"] else "-"

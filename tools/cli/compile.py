@@ -1,0 +1,244 @@
+"""`secateur compile`: a model becomes an artifact."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import quantization
+from .common import (
+    Batch,
+    Constants,
+    Costs,
+    Json,
+    Pipeline,
+    Shapes,
+    Target,
+    default_pipeline,
+    nearest,
+    parse_constants,
+    parse_shapes,
+    read_source,
+    refuse,
+)
+from .compiled import summary, text_of
+from .groups import spread
+from .limits import Limits
+from .quantization import Quantization
+
+if TYPE_CHECKING:
+    from secateur import Artifact
+    from secateur.ir.graph import Graph
+    from secateur.passes.framework.manager import Observer
+
+    from ..report import Progress
+    from .quantized import Compilation
+
+option = partial(typer.Option, rich_help_panel="Passes")
+Passes = list[str] | None
+
+
+class Precision(StrEnum):
+    """What a network computes in instead of float."""
+
+    int8 = "int8"
+
+
+class Verify(StrEnum):
+    """What is held against the interpreter."""
+
+    passes = "passes"
+    artifact = "artifact"
+
+
+class Kind(StrEnum):
+    """Forms of an artifact."""
+
+    so = "so"
+    dir = "dir"
+    tar = "tar"
+
+
+@dataclass(frozen=True)
+class Making:
+    """What is made, and how."""
+
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The artifact. Default: the model's name.")
+    ] = None
+    target: Target = "host"
+    shape: Shapes = None
+    batch: Batch = None
+    constant: Constants = None
+    pipeline: Pipeline = None
+    kind: Annotated[Kind | None, typer.Option(help="Default: by the output's suffix, else so.")] = None
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Choose primitives by times measured on this machine (slow at first, then cached).",
+        ),
+    ] = False
+    costs: Costs = None
+
+    @property
+    def form(self) -> Kind:
+        """As asked for, else by the output: an existing folder is `dir`, `.tar` is `tar`, the rest `so`."""
+        if self.kind is not None:
+            return self.kind
+        if self.output is not None and self.output.is_dir():
+            return Kind.dir
+        return Kind.tar if self.output is not None and self.output.suffix == ".tar" else Kind.so
+
+    def path(self, model: Path) -> Path:
+        """Where the artifact goes; by default the model's name in the current folder, with another suffix."""
+        if self.output is not None:
+            return self.output
+        path = Path(model.stem if self.form is Kind.dir else f"{model.stem}.{self.form.value}")
+        if path.resolve() == model.resolve():
+            raise refuse(f"{path}: is the model itself; name the artifact with -o")
+        return path
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What is shown and checked of the passes."""
+
+    dump_ir: Annotated[
+        Path | None,
+        option(help="Write the IR after each pass, and every kernel's TIR, LLVM IR and assembly, there."),
+    ] = None
+    print_ir_before: Annotated[
+        Passes, option(metavar="PASS", help="Print the IR before a pass, or `all`. Repeatable.")
+    ] = None
+    print_ir_after: Annotated[
+        Passes, option(metavar="PASS", help="Print the IR after a pass, or `all`. Repeatable.")
+    ] = None
+    print_ir_after_change: Annotated[
+        Passes,
+        option(metavar="PASS", help="Print the IR where a pass, or one of `all`, changed it. Repeatable."),
+    ] = None
+    verify: Annotated[
+        Verify | None,
+        option(
+            "--verify",
+            help="Check every pass against the interpreter, on seeded noise; --verify=artifact also runs the "
+            "finished artifact here. Alone: passes.",
+        ),
+    ] = None
+    timings: Annotated[bool, option("--timings", help="Say how long each pass took.")] = False
+
+    def check(self, pipeline: str) -> None:
+        """SecateurError where the IR is to be printed around a pass that is not in the pipeline."""
+        from secateur.passes.framework.manager import ALL
+        from secateur.passes.framework.pipeline import parse_pipeline
+
+        known = [ALL, *(step.name for step in parse_pipeline(pipeline))]
+        for passes in (self.print_ir_before, self.print_ir_after, self.print_ir_after_change):
+            for wanted in passes or ():
+                if wanted not in known:
+                    raise refuse(f"the pipeline has no pass '{wanted}'{nearest(wanted, known)}")
+
+    def observer(self) -> Observer:
+        """Prints the IR to stderr where it is wanted."""
+        from secateur.passes.framework.manager import PrintIR
+
+        return PrintIR(
+            sys.stderr.write,
+            before_passes=self.print_ir_before or (),
+            after_passes=self.print_ir_after or (),
+            after_change=self.print_ir_after_change or (),
+        )
+
+
+@spread()
+def compile_model(
+    model: Annotated[Path, typer.Argument(help="An ONNX model, or IR text (.sir).")],
+    *,
+    making: Making,
+    limits: Limits,
+    json: Json = False,
+    watching: Watching,
+    quantize: Annotated[Precision | None, quantization.option(help="Compute in 8 bits.")] = None,
+    asked: Quantization,
+) -> None:
+    """Compile a model to a self-contained artifact. Printed IR goes to stderr."""
+    from ..report import print_json, progress
+
+    _check_quantization(quantize, asked, making)
+    graph = read_source(model, parse_shapes(making.shape), making.batch, parse_constants(making.constant))
+    work = _quantizing(asked, graph, making) if quantize else None
+    text = (
+        limits.pipeline(making.pipeline, work.pipeline)
+        if work
+        else limits.pipeline(making.pipeline, default_pipeline(graph), asked.min_sqnr)
+    )
+    watching.check(text)
+    if work and not json:
+        print(work.gain.text, flush=True)
+    with progress() as show:
+        artifact = _compiled(graph, making.path(model), making, watching, text, work, show)
+        layers = work.finish(artifact, show) if work else None
+    if json:
+        print_json(summary(artifact) | (work.summary(layers) if work and layers else {}))
+        return
+    print(text_of(artifact, watching.timings or watching.verify is not None))
+    if watching.dump_ir is not None:
+        print(f"IR and kernels: {watching.dump_ir}")
+    if work and layers:
+        print(work.text(layers))
+
+
+def _compiled(
+    graph: Graph,
+    path: Path,
+    making: Making,
+    watching: Watching,
+    pipeline: str,
+    work: Compilation | None,
+    show: Progress,
+) -> Artifact:
+    import secateur
+
+    return secateur.compile(
+        graph,
+        path,
+        target=making.target,
+        pipeline=pipeline,
+        tune=making.tune,
+        costs=making.costs,
+        kind=making.form.value,
+        dump_ir=watching.dump_ir,
+        observers=(watching.observer(), *((work.selection,) if work else ())),
+        verify=watching.verify.value if watching.verify else None,
+        progress=show,
+        **(work.keywords if work else {}),
+    )
+
+
+def _check_quantization(quantize: Precision | None, asked: Quantization, making: Making) -> None:
+    """SecateurError where the options do not go together."""
+    from .quantized import check_target
+
+    if quantize is None:
+        if given := [option for option in asked.given() if option != "--min-sqnr"]:
+            raise refuse(f"{', '.join(given)}: only for a quantization; give --quantize int8 too")
+        return
+    asked.check()
+    if making.pipeline is not None:
+        asked.check_pipeline(making.pipeline)
+    if asked.profile:
+        check_target(making.target)
+
+
+def _quantizing(asked: Quantization, graph: Graph, making: Making) -> Compilation:
+    from .quantized import Compilation, check_float
+
+    check_float(graph)
+    return Compilation(asked, graph, making.target, making.pipeline, making.costs)

@@ -1,0 +1,202 @@
+"""`secateur inspect`: what a model or an artifact is made of."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import (
+    Batch,
+    Constants,
+    Costs,
+    Json,
+    Pipeline,
+    Shapes,
+    Target,
+    default_pipeline,
+    nearest,
+    parse_constants,
+    parse_shapes,
+    read_source,
+    refuse,
+    source_kind,
+)
+from .compiled import artifact_bytes
+from .groups import spread
+from .limits import Limits, MinSqnr
+
+if TYPE_CHECKING:
+    from secateur.ir.graph import Graph, Operator
+    from secateur.passes.framework.manager import Observer
+
+    from .choices import Choices
+
+READ = "read"
+FINAL = "final"
+
+
+Source = Annotated[Path, typer.Argument(help="An ONNX model, IR text (.sir), or an artifact.")]
+IrStage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STAGE", help="Print the IR instead: `read`, after a pass such as `fuse`, or `final`."
+    ),
+]
+
+
+@spread()
+def inspect(
+    file: Source,
+    *,
+    ir: IrStage = None,
+    target: Target = "host",
+    shape: Shapes = None,
+    batch: Batch = None,
+    constant: Constants = None,
+    pipeline: Pipeline = None,
+    costs: Costs = None,
+    limits: Limits,
+    min_sqnr: MinSqnr = None,
+    json: Json = False,
+) -> None:
+    """Show what a model or an artifact is made of.
+
+    A summary, every operator, and for a model the best other primitive of each operator and the memory map it
+    gets when compiled.
+    """
+    from ..report import print_json
+    from .choices import Choices
+    from .inspected import print_text
+
+    if source_kind(file) == "artifact":
+        if limits != Limits() or min_sqnr is not None:
+            raise refuse(f"{file}: is an artifact, whose primitives are chosen; limits are for a model")
+        result = _artifact(file, ir)
+    else:
+        choices = Choices()
+        source = read_source(file, parse_shapes(shape), batch, parse_constants(constant))
+        text = limits.pipeline(pipeline, default_pipeline(source), min_sqnr)
+        graph = staged(source, target, text, ir or FINAL, (choices,), costs)
+        described = {"text": _text(graph)} if ir else describe(graph, choices)
+        named = {"file": str(file), "target": target, "costs": None if costs is None else str(costs)}
+        result = described if ir else {**named, **described}
+    if json:
+        print_json(result)
+    elif "text" in result:
+        sys.stdout.write(result["text"])
+    else:
+        print_text(result)
+
+
+# Models --------------------------------------------------------------------------------------------
+
+
+def _text(graph: Graph) -> str:
+    from secateur.ir.printer import print_graph
+
+    return print_graph(graph)[0]
+
+
+def staged(
+    graph: Graph,
+    target: str,
+    pipeline: str | None,
+    stage: str,
+    observers: tuple[Observer, ...] = (),
+    costs: Path | None = None,
+) -> Graph:
+    """The graph as read, after the last pass called `stage`, or after all of them (`final`)."""
+    from secateur.codegen.targets.rows import find
+    from secateur.compiler import prepare, warn_of_estimates
+    from secateur.ir.verifier import verify
+    from secateur.passes.framework.manager import PassManager
+
+    verify(graph)
+    passes = prepare(pipeline or default_pipeline(graph), find(target), costs=costs)
+    stages = [READ, *(step.name for step in passes), FINAL]
+    if stage not in stages:
+        raise refuse(f"the pipeline has no stage '{stage}'{nearest(stage, stages)}")
+    if stage == READ:
+        return graph
+    count = len(passes) if stage == FINAL else len(stages) - 1 - stages[::-1].index(stage)
+    outcome = PassManager(passes[:count], observers).run(graph)
+    if costs is not None:
+        warn_of_estimates(passes[:count])
+    return outcome.graph
+
+
+def describe(graph: Graph, choices: Choices | None = None) -> dict[str, Any]:
+    """Inputs, outputs, operators, totals and, once every value has a place, the memory map."""
+    computing = [op for op in graph.operators if op.name != "nn.constant"]
+    known = choices.rows(computing) if choices else [{} for _ in computing]
+    operators = [_operator(op) | row for op, row in zip(computing, known, strict=True)]
+    constants = [op for op in graph.operators if op.name == "nn.constant"]
+    return {
+        "name": graph.name,
+        "inputs": [{"name": v.name, "type": str_type(v.type)} for v in graph.inputs],
+        "outputs": [
+            {"name": n, "type": str_type(v.type)}
+            for v, n in zip(graph.outputs, graph.output_names, strict=True)
+        ],
+        "macs": sum(row["macs"] for row in operators),
+        "constant_bytes": sum(op["value"].nbytes for op in constants),
+        "operators": operators,
+        "seconds": math.fsum(row["seconds"] for row in known if row) if any(known) else None,
+        "memory": memory_map(graph),
+    }
+
+
+def str_type(type: Any) -> str:
+    """A type without `tensor<>`: `1x8x4x4xf32, NCHW8c`."""
+    from secateur.ir.printer import format_type
+
+    return format_type(type).removeprefix("tensor<").removesuffix(">")
+
+
+def _operator(op: Operator) -> dict[str, Any]:
+    steps = [step.op for step in op["epilogue"]] if op.definition.attribute("epilogue") else []
+    return {
+        "operator": op.name,
+        "node": op.loc,
+        "operands": [str_type(v.type) for v in op.operands],
+        "results": [str_type(r.type) for r in op.results],
+        "epilogue": steps,
+        "macs": op.definition.macs(op),
+        "primitive": op.get("primitive"),
+        "layouts": [*op.get("operand_layouts", ()), "->", *(r.type.layout.name for r in op.results)],
+        "workspace": op.get("workspace", 0),
+    }
+
+
+def memory_map(graph: Graph) -> dict[str, Any] | None:
+    """Where every value lies in the arena, or None before the memory pass has run."""
+    if not any("offset" in op.attributes for op in graph.operators):
+        return None
+    from secateur.passes.memory.memory import arena_report
+
+    report = arena_report(graph)
+    rows = [asdict(live) for live in sorted(report.ranges, key=lambda live: (live.offset, live.start))]
+    return {"peak_bytes": report.peak, "lower_bound_bytes": report.lower_bound, "ranges": rows}
+
+
+# Artifacts -----------------------------------------------------------------------------------------
+
+
+def _artifact(path: Path, ir: str | None) -> dict[str, Any]:
+    from secateur.ir.parser import absent_resources, parse_graph
+    from secateur.runtime.manifest import read_manifest
+
+    manifest = dict(read_manifest(path))
+    text = manifest.pop("ir", "")
+    if ir not in (None, FINAL):
+        raise refuse(f"an artifact carries its final IR alone; for stage '{ir}' inspect the model")
+    if ir == FINAL:
+        return {"text": text}
+    graph = parse_graph(text, absent_resources(text)) if text else None
+    described = {"operators": [], "memory": None} if graph is None else describe(graph)
+    return {"file": str(path), "bytes": artifact_bytes(path), "manifest": manifest, **described}

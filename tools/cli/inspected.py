@@ -1,0 +1,112 @@
+"""What `inspect` says for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ..report import amount, duration, facts, node_text, shape_text, size, table
+from .choices import NOTE
+
+COLUMNS = ("operator", "node", "result", "MACs", "primitive", "noise", "time", "next", "layouts", "workspace")
+TIMED = ("time", "next")
+
+
+def print_text(result: Mapping[str, Any]) -> None:
+    """A summary, the operators, and the memory map where there is one."""
+    if "manifest" in result:
+        _print_artifact(result)
+    else:
+        _print_model(result)
+
+
+def _print_model(result: Mapping[str, Any]) -> None:
+    memory = result["memory"]
+    rows = [
+        ("file", result["file"]),
+        *_ports(result),
+        ("MACs", amount(result["macs"])),
+        ("constants", size(result["constant_bytes"])),
+    ]
+    if result["seconds"] is not None:
+        by = result["costs"] or "the cost model"
+        rows.append(("time", f"{duration(result['seconds'])} on one core by {by}"))
+    if noise := sum(row.get("noise", 0.0) for row in result["operators"]):
+        rows.append(("noise", f"{_decibels(noise)} in all, beside what direct sums round"))
+    if memory:
+        bound = memory["lower_bound_bytes"]
+        rows.append(("arena", f"{size(memory['peak_bytes'])} (lower bound {size(bound)})"))
+    print(facts(rows))
+    _print_operators(result)
+
+
+def _print_operators(result: Mapping[str, Any]) -> None:
+    timed = result.get("seconds") is not None
+    rows = [_operator_cells(row) for row in result["operators"]]
+    noisy = any(row["noise"] for row in rows)
+    left_out = {*(() if timed else TIMED), *(() if noisy else ("noise",))}
+    columns = [name for name in COLUMNS if name not in left_out]
+    right = ("MACs", "noise", "time", "workspace")
+    print("\n" + table(columns, ([row[c] for c in columns] for row in rows), right=right))
+    if timed:
+        print(NOTE)
+    if result["memory"]:
+        _print_memory(result["memory"])
+
+
+def _print_memory(memory: Mapping[str, Any]) -> None:
+    cells = (
+        (r["offset"], r["size"], f"{r['start']}..{r['end']}", r["name"] or "-", node_text(r["operator"]))
+        for r in memory["ranges"]
+    )
+    places = ("offset", "bytes", "alive", "value", "from")
+    print("\n" + table(places, cells, right=("offset", "bytes", "alive")))
+
+
+def _ports(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(kind, f"{p['name']}: {p['type']}") for kind in ("input", "output") for p in result[f"{kind}s"]]
+
+
+def _decibels(noise: float) -> str:
+    return f"{10 * math.log10(noise):.1f} dB"
+
+
+def _operator_cells(row: Mapping[str, Any]) -> dict[str, object]:
+    seconds, noise = row.get("seconds"), row.get("noise")
+    return {
+        "operator": "+".join([row["operator"], *row["epilogue"]]),
+        "node": node_text(row["node"]) or None,
+        "result": "; ".join(row["results"]),
+        "MACs": amount(row["macs"]) if row["macs"] else None,
+        "primitive": row["primitive"],
+        "noise": _decibels(noise) if noise else None,
+        "time": None if seconds is None else duration(seconds),
+        "next": row.get("next"),
+        "layouts": " ".join(row["layouts"]) if row["primitive"] else None,
+        "workspace": size(row["workspace"]) if row["workspace"] else None,
+    }
+
+
+def _print_artifact(result: Mapping[str, Any]) -> None:
+    manifest = result["manifest"]
+    target = manifest["target"]
+    ports = (
+        (kind, f"{p['name']}: {shape_text(p['shape'])} {p['dtype']}")
+        for kind in ("input", "output")
+        for p in manifest[f"{kind}s"]
+    )
+    arena, thread = manifest["arena_bytes"], manifest["thread_bytes"]
+    rows = [
+        ("file", f"{result['file']} ({size(result['bytes'])})"),
+        ("model", manifest["name"]),
+        ("target", f"{target['name']} ({target['cpu']})"),
+        ("needs", ", ".join(target["features"]) or "nothing special"),
+        *ports,
+        ("MACs", amount(sum(row["macs"] for row in manifest["operators"]))),
+        ("weights", size(manifest["weights_bytes"])),
+        ("arena", f"{size(arena)}, and {size(thread)} for each further thread"),
+        *((name, manifest[name]) for name in ("pipeline", "secateur") if name in manifest),
+    ]
+    print(facts(rows))
+    _print_operators(result)

@@ -1,0 +1,92 @@
+"""Whether 8 bits pay on a target, from its cost model alone: known before a single image is calibrated.
+
+The network is quantized with made-up ranges, since estimates depend on types and shapes; each convolution
+counts as its fastest way, which is a bound where a Winograd tile turns out to cost too much accuracy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from secateur.codegen.targets.rows import find
+from secateur.compiler import cost_table, prepare
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.fuse.affine import LINEAR
+from secateur.passes.quantize.choice import PAYS, Choice, Chooser
+from secateur.passes.quantize.maker import Options, chooser
+from secateur.passes.quantize.maker import prepare as prepare_float
+
+from ..report import duration
+
+if TYPE_CHECKING:
+    from secateur.compiler import Costs
+    from secateur.ir.graph import Graph
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Estimated seconds of the float and the int8 network, on one core of `target`.
+
+    Of `layers` convolutions and matrix products, `in_float` stay in float because they are slower in int8.
+    Where int8 does not pay, and `chosen` tells that time decides, all do: `int8_seconds` are then those of
+    the network that is not made.
+    """
+
+    target: str
+    float_seconds: float
+    int8_seconds: float
+    layers: int = 0
+    in_float: int = 0
+    chosen: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast int8 is."""
+        return self.float_seconds / self.int8_seconds if self.int8_seconds else 1.0
+
+    @property
+    def pays(self) -> bool:
+        return self.ratio >= PAYS
+
+    @property
+    def expected(self) -> float:
+        """How many times as fast the network is that is made: 1 where it stays in float."""
+        return self.ratio if self.pays or not self.chosen else 1.0
+
+    @property
+    def times(self) -> str:
+        return f"{duration(self.float_seconds)} in float, {duration(self.int8_seconds)} in int8, estimated"
+
+    @property
+    def text(self) -> str:
+        """One line for the user."""
+        if self.pays:
+            kept = f"{self.in_float} of {self.layers} layers stay in float, where int8 is slower"
+            rest = f"; {kept}" if self.in_float else ""
+            return f"int8 pays on {self.target}: up to {self.ratio:.1f}x as fast ({self.times}){rest}"
+        rest = "; the network stays in float" if self.chosen else ""
+        return f"int8 does not pay on {self.target}: {self.ratio:.2f}x as fast ({self.times}){rest}"
+
+
+def int8_gain(
+    graph: Graph, target: str, options: Options | None = None, costs: Costs | None = None, qdq: bool = False
+) -> Gain:
+    """What int8 gains for a float `graph`, quantized as `options` say, by estimates or the table `costs`.
+
+    With `qdq`, what a file of quantize and dequantize operators gains, which holds no Winograd tiles.
+    Raises SecateurError for an unknown target, or an operator that it cannot compute.
+    """
+    row, options = find(target), options or Options()
+    fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
+    prepared = prepare_float(fused, options)
+    found = chooser(prepared, cost_table(row, costs=costs), options, winograd=not qdq)
+    chooses = options.chooses and not qdq
+    return _gain(target, found, found.fastest() if chooses else found.everything(), chooses)
+
+
+def _gain(target: str, found: Chooser, choice: Choice, chosen: bool) -> Gain:
+    linear = [i for i, op in enumerate(found.prepared.operators) if op.name in LINEAR]
+    kept = sum(i in choice.operators for i in linear)
+    seconds = found.everything().seconds if choice.is_float else choice.seconds
+    return Gain(target, choice.float_seconds, seconds, len(linear), kept, chosen)

@@ -1,0 +1,99 @@
+"""`secateur opt`: passes on IR text."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common import (
+    Batch,
+    Constants,
+    Shapes,
+    Target,
+    nearest,
+    parse_constants,
+    parse_shapes,
+    read_source,
+    refuse,
+    write_model,
+)
+
+if TYPE_CHECKING:
+    from secateur.ir.graph import Graph
+    from secateur.ir.rewrite import Rule
+
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The text's file, large constants beside it; or an .onnx file. Default: stdout.",
+    ),
+]
+Explained = Annotated[
+    str | None, typer.Option(metavar="RULE", help="Say on stderr where this rule did not fire, and why.")
+]
+
+
+def opt(
+    file: Annotated[Path, typer.Argument(help="IR text (.sir), or an ONNX model.")],
+    pipeline: Annotated[str, typer.Option(metavar="TEXT", help="Passes to run; none by default.")] = "",
+    output: Output = None,
+    explain: Explained = None,
+    target: Target = "host",
+    shape: Shapes = None,
+    batch: Batch = None,
+    constant: Constants = None,
+) -> None:
+    """Run passes on IR text; print what they give, or write it as ONNX."""
+    from secateur.ir.files import write_graph
+    from secateur.ir.printer import print_graph
+
+    graph = read_source(file, parse_shapes(shape), batch, parse_constants(constant))
+    graph = optimized(graph, pipeline, target, explain)
+    if output is None:
+        sys.stdout.write(print_graph(graph)[0])
+    elif output.suffix == ".onnx":
+        write_model(graph, output)
+    else:
+        write_graph(graph, output)
+
+
+def optimized(graph: Graph, pipeline: str, target: str, explained: str | None) -> Graph:
+    """The graph after the passes; what a rule refused goes to stderr."""
+    from secateur.codegen.targets.rows import find
+    from secateur.compiler import prepare
+    from secateur.ir.rewrite import explain
+    from secateur.ir.verifier import verify
+    from secateur.passes.framework.manager import PassManager
+
+    if explained is not None and explained not in rules():
+        raise refuse(f"there is no rule '{explained}'{nearest(explained, sorted(rules()))}")
+    verify(graph)
+    passes = prepare(pipeline, find(target)) if pipeline else ()
+    with explain(explained) if explained else nullcontext() as explanation:
+        graph = PassManager(passes).run(graph).graph
+    if explanation is not None:
+        print(explanation.report(graph), file=sys.stderr)
+    return graph
+
+
+def rules() -> dict[str, Rule]:
+    """Every rewrite rule of the passes, by name."""
+    import pkgutil
+    from importlib import import_module
+
+    import secateur.passes
+    from secateur.ir.rewrite import Rule
+
+    modules = [
+        import_module(f"secateur.passes.{m.name}") for m in pkgutil.iter_modules(secateur.passes.__path__)
+    ]
+    values = [value for module in modules for value in vars(module).values()]
+    rows = [row for value in values for row in (value if isinstance(value, tuple) else (value,))]
+    return {row.name: row for row in rows if isinstance(row, Rule)}

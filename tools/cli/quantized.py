@@ -1,0 +1,285 @@
+"""What `compile` and `quantize` say about a quantization: whether it pays, what it did, and the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..pages.quantization_layers import Measured, Times, layer_report
+from ..pages.quantization_times import Selection, Timed, medians
+from .common import is_lowered, refuse
+from .quantization import Quantization, node_names
+
+if TYPE_CHECKING:
+    from secateur import Artifact
+    from secateur.ir.graph import Graph
+    from secateur.passes.quantize.report import QuantizationReport
+
+    from ..pages.quantization_report import LayerReport, LayerRow
+    from ..report import Progress
+    from .int8_gain import Gain
+
+NOISE = "random:"
+PROFILED_RUNS = 20
+_SHOWN = 3
+_CLOSE = 0.03  # of a gain that was foretold
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Times of each operator on this machine, of the int8 and of the float artifact."""
+
+    measured: Measured = ()
+    real_measured: Measured = ()
+
+
+def check_target(target: str) -> None:
+    """SecateurError where artifacts for `target` cannot be timed on this machine."""
+    from secateur.codegen.targets.rows import find, host
+
+    row = find(target)
+    if row != replace(host(), name=row.name):
+        raise refuse(f"--profile times layers on this machine, target {target} is another")
+
+
+def profile(artifact: Path, graph: Graph, target: str, show: Progress) -> Profile:
+    """Times `artifact`, and the float network of `graph`, operator by operator."""
+    import secateur
+    from secateur.ir.support.unfinished import temporary_folder
+
+    with temporary_folder("secateur-") as folder:
+        real = secateur.compile(graph, folder / "float.so", target=target, progress=show)
+        return Profile(_operators(artifact, show), _operators(real.path, show))
+
+
+def _operators(path: Path, show: Progress) -> Measured:
+    from secateur.runtime.session import load
+
+    from .common import random_array
+
+    with load(path) as session:
+        inputs = {p.name: random_array(p.shape, p.dtype, i) for i, p in enumerate(session.inputs)}
+        samples = []
+        for done in range(PROFILED_RUNS):
+            samples.append(session.profile(inputs))
+            show("profiling", done + 1, PROFILED_RUNS)
+    return medians(samples)
+
+
+def check_float(graph: Graph) -> None:
+    """SecateurError where a graph is no float network any more."""
+    if is_lowered(graph):
+        raise refuse("this IR has its primitives already; quantization wants the float network")
+    if any(op.name.startswith("q.") for op in graph.operators):
+        raise refuse("this model is quantized already; compile it as it is, without quantizing")
+
+
+# What it did ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Quantizing:
+    """A float graph that is being quantized for a target, as asked."""
+
+    asked: Quantization
+    graph: Graph
+    target: str
+
+    @cached_property
+    def gain(self) -> Gain:
+        """What int8 is estimated to gain in a file of quantize and dequantize operators."""
+        from secateur.quantizer import Request
+
+        from .int8_gain import int8_gain
+
+        return int8_gain(self.graph, self.target, Request(None, **self.options).step().options, qdq=True)
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """What is asked for, as keywords."""
+        return self.asked.options(node_names(self.graph))
+
+    def conclude(
+        self, report: QuantizationReport, chosen: Sequence[Timed], times: Profile | None = None
+    ) -> LayerReport:
+        """Writes the reports and the ranges that are wanted."""
+        from secateur.passes.quantize.calibration.ranges import write_ranges
+
+        from ..pages.quantization_report import write_reports
+
+        layers = describe(self.asked, self.graph, self.target, report, chosen, times or Profile())
+        write_reports(layers, self.asked.report or ())
+        if self.asked.save_ranges is not None:
+            write_ranges(report.ranges, self.asked.save_ranges)
+        return layers
+
+    def summary(self, layers: LayerReport) -> dict[str, Any]:
+        """For JSON."""
+        from ..pages.quantization_report import json_data
+
+        return {"quantization": json_data(layers), "int8_gain": layers.gain or self.gain.ratio}
+
+    def text(self, layers: LayerReport) -> str:
+        """For people."""
+        written = [f"report: {path}" for path in self.asked.report or ()]
+        if self.asked.save_ranges is not None:
+            written.append(f"ranges: {self.asked.save_ranges}")
+        return "\n".join([summary(layers), *self._corrected(layers), *written, *warnings_of(layers)])
+
+    def _corrected(self, layers: LayerReport) -> list[str]:
+        """What the network gains as it was made, where that is not what was foretold."""
+        if layers.estimate is None or layers.gain is None:
+            return []
+        made = replace(self.gain, float_seconds=layers.estimate[0], int8_seconds=layers.estimate[1])
+        if abs(made.ratio / self.gain.expected - 1) < _CLOSE:
+            return []
+        return [f"as it was quantized: {made.ratio:.2f}x as fast as in float ({made.times})"]
+
+
+@dataclass(frozen=True)
+class Compilation(Quantizing):
+    """A quantization in the course of a compilation, whose pipeline may be given."""
+
+    given_pipeline: str | None = None
+    costs: Path | None = None
+
+    @cached_property
+    def gain(self) -> Gain:
+        """What int8 is estimated to gain, as the pipeline quantizes."""
+        from secateur.passes.framework.pipeline import parse_pipeline
+        from secateur.passes.quantize.quantize import Quantize
+
+        from .int8_gain import int8_gain
+
+        steps = [step for step in parse_pipeline(self.pipeline) if isinstance(step, Quantize)]
+        return int8_gain(self.graph, self.target, steps[0].options, self.costs)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The observer that notes estimates."""
+        from secateur.codegen.backends.cpu.costs import AnalyticCosts
+        from secateur.codegen.targets.rows import find
+
+        return Selection(AnalyticCosts(find(self.target)))
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline's text, with the pass `quantize` as it was asked for."""
+        from secateur.quantizer import Request
+
+        return self.given_pipeline or Request(None, **self.options).pipeline()
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What `secateur.compile` takes besides the pipeline."""
+        return {"quantize": "int8", "calibration": self.asked.calibration, **self.options}
+
+    def finish(self, artifact: Artifact, show: Progress) -> LayerReport:
+        """Times what is to be timed, and writes what is wanted besides the artifact."""
+        assert artifact.quantization is not None, "the pipeline quantizes"
+        times = None
+        if self.asked.profile:
+            times = profile(artifact.path, self.graph, self.target, show)
+        return self.conclude(artifact.quantization, self.selection.timed, times)
+
+
+def quantize_to(path: Path, work: Quantizing, show: Progress) -> LayerReport:
+    """Writes the quantized graph as ONNX to `path`, and its report where it is wanted."""
+    import secateur
+
+    asked = work.asked
+    assert asked.calibration is not None, "has been checked"
+    report = secateur.quantize(
+        work.graph, path, calibration=asked.calibration, target=work.target, progress=show, **work.options
+    )
+    chosen = [
+        Timed(row.name, row.operator.partition(".")[2], row.primitive, row.seconds or 0.0)
+        for row in report.rows
+    ]
+    return work.conclude(report, chosen)
+
+
+def describe(
+    asked: Quantization,
+    graph: Graph,
+    target: str,
+    report: QuantizationReport,
+    chosen: Sequence[Timed],
+    times: Profile,
+) -> LayerReport:
+    """The report of a quantized `graph`, with the float network's times beside its own."""
+    from ..pages.quantization_times import float_selection
+
+    known = Times(chosen, float_selection(graph, target), times.measured, times.real_measured)
+    return layer_report(graph.name, report, known, _facts(asked, target, report), asked.least_layer_sqnr)
+
+
+def _facts(asked: Quantization, target: str, report: QuantizationReport) -> dict[str, Any]:
+    real, quantized = report.accuracy or (None, None)
+    return {
+        "target": target,
+        "calibration": calibration_text(asked.calibration),
+        "method": f"ranges of {asked.ranges}" if asked.ranges else asked.method or "mse",
+        "output_sqnr_db": report.sqnr,
+        "float_accuracy_percent": real,
+        "int8_accuracy_percent": quantized,
+    }
+
+
+def calibration_text(source: str | None) -> str | None:
+    """The source of the calibration's data; one of noise is marked as such."""
+    return f"{source} (noise, not data)" if source is not None and source.startswith(NOISE) else source
+
+
+def summary(layers: LayerReport) -> str:
+    """Some lines: how exact, how much of it in int8, what stays float as an option, the worst layers."""
+    from ..pages.quantization_page import sqnr_text
+
+    rows = layers.layers
+    integer = sum(row.operator.startswith("q.") or row.int8 for row in rows)
+    winograd = sum(row.operator == "q.winograd_conv" for row in rows)
+    sqnr = sqnr_text(float(layers.facts["output_sqnr_db"] or 0))
+    lines = [
+        f"int8: {integer} of {len(rows)} operators, {winograd} of them Winograd; "
+        f"output SQNR {sqnr}{_on_noise(layers)}{_accuracy(layers)}"
+    ]
+    if worst := _worst(rows):
+        lines.append(f"noisiest layers: {worst}")
+    if layers.float_layers:
+        lines.append(f"kept in float: {layers.keep_float}")
+    return "\n".join(lines)
+
+
+def warnings_of(layers: LayerReport) -> list[str]:
+    """What a user must know of a poor answer: why it is poor, and what to try."""
+    from secateur.passes.quantize.warning import is_poor, reason
+
+    sqnr = float(layers.facts["output_sqnr_db"] or 0)
+    if not is_poor(sqnr) or not any(row.operator.startswith("q.") for row in layers.layers):
+        return []
+    tries = ["--min-sqnr 20, which keeps the noisiest layers in float", "--equalize", "--method percentile"]
+    noise = str(layers.facts["calibration"]).startswith(NOISE)
+    first = ["--calibration with what the network will see, for these ranges are of noise"] if noise else []
+    tries = [*first, *tries]
+    return [f"warning: {reason(sqnr, layers.accumulated)}. Try {', or '.join(tries)}"]
+
+
+def _accuracy(layers: LayerReport) -> str:
+    real, quantized = (layers.facts.get(f"{kind}_accuracy_percent") for kind in ("float", "int8"))
+    if real is None or quantized is None:
+        return ""
+    return f", accuracy {float(quantized):.2f} % (float {float(real):.2f} %)"
+
+
+def _on_noise(layers: LayerReport) -> str:
+    return " on noise" if str(layers.facts["calibration"]).startswith(NOISE) else ""
+
+
+def _worst(rows: Sequence[LayerRow]) -> str:
+    from ..report import node_text
+
+    known = sorted((row.sqnr_db, row.name) for row in rows if row.sqnr_db is not None)
+    return ", ".join(f"{node_text(name)} {value:.1f} dB" for value, name in known[:_SHOWN])

@@ -1,0 +1,52 @@
+"""`secateur targets`: what the compiler can compile for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .common import Json
+
+if TYPE_CHECKING:
+    from secateur.codegen.targets.rows import Target
+
+
+def targets(json: Json = False) -> None:
+    """List the processors and boards to compile for."""
+    from secateur.codegen.targets.rows import HOST, TARGETS, host, runnable
+
+    from ..report import print_json, table
+
+    here = [host()] if os.environ.get(HOST) or runnable() else []  # other machines compile for boards too
+    rows = [*map(_row, (*here, *TARGETS.values()))]
+    if json:
+        print_json(rows)
+        return
+    headings = ("target", "architecture", "core", "vectors", "L1", "L2", "GFLOP/s", "needs")
+    print(table(headings, map(_cells, rows), right=("L1", "L2", "GFLOP/s")))
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    from ..report import size
+
+    vectors = f"{row['isa']} ({8 * row['vector_bytes']} bit)"
+    caches = size(row["l1_bytes"]), size(row["l2_bytes"])
+    peak, needs = f"{row['peak_gflops']:.0f}", ",".join(row["features"]) or "-"
+    return row["name"], row["architecture"], row["cpu"], vectors, *caches, peak, needs
+
+
+def _row(target: Target) -> dict[str, Any]:
+    return {
+        "name": target.name,
+        "architecture": target.triple.split("-")[0],
+        "triple": target.triple,
+        "cpu": target.cpu,
+        "isa": target.isa.name,
+        "vector_bytes": target.isa.vector_bytes,
+        "features": list(target.features),
+        "clock_ghz": target.clock_ghz,
+        "l1_bytes": target.l1_bytes,
+        "l2_bytes": target.l2_bytes,
+        "dram_gbps": target.dram_gbps,
+        "peak_gflops": 2 * target.lanes * target.fma_per_cycle * target.clock_ghz,
+    }
