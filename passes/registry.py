@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.rewrite import Rule
+from secateur.ir.support.words import listed
 
 from .canonicalize import canonicalize
 from .canonicalize.canonicalize import Canonicalize
@@ -36,5 +37,5 @@ def rules() -> dict[str, tuple[Rule, ...]]:
 def check_rule(name: str) -> str:
     """`name` where it is a rule; else SecateurError with the known ones."""
     if name not in rules():
-        raise SecateurError(f"unknown rule '{name}'; known: {', '.join(sorted(rules()))}")
+        raise SecateurError(f"there is no rule {listed([name], rules())}")
     return name

@@ -109,5 +109,5 @@ def test_the_registry_is_consistent() -> None:
 def test_rules_are_found_by_name() -> None:
     assert len(rules()["gelu"]) == 6
     assert check_rule("fold-batch-norm") == "fold-batch-norm"
-    with pytest.raises(ValueError, match="unknown rule 'fold-everything'; known: add-zero, "):
+    with pytest.raises(ValueError, match="there is no rule 'fold-everything'"):
         check_rule("fold-everything")

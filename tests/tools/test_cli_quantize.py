@@ -368,7 +368,7 @@ def heed_interrupts() -> None:
 
 SLOW_CALIBRATION = """
 import sys, time
-from secateur.tools import calibration_data
+from secateur.passes.quantize.calibration import data as calibration_data
 from secateur.tools.cli.main import main
 opened = calibration_data._from_random
 

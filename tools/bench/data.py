@@ -18,7 +18,7 @@ import onnx
 from secateur.tools.bench import models
 from secateur.tools.bench.peers import Floats
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "digits"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits"
 TRAINED = "digits-resnet20"
 CALIBRATION_SAMPLES, HELD_OUT_SAMPLES = 32, 4
 TRAINED_HELD_OUT = 64

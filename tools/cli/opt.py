@@ -14,17 +14,14 @@ from .common import (
     Constants,
     Shapes,
     Target,
-    nearest,
     parse_constants,
     parse_shapes,
     read_source,
-    refuse,
     write_model,
 )
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph
-    from secateur.ir.rewrite import Rule
 
 
 Output = Annotated[
@@ -71,9 +68,10 @@ def optimized(graph: Graph, pipeline: str, target: str, explained: str | None) -
     from secateur.ir.rewrite import explain
     from secateur.ir.verifier import verify
     from secateur.passes.framework.manager import PassManager
+    from secateur.passes.registry import check_rule
 
-    if explained is not None and explained not in rules():
-        raise refuse(f"there is no rule '{explained}'{nearest(explained, sorted(rules()))}")
+    if explained is not None:
+        check_rule(explained)
     verify(graph)
     passes = prepare(pipeline, find(target)) if pipeline else ()
     with explain(explained) if explained else nullcontext() as explanation:
@@ -81,19 +79,3 @@ def optimized(graph: Graph, pipeline: str, target: str, explained: str | None) -
     if explanation is not None:
         print(explanation.report(graph), file=sys.stderr)
     return graph
-
-
-def rules() -> dict[str, Rule]:
-    """Every rewrite rule of the passes, by name."""
-    import pkgutil
-    from importlib import import_module
-
-    import secateur.passes
-    from secateur.ir.rewrite import Rule
-
-    modules = [
-        import_module(f"secateur.passes.{m.name}") for m in pkgutil.iter_modules(secateur.passes.__path__)
-    ]
-    values = [value for module in modules for value in vars(module).values()]
-    rows = [row for value in values for row in (value if isinstance(value, tuple) else (value,))]
-    return {row.name: row for row in rows if isinstance(row, Rule)}

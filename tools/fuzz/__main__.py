@@ -89,7 +89,7 @@ def run_shard(shard: Shard, findings: Findings) -> None:
 
 def _run_worker(shard: Shard, findings: Findings) -> int:
     """The seed to go on with."""
-    module = f"{__package__}.fuzzing.worker"
+    module = f"{__package__}.worker"
     words = [
         sys.executable,
         "-m",
