@@ -12,7 +12,7 @@ import math
 from secateur.ir.capacity import excess_of
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.opdef import lookup, registry
+from secateur.ir.registry import lookup, registry
 from secateur.ir.types import ROW_MAJOR
 
 from .primitives.operator import constant_of

@@ -14,7 +14,7 @@ from secateur.codegen.primitives.registry import find
 from secateur.codegen.targets.rows import Target
 from secateur.ir.choice import Choice
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.opdef import create, lookup
+from secateur.ir.registry import create, lookup
 from secateur.ir.types import DType, Layout, TensorType
 from secateur.passes.select.graphs import problem_of
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .graph import Graph, Operator, Value
-from .opdef import registry
+from .registry import registry
 
 _SELECTING = {
     "relu", "clip", "min", "max", "neg", "abs", "where", "cast", "max_pool",

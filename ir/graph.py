@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .opdef import OpDef
 from .types import TensorType
-
-if TYPE_CHECKING:
-    from .opdef import OpDef
 
 Attributes = dict[str, Any]
 
@@ -94,6 +92,11 @@ class Operator:
         """The only result; ValueError where there are several."""
         (value,) = self.results
         return value
+
+    @property
+    def macs(self) -> int:
+        """How many multiply-accumulates computing it takes."""
+        return self.definition.macs([v.type for v in self._operands], self.result.type)
 
     def __getitem__(self, attribute: str) -> Any:
         """The attribute's value, or its declared default."""

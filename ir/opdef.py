@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from .elementwise import Step
-from .graph import Operator, Value
 from .types import DType, Quant, TensorType
 
 REQUIRED = object()
@@ -67,11 +66,13 @@ class Signature:
         return self.attributes[name]
 
 
-TypeRule = Callable[[Signature], Sequence[TensorType]]
-WorkRule = Callable[[Operator], int]
+Types = Sequence[TensorType]
+TypeRule = Callable[[Signature], Types]
+WorkRule = Callable[[Types, TensorType], int]
+"""Multiply-accumulates, from the types of the operands and of the result."""
 
 
-def no_macs(_: Operator) -> int:
+def no_macs(_types: Types, _result: TensorType) -> int:
     return 0
 
 
@@ -85,7 +86,6 @@ class OpDef:
     infer: TypeRule = field(repr=False)
     attributes: tuple[Attribute, ...] = ()
     macs: WorkRule = field(default=no_macs, repr=False)
-    results: int = 1
     # Elements are moved or selected, so that they keep their quantization: always or where attributes say so.
     moves: bool | Callable[[Mapping[str, Any]], bool] = False
 
@@ -158,43 +158,3 @@ COMMON_ATTRIBUTES: dict[str, str] = {
     "workspace_offset": "int",
     "offset": "ints",
 }
-
-_REGISTRY: dict[str, OpDef] = {}
-
-
-def register(definition: OpDef) -> OpDef:
-    """Adds an operator to the set; names are unique."""
-    if definition.name in _REGISTRY:
-        raise ValueError(f"operator {definition.name} is declared twice")
-    _REGISTRY[definition.name] = definition
-    return definition
-
-
-def registry_rows() -> list[OpDef]:
-    """The operators declared so far, in order."""
-    return list(_REGISTRY.values())
-
-
-def registry() -> Mapping[str, OpDef]:
-    """Every declared operator by name."""
-    from . import ops  # noqa: F401  (declares the set)
-
-    return _REGISTRY
-
-
-def lookup(name: str) -> OpDef:
-    """The declaration of operator `name`; TypeRuleError where there is none."""
-    found = registry().get(name)
-    if found is None:
-        raise TypeRuleError(f"unknown operator '{name}'")
-    return found
-
-
-def create(
-    name: str, operands: Sequence[Value], attributes: Mapping[str, Any] | None = None, loc: str = ""
-) -> Operator:
-    """A new operator with result types from its rule; TypeRuleError where the rule refuses."""
-    definition = lookup(name)
-    attributes = attributes or {}
-    types = definition.result_types([v.type for v in operands], attributes)
-    return Operator(definition, operands, attributes, types, loc)

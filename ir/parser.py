@@ -17,7 +17,8 @@ import numpy as np
 from .elementwise import Step
 from .errors import SecateurError
 from .graph import Graph, Operator, Value
-from .opdef import COMMON_ATTRIBUTES, OpDef, TypeRuleError, lookup
+from .opdef import COMMON_ATTRIBUTES, OpDef, TypeRuleError
+from .registry import lookup
 from .types import ROW_MAJOR, DType, Layout, Quant, TensorType
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ import numpy as np
 
 from .errors import SecateurError
 from .graph import Graph, Operator, Value
-from .opdef import create
+from .registry import create
 from .verifier import neighbourhood
 
 Array = np.ndarray[Any, Any]

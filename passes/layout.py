@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.stages import LAID_OUT, SELECTED, Stage
 from secateur.ir.types import ROW_MAJOR, Layout
 

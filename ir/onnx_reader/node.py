@@ -13,7 +13,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoPr
 from ..elementwise import Step
 from ..graph import Graph, Operator, Value
 from ..interpreter import evaluate
-from ..opdef import create
+from ..registry import create
 from ..types import TensorType
 from .tensors import MAX_GRAPH_BYTES, Array, decode, decode_sparse, initializers_of
 

@@ -8,9 +8,9 @@ from onnx import TensorProto
 from ..errors import ModelError
 from ..graph import Graph, Operator
 from ..interpreter import run
-from ..opdef import create
 from ..ops.linear import one_quant
 from ..ops.quantize import quant_attributes
+from ..registry import create
 from ..types import DType, Quant, TensorType
 from .compute import pool
 from .writer import Array, Write, Writer, onnx_type, plain

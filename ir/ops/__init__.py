@@ -1,4 +1,4 @@
-"""The operator set. Importing this package declares every operator.
+"""The operator set. Importing this package declares every operator; `secateur.ir.registry` finds them.
 
 `nn.` and `q.` operators are what the reader makes; each has a `prim.` twin with
 the same meaning, for which a primitive and layouts have been chosen.
@@ -6,10 +6,10 @@ the same meaning, for which a primitive and layouts have been chosen.
 
 from dataclasses import replace
 
-from ..opdef import register, registry_rows
 from . import compute, elementwise, linear, logic, movement, normalize, quantize, recurrent, reduce
+from .rows import register, rows
 
 FAMILIES = (compute, elementwise, linear, logic, movement, normalize, quantize, recurrent, reduce)
 
-for _row in [row for row in registry_rows() if row.name != "nn.constant"]:
+for _row in [row for row in rows().values() if row.name != "nn.constant"]:
     register(replace(_row, name="prim." + _row.name.split(".", 1)[1]))

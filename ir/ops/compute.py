@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..graph import Operator
-from ..opdef import Attribute, OpDef, Signature, register
+from ..opdef import Attribute, OpDef, Signature, Types
 from ..types import TensorType
+from .rows import register
 from .rules import Shape, broadcast, limit_window, numeric, require, window_extents, with_epilogue
 
 EPILOGUE = Attribute("epilogue", "epilogue", (), "element-wise steps applied to the result, in order")
@@ -49,9 +49,9 @@ def _same_dtype(x: TensorType, w: TensorType) -> None:
     require(x.dtype == w.dtype, f"input is {x.dtype.value}, weights are {w.dtype.value}")
 
 
-def conv_macs(op: Operator) -> int:
+def conv_macs(types: Types, result: TensorType) -> int:
     """A sum over one filter's weights for each element of the result."""
-    return op.result.type.elements * math.prod(op.operands[1].type.shape[1:])
+    return result.elements * math.prod(types[1].shape[1:])
 
 
 def _conv(sig: Signature) -> Sequence[TensorType]:
@@ -98,8 +98,8 @@ def _transposed_extents(sig: Signature, size: Sequence[int], kernel: Sequence[in
     return spatial
 
 
-def _conv_transpose_macs(op: Operator) -> int:
-    return op.operands[0].type.elements * math.prod(op.operands[1].type.shape[1:])
+def _conv_transpose_macs(types: Types, _result: TensorType) -> int:
+    return types[0].elements * math.prod(types[1].shape[1:])
 
 
 register(
@@ -127,8 +127,8 @@ def _matmul(sig: Signature) -> Sequence[TensorType]:
     return with_epilogue(sig, (*batch, *rows, *columns), numeric(a), 2)
 
 
-def _matmul_macs(op: Operator) -> int:
-    return op.result.type.elements * op.operands[0].type.shape[-1]
+def _matmul_macs(types: Types, result: TensorType) -> int:
+    return result.elements * types[0].shape[-1]
 
 
 register(

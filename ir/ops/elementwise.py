@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..elementwise import FUNCTIONS, Function
-from ..opdef import Attribute, OpDef, Signature, TypeRule, register
+from ..opdef import Attribute, OpDef, Signature, TypeRule
 from ..types import DType, TensorType
 from .compute import EPILOGUE
+from .rows import register
 from .rules import broadcast, require, same_dtype, with_epilogue
 
 

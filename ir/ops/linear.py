@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import Operator
-from ..opdef import Attribute, OpDef, Signature, register
+from ..opdef import Attribute, OpDef, Signature, Types
 from ..types import DType, Quant, TensorType
 from .compute import POOL, WINDOW, conv_macs, conv_shape, pool_shape
+from .rows import register
 from .rules import require
 
 Floats = NDArray[np.float32]
@@ -127,8 +128,8 @@ def _matmul(sig: Signature) -> Sequence[TensorType]:
     return [_result(sig, (x.shape[0], w.shape[1]))]
 
 
-def _matmul_macs(op: Operator) -> int:
-    return op.result.type.elements * op.operands[0].type.shape[1]
+def _matmul_macs(types: Types, result: TensorType) -> int:
+    return result.elements * types[0].shape[1]
 
 
 register(
@@ -245,9 +246,9 @@ def _winograd(sig: Signature) -> Sequence[TensorType]:
     return [_result(sig, shape)]
 
 
-def _winograd_macs(op: Operator) -> int:
+def _winograd_macs(types: Types, result: TensorType) -> int:
     """Those of the convolution that it is, as of a float one that some primitive computes by Winograd."""
-    return op.result.type.elements * op.operands[0].type.shape[1] * 9
+    return result.elements * types[0].shape[1] * 9
 
 
 register(

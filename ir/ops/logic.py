@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..opdef import OpDef, Signature, register
+from ..opdef import OpDef, Signature
 from ..types import DType, TensorType
+from .rows import register
 from .rules import broadcast, require, same_dtype
 
 

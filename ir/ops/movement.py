@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..opdef import Attribute, OpDef, Signature, register
+from ..opdef import Attribute, OpDef, Signature
 from ..types import DType, TensorType
+from .rows import register
 from .rules import broadcast, floating, normalize_axis, numeric, require, same_dtype
 
 

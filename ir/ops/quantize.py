@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..opdef import Attribute, OpDef, Signature, TypeRuleError, register
+from ..opdef import Attribute, OpDef, Signature, TypeRuleError
 from ..types import DType, Quant, TensorType
+from .rows import register
 from .rules import require
 
 QUANT = (

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..graph import Operator
-from ..opdef import Attribute, OpDef, Signature, TypeRule, register
+from ..opdef import Attribute, OpDef, Signature, TypeRule, Types
 from ..types import TensorType
+from .rows import register
 from .rules import Shape, floating, require, same_dtype
 
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
@@ -71,10 +71,10 @@ def _rule(cell: str, states: Sequence[str], extra: tuple[str, int]) -> TypeRule:
     return infer
 
 
-def recurrence_macs(op: Operator) -> int:
+def recurrence_macs(types: Types, _result: TensorType) -> int:
     """Every step multiplies the hidden state with all weights."""
-    steps, batch = op.operands[0].type.shape[:2]
-    return steps * batch * op.operands[1].type.elements
+    steps, batch = types[0].shape[:2]
+    return steps * batch * types[1].elements
 
 
 _COMMON = (

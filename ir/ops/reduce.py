@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..opdef import Attribute, OpDef, Signature, register
+from ..opdef import Attribute, OpDef, Signature
 from ..types import DType, TensorType
+from .rows import register
 from .rules import floating, normalize_axis, numeric, require
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.interpreter import evaluate
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.rewrite import constant_of
 
 MAX_MACS = 10**8
@@ -20,7 +20,7 @@ def _foldable(op: Operator, limit: int) -> bool:
         return False
     size = sum(r.type.bytes for r in op.results)
     small = size <= max(limit, sum(v.type.bytes for v in op.operands))
-    return small and op.definition.macs(op) <= MAX_MACS
+    return small and op.macs <= MAX_MACS
 
 
 def _folded(graph: Graph, op: Operator) -> list[Operator]:

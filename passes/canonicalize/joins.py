@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from secateur.ir.capacity import MOST_OPERANDS
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 
 
 def axis_of(op: Operator) -> int:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from secateur.ir.graph import Operator, Value
-from secateur.ir.opdef import registry
 from secateur.ir.ops.quantize import quant_attributes
+from secateur.ir.registry import registry
 from secateur.ir.rewrite import Any_, Const, Match, Op, Rule, always, constant_of
 from secateur.ir.types import DType, Quant
 

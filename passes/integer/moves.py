@@ -11,8 +11,8 @@ import numpy as np
 
 from secateur.ir.graph import Operator, Value
 from secateur.ir.interpreter import evaluate
-from secateur.ir.opdef import create
 from secateur.ir.ops.quantize import quant_attributes
+from secateur.ir.registry import create
 from secateur.ir.rewrite import Array, Const, Match, Op, Rule
 from secateur.ir.types import DType, Quant
 

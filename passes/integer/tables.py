@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.interpreter import run
-from secateur.ir.opdef import create
 from secateur.ir.ops.quantize import quant_attributes
+from secateur.ir.registry import create
 from secateur.ir.rewrite import Any_, Match, Op, Rule, constant_of
 from secateur.ir.types import TensorType
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.rewrite import Any_, Array, Match, Op, Rule, constant_of, rewrite
 from secateur.ir.stages import READ, Stage
 

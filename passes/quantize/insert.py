@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.opdef import create
 from secateur.ir.ops.quantize import quant_attributes
+from secateur.ir.registry import create
 from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, Quant
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from secateur.ir.elementwise import Epilogue, Step, extra_operands
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType
 

@@ -23,7 +23,7 @@ from typing import ClassVar
 from secateur.ir.choice import Choice, CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
-from secateur.ir.opdef import lookup
+from secateur.ir.registry import lookup
 from secateur.ir.stages import READ, SELECTED, Stage
 
 from ..framework.base import Pass

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.graph import Operator, Value
-from secateur.ir.opdef import create
 from secateur.ir.ops.linear import channel_multipliers, one_quant, result_scale
+from secateur.ir.registry import create
 
 from .factors import Options, choose_steps, factors_of, quantized, steps_from
 from .rounding import compensated, nearest, steps_of

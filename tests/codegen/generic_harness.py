@@ -19,7 +19,7 @@ from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Layout, TensorType
 
 Array = NDArray[Any]

@@ -15,7 +15,7 @@ from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import ROW_MAJOR, DType, Quant, TensorType
 
 from .generic_harness import from_layout, function_of, lay_out, run

@@ -19,7 +19,7 @@ from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.rows import TARGETS, Target
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 
 from .bytes_harness import activation, stored

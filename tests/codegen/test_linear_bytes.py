@@ -13,7 +13,7 @@ from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.rows import TARGETS as ALL_TARGETS
 from secateur.codegen.targets.rows import Target
 from secateur.ir.graph import Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 
 from .bytes_harness import REAL, activation, agree, runnable, slopes, some_bytes, stored

@@ -227,7 +227,7 @@ def test_bytes_are_estimated_quicker_than_floats() -> None:
     target = TARGETS["x86-64-v4-vnni"]
     op, _ = conv_case(0, (1, 64, 56, 56), 64, (3, 3), **SAME)
     direct = next(p for p in candidates(op) if p.name == "direct")
-    macs = op.definition.macs(op)
+    macs = op.macs
     peak = target.clock_ghz * 1e9 * target.fma_per_cycle * target.lanes
     assert macs / (4 * peak) < direct.estimate(op, target) < macs / (2 * peak)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from secateur.ir.graph import Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, TensorType
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.rows import TARGETS, Target
 from secateur.ir.graph import Operator
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
 from .bytes_harness import REAL, activation, agree, runnable, some_bytes, stored

@@ -13,7 +13,7 @@ from secateur.codegen.primitives.operator import Constant, to_layout
 from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
 from .generic_harness import Array, call, from_layout, lay_out

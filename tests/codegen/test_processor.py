@@ -15,7 +15,7 @@ from secateur.codegen.targets.rows import TARGETS, cpu_flags, find, host, runnab
 from secateur.costs.measure import check_here
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import TensorType
 
 Machine = Callable[..., None]

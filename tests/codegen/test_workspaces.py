@@ -18,7 +18,7 @@ from secateur.codegen.primitives.operator import Cost
 from secateur.codegen.primitives.specs import ConvSpec
 from secateur.ir import interpreter
 from secateur.ir.graph import Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import TensorType
 
 from .conv_harness import convolution_error, targets

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from secateur.ir.graph import Operator, Value
 from secateur.ir.interpreter import evaluate
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
 Array = NDArray[Any]

@@ -8,7 +8,7 @@ import pytest
 
 from secateur.ir.exact import exact_values
 from secateur.ir.graph import Graph, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 
 IMAGE = TensorType((1, 1, 2, 2), DType.F32)

@@ -20,8 +20,8 @@ from secateur.ir.elementwise import FUNCTIONS, Step, apply_epilogue
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Value
 from secateur.ir.interpreter import evaluate, run
-from secateur.ir.opdef import create
 from secateur.ir.parser import parse_graph
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
 Array = NDArray[Any]

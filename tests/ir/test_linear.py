@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.ir.graph import Value
-from secateur.ir.opdef import TypeRuleError, create
+from secateur.ir.opdef import TypeRuleError
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 from tests.ir.eight_bit import F32, REAL, Array, answer, byte, factor, plain, requantized, result, weights
 

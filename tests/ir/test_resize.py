@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 from secateur.ir import interpreter
 from secateur.ir.graph import Value
 from secateur.ir.onnx_reader import read_model
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.resampling import positions, simplest, stands_for
 from secateur.ir.types import DType, TensorType
 

@@ -16,9 +16,9 @@ from secateur.ir.elementwise import FUNCTIONS, Step
 from secateur.ir.errors import ModelError
 from secateur.ir.files import read_graph, write_graph
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.opdef import create
 from secateur.ir.parser import ParseError, parse_graph
 from secateur.ir.printer import print_graph
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Layout, Quant, TensorType
 from secateur.ir.verifier import verify
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from secateur.ir.graph import Graph
-from secateur.ir.opdef import KINDS, REQUIRED, TypeRuleError, create, lookup, register, registry
+from secateur.ir.opdef import KINDS, REQUIRED, TypeRuleError
+from secateur.ir.ops.rows import register
 from secateur.ir.parser import ParseError, parse_graph
 from secateur.ir.reference import RULES
+from secateur.ir.registry import create, lookup, registry
 from secateur.ir.types import DType, Layout, Quant, TensorType
 
 WINDOW = "strides = [1, 1], pads = [0, 0, 0, 0], dilations = [1, 1]"

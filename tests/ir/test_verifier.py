@@ -6,8 +6,8 @@ import pytest
 
 from secateur.ir.errors import VerifyError
 from secateur.ir.graph import Graph
-from secateur.ir.opdef import create
 from secateur.ir.parser import parse_graph
+from secateur.ir.registry import create
 from secateur.ir.stages import PLACED, READ, SELECTED, Stage
 from secateur.ir.types import DType, TensorType, blocked
 from secateur.ir.verifier import verify

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.ir.graph import Value
-from secateur.ir.opdef import TypeRuleError, create
+from secateur.ir.opdef import TypeRuleError
 from secateur.ir.reference.winograd import quantized_input, transformed_input, transformed_output
+from secateur.ir.registry import create
 from secateur.ir.root_two import ONE, ROOT, ZERO, RootTwo, Surd, root_two
 from secateur.ir.types import DType, TensorType
 from secateur.ir.winograd import winograd
@@ -268,5 +269,5 @@ def test_a_residual_of_another_shape_is_refused() -> None:
 
 def test_multiplications_are_those_of_the_convolution() -> None:
     op = create("q.winograd_conv", [X, U, FACTORS, SCALES, BIAS], USUAL)
-    macs = op.definition.macs(op)
+    macs = op.macs
     assert macs == op.result.type.elements * X.type.shape[1] * 9

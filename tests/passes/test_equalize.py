@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.interpreter import run
-from secateur.ir.opdef import create
 from secateur.ir.ops.quantize import quant_attributes
+from secateur.ir.registry import create
 from secateur.ir.rewrite import constant_of, explain
 from secateur.ir.types import DType
 from secateur.ir.verifier import verify

@@ -14,8 +14,8 @@ from secateur.ir.elementwise import Step
 from secateur.ir.errors import SecateurError, VerifyError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.interpreter import evaluate, run
-from secateur.ir.opdef import create
 from secateur.ir.parser import parse_graph
+from secateur.ir.registry import create
 from secateur.ir.stages import PLACED
 from secateur.ir.types import TensorType
 from secateur.ir.verifier import verify

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from secateur.ir.graph import Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 from secateur.passes.quantize.report import saturated_share
 

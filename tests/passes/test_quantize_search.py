@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from secateur.ir.graph import Operator
 from secateur.ir.interpreter import run
-from secateur.ir.opdef import create
 from secateur.ir.ops.linear import one_quant
+from secateur.ir.registry import create
 from secateur.passes.quantize.calibrate import CalibrationData
 from secateur.passes.quantize.judge import Verdict
 from secateur.passes.quantize.maker import Options

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.ir.graph import Graph, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import TensorType
 from secateur.passes.canonicalize.canonicalize import Canonicalize
 from secateur.passes.framework.manager import PassManager, operator_count

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.interpreter import run
-from secateur.ir.opdef import create
 from secateur.ir.parser import parse_graph
 from secateur.ir.printer import print_graph
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 from secateur.ir.verifier import verify
 from secateur.passes.winograd.factors import factors_of, quantized, steps_from

@@ -17,7 +17,7 @@ from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.rows import Target
 from secateur.ir.graph import Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
 MOST_BYTES = 64 << 10  # of a kernel's object file

@@ -166,7 +166,7 @@ def _operator(op: Operator) -> dict[str, Any]:
         "operands": [str_type(v.type) for v in op.operands],
         "results": [str_type(r.type) for r in op.results],
         "epilogue": steps,
-        "macs": op.definition.macs(op),
+        "macs": op.macs,
         "primitive": op.get("primitive"),
         "layouts": [*op.get("operand_layouts", ()), "->", *(r.type.layout.name for r in op.results)],
         "workspace": op.get("workspace", 0),

@@ -53,7 +53,7 @@ def _first_difference(a: str, b: str) -> str:
 def runnable(graph: Graph, scale: int = 1) -> bool:
     """Whether the interpreter is done with it in a moment, or in `scale` moments."""
     size = sum(v.type.bytes for v in graph.values())
-    macs = sum(op.definition.macs(op) for op in graph.operators)
+    macs = sum(op.macs for op in graph.operators)
     return size <= scale * RUNNABLE_BYTES and macs <= scale * RUNNABLE_MACS
 
 

@@ -65,7 +65,7 @@ class Naive(Generic):
         return NaiveSpec(x[0], x[1], to[1], op["groups"], axes, pointer_places(op), finish_spec(op))
 
     def estimate(self, op: Operator, target: Target) -> float:
-        macs = float(op.definition.macs(op))
+        macs = float(op.macs)
         moved = float(sum(v.type.bytes for v in (*op.operands, *op.results)))
         return seconds(target, macs, self.efficiency_of(op), moved) + CALL_SECONDS
 

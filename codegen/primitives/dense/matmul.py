@@ -70,7 +70,7 @@ class Matmul(Generic):
         return MatmulSpec(batch, rows, a[-1], columns, strides[0], strides[1], pointer_places(op), finish)
 
     def estimate(self, op: Operator, target: Target) -> float:
-        macs = float(op.definition.macs(op))
+        macs = float(op.macs)
         moved = float(sum(v.type.bytes for v in (*op.operands, *op.results)))
         return seconds(target, macs, 0.3, moved) + CALL_SECONDS
 

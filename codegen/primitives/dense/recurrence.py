@@ -74,7 +74,7 @@ class Recurrence(Generic):
         return self.spec(op).workspace
 
     def estimate(self, op: Operator, target: Target) -> float:
-        macs = float(op.definition.macs(op))
+        macs = float(op.macs)
         moved = float(sum(v.type.bytes for v in (*op.operands, *op.results)))
         return seconds(target, macs, EFFICIENCY, moved) + CALL_SECONDS
 

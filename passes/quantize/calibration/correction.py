@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from secateur.ir import interpreter
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.rewrite import constant_of
 
 from ...fuse.affine import channel_axis
