@@ -15,10 +15,11 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
+import secateur
 from secateur.ir.errors import SecateurError
 from secateur.tools.bench.model_builder import GraphBuilder
 from secateur.tools.bench.public import __main__ as command
-from secateur.tools.bench.public.judge import Verdict, judge
+from secateur.tools.bench.public.judge import Verdict, _same_network, judge
 from secateur.tools.bench.public.rows import MODELS, Package, PublicModel
 from secateur.tools.bench.public.table import as_markdown, misses
 from secateur.tools.bench.public.wheels import archive, extract, model_file
@@ -68,6 +69,15 @@ def test_a_file_that_is_missing_or_ambiguous_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
 def test_inputs_have_the_shape_that_the_row_says(row: PublicModel) -> None:
     assert {(x.shape, x.dtype) for x in row.inputs(2, 0)} == {(row.shape, np.dtype(np.float32))}
+
+
+def test_a_network_that_stays_in_float_is_timed_once(tmp_path: Path) -> None:
+    (tmp_path / "tiny.onnx").write_bytes(_tiny())
+    paths = [tmp_path / f"{name}.so" for name in ("one", "again", "other")]
+    for path, forbidden in zip(paths, ("", "", "direct"), strict=True):
+        secateur.compile(tmp_path / "tiny.onnx", path, without=forbidden)
+    assert _same_network(paths[0], paths[1])
+    assert not _same_network(paths[0], paths[2])
 
 
 @pytest.mark.slow
