@@ -17,7 +17,7 @@ from secateur.ir.support.unfinished import child
 from .cache import load_kernel, store_kernel
 from .kernel import Kernel
 from .program import KernelObject
-from .targets.rows import Target
+from .targets.target import Target
 from .worker import Task, receive, send
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -39,13 +39,13 @@ def build_kernels(
 
     RuntimeError where a compiling process dies. Threads may call this side by side.
     """
-    found = {symbol: load_kernel(symbol, target) for symbol in kernels}
+    found = {symbol: load_kernel(symbol) for symbol in kernels}
     missing = {symbol: kernels[symbol] for symbol, known in found.items() if known is None}
     done = len(kernels) - len(missing)
     progress("kernels", done, len(kernels))
     with closing(_build(missing, target)) as building:  # whatever ends the loop ends the workers
         for built in building:
-            store_kernel(built, target)
+            store_kernel(built)
             found[built.symbol] = built
             done += 1
             progress("kernels", done, len(kernels))

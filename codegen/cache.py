@@ -26,7 +26,7 @@ from secateur.ir.support.unfinished import temporary_folder
 from .entries import read_entry, write_entry
 from .kernel import Kernel
 from .program import KernelObject
-from .targets.rows import Target
+from .targets.target import Target
 
 
 def cache_folder() -> Path:
@@ -88,31 +88,30 @@ def compiler_fingerprint() -> str:
 
 def kernel_symbol(kernel: Kernel, target: Target) -> str:
     """The kernel's C name; equal for equal kernels on equal targets."""
-    machine = (target.triple, target.cpu, target.features, target.isa)
-    text = repr((kernel.name, kernel.spec, kernel.overwritten, machine))
+    text = repr((kernel.name, kernel.spec, kernel.overwritten, target.machine))
     return f"{kernel.name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def kernel_path(symbol: str, target: Target) -> Path:
+def kernel_path(symbol: str) -> Path:
     """Where the cache has a kernel."""
-    key = hashlib.sha256(f"{symbol} {compiler_fingerprint()} {target.triple}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{symbol} {compiler_fingerprint()}".encode()).hexdigest()[:24]
     return cache_folder() / "kernels" / f"{symbol}-{key}"
 
 
-def load_kernel(symbol: str, target: Target) -> KernelObject | None:
+def load_kernel(symbol: str) -> KernelObject | None:
     """The cached kernel, or None; a damaged entry counts as absent."""
-    data = read_entry(kernel_path(symbol, target))
+    data = read_entry(kernel_path(symbol))
     if data is None:
         return None
     code, tir, llvm_ir = _parts(zlib.decompress(data))
     return KernelObject(symbol, code, tir.decode(), llvm_ir.decode())
 
 
-def store_kernel(kernel: KernelObject, target: Target) -> None:
+def store_kernel(kernel: KernelObject) -> None:
     """Adds a kernel to the cache; a cache that cannot be written is no error."""
     parts = (kernel.object_code, kernel.tir.encode(), kernel.llvm_ir.encode())
     with suppress(OSError):
-        write_entry(kernel_path(kernel.symbol, target), zlib.compress(_joined(parts), 1))
+        write_entry(kernel_path(kernel.symbol), zlib.compress(_joined(parts), 1))
 
 
 _LENGTHS = struct.Struct("<3Q")

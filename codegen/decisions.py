@@ -17,7 +17,7 @@ from secateur.ir.types import ROW_MAJOR
 
 from .primitives.operator import constant_of
 from .primitives.registry import find
-from .targets.rows import Target
+from .targets.target import Target
 
 MOST_ELEMENTS = (1 << 31) - 1  # kernels index with int32
 

@@ -19,7 +19,7 @@ from .backends.cpu.driver import emit_driver
 from .entries import read_entry, write_entry
 from .program import Program
 from .sources import BENCH_SOURCES, RUNTIME_FILES, RUNTIME_SOURCES, write_sources
-from .targets.rows import Target
+from .targets.target import Cpu
 
 _COMPILE = ("-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-I.")
 _SHARED = (
@@ -117,23 +117,23 @@ def build_folder(program: Program) -> Iterator[Path]:
 
 def link_shared(program: Program, folder: Path, cache: Path) -> Path:
     """Links `model.so` in a build folder; it needs libc alone and exports the interface alone."""
-    tools = Toolchain(program.target.zig_triple, cache)
+    tools = Toolchain(program.target.cpu.zig_triple, cache)
     objects = _model_objects(tools, program, folder) + tools.runtime(folder, RUNTIME_SOURCES)
     return tools.link(folder, _SHARED, objects, "model.so")
 
 
 def link_bench(program: Program, folder: Path, cache: Path) -> Path:
     """Links `bench` in a build folder: a static executable that runs and times the model."""
-    tools = Toolchain(static_triple(program.target), cache)
+    tools = Toolchain(static_triple(program.target.cpu), cache)
     objects = _model_objects(tools, program, folder) + tools.runtime(
         folder, (*RUNTIME_SOURCES, *BENCH_SOURCES)
     )
     return tools.link(folder, _STATIC, objects, "bench")
 
 
-def static_triple(target: Target) -> str:
-    """The musl twin of a target's triple: `arm-linux-gnueabihf.2.17` gives `arm-linux-musleabihf`."""
-    arch, system, abi = target.zig_triple.split("-")
+def static_triple(cpu: Cpu) -> str:
+    """The musl twin of a processor's triple: `arm-linux-gnueabihf.2.17` gives `arm-linux-musleabihf`."""
+    arch, system, abi = cpu.zig_triple.split("-")
     return f"{arch}-{system}-{abi.split('.')[0].replace('gnu', 'musl')}"
 
 

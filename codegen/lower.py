@@ -24,7 +24,7 @@ from .kernel import Kernel
 from .primitives.operator import Array, Operand, constant_of
 from .primitives.registry import find
 from .program import Call, Port, Program, Ref, Space
-from .targets.rows import Target
+from .targets.target import Target
 
 ALIGNMENT = 64
 

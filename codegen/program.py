@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .targets.rows import Target
+from .targets.target import Target
 
 
 class Space(Enum):

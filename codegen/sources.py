@@ -71,7 +71,7 @@ def manifest(program: Program) -> dict[str, Any]:
         "target": {
             "name": target.name,
             "triple": target.triple,
-            "cpu": target.cpu,
+            "cpu": target.cpu.core,
             "features": list(target.features),
         },
         "inputs": [_port(port) for port in program.inputs],

@@ -17,7 +17,7 @@ import tvm
 from tvm import tirx
 
 from .kernel import Kernel
-from .targets.rows import Target
+from .targets.target import Target
 from .tir import FENCE, fenced
 
 _LOCK = threading.Lock()  # of threads that build kernels side by side, one at a time is in TVM
@@ -54,7 +54,8 @@ def _passes(host: tvm.target.Target) -> list[Any]:
 
 def _tvm_target(target: Target) -> tvm.target.Target:
     """The architecture with the row's features: the core would bring its own (see `machine`)."""
-    row: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.baseline, "opt-level": 1}
+    baseline = target.cpu.baseline
+    row: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": baseline, "opt-level": 1}
     if target.features:
         row["mattr"] = [f"+{name}" for name in target.features]
     if target.triple.endswith("hf"):

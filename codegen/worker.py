@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from .kernel import Kernel
 from .program import KernelObject
-from .targets.rows import Target
+from .targets.target import Target
 
 Task = tuple[Kernel, str, Target]
 Answer = KernelObject | Exception

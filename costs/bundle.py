@@ -21,7 +21,7 @@ from typing import Any
 from secateur.codegen.build import Progress
 from secateur.codegen.cache import cache_folder
 from secateur.codegen.link import build_folder, link_bench
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.unfinished import temporary_folder
 

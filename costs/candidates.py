@@ -11,7 +11,7 @@ from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.operator import Constant, Operand, constant_of
 from secateur.codegen.primitives.registry import find
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.choice import Choice
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.registry import create, lookup

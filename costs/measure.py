@@ -15,7 +15,8 @@ from secateur.codegen.artifact import write_artifact
 from secateur.codegen.build import Progress, silent
 from secateur.codegen.cache import cache_folder
 from secateur.codegen.program import Port
-from secateur.codegen.targets.rows import Target, host
+from secateur.codegen.targets.host import host
+from secateur.codegen.targets.target import Target
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.unfinished import temporary_folder
 from secateur.ir.types import DType

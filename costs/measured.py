@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.choice import Choice
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Operator

@@ -6,7 +6,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from secateur.codegen.build import Progress
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Graph
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.framework.pipeline import parse_pipeline

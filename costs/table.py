@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.codegen.cache import compiler_fingerprint
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.atomic import write_whole
 
@@ -54,7 +54,7 @@ class Table:
 
 def compiled_for(target: Target) -> str:
     """What two machines must share for one's kernels to be the other's."""
-    return " ".join([target.triple, target.cpu, target.isa.name, *target.features])
+    return " ".join([target.triple, target.cpu.core, target.isa.name, *target.features])
 
 
 def kernels_version() -> str:

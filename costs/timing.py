@@ -18,7 +18,7 @@ from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.operator import Array, Constant
 from secateur.codegen.program import Call, Port, Program, Ref, Space
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.codegen.tir import T, prim_func, splat, store
 from secateur.ir.types import DType, TensorType
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .codegen.targets.rows import Target, runs_here
+from .codegen.targets.host import runs_here
+from .codegen.targets.target import Target
 from .ir.errors import SecateurError
 from .ir.exact import exact_values
 from .ir.graph import Graph

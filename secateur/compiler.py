@@ -15,7 +15,8 @@ from .codegen.build import Progress, silent
 from .codegen.cache import cache_folder
 from .codegen.lower import lower
 from .codegen.program import Program
-from .codegen.targets.rows import Target, find
+from .codegen.targets.find import find
+from .codegen.targets.target import Target
 from .ir.choice import CostTable
 from .ir.errors import ModelError, SecateurError
 from .ir.files import SUFFIX, read_graph

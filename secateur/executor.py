@@ -13,7 +13,7 @@ from .codegen.artifact import write_artifact
 from .codegen.backends.cpu.costs import AnalyticCosts
 from .codegen.cache import cache_folder
 from .codegen.lower import lower
-from .codegen.targets.rows import host, runnable
+from .codegen.targets.host import host, runnable
 from .ir.graph import Graph, Value
 from .ir.support.unfinished import temporary_folder
 from .ir.types import DType

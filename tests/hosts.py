@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 
-from secateur.codegen.targets.rows import HOST, host, runnable
+from secateur.codegen.targets.host import HOST, host, runnable
 
 FILES = (
     "tests/codegen/test_decisions.py",

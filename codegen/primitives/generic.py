@@ -7,7 +7,7 @@ import math
 from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, DType, Layout, TensorType, blocked
 
-from ..targets.rows import Target
+from ..targets.target import Target
 from ..vector.requantize import BLOCK
 from .operator import Combination, Primitive, constant_of
 

@@ -17,7 +17,7 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.types import Layout
 
 from ..kernel import Kernel
-from ..targets.rows import Target
+from ..targets.target import Target
 
 Array = NDArray[Any]
 Combination = tuple[tuple[Layout, ...], Layout]  # of the operands, of the result

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from secateur.ir.elementwise import Epilogue, extra_operands
 
 from ..kernel import Kernel
-from ..targets.rows import Target
+from ..targets.target import Target
 
 Floats = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..targets.rows import Target
+from ..targets.target import Target
 from ..tir import T, load, splat
 from .shuffles import hold
 

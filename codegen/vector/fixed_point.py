@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..targets.rows import Target
+from ..targets.target import Target
 from ..tir import T, splat
 
 Expr = Any

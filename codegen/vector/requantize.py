@@ -21,7 +21,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import channel_multipliers, one_quant, residual_multiplier
 
 from ..primitives.specs import up
-from ..targets.rows import Target
+from ..targets.target import Target
 from ..tir import T, load, splat
 from .shuffles import hold
 

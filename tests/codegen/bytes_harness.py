@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
+from secateur.codegen.targets.host import cpu_flags
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create

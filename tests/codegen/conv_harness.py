@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.specs import ConvSpec, DenseSpec, TransposedSpec, layout_block, up
-from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
+from secateur.codegen.targets.host import cpu_flags
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.ir.elementwise import apply_epilogue
 
 Array = NDArray[np.float32]
@@ -28,7 +30,11 @@ _ENGINES: list[Any] = []  # machine code lives as long as its engine
 def targets() -> list[Target]:
     """One target for each vector length that this machine can run; kernels see lanes and registers only."""
     rows = (TARGETS[name] for name in ("x86-64-v4", "x86-64-v3", "x86-64-v2"))
-    return [replace(row, l2_bytes=1 << 20) for row in rows if set(row.features) <= cpu_flags()]
+    return [
+        replace(row, rates=replace(row.rates, l2_bytes=1 << 20))
+        for row in rows
+        if set(row.features) <= cpu_flags()
+    ]
 
 
 def compiled(kernel: Kernel, target: Target) -> Any:

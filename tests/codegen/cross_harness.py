@@ -16,7 +16,8 @@ from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.primitives.operator import Constant, to_layout
 from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.program import Call, KernelObject, Port, Program, Ref, Space
-from secateur.codegen.targets.rows import TARGETS, Target
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator
 from secateur.ir.types import DType

@@ -16,7 +16,9 @@ from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.operator import Constant, Primitive, to_layout
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
+from secateur.codegen.targets.host import cpu_flags
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 
 _SETTINGS = re.compile(r"^\s*\.(cpu|fpu|arch|arch_extension)\b.*$", re.M)  # what code says of itself
 _ARM = {"aarch64": ("aarch64-linux-gnu", "generic"), "armv7": ("arm-linux-gnueabihf", "generic+v7a")}
@@ -21,13 +21,13 @@ _ARM = {"aarch64": ("aarch64-linux-gnu", "generic"), "armv7": ("arm-linux-gnueab
 
 def refused(assembly: str, target: Target, folder: Path) -> list[str]:
     """What the architecture with the features of the target's row alone does not have; one line each."""
-    if target.architecture == "x86_64":
+    if target.cpu.architecture == "x86_64":
         return sorted(_missing(assembly, set(target.features)))
     return _assembled(_SETTINGS.sub("", assembly), target, folder)
 
 
 def _assembled(assembly: str, target: Target, folder: Path) -> list[str]:
-    triple, cpu = _ARM[target.architecture]
+    triple, cpu = _ARM[target.cpu.architecture]
     (folder / "code.s").write_text(assembly)
     features = "".join(f"+{name.replace('-', '_')}" for name in target.features)
     command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, f"-mcpu={cpu}{features}"]

@@ -16,9 +16,7 @@ from secateur.codegen.entries import read_entry, write_entry
 from secateur.codegen.link import LinkError, Toolchain
 from secateur.codegen.program import KernelObject
 from secateur.codegen.sources import RUNTIME_FILES, runtime_folder
-from secateur.codegen.targets.rows import TARGETS
 
-TARGET = TARGETS["x86-64-v3"]
 KERNEL = KernelObject("k_1", bytes(range(256)) * 20, "tir ä", "define void @k_1_kernel()")
 
 
@@ -31,29 +29,27 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def test_a_kernel_comes_back_as_it_went() -> None:
-    assert load_kernel("k_1", TARGET) is None
-    store_kernel(KERNEL, TARGET)
-    assert load_kernel("k_1", TARGET) == KERNEL
-    assert [path.name for path in kernel_path("k_1", TARGET).parent.iterdir()] == [
-        kernel_path("k_1", TARGET).name
-    ]
+    assert load_kernel("k_1") is None
+    store_kernel(KERNEL)
+    assert load_kernel("k_1") == KERNEL
+    assert [path.name for path in kernel_path("k_1").parent.iterdir()] == [kernel_path("k_1").name]
 
 
 def test_every_damage_counts_as_absent() -> None:
-    store_kernel(KERNEL, TARGET)
-    path, chosen = kernel_path("k_1", TARGET), random.Random(0)
+    store_kernel(KERNEL)
+    path, chosen = kernel_path("k_1"), random.Random(0)
     whole = path.read_bytes()
     for _ in range(400):
         place, bit = chosen.randrange(len(whole)), chosen.randrange(8)
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
-        assert load_kernel("k_1", TARGET) is None, f"bit {bit} of byte {place}"
+        assert load_kernel("k_1") is None, f"bit {bit} of byte {place}"
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])
-        assert load_kernel("k_1", TARGET) is None, f"{length} bytes"
+        assert load_kernel("k_1") is None, f"{length} bytes"
     path.write_bytes(whole + b"\0")
-    assert load_kernel("k_1", TARGET) is None
+    assert load_kernel("k_1") is None
     path.write_bytes(whole)
-    assert load_kernel("k_1", TARGET) == KERNEL
+    assert load_kernel("k_1") == KERNEL
 
 
 def test_an_entry_under_another_name_is_no_entry(tmp_path: Path) -> None:
@@ -93,7 +89,7 @@ def test_libc_is_built_anew_where_linking_fails(
 
 def test_the_folder_is_for_its_owner(own_cache: Path) -> None:
     assert cache_folder() == own_cache
-    store_kernel(KERNEL, TARGET)
+    store_kernel(KERNEL)
     assert own_cache.stat().st_mode & 0o777 == 0o700
     assert (own_cache / "kernels").stat().st_mode & 0o777 == 0o700
 
@@ -106,8 +102,8 @@ def _refused(folder: Path, reason: str) -> None:
     assert instead.stat().st_mode & 0o777 == 0o700
     with warnings.catch_warnings(action="error"):
         assert cache_folder() == instead
-    store_kernel(KERNEL, TARGET)
-    assert load_kernel("k_1", TARGET) == KERNEL
+    store_kernel(KERNEL)
+    assert load_kernel("k_1") == KERNEL
 
 
 def test_a_folder_that_everybody_may_write_is_not_used(own_cache: Path) -> None:

@@ -21,7 +21,7 @@ from secateur.codegen.primitives.conv.transposed import TRANSPOSED
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.dense.float32 import DENSE
 from secateur.codegen.primitives.specs import ConvSpec, DenseSpec, TransposedSpec
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.codegen.vector import epilogue
 from secateur.ir.elementwise import FUNCTIONS, Step
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.elementwise import FUNCTIONS, Step
 from secateur.ir.types import DType
 

@@ -6,7 +6,6 @@ An artifact checks these features before it runs. One more that the code needs i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import pytest
 from secateur.codegen.backends.cpu import machine, objects
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets.rows import TARGETS, Target
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Rates, Target
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create
@@ -84,9 +84,7 @@ def assembly(wanted: Sequence[tuple[str, Operator]], target: Target) -> str:
 
 def row(name: str) -> Target:
     """A row as far as instructions go: rows that differ in caches or clock alone are compiled once."""
-    return replace(
-        TARGETS[name], name="", clock_ghz=1.0, l1_bytes=32 << 10, l2_bytes=1 << 20, dram_gbps=1.0, l3_bytes=0
-    )
+    return Target("", TARGETS[name].machine, Rates(1.0, TARGETS[name].fma_per_cycle, l2_bytes=1 << 20))
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -116,7 +114,7 @@ def test_the_cores_features_would_be_seen(
 ) -> None:
     """Compiled for whole cores, as these rows once were, kernels have instructions that the rows lack."""
     target = TARGETS[name]
-    wrong = machine._machine(target.triple, target.cpu, ",".join(f"+{f}" for f in target.features))
+    wrong = machine._machine(target.triple, target.cpu.core, ",".join(f"+{f}" for f in target.features))
     monkeypatch.setattr(objects, "target_machine", lambda _: wrong)
     some = [row for row in operators() if row[0] == "linear_winograd" or row[1].name == "q.linear_add"]
     found = refused(assembly(some, target), target, tmp_path)

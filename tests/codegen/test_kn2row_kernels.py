@@ -17,7 +17,8 @@ from secateur.codegen.primitives.conv.kn2row import KN2ROW, row_tiles
 from secateur.codegen.primitives.operator import Constant, Primitive
 from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.primitives.specs import ConvSpec
-from secateur.codegen.targets.rows import TARGETS, Target
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator

@@ -11,7 +11,7 @@ import pytest
 
 from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.rows import TARGETS as ALL_TARGETS
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType

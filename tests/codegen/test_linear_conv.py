@@ -16,7 +16,8 @@ from secateur.codegen.primitives.conv.int8 import linear_spec
 from secateur.codegen.primitives.conv.pointwise import POINTWISE
 from secateur.codegen.primitives.operator import constant_of
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets.rows import TARGETS, Target
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.codegen.tvm_lowering import lower
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets.rows import TARGETS, Target
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Operator
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType

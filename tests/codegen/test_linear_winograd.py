@@ -10,7 +10,9 @@ import pytest
 from secateur.codegen.primitives.conv.winograd import int8 as linear_winograd
 from secateur.codegen.primitives.conv.winograd.int8 import Blocking, LinearWinograd, choose_blocking, pack
 from secateur.codegen.primitives.operator import Constant, to_layout
-from secateur.codegen.targets.rows import TARGETS, Target, cpu_flags
+from secateur.codegen.targets.host import cpu_flags
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create

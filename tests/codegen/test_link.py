@@ -37,8 +37,8 @@ EMPTY = Program("empty", TARGETS["x86-64-v3"], (), (), (), (), (), (), 0, 0)
     ],
 )
 def test_static_triple_is_the_musl_twin(name: str, triple: str) -> None:
-    assert static_triple(TARGETS[name]) == triple
-    assert static_triple(replace(TARGETS[name], zig_triple=triple)) == triple
+    assert static_triple(TARGETS[name].cpu) == triple
+    assert static_triple(replace(TARGETS[name].cpu, zig_triple=triple)) == triple
 
 
 def test_weights_lie_at_their_offsets(tmp_path: Path) -> None:

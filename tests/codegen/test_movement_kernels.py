@@ -7,7 +7,7 @@ import pytest
 
 from secateur.codegen.primitives.move.movement import axis_segments, channel_runs
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.codegen.vector.shuffles import transpose
 
 from .generic_harness import BOTH, RUNNABLE, check, every_target, operator, rand, run, whole

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 
 from .generic_harness import BOTH, RUNNABLE, check, every_target, operator, rand
 

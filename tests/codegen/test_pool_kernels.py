@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 
 from .generic_harness import BOTH, check, every_target, rand, whole
 

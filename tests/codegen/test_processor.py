@@ -11,7 +11,9 @@ import pytest
 
 from secateur import executor
 from secateur.codegen.targets import processor
-from secateur.codegen.targets.rows import TARGETS, cpu_flags, find, host, runnable
+from secateur.codegen.targets.find import find
+from secateur.codegen.targets.host import cpu_flags, host, runnable
+from secateur.codegen.targets.rows import TARGETS
 from secateur.costs.measure import check_here
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
@@ -46,8 +48,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
 
 def same_row(name: str) -> bool:
     """Whether the host is that row under another name."""
-    return (host().name, host().cpu, host().features, host().clock_ghz) == (
-        "host", TARGETS[name].cpu, TARGETS[name].features, TARGETS[name].clock_ghz,
+    return (host().name, host().machine, host().clock_ghz) == (
+        "host", TARGETS[name].machine, TARGETS[name].clock_ghz,
     )  # fmt: skip
 
 

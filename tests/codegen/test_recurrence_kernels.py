@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.primitives.dense.recurrence import pack
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.elementwise import Step
 
 from .generic_harness import check, every_target, rand

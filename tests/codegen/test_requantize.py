@@ -9,7 +9,8 @@ import pytest
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.targets.rows import TARGETS, Target
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.codegen.vector.requantize import Requantization, Requantize, on_target, requantization
 from secateur.ir.types import DType, TensorType
 

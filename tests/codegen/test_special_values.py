@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets.rows import TARGETS, Target
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.elementwise import FUNCTIONS
 

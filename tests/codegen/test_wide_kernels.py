@@ -15,7 +15,7 @@ from secateur.codegen.primitives.conv.kn2row import KN2ROW
 from secateur.codegen.primitives.conv.plan import row_runs
 from secateur.codegen.primitives.conv.transposed import TRANSPOSED, looped
 from secateur.codegen.primitives.specs import ConvSpec, TransposedSpec
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.elementwise import Step
 
 from .conv_harness import convolution_error, targets

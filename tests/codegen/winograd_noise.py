@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from secateur.codegen.primitives.conv.direct import DIRECT
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.specs import ConvSpec
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 
 from .conv_harness import call, from_layout, targets, to_layout
 

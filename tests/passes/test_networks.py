@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secateur.codegen.targets.rows import find
+from secateur.codegen.targets.find import find
 from secateur.compiler import prepare
 from secateur.ir.graph import Graph
 from secateur.ir.onnx_reader import read_model

@@ -13,13 +13,17 @@ import numpy as np
 
 from secateur.codegen.backends.cpu.machine import target_machine
 from secateur.codegen.program import Call, KernelObject, Port, Program, Ref, Space
-from secateur.codegen.targets.rows import AVX2, NEON32, NEON64, Target
+from secateur.codegen.targets.isa import AVX2, NEON32, NEON64
+from secateur.codegen.targets.target import Cpu, Target
 
 ROWS, COLUMNS = 37, 24
-X86 = Target("x86", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu.2.17", "x86-64", AVX2)
-AARCH64 = Target("arm64", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu.2.17", "generic", NEON64, ("neon",))
+X86 = Target("x86", Cpu("x86_64-unknown-linux-gnu", "x86_64-linux-gnu.2.17", "x86-64", AVX2))
+AARCH64 = Target(
+    "arm64", Cpu("aarch64-unknown-linux-gnu", "aarch64-linux-gnu.2.17", "generic", NEON64, ("neon",))
+)
 ARMV7 = Target(
-    "armv7", "armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf.2.17", "generic", NEON32, ("neon", "vfp4")
+    "armv7",
+    Cpu("armv7-unknown-linux-gnueabihf", "arm-linux-gnueabihf.2.17", "generic", NEON32, ("neon", "vfp4")),
 )
 
 # One row a task. `{element}` and `{finish}` say what is done with each element and with the row's sum.
@@ -123,4 +127,9 @@ def expected(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def with_features(program: Program, *features: str) -> Program:
     """The same machine code, said to need `features`."""
-    return replace(program, target=replace(program.target, features=features))
+    return on(program, replace(program.target.cpu, features=features))
+
+
+def on(program: Program, cpu: Cpu) -> Program:
+    """The same machine code, said to be for another processor."""
+    return replace(program, target=replace(program.target, machine=cpu))

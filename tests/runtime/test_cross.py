@@ -82,8 +82,7 @@ def test_a_missing_feature_is_a_message_and_no_illegal_instruction(
 
 def test_musl_shared_objects_link(board: str, programs: ModuleType, tmp_path: Path) -> None:
     program = programs.scale_relu_sum(getattr(programs, board))
-    triple = program.target.zig_triple.split(".")[0].replace("gnu", "musl")
-    path = write_artifact(
-        replace(program, target=replace(program.target, zig_triple=triple)), tmp_path / "m.so"
-    )
+    cpu = program.target.cpu
+    triple = cpu.zig_triple.split(".")[0].replace("gnu", "musl")
+    path = write_artifact(programs.on(program, replace(cpu, zig_triple=triple)), tmp_path / "m.so")
     assert read_manifest(path)["name"] == "tiny"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import secateur
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
-from secateur.codegen.targets.rows import host
+from secateur.codegen.targets.host import host
 from secateur.ir.graph import Graph
 from secateur.ir.parser import parse_graph
 from secateur.tools.cli.choices import Choices

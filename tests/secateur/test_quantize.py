@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 import secateur
-from secateur.codegen.targets.rows import find
+from secateur.codegen.targets.find import find
 from secateur.compiler import prepare, read
 from secateur.ir.interpreter import run
 from secateur.passes.framework.manager import PassManager

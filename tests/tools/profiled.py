@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.codegen.targets.rows import find
+from secateur.codegen.targets.find import find
 from secateur.costs.bundle import header_of
 from secateur.costs.candidates import Network
 from secateur.costs.measure import REPEATS

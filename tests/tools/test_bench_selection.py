@@ -13,7 +13,8 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
-from secateur.codegen.targets.rows import find, host
+from secateur.codegen.targets.find import find
+from secateur.codegen.targets.host import host
 from secateur.passes.layout import insert_conversions
 from secateur.passes.memory.memory import Memory, arena_report
 from secateur.tools.bench import model_builder

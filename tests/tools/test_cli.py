@@ -13,7 +13,7 @@ from secateur.tools.cli.main import ROWS, describe
 
 from .conftest import Cli
 
-HEAVY = ("tvm", "onnx", "numpy", "rich", "llvmlite", "secateur.codegen.targets.rows")
+HEAVY = ("tvm", "onnx", "numpy", "rich", "llvmlite", "secateur.codegen.targets.host")
 
 
 def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -139,7 +139,7 @@ def test_debug_shows_the_traceback() -> None:
 
 
 def test_a_defect_is_called_one_and_shows_no_traceback() -> None:
-    code = f"from secateur.codegen.targets import rows as targets; targets.host = lambda: 1 / 0; {SECATEUR}"
+    code = f"from secateur.codegen.targets import host; host.host = lambda: 1 / 0; {SECATEUR}"
     done = python(code, "targets")
     assert done.returncode == 70
     assert "Traceback" not in done.stderr

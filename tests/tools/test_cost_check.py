@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from secateur.codegen.targets.rows import find
+from secateur.codegen.targets.find import find
 from secateur.ir.errors import SecateurError
 from secateur.tools.checks.cost_check import Row, loops_of, main, main_loop, row_of, simulated_cycles, table
 from secateur.tools.checks.cost_layers import LAYERS, Sample

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
-from secateur.codegen.targets.rows import find
+from secateur.codegen.targets.find import find
 from secateur.compiler import prepare, read
 from secateur.ir.graph import Graph
 from secateur.passes.framework.manager import PassManager

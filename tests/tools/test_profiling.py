@@ -14,7 +14,8 @@ import pytest
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.primitives.operator import Constant
-from secateur.codegen.targets.rows import find, host
+from secateur.codegen.targets.find import find
+from secateur.codegen.targets.host import host
 from secateur.costs import measure
 from secateur.costs.candidates import HOPELESS, worth_measuring
 from secateur.costs.measured import TableCosts, check_target, table_costs, with_times

@@ -9,7 +9,7 @@ import pytest
 
 import secateur
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
-from secateur.codegen.targets.rows import host
+from secateur.codegen.targets.host import host
 from secateur.costs import tuning
 from secateur.costs.measured import TableCosts, with_times
 from secateur.costs.network import analytic_table, profiled

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from secateur.codegen.backends.cpu.objects import build_object
-from secateur.codegen.targets.rows import Target, find
+from secateur.codegen.targets.find import find
+from secateur.codegen.targets.target import Target
 
 from .extremes import EXTREMES, MOST_BYTES, kernels
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType

@@ -24,7 +24,7 @@ _REPEATS = 5
 
 def has_vnni() -> bool:
     """Whether this processor has AVX512-VNNI; without it nothing here can be measured."""
-    from secateur.codegen.targets.rows import cpu_flags
+    from secateur.codegen.targets.host import cpu_flags
 
     return "avx512vnni" in cpu_flags()
 

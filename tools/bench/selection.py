@@ -110,7 +110,7 @@ def measure(
 
 def fused(path: Path) -> Graph:
     """A model as the default pipeline hands it to `select`."""
-    from secateur.codegen.targets.rows import host
+    from secateur.codegen.targets.host import host
     from secateur.compiler import prepare, read
 
     return PassManager(prepare("canonicalize,fuse", host())).run(read(path)).graph
@@ -310,7 +310,7 @@ def main(
 def _measured_costs(path: Path) -> CostTable:
     """Those that `secateur profile` measures."""
     from secateur.codegen.build import silent
-    from secateur.codegen.targets.rows import host
+    from secateur.codegen.targets.host import host
     from secateur.compiler import read
     from secateur.costs.measured import TableCosts
     from secateur.costs.network import measured_table, profiled

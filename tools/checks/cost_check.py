@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
-from secateur.codegen.targets import rows as targets
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.find import find
+from secateur.codegen.targets.target import Target
 from secateur.ir.errors import SecateurError
 
 from .cost_layers import LAYERS, Sample
@@ -77,7 +77,7 @@ def simulated_cycles(loop: Loop, target: Target) -> float | None:
     program = shutil.which("llvm-mca")
     if program is None:
         raise SecateurError("llvm-mca is not installed; on Debian: apt-get install llvm")
-    cpu = _STAND_INS.get(target.cpu, target.cpu)
+    cpu = _STAND_INS.get(target.cpu.core, target.cpu.core)
     features = ",".join(f"+{name}" for name in target.features)
     command = [program, f"-mtriple={target.triple}", f"-mcpu={cpu}", f"-iterations={_ITERATIONS}"]
     command += [f"-mattr={features}"] if features else []
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not simulate:
         print("llvm-mca is not installed (Debian: apt-get install llvm): counts only", file=sys.stderr)
     try:
-        chosen = [targets.find(name) for name in options.targets.split(",")]
+        chosen = [find(name) for name in options.targets.split(",")]
         rows = [check(layer, target, simulate) for target in chosen for layer in options.layers.split(",")]
     except SecateurError as error:
         print(f"error: {error}", file=sys.stderr)

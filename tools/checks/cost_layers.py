@@ -23,7 +23,7 @@ from secateur.codegen.primitives.conv.winograd import (
     int8 as linear_winograd,
 )
 from secateur.codegen.primitives.specs import ConvSpec, block_name
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.codegen.vector.dot import dot_of
 from secateur.codegen.vector.requantize import BLOCK, Requantization
 

@@ -142,7 +142,7 @@ def _measure(
     graph: Graph, model: Path, artifact: Path | None, reference: Reference, limits: Thresholds,
     inputs: dict[str, Any], known: dict[str, Any], target: str, pipeline: str | None,
 ) -> tuple[list[Difference], list[Difference]]:  # fmt: skip
-    from secateur.codegen.targets.rows import find
+    from secateur.codegen.targets.find import find
     from secateur.compiler import prepare
     from secateur.runtime.session import load
 

@@ -85,13 +85,13 @@ def findings() -> Iterator[Finding]:
 
 
 def _processor() -> str | None:
-    from secateur.codegen.targets.rows import host
+    from secateur.codegen.targets.host import host
 
     try:
         target = host()
     except (ValueError, ImportError):
         return None
-    return f"{platform.machine()}, {target.isa.name}, tuned as {target.cpu}"
+    return f"{platform.machine()}, {target.isa.name}, tuned as {target.cpu.core}"
 
 
 def _version(name: str, wanted: str) -> str | None:

@@ -111,7 +111,7 @@ def staged(
     costs: Path | None = None,
 ) -> Graph:
     """The graph as read, after the last pass called `stage`, or after all of them (`final`)."""
-    from secateur.codegen.targets.rows import find
+    from secateur.codegen.targets.find import find
     from secateur.compiler import prepare, warn_of_estimates
     from secateur.ir.verifier import verify
     from secateur.passes.framework.manager import PassManager

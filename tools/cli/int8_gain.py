@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from secateur.codegen.targets.rows import find
+from secateur.codegen.targets.find import find
 from secateur.compiler import cost_table, prepare
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.fuse.affine import LINEAR

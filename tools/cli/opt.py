@@ -63,7 +63,7 @@ def opt(
 
 def optimized(graph: Graph, pipeline: str, target: str, explained: str | None) -> Graph:
     """The graph after the passes; what a rule refused goes to stderr."""
-    from secateur.codegen.targets.rows import find
+    from secateur.codegen.targets.find import find
     from secateur.compiler import prepare
     from secateur.ir.rewrite import explain
     from secateur.ir.verifier import verify

@@ -25,7 +25,7 @@ from .common import (
 from .groups import spread
 
 if TYPE_CHECKING:
-    from secateur.codegen.targets.rows import Target as Row
+    from secateur.codegen.targets.target import Target as Row
     from secateur.costs.candidates import Network
     from secateur.costs.table import Table
     from secateur.ir.graph import Graph
@@ -139,7 +139,7 @@ def _asked(
     read: Callable[[], Graph], target: str, output: Path | None, board: Board, checking: Checking
 ) -> tuple[Row, Graph]:
     """The target and the graph; SecateurError where the options do not go together."""
-    from secateur.codegen.targets.rows import find
+    from secateur.codegen.targets.find import find
     from secateur.costs.measure import is_here
 
     board.check(output)

@@ -38,7 +38,8 @@ class Profile:
 
 def check_target(target: str) -> None:
     """SecateurError where artifacts for `target` cannot be timed on this machine."""
-    from secateur.codegen.targets.rows import find, host
+    from secateur.codegen.targets.find import find
+    from secateur.codegen.targets.host import host
 
     row = find(target)
     if row != replace(host(), name=row.name):
@@ -161,7 +162,7 @@ class Compilation(Quantizing):
     def selection(self) -> Selection:
         """The observer that notes estimates."""
         from secateur.codegen.backends.cpu.costs import AnalyticCosts
-        from secateur.codegen.targets.rows import find
+        from secateur.codegen.targets.find import find
 
         return Selection(AnalyticCosts(find(self.target)))
 

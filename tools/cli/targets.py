@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from .common import Json
 
 if TYPE_CHECKING:
-    from secateur.codegen.targets.rows import Target
+    from secateur.codegen.targets.target import Target
 
 
 def targets(json: Json = False) -> None:
     """List the processors and boards to compile for."""
-    from secateur.codegen.targets.rows import HOST, TARGETS, host, runnable
+    from secateur.codegen.targets.host import HOST, host, runnable
+    from secateur.codegen.targets.rows import TARGETS
 
     from ..report import print_json, table
 
@@ -40,13 +41,13 @@ def _row(target: Target) -> dict[str, Any]:
         "name": target.name,
         "architecture": target.triple.split("-")[0],
         "triple": target.triple,
-        "cpu": target.cpu,
+        "cpu": target.cpu.core,
         "isa": target.isa.name,
         "vector_bytes": target.isa.vector_bytes,
         "features": list(target.features),
         "clock_ghz": target.clock_ghz,
         "l1_bytes": target.l1_bytes,
         "l2_bytes": target.l2_bytes,
-        "dram_gbps": target.dram_gbps,
+        "dram_gbps": target.rates.dram_gbps,
         "peak_gflops": 2 * target.lanes * target.fma_per_cycle * target.clock_ghz,
     }

@@ -117,7 +117,7 @@ def frontier(
 
 def _fused(graph: Graph, target: str, tune: bool, costs: Path | None, pipeline: str) -> tuple[Graph, Select]:
     """The graph as a pipeline hands it to `select`, and this pass with its costs."""
-    from secateur.codegen.targets.rows import find
+    from secateur.codegen.targets.find import find
     from secateur.compiler import prepare
     from secateur.passes.framework.manager import PassManager
     from secateur.passes.select.select import Select

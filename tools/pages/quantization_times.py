@@ -70,7 +70,7 @@ def _computing(graph: Graph) -> list[Operator]:
 def float_selection(graph: Graph, target: str) -> list[Timed]:
     """The operators of `graph`'s float network on `target`, with their estimates."""
     from secateur.codegen.backends.cpu.costs import AnalyticCosts
-    from secateur.codegen.targets.rows import find
+    from secateur.codegen.targets.find import find
     from secateur.compiler import prepare
     from secateur.passes.framework.manager import PassManager
 

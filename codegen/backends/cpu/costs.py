@@ -14,7 +14,7 @@ from ...primitives.generic import CALL_SECONDS
 from ...primitives.move.relayout import Relayout
 from ...primitives.operator import Primitive
 from ...primitives.registry import candidates
-from ...targets.rows import Target
+from ...targets.target import Target
 
 
 @dataclass

@@ -13,16 +13,16 @@ import threading
 
 import llvmlite.binding as llvm
 
-from ...targets.rows import Target
+from ...targets.target import Target
 
 LOCK = threading.Lock()  # llvmlite shares one global context
 
 
 def target_machine(target: Target) -> llvm.TargetMachine:
     """Position-independent code; hard float where the triple says so."""
-    features = [f"+{name}" for name in target.features] + list(_MORE.get(target.architecture, ()))
-    cpu = target.cpu if target.architecture in _MORE else target.baseline
-    return _machine(target.triple, cpu, ",".join(features))
+    features = [f"+{name}" for name in target.features] + list(_MORE.get(target.cpu.architecture, ()))
+    core = target.cpu.core if target.cpu.architecture in _MORE else target.cpu.baseline
+    return _machine(target.triple, core, ",".join(features))
 
 
 # LLVM tunes 32-bit ARM for the core that it makes code for: so what A7, A15 and their like have beyond the
@@ -32,13 +32,13 @@ _MORE = {"armv7": ("-mp", "-trustzone", "-virtualization", "+use-misched")}
 
 def tuned(llvm_ir: str, target: Target) -> str:
     """Functions of TVM's LLVM IR made for what `target_machine` makes code for, and tuned for the core."""
-    mine = rf'"target-cpu"="{re.escape(target.baseline)}"(?: "target-features"="[^"]*")?'
+    mine = rf'"target-cpu"="{re.escape(target.cpu.baseline)}"(?: "target-features"="[^"]*")?'
     return re.sub(mine, tuning(target), llvm_ir)
 
 
 def tuning(target: Target) -> str:
     """The attribute of a function that is tuned for the target's core."""
-    return f'"tune-cpu"="{target.cpu}"'
+    return f'"tune-cpu"="{target.cpu.core}"'
 
 
 @functools.cache

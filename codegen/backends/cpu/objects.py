@@ -8,7 +8,7 @@ import llvmlite.binding as llvm
 
 from ...kernel import Kernel
 from ...program import KernelObject
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tvm_lowering import lower
 from .machine import LOCK, target_machine, tuned, tuning
 

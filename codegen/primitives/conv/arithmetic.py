@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import Registers, T, load, splat
 from ...vector.dot import QUAD, Dot, dot_of
 from ..specs import ConvSpec, up

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ..specs import ConvSpec, Floats, layout_block, up
 from .arithmetic import Arithmetic, arithmetic_of
 from .plan import (

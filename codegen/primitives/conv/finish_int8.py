@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import T, load, store
 from ...vector.requantize import BLOCK, Requantization, Requantize
 from ..specs import ConvSpec, block_name, layout_block, up

@@ -17,7 +17,7 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.types import ROW_MAJOR, DType, Layout, TensorType
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ..dense.float32 import DENSE
 from ..operator import (
     Adjustable,

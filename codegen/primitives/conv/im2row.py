@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import Registers, T, fence, load, prefetch, prim_func, splat, store
 from ..operator import Cost
 from ..specs import ConvSpec, Floats, block_name, layout_block, seconds, up

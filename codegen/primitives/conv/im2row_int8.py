@@ -20,7 +20,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...vector.dot import QUAD
 from ...vector.requantize import BLOCK
 from ..operator import Argument, Constant, Cost, constant_of

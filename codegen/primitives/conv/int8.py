@@ -10,7 +10,7 @@ from secateur.ir.ops.linear import one_quant
 from secateur.ir.types import ROW_MAJOR, Layout
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...vector.requantize import BLOCK, on_target, padded_multipliers, requantization, result_parameters
 from ..operator import (
     Adjustable,

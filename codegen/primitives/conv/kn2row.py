@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ..specs import ConvSpec, Floats
 from .plan import KernelSpec, even_split
 

@@ -21,7 +21,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...vector.dot import QUAD
 from ..operator import Cost
 from ..specs import Floats, layout_block, up

@@ -11,7 +11,7 @@ from typing import Any
 from secateur.ir.graph import Operator
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat, store, view
 from ...vector.finish import Finish, FinishSpec, finish_spec, multiply_add, pointer_places, start_value
 from ...vector.loops import Expr, dot, each_vector, loops, nest_tasks, row_major_strides, task_nest

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from ...targets.rows import Target
+from ...targets.target import Target
 from ..operator import Cost
 from ..specs import ConvSpec
 from .arithmetic import Arithmetic, Float32

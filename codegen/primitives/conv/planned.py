@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from ...targets.rows import Target
+from ...targets.target import Target
 from ..operator import Cost
 from ..specs import ConvSpec
 from .plan import cheapest, worth_offering

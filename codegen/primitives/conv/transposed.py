@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat, store
 from ..specs import Floats, TransposedSpec, block_name, seconds, up
 from .ending import Finish, pointers, split_buffers

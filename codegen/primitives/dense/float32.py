@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import T, load, prim_func, store
 from ..conv.arithmetic import Float32
 from ..conv.ending import Finish, pointers, split_buffers

@@ -14,7 +14,7 @@ from secateur.ir.ops.linear import one_quant
 from secateur.ir.types import ROW_MAJOR
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import T, load, prim_func, store, view
 from ...vector.dot import QUAD, dot_of
 from ...vector.requantize import (

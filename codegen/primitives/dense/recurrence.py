@@ -16,7 +16,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.ops.recurrent import DIRECTIONS, GATES
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import prim_func
 from ...vector.numeric import lanes_for
 from ..elementwise.elementwise import argument_order

@@ -9,7 +9,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, Layout
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...vector.loops import broadcast_strides
 from ..generic import (
     Generic,

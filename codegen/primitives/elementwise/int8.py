@@ -13,7 +13,7 @@ from secateur.ir.ops.linear import multiplier, one_quant, residual_multiplier
 from secateur.ir.types import ROW_MAJOR, DType
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import prim_func, splat, store
 from ...vector.loops import Expr, Nest
 from ...vector.numeric import vector_type

@@ -5,7 +5,7 @@ from __future__ import annotations
 from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR
 
-from ...targets.rows import Target
+from ...targets.target import Target
 from ..generic import same_layouts
 from ..operator import Combination
 from .broadcast import BOOLEANS, COMPARISONS

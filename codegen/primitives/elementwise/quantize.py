@@ -12,7 +12,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.types import Quant, TensorType
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat, store
 from ...vector.loops import Expr, broadcast_strides, row_major_strides
 from ...vector.numeric import convert, lanes_for, vector_type

@@ -19,7 +19,7 @@ from secateur.ir.ops.linear import one_quant
 from secateur.ir.types import ROW_MAJOR, DType, TensorType, blocked
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import T, load, prim_func, splat, store
 from ...vector.loops import Expr
 from ...vector.numeric import vector_type

@@ -16,7 +16,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import T, load, prim_func, splat, store, when
 from ...vector.loops import Expr, each_vector, nest_tasks, split_rows, task_rows
 from ...vector.requantize import BLOCK

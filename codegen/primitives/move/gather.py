@@ -10,7 +10,7 @@ from typing import Any
 from secateur.ir.graph import Operator
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import T, load, prim_func, store
 from ...vector.loops import Expr, dot, each_vector, nest_tasks, row_major_strides, task_nest
 from ..elementwise.elementwise import argument_order

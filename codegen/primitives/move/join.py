@@ -11,7 +11,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.types import Layout
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ..operator import Combination, Primitive, constant_of
 from .movement import CONCAT
 

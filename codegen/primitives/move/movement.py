@@ -11,7 +11,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...vector.loops import broadcast_strides, row_major_strides
 from ..elementwise.broadcast import broadcast_blocked
 from ..elementwise.elementwise import argument_order

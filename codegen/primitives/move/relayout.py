@@ -11,7 +11,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, blocked
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import T, load, prim_func, splat, store, when
 from ...vector.loops import Expr, Tasks, split_rows, task_rows, unflatten
 from ...vector.shuffles import hold, interleaved, parted

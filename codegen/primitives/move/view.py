@@ -14,7 +14,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, TensorType
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import T, prim_func, store
 from ..generic import BLOCKED, channel_block, target_block
 from ..operator import Combination, Primitive

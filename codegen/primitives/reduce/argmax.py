@@ -10,7 +10,7 @@ from typing import Any
 from secateur.ir.graph import Operator
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat, store
 from ...vector.loops import Expr, nest_tasks, task_vectors, vector_rows
 from ...vector.numeric import lanes_for

@@ -14,7 +14,7 @@ import numpy as np
 from secateur.ir.graph import Operator
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat, store
 from ...vector.loops import Expr, Tasks, dot, nest_tasks, row_major_strides, task_nest
 from ...vector.numeric import convert, extreme, lanes_for

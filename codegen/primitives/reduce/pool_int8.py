@@ -15,7 +15,7 @@ from secateur.ir.ops.linear import multiplier, one_quant
 from secateur.ir.types import ROW_MAJOR, DType
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import T, prim_func, splat
 from ...vector.loops import Expr
 from ...vector.numeric import convert

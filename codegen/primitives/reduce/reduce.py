@@ -13,7 +13,7 @@ import numpy as np
 from secateur.ir.graph import Operator
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat, store
 from ...vector.loops import (
     Expr,

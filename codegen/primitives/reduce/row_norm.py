@@ -13,7 +13,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, Layout
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import T, load, prim_func, splat, store
 from ...vector.loops import Expr, dot, nest_tasks, task_nest
 from ...vector.numeric import convert, lanes_for

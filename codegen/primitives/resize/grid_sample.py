@@ -12,7 +12,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.ops.movement import GRID_CUBIC as CUBIC
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import Registers, T, prim_func, splat, store
 from ...vector.loops import Expr, loops, nest_tasks, row_major_strides, task_nest
 from ...vector.numeric import Numeric, convert

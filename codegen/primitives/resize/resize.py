@@ -14,7 +14,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.resampling import saturated, whole_limits
 
 from ...kernel import Kernel
-from ...targets.rows import Target
+from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat, store, view
 from ...vector.loops import Expr, dot, each_vector, loops, nest_tasks, row_major_strides, task_nest
 from ...vector.numeric import convert, lanes_for

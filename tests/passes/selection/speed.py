@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
-from secateur.codegen.targets.rows import find
+from secateur.codegen.targets.find import find
 from secateur.ir.onnx_reader import read_model
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.framework.pipeline import parse_pipeline

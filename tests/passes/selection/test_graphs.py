@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
-from secateur.codegen.targets.rows import find
+from secateur.codegen.targets.find import find
 from secateur.ir.choice import Choice
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.codegen.tir import Registers, T, load, prim_func, store
 
 from ...specs import ConvSpec, Floats, block_name, seconds, up

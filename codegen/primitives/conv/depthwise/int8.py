@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.codegen.tir import Registers, T, load, prim_func, when
 from secateur.codegen.vector.requantize import BLOCK
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.codegen.vector.dot import QUAD
 from secateur.codegen.vector.requantize import BLOCK, padded_multipliers
 from secateur.ir.graph import Operator

@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.ir.winograd import winograd
 
 from ...operator import Cost

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.targets.rows import Target
+from secateur.codegen.targets.target import Target
 from secateur.codegen.tir import T, prim_func
 from secateur.codegen.vector.dot import dot_of
 from secateur.codegen.vector.fixed_point import fixed_point

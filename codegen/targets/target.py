@@ -1,0 +1,121 @@
+"""What the compiler must know of a machine to compile for it: a name, the machine, its rates.
+
+The class of the machine says which backend compiles for it (`codegen/backends`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .isa import Isa
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What code is made for; the classes of machines derive from it, one for each backend."""
+
+
+@dataclass(frozen=True)
+class Cpu(Machine):
+    """A processor: what LLVM and the linker call it.
+
+    `features` are LLVM feature names: code is made for the architecture and these, and the artifact checks
+    them at load. `core` is the one that it is tuned for, whose other features are not used.
+    """
+
+    triple: str
+    zig_triple: str
+    core: str
+    isa: Isa
+    features: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> str:
+        """`x86_64`, `aarch64` or `armv7`."""
+        return self.triple.split("-")[0]
+
+    @property
+    def baseline(self) -> str:
+        """LLVM's name of a core that has what the architecture requires, and no more."""
+        return "x86-64" if self.architecture == "x86_64" else "generic"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a machine's pipeline and caches can do, for analytic cost models.
+
+    `fma_per_cycle` counts vector FMAs, sizes are bytes; a third-level cache of 0 bytes is none.
+    """
+
+    clock_ghz: float = 1.5
+    fma_per_cycle: float = 1.0
+    l1_bytes: int = 32 << 10
+    l2_bytes: int = 512 << 10
+    dram_gbps: float = 4.0
+    l3_bytes: int = 0
+    l3_gbps: float = 0.0
+
+    def far_gbps(self, moved: float) -> float:
+        """GB/s of `moved` bytes from beyond the second-level cache."""
+        return self.l3_gbps if self.l3_bytes and moved <= self.l3_bytes else self.dram_gbps
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row: a name on the command line, a machine, and its rates.
+
+    Kernels of processors ask for a processor's facts often, so these stand here too (from `cpu` on); each
+    raises TypeError for another class of machine.
+    """
+
+    name: str
+    machine: Machine
+    rates: Rates = Rates()
+
+    @property
+    def cpu(self) -> Cpu:
+        if not isinstance(self.machine, Cpu):
+            raise TypeError(f"{self.name} is no processor")
+        return self.machine
+
+    @property
+    def triple(self) -> str:
+        return self.cpu.triple
+
+    @property
+    def isa(self) -> Isa:
+        return self.cpu.isa
+
+    @property
+    def lanes(self) -> int:
+        return self.isa.lanes
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return self.cpu.features
+
+    @property
+    def clock_ghz(self) -> float:
+        return self.rates.clock_ghz
+
+    @property
+    def fma_per_cycle(self) -> float:
+        return self.rates.fma_per_cycle
+
+    @property
+    def l1_bytes(self) -> int:
+        return self.rates.l1_bytes
+
+    @property
+    def l2_bytes(self) -> int:
+        return self.rates.l2_bytes
+
+    def gbps(self, moved: float) -> float:
+        """GB/s at which `moved` bytes stream that were made just before: from the caches where they fit."""
+        if moved <= self.l2_bytes:
+            return max(self.rates.dram_gbps, self.clock_ghz * self.isa.vector_bytes / 2)
+        return self.far_gbps(moved)
+
+    def far_gbps(self, moved: float) -> float:
+        """GB/s of `moved` bytes from beyond the second-level cache."""
+        return self.rates.far_gbps(moved)
