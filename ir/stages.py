@@ -1,7 +1,17 @@
 """Stages of a model on its road, each with a spec that also forbids what must be gone.
 
 A pass declares the stage it takes and the stage it gives; the pass manager
-checks the spec at each boundary.
+checks the spec at each boundary. The numbered rules:
+
+  S1 operators are of the stage's prefixes; `nn.constant` may stand anywhere
+  S2 before selection every value is laid out row-major
+  S3 before selection no operator carries a decision of selection or of the passes after it
+  S4 once quantized, no constant is dequantized: it is stored as the reals that its users read
+  S5 once quantized, nothing is dequantized and quantized again to what it was
+  S6 once quantized, no byte is looked up in one constant table after another
+  S7 from selection on, every operator has a primitive
+  S8 once laid out, operands have the layouts that the primitive wants
+  S9 once placed, every result and every workspace has its place in the arena
 """
 
 from __future__ import annotations
@@ -9,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .graph import Operator
+from .graph import Operator, Value
+from .opdef import COMMON_ATTRIBUTES
 from .types import ROW_MAJOR
 
 Check = Callable[[Operator], str | None]
@@ -27,27 +38,52 @@ class Stage:
         return next((reason for check in self.checks if (reason := check(op))), None)
 
 
+def _made_by(value: Value, name: str) -> Operator | None:
+    """The operator called `name` that computes a value; None where something else does."""
+    op = value.producer
+    return op if op is not None and op.name == name else None
+
+
 def _dialects(*prefixes: str) -> Check:
     def check(op: Operator) -> str | None:
         if op.name == "nn.constant" or op.name.split(".")[0] in prefixes:
             return None
-        return f"only {' and '.join(prefixes)} operators are allowed here"
+        return f"S1: only {' and '.join(prefixes)} operators are allowed here"
 
     return check
 
 
 def _row_major(op: Operator) -> str | None:
     strange = [r.type.layout.name for r in op.results if r.type.layout != ROW_MAJOR]
-    return f"layout {strange[0]} before layouts are chosen" if strange else None
+    return f"S2: layout {strange[0]} before layouts are chosen" if strange else None
 
 
 def _no_decision(op: Operator) -> str | None:
-    return "primitive chosen before selection" if "primitive" in op.attributes else None
+    made = [name for name in COMMON_ATTRIBUTES if name in op.attributes]
+    return f"S3: {made[0]} chosen before selection" if made else None
+
+
+def _no_dequantized_constant(op: Operator) -> str | None:
+    dequantized = op.name == "q.dequantize" and _made_by(op.operands[0], "nn.constant")
+    return "S4: its operand is a constant, which nobody needs as integers any more" if dequantized else None
+
+
+def _no_round_trip(op: Operator) -> str | None:
+    inner = _made_by(op.operands[0], "q.dequantize") if op.name == "q.quantize" else None
+    same = inner is not None and inner.operands[0].type == op.result.type
+    return "S5: it quantizes what was dequantized to what it was before" if same else None
+
+
+def _no_table_of_table(op: Operator) -> str | None:
+    inner = _made_by(op.operands[0], "q.table") if op.name == "q.table" else None
+    tables = [op, inner] if inner is not None else []
+    composed = bool(tables) and all(_made_by(t.operands[1], "nn.constant") for t in tables)
+    return "S6: it looks up what a table gave, one table would do" if composed else None
 
 
 def _chosen(op: Operator) -> str | None:
     needed = op.name.startswith("prim.") and "primitive" not in op.attributes
-    return "no primitive has been chosen" if needed else None
+    return "S7: no primitive has been chosen" if needed else None
 
 
 def _layouts_agree(op: Operator) -> str | None:
@@ -55,11 +91,10 @@ def _layouts_agree(op: Operator) -> str | None:
     if wanted is None:
         return None
     if len(wanted) != len(op.operands):
-        return f"{len(wanted)} operand layouts for {len(op.operands)} operands"
+        return f"S8: {len(wanted)} operand layouts for {len(op.operands)} operands"
     for value, layout in zip(op.operands, wanted, strict=True):
-        constant = value.producer is not None and value.producer.name == "nn.constant"
-        if not constant and value.type.layout.name != layout:
-            return f"an operand is laid out {value.type.layout.name}, its primitive wants {layout}"
+        if not _made_by(value, "nn.constant") and value.type.layout.name != layout:
+            return f"S8: an operand is laid out {value.type.layout.name}, its primitive wants {layout}"
     return None
 
 
@@ -67,18 +102,21 @@ def _placed(op: Operator) -> str | None:
     if not op.name.startswith("prim."):
         return None
     if len(op.get("offset", ())) != len(op.results):
-        return "not every result has a place in the arena"
+        return "S9: not every result has a place in the arena"
     needed = op.get("workspace", 0) and "workspace_offset" not in op.attributes
-    return "its workspace has no place in the arena" if needed else None
+    return "S9: its workspace has no place in the arena" if needed else None
 
 
-READ = Stage("read", (_dialects("nn", "q"), _row_major, _no_decision))
-QUANTIZED = Stage("quantized", (_dialects("nn", "q"), _row_major, _no_decision))
-SELECTED = Stage("selected", (_dialects("prim"), _chosen))
-LAID_OUT = Stage("laid-out", (_dialects("prim"), _chosen, _layouts_agree))
-PLACED = Stage("placed", (_dialects("prim"), _chosen, _layouts_agree, _placed))
+_BEFORE_SELECTION = (_dialects("nn", "q"), _row_major, _no_decision)
+_AFTER_SELECTION = (_dialects("prim"), _chosen)
 
-STAGES: dict[str, Stage] = {s.name: s for s in (READ, QUANTIZED, SELECTED, LAID_OUT, PLACED)}
+READ = Stage("read", _BEFORE_SELECTION)
+QUANTIZED = Stage(
+    "quantized", (*_BEFORE_SELECTION, _no_dequantized_constant, _no_round_trip, _no_table_of_table)
+)
+SELECTED = Stage("selected", _AFTER_SELECTION)
+LAID_OUT = Stage("laid-out", (*_AFTER_SELECTION, _layouts_agree))
+PLACED = Stage("placed", (*_AFTER_SELECTION, _layouts_agree, _placed))
 
 
 def follows(given: Stage, taken: Stage) -> bool:

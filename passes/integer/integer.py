@@ -35,7 +35,7 @@ PHASES: tuple[tuple[Rule, ...], ...] = (
     integer_bytes.CANCEL + integer_moves.RULES,
     integer_linear.QUANTIZED + integer_elementwise.QUANTIZED + tables.RULES,
     integer_linear.REAL + integer_elementwise.REAL,
-    integer_bytes.SIGNED + integer_bytes.COMPOSED,
+    integer_bytes.SIGNED + integer_bytes.COMPOSED + integer_bytes.CANCEL,
 )
 RULES: tuple[Rule, ...] = tuple(dict.fromkeys(rule for phase in PHASES for rule in phase))
 

@@ -75,7 +75,7 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Chooser:
-    """Chooses for a prepared graph (see `quantize_maker.prepare`), by the costs of a target.
+    """Chooses for a prepared graph (see `maker.prepare`), by the costs of a target.
 
     `tiles` are the Winograd tiles that convolutions may have; `given` the operators in float anyway.
     """

@@ -11,11 +11,9 @@ import numpy as np
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.rewrite import rewrite
 from secateur.ir.support.cores import on_all_cores
 from secateur.ir.support.words import listed
 
-from ..fuse import epilogues
 from ..fuse.affine import LINEAR
 from ..winograd.winograd import Options as WinogradOptions
 from .calibrate import Calibration, corrections, quantizations
@@ -166,8 +164,7 @@ class Maker:
     def in_float(self) -> Maker:
         """A maker whose prepared network is the float one, fused again; all of it is kept in float."""
         graph = self.prepared.clone()
-        rewrite(graph, epilogues.RULES)
-        graph.remove_dead()
+        lower(graph)
         assert self.float_seconds is not None, "costs decide"
         everything = frozenset(range(len(graph.operators)))
         return self._with(graph, Choice(everything, self.float_seconds, self.float_seconds, True))

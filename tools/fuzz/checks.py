@@ -13,7 +13,7 @@ from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
 from secateur.ir.printer import print_graph
-from secateur.ir.stages import QUANTIZED
+from secateur.ir.stages import READ
 from secateur.ir.verifier import verify
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.framework.pipeline import parse_pipeline
@@ -138,6 +138,6 @@ def check_graph(graph: Graph, seed: int, scale: int = 1) -> dict[str, Array] | N
 def verified(graph: Graph) -> None:
     """Defect where a graph from our own reader breaks a rule of the IR."""
     try:
-        verify(graph, QUANTIZED)
+        verify(graph, READ)
     except SecateurError as error:
         raise Defect(f"the reader made a graph that breaks a rule: {error}") from error

@@ -17,7 +17,7 @@ from secateur.ir.files import RESOURCES, read_graph
 from secateur.ir.graph import Graph
 from secateur.ir.onnx_reader import read_model
 from secateur.ir.printer import print_graph
-from secateur.ir.stages import PLACED, QUANTIZED
+from secateur.ir.stages import PLACED, READ
 from secateur.ir.verifier import verify
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.memory.memory import arena_report
@@ -83,7 +83,7 @@ class TextFamily(Family):
         verify(graph)
         if any(op.name.startswith("prim.") for op in graph.operators):
             return self._check_lowered(graph)
-        verify(graph, QUANTIZED)
+        verify(graph, READ)
         return "read" if checks.check_graph(graph, seed) is None else "run"
 
     def _check_lowered(self, graph: Graph) -> str:
