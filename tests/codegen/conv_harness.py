@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 Double = NDArray[np.float64]
 Spec = Any  # one of the three specifications
 
-_GUARD = 1024  # floats of NaN behind every buffer
+_GUARD = 1024  # floats of NaN before and behind every buffer
 _ENGINES: list[Any] = []  # machine code lives as long as its engine
 
 
@@ -48,29 +48,33 @@ def compiled(kernel: Kernel, target: Target) -> Any:
     return kind(engine.get_function_address("k"))
 
 
-def guarded(array: Array) -> Array:
-    """A copy, aligned to 64 bytes, followed by NaN: reading past the end spoils the answer."""
-    raw = np.full(array.size + 16 + _GUARD, np.nan, np.float32)
-    start = -raw.ctypes.data % 64 // 4
+def guarded(array: Array) -> tuple[Array, Array]:
+    """(floats with guards, a copy in their middle, aligned to 64 bytes).
+
+    The guards are NaN: reading them spoils the answer.
+    """
+    raw = np.full(array.size + 16 + 2 * _GUARD, np.nan, np.float32)
+    start = _GUARD + -raw.ctypes.data % 64 // 4
     copy = raw[start : start + array.size]
     copy[:] = array.ravel()
-    return copy
+    return raw, copy
 
 
 def call(kernel: Kernel, target: Target, inputs: list[Array], result: Array) -> Array:
     """Runs the tasks last first, one at a time, since their order must not matter."""
     buffers = [guarded(a) for a in (*inputs, np.full_like(result, np.nan))]
-    workspace = guarded(np.full(kernel.workspace // 4, np.nan, np.float32))
-    pointers = (ctypes.c_void_p * len(buffers))(*[b.ctypes.data for b in buffers])
+    before = [raw.copy() for raw, _ in buffers]
+    scratch, workspace = guarded(np.full(kernel.workspace // 4, np.nan, np.float32))
+    pointers = (ctypes.c_void_p * len(buffers))(*[b.ctypes.data for _, b in buffers])
     function = compiled(kernel, target)
     for task in reversed(range(kernel.tasks)):
         function(pointers, workspace.ctypes.data, task, task + 1)
-    for buffer in (*buffers, workspace):
-        after = np.ctypeslib.as_array(
-            (ctypes.c_float * _GUARD).from_address(buffer.ctypes.data + buffer.nbytes)
-        )
-        assert np.isnan(after).all(), "the kernel wrote past the end of a buffer"
-    return buffers[-1].reshape(result.shape)
+    answer = buffers[-1][1].copy()
+    buffers[-1][1][:] = workspace[:] = np.nan
+    for (raw, _), old in zip(buffers, before, strict=True):
+        np.testing.assert_array_equal(raw, old, "the kernel wrote outside its result")
+    assert np.isnan(scratch).all(), "the kernel wrote outside its workspace"
+    return answer.reshape(result.shape)
 
 
 def to_layout(array: Array, layout: str) -> Array:

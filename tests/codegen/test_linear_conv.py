@@ -25,6 +25,7 @@ from secateur.ir.types import ROW_MAJOR, Layout
 
 from .generic_harness import lay_out
 from .linear_harness import (
+    Array,
     activation,
     check_case,
     conv_case,
@@ -138,15 +139,23 @@ def test_dense(shape: tuple[int, int, int], more: dict[str, Any], target: Target
 # The reference is an oracle only as far as wrong answers differ
 
 
-@pytest.mark.parametrize("change", ["zero", "bias", "residual"])
-def test_a_wrong_operand_is_seen(change: str) -> None:
-    op, arrays = conv_case(1, (1, 20, 6, 11), 33, (3, 3), **SAME, zero=7, residual=True)
-    other, _ = conv_case(1, (1, 20, 6, 11), 33, (3, 3), **SAME, zero=8, residual=True)
-    changed = list(arrays)
+def _reference_of(change: str) -> Array:
+    """The interpreter's answer for the case of the next test, with one operand that is not the kernel's."""
+    zero = 8 if change == "zero" else 7
+    op, arrays = conv_case(1, (1, 20, 6, 11), 33, (3, 3), **SAME, zero=zero, residual=True)
     if change != "zero":
-        changed[{"bias": 2, "residual": 3}[change]] = arrays[{"bias": 2, "residual": 3}[change]] + 90
-    asked = other if change == "zero" else op
-    assert (interpreter.evaluate(asked, changed)[0] != interpreter.evaluate(op, arrays)[0]).any()
+        number = {"image": 0, "weights": 1, "bias": 2, "residual": 3}[change]
+        arrays[number] = arrays[number] + np.asarray(90, arrays[number].dtype)
+    return interpreter.evaluate(op, arrays)[0]
+
+
+@pytest.mark.parametrize("change", ["zero", "image", "weights", "bias", "residual"])
+def test_a_wrong_operand_is_seen(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = conv_case(1, (1, 20, 6, 11), 33, (3, 3), **SAME, zero=7, residual=True)
+    wrong = _reference_of(change)
+    monkeypatch.setattr(interpreter, "evaluate", lambda _op, _arrays: [wrong])
+    with pytest.raises(AssertionError, match="Arrays are not equal"):
+        check_case(case, TARGETS_HERE[-1], only="direct")
 
 
 # Where sums start
