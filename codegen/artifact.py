@@ -14,23 +14,15 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from secateur.ir.errors import SecateurError
-from secateur.ir.files import SUFFIX
 from secateur.ir.support.unfinished import temporary_folder, unfinished
 
 from .backends.cpu.driver import ProgramError
 from .cache import cache_folder
+from .destination import EXECUTABLE, SEAL_FIELDS, SEAL_MAGIC, TEXTS, check_destination
 from .link import build_folder, link_bench, link_shared
 from .program import Program
-from .sources import SEAL_FIELDS, SEAL_MAGIC
-
-KINDS = ("so", "dir", "tar")
-_EXECUTABLE = ("model.so", "bench")
-_TEXTS = ("model.h", "manifest.json")
-_DUMPS = "ir"  # the folder of IR texts beside them
-_NAMED = 8  # files that an error lists
 
 
 def write_artifact(
@@ -49,7 +41,7 @@ def write_artifact(
     Raises SecateurError (bad arguments), ProgramError, LinkError, OSError.
     """
     path, dumps = Path(path), dumps or {}
-    _check_request(path, kind, dumps)
+    check_destination(path, kind, dumps)
     with build_folder(program) as folder, _beside(path, folder=kind == "dir") as draft:
         seal(link_shared(program, folder, cache or cache_folder()))
         _fill(program, folder, draft, kind, dumps, cache or cache_folder())
@@ -79,49 +71,6 @@ def seal(library: Path) -> None:
         if at < 0 or data.find(SEAL_MAGIC, at + 1) >= 0:
             raise ProgramError("weights, kernels or manifest contain the bytes that mark an artifact's seal")
         SEAL_FIELDS.pack_into(data, at + len(SEAL_MAGIC), len(data), zlib.crc32(data))
-
-
-def _check_request(path: Path, kind: str, dumps: Mapping[str, str | bytes]) -> None:
-    if kind not in KINDS:
-        raise SecateurError(f"unknown kind of artifact '{kind}'; known: {', '.join(KINDS)}")
-    if path.exists() and path.is_dir() != (kind == "dir"):
-        raise SecateurError(f"{path} is {'a folder' if path.is_dir() else 'a file'}; it is not replaced")
-    if kind == "dir" and path.is_dir() and any(path.iterdir()):
-        _check_ours(path, dumps)
-    for name in dumps:
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or not pure.parts or name in (*_EXECUTABLE, *_TEXTS):
-            raise SecateurError(f"a dump cannot be named '{name}'")
-
-
-def _check_ours(folder: Path, dumps: Mapping[str, str | bytes]) -> None:
-    """SecateurError where a folder that would be replaced holds anything but an artifact's files."""
-    if not _sealed(folder / "model.so"):
-        raise SecateurError(f"{folder} is a folder that holds no artifact; it is not replaced")
-    known = {*_EXECUTABLE, *_TEXTS, *dumps}
-    folders = {_DUMPS, *(parent.as_posix() for name in dumps for parent in PurePosixPath(name).parents)}
-    foreign = []
-    for path in sorted(folder.rglob("*")):
-        name, folder_itself = path.relative_to(folder).as_posix(), path.is_dir() and not path.is_symlink()
-        dumped = PurePosixPath(name).match(f"{_DUMPS}/*{SUFFIX}") and name.count("/") == 1
-        if name not in folders if folder_itself else not (name in known or dumped):
-            foreign.append(name)
-    if foreign:
-        named = ", ".join(foreign[:_NAMED]) + (
-            f" and {len(foreign) - _NAMED} more" if foreign[_NAMED:] else ""
-        )
-        raise SecateurError(
-            f"{folder} is not replaced, as it holds files that are none of an artifact: {named}; "
-            "move them, or choose another folder"
-        )
-
-
-def _sealed(library: Path) -> bool:
-    """Whether a file is a library that we wrote."""
-    if not library.is_file() or not library.stat().st_size:
-        return False
-    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(SEAL_MAGIC) >= 0
 
 
 @contextmanager
@@ -154,7 +103,7 @@ def _exchange(draft: Path, path: Path) -> None:
 
 def _gather(build: Path, content: Path, dumps: Mapping[str, str | bytes]) -> None:
     content.mkdir(exist_ok=True)
-    for name in (*_EXECUTABLE, *_TEXTS):
+    for name in (*EXECUTABLE, *TEXTS):
         _place(build / name, content / name)
     for name, data in sorted(dumps.items()):
         file = content / name
@@ -168,7 +117,7 @@ def _place(source: Path, target: Path) -> None:
 
 
 def _mode(name: str) -> int:
-    return 0o755 if name in _EXECUTABLE else 0o644
+    return 0o755 if name in EXECUTABLE else 0o644
 
 
 def _pack(content: Path, archive: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import struct
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -17,11 +16,10 @@ import jinja2
 import numpy as np
 
 from .backends.cpu.driver import DTYPE_BYTES, WEIGHT_ALIGNMENT, ProgramError, weights_bytes
+from .destination import SEAL_FIELDS, SEAL_MAGIC
 from .program import Port, Program
 
 MANIFEST_FORMAT = 1
-SEAL_MAGIC = b"secateur seal 1\0"
-SEAL_FIELDS = struct.Struct("<QI")  # size and CRC-32 of the file, the latter with these bytes zero
 RUNTIME_SOURCES = ("cpu.c", "model.c", "pool.c", "state.c")
 BENCH_SOURCES = ("bench.c", "bench_data.c")
 RUNTIME_FILES = ("secateur.h", "internal.h", "bench.h", *RUNTIME_SOURCES, *BENCH_SOURCES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from secateur.codegen.artifact import write_artifact
 from secateur.codegen.build import Progress, silent
 from secateur.codegen.cache import cache_folder
 from secateur.codegen.program import Port
-from secateur.codegen.targets.host import host
 from secateur.codegen.targets.target import Target
-from secateur.ir.errors import SecateurError
 from secateur.ir.support.unfinished import temporary_folder
 from secateur.ir.types import DType
 from secateur.runtime.session import load
@@ -28,17 +25,6 @@ from .timing import ALIGNMENT, TimingProgram, port_bytes
 
 REPEATS = 9
 Round = Callable[[], dict[str, float]]
-
-
-def is_here(target: Target) -> bool:
-    """Whether `target` is what this machine is compiled for."""
-    return target == replace(host(), name=target.name)
-
-
-def check_here(target: Target) -> None:
-    """SecateurError where kernels for `target` cannot be timed on this machine."""
-    if not is_here(target):
-        raise SecateurError(f"costs can be measured on this machine only, target {target.name} is another")
 
 
 def measured(

@@ -6,6 +6,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from secateur.codegen.build import Progress
+from secateur.codegen.targets.host import check_here
 from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Graph
 from secateur.passes.framework.manager import PassManager
@@ -14,7 +15,7 @@ from secateur.passes.registry import DEFAULT_PIPELINE
 from secateur.passes.select.select import Select
 
 from .candidates import Network, network_of
-from .measure import check_here, measured
+from .measure import measured
 from .results import read_results
 from .samples import distance_of, processor
 from .table import ANALYTIC, Table, estimated, table_of

@@ -13,7 +13,6 @@ from .graph import Graph
 from .parser import parse_graph
 from .printer import print_graph
 
-SUFFIX = ".sir"
 RESOURCES = ".safetensors"
 
 

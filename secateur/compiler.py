@@ -16,15 +16,17 @@ from .codegen.cache import cache_folder
 from .codegen.lower import lower
 from .codegen.program import Program
 from .codegen.targets.find import find
+from .codegen.targets.host import check_here
 from .codegen.targets.target import Target
 from .ir.choice import CostTable
 from .ir.errors import ModelError, SecateurError
-from .ir.files import SUFFIX, read_graph
+from .ir.files import read_graph
 from .ir.graph import Graph
 from .ir.noise import noise
 from .ir.onnx_reader import read_model
 from .ir.printer import print_graph
 from .ir.support.atomic import write_whole
+from .ir.support.ir_text import SUFFIX
 from .limits import chosen_pipeline
 from .passes.framework.base import Pass
 from .passes.framework.manager import DumpIR, Observer, Outcome, PassManager
@@ -126,7 +128,6 @@ def cost_table(target: Target, tune: bool = False, costs: Costs | None = None) -
 
         return table_costs(Path(costs), target)
     if tune:
-        from .costs.measure import check_here
         from .costs.tuning import MeasuredCosts
 
         check_here(target)

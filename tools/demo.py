@@ -27,7 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks.layers import has_onnxruntime
-from .report import duration, progress, size, table
+from .progress import progress
+from .report import duration, size
+from .tables import table
 
 if TYPE_CHECKING:
     from secateur import Artifact

@@ -1,15 +1,12 @@
-"""How the tools speak: results on stdout as text or JSON, progress on stderr at a terminal."""
+"""How the tools speak: quantities for people, and JSON."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-Progress = Callable[[str, int, int], None]
 
 
 def print_json(data: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -26,23 +23,6 @@ def _plain(data: Any) -> Any:
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     return data if isinstance(data, str | int | bool | None) else str(data)
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> str:
-    """Rows under headings in aligned columns; the columns named in `right` are flush right."""
-    cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
-    pads = [str.rjust if heading in right else str.ljust for heading in headings]
-    lines = [
-        "  ".join(pad(text, width) for text, width, pad in zip(row, widths, pads, strict=True))
-        for row in cells
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _cell(value: object) -> str:
-    return "-" if value is None else str(value).replace("\n", " ")
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> str:
@@ -85,28 +65,3 @@ def node_text(loc: str) -> str:
 def shape_text(shape: Iterable[int]) -> str:
     """`1x3x224x224`, or `scalar`."""
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _silent(_what: str, _done: int, _total: int) -> None: ...
-
-
-@contextmanager
-def progress() -> Iterator[Progress]:
-    """A callback (what, how many are done, of how many) that draws bars on stderr if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield _silent
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield show

@@ -45,6 +45,17 @@ def _here(cpu: Cpu) -> bool:
     return cpu.architecture == processor.architecture()
 
 
+def is_here(target: Target) -> bool:
+    """Whether `target` is what this machine is compiled for."""
+    return runs_here(target) and target == replace(host(), name=target.name)
+
+
+def check_here(target: Target) -> None:
+    """SecateurError where code for `target` cannot be timed on this machine."""
+    if not is_here(target):
+        raise SecateurError(f"times can be measured on this machine only, target {target.name} is another")
+
+
 def cpu_flags() -> frozenset[str]:
     """LLVM's feature names of this machine; where SECATEUR_HOST names its row, those of the row alone."""
     masked = _masked()

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from secateur.ir.errors import SecateurError, VerifyError
-from secateur.ir.files import SUFFIX, write_graph
+from secateur.ir.files import write_graph
 from secateur.ir.graph import Graph
 from secateur.ir.printer import print_graph
 from secateur.ir.stages import Stage, follows
+from secateur.ir.support.ir_text import SUFFIX
 from secateur.ir.verifier import verify
 
 from .base import Pass

@@ -11,9 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import networkx as nx
-from networkx.algorithms.approximation import treewidth_min_fill_in
-
 LARGEST_CORE = 300
 """Variables that are left to minimal fill-in; its time grows with their cube (seconds at so many)."""
 
@@ -106,6 +103,9 @@ def smallest_table_order(sizes: Sequence[int], scopes: Iterable[Scope], limit: i
 
 def min_fill_order(near: Mapping[int, set[int]]) -> Scope:
     """The order that a tree decomposition by minimal fill-in gives: leaves before the root."""
+    import networkx as nx  # takes longer to import than most graphs, whose tables are small, need
+    from networkx.algorithms.approximation import treewidth_min_fill_in
+
     graph: nx.Graph[int] = nx.Graph()
     graph.add_nodes_from(near)
     graph.add_edges_from((a, b) for a, others in near.items() for b in others)

@@ -12,9 +12,8 @@ import pytest
 from secateur import executor
 from secateur.codegen.targets import processor
 from secateur.codegen.targets.find import find
-from secateur.codegen.targets.host import cpu_flags, host, runnable
+from secateur.codegen.targets.host import check_here, cpu_flags, host, runnable
 from secateur.codegen.targets.rows import TARGETS
-from secateur.costs.measure import check_here
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.registry import create

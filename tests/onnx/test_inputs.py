@@ -14,7 +14,7 @@ from onnx import TensorProto
 from secateur.ir.errors import ModelError, ModelNote, SecateurError
 from secateur.ir.interpreter import run
 from secateur.ir.onnx_reader import read_model
-from secateur.tools.cli.common import parse_constants, parse_shapes
+from secateur.tools.cli.source import parse_constants, parse_shapes
 
 Shape = list[int | str | None]
 

@@ -17,9 +17,9 @@ import pytest
 from secateur.codegen import artifact
 from secateur.codegen.artifact import write_artifact
 from secateur.codegen.backends.cpu.driver import ProgramError
+from secateur.codegen.destination import SEAL_MAGIC
 from secateur.codegen.link import LinkError
 from secateur.codegen.program import KernelObject
-from secateur.codegen.sources import SEAL_MAGIC
 from secateur.ir.errors import SecateurError
 from secateur.runtime.manifest import read_manifest
 

@@ -23,6 +23,11 @@ class Result:
     err: str
 
     @property
+    def told(self) -> str:
+        """stderr without the lines that tell of progress."""
+        return "".join(line for line in self.err.splitlines(keepends=True) if not line.startswith("["))
+
+    @property
     def json(self) -> Any:
         return json.loads(self.out)
 

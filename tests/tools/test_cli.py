@@ -118,10 +118,39 @@ def test_a_graph_that_onnx_cannot_say_leaves_no_file(cli: Cli, model: Path, tmp_
 
 
 @pytest.mark.parametrize("command", ["run", "bench"])
-def test_a_model_is_no_artifact(cli: Cli, model: Path, command: str) -> None:
-    result = cli(command, model)
+def test_a_model_is_compiled_for_a_run(
+    cli: Cli, model: Path, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("--input", "random:3", "--json")
+    result = cli(command, model, *words)
+    assert result.code == 0
+    assert result.told == (
+        f"note: {model} is a model, compiled for this run alone; "
+        f"`secateur compile {model}` makes an artifact that stays\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+    if command == "run":
+        assert result.json["outputs"] == cli(command, artifact, *words).json["outputs"]
+
+
+def test_a_model_whose_inputs_are_wrong_is_not_compiled(cli: Cli, model: Path) -> None:
+    result = cli("run", model)
     assert result.code == 2
-    assert "neither a model.so nor a tar" in result.err
+    assert "no array for input 'x' float32[1, 3, 8, 8]; give --input x=FILE.npy" in result.err
+    assert "kernels" not in result.err
+
+
+def test_a_run_settles_what_a_model_leaves_open(cli: Cli, tmp_path: Path) -> None:
+    result = cli("run", _free_batch(tmp_path), "--batch", 5, "--input", "random:0", "--json")
+    assert (result.code, result.json["outputs"][0]["shape"]) == (0, [5, 3])
+
+
+@pytest.mark.parametrize("command", ["run", "bench"])
+def test_an_artifact_leaves_nothing_open(cli: Cli, artifact: Path, command: str) -> None:
+    result = cli(command, artifact, "--batch", 5)
+    assert result.code == 2
+    assert "is an artifact, whose shapes and constants are settled already" in result.err
 
 
 @pytest.mark.parametrize("command", ["compile", "opt", "compare"])
@@ -132,10 +161,10 @@ def test_an_artifact_is_no_model(cli: Cli, artifact: Path, command: str) -> None
 
 
 def test_debug_shows_the_traceback() -> None:
-    done = python(SECATEUR, "run", "/nowhere.so", "--debug")
+    done = python(SECATEUR, "compile", __file__, "--target", "nonsense", "--debug")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "ArtifactError" in done.stderr
+    assert "SecateurError" in done.stderr
 
 
 def test_a_defect_is_called_one_and_shows_no_traceback() -> None:
@@ -180,7 +209,7 @@ def test_a_free_batch_is_noted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["opt", "inspect"])
 def test_the_batch_is_an_option(cli: Cli, tmp_path: Path, command: str) -> None:
     result = cli(command, _free_batch(tmp_path), "--batch", 5)
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.told) == (0, "")
     assert "5x3" in result.out
 
 
@@ -203,7 +232,7 @@ def _rated(folder: Path) -> Path:
 @pytest.mark.parametrize("command", ["opt", "inspect", "compare"])
 def test_an_input_can_be_a_constant(cli: Cli, tmp_path: Path, command: str) -> None:
     result = cli(command, _rated(tmp_path), "--constant", "sr=16000")
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.told) == (0, "")
     assert "sr" not in cli("opt", _rated(tmp_path), "--constant", "sr=16000").out.split("{")[0]
 
 

@@ -92,10 +92,10 @@ def test_verify_reports_how_far_each_pass_moved_the_answer(cli: Cli, model: Path
     assert all(m is not None and m < 1e-4 for m in moved)
 
 
-def test_timings_name_every_pass(cli: Cli, model: Path, tmp_path: Path) -> None:
+def test_timings_name_every_pass_and_phase(cli: Cli, model: Path, tmp_path: Path) -> None:
     result = cli("compile", model, "-o", tmp_path / "out.so", "--timings")
-    assert [line.split()[0] for line in result.out.splitlines()[2:7]] == [
-        "canonicalize", "fuse", "select", "layout", "memory",
+    assert [line.split("  ")[0] for line in result.out.splitlines()[2:11]] == [
+        "reading", "canonicalize", "fuse", "select", "layout", "memory", "kernels", "linking", "in all",
     ]  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def test_refusals(
     result = cli("compile", model, *words)
     assert (result.code, result.out) == (2, "")
     assert message in result.err
-    assert result.err.startswith("error: ")
+    assert result.told.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
 
 

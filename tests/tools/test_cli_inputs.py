@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from secateur import load
 from secateur.ir.errors import SecateurError
-from secateur.tools.cli.compare import _GraphPort
-from secateur.tools.cli.inputs import fitted, parse_inputs
+from secateur.tools.cli.inputs import GraphPort, fitted, parse_inputs
 
 from .conftest import Cli
 
@@ -94,19 +93,19 @@ def test_a_single_image_needs_no_batch(cli: Cli, artifact: Path, tmp_path: Path)
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(array: Array, dtype: str) -> None:
-    port = _GraphPort("x", (2, 2), np.dtype(dtype))
+    port = GraphPort("x", (2, 2), np.dtype(dtype))
     with pytest.raises(SecateurError, match=rf"a.npy: holds {array.dtype} .*input 'x' is {dtype} \(2, 2\)"):
         fitted(array, port, "a.npy")
 
 
 def test_integers_that_are_the_same_in_another_width_fit() -> None:
-    port = _GraphPort("x", (2,), np.dtype(np.uint8))
+    port = GraphPort("x", (2,), np.dtype(np.uint8))
     found = fitted(np.array([0, 255]), port, "a.npy")
     assert (found.dtype, found.tolist()) == (np.dtype(np.uint8), [0, 255])
 
 
 def test_infinite_numbers_stay_infinite() -> None:
-    port = _GraphPort("x", (3,), np.dtype(np.float32))
+    port = GraphPort("x", (3,), np.dtype(np.float32))
     assert np.array_equal(fitted(np.array([1, np.inf, np.nan]), port, "")[:2], [1, np.inf])
 
 
@@ -136,12 +135,12 @@ def test_refusals(
 
 
 def test_one_image_does_not_fill_a_batch(png: Path) -> None:
-    port = _GraphPort("x", (4, 3, 8, 8), np.dtype(np.float32))
+    port = GraphPort("x", (4, 3, 8, 8), np.dtype(np.float32))
     with pytest.raises(SecateurError, match="is one image, input 'x' takes 4"):
         parse_inputs([f"x={png}"], [port])
 
 
 def test_what_takes_no_images_says_so(png: Path) -> None:
-    port = _GraphPort("x", (1, 5), np.dtype(np.float32))
+    port = GraphPort("x", (1, 5), np.dtype(np.float32))
     with pytest.raises(SecateurError, match=r"input 'x' of shape \(1, 5\) takes no images"):
         parse_inputs([str(png)], [port])

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur import load
-from secateur.tools.cli.quantization import Quantization, keep_float_option
+from secateur.tools.cli.quantization import Quantization
+from secateur.tools.pages.quantization_report import keep_float_option
 
 from .conftest import Cli
 

@@ -7,8 +7,8 @@ import pytest
 
 from secateur import load
 from secateur.ir.errors import SecateurError
+from secateur.ir.noise import random_array
 from secateur.tools.cli.bench import statistics
-from secateur.tools.cli.common import random_array
 from secateur.tools.cli.run import write_outputs
 
 from .conftest import Cli

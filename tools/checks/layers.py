@@ -21,7 +21,7 @@ from secateur.ir.graph import Graph, Value
 from secateur.passes.framework.base import Pass
 
 if TYPE_CHECKING:
-    from ..report import Progress
+    from ..progress import Progress
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]

@@ -19,6 +19,7 @@ from secateur.ir.support.unfinished import temporary_folder
 from secateur.runtime.session import Session, load
 
 from ..cli.choices import Choices
+from ..cli.inputs import noise_of
 
 if TYPE_CHECKING:
     from secateur.codegen.program import Call, Program
@@ -143,6 +144,4 @@ def _in_turn(
 
 
 def _inputs(session: Session) -> Mapping[str, Any]:
-    from ..cli.common import random_array
-
-    return {p.name: random_array(p.shape, p.dtype, i) for i, p in enumerate(session.inputs)}
+    return noise_of(session.inputs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..report import duration, node_text, table
+from ..report import duration, node_text
+from ..tables import table
 from .table import Check, Row
 
 
@@ -22,7 +23,7 @@ def text_of(found: Check) -> str:
         f"its kernels alone, in turn with it: {duration(found.alone)}, "
         f"ratio {found.alone / found.whole.seconds:.2f}"
     )
-    listing = table(headings, rows, right=headings[:4])
+    listing = table(headings, rows, right=headings[:4], shorten=headings[4:])
     return "\n".join([listing, "", network, alone, *_drift(found), *map(_worst, found.worst)])
 
 

@@ -10,42 +10,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Json, Threads, random_array
-from .inputs import Inputs, Mean, Size, Std, need_images, parse_inputs
+from ..progress import Progress, progress
+from ..report import amount, duration, facts, node_text, print_json, size
+from ..tables import table
+from .common import Json, Threads
+from .groups import spread
+from .inputs import Feed
+from .opened import check_runnable, opened
+from .source import Settled
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from secateur.passes.quantize.calibration.images import Preparation
     from secateur.runtime.session import Session
-
-    from ..report import Progress
 
 PERCENTILES = (("p90", 90.0), ("p99", 99.0))
 PROFILED_RUNS = 20
 
 
+@spread()
 def bench(
-    artifact: Annotated[Path, typer.Argument(help="A compiled model: .so, folder or tar.")],
-    input: Inputs = None,
-    mean: Mean = None,
-    std: Std = None,
-    size: Size = None,
+    artifact: Annotated[
+        Path, typer.Argument(help="A compiled model: .so, folder or tar; or a model, compiled for this run.")
+    ],
+    *,
+    feed: Feed,
     warmup: Annotated[int, typer.Option(min=0, max=10**6, help="Runs before the clock starts.")] = 5,
     iterations: Annotated[int, typer.Option(min=1, max=10**6, help="Runs on the clock.")] = 50,
     threads: Threads = 1,
     profile: Annotated[bool, typer.Option("--profile", help="Also the time of every operator.")] = False,
+    settled: Settled,
     json: Json = False,
 ) -> None:
-    """Time an artifact on this machine. Without --input, on seeded noise."""
-    from secateur.passes.quantize.calibration.images import preparation_of
-    from secateur.runtime.session import load
-
-    from ..report import print_json, progress
-
-    images = preparation_of(mean, std, size)
-    with load(artifact, threads) as session, progress() as show:
-        inputs = _inputs(session, input, images)
+    """Time an artifact on this machine. Without --input, on seeded noise. A model is compiled first."""
+    check_runnable(artifact, settled)
+    feed.check()
+    arrays = feed.arrays_or_noise
+    with progress() as show, opened(artifact, threads, settled, arrays, show) as (session, inputs):
         seconds = time_runs(session, inputs, warmup, iterations, show)
         macs = sum(int(row["macs"]) for row in session.manifest["operators"])
         result = {
@@ -63,16 +64,6 @@ def bench(
         print_json(result)
     else:
         _print(result)
-
-
-def _inputs(
-    session: Session, texts: Sequence[str] | None, images: Preparation | None
-) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays that --input names, else seeded noise."""
-    if texts:
-        return parse_inputs(texts, session.inputs, images)
-    need_images(images, ())
-    return {port.name: random_array(port.shape, port.dtype, seed) for seed, port in enumerate(session.inputs)}
 
 
 def time_runs(
@@ -126,7 +117,6 @@ def profile_operators(
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    from ..report import amount, duration, facts, size, table
 
     seconds = result["seconds"]
     rate = 1 / max(seconds["median"], 1e-9)
@@ -140,18 +130,12 @@ def _print(result: Mapping[str, Any]) -> None:
     ]
     print(facts(rows))
     if "operators" in result:
-        print(
-            "\n"
-            + table(
-                ("share", "time", "GMAC/s", "operator", "node"),
-                _profile_rows(result["operators"]),
-                right=("share", "time", "GMAC/s"),
-            )
-        )
+        headings, numbers = ("share", "time", "GMAC/s", "operator", "node"), ("share", "time", "GMAC/s")
+        cells = _profile_rows(result["operators"])
+        print("\n" + table(headings, cells, right=numbers, shorten=("node",)))
 
 
 def _profile_rows(operators: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    from ..report import duration, node_text
 
     total = sum(row["seconds"] for row in operators) or 1e-9
     return [

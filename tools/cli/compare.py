@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import (
-    Batch,
-    Constants,
-    Json,
-    Pipeline,
-    Shapes,
-    Target,
-    default_pipeline,
-    noise,
-    parse_constants,
-    parse_shapes,
-    read_source,
-    refuse,
-    source_kind,
-)
-from .inputs import Inputs, Mean, Size, Std, need_images, parse_inputs
+from ..progress import Progress, progress
+from ..report import print_json, shape_text
+from ..tables import table
+from .checks import check_pipeline, check_readable, check_runs_here
+from .common import Json, Pipeline, Target, default_pipeline, refuse
+from .groups import spread
+from .inputs import Feed, graph_ports
+from .source import Settled, source_kind
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph
-    from secateur.passes.quantize.calibration.images import Preparation
 
-    from ..checks.layers import Difference, Thresholds
+    from ..checks.layers import Arrays, Difference, Thresholds
 
 
 class Reference(StrEnum):
@@ -52,23 +42,20 @@ Rtol = Annotated[
 MinSqnr = Annotated[float | None, typer.Option(help="Least signal-to-noise ratio in decibels.")]
 
 
+@spread()
 def compare(
     model: Annotated[Path, typer.Argument(help="An ONNX model, or IR text (.sir).")],
     artifact: Annotated[
         Path | None, typer.Argument(help="Also compare the outputs of this artifact.")
     ] = None,
-    input: Inputs = None,
-    mean: Mean = None,
-    std: Std = None,
-    size: Size = None,
+    *,
+    feed: Feed,
     against: Against = None,
     atol: Atol = 1e-5,
     rtol: Rtol = 1e-4,
     min_sqnr: MinSqnr = None,
     target: Target = "host",
-    shape: Shapes = None,
-    batch: Batch = None,
-    constant: Constants = None,
+    settled: Settled,
     pipeline: Pipeline = None,
     json: Json = False,
 ) -> None:
@@ -77,20 +64,20 @@ def compare(
     Without --input, on seeded noise. The model is compiled with all surviving values as outputs, so
     layouts may differ from those of the artifact.
     """
-    from secateur.passes.quantize.calibration.images import preparation_of
+    from ..checks.layers import Thresholds
 
-    from ..checks.layers import Thresholds, constant_inputs
-    from ..report import print_json
-
-    images = preparation_of(mean, std, size)
+    settled.check(model)
+    check_readable(artifact)
+    check_runs_here(target)
+    check_pipeline(pipeline)
+    feed.check()
     reference = _reference(against, model)
     limits = Thresholds(atol, rtol, min_sqnr)
-    shapes, constants = parse_shapes(shape), parse_constants(constant)
-    graph = read_source(model, shapes, batch, constants)
-    known = constant_inputs(model, shapes, constants) if constants else {}
-    layers, outputs = _measure(
-        graph, model, artifact, reference, limits, _arrays(graph, input, images), known, target, pipeline
-    )
+    with progress() as show:
+        show("reading", 0, 1)
+        work = _Comparison(model, settled, settled.read(model), reference)
+        arrays = feed.arrays_or_noise(graph_ports(work.graph))
+        layers, outputs = work.differences(arrays, limits, artifact, target, pipeline, show)
     first = next((row for row in layers if not row.passed), None)
     if json:
         print_json(
@@ -122,46 +109,46 @@ def _reference(asked: Reference | None, model: Path) -> Reference:
     return asked or (Reference.onnxruntime if is_onnx and has_onnxruntime() else Reference.interpreter)
 
 
-def _arrays(graph: Graph, texts: Sequence[str] | None, images: Preparation | None) -> dict[str, Any]:
-    """The arrays that --input names, else seeded noise."""
-    if not texts:
-        need_images(images, ())
-        return noise(graph)
-    ports = [_GraphPort(v.name, v.type.shape, v.type.dtype.numpy) for v in graph.inputs]
-    return parse_inputs(texts, ports, images)
+@dataclass(frozen=True)
+class _Comparison:
+    """A model as read, and what it is held against."""
 
+    model: Path
+    settled: Settled
+    graph: Graph
+    reference: Reference
 
-class _GraphPort:
-    """A graph's input in the form of a session's."""
+    def differences(
+        self, inputs: Arrays, limits: Thresholds, artifact: Path | None, target: str, pipeline: str | None,
+        show: Progress,
+    ) -> tuple[list[Difference], list[Difference]]:  # fmt: skip
+        """Those of every layer, and of the outputs of `artifact`."""
+        from secateur.codegen.targets.find import find
+        from secateur.compiler import prepare
+        from secateur.runtime.session import load
 
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
-        self.name, self.shape, self.dtype = name, shape, dtype
+        from ..checks import layers
 
-
-def _measure(
-    graph: Graph, model: Path, artifact: Path | None, reference: Reference, limits: Thresholds,
-    inputs: dict[str, Any], known: dict[str, Any], target: str, pipeline: str | None,
-) -> tuple[list[Difference], list[Difference]]:  # fmt: skip
-    from secateur.codegen.targets.find import find
-    from secateur.compiler import prepare
-    from secateur.runtime.session import load
-
-    from ..checks import layers as layers
-    from ..report import progress
-
-    before, after = layers.split_pipeline(prepare(pipeline or default_pipeline(graph), find(target)))
-    exposed = layers.fused_graph(graph, before)
-    if reference is Reference.onnxruntime:
-        wanted = layers.onnxruntime_values(model, exposed.output_names, {**inputs, **known})
-    else:
-        wanted = layers.interpreted_values(graph, inputs)
-    with progress() as show:
+        before, after = layers.split_pipeline(prepare(pipeline or default_pipeline(self.graph), find(target)))
+        exposed = layers.fused_graph(self.graph, before)
+        show("reference", 0, 1)
+        wanted = self._wanted(exposed, inputs)
         found = layers.compiled_values(exposed, target, after, inputs, show)
-    rows = layers.differences(exposed, wanted, found, limits)
-    if artifact is None:
-        return rows, []
-    with load(artifact) as session:
-        return rows, layers.differences(graph, wanted, session.run(inputs), limits)
+        rows = layers.differences(exposed, wanted, found, limits)
+        if artifact is None:
+            return rows, []
+        with load(artifact) as session:
+            return rows, layers.differences(self.graph, wanted, session.run(dict(inputs)), limits)
+
+    def _wanted(self, exposed: Graph, inputs: Arrays) -> dict[str, Any]:
+        """The values of the reference."""
+        from ..checks import layers
+
+        if self.reference is Reference.interpreter:
+            return layers.interpreted_values(self.graph, inputs)
+        constants = self.settled.constants
+        known = layers.constant_inputs(self.model, self.settled.shapes, constants) if constants else {}
+        return layers.onnxruntime_values(self.model, exposed.output_names, {**inputs, **known})
 
 
 def _print(
@@ -187,8 +174,6 @@ def _print(
 
 
 def _table(rows: list[Difference]) -> str:
-    from ..report import shape_text, table
-
     cells = (
         (
             "ok" if r.passed else "DIFFERS",
@@ -202,4 +187,5 @@ def _table(rows: list[Difference]) -> str:
         for r in rows
     )
     headings = ("", "largest error", "relative", "SQNR dB", "shape", "value", "node")
-    return table(headings, cells, right=("largest error", "relative", "SQNR dB"))
+    right = ("largest error", "relative", "SQNR dB")
+    return table(headings, cells, right=right, shorten=("value", "node"), spare=("relative", "shape"))

@@ -11,34 +11,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..progress import Progress, progress
+from ..report import print_json
 from . import quantization
+from .checks import (
+    check_folder,
+    check_pipeline,
+    check_readable,
+    check_runs_here,
+    check_target,
+    check_timed_here,
+)
 from .common import (
-    Batch,
-    Constants,
     Costs,
     Json,
     Pipeline,
-    Shapes,
     Target,
     default_pipeline,
     nearest,
-    parse_constants,
-    parse_shapes,
-    read_source,
     refuse,
 )
 from .compiled import summary, text_of
 from .groups import spread
 from .limits import Limits
 from .quantization import Quantization
+from .quantized import Compilation, check_float
+from .source import Settled
 
 if TYPE_CHECKING:
     from secateur import Artifact
     from secateur.ir.graph import Graph
     from secateur.passes.framework.manager import Observer
 
-    from ..report import Progress
-    from .quantized import Compilation
 
 option = partial(typer.Option, rich_help_panel="Passes")
 Passes = list[str] | None
@@ -73,9 +77,6 @@ class Making:
         Path | None, typer.Option("--output", "-o", help="The artifact. Default: the model's name.")
     ] = None
     target: Target = "host"
-    shape: Shapes = None
-    batch: Batch = None
-    constant: Constants = None
     pipeline: Pipeline = None
     kind: Annotated[Kind | None, typer.Option(help="Default: by the output's suffix, else so.")] = None
     tune: Annotated[
@@ -104,6 +105,17 @@ class Making:
         if path.resolve() == model.resolve():
             raise refuse(f"{path}: is the model itself; name the artifact with -o")
         return path
+
+    def check(self, model: Path) -> None:
+        """SecateurError where it cannot be made: target, pipeline, or what the output would replace."""
+        from secateur.codegen.destination import check_destination
+
+        check_target(self.target)
+        check_pipeline(self.pipeline)
+        check_readable(self.costs)
+        if self.tune:
+            check_timed_here(self.target)
+        check_destination(self.path(model), self.form.value)
 
 
 @dataclass(frozen=True)
@@ -162,6 +174,7 @@ def compile_model(
     model: Annotated[Path, typer.Argument(help="An ONNX model, or IR text (.sir).")],
     *,
     making: Making,
+    settled: Settled,
     limits: Limits,
     json: Json = False,
     watching: Watching,
@@ -169,26 +182,25 @@ def compile_model(
     asked: Quantization,
 ) -> None:
     """Compile a model to a self-contained artifact. Printed IR goes to stderr."""
-    from ..report import print_json, progress
-
-    _check_quantization(quantize, asked, making)
-    graph = read_source(model, parse_shapes(making.shape), making.batch, parse_constants(making.constant))
-    work = _quantizing(asked, graph, making) if quantize else None
-    text = (
-        limits.pipeline(making.pipeline, work.pipeline)
-        if work
-        else limits.pipeline(making.pipeline, default_pipeline(graph), asked.min_sqnr)
-    )
-    watching.check(text)
-    if work and not json:
-        print(work.gain.text, flush=True)
+    _check(model, making, settled, limits, watching, quantize, asked)
     with progress() as show:
+        show("reading", 0, 1)
+        graph = settled.read(model)
+        work = _quantizing(asked, graph, making) if quantize else None
+        text = (
+            limits.pipeline(making.pipeline, work.pipeline)
+            if work
+            else limits.pipeline(making.pipeline, default_pipeline(graph), asked.min_sqnr)
+        )
+        watching.check(text)
+        if work and not json:
+            print(work.gain.text, flush=True)
         artifact = _compiled(graph, making.path(model), making, watching, text, work, show)
         layers = work.finish(artifact, show) if work else None
     if json:
-        print_json(summary(artifact) | (work.summary(layers) if work and layers else {}))
+        print_json(summary(artifact, show.seconds) | (work.summary(layers) if work and layers else {}))
         return
-    print(text_of(artifact, watching.timings or watching.verify is not None))
+    print(text_of(artifact, show.seconds, watching.timings or watching.verify is not None))
     if watching.dump_ir is not None:
         print(f"IR and kernels: {watching.dump_ir}")
     if work and layers:
@@ -222,10 +234,27 @@ def _compiled(
     )
 
 
+def _check(
+    model: Path,
+    making: Making,
+    settled: Settled,
+    limits: Limits,
+    watching: Watching,
+    quantize: Precision | None,
+    asked: Quantization,
+) -> None:
+    """SecateurError, or OSError, where this cannot be done whatever the model holds."""
+    settled.check(model)
+    making.check(model)
+    limits.check(making.pipeline, None if quantize else asked.min_sqnr)
+    check_folder(watching.dump_ir)
+    if watching.verify is Verify.artifact:
+        check_runs_here(making.target)
+    _check_quantization(quantize, asked, making)
+
+
 def _check_quantization(quantize: Precision | None, asked: Quantization, making: Making) -> None:
     """SecateurError where the options do not go together."""
-    from .quantized import check_target
-
     if quantize is None:
         if given := [option for option in asked.given() if option != "--min-sqnr"]:
             raise refuse(f"{', '.join(given)}: only for a quantization; give --quantize int8 too")
@@ -234,11 +263,9 @@ def _check_quantization(quantize: Precision | None, asked: Quantization, making:
     if making.pipeline is not None:
         asked.check_pipeline(making.pipeline)
     if asked.profile:
-        check_target(making.target)
+        check_timed_here(making.target)
 
 
 def _quantizing(asked: Quantization, graph: Graph, making: Making) -> Compilation:
-    from .quantized import Compilation, check_float
-
     check_float(graph)
     return Compilation(asked, graph, making.target, making.pipeline, making.costs)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..report import amount, duration, size
+from ..tables import table
 
 if TYPE_CHECKING:
     from secateur import Artifact
     from secateur.artifact_check import Verified
     from secateur.passes.framework.manager import Record
+
+PASSES, KERNELS = "passes", "kernels"  # phases of a compilation
 
 
 def artifact_bytes(path: Path) -> int:
@@ -31,8 +37,8 @@ def _pass_row(record: Record) -> dict[str, Any]:
     }
 
 
-def summary(artifact: Artifact) -> dict[str, Any]:
-    """For JSON: the artifact, its manifest, and what the passes did."""
+def summary(artifact: Artifact, phases: Mapping[str, float]) -> dict[str, Any]:
+    """For JSON: the artifact, its manifest, what the passes did, and what each phase took."""
     from secateur.runtime.manifest import read_manifest
 
     manifest = read_manifest(artifact.path)
@@ -41,15 +47,14 @@ def summary(artifact: Artifact) -> dict[str, Any]:
         "bytes": artifact_bytes(artifact.path),
         "manifest": manifest,
         "passes": [_pass_row(record) for record in artifact.outcome.records],
+        "phases": [{"phase": name, "seconds": seconds} for name, seconds in phases.items()],
         "verified": [asdict(row) for row in artifact.verified],
     }
 
 
-def text_of(artifact: Artifact, timings: bool) -> str:
-    """A line for people; before it, with `timings`, a table of the passes."""
-    from ..report import amount, size
-
-    facts = summary(artifact)
+def text_of(artifact: Artifact, phases: Mapping[str, float], timings: bool) -> str:
+    """A line for people; before it, with `timings`, a table of what took how long."""
+    facts = summary(artifact, phases)
     manifest, operators = facts["manifest"], facts["manifest"]["operators"]
     line = (
         f"{artifact.path}: {size(facts['bytes'])} for {manifest['target']['name']}, "
@@ -57,7 +62,7 @@ def text_of(artifact: Artifact, timings: bool) -> str:
         f"{size(manifest['weights_bytes'])} weights, {size(manifest['arena_bytes'])} arena"
     )
     checked = [_verified(row) for row in artifact.verified]
-    return "\n".join([*([_timings(facts["passes"])] if timings else []), line, *checked])
+    return "\n".join([*([_timings(facts)] if timings else []), line, *checked])
 
 
 def _verified(row: Verified) -> str:
@@ -66,16 +71,19 @@ def _verified(row: Verified) -> str:
     return f"output '{row.output}' of the artifact is the interpreter's {allowed}"
 
 
-def _timings(passes: list[dict[str, Any]]) -> str:
-    from ..report import duration, table
+def _timings(facts: Mapping[str, Any]) -> str:
+    """The phases, with each pass in the place of `passes` and of the phases within a pass."""
+    seconds = {row["phase"]: row["seconds"] for row in facts["phases"]}
+    names = list(seconds)
+    before, after = names[: names.index(PASSES)], names[names.index(KERNELS) :]
+    rows = [(name, duration(seconds[name]), None, None) for name in names]
+    cells = [*rows[: len(before)], *map(_pass_cells, facts["passes"]), *rows[-len(after) :]]
+    cells.append(("in all", duration(sum(seconds.values())), None, None))
+    headings = ("pass or phase", "time", "operators", "answer moved")
+    return table(headings, cells, right=("time", "answer moved"), shorten=("pass or phase",))
 
-    rows = (
-        (
-            row["pass"],
-            duration(row["seconds"]),
-            f"{row['operators_before']} -> {row['operators_after']}",
-            None if row["moved"] is None else f"{row['moved']:.2g}",
-        )
-        for row in passes
-    )
-    return table(("pass", "time", "operators", "answer moved"), rows, right=("time", "answer moved"))
+
+def _pass_cells(row: Mapping[str, Any]) -> tuple[object, ...]:
+    moved = None if row["moved"] is None else f"{row['moved']:.2g}"
+    operators = f"{row['operators_before']} -> {row['operators_after']}"
+    return row["pass"], duration(row["seconds"]), operators, moved

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import typer
 
+from ..report import print_json
+from ..tables import table
 from .common import Json
 
 
@@ -152,15 +154,14 @@ def doctor(json: Json = False) -> None:
 
     Exit code 1 where a required part is missing.
     """
-    from ..report import print_json, table
-
     rows = list(findings())
     if json:
         print_json(
             {"ok": not _broken(rows), "findings": [asdict(row) | {"state": row.state} for row in rows]}
         )
     else:
-        print(table(("", "what", "found", "for"), ((r.state, r.name, r.found, r.purpose) for r in rows)))
+        cells = ((r.state, r.name, r.found, r.purpose) for r in rows)
+        print(table(("", "what", "found", "for"), cells, shorten=("found", "for")))
         for row in rows:
             if not row.found:
                 print(f"{row.name}: {row.install}")

@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from .common import nearest, random_array, refuse
+from .checks import check_readable
+from .common import nearest, refuse
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from secateur.ir.graph import Graph
     from secateur.passes.quantize.calibration.images import Preparation
 
     Array = np.ndarray[Any, Any]
 
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input",
-        metavar="NAME=FILE",
-        help="An input: a .npy file, an image (.png, .jpg, ...), or random:SEED. Repeatable.",
-    ),
-]
-Mean = Annotated[
-    str | None,
-    typer.Option(help="Taken off an image's pixels scaled to 0..1: one number, or three with commas."),
-]
-Std = Annotated[str | None, typer.Option(help="Pixels are then divided by it: one number, or three.")]
-Size = Annotated[int | None, typer.Option(help="Resize an image's shorter side to so many pixels, then cut.")]
+_RANDOM = "random:"
 
 
 class Port(Protocol):
@@ -47,33 +37,98 @@ class Port(Protocol):
     def dtype(self) -> np.dtype[Any]: ...
 
 
+@dataclass(frozen=True)
+class Feed:
+    """What the command line says about the arrays that go into a network."""
+
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="NAME=FILE",
+            help="An input: a .npy file, an image (.png, .jpg, ...), or random:SEED. Repeatable.",
+        ),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(help="Taken off an image's pixels scaled to 0..1: one number, or three with commas."),
+    ] = None
+    std: Annotated[str | None, typer.Option(help="Pixels are then divided by it: one number, or three.")] = (
+        None
+    )
+    size: Annotated[
+        int | None, typer.Option(help="Resize an image's shorter side to so many pixels, then cut.")
+    ] = None
+
+    @property
+    def images(self) -> Preparation | None:
+        """How image files are read; None where nothing is said about it."""
+        if (self.mean, self.std, self.size) == (None, None, None):
+            return None
+        from secateur.passes.quantize.calibration.images import preparation_of
+
+        return preparation_of(self.mean, self.std, self.size)
+
+    def check(self) -> None:
+        """SecateurError where this cannot be right whatever the network; OSError without a file."""
+        sources = [_source_of(text) for text in self.input or ()]
+        check_readable(*(Path(source) for source in sources if not source.startswith(_RANDOM)))
+        if self.images is not None and not any(map(_is_image, sources)):
+            raise refuse("--mean, --std and --size prepare images; no --input is an image file")
+
+    def arrays(self, ports: Sequence[Port]) -> dict[str, Array]:
+        """The arrays of --input for the inputs `ports`; see `parse_inputs`."""
+        return parse_inputs(self.input, ports, self.images)
+
+    def arrays_or_noise(self, ports: Sequence[Port]) -> dict[str, Array]:
+        """The same; seeded noise where no --input is given."""
+        return self.arrays(ports) if self.input else noise_of(ports)
+
+
+def noise_of(ports: Sequence[Port]) -> dict[str, Array]:
+    """An array of seeded noise for each input."""
+    from secateur.ir.noise import random_array
+
+    return {port.name: random_array(port.shape, port.dtype, seed) for seed, port in enumerate(ports)}
+
+
+@dataclass(frozen=True)
+class GraphPort:
+    """A graph's input in the form of a session's."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def graph_ports(graph: Graph) -> list[GraphPort]:
+    return [GraphPort(v.name, v.type.shape, v.type.dtype.numpy) for v in graph.inputs]
+
+
 def parse_inputs(
     texts: Sequence[str] | None, ports: Sequence[Port], images: Preparation | None = None
 ) -> dict[str, Array]:
     """The arrays that `--input` names, for the model's inputs `ports`; `images`: how image files are read.
 
-    With one input its name may be left out. SecateurError where one is missing, unknown, or does not fit,
-    and where `images` says something that no image is there for.
+    With one input its name may be left out. SecateurError where one is missing, unknown, or does not fit.
     """
     sources = _named_sources(texts or (), [port.name for port in ports])
     if missing := [port for port in ports if port.name not in sources]:
         listed = ", ".join(f"'{p.name}' {p.dtype}{list(p.shape)}" for p in missing)
         first = missing[0].name
         raise refuse(f"no array for input {listed}; give --input {first}=FILE.npy or {first}=random:0")
-    need_images(images, list(sources.values()))
     return {port.name: _array(sources[port.name], port, images) for port in ports}
-
-
-def need_images(images: Preparation | None, sources: Sequence[str]) -> None:
-    """SecateurError where something is said about images and no source is one."""
-    if images is not None and not any(map(_is_image, sources)):
-        raise refuse("--mean, --std and --size prepare images; no --input is an image file")
 
 
 def _is_image(source: str) -> bool:
     from secateur.passes.quantize.calibration.images import SUFFIXES
 
     return Path(source).suffix.lower() in SUFFIXES
+
+
+def _source_of(text: str) -> str:
+    """What `NAME=FILE` or `FILE` names, as well as can be told without the names of the inputs."""
+    return text if Path(text).exists() else text.partition("=")[2] or text
 
 
 def _named_sources(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
@@ -91,10 +146,12 @@ def _named_sources(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]
 
 
 def _array(source: str, port: Port, images: Preparation | None) -> Array:
-    if source.startswith("random:"):
-        seed = source.removeprefix("random:")
+    if source.startswith(_RANDOM):
+        seed = source.removeprefix(_RANDOM)
         if not re.fullmatch(r"\d{1,18}", seed):
             raise refuse(f"--input {port.name}={source}: expected random: and a number, such as random:0")
+        from secateur.ir.noise import random_array
+
         return random_array(port.shape, port.dtype, int(seed))
     if _is_image(source):
         return _image(Path(source), port, images)

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import (
-    Batch,
-    Constants,
-    Costs,
-    Json,
-    Pipeline,
-    Shapes,
-    Target,
-    default_pipeline,
-    nearest,
-    parse_constants,
-    parse_shapes,
-    read_source,
-    refuse,
-    source_kind,
-)
+from ..progress import Progress, progress
+from ..report import print_json
+from .checks import check_pipeline, check_readable, check_target
+from .choices import Choices
+from .common import Costs, Json, Pipeline, Target, default_pipeline, nearest, refuse
 from .compiled import artifact_bytes
 from .groups import spread
+from .inspected import print_text
 from .limits import Limits, MinSqnr
+from .source import Settled, source_kind
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph, Operator
     from secateur.passes.framework.manager import Observer
-
-    from .choices import Choices
 
 READ = "read"
 FINAL = "final"
@@ -55,9 +44,7 @@ def inspect(
     *,
     ir: IrStage = None,
     target: Target = "host",
-    shape: Shapes = None,
-    batch: Batch = None,
-    constant: Constants = None,
+    settled: Settled,
     pipeline: Pipeline = None,
     costs: Costs = None,
     limits: Limits,
@@ -69,22 +56,19 @@ def inspect(
     A summary, every operator, and for a model the best other primitive of each operator and the memory map it
     gets when compiled.
     """
-    from ..report import print_json
-    from .choices import Choices
-    from .inspected import print_text
-
     if source_kind(file) == "artifact":
         if limits != Limits() or min_sqnr is not None:
             raise refuse(f"{file}: is an artifact, whose primitives are chosen; limits are for a model")
         result = _artifact(file, ir)
     else:
-        choices = Choices()
-        source = read_source(file, parse_shapes(shape), batch, parse_constants(constant))
-        text = limits.pipeline(pipeline, default_pipeline(source), min_sqnr)
-        graph = staged(source, target, text, ir or FINAL, (choices,), costs)
-        described = {"text": _text(graph)} if ir else describe(graph, choices)
-        named = {"file": str(file), "target": target, "costs": None if costs is None else str(costs)}
-        result = described if ir else {**named, **described}
+        settled.check(file)
+        check_target(target)
+        check_pipeline(pipeline)
+        check_readable(costs)
+        limits.check(pipeline, min_sqnr)
+        asked = _Asked(target, pipeline, costs, limits, min_sqnr)
+        with progress() as show:
+            result = _model(file, settled, asked, ir, show)
     if json:
         print_json(result)
     elif "text" in result:
@@ -94,6 +78,29 @@ def inspect(
 
 
 # Models --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How a model would be compiled."""
+
+    target: str
+    pipeline: str | None
+    costs: Path | None
+    limits: Limits
+    min_sqnr: float | None
+
+
+def _model(file: Path, settled: Settled, asked: _Asked, ir: str | None, show: Progress) -> dict[str, Any]:
+    show("reading", 0, 1)
+    source, choices = settled.read(file), Choices()
+    text = asked.limits.pipeline(asked.pipeline, default_pipeline(source), asked.min_sqnr)
+    show("passes", 0, 1)
+    graph = staged(source, asked.target, text, ir or FINAL, (choices,), asked.costs)
+    if ir:
+        return {"text": _text(graph)}
+    costs = None if asked.costs is None else str(asked.costs)
+    return {"file": str(file), "target": asked.target, "costs": costs, **describe(graph, choices)}
 
 
 def _text(graph: Graph) -> str:

@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..report import amount, duration, facts, node_text, shape_text, size, table
+from ..report import amount, duration, facts, node_text, shape_text, size
+from ..tables import table
 from .choices import NOTE
 
 COLUMNS = ("operator", "node", "result", "MACs", "primitive", "noise", "time", "next", "layouts", "workspace")
 TIMED = ("time", "next")
+SHORTENED = ("operator", "node", "result", "next", "layouts")
+SPARE = ("layouts", "next", "workspace", "noise", "result")  # the first one goes first
 
 
 def print_text(result: Mapping[str, Any]) -> None:
@@ -48,7 +51,8 @@ def _print_operators(result: Mapping[str, Any]) -> None:
     left_out = {*(() if timed else TIMED), *(() if noisy else ("noise",))}
     columns = [name for name in COLUMNS if name not in left_out]
     right = ("MACs", "noise", "time", "workspace")
-    print("\n" + table(columns, ([row[c] for c in columns] for row in rows), right=right))
+    cells = ([row[c] for c in columns] for row in rows)
+    print("\n" + table(columns, cells, right, SHORTENED, SPARE))
     if timed:
         print(NOTE)
     if result["memory"]:
@@ -61,7 +65,7 @@ def _print_memory(memory: Mapping[str, Any]) -> None:
         for r in memory["ranges"]
     )
     places = ("offset", "bytes", "alive", "value", "from")
-    print("\n" + table(places, cells, right=("offset", "bytes", "alive")))
+    print("\n" + table(places, cells, right=("offset", "bytes", "alive"), shorten=("value", "from")))
 
 
 def _ports(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -86,10 +86,23 @@ class Limits:
         ),
     ] = False
 
+    @property
+    def memory_bytes(self) -> int | None:
+        return None if self.memory is None else parse_size(self.memory)
+
+    @property
+    def latency_seconds(self) -> float | None:
+        return None if self.latency is None else parse_duration(self.latency)
+
+    def check(self, given: str | None = None, min_sqnr: float | None = None) -> None:
+        """SecateurError where a limit cannot be read, or does not go together with the pipeline given."""
+        _ = self.memory_bytes, self.latency_seconds
+        if given is not None:
+            self.pipeline(given, given, min_sqnr)
+
     def pipeline(self, given: str | None, default: str, min_sqnr: float | None = None) -> str:
         """The pipeline given, else the default with these limits in it; SecateurError for both together."""
         from secateur.limits import chosen_pipeline
 
-        memory = None if self.memory is None else parse_size(self.memory)
-        latency = None if self.latency is None else parse_duration(self.latency)
+        memory, latency = self.memory_bytes, self.latency_seconds
         return chosen_pipeline(given, default, memory, latency, min_sqnr, self.without or (), self.strict)

@@ -10,6 +10,7 @@ import difflib
 import errno
 import sys
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
@@ -71,15 +72,26 @@ ROWS = (
 )
 
 
-def user_errors() -> tuple[type[Exception], ...]:
-    """The exceptions that tell of the user's input or machine; imported when one has been raised."""
-    from secateur.codegen.backends.cpu.driver import ProgramError
-    from secateur.codegen.link import LinkError
-    from secateur.ir.errors import SecateurError
-    from secateur.runtime.manifest import ArtifactError
-    from secateur.runtime.session import SessionError
+_REFUSALS = (  # exceptions that tell of the user's input or machine
+    "ir.errors.SecateurError",
+    "runtime.manifest.ArtifactError",
+    "runtime.session.SessionError",
+    "codegen.link.LinkError",
+    "codegen.backends.cpu.driver.ProgramError",
+)
+_FAILURES = ("passes.quantize.judge.LimitError", "passes.framework.validation.ValidationError")
 
-    return (SecateurError, ArtifactError, SessionError, LinkError, ProgramError, OSError)
+
+def _raisable(names: Iterable[str]) -> tuple[type[Exception], ...]:
+    """Those of our exceptions that can have been raised: their modules have been imported."""
+    places = [name.rpartition(".") for name in names]
+    found = [(sys.modules.get(f"secateur.{module}"), kind) for module, _, kind in places]
+    return tuple(getattr(module, kind) for module, kind in found if module is not None)
+
+
+def user_errors() -> tuple[type[Exception], ...]:
+    """The exceptions that become a message; nothing is imported to know them."""
+    return (*_raisable(_REFUSALS), OSError)
 
 
 class Commands(TyperGroup):
@@ -119,10 +131,7 @@ class Commands(TyperGroup):
 
 def exit_code(error: Exception) -> int:
     """1 for a check that did its work and failed, else 2."""
-    from secateur.passes.framework.validation import ValidationError
-    from secateur.passes.quantize.judge import LimitError
-
-    return FAILED if isinstance(error, LimitError | ValidationError) else REFUSED
+    return FAILED if isinstance(error, _raisable(_FAILURES)) else REFUSED
 
 
 def describe(error: Exception) -> str:

@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import (
-    Batch,
-    Constants,
-    Shapes,
-    Target,
-    parse_constants,
-    parse_shapes,
-    read_source,
-    write_model,
-)
+from .checks import check_outputs, check_pipeline, check_target
+from .common import Target
+from .groups import spread
+from .source import Settled
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph
@@ -37,28 +31,43 @@ Explained = Annotated[
 ]
 
 
+@spread()
 def opt(
     file: Annotated[Path, typer.Argument(help="IR text (.sir), or an ONNX model.")],
+    *,
     pipeline: Annotated[str, typer.Option(metavar="TEXT", help="Passes to run; none by default.")] = "",
     output: Output = None,
     explain: Explained = None,
     target: Target = "host",
-    shape: Shapes = None,
-    batch: Batch = None,
-    constant: Constants = None,
+    settled: Settled,
 ) -> None:
     """Run passes on IR text; print what they give, or write it as ONNX."""
+    settled.check(file)
+    check_target(target)
+    check_pipeline(pipeline or None)
+    check_outputs(output)
+    graph = optimized(settled.read(file), pipeline, target, explain)
+    _write(graph, output)
+
+
+def _write(graph: Graph, output: Path | None) -> None:
     from secateur.ir.files import write_graph
     from secateur.ir.printer import print_graph
 
-    graph = read_source(file, parse_shapes(shape), batch, parse_constants(constant))
-    graph = optimized(graph, pipeline, target, explain)
     if output is None:
         sys.stdout.write(print_graph(graph)[0])
     elif output.suffix == ".onnx":
-        write_model(graph, output)
+        _write_onnx(graph, output)
     else:
         write_graph(graph, output)
+
+
+def _write_onnx(graph: Graph, path: Path) -> None:
+    """A file already there is replaced whole or not at all."""
+    from secateur.ir.onnx_writer import to_onnx
+    from secateur.ir.support.atomic import write_whole
+
+    write_whole(path, to_onnx(graph).SerializeToString(deterministic=True))
 
 
 def optimized(graph: Graph, pipeline: str, target: str, explained: str | None) -> Graph:

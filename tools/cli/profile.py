@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,19 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import (
-    Batch,
-    Constants,
-    Json,
-    Shapes,
-    Target,
-    is_lowered,
-    parse_constants,
-    parse_shapes,
-    read_source,
-    refuse,
-)
+from ..progress import Progress, progress
+from ..report import print_json
+from .checks import check_outputs, check_readable, is_here
+from .common import Json, Target, is_lowered, refuse
 from .groups import spread
+from .profiled import bundle_data, bundle_text, table_data, table_text
+from .source import Settled
 
 if TYPE_CHECKING:
     from secateur.codegen.targets.target import Target as Row
@@ -31,7 +24,6 @@ if TYPE_CHECKING:
     from secateur.ir.graph import Graph
 
     from ..checks.table import Check
-    from ..report import Progress
 
 board_option = partial(typer.Option, rich_help_panel="Boards")
 check_option = partial(typer.Option, rich_help_panel="Check")
@@ -96,9 +88,7 @@ def profile(
         typer.Option("--output", "-o", help="The table. Default: MODEL.TARGET.json in this folder."),
     ] = None,
     target: Target = "host",
-    shape: Shapes = None,
-    batch: Batch = None,
-    constant: Constants = None,
+    settled: Settled,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Measure all again, also what earlier runs have measured.")
     ] = False,
@@ -111,16 +101,11 @@ def profile(
     All that selection could choose is timed, conversions of layouts too, on one thread, in rounds. A run
     that was interrupted goes on where it was. For another machine, --bundle and --results do it there.
     """
-    from secateur.costs.network import profiled
-
-    from ..report import print_json, progress
-    from .profiled import table_data, table_text
-
-    read = partial(read_source, model, parse_shapes(shape), batch, parse_constants(constant))
-    row, graph = _asked(read, target, output, boards, checking)
+    _check(model, settled, target, output, boards, checking)
     path, found = output or Path(f"{model.stem}.{target}.json"), None
     with progress() as show:
-        network = profiled(graph, row)
+        show("reading", 0, 1)
+        network, graph, row = _network(model, settled, target)
         if boards.bundle is not None:
             _bundle(network, boards.bundle, json, show)
             return
@@ -135,33 +120,36 @@ def profile(
         raise typer.Exit(1)
 
 
-def _asked(
-    read: Callable[[], Graph], target: str, output: Path | None, board: Board, checking: Checking
-) -> tuple[Row, Graph]:
-    """The target and the graph; SecateurError where the options do not go together."""
-    from secateur.codegen.targets.find import find
-    from secateur.costs.measure import is_here
-
+def _check(
+    model: Path, settled: Settled, target: str, output: Path | None, board: Board, checking: Checking
+) -> None:
+    """SecateurError where the options do not go together, or a file cannot be read or written."""
+    settled.check(model)
     board.check(output)
-    row = find(target)
-    if not board.elsewhere and not is_here(row):
+    here = is_here(target)
+    if not board.elsewhere and not here:
         raise refuse(
             f"target {target} does not run here: --bundle writes what times its kernels there, --results "
             "reads what that printed, --analytic takes estimates"
         )
-    if checking.check and (board.elsewhere or not is_here(row)):
+    if checking.check and (board.elsewhere or not here):
         raise refuse("--check runs the network on this machine, by a table that is measured here")
-    graph = read()
+    check_readable(board.results)
+    check_outputs(board.bundle, output)
+
+
+def _network(model: Path, settled: Settled, target: str) -> tuple[Network, Graph, Row]:
+    from secateur.codegen.targets.find import find
+    from secateur.costs.network import profiled
+
+    graph, row = settled.read(model), find(target)
     if is_lowered(graph):
         raise refuse("this IR has its primitives already; profiling wants the model, or IR before `select`")
-    return row, graph
+    return profiled(graph, row), graph, row
 
 
 def _bundle(network: Network, path: Path, json: bool, show: Progress) -> None:
     from secateur.costs.bundle import write_bundle
-
-    from ..report import print_json
-    from .profiled import bundle_data, bundle_text
 
     made = write_bundle(network, path, show)
     if json:

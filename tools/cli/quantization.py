@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import partial
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..pages.quantization_report import check_paths
+from .checks import check_readable
 from .common import refuse
 
 if TYPE_CHECKING:
@@ -137,8 +138,6 @@ class Quantization:
 
     def check(self) -> None:
         """SecateurError where something is wrong that can be seen before any work."""
-        from ..pages.quantization_report import check_paths
-
         if self.calibration is None:
             raise refuse(
                 "--quantize int8 needs --calibration: a folder of images, an .npz or .npy file, "
@@ -151,6 +150,14 @@ class Quantization:
         if self.save_ranges is not None and not self.save_ranges.parent.is_dir():
             raise refuse(f"--save-ranges {self.save_ranges}: there is no folder {self.save_ranges.parent}")
         check_paths(self.report or ())
+        check_readable(self.ranges)
+        self._check_calibration(self.calibration)
+
+    def _check_calibration(self, source: str) -> None:
+        from secateur.passes.quantize.calibration.data import check_source
+
+        check_source(source)
+        _ = self._preparation()  # numbers that are none are refused
 
     def check_pipeline(self, text: str) -> None:
         """SecateurError where a pipeline does not quantize, or says itself what an option says too."""
@@ -197,14 +204,6 @@ class Quantization:
 
 def _names(text: str, known: Collection[str]) -> list[str]:
     return [text] if text in known else [name for name in text.split(",") if name]
-
-
-def keep_float_option(names: Sequence[str]) -> str:
-    """Layers as options that keep them in float: `--keep-float /conv1 --keep-float /fc`.
-
-    Each has an option of its own, which may hold commas.
-    """
-    return " ".join(f"--keep-float {shlex.quote(name)}" for name in names)
 
 
 def node_names(graph: Graph) -> set[str]:

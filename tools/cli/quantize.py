@@ -7,19 +7,14 @@ from typing import Annotated
 
 import typer
 
-from .common import (
-    Batch,
-    Constants,
-    Json,
-    Shapes,
-    Target,
-    parse_constants,
-    parse_shapes,
-    read_source,
-    refuse,
-)
+from ..progress import Progress, progress
+from ..report import print_json, size
+from .checks import check_outputs, check_target
+from .common import Json, Target, refuse
 from .groups import spread
 from .quantization import Quantization
+from .quantized import Quantizing, check_float, quantize_to
+from .source import Settled
 
 SUFFIX = ".int8.onnx"
 
@@ -32,29 +27,32 @@ def quantize_model(
         Path | None, typer.Option("--output", "-o", help=f"Default: the model's name with {SUFFIX}.")
     ] = None,
     target: Target = "host",
-    shape: Shapes = None,
-    batch: Batch = None,
-    constant: Constants = None,
+    settled: Settled,
     asked: Quantization,
     json: Json = False,
 ) -> None:
     """Quantize a model to int8 and write it as ONNX (QDQ). Times in reports are estimates for --target."""
-    from ..report import print_json, progress
-    from .quantized import Quantizing, check_float, quantize_to
-
-    asked.check()
-    graph = read_source(model, parse_shapes(shape), batch, parse_constants(constant))
-    check_float(graph)
+    settled.check(model)
     path = output or default_output(model)
-    work = Quantizing(asked, graph, target)
-    if not json:
-        print(work.gain.text, flush=True)
+    check_target(target)
+    check_outputs(path)
+    asked.check()
     with progress() as show:
+        work = _begun(model, settled, asked, target, show)
+        if not json:
+            print(work.gain.text, flush=True)
         layers = quantize_to(path, work, show)
     if json:
         print_json({"model": str(path), "bytes": path.stat().st_size, **work.summary(layers)})
     else:
-        print(f"{path}: {_size(path)}\n{work.text(layers)}")
+        print(f"{path}: {size(path.stat().st_size)}\n{work.text(layers)}")
+
+
+def _begun(model: Path, settled: Settled, asked: Quantization, target: str, show: Progress) -> Quantizing:
+    show("reading", 0, 1)
+    graph = settled.read(model)
+    check_float(graph)
+    return Quantizing(asked, graph, target)
 
 
 def default_output(model: Path) -> Path:
@@ -63,9 +61,3 @@ def default_output(model: Path) -> Path:
     if path.resolve() == model.resolve():
         raise refuse(f"{path}: is the model itself; name the quantized one with -o")
     return path
-
-
-def _size(path: Path) -> str:
-    from ..report import size
-
-    return size(path.stat().st_size)

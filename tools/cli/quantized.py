@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..pages.quantization_layers import Measured, Times, layer_report
+from ..pages.quantization_page import sqnr_text
 from ..pages.quantization_times import Selection, Timed, medians
+from ..progress import Progress
+from ..report import node_text
 from .common import is_lowered, refuse
+from .inputs import noise_of
 from .quantization import Quantization, node_names
 
 if TYPE_CHECKING:
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
     from secateur.passes.quantize.report import QuantizationReport
 
     from ..pages.quantization_report import LayerReport, LayerRow
-    from ..report import Progress
     from .int8_gain import Gain
 
 NOISE = "random:"
@@ -36,16 +39,6 @@ class Profile:
     real_measured: Measured = ()
 
 
-def check_target(target: str) -> None:
-    """SecateurError where artifacts for `target` cannot be timed on this machine."""
-    from secateur.codegen.targets.find import find
-    from secateur.codegen.targets.host import host
-
-    row = find(target)
-    if row != replace(host(), name=row.name):
-        raise refuse(f"--profile times layers on this machine, target {target} is another")
-
-
 def profile(artifact: Path, graph: Graph, target: str, show: Progress) -> Profile:
     """Times `artifact`, and the float network of `graph`, operator by operator."""
     import secateur
@@ -59,10 +52,8 @@ def profile(artifact: Path, graph: Graph, target: str, show: Progress) -> Profil
 def _operators(path: Path, show: Progress) -> Measured:
     from secateur.runtime.session import load
 
-    from .common import random_array
-
     with load(path) as session:
-        inputs = {p.name: random_array(p.shape, p.dtype, i) for i, p in enumerate(session.inputs)}
+        inputs = noise_of(session.inputs)
         samples = []
         for done in range(PROFILED_RUNS):
             samples.append(session.profile(inputs))
@@ -237,8 +228,6 @@ def calibration_text(source: str | None) -> str | None:
 
 def summary(layers: LayerReport) -> str:
     """Some lines: how exact, how much of it in int8, what stays float as an option, the worst layers."""
-    from ..pages.quantization_page import sqnr_text
-
     rows = layers.layers
     integer = sum(row.operator.startswith("q.") or row.int8 for row in rows)
     winograd = sum(row.operator == "q.winograd_conv" for row in rows)
@@ -280,7 +269,5 @@ def _on_noise(layers: LayerReport) -> str:
 
 
 def _worst(rows: Sequence[LayerRow]) -> str:
-    from ..report import node_text
-
     known = sorted((row.sqnr_db, row.name) for row in rows if row.sqnr_db is not None)
     return ", ".join(f"{node_text(name)} {value:.1f} dB" for value, name in known[:_SHOWN])

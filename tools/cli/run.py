@@ -10,41 +10,49 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..progress import progress
+from ..report import print_json
+from ..tables import table
+from .checks import check_folder
 from .common import Json, Threads, refuse
-from .inputs import Inputs, Mean, Size, Std, parse_inputs
+from .groups import spread
+from .inputs import Feed
+from .opened import check_runnable, opened
+from .source import Settled
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
 
+HEADINGS = ("output", "type", "min", "mean", "max", "largest at", "file")
 
+
+@spread()
 def run(
-    artifact: Annotated[Path, typer.Argument(help="A compiled model: .so, folder or tar.")],
-    input: Inputs = None,
-    mean: Mean = None,
-    std: Std = None,
-    size: Size = None,
+    artifact: Annotated[
+        Path, typer.Argument(help="A compiled model: .so, folder or tar; or a model, compiled for this run.")
+    ],
+    *,
+    feed: Feed,
     output_dir: Annotated[Path | None, typer.Option(help="Write every output there as NAME.npy.")] = None,
     threads: Threads = 1,
+    settled: Settled,
     json: Json = False,
 ) -> None:
-    """Run an artifact once and say what came out."""
-    from secateur.passes.quantize.calibration.images import preparation_of
-    from secateur.runtime.session import load
-
-    from ..report import print_json, table
-
-    images = preparation_of(mean, std, size)
-    with load(artifact, threads) as session:
-        outputs = session.run(parse_inputs(input, session.inputs, images))
+    """Run an artifact once and say what came out. A model is compiled for this machine first."""
+    check_runnable(artifact, settled)
+    feed.check()
+    check_folder(output_dir)
+    with progress() as show, opened(artifact, threads, settled, feed.arrays, show) as (session, inputs):
+        outputs = session.run(inputs)
     files = write_outputs(outputs, output_dir) if output_dir else {}
     rows = [_summary(name, array) | {"file": files.get(name)} for name, array in outputs.items()]
     if json:
         print_json({"artifact": str(artifact), "outputs": rows})
         return
-    headings = ("output", "type", "min", "mean", "max", "largest at", "file")
-    print(table(headings, (list(row.values()) for row in map(_shown, rows)), right=("min", "mean", "max")))
+    cells = (list(row.values()) for row in map(_shown, rows))
+    print(table(HEADINGS, cells, right=("min", "mean", "max"), shorten=("output", "file")))
 
 
 def _summary(name: str, array: Array) -> dict[str, Any]:

@@ -7,21 +7,16 @@ from typing import Annotated
 
 import typer
 
-from .common import (
-    Batch,
-    Constants,
-    Costs,
-    Json,
-    Shapes,
-    Target,
-    is_lowered,
-    parse_constants,
-    parse_shapes,
-    read_source,
-    refuse,
-)
+from ..pages.frontier import frontier as frontier_of
+from ..pages.frontier_page import render_page
+from ..pages.frontier_report import json_data, table_text, write_csv
+from ..progress import progress
+from ..report import print_json
+from .checks import check_outputs, check_readable, check_target
+from .common import Costs, Json, Target, default_pipeline, is_lowered, refuse
 from .groups import spread
 from .limits import Limits, MinSqnr
+from .source import Settled
 
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each plan there.")]
 Page = Annotated[
@@ -41,9 +36,7 @@ def select(
     model: Annotated[Path, typer.Argument(help="An ONNX model, or IR text (.sir).")],
     *,
     target: Target = "host",
-    shape: Shapes = None,
-    batch: Batch = None,
-    constant: Constants = None,
+    settled: Settled,
     tune: Tune = False,
     costs: Costs = None,
     csv: Csv = None,
@@ -57,20 +50,19 @@ def select(
     Each stands with the pipeline that compiles it. Times are estimates for one core, memory is the arena's
     peak.
     """
-    from secateur.passes.registry import DEFAULT_PIPELINE
-
-    from ..pages.frontier import frontier as frontier_of
-    from ..pages.frontier_page import render_page
-    from ..pages.frontier_report import json_data, table_text, write_csv
-    from ..report import print_json, progress
-
-    graph = read_source(model, parse_shapes(shape), batch, parse_constants(constant))
-    if is_lowered(graph):
-        raise refuse(
-            "this IR has its primitives already; choosing them wants the model, or IR before `select`"
-        )
+    settled.check(model)
+    check_target(target)
+    check_readable(costs)
+    check_outputs(csv, frontier)
+    limits.check()
     with progress() as show:
-        pipeline = limits.pipeline(None, DEFAULT_PIPELINE, min_sqnr)
+        show("reading", 0, 1)
+        graph = settled.read(model)
+        if is_lowered(graph):
+            raise refuse(
+                "this IR has its primitives already; choosing them wants the model, or IR before `select`"
+            )
+        pipeline = limits.pipeline(None, default_pipeline(graph), min_sqnr)
         found = frontier_of(graph, target, tune, show, costs, pipeline)
     if csv is not None:
         write_csv(found, csv)

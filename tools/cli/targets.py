@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ..report import print_json, size
+from ..tables import table
 from .common import Json
 
 if TYPE_CHECKING:
@@ -16,20 +18,17 @@ def targets(json: Json = False) -> None:
     from secateur.codegen.targets.host import HOST, host, runnable
     from secateur.codegen.targets.rows import TARGETS
 
-    from ..report import print_json, table
-
     here = [host()] if os.environ.get(HOST) or runnable() else []  # other machines compile for boards too
     rows = [*map(_row, (*here, *TARGETS.values()))]
     if json:
         print_json(rows)
         return
     headings = ("target", "architecture", "core", "vectors", "L1", "L2", "GFLOP/s", "needs")
-    print(table(headings, map(_cells, rows), right=("L1", "L2", "GFLOP/s")))
+    spare = ("L1", "L2", "vectors")
+    print(table(headings, map(_cells, rows), ("L1", "L2", "GFLOP/s"), shorten=("needs",), spare=spare))
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    from ..report import size
-
     vectors = f"{row['isa']} ({8 * row['vector_bytes']} bit)"
     caches = size(row["l1_bytes"]), size(row["l2_bytes"])
     peak, needs = f"{row['peak_gflops']:.0f}", ",".join(row["features"]) or "-"

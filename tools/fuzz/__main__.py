@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..report import facts, progress
+from ..progress import progress
+from ..report import facts
 from .families import PEER, families
 from .worker import FAILED, replay_command, save
 

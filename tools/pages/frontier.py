@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from secateur.passes.select.select import Select
     from secateur.passes.select.solver import Solution
 
-    from ..report import Progress
+    from ..progress import Progress
 
 Decisions = Sequence[tuple["Operator", "Choice"]]
 

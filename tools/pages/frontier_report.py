@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..report import duration, size, table
+from ..report import duration, size
+from ..tables import table
 
 if TYPE_CHECKING:
     from .frontier import Frontier, Point

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import Any
 from secateur.ir.errors import SecateurError
 from secateur.passes.quantize.warning import Accumulated
 
-from ..cli.quantization import keep_float_option
 from .quantization_page import render_page
 
 
@@ -95,6 +95,14 @@ class LayerReport:
     def measured(self) -> bool:
         """Whether any operator was timed."""
         return any(row.measured_seconds is not None for row in self.layers)
+
+
+def keep_float_option(names: Sequence[str]) -> str:
+    """Layers as options that keep them in float: `--keep-float /conv1 --keep-float /fc`.
+
+    Each has an option of its own, which may hold commas.
+    """
+    return " ".join(f"--keep-float {shlex.quote(name)}" for name in names)
 
 
 # Formats -------------------------------------------------------------------------------------------

@@ -26,6 +26,10 @@ from .source import Array, Batch, Source, image_count, only_input, source_of, sp
 
 Batches = Iterable[Mapping[str, Array]]
 
+NOISE = "random:"
+LIST = ".txt"
+READERS = {".npy": from_npy, ".npz": from_npz}
+
 COST_OF_NOISE = "the output of the digits example has 14 to 22 dB more noise than with digits."
 _log = logging.getLogger("secateur.calibration")
 
@@ -46,20 +50,29 @@ def open_source(
         raise SecateurError(f"{limit} images are too few to calibrate with")
     if not isinstance(source, str | Path):
         return _from_iterable(source, graph)
-    if str(source).startswith("random:"):
+    if str(source).startswith(NOISE):
         return _from_random(str(source), graph)
+    check_source(source)
     path, images = Path(source), preparation or Preparation()
     if path.is_dir():
         return _from_files(_images_below(path), None, graph, images, limit)
-    readers = {".npy": from_npy, ".npz": from_npz}
-    if path.suffix in readers:
-        return readers[path.suffix](path, graph, limit)
-    if path.suffix == ".txt":
+    if path.suffix == LIST:
         return _from_files(*_listed(path), graph, images, limit)
-    raise SecateurError(
-        f"{path}: {'is no' if path.exists() else 'no such'} calibration data; known are a folder of images, "
-        f".npy, .npz, a .txt list of files, and random:N"
-    )
+    return READERS[path.suffix](path, graph, limit)
+
+
+def check_source(source: str | Path) -> None:
+    """SecateurError where that is no calibration data, whatever the network: known before any work."""
+    path = Path(source)
+    if str(source).startswith(NOISE):
+        _noise_images(str(source))
+    elif path.is_dir():
+        _images_below(path)
+    elif not path.exists() or path.suffix not in (*READERS, LIST):
+        raise SecateurError(
+            f"{path}: {'is no' if path.exists() else 'no such'} calibration data; known are a folder of "
+            f"images, {', '.join(READERS)}, a {LIST} list of files, and {NOISE}N"
+        )
 
 
 # Files ---------------------------------------------------------------------------------------------
@@ -142,14 +155,11 @@ def _single(path: Path, port: Value) -> Array:
 
 def _from_random(text: str, graph: Graph) -> Source:
     """Seeded noise, the same every time."""
-    found = re.fullmatch(r"random:(\d{1,9})", text)
-    if found is None or int(found[1]) == 0:
-        raise SecateurError(f"{text}: random: and a number of images are wanted, such as random:64")
+    chosen = range(_noise_images(text))
     _log.warning(
         "%s: calibrating on noise instead of images. Ranges will not fit what the network sees: %s "
         "Use it to measure speed, not to ship a model.", text, COST_OF_NOISE
     )  # fmt: skip
-    chosen = range(int(found[1]))
 
     def read() -> Iterator[Batch]:
         for index in chosen:
@@ -159,6 +169,14 @@ def _from_random(text: str, graph: Graph) -> Source:
             }
 
     return source_of(graph, chosen, read, text)
+
+
+def _noise_images(text: str) -> int:
+    """How many images of noise are asked for."""
+    found = re.fullmatch(rf"{NOISE}(\d{{1,9}})", text)
+    if found is None or int(found[1]) == 0:
+        raise SecateurError(f"{text}: {NOISE} and a number of images are wanted, such as {NOISE}64")
+    return int(found[1])
 
 
 def _from_iterable(source: Batches, graph: Graph) -> Source:

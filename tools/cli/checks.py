@@ -1,0 +1,81 @@
+"""What a command refuses before any work, and before it imports what work needs (ONNX, networkx, LLVM, TVM).
+
+Each check raises SecateurError, or OSError where the system refuses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secateur.ir.errors import SecateurError
+
+HOST = "host"
+
+
+def check_target(name: str) -> None:
+    """There is such a target. What the host is, LLVM is asked when the work begins."""
+    from secateur.codegen.targets.find import find
+
+    if name != HOST:
+        find(name)
+
+
+def is_here(name: str) -> bool:
+    """Whether the target is what this machine is compiled for."""
+    from secateur.codegen.targets import host
+    from secateur.codegen.targets.find import find
+
+    return name == HOST or host.is_here(find(name))
+
+
+def check_timed_here(name: str) -> None:
+    """Code for the target can be timed on this machine."""
+    from secateur.codegen.targets.find import find
+    from secateur.codegen.targets.host import check_here
+
+    if name != HOST:
+        check_here(find(name))
+
+
+def check_runs_here(name: str) -> None:
+    """Artifacts for the target run on this machine."""
+    from secateur.codegen.targets.find import find
+    from secateur.codegen.targets.host import runs_here
+
+    if name != HOST and not runs_here(find(name)):
+        raise SecateurError(f"an artifact for {name} cannot run on this machine")
+
+
+def check_pipeline(text: str | None) -> None:
+    """The text names passes that can follow each other."""
+    from secateur.passes.framework.manager import check_stages
+    from secateur.passes.framework.pipeline import parse_pipeline
+
+    if text is not None:
+        check_stages(parse_pipeline(text))
+
+
+def check_readable(*paths: Path | None) -> None:
+    """The files (or folders) that are given can be read."""
+    for path in paths:
+        if path is not None and not path.is_dir():
+            path.open("rb").close()
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Files can be written where they are wanted; their folders exist."""
+    from secateur.ir.support.atomic import check_writable
+
+    for path in paths:
+        if path is not None and path.is_dir():
+            raise SecateurError(f"{path} is a folder; name a file")
+        if path is not None:
+            check_writable(path)
+
+
+def check_folder(path: Path | None) -> None:
+    """Files can be written to the folder, which may have to be made."""
+    from secateur.ir.support.atomic import check_writable
+
+    if path is not None:
+        check_writable(path / "file", make_folders=True)
