@@ -173,7 +173,9 @@ int main(int argc, char **argv) {
     arguments args = {.threads = 1, .iterations = 20, .warmup = 3};
     parse(&args, argc, argv);
     secateur_state *state;
-    check(secateur_create(&(secateur_options){.threads = args.threads}, &state));
+    secateur_options options = SECATEUR_OPTIONS_INIT;
+    options.threads = args.threads;
+    check(secateur_create(&options, &state));
     void **inputs = make_inputs(&args), **outputs = make_outputs();
     int64_t *times = measure(&args, state, inputs, outputs);
     int64_t *profile = allocate((uint64_t)secateur_operator_count() * sizeof *profile);

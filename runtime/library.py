@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class OptionsStruct(ctypes.Structure):
     """`secateur_options`."""
 
     _fields_ = (
+        ("size", c_size_t),
         ("threads", c_int32),
         ("arena", c_void_p),
         ("arena_bytes", c_uint64),

@@ -3,7 +3,8 @@
  * A model.so (or a program linked with its objects) is one model: code, weights and manifest. The model is
  * constant; all that changes lives in a secateur_state. Use one state per thread; any number may exist.
  *
- *     secateur_options options = {.threads = 2};
+ *     secateur_options options = SECATEUR_OPTIONS_INIT;
+ *     options.threads = 2;
  *     secateur_state *state;
  *     secateur_status status = secateur_create(&options, &state);
  *     if (status != SECATEUR_OK) fail(secateur_message(status));
@@ -24,7 +25,7 @@
 extern "C" {
 #endif
 
-#define SECATEUR_ABI_VERSION 1
+#define SECATEUR_ABI_VERSION 2
 #define SECATEUR_ALIGNMENT 64    /* of a caller's arena and of a caller's weights, in bytes */
 #define SECATEUR_MAX_THREADS 256
 #define SECATEUR_STATE_BYTES 1024 /* of an arena, taken by the state itself */
@@ -44,7 +45,8 @@ typedef enum secateur_status {
     SECATEUR_ERROR_ARENA = 4,     /* the caller's arena is too small or not aligned */
     SECATEUR_ERROR_WEIGHTS = 5,   /* the caller's weights have the wrong size or are not aligned */
     SECATEUR_ERROR_THREAD = 6,    /* a thread could not be started */
-    SECATEUR_ERROR_BUSY = 7       /* the state is running in another thread */
+    SECATEUR_ERROR_BUSY = 7,      /* the state is running in another thread */
+    SECATEUR_ERROR_OPTIONS = 8    /* the options' size is wrong, or they use fields unknown to this model */
 } secateur_status;
 
 typedef enum secateur_dtype {
@@ -78,14 +80,19 @@ typedef struct secateur_operator {
     uint64_t macs;     /* multiply-accumulates of one run */
 } secateur_operator;
 
-/* All zero is a good default: one thread, an arena from malloc, the embedded weights. */
+/* `size` tells which fields the caller knows; later versions add fields at the end. Fields that lie beyond the
+ * caller's size are zero, and those that lie beyond what the model knows must be zero. All zero but the size is a
+ * good default: one thread, an arena from malloc, the embedded weights. */
 typedef struct secateur_options {
+    size_t size;            /* sizeof(secateur_options); SECATEUR_OPTIONS_INIT sets it */
     int32_t threads;        /* 0 means 1; the caller's thread is one of them */
     void *arena;            /* or null: the library allocates */
     uint64_t arena_bytes;   /* at least secateur_arena_bytes(threads) where arena is given */
     const void *weights;    /* or null: the weights embedded in the model */
     uint64_t weights_bytes; /* must be secateur_weights_bytes() where weights is given */
 } secateur_options;
+
+#define SECATEUR_OPTIONS_INIT {sizeof(secateur_options), 0, NULL, 0, NULL, 0}
 
 typedef struct secateur_state secateur_state;
 

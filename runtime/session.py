@@ -23,7 +23,7 @@ from .manifest import ArtifactError, Image, open_image
 Array = NDArray[Any]
 _MACHINE_ALIASES = {"AMD64": "x86_64", "arm64": "aarch64", "armv7l": "arm", "armv6l": "arm", "armv8l": "arm"}
 _NARROW = {"aarch64": "arm", "x86_64": "i386"}
-_ABI_VERSION = 1
+_ABI_VERSION = 2  # of secateur.h
 MAX_THREADS = 256
 
 
@@ -55,13 +55,14 @@ class OperatorTime(NamedTuple):
 def load(path: str | Path, threads: int = 1) -> Session:
     """Opens an artifact (`.so`, folder or tar) with a pool of `threads` threads, the caller's included.
 
-    ArtifactError: damaged or foreign file, or made for another architecture.
+    ArtifactError: damaged or foreign file, or made for another architecture or version of the C interface.
     SessionError: this processor lacks a feature the model needs, or no memory or threads can be had.
     """
     if not 1 <= threads <= MAX_THREADS:
         raise SessionError(f"threads must be 1 to {MAX_THREADS}, got {threads}")
     with open_image(path) as image:
         _check_machine(image, path)
+        _check_interface(image, path)
         library = _open_library(image, path)
     try:
         return Session(library, image.manifest, threads)
@@ -152,6 +153,16 @@ def _check_machine(image: Image, path: str | Path) -> None:
         raise ArtifactError(f"{path}: made for {image.machine}, this machine is {here}")
 
 
+def _check_interface(image: Image, path: str | Path) -> None:
+    """Before any of its code is loaded: the functions of another version take other arguments."""
+    version = image.manifest.get("abi")
+    if version != _ABI_VERSION:
+        raise ArtifactError(
+            f"{path}: has version {version} of the C interface, this version of Secateur runs version "
+            f"{_ABI_VERSION}; compile the model again"
+        )
+
+
 def _open_library(image: Image, path: str | Path) -> Library:
     """Loads the model under a name never used before: the dynamic loader would else give back an older
     model of the same path."""
@@ -166,18 +177,12 @@ def _open_library(image: Image, path: str | Path) -> Library:
         except (OSError, AttributeError) as error:
             reason = str(error).replace(str(alias), str(path))
             raise ArtifactError(f"{path}: cannot be loaded: {reason}") from None
-    version = library.secateur_abi_version()
-    if version != _ABI_VERSION:
-        library.close()
-        raise ArtifactError(
-            f"{path}: has C interface version {version}; this version of Secateur needs {_ABI_VERSION}"
-        )
     return library
 
 
 def _create(library: Library, threads: int) -> ctypes.c_void_p:
-    state = ctypes.c_void_p()
-    status = library.secateur_create(ctypes.byref(OptionsStruct(threads=threads)), ctypes.byref(state))
+    state, options = ctypes.c_void_p(), OptionsStruct(size=ctypes.sizeof(OptionsStruct), threads=threads)
+    status = library.secateur_create(ctypes.byref(options), ctypes.byref(state))
     if status:
         raise SessionError(library.message(status))
     return state

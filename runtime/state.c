@@ -34,6 +34,35 @@ static int processor_fits(void) {
     return 1;
 }
 
+/* Fields are added at the end, and none may hide in padding that older callers left undefined. */
+_Static_assert(sizeof(secateur_options) == offsetof(secateur_options, weights_bytes) + sizeof(uint64_t),
+               "secateur_options ends in padding");
+
+enum { MOST_OPTION_BYTES = 4096 }; /* a larger size is no size, and is not read through */
+
+/* Whether options of `size` bytes end where a version of them could: before a field, or after the last known. */
+static int ends_at_a_field(size_t size) {
+    static const size_t begins[] = {offsetof(secateur_options, threads), offsetof(secateur_options, arena),
+                                    offsetof(secateur_options, arena_bytes), offsetof(secateur_options, weights),
+                                    offsetof(secateur_options, weights_bytes)};
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (size == begins[i]) return 1;
+    return size >= sizeof(secateur_options) && size <= MOST_OPTION_BYTES;
+}
+
+/* The caller's options as this version's, which may have fewer or more fields; 0 where that cannot be. */
+static int read_options(const secateur_options *given, secateur_options *options) {
+    static const secateur_options defaults = SECATEUR_OPTIONS_INIT;
+    *options = defaults;
+    if (!given) return 1;
+    size_t size = given->size;
+    if (!ends_at_a_field(size)) return 0;
+    for (size_t i = sizeof *options; i < size; i++)
+        if (((const unsigned char *)given)[i]) return 0;
+    memcpy(options, given, size < sizeof *options ? size : sizeof *options);
+    return 1;
+}
+
 static secateur_status check_options(const secateur_options *options, int32_t threads) {
     if (threads < 1 || threads > SECATEUR_MAX_THREADS) return SECATEUR_ERROR_ARGUMENT;
     if (!processor_fits()) return SECATEUR_ERROR_PROCESSOR;
@@ -59,11 +88,11 @@ static secateur_status start_threads(secateur_state *state) {
     return started ? SECATEUR_OK : SECATEUR_ERROR_THREAD;
 }
 
-secateur_status secateur_create(const secateur_options *options, secateur_state **result) {
-    static const secateur_options defaults;
+secateur_status secateur_create(const secateur_options *given, secateur_state **result) {
+    secateur_options known, *options = &known;
     if (!result) return SECATEUR_ERROR_ARGUMENT;
     *result = NULL;
-    if (!options) options = &defaults;
+    if (!read_options(given, options)) return SECATEUR_ERROR_OPTIONS;
     int32_t threads = options->threads ? options->threads : 1;
     secateur_status status = check_options(options, threads);
     if (status != SECATEUR_OK) return status;

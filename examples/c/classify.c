@@ -66,7 +66,7 @@ static void classify(secateur_state *state, const char *path, void *image, void 
 }
 
 int main(int argc, char **argv) {
-    secateur_options options = {.threads = 1};
+    secateur_options options = SECATEUR_OPTIONS_INIT;
     int first = 1;
     if (argc > 2 && strcmp(argv[1], "-t") == 0) {
         options.threads = atoi(argv[2]);

@@ -24,7 +24,7 @@ static void *user(void *argument) {
     float *scores = malloc(bytes), *totals = malloc((size_t)secateur_output(1)->bytes);
     for (int round = 0; round < ROUNDS; round++) {
         secateur_state *state;
-        secateur_options options = {.threads = 1 + (round + *(int *)argument) % 4};
+        secateur_options options = {.size = sizeof options, .threads = 1 + (round + *(int *)argument) % 4};
         if (secateur_create(&options, &state) != SECATEUR_OK) abort();
         for (int i = 0; i < RUNS; i++) {
             memset(scores, 0xff, bytes);

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from secateur.codegen.targets.rows import TARGETS
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "c"
 STRESS = Path(__file__).with_name("stress.c")
+OPTIONS = Path(__file__).with_name("options.c")
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,34 @@ def test_pool_is_clean_under_stress(
     done = subprocess.run(_fixed_addresses(str(binary)), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == "ok\n"
+
+
+def test_options_of_every_size_are_read_to_their_end_and_no_further(
+    compiler: str, programs: ModuleType, tmp_path: Path
+) -> None:
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror"]
+    binary = _build(compiler, programs.scale_relu_sum(), OPTIONS, tmp_path / "options", flags)
+    done = subprocess.run([binary], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SECATEUR_OPTIONS_INIT sets the size" in done.stdout
+
+
+PLUS_PLUS = """
+#include "secateur.h"
+secateur_options of(int32_t threads) {
+    secateur_options options = SECATEUR_OPTIONS_INIT;
+    options.threads = threads;
+    return options;
+}
+"""
+
+
+def test_the_header_is_cpp_too(tmp_path: Path) -> None:
+    (tmp_path / "main.cpp").write_text(PLUS_PLUS)
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{ROOT / 'runtime'}"]
+    command = [sys.executable, "-m", "ziglang", "c++", *flags, "-c", "main.cpp", "-o", "main.o"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])

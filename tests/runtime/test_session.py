@@ -10,13 +10,16 @@ import shutil
 import threading
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
+from secateur.codegen import sources
 from secateur.codegen.artifact import write_artifact
 from secateur.codegen.program import Port, Program
 from secateur.ir.types import DType
+from secateur.runtime import session
 from secateur.runtime.library import Library, OptionsStruct
 from secateur.runtime.manifest import ArtifactError
 from secateur.runtime.session import SessionError, TensorInfo, load, this_machine
@@ -202,6 +205,24 @@ def test_a_library_of_another_machine_is_refused(programs: ModuleType, tmp_path:
         load(path)
 
 
+@pytest.mark.parametrize("version", [1, None, 3])
+def test_another_version_of_the_c_interface_is_refused_before_its_code_is_loaded(
+    programs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int | None
+) -> None:
+    fresh = sources.manifest
+
+    def other(program: Program) -> dict[str, Any]:
+        return fresh(program) | {"abi": version}
+
+    monkeypatch.setattr(sources, "manifest", other)
+    path = write_artifact(programs.scale_relu_sum(), tmp_path / "old.so")
+    monkeypatch.setattr(session, "Library", None)
+    with pytest.raises(
+        ArtifactError, match=rf"old.so: has version {version} of the C .*; compile the model again"
+    ):
+        load(path)
+
+
 def test_folder_and_tar_are_loaded(model_dir: Path, programs: ModuleType, tmp_path: Path) -> None:
     tar = write_artifact(programs.scale_relu_sum(), tmp_path / "tiny.tar", "tar")
     x = _image(programs)
@@ -218,7 +239,8 @@ class _Raw:
 
     def create(self, **options: object) -> tuple[int, ctypes.c_void_p]:
         state = ctypes.c_void_p()
-        status = self.library.secateur_create(ctypes.byref(OptionsStruct(**options)), ctypes.byref(state))
+        given = OptionsStruct(**({"size": ctypes.sizeof(OptionsStruct)} | options))
+        status = self.library.secateur_create(ctypes.byref(given), ctypes.byref(state))
         return status, state
 
 
