@@ -47,6 +47,16 @@ def _between(source: str, to: str) -> tuple[str, ...]:
     return (*half, narrow[to]) if source.startswith("float") and to in narrow else half
 
 
+def start_value(dtype: str) -> float:
+    """Zero, of the kind that the type wants."""
+    return 0.0 if dtype.startswith("float") else 0
+
+
+def multiply_add(a: Expr, b: Expr, total: Expr, dtype: str) -> Expr:
+    """a b + total, fused where the type has such an operation."""
+    return T.fma(a, b, total) if dtype.startswith("float") else a * b + total
+
+
 def is_zero(x: Expr, dtype: str, lanes: int) -> Expr:
     """Whether each element is zero; NaN is not (in TIR, `!=` of a NaN is false too, so it cannot say)."""
     return x == splat(0, lanes, dtype)

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secateur.codegen.primitives.conv.direct import DIRECT
-from secateur.codegen.primitives.conv.finish_int8 import column_classes, starts
 from secateur.codegen.primitives.conv.int8 import linear_spec
+from secateur.codegen.primitives.conv.int8_spec import column_classes, starts
 from secateur.codegen.primitives.conv.pointwise import POINTWISE
 from secateur.codegen.primitives.operator import constant_of
 from secateur.codegen.primitives.registry import candidates

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.conv.finish_int8 import LinearSpec
 from secateur.codegen.primitives.conv.im2row_int8 import LinearIm2row, depth, pieces
 from secateur.codegen.primitives.conv.int8 import linear_spec
+from secateur.codegen.primitives.conv.int8_spec import LinearSpec
 from secateur.codegen.primitives.conv.kn2row_int8 import LinearKn2row
 from secateur.codegen.primitives.operator import Constant, Primitive, to_layout
 from secateur.codegen.primitives.registry import candidates

@@ -10,7 +10,7 @@ from secateur.codegen.primitives.conv import im2row as conv_im2row
 from secateur.codegen.primitives.conv.arithmetic import arithmetic_of
 from secateur.codegen.primitives.conv.depthwise import float32 as conv_depthwise
 from secateur.codegen.primitives.conv.direct import DIRECT, Direct
-from secateur.codegen.primitives.conv.finish_int8 import LinearSpec
+from secateur.codegen.primitives.conv.int8_spec import LinearSpec
 from secateur.codegen.primitives.conv.plan import even_split, step_cycles
 from secateur.codegen.primitives.conv.pointwise import POINTWISE, Pointwise
 from secateur.codegen.primitives.conv.winograd import (

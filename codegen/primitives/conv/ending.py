@@ -7,8 +7,9 @@ from typing import Any
 
 from ...tir import T, load, splat, store
 from ...vector import epilogue
-from ..specs import ConvSpec, up
-from .finish_int8 import LinearFinish, LinearSpec, linear_pointers
+from ...vector.requantize import BLOCK, Requantize
+from ..specs import ConvSpec, layout_block, up
+from .int8_spec import LinearSpec, column_classes
 
 Expr = Any
 Buffer = Any
@@ -65,7 +66,7 @@ def pointers(spec: Any, constants: tuple[str, ...] = ("weights",)) -> list[str]:
 
 
 class FloatFinish:
-    """How the nest below ends where it sums floats."""
+    """Starts sums of `lanes` filters at the bias and stores what the epilogue makes of them."""
 
     def __init__(self, spec: ConvSpec, lanes: int, buffers: tuple[Buffer, ...]) -> None:
         *inputs, self.output = buffers
@@ -82,6 +83,64 @@ class FloatFinish:
         blocks = up(self.spec.filters, self.lanes) // self.lanes
         index = ((image * blocks + channel // self.lanes) * self.spec.pixels + pixel) * self.lanes
         store(self.output, index, self.finish.finish(value, index, channel), self.lanes)
+
+
+def linear_pointers(spec: LinearSpec) -> list[str | tuple[str, str]]:
+    """Parameters of a kernel before the workspace."""
+    residual = [("residual", "uint8")] if spec.ending.residual else []
+    constants = [("weights", "int8"), ("starts", "int32")]
+    ending = ("multipliers", "parameters", ("output", spec.ending.result))
+    return [("data", "uint8"), *residual, *constants, *ending]
+
+
+class LinearFinish:
+    """Starts sums of `lanes` filters and stores their results."""
+
+    def __init__(self, spec: LinearSpec, lanes: int, buffers: tuple[Buffer, ...]) -> None:
+        self.spec, self.lanes = spec, lanes
+        residual = buffers[0] if spec.ending.residual else None
+        self.starts, multipliers, parameters, self.output = buffers[-4:]
+        self.requantize = Requantize(spec.ending, lanes, parameters, multipliers, residual)
+        self.classes = [] if spec.wide else column_classes(spec)
+
+    def start(self, channel: Expr, rows: tuple[Expr, Expr], taps: tuple[Any, ...]) -> Expr:
+        """The start of sums over kernel rows `rows` and kernel columns `taps`; of wide ones, their bounds."""
+        if not self.spec.border:
+            return load(self.starts, channel, self.lanes)
+        high = T.max(0, rows[1])
+        low = T.min(rows[0], high)
+        if self.spec.wide:
+            return self._of_corners(channel, (low, high), taps)
+        number = self.classes.index(taps) * 2
+        places = (self._place(number, high, channel), self._place(number + 1, low, channel))
+        first, second = (load(self.starts, place, self.lanes) for place in places)
+        return first + second
+
+    def _of_corners(self, channel: Expr, rows: tuple[Expr, Expr], columns: Any) -> Expr:
+        end = T.max(0, columns[1])
+        first = T.min(columns[0], end)
+
+        def corner(column: Expr, row: Expr) -> Expr:
+            return load(self.starts, self._place(column, row, channel), self.lanes)
+
+        inner = (corner(end, rows[1]) - corner(end, rows[0])) - (
+            corner(first, rows[1]) - corner(first, rows[0])
+        )
+        return corner(self.spec.kernel[1] + 1, 0) + inner
+
+    def _place(self, number: Expr, row: Expr, channel: Expr) -> Expr:
+        return (number * (self.spec.kernel[0] + 1) + row) * up(self.spec.filters, BLOCK) + channel
+
+    def store(self, total: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
+        """The sums of channels `channel`... at output pixel `pixel`, requantized."""
+        at = self._index(layout_block(self.spec.out_layout), image, pixel, channel)
+        residual = self._index(BLOCK, image, pixel, channel)
+        store(self.output, at, self.requantize.of_sum(total, residual, channel), self.lanes)
+
+    def _index(self, block: int, image: Expr, pixel: Expr, channel: Expr) -> Expr:
+        blocks = up(self.spec.filters, block) // block
+        number, lane = (channel // block, channel % block) if block > self.lanes else (channel // block, 0)
+        return ((image * blocks + number) * self.spec.pixels + pixel) * block + lane
 
 
 def kernel_pointers(spec: ConvSpec) -> list[str | tuple[str, str]]:

@@ -26,8 +26,8 @@ from ...vector.requantize import BLOCK
 from ..operator import Argument, Constant, Cost, constant_of
 from ..specs import Floats, layout_block, up
 from .arithmetic import Arithmetic, arithmetic_of
-from .finish_int8 import FEW, LinearSpec, starts
 from .int8 import LinearConvolution, linear_spec
+from .int8_spec import FEW, LinearSpec, starts
 from .plan import KernelSpec, choose_vectors, step_cycles
 from .planned import Planned
 

@@ -8,8 +8,9 @@ from ...tir import T, load, prefetch, prim_func, store, view
 from ...vector.dot import QUAD
 from ..specs import layout_block, up
 from .arithmetic import Arithmetic
-from .finish_int8 import LinearFinish, LinearSpec, linear_pointers
+from .ending import LinearFinish, linear_pointers
 from .im2row_int8 import Strip, depth, pieces, unrolled
+from .int8_spec import LinearSpec
 
 Expr = Any
 Buffer = Any

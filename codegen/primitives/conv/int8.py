@@ -24,8 +24,8 @@ from ..operator import (
 )
 from ..specs import pair
 from .direct import DIRECT
-from .finish_int8 import LinearSpec, starts
 from .grouped import GROUPED
+from .int8_spec import LinearSpec, starts
 from .plan import costs_of
 from .pointwise import POINTWISE
 

@@ -26,9 +26,9 @@ from ...vector.dot import QUAD
 from ..operator import Cost
 from ..specs import Floats, layout_block, up
 from .arithmetic import Arithmetic, arithmetic_of
-from .finish_int8 import LinearSpec
 from .im2row_int8 import packed_taps
 from .int8 import LinearConvolution
+from .int8_spec import LinearSpec
 from .plan import KernelSpec, Run, even_split, row_runs, step_cycles
 from .planned import Planned
 

@@ -11,7 +11,7 @@ from ...vector.shuffles import hold
 from ..specs import layout_block, up
 from .arithmetic import Arithmetic
 from .ending import kernel_pointers, opened
-from .finish_int8 import LinearSpec
+from .int8_spec import LinearSpec
 from .kn2row_int8 import Plan, runs_of
 from .plan import Run
 from .tile import kernel_rows
@@ -86,7 +86,7 @@ class _Nest:
                         body(local, run.start + tile * run.size + r, taps)
 
     def _start(self, local: Expr, column: Expr, taps: tuple[int, ...]) -> None:
-        rows = kernel_rows(T, self.spec, self.first + local)
+        rows = kernel_rows(self.spec, self.first + local)
         for v in range(self.plan.vectors):
             start = self.finish.start(self._channel(v), rows, taps)
             store(self.sums, self._place(local, column, v), start, self.arithmetic.lanes)
@@ -100,7 +100,7 @@ class _Nest:
     def _pass(self, kh: Expr, columns: range) -> None:
         """One kernel row's taps of `columns`, added to the sums of all rows of the strip."""
         with T.serial(0, self.count) as local:
-            low, high = kernel_rows(T, self.spec, self.first + local)
+            low, high = kernel_rows(self.spec, self.first + local)
             with when((kh >= low) & (kh < high)):
                 for run in self.runs:
                     taps = [tap for tap in run.taps if tap[0] in columns]

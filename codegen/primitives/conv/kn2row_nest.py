@@ -81,7 +81,7 @@ class _Nest:
         """Every kernel row on every row of the strip."""
         count = T.min(self.plan.rows, self.spec.out_height - self.first_row)
         with T.serial(0, self.spec.kernel[0]) as kh, T.serial(0, count) as local:
-            low, high = kernel_rows(T, self.spec, self.first_row + local)
+            low, high = kernel_rows(self.spec, self.first_row + local)
             self._row(_Place(kh, local, self.first_row + local, low, high), filters)
 
     def _row(self, place: _Place, filters: int) -> None:

@@ -13,11 +13,11 @@ from secateur.ir.graph import Operator
 from ...kernel import Kernel
 from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat, store, view
-from ...vector.finish import Finish, FinishSpec, finish_spec, multiply_add, pointer_places, start_value
 from ...vector.loops import Expr, dot, each_vector, loops, nest_tasks, row_major_strides, task_nest
-from ...vector.numeric import convert, lanes_for
+from ...vector.numeric import convert, lanes_for, multiply_add, start_value
 from ...vector.windows import Axis, Tile, each_tile, innermost_taps, tap_loop
 from ..generic import CALL_SECONDS, Generic, type_after
+from ..generic_ending import Finish, FinishSpec, finish_spec, pointer_places
 from ..operator import Primitive
 from ..specs import seconds
 

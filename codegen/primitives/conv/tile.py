@@ -28,7 +28,7 @@ Buffer = Any
 LINE = 16  # floats of a cache line
 
 
-def kernel_rows(T: Any, spec: ConvSpec, row: Expr) -> tuple[Expr, Expr]:
+def kernel_rows(spec: ConvSpec, row: Expr) -> tuple[Expr, Expr]:
     """The range of kernel rows that fall inside the image at output row `row`."""
     top, step = row * spec.strides[0] - spec.pads[0], spec.dilations[0]
     low: Expr = 0
@@ -109,7 +109,7 @@ class _Nest:
     def _tile(self, run: Run, column: Expr) -> None:
         vectors = self.tiling.vectors
         acc = self.arithmetic.registers(run.size * vectors)
-        low, high = kernel_rows(T, self.spec, self.row)
+        low, high = kernel_rows(self.spec, self.row)
         for v in range(vectors):
             for r in range(run.size):
                 taps = inside(self.spec, run, column, r)
@@ -174,7 +174,7 @@ class _Nest:
         width = self.tiling.vectors * self.lanes
         in_row = self.row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
         in_column = column * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1]
-        first = window_start(T, spec, self.group, self.tiling.vectors, self.lanes, self.block)
+        first = window_start(spec, self.group, self.tiling.vectors, self.lanes, self.block)
         line = ((self.image * self.blocks_in + first + cb) * spec.height + in_row) * spec.width
         start = (line + in_column) * block
         taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
@@ -238,7 +238,7 @@ def _windows(spec: Any, width: int, block: int) -> list[tuple[int, int]]:
     return found
 
 
-def window_start(T: Any, spec: Any, group: Expr, vectors: int, lanes: int, block: int) -> Expr:
+def window_start(spec: Any, group: Expr, vectors: int, lanes: int, block: int) -> Expr:
     """The first input block of a group of filter blocks; moved back where the window would pass the end."""
     if spec.groups == 1:
         return 0

@@ -236,7 +236,7 @@ class _Nest:
 
     def _row(self, acc: Any, run: PhaseRun, kh: Expr, in_row: Expr, offset: Expr) -> None:
         spec, lanes = self.spec, self.lanes
-        first = window_start(T, spec, self.group, self.vectors, lanes, lanes)
+        first = window_start(spec, self.group, self.vectors, lanes, lanes)
         unroll = min(lanes, 4)
 
         def block(cb: Expr) -> tuple[Expr, Expr]:

@@ -13,7 +13,6 @@ from secateur.ir.graph import Operator
 from ...kernel import Kernel
 from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat
-from ...vector.finish import Finish, FinishSpec, finish_spec, multiply_add, pointer_places, start_value
 from ...vector.loops import (
     Expr,
     broadcast_strides,
@@ -23,9 +22,10 @@ from ...vector.loops import (
     task_vectors,
     vector_rows,
 )
-from ...vector.numeric import convert, lanes_for
+from ...vector.numeric import convert, lanes_for, multiply_add, start_value
 from ...vector.strips import Strip
 from ..generic import CALL_SECONDS, Generic, type_after
+from ..generic_ending import Finish, FinishSpec, finish_spec, pointer_places
 from ..specs import seconds
 
 ROWS, VECTORS = 4, 2  # the register tile

@@ -17,9 +17,8 @@ from secateur.ir.elementwise import Step
 from secateur.ir.ops.recurrent import GATES
 
 from ...tir import Registers, T, load, splat, store, view
-from ...vector.finish import multiply_add
 from ...vector.loops import Expr, each_vector
-from ...vector.numeric import Numeric, convert
+from ...vector.numeric import Numeric, convert, multiply_add
 from ...vector.shuffles import hold
 from ..specs import up
 

@@ -114,7 +114,7 @@ def _tile(
     acc = Registers(run.size, lanes)
     for r in range(run.size):
         acc[r] = finish.start(block * lanes)
-    low, high = kernel_rows(T, spec, row)
+    low, high = kernel_rows(spec, row)
     with T.serial(low, high) as kh:
         in_row = row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
         line = (plane * spec.height + in_row) * spec.width + column * spec.strides[1] - spec.pads[1]

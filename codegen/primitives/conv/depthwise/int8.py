@@ -17,8 +17,9 @@ from secateur.codegen.vector.requantize import BLOCK
 
 from ...operator import Primitive
 from ...specs import seconds, up
-from ..finish_int8 import LinearFinish, LinearSpec
+from ..ending import LinearFinish
 from ..int8 import LinearConvolution
+from ..int8_spec import LinearSpec
 from ..plan import KernelSpec, Run, even_split, row_runs
 from ..tile import kernel_rows
 from ..wide import inside, row_taps
@@ -114,7 +115,7 @@ class _Body:
         """`run.size` results of one row in registers."""
         spec, block = self.spec, plane % self.blocks
         acc, channel = Registers(run.size, self.lanes, "int32"), block * BLOCK + lane
-        rows = kernel_rows(T, spec, row)
+        rows = kernel_rows(spec, row)
         for r in range(run.size):
             acc[r] = self.finish.start(channel, rows, inside(spec, run, column, r))
         with T.serial(*rows) as kh:

@@ -30,8 +30,8 @@ from secateur.ir.types import ROW_MAJOR, Layout
 
 from ...operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of
 from ...specs import seconds, up
-from ..finish_int8 import LinearSpec
 from ..int8 import linear_spec, refusal
+from ..int8_spec import LinearSpec
 
 Ints = NDArray[np.int32]
 

@@ -1,4 +1,4 @@
-"""The end of a kernel that computes in registers: rounding, epilogue with broadcast operands, store."""
+"""The ending of generic kernels with sums, in any element type: rounding, broadcast epilogue, store."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from secateur.ir.elementwise import Epilogue
 from secateur.ir.graph import Operator
 
-from ..primitives.elementwise.elementwise import argument_order
-from ..primitives.generic import storage, type_after
-from ..tir import T, load, splat, store
-from .loops import Expr, broadcast_strides, dot
-from .numeric import Numeric, convert
+from ..tir import load, splat, store
+from ..vector.loops import Expr, broadcast_strides, dot
+from ..vector.numeric import Numeric, convert
+from .elementwise.elementwise import argument_order
+from .generic import storage, type_after
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,3 @@ class Finish:
         strides, buffer = self.spec.strides[number], self.extras[number]
         start = dot(index, strides)
         return load(buffer, start, width) if strides[-1] else splat(buffer[start], width, self.spec.dtype)
-
-
-def start_value(dtype: str) -> float:
-    """Zero, of the kind that the type wants."""
-    return 0.0 if dtype.startswith("float") else 0
-
-
-def multiply_add(a: Expr, b: Expr, total: Expr, dtype: str) -> Expr:
-    """a b + total, fused where the type has such an operation."""
-    return T.fma(a, b, total) if dtype.startswith("float") else a * b + total
