@@ -23,10 +23,8 @@ from .decisions import check_decisions
 from .kernel import Kernel
 from .primitives.operator import Array, Operand, constant_of
 from .primitives.registry import find
-from .program import Call, Port, Program, Ref, Space
+from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
-
-ALIGNMENT = 64
 
 
 @dataclass

@@ -22,6 +22,8 @@ import numpy as np
 
 from .targets.target import Target
 
+ALIGNMENT = 64  # bytes, of each array of weights
+
 
 class Space(Enum):
     """The memory an argument points into."""
@@ -83,7 +85,7 @@ class Program:
 
     `arena_bytes` includes the first thread's workspaces; every further thread
     needs `workspace_bytes` more. Weights are laid out at `weight_offsets`
-    (each a multiple of 64).
+    (each a multiple of `ALIGNMENT`).
     """
 
     name: str

@@ -15,9 +15,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from .backends.cpu.driver import DTYPE_BYTES, WEIGHT_ALIGNMENT, ProgramError, weights_bytes
+from .backends.cpu.driver import DTYPE_BYTES, ProgramError, weights_bytes
 from .destination import SEAL_FIELDS, SEAL_MAGIC
-from .program import Port, Program
+from .program import ALIGNMENT, Port, Program
 
 MANIFEST_FORMAT = 1
 RUNTIME_SOURCES = ("cpu.c", "model.c", "pool.c", "state.c")
@@ -118,7 +118,7 @@ def embed_stub(program: Program) -> str:
     return "\n".join(
         (
             f".section {section}",
-            f".balign {WEIGHT_ALIGNMENT}",
+            f".balign {ALIGNMENT}",
             ".globl model_weights",
             ".hidden model_weights",
             "model_weights:",
@@ -165,7 +165,7 @@ def c_string(text: str) -> str:
 
 
 def _rounded(size: int) -> int:
-    return -(-size // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _port(port: Port) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
+from secateur.codegen.primitives.chosen import chosen_as
 from secateur.codegen.primitives.operator import Constant, Operand, constant_of
 from secateur.codegen.primitives.registry import find
 from secateur.codegen.targets.target import Target
 from secateur.ir.choice import Choice
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.registry import create, lookup
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Layout, TensorType
 from secateur.passes.select.graphs import problem_of
 
@@ -49,19 +50,6 @@ class Candidate:
     @property
     def results(self) -> tuple[TensorType, ...]:
         return tuple(r.type for r in self.chosen.results)
-
-
-def chosen_as(op: Operator, choice: Choice) -> Operator:
-    """The operator under `choice`, on operands of its own that carry the layouts; constants stay."""
-    operands = []
-    for value, layout in zip(op.operands, choice.operand_layouts, strict=True):
-        constant = value.producer is not None and value.producer.name == "nn.constant"
-        operands.append(
-            Value(value.type, producer=value.producer) if constant else Value(value.type.with_layout(layout))
-        )
-    attributes = {**op.attributes, "primitive": choice.primitive, "workspace": choice.workspace}
-    results = [r.type.with_layout(choice.result_layout) for r in op.results]
-    return Operator(lookup("prim." + op.name.split(".", 1)[1]), operands, attributes, results, op.loc)
 
 
 def candidate(
@@ -146,6 +134,9 @@ class _Asked:
         seconds = self.costs.conversion(type, source, destination)
         self._conversions[type, source, destination] = seconds
         return seconds
+
+    def weight_bytes(self, op: Operator, choice: Choice) -> int:
+        return self.costs.weight_bytes(op, choice)
 
     def kernels(self) -> Iterator[Candidate]:
         target = self.costs.target

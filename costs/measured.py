@@ -63,6 +63,9 @@ class TableCosts:
         self._estimated += all(time is None for time in times) and not free
         return with_times(choices, times)
 
+    def weight_bytes(self, op: Operator, choice: Choice) -> int:
+        return self._analytic.weight_bytes(op, choice)
+
     def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
         asked = (type, source, destination)
         new = source != destination and asked not in self._conversions

@@ -40,6 +40,9 @@ class MeasuredCosts:
             self._known[op] = self._measured(op, self._analytic.choices(op))
         return self._known[op]
 
+    def weight_bytes(self, op: Operator, choice: Choice) -> int:
+        return self._analytic.weight_bytes(op, choice)
+
     def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
         return self._analytic.conversion(type, source, destination)
 

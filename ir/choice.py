@@ -35,3 +35,6 @@ class CostTable(Protocol):
 
     def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
         """Seconds to convert a tensor between layouts; 0 where they are the same."""
+
+    def weight_bytes(self, op: Operator, choice: Choice) -> int:
+        """Bytes of the constants that the artifact holds for `op` under one of its choices; packs them."""

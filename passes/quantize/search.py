@@ -46,7 +46,7 @@ class Budget:
 
     def fastest_within(self, allowed: float) -> Ways:
         """ImpossibleError where the most exact ways have more noise."""
-        plan = self._solver.fastest(noise=allowed * (1 + 1e-9)).plan
+        plan = self._solver.fastest(toll=allowed * (1 + 1e-9)).plan
         return {layer.op: layer.ways[number] for layer, number in zip(self._layers, plan, strict=True)}
 
     def most_exact(self) -> Ways:
@@ -55,7 +55,7 @@ class Budget:
 
 
 def _option(trial: Trial, way: Way) -> Option:
-    return Option(str(way.tile), (), "", trial.price(way), noise=noise(way))
+    return Option(str(way.tile), (), "", trial.price(way), toll=noise(way))
 
 
 def fastest_ways(trial: Trial, layers: Sequence[Layer]) -> Ways:

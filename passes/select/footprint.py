@@ -38,11 +38,11 @@ def events(problem: Problem, plan: Plan) -> list[Event]:
 
 
 def costs(problem: Problem, plan: Plan) -> Costs:
-    """Seconds, arena peak and noise of a plan; infinite seconds where a conversion is impossible."""
+    """Seconds, arena peak and toll of a plan; infinite seconds where a conversion is impossible."""
     run = events(problem, plan)
     seconds = sum(seconds_of(problem, event) for event in run)
-    noise = sum(event.way.noise for event in run if event.way is not None)
-    return Costs(seconds, max(profile(problem, run), default=0), noise)
+    toll = sum(event.way.toll for event in run if event.way is not None)
+    return Costs(seconds, max(profile(problem, run), default=0), toll)
 
 
 def seconds_of(problem: Problem, event: Event) -> float:

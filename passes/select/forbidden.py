@@ -28,6 +28,9 @@ class Allowed:
     def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
         return self.costs.conversion(type, source, destination)
 
+    def weight_bytes(self, op: Operator, choice: Choice) -> int:
+        return self.costs.weight_bytes(op, choice)
+
 
 def allowed(graph: Graph, costs: CostTable, without: Iterable[str]) -> CostTable:
     """The costs without what is forbidden: `winograd6` for every operator, `winograd6@conv1` for a node's.

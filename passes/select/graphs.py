@@ -14,7 +14,7 @@ from secateur.ir.types import ROW_MAJOR, Layout
 from ..memory.liveness import first_overwritable, is_constant
 from .problem import Plan, Problem, Sharing, Step, Way
 
-Noise = Callable[[Operator, Choice], float]
+Toll = Callable[[Operator, Choice], float]
 _SHARING = {"view": Sharing.VIEW, "join": Sharing.JOIN}
 
 
@@ -32,15 +32,10 @@ class GraphProblem:
         return list(zip(self.operators, chosen, strict=True))
 
 
-def own_noise(_: Operator, choice: Choice) -> float:
-    """The error power that the cost table says."""
-    return choice.noise
-
-
-def problem_of(graph: Graph, costs: CostTable, noise: Noise | None = None) -> GraphProblem:
+def problem_of(graph: Graph, costs: CostTable, toll: Toll | None = None) -> GraphProblem:
     """The problem of choosing for every operator of a graph with row-major types.
 
-    `noise` is the error power that a choice adds to the network's; an infinite one forbids the choice.
+    `toll` is what a choice adds to a sum that has a limit; an infinite one forbids the choice.
     Constants are no values of the problem: they lie in the artifact in whatever form a primitive wants.
     Operands that are constant are left out of the ways too. SecateurError where an operator has no choice
     left.
@@ -49,7 +44,7 @@ def problem_of(graph: Graph, costs: CostTable, noise: Noise | None = None) -> Gr
     values = [v for v in graph.values() if not is_constant(v)]
     numbers = {v: i for i, v in enumerate(values)}
     choices = [costs.choices(op) for op in operators]
-    options = [_options(op, found, noise) for op, found in zip(operators, choices, strict=True)]
+    options = [_options(op, found, toll) for op, found in zip(operators, choices, strict=True)]
     steps = tuple(
         Step(_numbers(op.operands, numbers), _numbers(op.results, numbers), tuple(way for _, way in kept))
         for op, kept in zip(operators, options, strict=True)
@@ -75,24 +70,24 @@ def _numbers(values: Iterable[Value], numbers: dict[Value, int]) -> tuple[int, .
     return tuple(numbers[v] for v in values if v in numbers)
 
 
-def _options(op: Operator, choices: Sequence[Choice], noise: Noise | None) -> list[tuple[int, Way]]:
+def _options(op: Operator, choices: Sequence[Choice], toll: Toll | None) -> list[tuple[int, Way]]:
     """The ways to compute an operator that may be part of an answer, with the numbers of their choices."""
-    ways = [(number, _way(op, c, noise(op, c) if noise else 0.0)) for number, c in enumerate(choices)]
-    allowed = [(number, way) for number, way in ways if way.noise < math.inf]
+    ways = [(number, _way(op, c, toll(op, c) if toll else 0.0)) for number, c in enumerate(choices)]
+    allowed = [(number, way) for number, way in ways if way.toll < math.inf]
     if not allowed:
         where = f"{op.name} (ONNX node {op.loc or 'unnamed'})"
         raise SecateurError(f"{where}: every primitive that it could have is forbidden")
     return undominated(allowed)
 
 
-def _way(op: Operator, choice: Choice, noise: float) -> Way:
+def _way(op: Operator, choice: Choice, toll: float) -> Way:
     dynamic = [i for i, v in enumerate(op.operands) if not is_constant(v)]
     wants = tuple(choice.operand_layouts[i].name for i in dynamic)
     first = first_overwritable("prim." + op.name.split(".", 1)[1], len(op.operands))
     in_place = tuple(p for p, i in enumerate(dynamic) if i >= first and _may_overwrite(op, choice, i))
     sharing = _SHARING.get(choice.primitive, Sharing.NONE)
     makes, seconds = choice.result_layout.name, choice.seconds
-    return Way(choice.primitive, wants, makes, seconds, choice.workspace, noise, in_place, sharing)
+    return Way(choice.primitive, wants, makes, seconds, choice.workspace, toll, in_place, sharing)
 
 
 def _may_overwrite(op: Operator, choice: Choice, index: int) -> bool:
@@ -107,7 +102,7 @@ def _may_overwrite(op: Operator, choice: Choice, index: int) -> bool:
 def undominated(ways: Sequence[tuple[int, Way]]) -> list[tuple[int, Way]]:
     """The numbered ways that no other with the same layouts and sharing matches in all costs."""
     kept: list[tuple[int, Way]] = []
-    for number, way in sorted(ways, key=lambda w: (w[1].seconds, w[1].workspace, w[1].noise)):
+    for number, way in sorted(ways, key=lambda w: (w[1].seconds, w[1].workspace, w[1].toll)):
         if not any(_no_worse(other, way) for _, other in kept):
             kept.append((number, way))
     return sorted(kept, key=lambda w: w[0])
@@ -121,7 +116,7 @@ def _no_worse(other: Way, way: Way) -> bool:
         way.in_place,
         way.sharing,
     )
-    return same and other.workspace <= way.workspace and other.noise <= way.noise
+    return same and other.workspace <= way.workspace and other.toll <= way.toll
 
 
 def _layouts(steps: Sequence[Step], count: int, ends: Iterable[int]) -> list[list[str]]:

@@ -1,8 +1,8 @@
-"""Least time under a limit on the sum of noise: labels of time and noise, the undominated ones of each state.
+"""Least time under a limit on the sum of tolls: labels of time and toll, the undominated ones of each state.
 
 A label is a course to a state; another to the same state with no more time and
-no more noise makes it useless. So do bounds on what is still to come: the least
-noise, the least time, and the least of time plus noise at a price. The price is
+no more toll makes it useless. So do bounds on what is still to come: the least
+toll, the least time, and the least of time plus toll at a price. The price is
 that of the Lagrangian relaxation, whose courses also give the time to beat
 (Handler and Zang 1980; Dumitrescu and Boland 2003).
 """
@@ -18,7 +18,7 @@ from .sweeps import TIES, Course, backward, course, fastest, priced
 from .trellis import Floats, Ints, Layer, Mask, NoCourseError, Trellis, ranges
 
 MOST_LABELS = 1_000_000  # made at one step
-STEPS = 1024  # of the noise's limit, where there are too many labels
+STEPS = 1024  # of the toll's limit, where there are too many labels
 
 
 class TooManyLabelsError(ValueError):
@@ -29,7 +29,7 @@ class TooManyLabelsError(ValueError):
 class Answer:
     """The course found; no course within the limit takes less than `bound` seconds.
 
-    `resolution` is 0 where noise was summed as it is, else what it was rounded to multiples of.
+    `resolution` is 0 where toll was summed as it is, else what it was rounded to multiples of.
     """
 
     course: Course
@@ -37,19 +37,19 @@ class Answer:
     resolution: float = 0.0
 
 
-def least_noise(trellis: Trellis) -> Course:
-    """The course of least noise."""
-    return course(trellis, fastest(_of_noise(trellis)).edges)
+def least_toll(trellis: Trellis) -> Course:
+    """The course of least toll."""
+    return course(trellis, fastest(_of_toll(trellis)).edges)
 
 
-def _of_noise(trellis: Trellis) -> Trellis:
-    return replace(trellis, layers=tuple(replace(x, seconds=x.noise) for x in trellis.layers))
+def _of_toll(trellis: Trellis) -> Trellis:
+    return replace(trellis, layers=tuple(replace(x, seconds=x.toll) for x in trellis.layers))
 
 
-def quiet(trellis: Trellis, limit: float, most: int = MOST_LABELS) -> Answer:
-    """The fastest course whose noise sums to at most `limit`; NoCourseError where there is none.
+def within_toll(trellis: Trellis, limit: float, most: int = MOST_LABELS) -> Answer:
+    """The fastest course whose toll sums to at most `limit`; NoCourseError where there is none.
 
-    Where a step makes more than `most` labels, noise is rounded to 1/1024 of the limit: up for the course,
+    Where a step makes more than `most` labels, toll is rounded to 1/1024 of the limit: up for the course,
     which therefore keeps the limit, and down for the bound.
     """
     found, price = _relaxed(trellis, limit)
@@ -64,7 +64,7 @@ def quiet(trellis: Trellis, limit: float, most: int = MOST_LABELS) -> Answer:
 
 
 def _rounded(trellis: Trellis, limit: float, price: float, found: Course) -> Answer:
-    """The answer with noise on a grid; each state then has at most `STEPS` + 1 labels."""
+    """The answer with toll on a grid; each state then has at most `STEPS` + 1 labels."""
     step = limit / STEPS
     up, down = (_on_grid(trellis, step, towards) for towards in (np.ceil, np.floor))
     best = _search(up, limit, price, found.seconds)
@@ -74,30 +74,30 @@ def _rounded(trellis: Trellis, limit: float, price: float, found: Course) -> Ans
 
 
 def _on_grid(trellis: Trellis, step: float, towards: Callable[[Floats], Floats]) -> Trellis:
-    layers = (replace(x, noise=towards(x.noise / step) * step) for x in trellis.layers)
+    layers = (replace(x, toll=towards(x.toll / step) * step) for x in trellis.layers)
     return replace(trellis, layers=tuple(layers))
 
 
 def _relaxed(trellis: Trellis, limit: float) -> tuple[Course, float]:
-    """The best course within the limit that a price of noise gives, and the price with the highest bound.
+    """The best course within the limit that a price of toll gives, and the price with the highest bound.
 
     The price is 0 where the fastest course keeps the limit.
     """
-    fast, slow = fastest(trellis), least_noise(trellis)
-    if slow.noise > limit * (1 + TIES):
-        raise NoCourseError(f"no plan has less noise than {slow.noise:g}")
-    if fast.noise <= limit:
+    fast, slow = fastest(trellis), least_toll(trellis)
+    if slow.toll > limit * (1 + TIES):
+        raise NoCourseError(f"no plan has less toll than {slow.toll:g}")
+    if fast.toll <= limit:
         return fast, 0.0
     while True:
-        price = (slow.seconds - fast.seconds) / (fast.noise - slow.noise)
+        price = (slow.seconds - fast.seconds) / (fast.toll - slow.toll)
         between = fastest(trellis, price=price)
         if _total(between, price) >= _total(fast, price) * (1 - TIES):
             return slow, price
-        fast, slow = (fast, between) if between.noise <= limit else (between, slow)
+        fast, slow = (fast, between) if between.toll <= limit else (between, slow)
 
 
 def _total(found: Course, price: float) -> float:
-    return found.seconds + price * found.noise
+    return found.seconds + price * found.toll
 
 
 # Labels --------------------------------------------------------------------------------------------
@@ -109,13 +109,13 @@ class _Labels:
 
     state: Ints
     seconds: Floats
-    noise: Floats
+    toll: Floats
     parent: Ints
     edge: Ints
 
     def chosen(self, which: Mask | Ints) -> _Labels:
         state, parent, edge = (row[which] for row in (self.state, self.parent, self.edge))
-        return _Labels(state, self.seconds[which], self.noise[which], parent, edge)
+        return _Labels(state, self.seconds[which], self.toll[which], parent, edge)
 
 
 def _search(
@@ -124,17 +124,17 @@ def _search(
     """The fastest course within the limit that takes less than `beat` seconds, None where there is none."""
     to_come = zip(
         backward(trellis)[1:],
-        backward(_of_noise(trellis))[1:],
+        backward(_of_toll(trellis))[1:],
         backward(priced(trellis, price))[1:],
         strict=True,
     )
     start = np.zeros(1, np.int64)
     labels = [_Labels(start, np.zeros(1), np.zeros(1), start, start)]
-    for layer, (seconds, noise, both) in zip(trellis.layers, to_come, strict=True):
+    for layer, (seconds, toll, both) in zip(trellis.layers, to_come, strict=True):
         made = _extended(layer, labels[-1], most)
         good = made.seconds + seconds[made.state] < beat * (1 - TIES)
-        good &= made.noise + noise[made.state] <= limit * (1 + TIES)
-        total = made.seconds + price * (made.noise - limit) + both[made.state]
+        good &= made.toll + toll[made.state] <= limit * (1 + TIES)
+        total = made.seconds + price * (made.toll - limit) + both[made.state]
         good &= total < beat * (1 - TIES)
         labels.append(_undominated(made.chosen(good)))
     return _traced(trellis, labels) if len(labels[-1].state) else None
@@ -150,13 +150,13 @@ def _extended(layer: Layer, labels: _Labels, most: int | None) -> _Labels:
     parent = ranges(starts[layer.source], counts)
     edge = np.repeat(np.arange(len(layer.source)), counts)
     seconds = labels.seconds[parent] + layer.seconds[edge]
-    return _Labels(layer.target[edge], seconds, labels.noise[parent] + layer.noise[edge], parent, edge)
+    return _Labels(layer.target[edge], seconds, labels.toll[parent] + layer.toll[edge], parent, edge)
 
 
 def _undominated(labels: _Labels) -> _Labels:
-    """The labels of which no other of the same state has as little time and noise; sorted by state."""
-    labels = labels.chosen(np.lexsort((labels.noise, labels.seconds, labels.state)))
-    _, rank = np.unique(labels.noise, return_inverse=True)
+    """The labels of which no other of the same state has as little time and toll; sorted by state."""
+    labels = labels.chosen(np.lexsort((labels.toll, labels.seconds, labels.state)))
+    _, rank = np.unique(labels.toll, return_inverse=True)
     # States count downwards, so that the running minimum starts anew with each.
     key = rank - labels.state * (len(rank) + 1)
     least = np.minimum.accumulate(key)

@@ -115,7 +115,7 @@ class PlainMoment:
             after = (*left, *form.born)
             for number, way, workspace in form.alike:
                 need = max(peak, during + workspace)
-                yield Outcome(after, number, seconds + way.seconds, need, way.noise)
+                yield Outcome(after, number, seconds + way.seconds, need, way.toll)
 
     def _options(self, state: ValueState) -> dict[str, list[Option]]:
         """What may become of an operand that is wanted in each layout; nothing where that is impossible."""

@@ -31,7 +31,8 @@ class Sharing(Enum):
 class Way:
     """One primitive at one combination of layouts.
 
-    `seconds` on one core, `workspace` in bytes, `noise` an error power that adds up over operators.
+    `seconds` on one core, `workspace` in bytes, `toll` what adds up over operators and has a limit
+    (see `tolls.py`).
     `in_place` are the positions of operands that the result may overwrite.
     """
 
@@ -40,7 +41,7 @@ class Way:
     makes: str
     seconds: float
     workspace: int = 0
-    noise: float = 0.0
+    toll: float = 0.0
     in_place: tuple[int, ...] = ()
     sharing: Sharing = Sharing.NONE
 
@@ -106,8 +107,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a plan costs: `seconds`, `peak` bytes of arena, and the sum of its `noise`."""
+    """What a plan costs: `seconds`, `peak` bytes of arena, and the sum of its `toll`."""
 
     seconds: float
     peak: int
-    noise: float
+    toll: float

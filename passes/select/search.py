@@ -96,8 +96,8 @@ class _Table:
                 raise NoCourseError(f"step {moment.index} needs more than {self.memory} bytes")
         target = self._replace_rows(others, after, source, outcome, flat)
         way = np.array([o.way for o in flat], np.int64)[outcome]
-        seconds, noise = (np.array([getattr(o, x) for o in flat])[outcome] for x in ("seconds", "noise"))
-        layer = layer_of(source, target, way, seconds, need, noise)
+        seconds, toll = (np.array([getattr(o, x) for o in flat])[outcome] for x in ("seconds", "toll"))
+        layer = layer_of(source, target, way, seconds, need, toll)
         self.seconds = np.minimum.reduceat(self.seconds[layer.source] + layer.seconds, layer.starts)
         self.peaks = np.minimum.reduceat(np.maximum(self.peaks[layer.source], layer.need), layer.starts)
         return layer
@@ -191,10 +191,10 @@ def _distinct(columns: Sequence[Ints], length: int) -> tuple[Ints, Ints]:
 
 
 def _undominated(outcomes: list[Outcome]) -> list[Outcome]:
-    """Those that no outcome with the same columns matches in seconds, bytes and noise."""
+    """Those that no outcome with the same columns matches in seconds, bytes and toll."""
     kept: dict[tuple[ColumnState, ...], list[Outcome]] = {}
-    for o in sorted(outcomes, key=lambda o: (o.seconds, o.need, o.noise)):
+    for o in sorted(outcomes, key=lambda o: (o.seconds, o.need, o.toll)):
         rivals = kept.setdefault(o.after, [])
-        if not any(r.need <= o.need and r.noise <= o.noise for r in rivals):
+        if not any(r.need <= o.need and r.toll <= o.toll for r in rivals):
             rivals.append(o)
     return [o for rivals in kept.values() for o in rivals]

@@ -7,9 +7,9 @@
 The objective is the sum of the operators' times and of the layout conversions,
 where a value is converted to a layout once, however many users want it; or,
 under a limit on that time, the arena's peak. Beside those limits stands one on
-accuracy: the sum of the error powers of the choices. `selection/` answers
-exactly; where a network is too wide for that, selection warns and says how far
-from the optimum its plan is at most.
+accuracy, the sum of the error powers of the choices, or on size, the sum of the
+bytes of packed weights. `solver.py` answers exactly; where a network is too
+wide for that, selection warns and says how far from the optimum its plan is at most.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from ..framework.base import Pass
 from ..layout import insert_conversions
 from ..memory.memory import Memory, arena_report
 from .forbidden import allowed
-from .graphs import GraphProblem, own_noise, problem_of
-from .solver import ImpossibleError, Solution, Solver, kept
+from .graphs import GraphProblem, problem_of
+from .solver import ImpossibleError, Solution, Solver
 from .strict import Strict, check_weights
 from .sweeps import TIES
+from .tolls import NOISE, WEIGHTS, Limit, kept
 
 
 def _decide(op: Operator, choice: Choice) -> None:
@@ -63,16 +64,16 @@ def error_power(sqnr: float) -> float:
 
 
 def solve(
-    solver: Solver, memory: int | None = None, seconds: float | None = None, noise: float | None = None
+    solver: Solver, memory: int | None = None, seconds: float | None = None, toll: float | None = None
 ) -> Solution:
     """The fastest plan within `memory` bytes, or with `seconds` and no `memory` the one of least memory.
 
-    The sum of its noise is at most `noise`. Raises ImpossibleError, which names the nearest limit that can be
+    Its tolls sum to at most `toll`. Raises ImpossibleError, which names the nearest limit that can be
     met.
     """
     if memory is None and seconds is not None:
-        return solver.smallest(seconds, noise)
-    found = solver.fastest(memory, noise)
+        return solver.smallest(seconds, toll)
+    found = solver.fastest(memory, toll)
     if seconds is not None and found.costs.seconds > seconds * (1 + TIES):
         within = (
             f"{memory} bytes the fastest plan takes {kept(found.costs.seconds)} s, more than {seconds:g} s"
@@ -86,25 +87,25 @@ def select(
     costs: CostTable,
     memory: int | None = None,
     seconds: float | None = None,
-    noise: float | None = None,
+    limit: Limit | None = None,
 ) -> Graph:
     """A copy of `graph` with every operator's primitive and layouts chosen by `costs`.
 
     Limits are those of `solve`; the arena as the memory pass will place it keeps `memory` too. Warns where
     the plan may not be optimal.
     """
-    found = problem_within(graph, costs, noise)
-    solver = Solver(found.problem)
+    found = problem_within(graph, costs, limit)
+    solver, toll = Solver(found.problem, limit.toll if limit else NOISE), limit.value if limit else None
     if memory is None:
-        solution = solve(solver, None, seconds, noise)
+        solution = solve(solver, None, seconds, toll)
         _warn(solution, "s" if seconds is None else "bytes")
         return decided(graph, found.decisions(solution.plan))
-    return _placeable(graph, found, solver, memory, seconds, noise)
+    return _placeable(graph, found, solver, memory, seconds, toll)
 
 
-def problem_within(graph: Graph, costs: CostTable, noise: float | None) -> GraphProblem:
-    """The problem of a graph; choices only differ in noise where there is a limit on it."""
-    return problem_of(graph, costs, None if noise is None else own_noise)
+def problem_within(graph: Graph, costs: CostTable, limit: Limit | None) -> GraphProblem:
+    """The problem of a graph; choices only differ in a toll where there is a limit on it."""
+    return problem_of(graph, costs, None if limit is None else limit.toll.of(costs))
 
 
 def _placeable(
@@ -113,18 +114,18 @@ def _placeable(
     solver: Solver,
     memory: int,
     seconds: float | None,
-    noise: float | None,
+    toll: float | None,
 ) -> Graph:
     """The graph with a plan whose arena has at most `memory` bytes once its buffers have places.
 
     Buffers do not always fit together without gaps: then plans of less memory are tried.
     """
-    limit, smallest = memory, sys.maxsize
+    bytes, smallest = memory, sys.maxsize
     while True:
         try:
-            solution = solve(solver, limit, seconds, noise)
+            solution = solve(solver, bytes, seconds, toll)
         except ImpossibleError:
-            if limit == memory:
+            if bytes == memory:
                 raise
             gaps = f"the smallest arena found has {smallest} bytes, gaps between its buffers among them"
             raise ImpossibleError(f"nothing could be placed in {memory} bytes; {gaps}") from None
@@ -133,7 +134,7 @@ def _placeable(
         if placed <= memory:
             _warn(solution, "s")
             return selected
-        limit, smallest = solution.costs.peak - 1, min(smallest, placed)
+        bytes, smallest = solution.costs.peak - 1, min(smallest, placed)
 
 
 def _warn(solution: Solution, unit: str) -> None:
@@ -150,8 +151,9 @@ def _warn(solution: Solution, unit: str) -> None:
 class Select(Pass):
     """Chooses a primitive and layouts for every operator, by the cost table of the target.
 
-    Within `memory` bytes of arena, `seconds` on one core, and errors that add up to an SQNR of `sqnr` dB;
-    `without` what is forbidden, an entry a line: `winograd6`, or `winograd6@conv1` at one ONNX node.
+    Within `memory` bytes of arena, `seconds` on one core, errors that add up to an SQNR of `sqnr` dB, and
+    `weights` bytes of packed constants; `without` what is forbidden, an entry a line: `winograd6`, or
+    `winograd6@conv1` at one ONNX node.
     `strict` forbids what spreads an infinity or NaN to results that do not depend on it.
     """
 
@@ -163,13 +165,18 @@ class Select(Pass):
     memory: int | None = field(default=None, metadata={"unit": "bytes"})
     seconds: float | None = None
     sqnr: float | None = None
+    weights: int | None = field(default=None, metadata={"unit": "bytes"})
     without: str = ""
     strict: bool = False
 
     @property
-    def noise(self) -> float | None:
-        """The limit on the sum of error powers."""
-        return None if self.sqnr is None else error_power(self.sqnr)
+    def limit(self) -> Limit | None:
+        """The limit on what adds up; SecateurError for two, which selection cannot weigh at once."""
+        if self.sqnr is not None and self.weights is not None:
+            raise SecateurError("pass select: sqnr and weights cannot both have a limit; give one of them")
+        if self.weights is not None:
+            return Limit(WEIGHTS, self.weights)
+        return None if self.sqnr is None else Limit(NOISE, error_power(self.sqnr))
 
     def allowed(self, graph: Graph) -> CostTable:
         """The costs of what may be chosen for the operators of a graph."""
@@ -182,8 +189,8 @@ class Select(Pass):
 
     def run(self, graph: Graph) -> Graph:
         costs = self.allowed(graph)
-        for option in ("memory", "seconds", "sqnr"):
+        for option in ("memory", "seconds", "sqnr", "weights"):
             limit = getattr(self, option)
             if limit is not None and not limit >= 0:
                 raise SecateurError(f"pass select: {option} must not be negative, is {limit}")
-        return select(graph, costs, self.memory, self.seconds, self.noise)
+        return select(graph, costs, self.memory, self.seconds, self.limit)

@@ -9,9 +9,7 @@ with a bound that no plan can beat and the reason.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Context
 from functools import cached_property
 
 from secateur.ir.errors import SecateurError
@@ -19,12 +17,13 @@ from secateur.ir.errors import SecateurError
 from .bounds import Bounds
 from .elimination import LARGEST_TABLE, TooWideError, descend, minimize
 from .footprint import costs
-from .labels import Answer, least_noise
+from .labels import Answer, least_toll
 from .limits import fastest_within, frontier_within, smallest_within
 from .problem import Costs, Plan, Problem
 from .search import LARGEST_LAYER, build
 from .sweeps import TIES, least_peak, within_bytes
 from .tables import Labelling
+from .tolls import NOISE, Toll, kept
 from .trellis import CutShortError, NoCourseError, Trellis, along
 
 
@@ -47,39 +46,43 @@ class Solution:
 
 @dataclass(frozen=True, eq=False)
 class Solver:
-    """Answers for one problem, with at most so many edges in a layer and entries in a table."""
+    """Answers for one problem, with at most so many edges in a layer and entries in a table.
+
+    `toll` says what the problem's tolls are.
+    """
 
     problem: Problem
+    toll: Toll = NOISE
     largest_layer: int = LARGEST_LAYER
     largest_table: int = LARGEST_TABLE
 
-    def fastest(self, memory: int | None = None, noise: float | None = None) -> Solution:
-        """The least seconds with a peak of at most `memory` bytes and noise of at most `noise`.
+    def fastest(self, memory: int | None = None, toll: float | None = None) -> Solution:
+        """The least seconds with a peak of at most `memory` bytes and toll of at most `toll`.
 
         Raises ImpossibleError where nothing meets the limits.
         """
         anyhow = self._unlimited
-        meets = _within(anyhow.costs, memory, noise)
+        meets = _within(anyhow.costs, memory, toll)
         if meets and not anyhow.doubt:
             return anyhow
         try:
             trellis = self._trellis_within(memory)
-            found = self._of_time(fastest_within(trellis, memory, noise), trellis, memory)
+            found = self._of_time(fastest_within(trellis, memory, toll), trellis, memory)
         except NoCourseError:
             if meets:
                 return anyhow
-            raise self._impossible(memory, noise) from None
+            raise self._impossible(memory, toll) from None
         return anyhow if meets and anyhow.costs.seconds <= found.costs.seconds else found
 
-    def smallest(self, seconds: float | None = None, noise: float | None = None) -> Solution:
-        """The least peak with at most `seconds` and noise of at most `noise`; of such plans a fastest one.
+    def smallest(self, seconds: float | None = None, toll: float | None = None) -> Solution:
+        """The least peak with at most `seconds` and toll of at most `toll`; of such plans a fastest one.
 
         Raises ImpossibleError where nothing meets the limits.
         """
         try:
-            answer = smallest_within(self.trellis, seconds, noise)
+            answer = smallest_within(self.trellis, seconds, toll)
         except NoCourseError:
-            least = self.fastest(noise=noise)
+            least = self.fastest(toll=toll)
             raise ImpossibleError(
                 _too_few(f"{seconds} s", f"{kept(least.costs.seconds)} s", least.doubt)
             ) from None
@@ -88,20 +91,20 @@ class Solver:
         doubt = "" if bound == answer.course.peak else doubt
         return Solution(answer.course.plan, _costs(answer), bound, doubt)
 
-    def frontier(self, noise: float | None = None) -> list[Solution]:
+    def frontier(self, toll: float | None = None) -> list[Solution]:
         """Plans by rising peak and falling seconds: where nothing is in doubt, all that are undominated.
 
         The bounds are on seconds at each plan's peak.
         """
         try:
-            answers = frontier_within(self.trellis, noise)
+            answers = frontier_within(self.trellis, toll)
         except NoCourseError:
-            raise self._impossible(None, noise) from None
+            raise self._impossible(None, toll) from None
         points = [self._of_time(answer, self.trellis, answer.course.peak) for answer in answers]
         if not self.trellis.left_out:
             return points
         anyhow = self._unlimited
-        if not _within(anyhow.costs, None, noise):
+        if not _within(anyhow.costs, None, toll):
             return points
         kept = [p for p in points if not _no_worse(anyhow.costs, p.costs)]
         better = not any(_no_worse(p.costs, anyhow.costs) for p in kept)
@@ -142,7 +145,7 @@ class Solver:
 
     @cached_property
     def _unlimited(self) -> Solution:
-        """Least seconds, whatever the memory and the noise."""
+        """Least seconds, whatever the memory and the toll."""
         labelling = self._labelling
         try:
             values = minimize(labelling.sizes, labelling.tables, self.largest_table)
@@ -176,26 +179,24 @@ class Solver:
             doubt = ""
         return Solution(answer.course.plan, _costs(answer), bound, doubt)
 
-    def _impossible(self, memory: int | None, noise: float | None) -> ImpossibleError:
+    def _impossible(self, memory: int | None, toll: float | None) -> ImpossibleError:
         """What to say of limits that nothing meets."""
         doubt, trellis = self.trellis.left_out, self.trellis
         least = least_peak(trellis)
         if memory is not None and memory < least:
             return ImpossibleError(_too_few(f"{memory} bytes", f"{least} bytes", doubt))
-        quietest = least_noise(trellis if memory is None else within_bytes(trellis, memory)).noise
-        assert noise is not None, "memory would do"
-        limit = f"a noise of {noise:g} ({decibels(noise)})"
-        nearest = f"{kept(quietest)} ({decibels(quietest, down=True)})"
-        return ImpossibleError(_too_few(limit, nearest, doubt))
+        cheapest = least_toll(trellis if memory is None else within_bytes(trellis, memory)).toll
+        assert toll is not None, "memory would do"
+        return ImpossibleError(_too_few(self.toll.limit(toll), self.toll.least(cheapest), doubt))
 
 
 def _costs(answer: Answer) -> Costs:
     """What the trellis counted on the way: the same as `footprint.costs`, without walking again."""
-    return Costs(answer.course.seconds, answer.course.peak, answer.course.noise)
+    return Costs(answer.course.seconds, answer.course.peak, answer.course.toll)
 
 
-def _within(found: Costs, memory: int | None, noise: float | None) -> bool:
-    return (memory is None or found.peak <= memory) and (noise is None or found.noise <= noise)
+def _within(found: Costs, memory: int | None, toll: float | None) -> bool:
+    return (memory is None or found.peak <= memory) and (toll is None or found.toll <= toll)
 
 
 def _no_worse(one: Costs, other: Costs) -> bool:
@@ -203,23 +204,7 @@ def _no_worse(one: Costs, other: Costs) -> bool:
 
 
 def _rounding(answer: Answer) -> str:
-    return f"noise was rounded to multiples of {answer.resolution:g}" if answer.resolution else ""
-
-
-def kept(value: float) -> str:
-    """A number in six digits, rounded up where that matters: a limit of so much is kept by `value`."""
-    text = f"{value:.6g}"
-    if float(text) >= value * (1 - TIES):
-        return text
-    return str(Context(prec=6, rounding=ROUND_CEILING).create_decimal_from_float(value))
-
-
-def decibels(noise: float, down: bool = False) -> str:
-    """The SQNR of an error power; rounded `down`, a limit of so many decibels is kept by the power."""
-    if noise == 0:
-        return "inf dB"
-    sqnr = -10 * math.log10(noise)
-    return f"{math.floor(100 * sqnr) / 100 if down else sqnr:.6g} dB"
+    return f"toll was rounded to multiples of {answer.resolution:g}" if answer.resolution else ""
 
 
 def _too_few(limit: str, nearest: str, doubt: str) -> str:

@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     way: int
     seconds: float
     need: int
-    noise: float
+    toll: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Moment:
 
     @cached_property
     def forms(self) -> list[list[int]]:
-        """The numbers of the ways, those together that differ in seconds, workspace and noise only.
+        """The numbers of the ways, those together that differ in seconds, workspace and toll only.
 
         Without those that another of them beats.
         """
@@ -69,11 +69,11 @@ class Moment:
         return [self._undominated(alike) for alike in forms.values()]
 
     def _undominated(self, alike: Sequence[int]) -> list[int]:
-        """The ways of which no other of the form is as good in seconds, workspace and noise."""
+        """The ways of which no other of the form is as good in seconds, workspace and toll."""
         ways, kept = self.step.ways, list[int]()
-        for number in sorted(alike, key=lambda n: (ways[n].seconds, ways[n].workspace, ways[n].noise)):
+        for number in sorted(alike, key=lambda n: (ways[n].seconds, ways[n].workspace, ways[n].toll)):
             way = ways[number]
-            if not any(ways[k].workspace <= way.workspace and ways[k].noise <= way.noise for k in kept):
+            if not any(ways[k].workspace <= way.workspace and ways[k].toll <= way.toll for k in kept):
                 kept.append(number)
         return sorted(kept)
 
@@ -124,7 +124,7 @@ class _Attempt:
             states = tuple(_column(values, after, self._born, buffers) for values in columns)
             for number, way in self.ways:
                 need = max(before, during + align(way.workspace))
-                yield Outcome(states, number, seconds + way.seconds, need, way.noise)
+                yield Outcome(states, number, seconds + way.seconds, need, way.toll)
 
     def _convert(self) -> float | None:
         """Seconds of the conversions that the way needs, which are noted; None where one is impossible."""

@@ -32,6 +32,9 @@ class Strict:
     def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
         return self.costs.conversion(type, source, destination)
 
+    def weight_bytes(self, op: Operator, choice: Choice) -> int:
+        return self.costs.weight_bytes(op, choice)
+
 
 def check_weights(graph: Graph) -> None:
     """SecateurError at a padded convolution whose weights are not finite.

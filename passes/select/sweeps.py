@@ -62,7 +62,7 @@ class Course:
     edges: tuple[int, ...]
     seconds: float
     peak: int
-    noise: float
+    toll: float
 
 
 def courses(trellis: Trellis, edges: Ints) -> list[Course]:
@@ -71,8 +71,8 @@ def courses(trellis: Trellis, edges: Ints) -> list[Course]:
     ways = np.stack([layer.way[e] for layer, e in taken], axis=1)[:, :-1].tolist()
     seconds = sum(layer.seconds[e] for layer, e in taken)
     peaks = np.maximum.reduce([layer.need[e] for layer, e in taken])
-    noise = sum(layer.noise[e] for layer, e in taken)
-    rows = zip(ways, edges.tolist(), seconds, peaks, noise, strict=True)
+    toll = sum(layer.toll[e] for layer, e in taken)
+    rows = zip(ways, edges.tolist(), seconds, peaks, toll, strict=True)
     return [Course(tuple(w), tuple(e), float(s), int(p), float(n)) for w, e, s, p, n in rows]
 
 
@@ -84,7 +84,7 @@ def course(trellis: Trellis, edges: Sequence[int]) -> Course:
 def fastest(trellis: Trellis, limit: int | None = None, price: float = 0.0) -> Course:
     """The course of least time within `limit` bytes; NoCourseError where there is none.
 
-    With a `price`, of least seconds + price * noise.
+    With a `price`, of least seconds + price * toll.
     """
     within = None if limit is None else np.array([limit])
     layers = priced(trellis, price).layers
@@ -109,10 +109,10 @@ def traced(
 
 
 def priced(trellis: Trellis, price: float) -> Trellis:
-    """The trellis with seconds + price * noise for seconds."""
+    """The trellis with seconds + price * toll for seconds."""
     if not price:
         return trellis
-    priced = (replace(x, seconds=x.seconds + price * x.noise) for x in trellis.layers)
+    priced = (replace(x, seconds=x.seconds + price * x.toll) for x in trellis.layers)
     return replace(trellis, layers=tuple(priced))
 
 

@@ -2,7 +2,7 @@
 
 A layer holds the distinct states between two steps, an edge a way of the step
 from one state to another with its seconds, the bytes of arena it needs and its
-noise. This is dynamic programming over a path decomposition of the network, the
+toll. This is dynamic programming over a path decomposition of the network, the
 one that its schedule gives: what is live together must be seen together, since
 a limit on memory forbids combinations of it. The trellis knows no objective;
 each is a sweep over it (`sweeps.py`).
@@ -45,7 +45,7 @@ class Layer:
     way: Ints
     seconds: Floats
     need: Ints
-    noise: Floats
+    toll: Floats
 
     @property
     def states(self) -> int:
@@ -53,11 +53,11 @@ class Layer:
         return len(self.starts)
 
 
-def layer_of(source: Ints, target: Ints, way: Ints, seconds: Floats, need: Ints, noise: Floats) -> Layer:
+def layer_of(source: Ints, target: Ints, way: Ints, seconds: Floats, need: Ints, toll: Floats) -> Layer:
     """A layer of edges in any order, whose targets are numbered without gaps."""
     order = np.argsort(target, kind="stable")
     source, target, way, need = (row[order] for row in (source, target, way, need))
-    return Layer(source, target, _starts(target), way, seconds[order], need, noise[order])
+    return Layer(source, target, _starts(target), way, seconds[order], need, toll[order])
 
 
 def _starts(target: Ints) -> Ints:
@@ -106,7 +106,7 @@ def along(problem: Problem, plan: Plan, left_out: str = "") -> Trellis:
             np.array([number]),
             np.array([sum(spent[first:end])]),
             np.array([max(needed[first:end])]),
-            np.array([way.noise]),
+            np.array([way.toll]),
         )
         for first, end, way, number in zip([0, *ends[:-1]], ends, ways, [*plan, 0], strict=True)
     )
@@ -128,7 +128,7 @@ def restricted(trellis: Trellis, edges: Sequence[Mask]) -> Trellis:
         used = np.zeros(layer.states, np.bool_)
         used[layer.target[chosen]] = True
         after = np.cumsum(used) - 1
-        rest = (getattr(layer, name)[chosen] for name in ("way", "seconds", "need", "noise"))
+        rest = (getattr(layer, name)[chosen] for name in ("way", "seconds", "need", "toll"))
         target = after[layer.target[chosen]]
         left.append(Layer(before[layer.source[chosen]], target, _starts(target), *rest))
         before = after

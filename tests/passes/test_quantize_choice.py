@@ -34,6 +34,9 @@ class Table:
     def conversion(self, _type: TensorType, _source: Layout, _destination: Layout) -> float:
         return 0.0
 
+    def weight_bytes(self, _op: Operator, _choice: Way) -> int:
+        return 0
+
 
 CHAIN = (
     CONV.replace("%c", "%s")

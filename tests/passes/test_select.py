@@ -53,6 +53,9 @@ class Table:
     def conversion(self, _type: TensorType, source: Layout, destination: Layout) -> float:
         return 0.0 if source == destination else self.convert
 
+    def weight_bytes(self, _op: Operator, choice: Choice) -> int:
+        return {"plain": 100, "blocked": 350}[choice.primitive]
+
 
 def primitives(graph: Graph) -> list[str]:
     return [op["primitive"] for op in graph.operators]

@@ -18,6 +18,7 @@ from secateur.passes.select.footprint import costs as costs_of
 from secateur.passes.select.forbidden import allowed
 from secateur.passes.select.problem import Costs
 from secateur.passes.select.select import Select, decided, error_power, problem_within
+from secateur.passes.select.tolls import NOISE, WEIGHTS, Limit
 
 from .test_select import BLOCKED, CHAIN, Table, arena, primitives
 
@@ -67,7 +68,7 @@ def test_no_noise_at_all() -> None:
 
 def every_plan() -> Iterator[tuple[list[str], Costs]]:
     graph = parse_graph(CHAIN)
-    found = problem_within(graph, TABLE, 1.0)
+    found = problem_within(graph, TABLE, Limit(NOISE, 1.0))
     for plan in itertools.product(range(2), repeat=4):
         selected = decided(graph, found.decisions(plan))
         yield primitives(selected), replace(costs_of(found.problem, plan), peak=arena(selected))
@@ -77,7 +78,7 @@ def every_plan() -> Iterator[tuple[list[str], Costs]]:
 @pytest.mark.parametrize("memory", [None, 1600, 1100])
 def test_the_fastest_within_memory_and_noise_is_that_of_brute_force(noise: float, memory: int | None) -> None:
     plans = list(every_plan())
-    fit = [c for _, c in plans if c.noise <= noise * 1.0001 and c.peak <= (memory or math.inf)]
+    fit = [c for _, c in plans if c.toll <= noise * 1.0001 and c.peak <= (memory or math.inf)]
     if not fit:
         with pytest.raises(SecateurError, match=r"the least possible is|the smallest arena found"):
             chosen(memory=memory, sqnr=sqnr_of(noise) if noise else math.inf)
@@ -90,7 +91,7 @@ def test_the_fastest_within_memory_and_noise_is_that_of_brute_force(noise: float
 @pytest.mark.parametrize("seconds", [4.3, 7.0, 9.0, 1000.0])
 def test_the_smallest_within_time_and_noise_is_that_of_brute_force(seconds: float) -> None:
     limit = 4.5e-12
-    fit = [c for _, c in every_plan() if c.noise <= limit and c.seconds <= seconds]
+    fit = [c for _, c in every_plan() if c.toll <= limit and c.seconds <= seconds]
     if not fit:
         with pytest.raises(SecateurError, match=rf"nothing fits in {seconds} s; the least possible is \d"):
             chosen(seconds=seconds, sqnr=sqnr_of(limit))
@@ -113,6 +114,39 @@ def test_decibels_are_of_power() -> None:
     assert error_power(110) == pytest.approx(1e-11)
     assert error_power(math.inf) == 0
     assert error_power(1e4) == 0
+
+
+# Bytes of weights ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weights", [400, 649, 650, 899, 900, 1149, 1400, 9999])
+@pytest.mark.parametrize("memory", [None, 1600])
+def test_the_fastest_within_memory_and_weights_is_that_of_brute_force(
+    weights: int, memory: int | None
+) -> None:
+    graph, found = parse_graph(CHAIN), problem_within(parse_graph(CHAIN), TABLE, Limit(WEIGHTS, weights))
+    plans = [tuple(plan) for plan in itertools.product(range(2), repeat=4)]
+    fit = [
+        costs_of(found.problem, plan).seconds
+        for plan in plans
+        if 400 + 250 * sum(plan) <= weights and costs_of(found.problem, plan).peak <= (memory or math.inf)
+    ]
+    selected = Select(TABLE, weights=weights, memory=memory).run(graph)
+    number = tuple(int(name == "blocked") for name in primitives(selected))
+    assert costs_of(found.problem, number).seconds == pytest.approx(min(fit))
+    assert 400 + 250 * sum(number) <= weights
+
+
+def test_weights_that_no_plan_keeps_name_the_least() -> None:
+    with pytest.raises(
+        SecateurError, match="nothing fits in 399 bytes of weights; the least possible is 400"
+    ):
+        chosen(weights=399)
+
+
+def test_noise_and_weights_are_not_weighed_at_once() -> None:
+    with pytest.raises(SecateurError, match="sqnr and weights cannot both have a limit"):
+        chosen(weights=1000, sqnr=100.0)
 
 
 # Forbidden choices ---------------------------------------------------------------------------------

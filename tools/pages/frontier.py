@@ -134,10 +134,13 @@ def _placed(graph: Graph, select: Select, show: Progress) -> list[_Placed]:
     from secateur.passes.memory.memory import Memory, arena_report
     from secateur.passes.select.select import decided, problem_within
     from secateur.passes.select.solver import Solver
+    from secateur.passes.select.tolls import NOISE
 
     show("selecting", 0, 1)
-    found = problem_within(graph, select.allowed(graph), select.noise)
-    solutions = Solver(found.problem).frontier(select.noise)
+    limit = select.limit
+    found = problem_within(graph, select.allowed(graph), limit)
+    solver = Solver(found.problem, limit.toll if limit else NOISE)
+    solutions = solver.frontier(limit.value if limit else None)
     placed = []
     for done, solution in enumerate(solutions, 1):
         decisions = found.decisions(solution.plan)

@@ -10,6 +10,7 @@ from secateur.ir.errors import ModelError
 from secateur.ir.graph import Operator
 from secateur.ir.types import Layout, TensorType
 
+from ...primitives.chosen import chosen_as, weight_bytes
 from ...primitives.generic import CALL_SECONDS
 from ...primitives.move.relayout import Relayout
 from ...primitives.operator import Primitive
@@ -23,6 +24,7 @@ class AnalyticCosts:
 
     target: Target
     _known: dict[Operator, tuple[Choice, ...]] = field(default_factory=dict, repr=False)
+    _weights: dict[Operator, dict[tuple[str, str], int]] = field(default_factory=dict, repr=False)
 
     def choices(self, op: Operator) -> tuple[Choice, ...]:
         if op not in self._known:
@@ -66,3 +68,10 @@ class AnalyticCosts:
         cycles = type.elements * Relayout.cost / (self.target.lanes * 4 / type.dtype.bytes)
         streaming = moved / (self.target.gbps(moved) * 1e9)
         return max(streaming, cycles / (self.target.clock_ghz * 1e9)) + CALL_SECONDS
+
+    def weight_bytes(self, op: Operator, choice: Choice) -> int:
+        known = self._weights.setdefault(op, {})
+        asked = (choice.primitive, choice.result_layout.name)
+        if asked not in known:
+            known[asked] = weight_bytes(chosen_as(op, choice), self.target)
+        return known[asked]

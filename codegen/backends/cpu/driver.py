@@ -13,10 +13,9 @@ from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
-from ...program import Call, Port, Program, Ref, Space
+from ...program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .machine import LOCK, target_machine
 
-WEIGHT_ALIGNMENT = 64
 DTYPE_BYTES = {
     "f32": 4, "f16": 2, "f64": 8, "i8": 1, "u8": 1, "i16": 2, "u16": 2,
     "i32": 4, "u32": 4, "i64": 8, "u64": 8, "bool": 1,
@@ -77,9 +76,9 @@ def _check_weights(program: Program) -> None:
     for offset, array in sorted(
         zip(program.weight_offsets, program.weights, strict=True), key=lambda row: row[0]
     ):
-        if offset % WEIGHT_ALIGNMENT or offset < end:
+        if offset % ALIGNMENT or offset < end:
             raise ProgramError(
-                f"weights at offset {offset} overlap others or are not {WEIGHT_ALIGNMENT}-byte aligned"
+                f"weights at offset {offset} overlap others or are not {ALIGNMENT}-byte aligned"
             )
         end = offset + array.nbytes
 

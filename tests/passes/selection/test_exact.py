@@ -43,7 +43,7 @@ def test_every_objective_equals_that_of_trying_all_plans(seed: int) -> None:
 def test_each_point_of_the_frontier_has_a_plan(seed: int) -> None:
     problem = small_problem(seed)
     for found in frontier(build(problem)):
-        assert costs(problem, found.plan) == Costs(found.seconds, found.peak, found.noise)
+        assert costs(problem, found.plan) == Costs(found.seconds, found.peak, found.toll)
 
 
 def test_the_problems_tried_are_not_all_alike() -> None:

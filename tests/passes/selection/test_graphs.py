@@ -73,6 +73,9 @@ class TwoLayouts:
     def conversion(self, _type: TensorType, source: Layout, destination: Layout) -> float:
         return 0.0 if source == destination else 0.1
 
+    def weight_bytes(self, _op: Operator, _choice: Choice) -> int:
+        return 0
+
 
 def planned_bytes(found: GraphProblem, plan: Plan, graph: Graph) -> int:
     """What the passes after selection need at least for a plan."""
@@ -123,8 +126,8 @@ class DearCopies(TwoLayouts):
 
 def test_a_limit_on_noise_makes_one_of_two_joins_a_copy() -> None:
     noisy = problem_of(parse_graph(BRANCHES), DearCopies(0), by_name({"join": 1.0}))
-    fast, slow = Solver(noisy.problem).fastest(), Solver(noisy.problem).fastest(noise=1.0)
-    assert (fast.costs.noise, slow.costs.noise) == (2.0, 1.0)
+    fast, slow = Solver(noisy.problem).fastest(), Solver(noisy.problem).fastest(toll=1.0)
+    assert (fast.costs.toll, slow.costs.toll) == (2.0, 1.0)
     assert [c.primitive for _, c in noisy.decisions(slow.plan)].count("copy") == 1
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from secateur.passes.select.bounds import Bounds
 from secateur.passes.select.footprint import costs
-from secateur.passes.select.labels import quiet
+from secateur.passes.select.labels import within_toll
 from secateur.passes.select.problem import Costs, Plan, Problem, Sharing, Step, Way
 from secateur.passes.select.search import build
-from secateur.passes.select.solver import ImpossibleError, Solver, kept
+from secateur.passes.select.solver import ImpossibleError, Solver
+from secateur.passes.select.tolls import kept
 from secateur.passes.select.trellis import CutShortError
 from tests.passes.selection.problems import best_points, every_plan, fan_out, small_problem
 
@@ -22,7 +23,7 @@ SEEDS = [s for s in range(80) if any(every_plan(small_problem(s)))]
 
 def noises(plans: Plans) -> list[float]:
     """Limits on noise, from the least that is possible to none."""
-    known = sorted({c.noise for _, c in plans})
+    known = sorted({c.toll for _, c in plans})
     return [known[0], known[len(known) // 3], known[-1]]
 
 
@@ -32,12 +33,12 @@ def test_least_time_under_two_limits_equals_that_of_trying_all_plans(seed: int) 
     plans, solver = list(every_plan(problem)), Solver(problem)
     peaks = sorted({c.peak for _, c in plans})
     for noise, memory in itertools.product(noises(plans), (peaks[0], peaks[len(peaks) // 2])):
-        fitting = [c.seconds for _, c in plans if c.noise <= noise and c.peak <= memory]
+        fitting = [c.seconds for _, c in plans if c.toll <= noise and c.peak <= memory]
         if fitting:
             found = solver.fastest(memory, noise)
             assert found.costs == costs(problem, found.plan)
             assert (found.costs.seconds, found.bound, found.doubt) == (min(fitting), min(fitting), "")
-            assert found.costs.noise <= noise
+            assert found.costs.toll <= noise
             assert found.costs.peak <= memory
         else:
             with pytest.raises(ImpossibleError):
@@ -50,7 +51,7 @@ def test_least_memory_under_two_limits_equals_that_of_trying_all_plans(seed: int
     plans, solver = list(every_plan(problem)), Solver(problem)
     times = sorted({c.seconds for _, c in plans})
     for noise, seconds in itertools.product(noises(plans), (times[0], times[len(times) // 2])):
-        fitting = [(c.peak, c.seconds) for _, c in plans if c.noise <= noise and c.seconds <= seconds]
+        fitting = [(c.peak, c.seconds) for _, c in plans if c.toll <= noise and c.seconds <= seconds]
         if fitting:
             found = solver.smallest(seconds, noise)
             assert (found.costs.peak, found.costs.seconds) == min(fitting)
@@ -67,7 +68,7 @@ def test_the_frontier_under_a_limit_on_noise_equals_that_of_trying_all_plans(see
     for noise in noises(plans):
         found = Solver(problem).frontier(noise)
         assert [(s.costs.peak, s.costs.seconds) for s in found] == best_points(
-            [(p, c) for p, c in plans if c.noise <= noise]
+            [(p, c) for p, c in plans if c.toll <= noise]
         )
 
 
@@ -76,10 +77,10 @@ def test_rounded_noise_keeps_the_limit_and_its_bound_holds(seed: int) -> None:
     problem = small_problem(seed)
     plans = list(every_plan(problem))
     for noise in noises(plans):
-        best = min(c.seconds for _, c in plans if c.noise <= noise)
-        answer = quiet(build(problem), noise, most=0)
+        best = min(c.seconds for _, c in plans if c.toll <= noise)
+        answer = within_toll(build(problem), noise, most=0)
         assert answer.bound <= best <= answer.course.seconds
-        assert costs(problem, answer.course.plan).noise <= noise
+        assert costs(problem, answer.course.plan).toll <= noise
         assert answer.resolution in (0, noise / 1024)
 
 
@@ -102,13 +103,13 @@ def test_too_little_time_names_the_least() -> None:
 
 def test_too_little_noise_names_the_least() -> None:
     problem = small_problem(4)
-    least = min(c.noise for _, c in every_plan(problem))
+    least = min(c.toll for _, c in every_plan(problem))
     assert least > 0
     with pytest.raises(
         ImpossibleError,
         match=rf"nothing fits in a noise of 0 \(inf dB\); the least possible is {least:g} \(-[\d.]+ dB\)$",
     ):
-        Solver(problem).fastest(noise=0)
+        Solver(problem).fastest(toll=0)
 
 
 def test_primitives_that_never_fit_together_are_refused() -> None:

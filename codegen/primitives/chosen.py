@@ -1,0 +1,31 @@
+"""Operators as a choice would have them, for primitives to say what they then need."""
+
+from __future__ import annotations
+
+from secateur.ir.choice import Choice
+from secateur.ir.graph import Operator, Value
+from secateur.ir.registry import lookup
+
+from ..program import ALIGNMENT
+from ..targets.target import Target
+from .operator import Constant
+from .registry import find
+
+
+def chosen_as(op: Operator, choice: Choice) -> Operator:
+    """The operator under `choice`, on operands of its own that carry the layouts; constants stay."""
+    operands = []
+    for value, layout in zip(op.operands, choice.operand_layouts, strict=True):
+        constant = value.producer is not None and value.producer.name == "nn.constant"
+        operands.append(
+            Value(value.type, producer=value.producer) if constant else Value(value.type.with_layout(layout))
+        )
+    attributes = {**op.attributes, "primitive": choice.primitive, "workspace": choice.workspace}
+    results = [r.type.with_layout(choice.result_layout) for r in op.results]
+    return Operator(lookup("prim." + op.name.split(".", 1)[1]), operands, attributes, results, op.loc)
+
+
+def weight_bytes(op: Operator, target: Target) -> int:
+    """Bytes that the artifact's weights take for a `prim.` operator, each constant aligned; packs them."""
+    given = find(op).arguments(op, target)
+    return sum(-(-a.array.nbytes // ALIGNMENT) * ALIGNMENT for a in given if isinstance(a, Constant))

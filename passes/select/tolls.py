@@ -1,0 +1,82 @@
+"""What adds up over a plan's operators besides time and may have a limit: error power, bytes of weights."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
+
+from secateur.ir.choice import Choice, CostTable
+from secateur.ir.graph import Operator
+
+from .sweeps import TIES
+
+
+class Toll(ABC):
+    """One thing that adds up, and how messages speak of a limit on it and of the least that is possible."""
+
+    @abstractmethod
+    def of(self, costs: CostTable) -> Callable[[Operator, Choice], float]:
+        """What a choice for an operator adds, by a cost table."""
+
+    @abstractmethod
+    def limit(self, value: float) -> str: ...
+
+    @abstractmethod
+    def least(self, value: float) -> str:
+        """Rounded so that a limit of what it says is kept by `value`."""
+
+
+class Noise(Toll):
+    """Relative error power; its sum says what the network's SQNR is at least."""
+
+    def of(self, _costs: CostTable) -> Callable[[Operator, Choice], float]:
+        return lambda _, choice: choice.noise
+
+    def limit(self, value: float) -> str:
+        return f"a noise of {value:g} ({decibels(value)})"
+
+    def least(self, value: float) -> str:
+        return f"{kept(value)} ({decibels(value, down=True)})"
+
+
+class Weights(Toll):
+    """Bytes of packed constants in the artifact; constants that operators share count for each of them."""
+
+    def of(self, costs: CostTable) -> Callable[[Operator, Choice], float]:
+        return costs.weight_bytes
+
+    def limit(self, value: float) -> str:
+        return f"{value:.0f} bytes of weights"
+
+    def least(self, value: float) -> str:
+        return f"{value:.0f} bytes"
+
+
+NOISE, WEIGHTS = Noise(), Weights()
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `value` in all."""
+
+    toll: Toll
+    value: float
+
+
+def kept(value: float) -> str:
+    """A number in six digits, rounded up where that matters: a limit of so much is kept by `value`."""
+    text = f"{value:.6g}"
+    if float(text) >= value * (1 - TIES):
+        return text
+    return str(Context(prec=6, rounding=ROUND_CEILING).create_decimal_from_float(value))
+
+
+def decibels(noise: float, down: bool = False) -> str:
+    """The SQNR of an error power; rounded `down`, a limit of so many decibels is kept by the power."""
+    if noise == 0:
+        return "inf dB"
+    sqnr = -10 * math.log10(noise)
+    return f"{math.floor(100 * sqnr) / 100 if down else sqnr:.6g} dB"
