@@ -13,7 +13,21 @@ if TYPE_CHECKING:
     from secateur.ir.graph import Graph
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
-Target = Annotated[str, typer.Option(help="The processor to compile for; `secateur targets` lists them.")]
+
+
+def known_targets(incomplete: str) -> list[str]:
+    """The targets that a shell may complete a word to."""
+    from secateur.codegen.targets.rows import TARGETS
+
+    return [name for name in ("host", *TARGETS) if name.startswith(incomplete)]
+
+
+Target = Annotated[
+    str,
+    typer.Option(
+        help="The processor to compile for; `secateur targets` lists them.", autocompletion=known_targets
+    ),
+]
 Threads = Annotated[int, typer.Option(min=1, max=1024, help="Threads to run with.")]
 Pipeline = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Passes, such as canonicalize,fuse{level=conservative},...")

@@ -31,9 +31,9 @@ DEBUG = "--debug"
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
-def _typer(**options: Any) -> typer.Typer:
+def _typer(completion: bool = False, **options: Any) -> typer.Typer:
     return typer.Typer(
-        add_completion=False,
+        add_completion=completion,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings=_CONTEXT,
@@ -69,6 +69,7 @@ ROWS = (
     Row("compare", "compare", "Compare every layer with a reference."),
     Row("targets", "targets", "List the processors and boards to compile for."),
     Row("doctor", "doctor", "Say what is installed, what is missing, and how to install it."),
+    Row("help", "show_help", "Show the help of a command, or the list of commands."),
 )
 
 
@@ -164,6 +165,7 @@ def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:
 
 
 app = _typer(
+    completion=True,
     cls=Commands,
     name="secateur",
     help="Compiles convolutional networks (ONNX) to self-contained artifacts for small boards.",
@@ -184,7 +186,9 @@ def _print_version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+        typer.Option(
+            "--version", "-V", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option(DEBUG, help="Show tracebacks; may stand anywhere.")] = False,
 ) -> None: ...
