@@ -19,7 +19,7 @@ from secateur.codegen.primitives.specs import ConvSpec, DenseSpec, TransposedSpe
 from secateur.codegen.tir import T, prim_func, when
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator
-from secateur.ir.opdef import create
+from secateur.ir.registry import create
 from secateur.ir.types import DType, Layout, TensorType
 
 from . import conv_harness, generic_harness

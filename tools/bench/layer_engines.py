@@ -147,9 +147,10 @@ class OurProducts(LayerEngine):
 
 def _products(graph: Graph) -> AbstractContextManager[Round]:
     from secateur.codegen.backends.cpu.costs import AnalyticCosts
+    from secateur.codegen.primitives.chosen import chosen_as
     from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd
     from secateur.codegen.targets.host import host
-    from secateur.costs.candidates import candidate, chosen_as
+    from secateur.costs.candidates import candidate
     from secateur.costs.measure import rounds
     from secateur.costs.samples import distance_of
 
