@@ -1,7 +1,7 @@
 """Decisions that were edited by hand are checked before they become code.
 
-What selection writes into an operator (primitive, layouts, workspace) must be something that it
-could have written: the primitive applies, offers these layouts, and finds the workspace it uses.
+What selection writes into an operator (primitive, layouts, workspace, operands kept) must be something
+that it could have written: the primitive applies, offers these layouts, and finds the workspace it uses.
 Kernels count elements in int32, which tensors of bytes can exceed.
 """
 
@@ -46,6 +46,7 @@ def refusal(op: Operator, target: Target) -> str | None:
             return reason
         offered = primitive.layouts(asked, target)
         workspace = primitive.workspace(asked, target)
+        kept = set(primitive.keeps(asked, target))
     finally:
         asked.operands = []
     layouts = [(tuple(layout.name for layout in operands), result.name) for operands, result in offered]
@@ -54,7 +55,16 @@ def refusal(op: Operator, target: Target) -> str | None:
         return f"layouts {', '.join(chosen[0])} -> {chosen[1]} are none of those that it offers"
     if op.get("workspace", 0) < workspace:
         return f"a workspace of {op.get('workspace', 0)} bytes, it needs {workspace}"
+    if lost := kept - set(op.get("keeps", ())):
+        return (
+            f"it reads operand {min(lost)} until it has written the last of its result: 'keeps' must name it"
+        )
     return None
+
+
+def may_overwrite(op: Operator, operand: int) -> bool:
+    """Whether the result may lie on that operand's bytes, by the operator's declaration and its decision."""
+    return operand in op.definition.elementwise(len(op.operands)) and operand not in op.get("keeps", ())
 
 
 def _elements(value: Value) -> int:

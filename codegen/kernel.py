@@ -18,9 +18,9 @@ class Kernel:
     activation inputs in operand order (data, then the epilogue's extra operands),
     packed constants, the output, the thread's workspace (always present), and
     then the task range `begin`, `end` as int32. The output aliases no other
-    pointer, but for those that `overwritten` lists: full extra operands or element-wise
-    operands where the memory pass has the output lie. Each of their elements is read once,
-    to compute the element of the output at the same place. Tasks 0 <= t < `tasks` are
+    pointer, but for those that `overwritten` lists: operands that the operator's declaration and the
+    primitive (`keeps`) allow the output to lie on, where the memory pass has it lie. Each of their
+    elements is read once, to compute the element of the output at the same place. Tasks 0 <= t < `tasks` are
     independent of each other.
     `workspace` is in bytes, per thread; 64-byte alignment may be assumed.
     """

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 
 from .build import Progress, build_kernels, silent
 from .cache import kernel_symbol
-from .decisions import check_decisions
+from .decisions import check_decisions, may_overwrite
 from .kernel import Kernel
-from .primitives.operator import Array, Operand, constant_of
+from .primitives.operator import Argument, Array, Operand, constant_of
 from .primitives.registry import find
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
@@ -77,12 +78,13 @@ class _Lowering:
         if self.stays_in_place(op):
             return
         primitive = find(op)
+        arguments = primitive.arguments(op, self.target)
         places = [
             self.place(op.operands[a.index]) if isinstance(a, Operand) else self.weights.place(a.array)
-            for a in primitive.arguments(op, self.target)
+            for a in arguments
         ]
         results = [self.place(r) for r in op.results]
-        overwritten = tuple(i for i, place in enumerate(places) if place in results)
+        overwritten = _overwritten(op, arguments, places, results)
         kernel = replace(primitive.kernel(op, self.target), overwritten=overwritten)
         symbol = kernel_symbol(kernel, self.target)
         self.kernels[symbol] = kernel
@@ -99,6 +101,20 @@ class _Lowering:
                 return False
             place = replace(place, offset=place.offset + operand.type.bytes)
         return True
+
+
+def _overwritten(
+    op: Operator, arguments: Sequence[Argument], places: Sequence[Ref], results: Sequence[Ref]
+) -> tuple[int, ...]:
+    """The pointers that a result shares; SecateurError where the kernel needs one of them to the end."""
+    found = tuple(i for i, place in enumerate(places) if place in results)
+    for argument in (arguments[i] for i in found):
+        if not isinstance(argument, Operand) or not may_overwrite(op, argument.index):
+            raise SecateurError(
+                f"{op.name} (ONNX node {op.loc or 'unnamed'}): primitive '{op['primitive']}' may not write "
+                "its result where it lies, over an operand"
+            )
+    return found
 
 
 def _ports(values: Sequence[Value], names: Sequence[str]) -> tuple[Port, ...]:

@@ -15,7 +15,9 @@ class Choice:
 
     `noise` is the relative error power (squared error over squared value of the result) that it adds beyond
     direct summation. `spreads` tells that it multiplies by zero what a result does not depend on, so that an
-    infinity or NaN there spoils the result.
+    infinity or NaN there spoils the result. `keeps` names the operands that its kernel reads after it has
+    begun to write, so that the result must not lie on them although the operator would allow it
+    (`OpDef.elementwise_from`).
     """
 
     primitive: str
@@ -25,6 +27,7 @@ class Choice:
     seconds: float
     noise: float = 0.0
     spreads: bool = False
+    keeps: tuple[int, ...] = ()
 
 
 class CostTable(Protocol):

@@ -88,6 +88,13 @@ class OpDef:
     macs: WorkRule = field(default=no_macs, repr=False)
     # Elements are moved or selected, so that they keep their quantization: always or where attributes say so.
     moves: bool | Callable[[Mapping[str, Any]], bool] = False
+    # From this one on, each element of an operand is needed for the result's element at the same place
+    # alone, so that a kernel may write its result over them; none where it is None.
+    elementwise_from: int | None = None
+
+    def elementwise(self, operands: int) -> range:
+        """Which of an operator's operands are read in step with the result."""
+        return range(operands if self.elementwise_from is None else self.elementwise_from, operands)
 
     def attribute(self, name: str) -> Attribute | None:
         return next((a for a in self.attributes if a.name == name), None)
@@ -154,6 +161,7 @@ def _shared_quant(types: Sequence[TensorType], result: TensorType) -> Quant | No
 COMMON_ATTRIBUTES: dict[str, str] = {
     "primitive": "str",
     "operand_layouts": "strs",
+    "keeps": "ints",
     "workspace": "int",
     "workspace_offset": "int",
     "offset": "ints",

@@ -122,6 +122,11 @@ class Primitive(ABC):
         """The kernel's pointers before its result: operands computed at run time, then constants."""
         return (*map(Operand, dynamic_operands(op)), *map(Constant, self.constants(op, target)))
 
+    def keeps(self, op: Operator, target: Target) -> tuple[int, ...]:
+        """Operands that its kernel reads after it has begun to write, of those that the operator lets a
+        result overwrite (`OpDef.elementwise_from`): the memory pass lays the result elsewhere."""
+        return ()
+
     @abstractmethod
     def kernel(self, op: Operator, target: Target) -> Kernel:
         """The kernel of an operator whose types carry the chosen layouts."""

@@ -68,6 +68,7 @@ register(
         _conv,
         (*WINDOW, Attribute("groups", "int", 1), EPILOGUE),
         conv_macs,
+        elementwise_from=2,
     )
 )
 

@@ -24,7 +24,7 @@ def _rule(row: Function) -> TypeRule:
 def _declare(row: Function) -> None:
     params = tuple(Attribute(n, "float", d) for n, d in zip(row.params, row.defaults, strict=True))
     operands = ("x", "y")[: row.arity]
-    register(OpDef(f"nn.{row.name}", row.doc, operands, _rule(row), params))
+    register(OpDef(f"nn.{row.name}", row.doc, operands, _rule(row), params, elementwise_from=0))
 
 
 for _row in FUNCTIONS.values():
@@ -36,7 +36,16 @@ def _map(sig: Signature) -> Sequence[TensorType]:
     return with_epilogue(sig, x.shape, x.dtype, 1)
 
 
-register(OpDef("nn.map", "A chain of element-wise steps on one tensor.", ("x", "extras*"), _map, (EPILOGUE,)))
+register(
+    OpDef(
+        "nn.map",
+        "A chain of element-wise steps on one tensor.",
+        ("x", "extras*"),
+        _map,
+        (EPILOGUE,),
+        elementwise_from=0,
+    )
+)
 
 
 def _cast(sig: Signature) -> Sequence[TensorType]:

@@ -112,6 +112,7 @@ register(
         _conv,
         (*WINDOW, Attribute("groups", "int", 1), *RESULT),
         conv_macs,
+        elementwise_from=3,
     )
 )
 
@@ -162,6 +163,7 @@ register(
         ("a", "b"),
         _binary,
         RESULT,
+        elementwise_from=0,
     )
 )
 register(
@@ -171,6 +173,7 @@ register(
         ("a", "b"),
         _binary,
         RESULT,
+        elementwise_from=0,
     )
 )
 
@@ -263,5 +266,6 @@ register(
             *RESULT,
         ),
         _winograd_macs,
+        elementwise_from=5,
     )
 )

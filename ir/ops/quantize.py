@@ -87,5 +87,6 @@ register(
         ("x", "table"),
         _table,
         QUANT,
+        elementwise_from=0,
     )
 )

@@ -12,14 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from secateur.ir.elementwise import FUNCTIONS
 from secateur.ir.graph import Graph, Operator, Value
 
 from .arena import ALIGNMENT, Buffer, Piece, align
-
-ELEMENTWISE = frozenset(f"prim.{name}" for name in ("map", "table", "linear_add", "linear_mul", *FUNCTIONS))
-# Operators whose operands from this one on are added to the result in the store itself.
-_EXTRAS = {"prim.conv": 2, "prim.linear_conv": 3, "prim.winograd_conv": 5}
 
 
 def is_constant(value: Value) -> bool:
@@ -46,18 +41,14 @@ def in_place_operands(op: Operator) -> list[int]:
     """Indices of the operands that the result may overwrite.
 
     The operator must read each element of such an operand just before it
-    writes the same element, and nowhere else. That holds for element-wise
-    operators, and for what a convolution's epilogue takes, which its kernels
-    read in the store itself. The two types must be the same but for a quantization, and no other
-    operand may be the same value unless it is read the same way.
+    writes the same element, and nowhere else. The operator's declaration says which operands can be read so
+    (`elementwise_from`: all of an element-wise operator, and what a convolution's epilogue takes), and the
+    attribute `keeps` which of them the chosen primitive reads otherwise. The two types must be the same but
+    for a quantization, and no other operand may be the same value unless it is read the same way.
     """
-    first = first_overwritable(op.name, len(op.operands))
-    return [i for i in range(first, len(op.operands)) if _may_overwrite(op.operands[i], op.result)]
-
-
-def first_overwritable(name: str, operands: int) -> int:
-    """From which operand on an operator of that name may overwrite its operands, where types agree."""
-    return 0 if name in ELEMENTWISE else _EXTRAS.get(name, operands)
+    able = op.definition.elementwise(len(op.operands))
+    keeps = op.get("keeps", ())
+    return [i for i in able if i not in keeps and _may_overwrite(op.operands[i], op.result)]
 
 
 def _may_overwrite(operand: Value, result: Value) -> bool:

@@ -11,7 +11,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.types import ROW_MAJOR, Layout
 
-from ..memory.liveness import first_overwritable, is_constant
+from ..memory.liveness import is_constant
 from .problem import Plan, Problem, Sharing, Step, Way
 
 Toll = Callable[[Operator, Choice], float]
@@ -83,16 +83,20 @@ def _options(op: Operator, choices: Sequence[Choice], toll: Toll | None) -> list
 def _way(op: Operator, choice: Choice, toll: float) -> Way:
     dynamic = [i for i, v in enumerate(op.operands) if not is_constant(v)]
     wants = tuple(choice.operand_layouts[i].name for i in dynamic)
-    first = first_overwritable("prim." + op.name.split(".", 1)[1], len(op.operands))
-    in_place = tuple(p for p, i in enumerate(dynamic) if i >= first and _may_overwrite(op, choice, i))
+    in_place = tuple(p for p, i in enumerate(dynamic) if _may_overwrite(op, choice, i))
     sharing = _SHARING.get(choice.primitive, Sharing.NONE)
     makes, seconds = choice.result_layout.name, choice.seconds
     return Way(choice.primitive, wants, makes, seconds, choice.workspace, toll, in_place, sharing)
 
 
 def _may_overwrite(op: Operator, choice: Choice, index: int) -> bool:
-    """Whether operand and result, laid out as chosen, have the same elements in memory."""
-    if len(op.results) != 1:
+    """Whether the kernel reads the operand in step with the result, and both have the same elements in
+    memory, laid out as chosen."""
+    if (
+        len(op.results) != 1
+        or index not in op.definition.elementwise(len(op.operands))
+        or index in choice.keeps
+    ):
         return False
     operand = op.operands[index].type.with_layout(choice.operand_layouts[index])
     result = op.result.type.with_layout(choice.result_layout)

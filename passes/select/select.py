@@ -42,6 +42,8 @@ def _decide(op: Operator, choice: Choice) -> None:
     op.definition = lookup("prim." + op.name.split(".", 1)[1])
     op.attributes["primitive"] = choice.primitive
     op.attributes["operand_layouts"] = tuple(layout.name for layout in choice.operand_layouts)
+    if choice.keeps:
+        op.attributes["keeps"] = choice.keeps
     if choice.workspace:
         op.attributes["workspace"] = choice.workspace
     for result in op.results:

@@ -1,19 +1,34 @@
 """IR with decisions edited by hand: what selection could not have written is refused."""
 
+import re
+
 import pytest
 
 from secateur.codegen.decisions import check_decisions
+from secateur.codegen.lower import lower
+from secateur.codegen.primitives.registry import find
 from secateur.codegen.targets.rows import TARGETS
 from secateur.compiler import prepare
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.onnx_reader import read_model
+from secateur.ir.parser import parse_graph
 from secateur.ir.types import DType, Layout, TensorType
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.registry import DEFAULT_PIPELINE
 from secateur.tools.fuzz.seeds import SEEDS
 
 TARGET = TARGETS["x86-64-v3"]
+T = "tensor<1x4x4x4xf32>"
+LOOSE = f"""graph @g(%x: {T}) {{
+  %a = nn.exp(%x) : {T}
+  %b = nn.relu(%a) : {T}
+  %c = nn.neg(%b) : {T}
+  return %c as "y" }}"""
+CHAIN = LOOSE
+for _name, _offset in (("exp", 0), ("relu", 0), ("neg", -1)):
+    _decision = f'{{primitive = "elementwise", operand_layouts = ["NCHW"], offset = [{_offset}]}}'
+    CHAIN = re.sub(rf"nn.{_name}(\(%.\))", rf"prim.{_name}\1 {_decision}", CHAIN)
 
 
 def placed(seed: int = 0, *without: str) -> Graph:
@@ -68,6 +83,28 @@ def test_too_small_a_workspace_is_refused() -> None:
     op.attributes["workspace"] = 1
     with pytest.raises(SecateurError, match=r"a workspace of \d+ bytes, it needs \d+"):
         check_decisions(graph, TARGET)
+
+
+def test_an_operand_that_the_primitive_keeps_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = parse_graph(CHAIN)
+    monkeypatch.setattr(type(find(graph.operators[1])), "keeps", lambda *_: (0,))
+    with pytest.raises(SecateurError, match=r"it reads operand 0 until .*: 'keeps' must name it"):
+        check_decisions(graph, TARGET)
+    for op in graph.operators:
+        op.attributes["keeps"] = (0,)
+    check_decisions(graph, TARGET)
+    with pytest.raises(SecateurError, match="may not write its result where it lies, over an operand"):
+        lower(graph, TARGET, 1024)
+
+
+def test_what_the_primitive_keeps_is_written_by_selection(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = PassManager(prepare("select,layout,memory", TARGET)).run(parse_graph(LOOSE)).graph
+    assert plain.operators[1]["offset"] == plain.operators[0]["offset"]
+    monkeypatch.setattr(type(find(plain.operators[1])), "keeps", lambda *_: (0,))
+    kept = PassManager(prepare("select,layout,memory", TARGET)).run(parse_graph(LOOSE)).graph
+    assert [op["keeps"] for op in kept.operators] == [(0,)] * 3
+    assert kept.operators[1]["offset"] != kept.operators[0]["offset"]
+    check_decisions(kept, TARGET)
 
 
 def test_a_tensor_that_int32_cannot_index_is_refused() -> None:

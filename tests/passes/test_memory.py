@@ -15,6 +15,7 @@ from secateur.ir.errors import SecateurError, VerifyError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.interpreter import evaluate, run
 from secateur.ir.parser import parse_graph
+from secateur.ir.printer import print_graph
 from secateur.ir.registry import create
 from secateur.ir.stages import PLACED
 from secateur.ir.types import TensorType
@@ -25,6 +26,13 @@ from tests.passes.texts import inputs, names
 
 Array = np.ndarray[Any, Any]
 T = "tensor<1x4x4x4xf32>"  # 256 bytes
+
+
+PLAN_IN_PLACE = f"""graph @g(%x: {T}) {{
+  %a = prim.exp(%x) {{primitive = "q", offset = [0]}} : {T}
+  %b = prim.neg(%a) {{primitive = "p", offset = [0]}} : {T}
+  %c = prim.neg(%b) {{primitive = "q", offset = [-1]}} : {T}
+  return %c as "y" }}"""
 
 
 def graph(body: str) -> Graph:
@@ -181,6 +189,26 @@ def test_a_residual_may_be_overwritten_by_its_convolution() -> None:
     assert offsets(apart)[2] == offsets(apart)[1]
     both = Memory().run(parse_graph(text.replace("%DATA", "%b"), weights))
     assert offsets(both)[2] != offsets(both)[1], "its own input must survive"
+
+
+def test_a_primitive_that_keeps_an_operand_has_its_result_elsewhere() -> None:
+    body = (
+        f"%a = prim.exp(%x) {{p}} : {T} %b = prim.exp(%x) {{p}} : {T} %c = prim.add(%a, %b) {{p KEEPS}} : {T}"
+    )
+    body += f' %d = prim.neg(%c) {{p}} : {T} return %d as "y"'
+    for keeps, place in (("", 0), (", keeps = [0]", 1), (", keeps = [1]", 0), (", keeps = [0, 1]", None)):
+        placed = Memory().run(graph(body.replace(" KEEPS", keeps)))
+        a, b, c = (at for (at,) in offsets(placed)[:3])
+        assert c == (a, b)[place] if place is not None else c not in (a, b)
+        again = parse_graph(print_graph(placed)[0])
+        assert again.operators[2].get("keeps", ()) == placed.operators[2].get("keeps", ())
+
+
+def test_a_result_on_an_operand_that_is_kept_is_seen() -> None:
+    text = PLAN_IN_PLACE
+    check_placement(parse_graph(text))
+    with pytest.raises(VerifyError, match="its result overlaps operand %a"):
+        check_placement(parse_graph(text.replace('"p",', '"p", keeps = [0],')))
 
 
 @pytest.mark.parametrize(

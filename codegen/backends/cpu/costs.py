@@ -54,9 +54,18 @@ class AnalyticCosts:
 
     def _of(self, primitive: Primitive, op: Operator) -> list[Choice]:
         offered, costs = primitive.layouts(op, self.target), primitive.costs(op, self.target)
-        noise = primitive.noise(op, self.target)
+        noise, keeps = primitive.noise(op, self.target), primitive.keeps(op, self.target)
         return [
-            Choice(primitive.name, operands, result, cost.workspace, cost.seconds, noise, primitive.spreads)
+            Choice(
+                primitive.name,
+                operands,
+                result,
+                cost.workspace,
+                cost.seconds,
+                noise,
+                primitive.spreads,
+                keeps,
+            )
             for cost in costs
             for operands, result in offered
         ]

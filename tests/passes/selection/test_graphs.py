@@ -63,7 +63,14 @@ class TwoLayouts:
         kinds = {"nn.concat": ("join", "copy"), "nn.reshape": ("view",)}.get(op.name, ("some",))
         images = all(v.type.rank == 4 for v in (*op.operands, *op.results))
         return tuple(
-            Choice(kind, (x,) * len(op.operands), y, self.choose.choice([0, 100, 4096]), self.choose.random())
+            Choice(
+                kind,
+                (x,) * len(op.operands),
+                y,
+                self.choose.choice([0, 100, 4096]),
+                self.choose.random(),
+                keeps=self.choose.choice([(), (), (0,), (1,), (0, 1)]),
+            )
             for kind in kinds
             for x in (ROW_MAJOR, *([blocked(8)] if images else []))
             for y in (ROW_MAJOR, *([blocked(8)] if images else []))
