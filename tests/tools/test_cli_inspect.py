@@ -51,6 +51,14 @@ def test_inspect_names_the_runner_up_and_its_time(cli: Cli, model: Path) -> None
     assert first["next"].startswith(f"{other['primitive']} ")
 
 
+def test_inspect_says_what_each_primitive_adds_to_the_artifact(cli: Cli, model: Path, artifact: Path) -> None:
+    found = cli("inspect", model, "--json").json
+    convolution = next(row for row in found["operators"] if row["operator"] == "prim.conv")
+    assert convolution["weight_bytes"] >= convolution["constant_bytes"] > 0
+    assert found["weight_bytes"] == cli("inspect", artifact, "--json").json["manifest"]["weights_bytes"]
+    assert " in the artifact" in cli("inspect", model).out
+
+
 def test_inspect_says_where_memory_kept_a_faster_primitive_out(cli: Cli) -> None:
     digits = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
     words = (

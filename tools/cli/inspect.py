@@ -22,6 +22,7 @@ from .limits import Limits, MinSqnr
 from .source import Settled, source_kind
 
 if TYPE_CHECKING:
+    from secateur.codegen.targets.target import Target as TargetRow
     from secateur.ir.graph import Graph, Operator
     from secateur.passes.framework.manager import Observer
 
@@ -92,6 +93,8 @@ class _Asked:
 
 
 def _model(file: Path, settled: Settled, asked: _Asked, ir: str | None, show: Progress) -> dict[str, Any]:
+    from secateur.codegen.targets.find import find
+
     show("reading", 0, 1)
     source, choices = settled.read(file), Choices()
     text = asked.limits.pipeline(asked.pipeline, default_pipeline(source), asked.min_sqnr)
@@ -100,7 +103,8 @@ def _model(file: Path, settled: Settled, asked: _Asked, ir: str | None, show: Pr
     if ir:
         return {"text": _text(graph)}
     costs = None if asked.costs is None else str(asked.costs)
-    return {"file": str(file), "target": asked.target, "costs": costs, **describe(graph, choices)}
+    found = describe(graph, choices, find(asked.target))
+    return {"file": str(file), "target": asked.target, "costs": costs, **found}
 
 
 def _text(graph: Graph) -> str:
@@ -137,11 +141,14 @@ def staged(
     return outcome.graph
 
 
-def describe(graph: Graph, choices: Choices | None = None) -> dict[str, Any]:
-    """Inputs, outputs, operators, totals and, once every value has a place, the memory map."""
+def describe(graph: Graph, choices: Choices | None = None, target: TargetRow | None = None) -> dict[str, Any]:
+    """Inputs, outputs, operators, totals and, once every value has a place, the memory map.
+
+    With the target, what the weights of every operator whose primitive is chosen take in the artifact.
+    """
     computing = [op for op in graph.operators if op.name != "nn.constant"]
     known = choices.rows(computing) if choices else [{} for _ in computing]
-    operators = [_operator(op) | row for op, row in zip(computing, known, strict=True)]
+    operators = [_operator(op, target) | row for op, row in zip(computing, known, strict=True)]
     constants = [op for op in graph.operators if op.name == "nn.constant"]
     return {
         "name": graph.name,
@@ -152,6 +159,7 @@ def describe(graph: Graph, choices: Choices | None = None) -> dict[str, Any]:
         ],
         "macs": sum(row["macs"] for row in operators),
         "constant_bytes": sum(op["value"].nbytes for op in constants),
+        "weight_bytes": sum(row["weight_bytes"] or 0 for row in operators),
         "operators": operators,
         "seconds": math.fsum(row["seconds"] for row in known if row) if any(known) else None,
         "memory": memory_map(graph),
@@ -165,7 +173,7 @@ def str_type(type: Any) -> str:
     return format_type(type).removeprefix("tensor<").removesuffix(">")
 
 
-def _operator(op: Operator) -> dict[str, Any]:
+def _operator(op: Operator, target: TargetRow | None) -> dict[str, Any]:
     steps = [step.op for step in op["epilogue"]] if op.definition.attribute("epilogue") else []
     return {
         "operator": op.name,
@@ -177,6 +185,20 @@ def _operator(op: Operator) -> dict[str, Any]:
         "primitive": op.get("primitive"),
         "layouts": [*op.get("operand_layouts", ()), "->", *(r.type.layout.name for r in op.results)],
         "workspace": op.get("workspace", 0),
+        **_weights(op, target),
+    }
+
+
+def _weights(op: Operator, target: TargetRow | None) -> dict[str, int | None]:
+    """Bytes of an operator's constants in the model, and as its primitive wants them in the artifact."""
+    from secateur.codegen.primitives.chosen import weight_bytes
+    from secateur.ir.rewrite import constant_of
+
+    arrays = (constant_of(v) for v in op.operands)
+    chosen = target is not None and "primitive" in op.attributes
+    return {
+        "constant_bytes": sum(a.nbytes for a in arrays if a is not None),
+        "weight_bytes": weight_bytes(op, target) if chosen and target else None,
     }
 
 

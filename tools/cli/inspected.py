@@ -10,7 +10,11 @@ from ..report import amount, duration, facts, node_text, shape_text, size
 from ..tables import table
 from .choices import NOTE
 
-COLUMNS = ("operator", "node", "result", "MACs", "primitive", "noise", "time", "next", "layouts", "workspace")
+COLUMNS = (
+    "operator", "node", "result", "MACs", "primitive", "noise", "time", "next", "layouts", "weights",
+    "workspace",
+)  # fmt: skip
+_PADDING = 4 << 10  # bytes of alignment and whole vectors that are not worth a word
 TIMED = ("time", "next")
 SHORTENED = ("operator", "node", "result", "next", "layouts")
 SPARE = ("layouts", "next", "workspace", "noise", "result")  # the first one goes first
@@ -30,7 +34,7 @@ def _print_model(result: Mapping[str, Any]) -> None:
         ("file", result["file"]),
         *_ports(result),
         ("MACs", amount(result["macs"])),
-        ("constants", size(result["constant_bytes"])),
+        ("constants", _constants(result)),
     ]
     if result["seconds"] is not None:
         by = result["costs"] or "the cost model"
@@ -44,13 +48,23 @@ def _print_model(result: Mapping[str, Any]) -> None:
     _print_operators(result)
 
 
+def _constants(result: Mapping[str, Any]) -> str:
+    own, packed = result["constant_bytes"], result["weight_bytes"]
+    return f"{size(own)}, {size(packed)} in the artifact" if packed else size(own)
+
+
 def _print_operators(result: Mapping[str, Any]) -> None:
     timed = result.get("seconds") is not None
     rows = [_operator_cells(row) for row in result["operators"]]
     noisy = any(row["noise"] for row in rows)
-    left_out = {*(() if timed else TIMED), *(() if noisy else ("noise",))}
+    packed = any(row["weights"] for row in rows)
+    left_out = {
+        *(() if timed else TIMED),
+        *(() if noisy else ("noise",)),
+        *(() if packed else ("weights",)),
+    }
     columns = [name for name in COLUMNS if name not in left_out]
-    right = ("MACs", "noise", "time", "workspace")
+    right = ("MACs", "noise", "time", "weights", "workspace")
     cells = ([row[c] for c in columns] for row in rows)
     print("\n" + table(columns, cells, right, SHORTENED, SPARE))
     if timed:
@@ -88,8 +102,17 @@ def _operator_cells(row: Mapping[str, Any]) -> dict[str, object]:
         "time": None if seconds is None else duration(seconds),
         "next": row.get("next"),
         "layouts": " ".join(row["layouts"]) if row["primitive"] else None,
+        "weights": _weights(row),
         "workspace": size(row["workspace"]) if row["workspace"] else None,
     }
+
+
+def _weights(row: Mapping[str, Any]) -> str | None:
+    """In the artifact, and how much more that is than in the model: Winograd's weights are transformed."""
+    packed, own = row["weight_bytes"], row["constant_bytes"]
+    if not packed:
+        return None
+    return f"{size(packed)} (+{size(packed - own)})" if packed > own + _PADDING else size(packed)
 
 
 def _print_artifact(result: Mapping[str, Any]) -> None:
