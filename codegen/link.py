@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from secateur.ir.errors import SecateurError
 from secateur.ir.support.unfinished import child, temporary_folder
 
 from .backends.cpu.driver import emit_driver
@@ -32,7 +33,7 @@ _EXPORTS = "{ global: secateur_*; local: *; };\n"
 _MESSAGE_LINES = 20
 
 
-class LinkError(RuntimeError):
+class LinkError(SecateurError):
     """The compiler or linker is missing or refused its input; the message carries its last lines."""
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..errors import SecateurError
 
-class SecateurError(ValueError):
-    """Bad input to the compiler; the command line prints it and exits with 2."""
+__all__ = ["CheckError", "ModelError", "ModelNote", "SecateurError", "VerifyError"]
 
 
 class ModelError(SecateurError):
@@ -13,6 +13,10 @@ class ModelError(SecateurError):
 
 class VerifyError(SecateurError):
     """A graph that breaks a rule of the IR; the message shows the operator in its place."""
+
+
+class CheckError(SecateurError):
+    """A check that was asked for did its work and failed; the command line exits with 1."""
 
 
 class ModelNote(UserWarning):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from ..errors import SecateurError
+
 MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 
 
-class ElfError(ValueError):
+class ElfError(SecateurError):
     """The bytes are not an ELF file that this reader understands."""
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ..errors import SecateurError
 from . import elf
 
 FORMAT = 1
@@ -29,7 +30,7 @@ _SEAL = struct.Struct("<QI")  # size and CRC-32 of the file
 MODEL_NAME = "model.so"
 
 
-class ArtifactError(ValueError):
+class ArtifactError(SecateurError):
     """A file is no artifact, is damaged, or was made for something else."""
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SecateurError
 from .library import DTYPES, Library, OptionsStruct, TensorStruct
 from .manifest import ArtifactError, Image, open_image
 
@@ -27,7 +28,7 @@ _ABI_VERSION = 2  # of secateur.h
 MAX_THREADS = 256
 
 
-class SessionError(ValueError):
+class SessionError(SecateurError):
     """An artifact cannot run here, or a call does not fit the model."""
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .ir.errors import ModelError, SecateurError, VerifyError
+from .errors import SecateurError
+from .ir.errors import ModelError, VerifyError
 
 if TYPE_CHECKING:
     from .compiler import Artifact, compile, quantize

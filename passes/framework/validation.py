@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.ir.errors import SecateurError
+from secateur.ir.errors import CheckError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.interpreter import run
 
@@ -25,7 +25,7 @@ _NOT_GROWING = (
 )
 
 
-class ValidationError(SecateurError):
+class ValidationError(CheckError):
     """A pass that moved an answer further than it may."""
 
 

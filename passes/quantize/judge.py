@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from secateur.ir.errors import SecateurError
+from secateur.ir.errors import CheckError
 from secateur.ir.graph import Graph
 
 from .calibration.statistics import Arrays
 from .measure import Array, Executor, Labelled, accuracy, output_sqnr, outputs
 
 
-class LimitError(SecateurError):
+class LimitError(CheckError):
     """A limit on the quantized network that no choice of layers kept in float satisfies."""
 
 

@@ -1,5 +1,7 @@
 """Who may import whom, checked in every source file, inside functions too."""
 
+from pathlib import Path
+
 import pytest
 
 from .import_graph import EVERYTHING, FOLDERS, Source, source_of, sources
@@ -15,6 +17,9 @@ ALLOWED = {
 }
 
 
+BELOW_ALL = "secateur.errors"  # the base of all errors, which every folder may import and which imports none
+
+
 def violations(file: Source) -> list[str]:
     """One line for each import that the table forbids, or that uses a folder's bare name."""
     folder = file.package.split(".")[1] if "." in file.package else "secateur"
@@ -22,7 +27,7 @@ def violations(file: Source) -> list[str]:
     wrong = [
         f"line {i.line}: {folder} imports {i.module}"
         for i in file.imports
-        if i.folder is not None and i.folder not in allowed
+        if i.folder is not None and i.folder not in allowed and i.module != BELOW_ALL
     ]
     bare = [
         f"line {i.line}: bare name {i.module}"
@@ -38,6 +43,10 @@ def test_folder_obeys_the_table(folder: str) -> None:
     assert files
     wrong = {str(path): violations(file) for path, file in files.items()}
     assert {path: lines for path, lines in wrong.items() if lines} == {}
+
+
+def test_the_base_of_all_errors_imports_nothing_of_ours() -> None:
+    assert [i.module for i in sources()[Path("secateur/errors.py")].imports if i.folder is not None] == []
 
 
 @pytest.mark.parametrize(
@@ -93,6 +102,7 @@ def test_checker_catches(package: str, source: str, message: str) -> None:
         ("secateur.ir.ops", "from ..opdef import Op\nfrom . import rules\nfrom ...ir import graph"),
         ("secateur.passes", "from ..ir.graph import Graph"),
         ("secateur", "from .ir import errors\nfrom . import compiler"),
+        ("secateur.runtime", "from ..errors import SecateurError\nfrom secateur.errors import SecateurError"),
         ("secateur.tools", "import secateur\nfrom ..runtime import load"),
     ],
 )

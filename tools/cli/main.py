@@ -10,7 +10,6 @@ import difflib
 import errno
 import sys
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
@@ -18,6 +17,8 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from secateur.ir.errors import CheckError, SecateurError
 
 from .groups import Sections
 from .interrupts import install
@@ -73,26 +74,8 @@ ROWS = (
 )
 
 
-_REFUSALS = (  # exceptions that tell of the user's input or machine
-    "ir.errors.SecateurError",
-    "runtime.manifest.ArtifactError",
-    "runtime.session.SessionError",
-    "codegen.link.LinkError",
-    "codegen.backends.cpu.driver.ProgramError",
-)
-_FAILURES = ("passes.quantize.judge.LimitError", "passes.framework.validation.ValidationError")
-
-
-def _raisable(names: Iterable[str]) -> tuple[type[Exception], ...]:
-    """Those of our exceptions that can have been raised: their modules have been imported."""
-    places = [name.rpartition(".") for name in names]
-    found = [(sys.modules.get(f"secateur.{module}"), kind) for module, _, kind in places]
-    return tuple(getattr(module, kind) for module, kind in found if module is not None)
-
-
-def user_errors() -> tuple[type[Exception], ...]:
-    """The exceptions that become a message; nothing is imported to know them."""
-    return (*_raisable(_REFUSALS), OSError)
+USER_ERRORS = (SecateurError, OSError)
+"""The exceptions that tell of the user's input or machine, and become a message."""
 
 
 class Commands(TyperGroup):
@@ -123,7 +106,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
-        except user_errors() as error:
+        except USER_ERRORS as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise
             print(f"error: {describe(error)}", file=sys.stderr)
@@ -132,7 +115,7 @@ class Commands(TyperGroup):
 
 def exit_code(error: Exception) -> int:
     """1 for a check that did its work and failed, else 2."""
-    return FAILED if isinstance(error, _raisable(_FAILURES)) else REFUSED
+    return FAILED if isinstance(error, CheckError) else REFUSED
 
 
 def describe(error: Exception) -> str:

@@ -45,14 +45,14 @@ def say(line: str) -> None:
 
 def outcome(family: Family, seed: int, folder: Path) -> str:
     """What one case came to, in a word."""
-    from ..cli.main import user_errors
+    from ..cli.main import USER_ERRORS
 
     data = family.make(seed)
     signal.alarm(family.limit_s)
     try:
         with TemporaryDirectory(prefix="secateur-fuzz-") as scratch:
             return family.check(data, seed, Path(scratch), say)
-    except user_errors():
+    except USER_ERRORS:
         return "refused"
     except Exception as error:
         summary = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
+from secateur.ir.errors import SecateurError
+
 from ...program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .machine import LOCK, target_machine
 
@@ -25,7 +27,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = re.compile(r"(secateur|model|rt)_.*")
 
 
-class ProgramError(ValueError):
+class ProgramError(SecateurError):
     """A program contradicts itself; nothing can be built from it."""
 
 

@@ -1,0 +1,74 @@
+"""One base of errors: what the public face raises is a SecateurError, whichever folder it comes from."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import secateur
+from secateur import SecateurError
+from secateur.ir import errors
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("ir", "passes", "codegen", "costs", "runtime", "secateur")
+INSIDE = {
+    "CutShortError": "an answer of the selector to itself",
+    "MatchFailure": "an answer of a rule",
+    "NoCourseError": "an answer of the selector to itself",
+    "NodeError": "becomes a ModelError that names the node",
+    "TooManyLabelsError": "an answer of the selector to itself",
+    "TooWideError": "an answer of the selector to itself",
+    "TypeRuleError": "becomes a ParseError, a VerifyError or a ModelError that names the operator",
+}
+"""Exceptions that are caught where they are understood, and why."""
+
+
+def exceptions() -> Iterator[tuple[str, str]]:
+    """Every class that is an exception, by its own or its base's name, with its base."""
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+                    yield from ((node.name, b) for b in bases if b.endswith(("Error", "Exception")))
+
+
+def test_every_exception_is_a_users_error_or_stays_inside() -> None:
+    bases = dict(exceptions())
+    assert {"ArtifactError", "LinkError", "ModelError", "ParseError", "SessionError"} <= bases.keys()
+
+    def root(name: str) -> str:
+        return root(bases[name]) if name in bases and name not in {"SecateurError", *INSIDE} else name
+
+    assert {name: root(name) for name in bases if root(name) not in {"SecateurError", *INSIDE}} == {}
+    assert INSIDE.keys() <= bases.keys()
+
+
+def test_there_is_one_base() -> None:
+    assert secateur.SecateurError is errors.SecateurError
+    assert [name for name, _ in exceptions()].count("SecateurError") == 1
+
+
+def _damaged(folder: Path) -> Path:
+    path = folder / "model.so"
+    path.write_bytes(b"\x7fELF, and then nothing")
+    return path
+
+
+CALLS: dict[str, Callable[[Path], object]] = {
+    "load: no such file": lambda folder: secateur.load(folder / "absent.so"),
+    "load: damaged": lambda folder: secateur.load(_damaged(folder)),
+    "load: threads": lambda folder: secateur.load(_damaged(folder), threads=0),
+    "compile: no such file": lambda folder: secateur.compile(folder / "absent.onnx", folder / "a.so"),
+    "compile: damaged": lambda folder: secateur.compile(_damaged(folder), folder / "a.so"),
+    "compile: target": lambda folder: secateur.compile(_damaged(folder), folder / "a.so", target="abacus"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_the_public_face_refuses(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SecateurError):
+        CALLS[name](tmp_path)
