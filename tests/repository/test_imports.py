@@ -39,15 +39,6 @@ BEING_REMOVED = (
         "secateur.codegen.primitives.conv.depthwise.quads",
         "secateur.codegen.primitives.conv.depthwise.quads_nest",
     },
-    {"secateur.tools.cli.quantization", "secateur.tools.pages.quantization_report"},
-    {"secateur.tools.pages.quantization_page", "secateur.tools.pages.quantization_report"},
-    {
-        "secateur.tools.fuzz.families",
-        "secateur.tools.fuzz.artifact_family",
-        "secateur.tools.fuzz.compile_family",
-        "secateur.tools.fuzz.large_family",
-        "secateur.tools.fuzz.text_family",
-    },
 )
 
 

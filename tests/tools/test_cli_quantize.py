@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from secateur import load
 from secateur.tools.cli.quantization import Quantization
-from secateur.tools.pages.quantization_report import keep_float_option
+from secateur.tools.pages.quantization_rows import keep_float_option
 
 from .conftest import Cli
 

@@ -18,8 +18,8 @@ import pytest
 from secateur.ir.onnx_reader import read_model
 from secateur.ir.parser import parse_graph
 from secateur.tools.fuzz import __main__ as fuzz
-from secateur.tools.fuzz import checks, families, worker
-from secateur.tools.fuzz.families import Family
+from secateur.tools.fuzz import checks, families, onnx_family, worker
+from secateur.tools.fuzz.family import PEER, Family
 from secateur.tools.fuzz.mutate import mutate_bytes, mutate_message, mutate_text
 from secateur.tools.fuzz.seeds import SEEDS, Seed
 
@@ -81,7 +81,7 @@ class Misbehaving(Family):
         if seed == 2:
             raise TypeError("not a refusal")
         if seed == 5:
-            say(families.PEER)
+            say(PEER)
         if seed in (3, 5):
             os.kill(os.getpid(), signal.SIGSEGV)
         if seed == 4:
@@ -104,7 +104,7 @@ def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Workers know the family above; returns the folder for its failures."""
     source = Path(__file__).read_text().split("class Misbehaving")[1].split("\nSTARTER")[0]
     imports = "import os, signal, time\nfrom pathlib import Path\nfrom typing import Any\n"
-    imports += "from secateur.tools.fuzz import families\nfrom secateur.tools.fuzz.families import Family\n"
+    imports += "from secateur.tools.fuzz.family import PEER, Family\n"
     (tmp_path / "misbehaving.py").write_text(f"{imports}class Misbehaving{source}")
     start = tmp_path / "python"
     code = STARTER.format(folder=str(tmp_path))
@@ -200,10 +200,10 @@ def test_a_peers_answers_are_those_of_the_model() -> None:
     data = SEEDS[0].model().SerializeToString()
     graph = read_model(data)
     inputs = checks.noise(graph, 0)
-    found = families.peer_answers(data, inputs)
+    found = onnx_family.peer_answers(data, inputs)
     assert found is not None
     checks.compare("peer", checks.interpreted(graph, inputs), found)
-    assert families.peer_answers(data[:-9], inputs) is None
+    assert onnx_family.peer_answers(data[:-9], inputs) is None
 
 
 def test_a_resealed_manifest_is_read() -> None:

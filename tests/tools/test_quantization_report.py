@@ -23,15 +23,8 @@ from secateur.tools.pages.quantization_page import (
     sqnr_text,
     time_chart,
 )
-from secateur.tools.pages.quantization_report import (
-    COLUMNS,
-    LayerReport,
-    LayerRow,
-    check_paths,
-    csv_text,
-    json_data,
-    write_reports,
-)
+from secateur.tools.pages.quantization_report import check_paths, csv_text, json_data, write_reports
+from secateur.tools.pages.quantization_rows import COLUMNS, LayerReport, LayerRow
 
 CONV = LayerRow(
     "/block0/conv/Conv", "q.winograd_conv", "winograd", "4x2", scale=0.02, zero_point=0, low=0.0, high=5.1,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..pages.quantization_layers import Measured, Times, layer_report
 from ..pages.quantization_page import sqnr_text
+from ..pages.quantization_report import json_data, write_reports
 from ..pages.quantization_times import Selection, Timed, medians
 from ..progress import Progress
 from ..report import node_text
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from secateur.ir.graph import Graph
     from secateur.passes.quantize.report import QuantizationReport
 
-    from ..pages.quantization_report import LayerReport, LayerRow
+    from ..pages.quantization_rows import LayerReport, LayerRow
     from .int8_gain import Gain
 
 NOISE = "random:"
@@ -100,8 +101,6 @@ class Quantizing:
         """Writes the reports and the ranges that are wanted."""
         from secateur.passes.quantize.calibration.ranges import write_ranges
 
-        from ..pages.quantization_report import write_reports
-
         layers = describe(self.asked, self.graph, self.target, report, chosen, times or Profile())
         write_reports(layers, self.asked.report or ())
         if self.asked.save_ranges is not None:
@@ -110,8 +109,6 @@ class Quantizing:
 
     def summary(self, layers: LayerReport) -> dict[str, Any]:
         """For JSON."""
-        from ..pages.quantization_report import json_data
-
         return {"quantization": json_data(layers), "int8_gain": layers.gain or self.gain.ratio}
 
     def text(self, layers: LayerReport) -> str:

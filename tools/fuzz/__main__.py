@@ -24,7 +24,8 @@ from tempfile import TemporaryDirectory
 
 from ..progress import progress
 from ..report import facts
-from .families import PEER, families
+from .families import families
+from .family import PEER
 from .worker import FAILED, replay_command, save
 
 SHARES = {"large": 0.01, "compile": 0.005, "onnx": 0.54, "ir": 0.3, "artifact": 0.145}

@@ -14,7 +14,7 @@ from secateur.runtime.manifest import MANIFEST_SECTION, SEAL_MAGIC, SEAL_SECTION
 from secateur.runtime.session import load
 
 from . import checks
-from .families import Family
+from .family import Family
 from .mutate import mutate_bytes, mutate_text
 from .seeds import SEEDS
 

@@ -10,7 +10,8 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 
 from . import checks
-from .families import Family, mutated_model, read
+from .family import Family
+from .onnx_family import mutated_model, read
 
 
 class CompileFamily(Family):

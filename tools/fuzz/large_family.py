@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from .compile_family import check_compiled
-from .families import OnnxFamily, mutated, read
+from .onnx_family import OnnxFamily, mutated, read
 from .seeds import LARGE
 
 SCALE = 64

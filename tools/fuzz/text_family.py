@@ -24,7 +24,7 @@ from secateur.passes.memory.memory import arena_report
 from secateur.passes.memory.placement import check_placement
 
 from . import checks
-from .families import Family
+from .family import Family
 from .mutate import mutate_bytes, mutate_text
 from .seeds import SEEDS
 

@@ -18,7 +18,8 @@ import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .families import Family, families
+from .families import families
+from .family import Family
 
 MEMORY_BYTES = 12 << 30
 FAILED = "FAILED"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .quantization_report import LayerReport, LayerRow
+from .quantization_rows import LayerReport, LayerRow
 from .quantization_times import Timed, by_rows, of_rows
 
 if TYPE_CHECKING:

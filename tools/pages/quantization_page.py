@@ -15,7 +15,7 @@ from ..report import duration
 from .templates import template
 
 if TYPE_CHECKING:
-    from .quantization_report import LayerReport, LayerRow
+    from .quantization_rows import LayerReport, LayerRow
 
 PLOT_LEFT = 300
 PLOT_WIDTH = 520
