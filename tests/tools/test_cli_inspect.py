@@ -55,7 +55,8 @@ def test_inspect_says_what_each_primitive_adds_to_the_artifact(cli: Cli, model: 
     found = cli("inspect", model, "--json").json
     convolution = next(row for row in found["operators"] if row["operator"] == "prim.conv")
     assert convolution["weight_bytes"] >= convolution["constant_bytes"] > 0
-    assert found["weight_bytes"] == cli("inspect", artifact, "--json").json["manifest"]["weights_bytes"]
+    stored = cli("inspect", artifact, "--json").json["manifest"]["weights_bytes"]
+    assert 0 <= found["weight_bytes"] - stored < 64  # the last array is not filled up
     assert " in the artifact" in cli("inspect", model).out
 
 
