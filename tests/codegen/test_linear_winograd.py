@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.conv.winograd import int8 as linear_winograd
-from secateur.codegen.primitives.conv.winograd.int8 import Blocking, LinearWinograd, choose_blocking, pack
+from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd, pack
+from secateur.codegen.primitives.conv.winograd.plan import Blocking
 from secateur.codegen.primitives.operator import Constant, to_layout
 from secateur.codegen.targets.host import cpu_flags
 from secateur.codegen.targets.rows import TARGETS
@@ -118,8 +118,8 @@ def test_saturation(sign: int, zero: int) -> None:
 
 
 def test_several_blocks_of_tiles_and_ranges_of_filters(monkeypatch: pytest.MonkeyPatch) -> None:
-    blocking = Blocking(tiles=12, rows=4, vectors=1, filters=32, ahead=256)
-    monkeypatch.setattr(linear_winograd, "choose_blocking", lambda *_: blocking)
+    blocking = Blocking(tiles=12, rows=4, vectors=1, channels=64, filters=32, ahead=256)
+    monkeypatch.setattr(LinearWinograd, "blocking", lambda *_: blocking)
     op, arrays = layer((1, 64, 20, 20), 64, (4, 4))
     assert LinearWinograd().kernel(op, X86[0]).tasks == 6
     np.testing.assert_array_equal(compiled(op, arrays, X86[0]), interpreter.evaluate(op, arrays)[0])
@@ -140,7 +140,8 @@ def test_computed_weights_are_refused() -> None:
 
 def test_packed_weights_keep_every_weight_once() -> None:
     op, arrays = layer((1, 20, 8, 8), 40, (2, 2))
-    shape = LinearWinograd()._shape(op, X86[0])
-    quads, start, *_ = pack(shape, choose_blocking(shape, X86[0]), X86[0], *arrays[1:])
+    primitive = LinearWinograd()
+    shape, blocking = primitive.shape(op, X86[0]), primitive.blocking(op, X86[0])
+    quads, start, *_ = pack(shape, blocking, *arrays[1:])
     assert np.abs(quads.astype(int)).sum() == np.abs(arrays[1].astype(int)).sum()
     assert start.sum() == -128 * arrays[1].sum(dtype=int)

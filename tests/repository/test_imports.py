@@ -28,14 +28,6 @@ BEING_REMOVED = (
     {"secateur.codegen.primitives.conv.kn2row", "secateur.codegen.primitives.conv.kn2row_nest"},
     {"secateur.codegen.primitives.conv.kn2row_int8", "secateur.codegen.primitives.conv.kn2row_int8_nest"},
     {
-        "secateur.codegen.primitives.conv.winograd.float32",
-        "secateur.codegen.primitives.conv.winograd.float32_nest",
-    },
-    {
-        "secateur.codegen.primitives.conv.winograd.int8",
-        "secateur.codegen.primitives.conv.winograd.int8_nest",
-    },
-    {
         "secateur.codegen.primitives.conv.depthwise.quads",
         "secateur.codegen.primitives.conv.depthwise.quads_nest",
     },

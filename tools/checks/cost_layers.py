@@ -11,21 +11,16 @@ from secateur.codegen.primitives.conv.arithmetic import arithmetic_of
 from secateur.codegen.primitives.conv.depthwise import float32 as conv_depthwise
 from secateur.codegen.primitives.conv.direct import DIRECT, Direct
 from secateur.codegen.primitives.conv.int8_spec import LinearSpec
-from secateur.codegen.primitives.conv.plan import even_split, step_cycles
+from secateur.codegen.primitives.conv.plan import cheapest, even_split, step_cycles
 from secateur.codegen.primitives.conv.pointwise import POINTWISE, Pointwise
-from secateur.codegen.primitives.conv.winograd import (
-    float32 as conv_winograd,
-)
-from secateur.codegen.primitives.conv.winograd import (
-    float32_nest as conv_winograd_nest,
-)
-from secateur.codegen.primitives.conv.winograd import (
-    int8 as linear_winograd,
-)
+from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
+from secateur.codegen.primitives.conv.winograd.int8 import shape_of
+from secateur.codegen.primitives.conv.winograd.nest import PRODUCTS, UNROLL, kernel_of
+from secateur.codegen.primitives.conv.winograd.plan import costs
 from secateur.codegen.primitives.specs import ConvSpec, block_name
 from secateur.codegen.targets.target import Target
 from secateur.codegen.vector.dot import dot_of
-from secateur.codegen.vector.requantize import BLOCK, Requantization
+from secateur.codegen.vector.requantize import BLOCK
 
 _TILE = 4  # outputs of a Winograd tile, down and across
 
@@ -98,22 +93,18 @@ def im2row(target: Target) -> Sample:
 
 
 def winograd(target: Target) -> Sample:
-    spec, primitive = _spec(target, 64, 56, 64), conv_winograd.WINOGRAD[1]
-    blocking = primitive.blocking(spec, target)
-    cycles = conv_winograd.step_cycles(blocking.rows, blocking.vectors, target)
-    steps = conv_winograd_nest.UNROLL
-    return Sample(primitive.kernel(spec, target), blocking.rows, blocking.vectors, cycles, steps=steps)
+    spec, primitive = _spec(target, 64, 56, 64), WINOGRAD[1]
+    blocking = primitive.plan(spec, target)
+    cycles = primitive.shape(spec, target).step_cycles(blocking.rows, blocking.vectors, target)
+    return Sample(primitive.kernel(spec, target), blocking.rows, blocking.vectors, cycles, steps=UNROLL)
 
 
 def winograd_bytes(target: Target) -> Sample:
     """The products alone."""
-    spec = linear_winograd.WinogradSpec(
-        1, 64, 56, 56, 64, 56, 56, (_TILE, _TILE), (1, 1, 1, 1), 0, BLOCK, Requantization()
-    )
-    shape = linear_winograd.shape_of(spec, target)
-    blocking = linear_winograd.choose_blocking(shape, target)
-    kernel = linear_winograd.kernel_of(shape, blocking, target, (linear_winograd.PRODUCTS,))
-    cycles = linear_winograd.step_cycles(blocking.rows, blocking.vectors, target)
+    shape = shape_of(_bytes(64, 56, 64), (_TILE, _TILE), 0, target)
+    blocking = cheapest(costs(shape, target), None)
+    kernel = kernel_of("linear_winograd", shape, blocking, (PRODUCTS,))
+    cycles = shape.step_cycles(blocking.rows, blocking.vectors, target)
     return Sample(kernel, blocking.rows, blocking.vectors, cycles, dot_of(target).multiplies)
 
 

@@ -29,13 +29,13 @@ def _input_two(d: Sequence[Expr]) -> list[Expr]:
 
 def _input_four(d: Sequence[Expr], fixed: FixedPoint) -> list[Expr]:
     """Every row is a sum or difference of two of the shared parts."""
-    lanes, by_root = fixed.lanes, _constant(ROOT_FACTOR, fixed.lanes)
-    two, three = _hold(d[2] + d[2], lanes), _hold(d[3] + d[3], lanes)
-    a, b = _hold(d[4] + d[4] - d[2], lanes), _hold(three - d[1], lanes)
-    e, o = _hold(d[4] - two, lanes), _hold(d[3] - (d[1] + d[1]), lanes)
+    lanes, by_root = fixed.lanes, splat(ROOT_FACTOR, fixed.lanes, "int16")
+    two, three = hold(d[2] + d[2], lanes, "int16"), hold(d[3] + d[3], lanes, "int16")
+    a, b = hold(d[4] + d[4] - d[2], lanes, "int16"), hold(three - d[1], lanes, "int16")
+    e, o = hold(d[4] - two, lanes, "int16"), hold(d[3] - (d[1] + d[1]), lanes, "int16")
     start, end = d[0] - two, d[5] - three
     first, last = a + (start + start), (end + end) - o
-    a, o = (_hold(fixed.product(v, by_root), lanes) for v in (a, o))
+    a, o = (hold(fixed.product(v, by_root), lanes, "int16") for v in (a, o))
     return [first, a + b, a - b, e + o, e - o, last]
 
 
@@ -44,27 +44,19 @@ def output_steps(f: Sequence[Expr], lanes: int, fused: bool) -> list[Expr]:
 
     `fused` multiplies and adds at once, which is the same to the bit, as products by 1/2 and 1/4 are exact.
     """
-    near, odd = _hold(f[1] + f[2], lanes, "float32"), _hold(f[1] - f[2], lanes, "float32")
+    near, odd = hold(f[1] + f[2], lanes), hold(f[1] - f[2], lanes)
     if len(f) == 4:
         return [f[0] + near, odd + f[3]]
-    far, wide = _hold(f[3] + f[4], lanes, "float32"), _hold(f[3] - f[4], lanes, "float32")
+    far, wide = hold(f[3] + f[4], lanes), hold(f[3] - f[4], lanes)
     last = _add_scaled(odd, wide, 0.25, lanes, fused) + f[5]
     return [
         _add_scaled(f[0], near, 0.5, lanes, fused) + far,
-        _hold((odd + wide) * _constant(BY_ROOT, lanes, "float32"), lanes, "float32"),
+        hold((odd + wide) * splat(BY_ROOT, lanes), lanes),
         _add_scaled(near, far, 0.5, lanes, fused),
-        _hold(last * _constant(ROOT, lanes, "float32"), lanes, "float32"),
+        hold(last * splat(ROOT, lanes), lanes),
     ]
 
 
 def _add_scaled(a: Expr, b: Expr, scale: float, lanes: int, fused: bool) -> Expr:
-    factor = _constant(scale, lanes, "float32")
+    factor = splat(scale, lanes)
     return T.fma(b, factor, a) if fused else a + b * factor
-
-
-def _constant(value: float, lanes: int, dtype: str = "int16") -> Expr:
-    return splat(value, lanes, dtype)
-
-
-def _hold(value: Expr, lanes: int, dtype: str = "int16") -> Expr:
-    return hold(value, lanes, dtype)

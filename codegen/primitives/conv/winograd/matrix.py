@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from secateur.codegen.tir import Registers, T, splat
+from secateur.codegen.tir import T, splat
+from secateur.codegen.vector.shuffles import hold
 
 Expr = Any
 Row = tuple[Fraction, ...]
@@ -30,7 +31,7 @@ def multiply(rows: Sequence[Row], inputs: Sequence[Expr], lanes: int) -> list[Ex
             continue
         same = tuple(c if c == d else Fraction(0) for c, d in zip(row, combined[partner], strict=True))
         opposite = tuple(c - s for c, s in zip(row, same, strict=True))
-        even, odd = _hold(_sum(same, values, lanes), lanes), _hold(_sum(opposite, values, lanes), lanes)
+        even, odd = hold(_sum(same, values, lanes), lanes), hold(_sum(opposite, values, lanes), lanes)
         outputs[i], outputs[partner] = even + odd, even - odd
     return outputs
 
@@ -45,8 +46,8 @@ def _combine_columns(rows: Sequence[Row], inputs: list[Expr], lanes: int) -> tup
             if {j, k} <= free and _columns_match(table, j, k):
                 free -= {j, k}
                 values[j], values[k] = (
-                    _hold(values[j] + values[k], lanes),
-                    _hold(values[j] - values[k], lanes),
+                    hold(values[j] + values[k], lanes),
+                    hold(values[j] - values[k], lanes),
                 )
                 for row in table:
                     equal = row[j] == row[k]
@@ -84,9 +85,3 @@ def _sum(row: Row, values: Sequence[Expr], lanes: int) -> Expr:
         else:
             total = T.fma(value, splat(float(c), lanes), total)
     return total
-
-
-def _hold(value: Expr, lanes: int) -> Expr:
-    register = Registers(1, lanes)
-    register[0] = value
-    return register[0]

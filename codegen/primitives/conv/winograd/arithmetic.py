@@ -1,0 +1,327 @@
+"""What the phases of a Winograd convolution compute with: float32, or bytes between exact integer transforms.
+
+What each phase computes on bytes is defined in `ir/reference/winograd.py`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from secateur.codegen.tir import Registers, T, load, prefetch, splat, store, view
+from secateur.codegen.vector.fixed_point import FixedPoint
+from secateur.codegen.vector.requantize import BLOCK
+from secateur.codegen.vector.shuffles import hold
+from secateur.ir.winograd import winograd
+
+from ...specs import ConvSpec, layout_block, up
+from ..arithmetic import Arithmetic as Products
+from ..arithmetic import Int8
+from ..ending import FloatFinish, LinearFinish, pointers
+from .matrix import multiply
+from .steps import input_steps, output_steps
+
+Expr = Any
+Buffer = Any
+Buffers = Mapping[str, Buffer]
+Read = Callable[[int, int, int], Expr]  # vector of channels, row and column of a tile -> its values
+
+_LINE = 64  # bytes
+
+
+@dataclass(frozen=True)
+class Patch:
+    """The rows `top`... and columns `left`... of an image that a tile reads, from channel `channel` on.
+
+    Channels are counted through all images.
+    """
+
+    spec: ConvSpec
+    extent: tuple[int, int]
+    data: Buffer
+    channel: Expr
+    top: Expr
+    left: Expr
+
+    def pixel(self, channel: int, row: Expr, column: Expr) -> Expr:
+        """Where the channels `channel`... of a pixel of the image lie."""
+        block, first = layout_block(self.spec.in_layout), self.channel + channel
+        plane = first // block * self.spec.height
+        return ((plane + row) * self.spec.width + column) * block + first % block
+
+
+@dataclass(frozen=True)
+class Arithmetic(ABC):
+    """The input transform takes `parts` vectors of `wide` channels; `products` multiplies what it gives."""
+
+    products: Products
+
+    element_bytes: ClassVar[int]  # of transformed inputs
+    gap: ClassVar[int]
+    """Floats between the products of two positions, so that rows do not fall into the same cache sets."""
+    ahead = 0  # pixels between the tile in work and those asked for, in either image; 0 asks for none
+    patch = 0  # elements for each position of a copy of a tile at the border
+    parts = 1
+    raw = "float32"  # what transforms compute with
+    chunked = False
+    """Whether sums of all groups of filters are kept while chunks of channels are added; or else one group
+    of filters after another is finished, with all channels."""
+
+    @property
+    def lanes(self) -> int:
+        return self.products.lanes
+
+    @property
+    def wide(self) -> int:
+        return self.lanes
+
+    @abstractmethod
+    def apart(self, elements: int) -> int:
+        """The distance of two positions' matrices of transformed inputs of so many elements."""
+
+    @abstractmethod
+    def run(self, channels: int) -> int:
+        """How many of a chunk's `channels` transformed inputs of one tile lie side by side."""
+
+    @abstractmethod
+    def waited(self, rows: int, vectors: int) -> float:
+        """Loads of a step that count, at the rate of `products.loading`."""
+
+    @property
+    @abstractmethod
+    def asked(self) -> int:
+        """Weights from one prefetch to the next."""
+
+    @abstractmethod
+    def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
+        """Parameters of the kernel before the workspace."""
+
+    @abstractmethod
+    def ending(self, spec: Any, buffers: Buffers) -> Any: ...
+
+    def elements(self, workspace: Buffer) -> Buffer:
+        """The workspace as transformed inputs."""
+        return workspace
+
+    @abstractmethod
+    def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
+        """Vector number `part` of the patch's channels, at a pixel of the image."""
+
+    @abstractmethod
+    def border(self, patch: Patch, workspace: Buffer) -> Read:
+        """Reads of a tile that leaves the image, where there are zeros."""
+
+    @abstractmethod
+    def input_steps(self, values: Sequence[Expr]) -> list[Expr]:
+        """B^T d of a column or a row."""
+
+    def rounded(self, values: Sequence[Expr], buffers: Buffers, at: Expr, apart: int) -> Sequence[Expr]:
+        """A row of V = B^T d B as it is packed; a constant of position j lies at `at` + j `apart`."""
+        return values
+
+    @abstractmethod
+    def packed(self, parts: Sequence[Expr]) -> Expr:
+        """The vectors of a position as they are stored."""
+
+    @abstractmethod
+    def begin(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> None:
+        """Starts the sums of a register tile; a constant of its filters lies at `at`."""
+
+    @abstractmethod
+    def ended(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> Iterator[tuple[int, Expr]]:
+        """Number and value of each of the register tile's products."""
+
+    @abstractmethod
+    def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
+        """A^T f of a column or a row."""
+
+
+@dataclass(frozen=True)
+class FloatArithmetic(Arithmetic):
+    """F(outputs, 3) on both axes, by fused multiply-adds."""
+
+    outputs: int
+
+    element_bytes = 4
+    gap = 16
+    chunked = True
+
+    @property
+    def patch(self) -> int:  # type: ignore[override]
+        return self.lanes
+
+    def apart(self, elements: int) -> int:
+        return elements + self.gap
+
+    def run(self, channels: int) -> int:
+        return self.lanes
+
+    def waited(self, rows: int, vectors: int) -> float:
+        return (rows + vectors) / 2
+
+    @property
+    def asked(self) -> int:
+        return _LINE // 4
+
+    def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
+        return [*pointers(spec)]
+
+    def ending(self, spec: Any, buffers: Buffers) -> Any:
+        given = ("data", "weights", "workspace")
+        return FloatFinish(spec, self.lanes, tuple(b for name, b in buffers.items() if name not in given))
+
+    def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
+        return load(patch.data, patch.pixel(0, row, column), self.lanes)
+
+    def border(self, patch: Patch, workspace: Buffer) -> Read:
+        """From a copy."""
+        spec, lanes, (high, broad) = patch.spec, self.lanes, patch.extent
+        with T.serial(0, high) as i, T.serial(0, broad) as j:
+            row, column = patch.top + i, patch.left + j
+            inside = (row >= 0) & (row < spec.height) & (column >= 0) & (column < spec.width)
+            to = (i * broad + j) * lanes
+            with T.If(inside):
+                with T.Then():
+                    store(workspace, to, self.read(patch, 0, row, column), lanes)
+                with T.Else():
+                    store(workspace, to, splat(0.0, lanes), lanes)
+        return lambda _, i, j: load(workspace, (i * broad + j) * lanes, lanes)
+
+    def input_steps(self, values: Sequence[Expr]) -> list[Expr]:
+        return multiply(winograd(self.outputs).b_t, values, self.lanes)
+
+    def packed(self, parts: Sequence[Expr]) -> Expr:
+        return parts[0]
+
+    def begin(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> None:
+        acc.fill(0.0)
+
+    def ended(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> Iterator[tuple[int, Expr]]:
+        return ((number, acc[number]) for number in range(acc.count))
+
+    def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
+        return multiply(winograd(self.outputs).a_t, values, self.lanes)
+
+
+@dataclass(frozen=True)
+class ByteArithmetic(Arithmetic):
+    """Transforms of F(2, 3) or F(4, 3) along each axis, that of the input exact in int16 and then rounded.
+
+    `fused` tells whether the target multiplies and adds floats at once.
+    """
+
+    products: Int8
+    fixed: FixedPoint
+    zero_point: int
+    fused: bool
+
+    element_bytes = 1
+    ahead = 8
+    parts = 2
+    raw = "int16"
+
+    @property
+    def wide(self) -> int:
+        return self.fixed.lanes
+
+    @property
+    def gap(self) -> int:  # type: ignore[override]
+        return self.lanes
+
+    def apart(self, elements: int) -> int:
+        return up(elements, _LINE) + _LINE
+
+    def run(self, channels: int) -> int:
+        return channels
+
+    def waited(self, rows: int, vectors: int) -> float:
+        return rows
+
+    @property
+    def asked(self) -> int:
+        return self.products.width
+
+    def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
+        residual = [("residual", "uint8")] if spec.ending.residual else []
+        constants = [("weights", "int8"), ("start", "int32"), ("scales", "float32"), ("factors", "int16")]
+        ending = [("bias", "float32"), ("parameters", "float32"), ("output", spec.ending.result)]
+        return [("data", "uint8"), *residual, *constants, *ending]
+
+    def ending(self, spec: Any, buffers: Buffers) -> Any:
+        names = ("residual", "bias", "multipliers", "parameters", "output")
+        return _ByteEnding(spec, self.lanes, tuple(map(buffers.get, names)))
+
+    def elements(self, workspace: Buffer) -> Buffer:
+        return view(workspace, "uint8")
+
+    def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
+        """x - zero point."""
+        starts = [patch.pixel(part * self.wide + k, row, column) for k in range(0, self.wide, BLOCK)]
+        loads = [load(patch.data, start, min(self.wide, BLOCK)) for start in starts]
+        joined = loads[0] if len(loads) == 1 else T.Shuffle(loads, list(range(self.wide)))
+        value = joined.astype(f"int16x{self.wide}")
+        return value - splat(self.zero_point, self.wide, "int16") if self.zero_point else value
+
+    def border(self, patch: Patch, workspace: Buffer) -> Read:
+        """A pixel outside is read inside and masked."""
+        spec, top, left = patch.spec, patch.top, patch.left
+        rows = Registers(patch.extent[0], 1, "int16")
+        for i in range(rows.count):
+            within = (top + i >= 0) & (top + i < spec.height)
+            rows[i] = T.Select(within, splat(-1, 1, "int16"), splat(0, 1, "int16"))
+
+        def read(part: int, i: int, j: int) -> Expr:
+            row = T.max(0, T.min(spec.height - 1, top + i))
+            column = T.max(0, T.min(spec.width - 1, left + j))
+            within = (left + j >= 0) & (left + j < spec.width)
+            mask = T.Select(within, rows[i], splat(0, 1, "int16"))
+            return self.read(patch, part, row, column) & T.Broadcast(mask, self.wide)
+
+        return read
+
+    def input_steps(self, values: Sequence[Expr]) -> list[Expr]:
+        return input_steps(values, self.fixed)
+
+    def rounded(self, values: Sequence[Expr], buffers: Buffers, at: Expr, apart: int) -> Sequence[Expr]:
+        """Times the factors of the channels."""
+        factors = [load(buffers["factors"], at + j * apart, self.wide) for j in range(len(values))]
+        pairs = zip(values, factors, strict=True)
+        return [hold(self.fixed.product(v, f), self.wide, "int16") for v, f in pairs]
+
+    def packed(self, parts: Sequence[Expr]) -> Expr:
+        return self.fixed.packed(*parts)
+
+    def begin(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> None:
+        for v in range(vectors):
+            start = hold(load(buffers["start"], at + v * self.lanes, self.lanes), self.lanes, "int32")
+            for number in range(v, acc.count, vectors):
+                acc[number] = start
+
+    def ended(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> Iterator[tuple[int, Expr]]:
+        """Dequantized."""
+        for v in range(vectors):
+            scale = hold(load(buffers["scales"], at + v * self.lanes, self.lanes), self.lanes)
+            for number in range(v, acc.count, vectors):
+                yield number, acc[number].astype(f"float32x{self.lanes}") * scale
+
+    def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
+        return output_steps(values, self.lanes, self.fused)
+
+
+class _ByteEnding(LinearFinish):
+    """Of results in steps."""
+
+    def start(self, channel: Expr, rows: Any, taps: Any) -> Expr:
+        return hold(super().start(channel, rows, taps), self.lanes)
+
+    def ask(self, image: Expr, pixel: Expr, channel: Expr) -> None:
+        """Prefetches a line."""
+        at = self._index(layout_block(self.spec.out_layout), image, pixel, channel)
+        prefetch(self.output, at, 1, write=True)
+
+    def store(self, total: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
+        blocks = layout_block(self.spec.out_layout), BLOCK
+        at, residual = (self._index(block, image, pixel, channel) for block in blocks)
+        store(self.output, at, self.requantize.of_steps(total, residual, channel), self.lanes)

@@ -1,0 +1,273 @@
+"""The code of a Winograd convolution: the phases of one task, in TIR.
+
+The input transform writes one matrix (tiles x channels) for each position of a tile; the products with the
+transformed weights add up channels; the output transform and the ending store what lies in the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+from secateur.codegen.kernel import Kernel
+from secateur.codegen.tir import Registers, T, fence, load, prefetch, prim_func, store, when
+
+from ...specs import layout_block, up
+from ..plan import KernelSpec
+from .arithmetic import Buffers, Patch, Read
+from .plan import Blocking, Shape
+
+Expr = Any
+
+INPUT, PRODUCTS, OUTPUT = PHASES = ("input", "products", "output")
+"""Of a task."""
+UNROLL = 4  # steps of one pass through the inner loop
+
+
+def kernel_of(name: str, shape: Shape[Any], blocking: Blocking, phases: tuple[str, ...] = PHASES) -> Kernel:
+    """Those `phases` of every task."""
+    key = KernelSpec(name, shape, (blocking, phases), shape.lanes)
+    build = partial(_build, shape, blocking, phases)
+    return Kernel(name, key, build, shape.tasks(blocking), shape.workspace(blocking))
+
+
+def _build(shape: Shape[Any], blocking: Blocking, phases: tuple[str, ...]) -> Any:
+    pointers = shape.arithmetic.pointers(shape.spec)
+    names = [p if isinstance(p, str) else p[0] for p in pointers]
+
+    def body(*args: Any) -> None:
+        *given, begin, end = args
+        nest = _Nest(shape, blocking, dict(zip([*names, "workspace"], given, strict=True)), phases)
+        with T.serial(begin, end) as task:
+            nest.task(task)
+
+    return prim_func(pointers, body)
+
+
+class _Nest:
+    """Emits one task: a block of tiles through all filters of a range."""
+
+    def __init__(
+        self, shape: Shape[Any], blocking: Blocking, buffers: Buffers, phases: tuple[str, ...]
+    ) -> None:
+        self.shape, self.blocking, self.spec, self.lanes = shape, blocking, shape.spec, shape.lanes
+        self.arithmetic, self.buffers, self.phases = shape.arithmetic, buffers, phases
+        self.workspace = buffers["workspace"]
+        self.inputs = self.arithmetic.elements(self.workspace)
+        self.ending = self.arithmetic.ending(shape.spec, buffers)
+        self.width, self.chunks = shape.width(blocking), shape.chunks(blocking)
+        self.groups = blocking.filters // self.width
+        self.run = self.arithmetic.run(
+            blocking.channels
+        )  # transformed inputs of a tile that lie side by side
+        self.taken = self.arithmetic.parts * self.arithmetic.wide  # channels of one input transform
+
+    def task(self, task: Expr) -> None:
+        blocking, blocks = self.blocking, self.shape.blocks(self.blocking)
+        self.first, self.range = task % blocks * blocking.tiles, task // blocks
+        self.count = T.min(blocking.tiles, self.shape.tiles - self.first)
+        self.parts = (self.count + blocking.rows - 1) // blocking.rows
+        with self._several(self.chunks) as chunk:
+            self._inputs(chunk)
+            if self.arithmetic.chunked:
+                with T.serial(0, self.shape.positions) as p, T.serial(0, self.groups) as g:
+                    self._products(chunk, p, g)
+        with T.serial(0, self.groups) as g:
+            if not self.arithmetic.chunked:
+                with T.serial(0, self.shape.positions) as p:
+                    self._products(0, p, g)
+            self._outputs(g)
+
+    def _several(self, count: int) -> Any:
+        """A loop over chunks of channels, or over blocks of one, where there can be more than one."""
+        return T.serial(0, count) if self.arithmetic.chunked else nullcontext(0)
+
+    def _place(self, tile: Expr) -> tuple[Expr, Expr, Expr]:
+        down, across = self.shape.grid
+        image: Expr = 0 if self.spec.batch == 1 else tile // (down * across)
+        inner = tile if self.spec.batch == 1 else tile % (down * across)
+        return image, inner // across, inner % across
+
+    # Input transform
+
+    def _inputs(self, chunk: Expr) -> None:
+        if INPUT in self.phases:
+            count = self.blocking.channels // self.taken
+            with T.serial(0, count) as number, T.serial(0, self.count) as t:
+                self._transform_input(chunk * count + number, number, t)
+
+    def _transform_input(self, channels: Expr, number: Expr, t: Expr) -> None:
+        """V = B^T d B of one tile, of vectors number `channels` of all, `number` of the chunk's."""
+        spec, (tall, wide), (high, broad) = self.spec, self.shape.tile, self.shape.extent
+        image, row, column = self._place(self.first + t)
+        top, left = row * tall - spec.pads[0], column * wide - spec.pads[1]
+        channel = image * self.shape.channels + channels * self.taken
+        patch = Patch(spec, self.shape.extent, self.buffers["data"], channel, top, left)
+        self._ask(patch)
+        place = self._transformed(number * self.taken, t)
+        inside = (top >= 0) & (left >= 0) & (top + high <= spec.height) & (left + broad <= spec.width)
+        with T.If(inside):
+            with T.Then():
+                read = self.arithmetic.read
+                self._transform(lambda part, i, j: read(patch, part, top + i, left + j), channels, place)
+            with T.Else():
+                self._transform(self.arithmetic.border(patch, self.workspace), channels, place)
+
+    def _ask(self, patch: Patch) -> None:
+        """For a line of each row of a tile to come; hardware does not, as rows are short and far apart."""
+        if self.arithmetic.ahead:
+            for channel in range(0, self.taken, layout_block(self.spec.in_layout)):
+                for i in range(self.shape.extent[0]):
+                    column = patch.left + self.arithmetic.ahead
+                    prefetch(patch.data, patch.pixel(channel, patch.top + i, column), 1)
+
+    def _transformed(self, channel: Expr, tile: Expr) -> Expr:
+        """Where a channel of the chunk's transformed inputs lies in the first position's matrix."""
+        number, rest = channel // self.run, channel % self.run
+        return self.shape.transformed_start + (number * self.blocking.tiles + tile) * self.run + rest
+
+    def _transform(self, read: Read, channels: Expr, place: Expr) -> None:
+        """Element (i, j) goes to the matrix of that position."""
+        (high, broad), arithmetic = self.shape.extent, self.arithmetic
+        halves = [self._columns(partial(read, part)) for part in range(arithmetic.parts)]
+        for i in range(high):
+            rows = [self._row(half, i, channels * len(halves) + part) for part, half in enumerate(halves)]
+            for j, parts in enumerate(zip(*rows, strict=True)):
+                at = place + (i * broad + j) * self.shape.transformed_stride(self.blocking)
+                store(self.inputs, at, arithmetic.packed(parts), self.taken)
+
+    def _columns(self, read: Callable[[int, int], Expr]) -> Any:
+        """B^T d of one vector of channels, down every column."""
+        (high, broad), arithmetic = self.shape.extent, self.arithmetic
+        half = Registers(high * broad, arithmetic.wide, arithmetic.raw)
+        for j in range(broad):
+            column = Registers(high, arithmetic.wide, arithmetic.raw)
+            for i in range(high):
+                column[i] = read(i, j)
+            for i, value in enumerate(arithmetic.input_steps([column[i] for i in range(high)])):
+                half[i * broad + j] = value
+        return half
+
+    def _row(self, half: Any, i: int, vector: Expr) -> Any:
+        """Row `i` of V."""
+        channels, broad = self.shape.channels, self.shape.extent[1]
+        row = self.arithmetic.input_steps([half[i * broad + j] for j in range(broad)])
+        at = i * broad * channels + vector * self.arithmetic.wide
+        return self.arithmetic.rounded(row, self.buffers, at, channels)
+
+    # Products
+
+    def _products(self, chunk: Expr, p: Expr, g: Expr) -> None:
+        with T.serial(0, self.parts) as part:
+            self._register_tile(chunk, p, g, part * self.blocking.rows)
+
+    def _register_tile(self, chunk: Expr, p: Expr, g: Expr, first: Expr) -> None:
+        """At position `p`: some tiles by the chunk's channels, times those by one group of filters."""
+        blocking, arithmetic, step = self.blocking, self.arithmetic, self.arithmetic.products.step
+        acc = arithmetic.products.registers(blocking.rows * blocking.vectors)
+        sums, panel = self._sums(p, g, first), self._panel(chunk, p, g)
+        self._begin(acc, chunk, sums, panel)
+        source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
+        with (
+            self._several(blocking.channels // self.run) as block,
+            T.serial(0, self.run // (step * UNROLL)) as outer,
+        ):
+            for inner in range(UNROLL):
+                lane = (outer * UNROLL + inner) * step
+                weight = (panel * blocking.channels + block * self.run + lane) * self.width
+                self._step(acc, source + block * (blocking.tiles * self.run) + lane, weight)
+        for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
+            store(self.workspace, sums + number * self.lanes, value, self.lanes)
+
+    def _sums(self, p: Expr, g: Expr, tile: Expr) -> Expr:
+        """Where a position's products of a group of filters lie from a tile on."""
+        place = (g * self.blocking.tiles + tile) if self.arithmetic.chunked else tile
+        start = self.shape.products_start(self.blocking)
+        return start + p * self.shape.product_stride(self.blocking) + place * self.width
+
+    def _panel(self, chunk: Expr, p: Expr, g: Expr) -> Expr:
+        """The number of a panel of weights: a group's at one position, for a chunk of channels."""
+        if self.arithmetic.chunked:
+            return ((self.range * self.chunks + chunk) * self.shape.positions + p) * self.groups + g
+        return (self.range * self.groups + g) * self.shape.positions + p
+
+    def _begin(self, acc: Any, chunk: Expr, sums: Expr, panel: Expr) -> None:
+        """Sums start anew, or with those of the chunks before."""
+        begin = partial(self.arithmetic.begin, acc, self.blocking.vectors, self.buffers, panel * self.width)
+        if self.chunks == 1:
+            begin()
+            return
+        with T.If(chunk == 0):
+            with T.Then():
+                begin()
+            with T.Else():
+                for number in range(acc.count):
+                    acc[number] = load(self.workspace, sums + number * self.lanes, self.lanes)
+
+    def _step(self, acc: Any, source: Expr, weight: Expr) -> None:
+        """acc[r][v] += the inputs of row r . weights[v]; asks for weights ahead."""
+        products, vectors, weights = self.arithmetic.products, self.blocking.vectors, self.buffers["weights"]
+        if self.blocking.ahead:
+            for at in range(0, vectors * products.width, self.arithmetic.asked):
+                prefetch(weights, weight + self.blocking.ahead + at, 1)
+        loaded = [products.weights(weights, weight + v * products.width) for v in range(vectors)]
+        for r in range(self.blocking.rows):
+            element = products.element(self.inputs, source + r * self.run)
+            for v in range(vectors):
+                products.accumulate(acc, r * vectors + v, element, loaded[v])
+        fence(self.workspace, weights)
+
+    # Output transform
+
+    def _outputs(self, g: Expr) -> None:
+        """All tiles of one group of filters."""
+        if OUTPUT in self.phases:
+            count, vectors = self.count, self.blocking.vectors
+            with T.serial(0, count) as t, T.serial(0, vectors) as v, when(self._has_filters(g, v)):
+                self._transform_output(g, t, v)
+
+    def _channel(self, g: Expr, v: Expr) -> Expr:
+        """The first filter of a vector."""
+        return ((self.range * self.groups + g) * self.blocking.vectors + v) * self.lanes
+
+    def _has_filters(self, g: Expr, v: Expr) -> Expr:
+        """Whether a vector has any: a result in smaller blocks than the weights may have none for it."""
+        end = up(self.spec.filters, layout_block(self.spec.out_layout))
+        return True if end == self.shape.filters else self._channel(g, v) < end
+
+    def _transform_output(self, g: Expr, t: Expr, v: Expr) -> None:
+        """A^T F A of one tile and vector of filters."""
+        (tall, wide), (high, broad), lanes = self.shape.tile, self.shape.extent, self.lanes
+        start, stride = self._sums(0, g, t) + v * lanes, self.shape.product_stride(self.blocking)
+        half = Registers(tall * broad, lanes)
+        for j in range(broad):
+            column = Registers(high, lanes)
+            for i in range(high):
+                column[i] = load(self.workspace, start + (i * broad + j) * stride, lanes)
+            for i, value in enumerate(self.arithmetic.output_steps([column[i] for i in range(high)])):
+                half[i * broad + j] = value
+        result = Registers(tall * wide, lanes)
+        for i in range(tall):
+            row = [half[i * broad + j] for j in range(broad)]
+            for j, value in enumerate(self.arithmetic.output_steps(row)):
+                result[i * wide + j] = value
+        self._store_tile(result, self.first + t, self._channel(g, v))
+
+    def _store_tile(self, result: Any, tile: Expr, channel: Expr) -> None:
+        """What lies in the image, bias added."""
+        spec, (tall, wide) = self.spec, self.shape.tile
+        image, row, column = self._place(tile)
+        pixels = [(row * tall + i) * spec.out_width + column * wide for i in range(tall)]
+        for pixel in pixels if self.arithmetic.ahead else ():
+            self.ending.ask(image, pixel + self.arithmetic.ahead, channel)
+        bias = self.ending.start(channel, (0, 0), ())
+        whole_rows, whole_columns = spec.out_height % tall == 0, spec.out_width % wide == 0
+        for i, pixel in enumerate(pixels):
+            with when(True if whole_rows else row * tall + i < spec.out_height):
+                for j in range(wide):
+                    with when(True if whole_columns else column * wide + j < spec.out_width):
+                        value = result[i * wide + j]
+                        stored = value + bias if spec.bias else value
+                        self.ending.store(stored, image, pixel + j, channel)

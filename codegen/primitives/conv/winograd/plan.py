@@ -1,0 +1,145 @@
+"""How a Winograd convolution is cut into tasks and register tiles, and what lies where: numbers, no code.
+
+A task takes a block of tiles and a range of filters through all phases while they stay in the second-level
+cache, so that only the weights stream, in the order in which they lie. Transforms of the input are repeated
+for each range of filters.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Generic, TypeVar
+
+from secateur.codegen.targets.target import Target
+
+from ...operator import Cost
+from ...specs import ConvSpec, layout_block, up
+from .arithmetic import Arithmetic
+
+Kind = TypeVar("Kind", bound=Arithmetic)
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """Tiles of a task, register tile (tiles x filter vectors), channels of a chunk and filters of a range.
+
+    `ahead` is how far the weights that are asked for lie before those in use; 0 asks for none.
+    """
+
+    tiles: int
+    rows: int
+    vectors: int
+    channels: int
+    filters: int
+    ahead: int = 0
+
+
+@dataclass(frozen=True)
+class Shape(ABC, Generic[Kind]):
+    """Sizes of a whole layer, whole blocks of channels and filters included; `tile` is of the result."""
+
+    spec: ConvSpec
+    tile: tuple[int, int]
+    arithmetic: Kind
+
+    @property
+    def lanes(self) -> int:
+        return self.arithmetic.lanes
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns of an input tile."""
+        return self.tile[0] + 2, self.tile[1] + 2
+
+    @property
+    def positions(self) -> int:
+        return prod(self.extent)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Tiles down and across one image."""
+        return -(-self.spec.out_height // self.tile[0]), -(-self.spec.out_width // self.tile[1])
+
+    @property
+    def tiles(self) -> int:
+        return self.spec.batch * prod(self.grid)
+
+    @property
+    def channels(self) -> int:
+        return up(self.spec.channels, layout_block(self.spec.in_layout))
+
+    @property
+    def filters(self) -> int:
+        return up(self.spec.filters, layout_block(self.spec.in_layout))
+
+    def blocks(self, blocking: Blocking) -> int:
+        """Blocks of tiles."""
+        return -(-self.tiles // blocking.tiles)
+
+    def ranges(self, blocking: Blocking) -> int:
+        """Ranges of filters."""
+        return self.filters // blocking.filters
+
+    def chunks(self, blocking: Blocking) -> int:
+        """Chunks of channels."""
+        return self.channels // blocking.channels
+
+    def width(self, blocking: Blocking) -> int:
+        """Filters of a group, which a register tile has."""
+        return blocking.vectors * self.lanes
+
+    def transformed_stride(self, blocking: Blocking) -> int:
+        """Elements from one position's matrix of transformed inputs to the next."""
+        return self.arithmetic.apart(blocking.tiles * blocking.channels)
+
+    def product_stride(self, blocking: Blocking) -> int:
+        """Floats from one position's products to the next."""
+        kept = blocking.filters if self.arithmetic.chunked else self.width(blocking)
+        return blocking.tiles * kept + self.arithmetic.gap
+
+    @property
+    def transformed_start(self) -> int:
+        """Elements before the transformed inputs in the workspace: the patch of a tile at the border."""
+        return self.positions * self.arithmetic.patch
+
+    def products_start(self, blocking: Blocking) -> int:
+        """Floats before the products."""
+        elements = self.transformed_start + self.positions * self.transformed_stride(blocking)
+        return elements * self.arithmetic.element_bytes // 4
+
+    def workspace(self, blocking: Blocking) -> int:
+        """Bytes."""
+        return 4 * (self.products_start(blocking) + self.positions * self.product_stride(blocking))
+
+    def tasks(self, blocking: Blocking) -> int:
+        return self.blocks(blocking) * self.ranges(blocking)
+
+    @abstractmethod
+    def blockings(self, target: Target) -> Iterator[Blocking]:
+        """Those that fit the cache, of less workspace too; where none does, the smallest."""
+
+    @abstractmethod
+    def cycles(self, blocking: Blocking, target: Target) -> float:
+        """Time of the convolution: arithmetic, and the weights that stream in meanwhile."""
+
+    def step_cycles(self, rows: int, vectors: int, target: Target) -> float:
+        """Cycles to multiply one step of `rows` tiles at one position with `vectors` filter vectors."""
+        products = self.arithmetic.products
+        operations = rows * vectors * products.operations + (rows + vectors) * products.preparation
+        multiply = operations / (products.rate or target.fma_per_cycle)
+        loads = self.arithmetic.waited(rows, vectors)
+        return max(multiply, (rows + vectors) / 2, products.latency) + products.loading * loads
+
+
+@lru_cache(maxsize=512)
+def costs(shape: Shape[Arithmetic], target: Target) -> dict[Blocking, Cost]:
+    """Of every blocking; those that take less workspace are there for networks with little memory."""
+    clock = target.clock_ghz * 1e9
+    return {
+        blocking: Cost(shape.cycles(blocking, target) / clock + 3e-6, shape.workspace(blocking))
+        for blocking in shape.blockings(target)
+    }
