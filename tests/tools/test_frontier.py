@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from secateur.passes.framework.manager import PassManager
 from secateur.passes.memory import memory as memory_module
 from secateur.passes.memory.memory import Report, arena_report
 from secateur.tools.pages.frontier import Difference, Frontier, Point, frontier
-from secateur.tools.pages.frontier_page import BOTTOM, LEFT, RIGHT, TOP, drawing, render_page, scale
+from secateur.tools.pages.frontier_page import BROAD, NARROW, Box, drawing, render_page, scale
 from secateur.tools.pages.frontier_report import COLUMNS, csv_text, json_data, table_text
 from secateur.tools.pages.quantization_times import Selection
 
@@ -143,7 +144,7 @@ def test_the_page_draws_every_point_and_fetches_nothing() -> None:
     text = render_page(DRAWN)
     page = Page(text)
     points = [attributes for tag, attributes in page.tags if tag == "g"]
-    assert len(points) == len(DRAWN.points)
+    assert len(points) == 2 * len(DRAWN.points)  # in a broad and in a narrow window
     assert not [
         value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")
     ]
@@ -162,11 +163,33 @@ def test_the_page_carries_the_plans() -> None:
     assert plans[1]["title"] == "2.00 ms, 1.0 MiB: the fastest"
 
 
-def test_points_lie_inside_the_axes_and_less_is_lower() -> None:
-    lean, fast = drawing(DRAWN).marks
-    assert LEFT < lean.x < fast.x < RIGHT
-    assert TOP < lean.y < fast.y < BOTTOM
-    assert drawing(DRAWN).line == f"M{lean.x} {TOP} V{lean.y} H{fast.x} V{fast.y} H{RIGHT}"
+@pytest.mark.parametrize("box", [BROAD, NARROW])
+def test_points_lie_inside_the_axes_and_less_is_lower(box: Box) -> None:
+    drawn = drawing(DRAWN, box)
+    lean, fast = drawn.marks
+    assert box.left < lean.x < fast.x < box.right
+    assert box.top < lean.y < fast.y < box.bottom
+    assert drawn.line == f"M{lean.x} {box.top} V{lean.y} H{fast.x} V{fast.y} H{box.right}"
+
+
+@pytest.mark.parametrize("box", [BROAD, NARROW])
+@pytest.mark.parametrize("spread", [1.0001, 1.01, 1.3, 2.0, 7.0, 900.0])
+@pytest.mark.parametrize("least", [1000, 123_457, 5_000_000, 990_000_000])
+def test_labels_have_room(box: Box, spread: float, least: int) -> None:
+    """Letters of 12 px are some 7 px wide, and a drawing's unit is a pixel where it fills its window."""
+    points = (replace(LEAN, arena=least, seconds=least * spread / 1e9), FAST)
+    ends = replace(points[1], arena=int(least * spread), seconds=least / 1e9)
+    drawn = drawing(replace(DRAWN, points=(points[0], ends)), box)
+    places = drawn.memory.ticks
+    for (x, label), (following, other) in pairwise(places):
+        assert following - x > 7 * (len(label) + len(other)) / 2
+    assert max(7 * len(label) for _, label in drawn.time.ticks) <= box.left - 8
+    assert len(places) >= 2
+
+
+def test_a_window_of_420_px_shows_the_page_without_scaling() -> None:
+    assert NARROW.width <= 420 - 30  # the page's margins
+    assert max(map(int, re.findall(r"min-width: (\d+)px", render_page(DRAWN))), default=0) < 420
 
 
 @pytest.mark.parametrize("values", [[0.0], [4096.0], [1.0, 1.0], [1e6, 3e9]])
@@ -190,7 +213,7 @@ def test_select_prints_writes_and_draws(cli: Cli, model: Path, tmp_path: Path) -
     assert [row["pipeline"] for row in csv.DictReader(io.StringIO(line.read_text()))] == [
         point["pipeline"] for point in shown["points"]
     ]
-    assert Page(page.read_text()).count("g") == len(shown["points"])
+    assert Page(page.read_text()).count("g") == 2 * len(shown["points"])
 
 
 def test_select_takes_models_in_int8(cli: Cli, model: Path, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from secateur.ir.errors import SecateurError
 from secateur.tools.pages.quantization_page import (
-    PLOT_LEFT,
     PLOT_WIDTH,
     Axis,
     nice_step,
@@ -109,8 +108,18 @@ def test_page_asks_for_nothing_from_outside() -> None:
 def test_page_has_one_row_a_layer_in_the_table_and_in_the_charts() -> None:
     page = Page(render_page(REPORT))
     assert page.count("tr") == 1 + len(LAYERS)
-    assert page.count("svg") - 4 == 3  # the other four are the keys' colours
-    assert page.count("g") == 2 + 2 + 3  # SQNR and ranges are known of two layers, times of three
+    drawn = [
+        attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("class") == "plot"
+    ]
+    assert len(drawn) == 2 + 2 + 3  # SQNR and ranges are known of two layers, times of three
+
+
+def test_a_window_of_420_px_shows_names_numbers_and_bars() -> None:
+    """Letters are text of the page, which wraps, and no drawing has a width of its own."""
+    text = render_page(REPORT)
+    assert max(map(int, re.findall(r"min-width: (\d+)px", text)), default=0) < 420
+    assert "@media (max-width: 640px)" in text
+    assert "<text" not in text
 
 
 def test_page_escapes_names() -> None:
@@ -156,7 +165,7 @@ def test_worst_layer_comes_first_and_what_falls_short_is_marked() -> None:
     assert [row.name for row in chart.rows] == ["poor", "/block0/conv/Conv", "/pool"]
     assert [row.bars[0].kind for row in chart.rows] == ["bad", "int8", "int8"]
     assert [row.text for row in chart.rows] == ["12.0 dB", "31.2 dB", "exact"]
-    assert chart.rows[0].bars[0].width < chart.mark - PLOT_LEFT < chart.rows[1].bars[0].width  # type: ignore[operator]
+    assert chart.rows[0].bars[0].width < chart.mark < chart.rows[1].bars[0].width  # type: ignore[operator]
 
 
 def test_lengths_are_proportional() -> None:
@@ -188,9 +197,9 @@ def test_steps_are_round(span: float, step: float) -> None:
 def test_axis_holds_what_lies_outside() -> None:
     axis = Axis(-1.0, 1.0)
     assert (axis.x(-9), axis.x(0), axis.x(math.inf)) == (
-        PLOT_LEFT,
-        PLOT_LEFT + PLOT_WIDTH / 2,
-        PLOT_LEFT + PLOT_WIDTH,
+        0,
+        PLOT_WIDTH / 2,
+        PLOT_WIDTH,
     )
     assert [label for _, label in axis.ticks(lambda v: f"{v:g}")] == ["-1", "-0.5", "0", "0.5", "1"]
 

@@ -6,7 +6,7 @@ Places are worked out here in the units of the drawing; `frontier.html.j2` paint
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..report import duration, node_text, size
@@ -16,8 +16,23 @@ from .templates import template
 if TYPE_CHECKING:
     from .frontier import Frontier, Point
 
-WIDTH, HEIGHT = 860, 420
-LEFT, RIGHT, TOP, BOTTOM = 90, 840, 16, 370
+
+@dataclass(frozen=True)
+class Box:
+    """A drawing's extent, and that of the plot in it; an axis has that many parts, or some more."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    fewest_ticks: int
+
+
+BROAD = Box(860, 420, 90, 840, 16, 370, 4)
+NARROW = Box(390, 330, 58, 382, 12, 280, 2)
+"""What a telephone shows: letters keep their size, so that everything else is smaller."""
 _MARGIN = 0.06  # of the range, on either side of the points
 
 
@@ -31,6 +46,7 @@ class Scale:
     end: float
     unit: float
     name: str
+    fewest_ticks: int = BROAD.fewest_ticks
 
     def place(self, value: float) -> float:
         """Where `value` lies."""
@@ -40,7 +56,7 @@ class Scale:
     @property
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Round numbers of the unit with their places."""
-        step = nice_step((self.high - self.low) / self.unit)
+        step = nice_step((self.high - self.low) / self.unit, self.fewest_ticks)
         first = math.ceil(self.low / self.unit / step - 1e-9)
         last = math.floor(self.high / self.unit / step + 1e-9)
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
@@ -74,6 +90,7 @@ class Mark:
 class Drawing:
     """Axes, points, and the line of least time at each limit on memory."""
 
+    box: Box
     memory: Scale
     time: Scale
     marks: tuple[Mark, ...]
@@ -83,15 +100,16 @@ class Drawing:
         """A path: time falls where the next point's memory is there."""
         first, *rest = self.marks
         steps = [f"H{mark.x} V{mark.y}" for mark in rest]
-        return " ".join([f"M{first.x} {TOP} V{first.y}", *steps, f"H{RIGHT}"])
+        return " ".join([f"M{first.x} {self.box.top} V{first.y}", *steps, f"H{self.box.right}"])
 
 
-def drawing(found: Frontier) -> Drawing:
+def drawing(found: Frontier, box: Box = BROAD) -> Drawing:
     """Where everything stands."""
-    memory = scale([float(p.arena) for p in found.points], LEFT, RIGHT, _BYTES)
-    time = scale([p.seconds for p in found.points], BOTTOM, TOP, _SECONDS)
+    memory = scale([float(p.arena) for p in found.points], box.left, box.right, _BYTES)
+    time = scale([p.seconds for p in found.points], box.bottom, box.top, _SECONDS)
+    memory, time = (replace(axis, fewest_ticks=box.fewest_ticks) for axis in (memory, time))
     marks = (Mark(memory.place(p.arena), time.place(p.seconds), _title(p)) for p in found.points)
-    return Drawing(memory, time, tuple(marks))
+    return Drawing(box, memory, time, tuple(marks))
 
 
 def _title(point: Point) -> str:
@@ -134,8 +152,7 @@ def render_page(found: Frontier) -> str:
     return template("frontier.html.j2").render(
         found=found,
         facts=_facts(found),
-        drawing=drawing(found),
+        drawings=[("broad", drawing(found)), ("narrow", drawing(found, NARROW))],
         rows=[_row(point) for point in found.points],
         plans=_plans(found),
-        box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
     )

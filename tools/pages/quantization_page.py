@@ -1,7 +1,7 @@
 """The quantization report as one HTML page: three bar charts and a table, with nothing to fetch.
 
-Charts are worked out here in the units of the drawing, one row a layer;
-`quantization_report.html.j2` paints them.
+Bars are worked out here in the units of a row's drawing, one row a layer; `quantization_report.html.j2` lays
+the rows out, beside their names or, where the window is narrow, below them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from .templates import template
 if TYPE_CHECKING:
     from .quantization_rows import LayerReport, LayerRow
 
-PLOT_LEFT = 300
 PLOT_WIDTH = 520
 ROW_HEIGHT = 20
-TOP = 24
 _NAME_SHOWN = 44
 _FEWEST_TICKS = 4
 
@@ -57,11 +55,6 @@ class Chart:
     keys: tuple[tuple[str, str], ...] = ()
     mark: float | None = None
 
-    @property
-    def height(self) -> int:
-        """Height of the drawing; the axis stands on top."""
-        return TOP + ROW_HEIGHT * len(self.rows) + 4
-
 
 # Axes ----------------------------------------------------------------------------------------------
 
@@ -82,7 +75,7 @@ class Axis:
     def x(self, value: float) -> float:
         """Where `value` lies, held inside the plot."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return round(PLOT_LEFT + PLOT_WIDTH * share, 2)
+        return round(PLOT_WIDTH * share, 2)
 
     def bar(self, start: float, end: float, kind: str, offset: float = 4, height: float = 12) -> Bar:
         """A bar between two values; at least a hairline."""
@@ -260,5 +253,5 @@ def render_page(report: LayerReport) -> str:
         charts=charts(report),
         headings=[(HEADINGS[i], i >= _TEXT_COLUMNS) for i in used],
         rows=[(row, [(*cells[i], i >= _TEXT_COLUMNS) for i in used]) for row, cells in rows],
-        plot={"left": PLOT_LEFT, "width": PLOT_WIDTH, "row": ROW_HEIGHT, "top": TOP},
+        plot={"width": PLOT_WIDTH, "row": ROW_HEIGHT},
     )
