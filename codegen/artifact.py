@@ -8,15 +8,13 @@ bytes.
 from __future__ import annotations
 
 import mmap
-import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from secateur.ir.support.unfinished import temporary_folder, unfinished
+from secateur.ir.support.atomic import replacing
 
 from .backends.cpu.driver import ProgramError
 from .cache import cache_folder
@@ -42,7 +40,8 @@ def write_artifact(
     """
     path, dumps = Path(path), dumps or {}
     check_destination(path, kind, dumps)
-    with build_folder(program) as folder, _beside(path, folder=kind == "dir") as draft:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with build_folder(program) as folder, replacing(path) as draft:
         seal(link_shared(program, folder, cache or cache_folder()))
         _fill(program, folder, draft, kind, dumps, cache or cache_folder())
         if check is not None:
@@ -71,34 +70,6 @@ def seal(library: Path) -> None:
         if at < 0 or data.find(SEAL_MAGIC, at + 1) >= 0:
             raise ProgramError("weights, kernels or manifest contain the bytes that mark an artifact's seal")
         SEAL_FIELDS.pack_into(data, at + len(SEAL_MAGIC), len(data), zlib.crc32(data))
-
-
-@contextmanager
-def _beside(path: Path, folder: bool) -> Iterator[Path]:
-    """A draft next to `path` that takes its place when the block succeeds and vanishes when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(f".{path.name}.", path.parent) as shelter:
-        draft = shelter / "new"
-        if folder:
-            draft.mkdir(mode=0o755)
-        yield draft
-        if folder and path.exists():
-            _exchange(draft, path)
-        else:
-            os.replace(draft, path)
-
-
-def _exchange(draft: Path, path: Path) -> None:
-    """The old folder stands beside until the new one is in its place: nothing can take both."""
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    path.rename(old)
-    try:
-        draft.rename(path)
-    except BaseException:
-        old.rename(path)
-        raise
-    with unfinished(old):
-        pass
 
 
 def _gather(build: Path, content: Path, dumps: Mapping[str, str | bytes]) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 from pathlib import Path
 
-from secateur.ir.support.unfinished import unfinished
+from secateur.ir.support.atomic import write_whole
 
 _MAGIC = b"secateur cache 1\n"
 _DIGEST = hashlib.sha256().digest_size
@@ -24,12 +22,9 @@ def read_entry(path: Path) -> bytes | None:
 
 
 def write_entry(path: Path, data: bytes) -> None:
-    """Writes beside, then renames: readers see the old entry or the new. OSError where that fails."""
+    """Readers see the old entry or the new. OSError where it cannot be written."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-    with unfinished(beside):
-        beside.write_bytes(_MAGIC + _digest(path.name, data) + data)
-        beside.replace(path)
+    write_whole(path, _MAGIC + _digest(path.name, data) + data)
 
 
 def _digest(name: str, data: bytes) -> bytes:

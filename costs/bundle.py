@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from secateur.codegen.cache import cache_folder
 from secateur.codegen.link import build_folder, link_bench
 from secateur.codegen.targets.target import Target
 from secateur.ir.errors import SecateurError
-from secateur.ir.support.unfinished import temporary_folder
+from secateur.ir.support.atomic import replacing
 
 from .bundle_texts import README, SCRIPT
 from .candidates import Candidate, Network
@@ -71,10 +70,8 @@ def write_bundle(network: Network, path: Path, progress: Progress) -> Bundle:
     kernels = sum(len(part.candidates) for part in parts)
     memory = max(part.weight_bytes + part.arena_bytes for part in parts) + OVERHEAD
     made = Bundle(kernels, len(network.kernels) - kernels, len(parts), memory)
-    with temporary_folder(f".{path.name}.", path.parent) as shelter:
-        draft = shelter / "new"
+    with replacing(path) as draft:
         _write(draft, network, made, parts, progress)
-        os.replace(draft, path)
     return made
 
 

@@ -12,17 +12,18 @@ from .errors import ModelError
 from .graph import Graph
 from .parser import parse_graph
 from .printer import print_graph
+from .support.atomic import write_whole
 
 RESOURCES = ".safetensors"
 
 
 def write_graph(graph: Graph, path: Path) -> None:
-    """Writes the text to `path` and its resources beside it."""
+    """Writes the resources beside `path`, then the text to it, each whole or not at all."""
     text, resources = print_graph(graph)
-    path.write_text(text)
     if resources:
         arrays = {k: np.ascontiguousarray(v) for k, v in resources.items()}
-        path.with_name(path.name + RESOURCES).write_bytes(save(arrays))
+        write_whole(path.with_name(path.name + RESOURCES), save(arrays))
+    write_whole(path, text.encode())
 
 
 def read_graph(path: Path) -> Graph:
@@ -30,7 +31,7 @@ def read_graph(path: Path) -> Graph:
     sibling = path.with_name(path.name + RESOURCES)
     try:
         resources = load_file(sibling) if sibling.exists() else {}
-        return parse_graph(path.read_text(), resources)
+        return parse_graph(path.read_text("utf-8"), resources)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

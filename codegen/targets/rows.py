@@ -5,10 +5,10 @@ Nothing else in the compiler mentions a board.
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from secateur.ir.errors import SecateurError
+from secateur.ir.support.words import known_names
 
 from .isa import AVX2, AVX512, NEON32, NEON64, SSE, Isa
 from .target import Cpu, Rates, Target
@@ -79,7 +79,5 @@ TARGETS: dict[str, Target] = {row.name: row for row in (*GENERIC, *BOARDS)}
 def named(name: str, *others: str) -> Target:
     """The row of that name; SecateurError with the known ones, `others` before them, where there is none."""
     if name not in TARGETS:
-        near = difflib.get_close_matches(name, TARGETS, 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise SecateurError(f"unknown target '{name}'; {hint}known: {', '.join((*others, *TARGETS))}")
+        raise SecateurError(f"unknown target '{name}'{known_names(name, (*others, *TARGETS))}")
     return TARGETS[name]

@@ -1,24 +1,56 @@
-"""Writing files whole or not at all."""
+"""Writing files and folders whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .unfinished import unfinished
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes beside, then renames: a file already there is replaced whole or stays as it was.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what shall stand at `path`: a name beside it, of which the block makes a file or folder.
 
-    OSError, which names `path`, where it cannot be written.
+    When the block ends well, that takes the place of what was there; else it vanishes, and what was there
+    stays. OSError, which names `path`, where the place cannot be taken.
     """
+    with unfinished(path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")) as draft:
+        try:
+            yield draft
+            _take_place(draft, path)
+        except OSError as error:
+            if error.filename not in (str(draft), draft):
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _take_place(draft: Path, path: Path) -> None:
+    """Renames; an old folder, which nothing can replace in one step, stands beside until then."""
+    if not (draft.is_dir() and path.is_dir()):
+        os.replace(draft, path)
+        return
+    old = draft.with_suffix(".old")
+    path.rename(old)
     try:
-        with unfinished(path.with_name(f".{path.name}.{os.getpid()}.partial")) as beside:
-            beside.write_bytes(data)
-            os.replace(beside, path)
+        draft.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    with unfinished(old):
+        pass
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file already there is replaced whole or stays as it was; OSError, which names `path`."""
+    try:
+        with replacing(path) as draft:
+            draft.write_bytes(data)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
 

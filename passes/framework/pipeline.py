@@ -7,16 +7,16 @@ or quoted; options that have their default are left out.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from secateur.ir.errors import SecateurError
+from secateur.ir.support.words import known_names
 
 from .base import Pass
 
@@ -131,16 +131,10 @@ def _pieces(pattern: re.Pattern[str], text: str, what: str) -> list[re.Match[str
     return found
 
 
-def _known(name: str, names: Sequence[str]) -> str:
-    """The names there are, and the one that is nearest to `name`."""
-    near = difflib.get_close_matches(name, names, 1)
-    return f"known: {', '.join(names) or 'none'}{f'; did you mean {near[0]!r}?' if near else ''}"
-
-
 def _option(cls: type[Pass], name: str, text: str) -> Any:
     known = [f.name for f in _option_fields(cls)]
     if name not in known:
-        raise PipelineError(f"pass {cls.name} has no option '{name}'; {_known(name, known)}")
+        raise PipelineError(f"pass {cls.name} has no option '{name}'{known_names(name, known)}")
     read, wanted = _READERS[_kind(cls, name)]
     try:
         return read(text)
@@ -160,7 +154,7 @@ def _options(cls: type[Pass], text: str) -> dict[str, Any]:
 def _parse_pass(piece: re.Match[str], known: Mapping[str, type[Pass]]) -> Pass:
     cls = known.get(piece["name"])
     if cls is None:
-        raise PipelineError(f"unknown pass '{piece['name']}'; {_known(piece['name'], sorted(known))}")
+        raise PipelineError(f"unknown pass '{piece['name']}'{known_names(piece['name'], sorted(known))}")
     return cls(**_options(cls, piece["options"] or ""))
 
 

@@ -9,6 +9,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.rewrite import Rule, rewrite
 from secateur.ir.stages import READ, Stage
+from secateur.ir.support.words import known_names
 
 from ..canonicalize.constants import holds_integers
 from ..canonicalize.joins import split_joins
@@ -53,7 +54,7 @@ class Fuse(Pass):
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
-            raise SecateurError(f"pass fuse: unknown level '{self.level}'; known: {', '.join(LEVELS)}")
+            raise SecateurError(f"pass fuse: unknown level '{self.level}'{known_names(self.level, LEVELS)}")
 
     @property
     def tolerance(self) -> float:

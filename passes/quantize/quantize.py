@@ -18,6 +18,7 @@ from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.stages import QUANTIZED, READ, Stage
+from secateur.ir.support.words import known_names
 
 from ..framework.base import Pass
 from .calibrate import CalibrationData, calibrate
@@ -160,4 +161,4 @@ class Quantize(Pass):
 
 def _known(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise SecateurError(f"pass quantize: unknown {option} '{value}'; known: {', '.join(known)}")
+        raise SecateurError(f"pass quantize: unknown {option} '{value}'{known_names(value, known)}")

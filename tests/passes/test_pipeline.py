@@ -77,7 +77,10 @@ def test_defaults_are_left_out_and_spaces_do_not_matter() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("canonicalise", r"unknown pass 'canonicalise'; known: canonicalize, equalize, fuse, .*sample"),
+        (
+            "canonicalise",
+            r"unknown pass 'canonicalise'; did you mean 'canonicalize'\? Known: .*sample",
+        ),
         ("fuse{speed=1}", "pass fuse has no option 'speed'; known: level"),
         ("memory{level=1}", "pass memory has no option 'level'; known: in_place"),
         ("fuse{level=wild}", "unknown level 'wild'; known: conservative, aggressive"),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import onnx
 
+from secateur.ir.support.atomic import write_whole
 from secateur.tools.bench import model_builder
 from secateur.tools.bench.model_builder import GraphBuilder, Value
 
@@ -42,9 +43,7 @@ def save(name: str, folder: Path, seed: int = 0) -> Path:
     path = folder / f"{name}-s{seed}-{_version()}.onnx"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(build(name, seed).SerializeToString())
-        partial.rename(path)
+        write_whole(path, build(name, seed).SerializeToString())
     return path
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from secateur.ir.support.atomic import write_whole
 from secateur.tools.bench.peers import Floats, Secateur, engine
 from secateur.tools.bench.worker import Sample
 
@@ -242,7 +243,5 @@ def as_table(rows: list[Row], engines: list[str]) -> Table:
 
 
 def write(path: Path, text: str) -> None:
-    """Beside, then renamed: an interrupted benchmark leaves the last complete table."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text)
-    partial.rename(path)
+    """Whole: an interrupted benchmark leaves the last complete table."""
+    write_whole(path, text.encode())

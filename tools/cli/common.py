@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,15 +44,6 @@ def refuse(message: str) -> Exception:
     from secateur.ir.errors import SecateurError
 
     return SecateurError(message)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'conv1'?` where a known name is near, then the known names."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, 1)
-    return f"{f'; did you mean {near[0]!r}?' if near else ''} known: {', '.join(known) or 'none'}".replace(
-        "? k", "? K"
-    )
 
 
 def is_lowered(graph: Graph) -> bool:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secateur.ir.support.words import known_names
+
 from ..progress import Progress, progress
 from ..report import print_json
 from . import quantization
@@ -28,7 +30,6 @@ from .common import (
     Pipeline,
     Target,
     default_pipeline,
-    nearest,
     refuse,
 )
 from .compiled import summary, text_of
@@ -155,7 +156,7 @@ class Watching:
         for passes in (self.print_ir_before, self.print_ir_after, self.print_ir_after_change):
             for wanted in passes or ():
                 if wanted not in known:
-                    raise refuse(f"the pipeline has no pass '{wanted}'{nearest(wanted, known)}")
+                    raise refuse(f"the pipeline has no pass '{wanted}'{known_names(wanted, known)}")
 
     def observer(self) -> Observer:
         """Prints the IR to stderr where it is wanted."""

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from secateur.ir.support.words import known_names
+
 from .checks import check_readable
-from .common import nearest, refuse
+from .common import refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,7 +140,7 @@ def _named_sources(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]
         if not equals and len(names) == 1:
             name, source = names[0], text
         if name not in names:
-            raise refuse(f"the model has no input '{name}'{nearest(name, names)}")
+            raise refuse(f"the model has no input '{name}'{known_names(name, names)}")
         if name in sources:
             raise refuse(f"--input {name} is given twice")
         sources[name] = source

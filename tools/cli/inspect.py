@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from secateur.ir.support.words import known_names
+
 from ..progress import Progress, progress
 from ..report import print_json
 from .checks import check_pipeline, check_readable, check_target
 from .choices import Choices
-from .common import Costs, Json, Pipeline, Target, default_pipeline, nearest, refuse
+from .common import Costs, Json, Pipeline, Target, default_pipeline, refuse
 from .compiled import artifact_bytes
 from .groups import spread
 from .inspected import print_text
@@ -131,7 +133,7 @@ def staged(
     passes = prepare(pipeline or default_pipeline(graph), find(target), costs=costs)
     stages = [READ, *(step.name for step in passes), FINAL]
     if stage not in stages:
-        raise refuse(f"the pipeline has no stage '{stage}'{nearest(stage, stages)}")
+        raise refuse(f"the pipeline has no stage '{stage}'{known_names(stage, stages)}")
     if stage == READ:
         return graph
     count = len(passes) if stage == FINAL else len(stages) - 1 - stages[::-1].index(stage)

@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 a check failed, 2 refused (bad usage or input, one message
 
 from __future__ import annotations
 
-import difflib
 import errno
 import sys
 import warnings
@@ -19,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from secateur.ir.errors import CheckError, SecateurError
+from secateur.ir.support.words import meant
 
 from .groups import Sections
 from .interrupts import install
@@ -91,8 +91,7 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         names = self.list_commands(ctx)
         if args and args[0] not in names:
-            near = difflib.get_close_matches(args[0], names, 1)
-            ctx.fail(f"no command '{args[0]}'{f'; did you mean {near[0]!r}?' if near else ''}")
+            ctx.fail(f"no command '{args[0]}'{meant(args[0], names)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: Any, formatter: Any) -> None:

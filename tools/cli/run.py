@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,9 +93,8 @@ def write_outputs(outputs: Mapping[str, Array], folder: Path) -> dict[str, str]:
 def _write(array: Array, path: Path) -> Path:
     import numpy as np
 
-    from secateur.ir.support.unfinished import unfinished
+    from secateur.ir.support.atomic import replacing
 
-    with unfinished(path.with_name(f".{path.name}.{os.getpid()}.npy")) as beside:
-        np.save(beside, array, allow_pickle=False)
-        os.replace(beside, path)
+    with replacing(path) as draft, draft.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
     return path

@@ -9,13 +9,13 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from secateur.ir.errors import SecateurError
+from secateur.ir.support.atomic import write_whole
 
 from .quantization_page import render_page
 from .quantization_rows import COLUMNS, LayerReport
@@ -82,13 +82,4 @@ def write_reports(report: LayerReport, paths: Sequence[Path]) -> None:
     check_paths(paths)
     texts = [FORMATS[path.suffix.lower()](report) for path in paths]
     for path, text in zip(paths, texts, strict=True):
-        _replace(path, text)
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f"{path.name}.partial")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        write_whole(path, text.encode())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from secateur.ir.errors import SecateurError
-from secateur.ir.support.words import listed
+from secateur.ir.support.atomic import write_whole
+from secateur.ir.support.words import known_names, listed
 from secateur.ir.types import Quant
 
 from .histogram import Histogram
@@ -87,7 +87,7 @@ def choose(
     Raises RangesError for an unknown method, a percentage outside (50, 100], or NaNs and infinities.
     """
     if method not in METHODS:
-        raise RangesError(f"unknown calibration method '{method}'; known: {', '.join(METHODS)}")
+        raise RangesError(f"unknown calibration method '{method}'{known_names(method, METHODS)}")
     if not 50 < percent <= 100:
         raise RangesError(f"percentile {percent:g} does not lie above 50 and up to 100")
     _check_finite(statistics.histograms)
@@ -131,9 +131,7 @@ def write_ranges(ranges: Ranges, path: Path) -> None:
         "equalized": ranges.equalized,
     }
     facts = ",\n".join(f' "{key}": {json.dumps(value)}' for key, value in head.items())
-    beside = path.with_name(f"{path.name}.partial")
-    beside.write_text(f'{{\n{facts},\n "ranges": {{\n{rows}\n }}\n}}\n', encoding="utf-8")
-    os.replace(beside, path)
+    write_whole(path, f'{{\n{facts},\n "ranges": {{\n{rows}\n }}\n}}\n'.encode())
 
 
 def _shortest(value: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from secateur.ir.support.atomic import replacing
 from secateur.tools.bench.peers.base import Floats, Int8, Peer, PeerError, Runner
 
 # MAX_ABS and KL are the quantizer's defaults, per channel for weights.
@@ -52,12 +53,11 @@ class Mnn(Peer):
         """Calls the module below the `mnnconvert` command, which also installs packages and reports use."""
         import_module("MNN")  # loads the libraries that _tools links
         mnnconvert = import_module("_tools").mnnconvert
-        partial = converted.with_suffix(".partial")
-        paths = ["--modelFile", str(model), "--MNNModel", str(partial)]
-        mnnconvert(["mnnconvert", "-f", "ONNX", *paths, "--bizCode", "bench"])
-        if not partial.exists():
-            raise PeerError("mnnconvert does not convert the model")
-        partial.rename(converted)
+        with replacing(converted) as draft:
+            paths = ["--modelFile", str(model), "--MNNModel", str(draft)]
+            mnnconvert(["mnnconvert", "-f", "ONNX", *paths, "--bizCode", "bench"])
+            if not draft.exists():
+                raise PeerError("mnnconvert does not convert the model")
 
     def prepare_int8(self, model: Path, threads: int, int8: Int8) -> Runner:
         quantized = int8.beside(model, ".int8.mnn")
@@ -69,17 +69,16 @@ class Mnn(Peer):
     def _quantize(self, converted: Path, quantized: Path, samples: list[dict[str, Floats]]) -> None:
         """Calls the module below the `mnnquant` command, which itself hands it the wrong arguments."""
         mnnquant = import_module("_tools").mnnquant
-        with tempfile.TemporaryDirectory(dir=quantized.parent) as scratch:
+        with tempfile.TemporaryDirectory() as scratch, replacing(quantized) as draft:
             folder = Path(scratch) / "samples"
             for index, sample in enumerate(samples):
                 _write_sample(folder / str(index), sample)
             options = {**QUANTIZER, "path": f"{folder}/", "used_sample_num": len(samples)}
-            config, partial = Path(scratch) / "config.json", Path(scratch) / "partial.mnn"
+            config = Path(scratch) / "config.json"
             config.write_text(json.dumps(options))
-            mnnquant(["mnnquant", str(converted), str(partial), str(config)])
-            if not partial.exists():
+            mnnquant(["mnnquant", str(converted), str(draft), str(config)])
+            if not draft.exists():
                 raise PeerError("mnnquant does not quantize the model")
-            partial.rename(quantized)
 
 
 def _write_sample(folder: Path, sample: dict[str, Floats]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+from secateur.ir.support.atomic import replacing
 from secateur.tools.bench.peers.base import Floats, Int8
 
 ACTIVATIONS = {"u8": "QUInt8", "s8": "QInt8"}
@@ -14,9 +15,8 @@ def quantized(model: Path, int8: Int8, activations: str) -> Path:
     """The QDQ form of `model`: weights int8 per channel over the full range, activations `u8` or `s8`."""
     path = int8.beside(model, f".qdq-{activations}.onnx")
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        _quantize(_folded(model, int8), partial, int8, activations)
-        partial.rename(path)
+        with replacing(path) as draft:
+            _quantize(_folded(model, int8), draft, int8, activations)
     return path
 
 
@@ -24,10 +24,9 @@ def _folded(model: Path, int8: Int8) -> Path:
     """Batch normalization folded into convolutions, as the tool's documentation asks for."""
     path = int8.beside(model, ".folded.onnx")
     if not path.exists():
-        partial = path.with_suffix(".partial")
         prepare = import_module("onnxruntime.quantization.shape_inference").quant_pre_process
-        prepare(str(model), str(partial), skip_symbolic_shape=True)  # shapes are static already
-        partial.rename(path)
+        with replacing(path) as draft:
+            prepare(str(model), str(draft), skip_symbolic_shape=True)  # shapes are static already
     return path
 
 
