@@ -210,6 +210,8 @@ def test_select_prints_writes_and_draws(cli: Cli, model: Path, tmp_path: Path) -
     assert result.out.splitlines()[0].split() == ["time", "slower", "arena", "differ", "pipeline"]
     assert f"page: {page}" in result.out
     shown = cli("select", model, "--target", TARGET, "--json").json
+    assert shown["model"] == model.name
+    assert f"<h1>{model.name} on {TARGET}" in page.read_text()
     assert [row["pipeline"] for row in csv.DictReader(io.StringIO(line.read_text()))] == [
         point["pipeline"] for point in shown["points"]
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,7 @@ def select(
                 "this IR has its primitives already; choosing them wants the model, or IR before `select`"
             )
         pipeline = limits.pipeline(None, default_pipeline(graph), min_sqnr)
-        found = frontier_of(graph, target, tune, show, costs, pipeline)
+        found = replace(frontier_of(graph, target, tune, show, costs, pipeline), model=model.name)
     if csv is not None:
         write_csv(found, csv)
     if frontier is not None:
