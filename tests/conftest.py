@@ -1,11 +1,11 @@
 """What every test shares: caches of our own, and the same random numbers in every run."""
 
-import contextlib
 import os
 from pathlib import Path
 
 import hypothesis
-import platformdirs
+
+from .libc import share_libc
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,17 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("SECATEUR_CACHE", str(ROOT / "build" / "cache"))
 
 
-def share_libc_builds() -> None:
-    """Keeps the libc that ziglang builds for each target (minutes of work) for the next checkout."""
-    shared = Path(platformdirs.user_cache_dir("secateur-tests")) / "zig"
-    ours = ROOT / "build" / "cache" / "zig"
-    with contextlib.suppress(OSError):  # it is there already, or the user's cache cannot be written
-        shared.mkdir(parents=True, exist_ok=True)
-        ours.parent.mkdir(parents=True, exist_ok=True)
-        ours.symlink_to(shared)
-
-
-share_libc_builds()
+share_libc(Path(os.environ["SECATEUR_CACHE"]))
 
 # The same examples in every run; SECATEUR_EXPLORE=1 looks for new ones, and remembers what failed.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)

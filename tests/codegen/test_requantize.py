@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .generic_harness import Array, call
 from .linear_harness import conv_case, native_targets
 
 COUNT = 1024
+FUSED = r"vfn?m(add|sub)|\b(fmla|fmls|fn?m(add|sub)|vfm[as]|vml[as]\.f32)\b"  # rounded once, not twice
 TARGETS_HERE = native_targets()
 every_target = pytest.mark.parametrize("target", TARGETS_HERE, ids=[t.name for t in TARGETS_HERE])
 
@@ -158,7 +160,24 @@ def test_no_fused_instruction_comes_out(name: str) -> None:
     target = TARGETS[name]
     kernel = kernel_of(Requantization("uint8", True), target.lanes)
     text = assembly_of(build_object(kernel, "requantize", target), target)
-    assert not any(i in text for i in ("vfmadd", "fmla", "fmadd", "vfma", "vmla.f32"))
+    assert re.search(r"\b(vmulps|fmul|vmul\.f32)\b", text)  # it is there, and in these words
+    assert not re.search(FUSED, text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "vfmadd213ps %ymm0, %ymm1, %ymm2",
+        "vfnmadd231ps %ymm0, %ymm1, %ymm2",
+        "fmla v0.4s, v1.4s, v2.4s",
+        "fmls v0.4s, v1.4s, v2.4s",
+        "fmadd s0, s1, s2, s3",
+        "vfma.f32 q0, q1, q2",
+        "vmla.f32 q0, q1, q2",
+    ],
+)
+def test_a_fused_instruction_would_be_seen(line: str) -> None:
+    assert re.search(FUSED, line)
 
 
 def test_results_are_bytes_or_floats() -> None:

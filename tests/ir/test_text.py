@@ -27,7 +27,6 @@ NAMES = st.one_of(
 )
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 LAYOUTS = st.sampled_from([Layout("NCHW"), Layout("NHWC"), Layout("NCHW8c")])
-STORED = st.sampled_from([DType.I8, DType.U8, DType.I16, DType.I32])
 SHAPES = st.lists(st.integers(0, 3), max_size=4).map(tuple)
 COMMON = st.fixed_dictionaries(
     {},

@@ -107,7 +107,12 @@ def test_a_stale_shape_of_an_output_is_noted(declared: list[int]) -> None:
 def test_a_shape_of_an_output_that_fits(declared: list[int | str | None] | None) -> None:
     proto = model("y = Relu (x)")
     proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", TensorProto.FLOAT, declared))
-    read_model(proto)
+    assert read_model(proto).outputs[0].type.shape == (
+        1,
+        3,
+        8,
+        8,
+    )  # no note: it would raise
 
 
 def test_versions_that_contradict_each_other() -> None:

@@ -72,8 +72,10 @@ def test_operators_with_a_handler_are_not_among_them() -> None:
 
 
 def test_operators_on_known_values_are_computed() -> None:
-    for case in suite_cases().values():
-        for inputs, outputs in case.data_sets if case.name not in {*REFUSED, *SEQUENCES_GIVEN} else ():
+    tried = [case for case in suite_cases().values() if case.name not in {*REFUSED, *SEQUENCES_GIVEN}]
+    assert sum(len(case.data_sets) for case in tried) >= len(tried) > 30
+    for case in tried:
+        for inputs, outputs in case.data_sets:
             found = _known_answer(case, inputs)
             Runner.assert_similar_outputs(suite.arrays(outputs), found, rtol=case.rtol, atol=case.atol)
 

@@ -248,4 +248,5 @@ def test_names_survive_passes() -> None:
 def test_names_are_those_of_the_printed_text() -> None:
     graph = renamed(["image", "w", "w", "c", "c", "c", "d", "e"])
     text, _ = print_graph(graph)
+    assert len(value_names(graph)) >= 8
     assert all(f"%{name} = " in text or f"%{name}:" in text for name in value_names(graph).values())

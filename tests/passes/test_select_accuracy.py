@@ -75,7 +75,7 @@ def every_plan() -> Iterator[tuple[list[str], Costs]]:
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-12, 2.5e-12, 4e-12, 6e-12, 9.5e-12])
-@pytest.mark.parametrize("memory", [None, 1600, 1100])
+@pytest.mark.parametrize("memory", [None, 1600, 1100, 500])
 def test_the_fastest_within_memory_and_noise_is_that_of_brute_force(noise: float, memory: int | None) -> None:
     plans = list(every_plan())
     fit = [c for _, c in plans if c.toll <= noise * 1.0001 and c.peak <= (memory or math.inf)]

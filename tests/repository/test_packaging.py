@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.libc import share_libc
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("secateur", "ir", "passes", "codegen", "costs", "runtime", "tools")
 PIP = (sys.executable, "-m", "pip")
@@ -66,7 +68,12 @@ def sources(root: Path) -> set[str]:
 
 def run(*command: str | Path, cwd: Path) -> str:
     """Standard output of a command that must succeed; its errors are shown if it does not."""
-    environment = {**os.environ, "SECATEUR_CACHE": str(cwd / "cache"), "PYTHONPATH": "", "COLUMNS": "120"}
+    environment = {
+        **os.environ,
+        "SECATEUR_CACHE": str(share_libc(cwd / "cache")),
+        "PYTHONPATH": "",
+        "COLUMNS": "120",
+    }
     done = subprocess.run([str(c) for c in command], cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -140,8 +140,9 @@ def test_a_limit_on_noise_makes_one_of_two_joins_a_copy() -> None:
 
 def test_infinite_noise_forbids_a_choice() -> None:
     graph = parse_graph(BRANCHES)
-    found = problem_of(graph, TwoLayouts(0), by_name({"join": math.inf}))
-    assert all(c.primitive != "join" for options in found.choices for c in options)
+    for noise, joins in ((1.0, True), (math.inf, False)):
+        found = problem_of(graph, TwoLayouts(0), by_name({"join": noise}))
+        assert any(c.primitive == "join" for options in found.choices for c in options) == joins
     with pytest.raises(SecateurError, match=r"nn\.reshape .*every primitive that it could have is forbidden"):
         problem_of(graph, TwoLayouts(0), by_name({"view": math.inf}))
 

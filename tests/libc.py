@@ -1,0 +1,19 @@
+"""One place for the libc that ziglang builds for each target: it takes up to a minute of two cores."""
+
+import contextlib
+from pathlib import Path
+
+import platformdirs
+
+
+def share_libc(cache: Path) -> Path:
+    """Lets a cache of ours keep zig's builds in one place: for every test, process and checkout.
+
+    Zig locks what it builds, so processes may share it. Kernels and the runtime's objects stay apart.
+    """
+    shared = Path(platformdirs.user_cache_dir("secateur-tests")) / "zig"
+    with contextlib.suppress(OSError):  # it is there already, or the user's cache cannot be written
+        shared.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (cache / "zig").symlink_to(shared)
+    return cache
