@@ -16,11 +16,11 @@ from pathlib import Path
 
 from secateur.ir.support.atomic import replacing
 
-from .backends.cpu.driver import ProgramError
 from .cache import cache_folder
 from .destination import EXECUTABLE, SEAL_FIELDS, SEAL_MAGIC, TEXTS, check_destination
 from .link import build_folder, link_bench, link_shared
 from .program import Program
+from .program_check import ProgramError
 
 
 def write_artifact(

@@ -16,9 +16,9 @@ from secateur.ir.support.unfinished import child
 
 from .cache import load_kernel, store_kernel
 from .kernel import Kernel
-from .program import KernelObject
+from .program import Module
 from .targets.target import Target
-from .worker import Task, receive, send
+from .worker import Compile, Task, receive, send
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
@@ -33,9 +33,9 @@ def silent(_what: str, _done: int, _total: int) -> None:
 
 
 def build_kernels(
-    kernels: Mapping[str, Kernel], target: Target, progress: Progress = silent
-) -> tuple[KernelObject, ...]:
-    """The compiled kernels, in order; what was missing is added to the cache.
+    kernels: Mapping[str, Kernel], target: Target, compile: Compile, progress: Progress = silent
+) -> tuple[Module, ...]:
+    """The kernels compiled by `compile`, in order; what was missing is added to the cache.
 
     RuntimeError where a compiling process dies. Threads may call this side by side.
     """
@@ -43,7 +43,7 @@ def build_kernels(
     missing = {symbol: kernels[symbol] for symbol, known in found.items() if known is None}
     done = len(kernels) - len(missing)
     progress("kernels", done, len(kernels))
-    with closing(_build(missing, target)) as building:  # whatever ends the loop ends the workers
+    with closing(_build(missing, target, compile)) as building:  # whatever ends the loop ends the workers
         for built in building:
             store_kernel(built)
             found[built.symbol] = built
@@ -52,17 +52,12 @@ def build_kernels(
     return tuple(kernel for kernel in found.values() if kernel is not None)
 
 
-def _build(missing: Mapping[str, Kernel], target: Target) -> Generator[KernelObject, None, None]:
+def _build(missing: Mapping[str, Kernel], target: Target, compile: Compile) -> Generator[Module, None, None]:
     workers = min(len(missing), len(os.sched_getaffinity(0)))
     if len(missing) <= FEW or workers < 2 or not _interpreter():
-        return (_build_one(kernel, symbol, target) for symbol, kernel in missing.items())
-    return _build_in_parallel(missing, target, workers)
-
-
-def _build_one(kernel: Kernel, symbol: str, target: Target) -> KernelObject:
-    from .backends.cpu.objects import build_object  # imports TVM and LLVM, which take seconds
-
-    return build_object(kernel, symbol, target)
+        return (compile(kernel, symbol, target) for symbol, kernel in missing.items())
+    tasks = deque((compile, kernel, symbol, target) for symbol, kernel in missing.items())
+    return _build_in_parallel(tasks, workers)
 
 
 def _interpreter() -> str | None:
@@ -70,10 +65,7 @@ def _interpreter() -> str | None:
     return sys.executable if Path(sys.executable or "").name.startswith("python") else None
 
 
-def _build_in_parallel(
-    missing: Mapping[str, Kernel], target: Target, workers: int
-) -> Generator[KernelObject, None, None]:
-    tasks = deque((kernel, symbol, target) for symbol, kernel in missing.items())
+def _build_in_parallel(tasks: deque[Task], workers: int) -> Generator[Module, None, None]:
     with ExitStack() as stack, selectors.DefaultSelector() as waiting:
         for _ in range(workers):
             _give(stack.enter_context(_worker()), tasks, waiting)
@@ -105,10 +97,10 @@ def _give(process: subprocess.Popen[bytes], tasks: deque[Task], waiting: selecto
     waiting.register(process.stdout, selectors.EVENT_READ, (process, task))
 
 
-def _answer(process: subprocess.Popen[bytes], task: Task) -> KernelObject:
+def _answer(process: subprocess.Popen[bytes], task: Task) -> Module:
     assert process.stdout is not None, "a worker has pipes"
     try:
-        found: KernelObject | Exception = receive(process.stdout)
+        found: Module | Exception = receive(process.stdout)
     except EOFError as error:
         raise _died(process, task) from error
     if isinstance(found, Exception):
@@ -117,4 +109,4 @@ def _answer(process: subprocess.Popen[bytes], task: Task) -> KernelObject:
 
 
 def _died(process: subprocess.Popen[bytes], task: Task) -> RuntimeError:
-    return RuntimeError(f"the process that compiled kernel {task[1]} died (exit code {process.wait()})")
+    return RuntimeError(f"the process that compiled kernel {task[2]} died (exit code {process.wait()})")

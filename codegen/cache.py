@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import functools
 import hashlib
+import json
 import os
 import stat
 import struct
@@ -25,7 +26,7 @@ from secateur.ir.support.unfinished import temporary_folder
 
 from .entries import read_entry, write_entry
 from .kernel import Kernel
-from .program import KernelObject
+from .program import Module
 from .targets.target import Target
 
 
@@ -98,30 +99,29 @@ def kernel_path(symbol: str) -> Path:
     return cache_folder() / "kernels" / f"{symbol}-{key}"
 
 
-def load_kernel(symbol: str) -> KernelObject | None:
+def load_kernel(symbol: str) -> Module | None:
     """The cached kernel, or None; a damaged entry counts as absent."""
     data = read_entry(kernel_path(symbol))
     if data is None:
         return None
-    code, tir, llvm_ir = _parts(zlib.decompress(data))
-    return KernelObject(symbol, code, tir.decode(), llvm_ir.decode())
+    code, texts = _parts(zlib.decompress(data))
+    return Module(symbol, code, json.loads(texts))
 
 
-def store_kernel(kernel: KernelObject) -> None:
+def store_kernel(kernel: Module) -> None:
     """Adds a kernel to the cache; a cache that cannot be written is no error."""
-    parts = (kernel.object_code, kernel.tir.encode(), kernel.llvm_ir.encode())
+    data = _joined(kernel.code, json.dumps(dict(kernel.texts)).encode())
     with suppress(OSError):
-        write_entry(kernel_path(kernel.symbol), zlib.compress(_joined(parts), 1))
+        write_entry(kernel_path(kernel.symbol), zlib.compress(data, 1))
 
 
-_LENGTHS = struct.Struct("<3Q")
+_LENGTH = struct.Struct("<Q")
 
 
-def _joined(parts: tuple[bytes, bytes, bytes]) -> bytes:
-    return _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
+def _joined(code: bytes, texts: bytes) -> bytes:
+    return _LENGTH.pack(len(code)) + code + texts
 
 
-def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
-    first, second, _ = _LENGTHS.unpack_from(data)
-    rest = data[_LENGTHS.size :]
-    return rest[:first], rest[first : first + second], rest[first + second :]
+def _parts(data: bytes) -> tuple[bytes, bytes]:
+    end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+    return data[_LENGTH.size : end], data[end:]

@@ -16,22 +16,22 @@ from secateur.ir.registry import lookup, registry
 from secateur.ir.types import ROW_MAJOR
 
 from .primitives.operator import constant_of
-from .primitives.registry import find
+from .primitives.registry import Primitives
 from .targets.target import Target
 
 MOST_ELEMENTS = (1 << 31) - 1  # kernels index with int32
 
 
-def check_decisions(graph: Graph, target: Target) -> None:
+def check_decisions(graph: Graph, target: Target, primitives: Primitives) -> None:
     """SecateurError at the first operator whose primitive cannot be what its attributes say."""
     for op in graph.operators:
-        if op.name != "nn.constant" and (reason := refusal(op, target)):
+        if op.name != "nn.constant" and (reason := refusal(op, target, primitives)):
             raise SecateurError(
                 f"{op.name} (ONNX node {op.loc or 'unnamed'}): primitive '{op['primitive']}': {reason}"
             )
 
 
-def refusal(op: Operator, target: Target) -> str | None:
+def refusal(op: Operator, target: Target, primitives: Primitives) -> str | None:
     """Why the operator's decision is impossible on `target`, or None."""
     if (
         large := next((v for v in (*op.operands, *op.results) if _elements(v) > MOST_ELEMENTS), None)
@@ -39,7 +39,7 @@ def refusal(op: Operator, target: Target) -> str | None:
         return f"{large.type} has {_elements(large)} elements in memory, a kernel reaches {MOST_ELEMENTS}"
     if excess := excess_of(op):
         return excess
-    primitive = find(op)
+    primitive = primitives.find(op)
     asked = _undecided(op)
     try:
         if (reason := primitive.applicable(asked, target)) is not None:

@@ -111,8 +111,8 @@ def build_folder(program: Program) -> Iterator[Path]:
         write_sources(program, folder)
         (folder / "exports.map").write_text(_EXPORTS)
         (folder / "driver.o").write_bytes(driver)
-        for index, kernel in enumerate(program.kernels):
-            (folder / f"kernel{index}.o").write_bytes(kernel.object_code)
+        for index, module in enumerate(program.modules):
+            (folder / f"kernel{index}.o").write_bytes(module.code)
         yield folder
 
 
@@ -142,7 +142,7 @@ def _model_objects(tools: Toolchain, program: Program, folder: Path) -> list[str
     table = tools.compile(folder, "model_table.c", f"{tools.triple}-model_table.o")
     if not (folder / "embed.o").exists():
         tools.compile(folder, "embed.S", "embed.o")
-    kernels = [f"kernel{index}.o" for index in range(len(program.kernels))]
+    kernels = [f"kernel{index}.o" for index in range(len(program.modules))]
     return [table, "embed.o", "driver.o", *kernels]
 
 

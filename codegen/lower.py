@@ -8,7 +8,7 @@ emits nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,9 +23,10 @@ from .cache import kernel_symbol
 from .decisions import check_decisions, may_overwrite
 from .kernel import Kernel
 from .primitives.operator import Argument, Array, Operand, constant_of
-from .primitives.registry import find
+from .primitives.registry import Primitives
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
+from .worker import Compile
 
 
 @dataclass
@@ -43,7 +44,7 @@ class _Weights:
             self._known[key] = self.end
             self.arrays.append(array)
             self.offsets.append(self.end)
-            self.end += -(-max(array.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+            self.end += _aligned(max(array.nbytes, 1))
         return Ref(Space.WEIGHTS, offset=self._known[key])
 
 
@@ -53,6 +54,7 @@ class _Lowering:
 
     graph: Graph
     target: Target
+    primitives: Primitives
     weights: _Weights = field(default_factory=_Weights)
     kernels: dict[str, Kernel] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
@@ -77,7 +79,7 @@ class _Lowering:
     def lower(self, op: Operator) -> None:
         if self.stays_in_place(op):
             return
-        primitive = find(op)
+        primitive = self.primitives.find(op)
         arguments = primitive.arguments(op, self.target)
         places = [
             self.place(op.operands[a.index]) if isinstance(a, Operand) else self.weights.place(a.array)
@@ -121,19 +123,42 @@ def _ports(values: Sequence[Value], names: Sequence[str]) -> tuple[Port, ...]:
     return tuple(Port(n, v.type.dtype.value, v.type.shape) for v, n in zip(values, names, strict=True))
 
 
+def arena_bytes(graph: Graph) -> int:
+    """Up to the end of the last result or workspace in the arena; SecateurError where any has no place."""
+    ends = [0]
+    for op in graph.operators:
+        if op.name != "nn.constant":
+            ends += _ends(op)
+    return max(ends)
+
+
+def _ends(op: Operator) -> Iterator[int]:
+    places = op.get("offset", ())
+    if len(places) != len(op.results):
+        raise SecateurError("the graph has no places yet; run the pass 'memory' first")
+    yield from (at + _aligned(r.type.bytes) for at, r in zip(places, op.results, strict=True) if at >= 0)
+    if workspace := op.get("workspace", 0):
+        yield op["workspace_offset"] + _aligned(workspace)
+
+
+def _aligned(bytes: int) -> int:
+    return -(-bytes // ALIGNMENT) * ALIGNMENT
+
+
 def lower(
     graph: Graph,
     target: Target,
-    arena_bytes: int,
-    manifest: dict[str, Any] | None = None,
+    primitives: Primitives,
+    compile: Compile,
+    manifest: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Program:
-    """The program of a placed graph; `arena_bytes` is what the memory pass found.
+    """The program of a placed graph, of kernels that `primitives` give and `compile` makes modules of.
 
     SecateurError where a decision that the graph carries is impossible (it may have been edited by hand).
     """
-    check_decisions(graph, target)
-    lowering = _Lowering(graph, target)
+    check_decisions(graph, target, primitives)
+    lowering = _Lowering(graph, target, primitives)
     for op in graph.operators:
         if op.name != "nn.constant":
             lowering.lower(op)
@@ -143,10 +168,10 @@ def lower(
         inputs=_ports(graph.inputs, [v.name for v in graph.inputs]),
         outputs=_ports(graph.outputs, graph.output_names),
         calls=tuple(lowering.calls),
-        kernels=build_kernels(lowering.kernels, target, progress),
+        modules=build_kernels(lowering.kernels, target, compile, progress),
         weights=tuple(lowering.weights.arrays),
         weight_offsets=tuple(lowering.weights.offsets),
-        arena_bytes=arena_bytes,
+        arena_bytes=arena_bytes(graph),
         workspace_bytes=max((op.get("workspace", 0) for op in graph.operators), default=0),
-        manifest=manifest or {},
+        manifest=dict(manifest or {}),
     )

@@ -1,9 +1,9 @@
-"""A lowered model: kernels, the calls to make in order, and where every byte lives.
+"""A lowered model: modules of kernels, the calls to make in order, and where every byte lives.
 
 This is the contract between lowering (IR in, `Program` out) and everything
 that writes files. It knows nothing of the IR and nothing of TVM.
 
-The machine-code interface of a kernel object is one C function
+The machine-code interface of a processor's module is one C function
 
     void SYMBOL(void *const *args, void *workspace, int32_t begin, int32_t end);
 
@@ -14,6 +14,7 @@ buffer, in the order of `Call.args`; `workspace` is private to the thread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -32,6 +33,11 @@ class Space(Enum):
     OUTPUT = "output"  # caller's buffer number `index`
     ARENA = "arena"  # `offset` bytes into the state's arena
     WEIGHTS = "weights"  # `offset` bytes into the artifact's weights
+
+    @property
+    def is_callers(self) -> bool:
+        """Whether it is one of several buffers that the caller hands in, each named by its `index`."""
+        return self in (Space.INPUT, Space.OUTPUT)
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,15 @@ class Port:
 
 
 @dataclass(frozen=True)
-class KernelObject:
-    """A compiled kernel: an object file for the program's target, and its texts for `--dump-ir`."""
+class Module:
+    """A compiled kernel: code that defines `symbol`, in the form that the program's target takes.
+
+    For a processor that is an object file. `texts` are by file suffix what it was made of, for `--dump-ir`.
+    """
 
     symbol: str
-    object_code: bytes
-    tir: str = ""
-    llvm_ir: str = ""
+    code: bytes
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +101,7 @@ class Program:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     calls: tuple[Call, ...]
-    kernels: tuple[KernelObject, ...]
+    modules: tuple[Module, ...]
     weights: tuple[np.ndarray, ...]
     weight_offsets: tuple[int, ...]
     arena_bytes: int

@@ -15,9 +15,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from .backends.cpu.driver import DTYPE_BYTES, ProgramError, weights_bytes
 from .destination import SEAL_FIELDS, SEAL_MAGIC
 from .program import ALIGNMENT, Port, Program
+from .program_check import DTYPE_BYTES, ProgramError, weights_bytes
 
 MANIFEST_FORMAT = 1
 RUNTIME_SOURCES = ("cpu.c", "model.c", "pool.c", "state.c")

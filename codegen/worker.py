@@ -1,9 +1,9 @@
 """A process that compiles kernels: tasks come in by standard input, objects go out by standard output.
 
-Each message is a pickle behind its length. A task is (kernel, symbol, target); the
-answer is a `KernelObject` or the exception. The process ends with its input, and
-dies with the process that started it. Nothing of the user's program is imported
-here: kernels are data, whose builders are functions of `secateur.codegen`.
+Each message is a pickle behind its length. A task is (compile, kernel, symbol, target), a
+backend's function and its arguments; the answer is a `Module` or the exception. The process
+ends with its input, and dies with the process that started it. Nothing of the user's program
+is imported here: kernels are data, whose builders are functions of `secateur.codegen`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import pickle
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from typing import IO, Any
 
 from .kernel import Kernel
-from .program import KernelObject
+from .program import Module
 from .targets.target import Target
 
-Task = tuple[Kernel, str, Target]
-Answer = KernelObject | Exception
+Compile = Callable[[Kernel, str, Target], Module]
+Task = tuple[Compile, Kernel, str, Target]
+Answer = Module | Exception
 
 _LENGTH = struct.Struct("<Q")
 _PR_SET_PDEATHSIG = 1
@@ -45,10 +47,9 @@ def receive(stream: IO[bytes]) -> Any:
 
 def answer(task: Task) -> Answer:
     """The compiled kernel, or what went wrong."""
-    from .backends.cpu.objects import build_object  # imports TVM and LLVM, which take seconds
-
+    compile, kernel, symbol, target = task
     try:
-        return build_object(*task)
+        return compile(kernel, symbol, target)
     except Exception as error:
         return _portable(error)
 

@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.backends.registry import backend_of, kernels_of
 from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.chosen import chosen_as
 from secateur.codegen.primitives.operator import Constant, Operand, constant_of
-from secateur.codegen.primitives.registry import find
 from secateur.codegen.targets.target import Target
-from secateur.ir.choice import Choice
+from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Layout, TensorType
@@ -44,7 +43,7 @@ class Candidate:
 
         Packing takes time and memory; nothing of it is kept here.
         """
-        given = find(self.chosen).arguments(self.chosen, self.target)
+        given = kernels_of(self.target).primitives.find(self.chosen).arguments(self.chosen, self.target)
         return tuple(self.chosen.operands[a.index].type if isinstance(a, Operand) else a for a in given)
 
     @property
@@ -56,7 +55,7 @@ def candidate(
     chosen: Operator, target: Target, estimate: float = 0.0, kernel: Kernel | None = None
 ) -> Candidate:
     """The kernel of `chosen`, a `prim.` operator, or another one with the same arguments."""
-    kernel = kernel or find(chosen).kernel(chosen, target)
+    kernel = kernel or kernels_of(target).primitives.find(chosen).kernel(chosen, target)
     return Candidate(label_of(chosen), kernel, kernel_symbol(kernel, target), chosen, target, estimate)
 
 
@@ -78,7 +77,7 @@ def of_conversion(
     """The kernel that converts a tensor between two layouts; None where there is none."""
     attributes = {"primitive": "relayout", "operand_layouts": (source.name,)}
     chosen = create("prim.relayout", [Value(type.with_layout(source))], attributes)
-    primitive = find(chosen)
+    primitive = kernels_of(target).primitives.find(chosen)
     offered = primitive.layouts(chosen, target)
     if primitive.applicable(chosen, target) is not None or ((source,), destination) not in offered:
         return None
@@ -104,7 +103,7 @@ class Network:
 
 def network_of(graph: Graph, target: Target) -> Network:
     """Every kernel that selection could choose for a fused graph on `target`, but for the hopeless."""
-    asked = _Asked(AnalyticCosts(target))
+    asked = _Asked(backend_of(target).costs(target), target)
     problem_of(graph, asked)
     return Network(graph.name, target, tuple(unique(asked.kernels())), weight_bytes_of(graph))
 
@@ -123,7 +122,8 @@ def weight_bytes_of(graph: Graph) -> int:
 class _Asked:
     """A cost table that notes what it was asked."""
 
-    costs: AnalyticCosts
+    costs: CostTable
+    target: Target
     _operators: dict[Operator, tuple[Choice, ...]] = field(default_factory=dict)
     _conversions: dict[tuple[TensorType, Layout, Layout], float] = field(default_factory=dict)
 
@@ -139,7 +139,7 @@ class _Asked:
         return self.costs.weight_bytes(op, choice)
 
     def kernels(self) -> Iterator[Candidate]:
-        target = self.costs.target
+        target = self.target
         for op, choices in self._operators.items():
             found = (of_choice(op, choice, target) for choice in worth_measuring(choices))
             yield from (kernel for kernel in found if kernel)

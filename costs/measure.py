@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.codegen.artifact import write_artifact
+from secateur.codegen.backends.registry import kernels_of
 from secateur.codegen.build import Progress, silent
-from secateur.codegen.cache import cache_folder
 from secateur.codegen.program import Port
 from secateur.codegen.targets.target import Target
 from secateur.ir.support.unfinished import temporary_folder
@@ -70,7 +69,7 @@ def rounds(
         timed.add(candidate, candidate.arguments())
     program = timed.program("candidates", progress)
     with temporary_folder("secateur-profile-") as folder:
-        path = write_artifact(program, folder / "candidates.so", "so", {}, cache_folder())
+        path = kernels_of(target).write(program, folder / "candidates.so")
         pool = _pool(program.inputs, distance, folder / "weights")
         feeds = _placed(program.inputs, pool)
         with load(path) as session:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.backends.registry import backend_of
 from secateur.codegen.targets.target import Target
-from secateur.ir.choice import Choice
+from secateur.ir.choice import Choice, CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Operator
 from secateur.ir.types import Layout, TensorType
@@ -40,7 +40,7 @@ class TableCosts:
     table: Table
     target: Target
     name: str = "the cost table"
-    _analytic: AnalyticCosts = field(init=False, repr=False)
+    _analytic: CostTable = field(init=False, repr=False)
     _choices: dict[Operator, tuple[Choice, ...]] = field(default_factory=dict, repr=False)
     _conversions: dict[tuple[TensorType, Layout, Layout], float | None] = field(
         default_factory=dict, repr=False
@@ -48,7 +48,7 @@ class TableCosts:
     _estimated: int = 0
 
     def __post_init__(self) -> None:
-        self._analytic = AnalyticCosts(self.target)
+        self._analytic = backend_of(self.target).costs(self.target)
 
     def choices(self, op: Operator) -> tuple[Choice, ...]:
         if op not in self._choices:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import takewhile
 from pathlib import Path
 
+from secateur.codegen.backends.registry import backend_of
 from secateur.codegen.build import Progress
 from secateur.codegen.targets.host import check_here
 from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Graph
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.framework.pipeline import parse_pipeline
-from secateur.passes.registry import DEFAULT_PIPELINE
 from secateur.passes.select.select import Select
 
 from .candidates import Network, network_of
@@ -23,7 +23,7 @@ from .table import ANALYTIC, Table, estimated, table_of
 
 def profiled(graph: Graph, target: Target) -> Network:
     """What selection asks of a cost table when the default pipeline compiles `graph` for `target`."""
-    passes = takewhile(lambda step: not isinstance(step, Select), parse_pipeline(DEFAULT_PIPELINE))
+    passes = takewhile(lambda step: not isinstance(step, Select), parse_pipeline(backend_of(target).pipeline))
     return network_of(PassManager(tuple(passes)).run(graph).graph, target)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from secateur.codegen.backends.registry import kernels_of
 from secateur.codegen.build import Progress, build_kernels, silent
 from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
@@ -101,11 +102,12 @@ class TimingProgram:
         fill = fill_kernel(self.target)
         kernels = {kernel_symbol(fill, self.target): fill}
         kernels |= {c.symbol: c.kernel for c in self.candidates}
+        compile = kernels_of(self.target).compile
         workspace = max((c.kernel.workspace for c in self.candidates), default=0)
         return Program(
             name, self.target, tuple(self._inputs), (), tuple(self._calls),
-            build_kernels(kernels, self.target, progress), tuple(self._known), tuple(self._offsets),
-            self.arena_bytes, workspace,
+            build_kernels(kernels, self.target, compile, progress), tuple(self._known),
+            tuple(self._offsets), self.arena_bytes, workspace,
         )  # fmt: skip
 
     def _places(self, arguments: Arguments) -> tuple[list[Ref], int]:

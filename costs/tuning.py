@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.backends.registry import backend_of
 from secateur.codegen.targets.target import Target
-from secateur.ir.choice import Choice
+from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Operator
 from secateur.ir.types import Layout, TensorType
 
@@ -29,11 +29,11 @@ class MeasuredCosts:
     """Implements `secateur.ir.choice.CostTable` for the machine that compiles; `target` must run on it."""
 
     target: Target
-    _analytic: AnalyticCosts = field(init=False, repr=False)
+    _analytic: CostTable = field(init=False, repr=False)
     _known: dict[Operator, tuple[Choice, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self._analytic = AnalyticCosts(self.target)
+        self._analytic = backend_of(self.target).costs(self.target)
 
     def choices(self, op: Operator) -> tuple[Choice, ...]:
         if op not in self._known:

@@ -10,10 +10,9 @@ from typing import Any, Literal, get_args
 
 from .artifact_check import Verified, check_artifact, check_runnable
 from .codegen.artifact import write_artifact
-from .codegen.backends.cpu.costs import AnalyticCosts
+from .codegen.backends.registry import backend_of
 from .codegen.build import Progress, silent
 from .codegen.cache import cache_folder
-from .codegen.lower import lower
 from .codegen.program import Program
 from .codegen.targets.find import find
 from .codegen.targets.host import check_here
@@ -31,7 +30,6 @@ from .limits import chosen_pipeline
 from .passes.framework.base import Pass
 from .passes.framework.manager import DumpIR, Observer, Outcome, PassManager
 from .passes.framework.pipeline import format_pass, parse_pipeline
-from .passes.memory.memory import arena_report
 from .passes.memory.placement import check_placement
 from .passes.quantize.calibrate import CalibrationData
 from .passes.quantize.quantize import Listener, Quantize, ignored, quantized_pairs
@@ -132,7 +130,7 @@ def cost_table(target: Target, tune: bool = False, costs: Costs | None = None) -
 
         check_here(target)
         return MeasuredCosts(target)
-    return costs or AnalyticCosts(target)
+    return costs or backend_of(target).costs(target)
 
 
 def warn_of_estimates(passes: Sequence[Pass]) -> None:
@@ -197,8 +195,8 @@ def build_program(
     if costs is not None:
         warn_of_estimates(passes)
     check_placement(outcome.graph)
-    report = arena_report(outcome.graph)
-    program = lower(outcome.graph, row, report.peak, _manifest(outcome.graph, passes), progress)
+    manifest = _manifest(outcome.graph, passes)
+    program: Program = backend_of(row).emit(outcome.graph, row, manifest, progress)
     return program, outcome
 
 
@@ -350,7 +348,7 @@ def quantize(
     graph = _graph_of(model, shapes, batch, constants)
     data = asked.data(graph, progress)
     fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
-    pairs, report = quantized_pairs(fused, data, asked.step().options, AnalyticCosts(row))
+    pairs, report = quantized_pairs(fused, data, asked.step().options, backend_of(row).costs(row))
     if output is not None:
         write_whole(Path(output), to_onnx(pairs).SerializeToString(deterministic=True))
     return report
@@ -366,11 +364,7 @@ def _dumps(graph: Graph) -> dict[str, str]:
 
 
 def dump_kernels(program: Program, folder: Path) -> None:
-    """Writes every kernel's TIR, LLVM IR and assembly into `folder`."""
-    from .codegen.backends.cpu.objects import assembly_of
-
+    """Writes what shows the program's kernels (TIR, LLVM IR and assembly of each) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for kernel in program.kernels:
-        (folder / f"{kernel.symbol}.py").write_text(kernel.tir)
-        (folder / f"{kernel.symbol}.ll").write_text(kernel.llvm_ir)
-        (folder / f"{kernel.symbol}.s").write_text(assembly_of(kernel, program.target))
+    for name, text in backend_of(program.target).texts(program):
+        (folder / name).write_text(text)

@@ -9,17 +9,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .codegen.artifact import write_artifact
-from .codegen.backends.cpu.costs import AnalyticCosts
-from .codegen.cache import cache_folder
-from .codegen.lower import lower
+from .codegen.backends.registry import backend_of
 from .codegen.targets.host import host, runnable
 from .ir.graph import Graph, Value
 from .ir.support.unfinished import temporary_folder
 from .ir.types import DType
 from .passes.framework.manager import PassManager
 from .passes.layout import InsertConversions
-from .passes.memory.memory import Memory, arena_report
+from .passes.memory.memory import Memory
 from .passes.quantize.calibration.statistics import Arrays
 from .passes.quantize.measure import interpreted
 from .passes.select.select import Select
@@ -78,9 +75,9 @@ def _session(graph: Graph) -> Session:
     copy = graph.clone()
     shown = _numbers(copy)
     copy.set_outputs(shown, shown.values())
-    passes = (Select(AnalyticCosts(host())), InsertConversions(), Memory())
-    placed = PassManager(passes).run(copy).graph
-    program = lower(placed, host(), arena_report(placed).peak)
+    row, backend = host(), backend_of(host())
+    passes = (Select(backend.costs(row)), InsertConversions(), Memory())
+    program = backend.emit(PassManager(passes).run(copy).graph, row)
     with temporary_folder("secateur-") as folder:
-        path = write_artifact(program, folder / "model.so", cache=cache_folder())
+        path = backend.write(program, folder / "model.so")
         return load(path, threads=os.cpu_count() or 1)

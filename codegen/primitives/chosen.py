@@ -8,8 +8,7 @@ from secateur.ir.registry import lookup
 
 from ..program import ALIGNMENT
 from ..targets.target import Target
-from .operator import Constant
-from .registry import find
+from .operator import Constant, Primitive
 
 
 def chosen_as(op: Operator, choice: Choice) -> Operator:
@@ -25,7 +24,7 @@ def chosen_as(op: Operator, choice: Choice) -> Operator:
     return Operator(lookup("prim." + op.name.split(".", 1)[1]), operands, attributes, results, op.loc)
 
 
-def weight_bytes(op: Operator, target: Target) -> int:
-    """Bytes that the artifact's weights take for a `prim.` operator, each constant aligned; packs them."""
-    given = find(op).arguments(op, target)
+def weight_bytes(primitive: Primitive, op: Operator, target: Target) -> int:
+    """Bytes that the artifact's weights take for a `prim.` operator, each aligned; packs them."""
+    given = primitive.arguments(op, target)
     return sum(-(-a.array.nbytes // ALIGNMENT) * ALIGNMENT for a in given if isinstance(a, Constant))

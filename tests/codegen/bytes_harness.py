@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.targets.host import cpu_flags
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
@@ -56,7 +56,7 @@ def agree(
 ) -> set[tuple[str, str]]:
     """Checks the applicable primitives whose names start with `names`; their (operand, result) layouts."""
     wanted, seen = interpreter.evaluate(make(), arrays)[0], set()
-    for primitive in candidates(make()):
+    for primitive in PRIMITIVES.candidates(make()):
         if not primitive.name.startswith(names) or primitive.applicable(make(), target) is not None:
             continue
         for number in range(len(primitive.layouts(make(), target))):

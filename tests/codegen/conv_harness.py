@@ -41,7 +41,7 @@ def compiled(kernel: Kernel, target: Target) -> Any:
     built = build_object(kernel, "k", target)
     machine = llvm.Target.from_triple(target.triple).create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(built.object_code))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(built.code))
     engine.finalize_object()
     _ENGINES.append(engine)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)

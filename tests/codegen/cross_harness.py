@@ -13,9 +13,9 @@ import pytest
 
 from secateur.codegen.artifact import write_artifact
 from secateur.codegen.backends.cpu.objects import build_object
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.primitives.operator import Constant, to_layout
-from secateur.codegen.primitives.registry import candidates
-from secateur.codegen.program import Call, KernelObject, Port, Program, Ref, Space
+from secateur.codegen.program import Call, Module, Port, Program, Ref, Space
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
@@ -48,13 +48,13 @@ class Builder:
         self.inputs: list[Array] = []
         self.outputs: list[Operator] = []
         self.calls: list[Call] = []
-        self.kernels: list[KernelObject] = []
+        self.kernels: list[Module] = []
         self.weights: list[Array] = []
         self.workspace = 0
 
     def add(self, case: Case) -> None:
         op, name = case.operator, f"case{len(self.calls)}"
-        primitive = next(p for p in candidates(op) if p.name == case.primitive)
+        primitive = next(p for p in PRIMITIVES.candidates(op) if p.name == case.primitive)
         layouts, result = primitive.layouts(op, self.target)[case.layouts]
         lay_out(op, layouts, result)
         kernel = primitive.kernel(op, self.target)

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from secateur.codegen.backends.cpu.objects import build_object
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.operator import Constant, Primitive, to_layout
-from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.host import cpu_flags
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
@@ -92,7 +92,7 @@ def function_of(kernel: Kernel, target: Target) -> Any:
         built = build_object(kernel, "under_test", target)
         machine = llvm.Target.from_default_triple().create_target_machine()
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(built.object_code))
+        engine.add_object_file(llvm.ObjectFileRef.from_data(built.code))
         engine.finalize_object()
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)
         _FUNCTIONS[key] = (engine, kind(engine.get_function_address("under_test")))
@@ -165,7 +165,7 @@ def check(
     seen: set[str] = set()
     fresh = (name, arrays, attributes or {}, constants)
     reference = interpreter.evaluate(operator(*fresh), arrays)[0]
-    for primitive in candidates(operator(*fresh)):
+    for primitive in PRIMITIVES.candidates(operator(*fresh)):
         op = operator(*fresh)
         if primitive.applicable(op, target) is not None or only not in (None, primitive.name):
             continue

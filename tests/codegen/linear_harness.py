@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.primitives.operator import Constant, to_layout
-from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.host import cpu_flags
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
@@ -119,7 +119,7 @@ def check_case(case: tuple[Operator, list[Array]], target: Target, *, only: str 
     op, arrays = case
     want = interpreter.evaluate(op, arrays)[0]
     seen: set[str] = set()
-    for primitive in candidates(op):
+    for primitive in PRIMITIVES.candidates(op):
         if primitive.applicable(op, target) is not None or only not in (None, primitive.name):
             continue
         for number in range(len(primitive.layouts(op, target))):
@@ -136,7 +136,7 @@ def check_case(case: tuple[Operator, list[Array]], target: Target, *, only: str 
 def overwriting(case: tuple[Operator, list[Array]], name: str, target: Target) -> Array:
     """A convolution's answer where its result lies on its residual; tasks run two at a time, last first."""
     op, arrays = case
-    primitive = next(p for p in candidates(op) if p.name == name)
+    primitive = next(p for p in PRIMITIVES.candidates(op) if p.name == name)
     layouts, result = primitive.layouts(op, target)[-1]
     lay_out(op, layouts, result)
     arguments = primitive.arguments(op, target)

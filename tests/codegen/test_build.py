@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from secateur.codegen import build, cache
+from secateur.codegen.backends.cpu.backend import BACKEND
 from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.build import build_kernels
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.dense.float32 import DENSE
 from secateur.codegen.primitives.specs import DenseSpec
-from secateur.codegen.program import KernelObject
+from secateur.codegen.program import Module
 from secateur.codegen.targets.rows import TARGETS
 
 TARGET = TARGETS["x86-64-v3"]
@@ -48,13 +49,13 @@ def _children() -> set[str]:
 def test_threads_that_build_side_by_side_get_their_own_kernels() -> None:
     """Same names, different kernels: whatever is shared between the threads would mix them up."""
     wanted = [{f"k{i}": kernel for i, kernel in enumerate(_kernels(n, 5).values())} for n in (4, 40)]
-    cached: dict[str, KernelObject] = {}
+    cached: dict[str, Module] = {}
     found: list[Any] = [None, None]
     gate = threading.Barrier(2)
 
     def work(number: int) -> None:
         gate.wait()
-        found[number] = list(build._build(wanted[number], TARGET))
+        found[number] = list(build._build(wanted[number], TARGET, BACKEND.compile))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -69,7 +70,7 @@ def test_threads_that_build_side_by_side_get_their_own_kernels() -> None:
 
 
 def test_workers_are_gone_when_building_ends_early() -> None:
-    building = build._build(_kernels(4, 6), TARGET)
+    building = build._build(_kernels(4, 6), TARGET, BACKEND.compile)
     next(building)
     assert _children()
     building.close()
@@ -79,14 +80,14 @@ def test_workers_are_gone_when_building_ends_early() -> None:
 def test_what_a_kernel_raises_arrives() -> None:
     kernels = _kernels(4, 5) | {"bad": Kernel("bad", "bad", partial(int, "no number"), 1)}
     with pytest.raises(ValueError, match="no number"):
-        build_kernels(kernels, TARGET)
+        build_kernels(kernels, TARGET, BACKEND.compile)
     assert not _children()
 
 
 def test_a_worker_that_dies_is_told_of() -> None:
     kernels = _kernels(4, 5) | {"deadly": Kernel("deadly", "deadly", partial(os._exit, 7), 1)}
     with pytest.raises(RuntimeError, match=r"the process that compiled kernel deadly died \(exit code 7\)"):
-        build_kernels(kernels, TARGET)
+        build_kernels(kernels, TARGET, BACKEND.compile)
     assert not _children()
 
 

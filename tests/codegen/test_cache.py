@@ -14,10 +14,10 @@ from secateur.codegen import cache
 from secateur.codegen.cache import cache_folder, kernel_path, load_kernel, store_kernel
 from secateur.codegen.entries import read_entry, write_entry
 from secateur.codegen.link import LinkError, Toolchain
-from secateur.codegen.program import KernelObject
+from secateur.codegen.program import Module
 from secateur.codegen.sources import RUNTIME_FILES, runtime_folder
 
-KERNEL = KernelObject("k_1", bytes(range(256)) * 20, "tir ä", "define void @k_1_kernel()")
+KERNEL = Module("k_1", bytes(range(256)) * 20, {"py": "tir ä", "ll": "define void @k_1_kernel()"})
 
 
 @pytest.fixture(autouse=True)

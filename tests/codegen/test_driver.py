@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.backends.cpu.driver import ProgramError, check_program, driver_text, emit_driver
-from secateur.codegen.program import Call, KernelObject, Port, Program, Ref, Space
+from secateur.codegen.backends.cpu.driver import driver_text, emit_driver
+from secateur.codegen.program import Call, Module, Port, Program, Ref, Space
+from secateur.codegen.program_check import ProgramError, check_program
 from secateur.codegen.targets.rows import TARGETS
 
 ARGS = (Ref(Space.INPUT, 0), Ref(Space.WEIGHTS, offset=64), Ref(Space.ARENA, offset=128))
@@ -17,7 +18,7 @@ CALL = Call("k", ARGS, 7, "conv1", "nn.conv", workspace=256, macs=9)
 TINY = Program(
     "tiny", TARGETS["x86-64-v3"], (Port("x", "f32", (2, 3)),), (Port("y", "f32", (2, 3)),),
     (CALL, Call("k", (Ref(Space.ARENA, offset=128), Ref(Space.OUTPUT, 0)), 1, 'odd "name"\nü', "nn.relu")),
-    (KernelObject("k", b""),), (np.zeros(4, np.float32), np.zeros(8, np.int8)), (64, 128), 512, 64,
+    (Module("k", b""),), (np.zeros(4, np.float32), np.zeros(8, np.int8)), (64, 128), 512, 64,
 )  # fmt: skip
 
 EXPECTED = """\
@@ -78,7 +79,7 @@ def _call(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_call(symbol="absent"), r"no kernel object for \['absent'\]"),
+        (_call(symbol="absent"), r"no module for \['absent'\]"),
         (_call(tasks=-1), r"call 0 \(conv1\): -1 tasks"),
         (_call(tasks=2**31), r"call 0 \(conv1\): 2147483648 tasks"),
         (_call(macs=-1), "-1 multiply-accumulates"),
@@ -91,9 +92,9 @@ def _call(**changes: Any) -> dict[str, Any]:
         ({"weight_offsets": (64, 65)}, "offset 65 overlap others or are not 64-byte aligned"),
         ({"weight_offsets": (64, 64)}, "offset 64 overlap others"),
         ({"weight_offsets": (64,)}, "2 weights, 1 offsets"),
-        ({"kernels": (KernelObject("k", b""), KernelObject("k", b""))}, "two kernels have the same symbol"),
-        ({"kernels": (KernelObject("rt_dispatch", b""),)}, "'rt_dispatch' cannot name a kernel"),
-        ({"kernels": (KernelObject("a b", b""),)}, "'a b' cannot name a kernel"),
+        ({"modules": (Module("k", b""), Module("k", b""))}, "two kernels have the same symbol"),
+        ({"modules": (Module("rt_dispatch", b""),)}, "'rt_dispatch' cannot name a kernel"),
+        ({"modules": (Module("a b", b""),)}, "'a b' cannot name a kernel"),
         ({"inputs": (Port("x", "f8", (1,)),)}, "input 'x' has unknown element type 'f8'"),
         ({"outputs": (Port("y", "f32", ()), Port("y", "f32", ()))}, "two outputs have the same name"),
     ],

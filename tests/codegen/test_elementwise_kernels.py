@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.targets.target import Target
 from secateur.ir.elementwise import FUNCTIONS, Step
 from secateur.ir.types import DType
@@ -47,7 +47,7 @@ def test_integer_division_has_no_traps() -> None:
     x = np.array([-(2**31), 7, -7, 5], np.int32)
     y = np.array([-1, 0, 2, -2], np.int32)
     op = operator("div", [x, y], {})
-    assert run(candidates(op)[0], op, [x, y], RUNNABLE[0]).tolist() == [-(2**31), 0, -3, -2]
+    assert run(PRIMITIVES.candidates(op)[0], op, [x, y], RUNNABLE[0]).tolist() == [-(2**31), 0, -3, -2]
 
 
 @every_target
@@ -104,7 +104,7 @@ def test_equal_operators_make_equal_kernels() -> None:
     arrays = [rand(1, 20, 5, 7), rand(20, 1, 1)]
     others = [rand(1, 20, 5, 7), rand(20, 1, 1)]
     ops = [operator("add", a, {}, (1,)) for a in (arrays, others)]
-    first, second = (candidates(op)[0].kernel(op, RUNNABLE[0]) for op in ops)
+    first, second = (PRIMITIVES.candidates(op)[0].kernel(op, RUNNABLE[0]) for op in ops)
     assert repr(first.spec) == repr(second.spec)
     different = operator("sub", arrays, {}, (1,))
-    assert repr(candidates(different)[0].kernel(different, RUNNABLE[0]).spec) != repr(first.spec)
+    assert repr(PRIMITIVES.candidates(different)[0].kernel(different, RUNNABLE[0]).spec) != repr(first.spec)

@@ -14,7 +14,7 @@ import pytest
 
 from secateur.codegen.backends.cpu import machine, objects
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
-from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Rates, Target
 from secateur.ir.elementwise import Step
@@ -74,7 +74,9 @@ def code(target: Target) -> str:
 def assembly(wanted: Sequence[tuple[str, Operator]], target: Target) -> str:
     texts = []
     for number, (name, op) in enumerate(wanted):
-        fitting = (p for p in candidates(op) if name in ("", p.name) and p.applicable(op, target) is None)
+        fitting = (
+            p for p in PRIMITIVES.candidates(op) if name in ("", p.name) and p.applicable(op, target) is None
+        )
         primitive = next(fitting)
         lay_out(op, *primitive.layouts(op, target)[0])
         built = build_object(primitive.kernel(op, target), f"k{number}", target)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.vector.loops import Nest
 from secateur.ir.types import DType
 
@@ -44,7 +44,7 @@ def test_work_is_cut_into_tasks(
     name: str, shape: tuple[int, ...], attributes: dict[str, Any], least: int
 ) -> None:
     op = operator(name, [np.zeros(shape, np.float32)], attributes)
-    primitive = candidates(op)[0]
+    primitive = PRIMITIVES.candidates(op)[0]
     layouts, result = primitive.layouts(op, RUNNABLE[0])[0]
     op.operands[0].type = op.operands[0].type.with_layout(layouts[0])
     op.result.type = op.result.type.with_layout(result)
@@ -54,7 +54,7 @@ def test_work_is_cut_into_tasks(
 
 def _refusal(primitive: str, name: str, arrays: list[Array], attributes: dict[str, Any]) -> str | None:
     op = operator(name, arrays, attributes)
-    (found,) = (p for p in candidates(op) if p.name == primitive)
+    (found,) = (p for p in PRIMITIVES.candidates(op) if p.name == primitive)
     return found.applicable(op, RUNNABLE[0])
 
 

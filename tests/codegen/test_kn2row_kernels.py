@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.conv.kn2row import KN2ROW, row_tiles
 from secateur.codegen.primitives.operator import Constant, Primitive
-from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.primitives.specs import ConvSpec
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
@@ -52,7 +52,7 @@ def case(
 
 
 def primitive_of(op: Operator) -> Primitive:
-    return next(p for p in candidates(op) if p.name == "kn2row")
+    return next(p for p in PRIMITIVES.candidates(op) if p.name == "kn2row")
 
 
 def check(made: tuple[Operator, list[Array]], target: Target) -> None:

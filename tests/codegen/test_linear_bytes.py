@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.targets.rows import TARGETS as ALL_TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Operator, Value
@@ -229,7 +229,7 @@ def test_table_of_wider_elements() -> None:
 
 
 def _refusal(primitive: str, op: Operator) -> str | None:
-    (found,) = (p for p in candidates(op) if p.name == primitive)
+    (found,) = (p for p in PRIMITIVES.candidates(op) if p.name == primitive)
     return found.applicable(op, TARGETS[0])
 
 
@@ -245,5 +245,5 @@ def test_bytes_tables_refuse_wider_elements_and_targets_without_lookups() -> Non
     wide = _table((4,), np.zeros(256, np.int32))
     assert _refusal("table_bytes", wide) == "the table is not of bytes"
     narrow = _table((4,), np.zeros(256, np.uint8))
-    (found,) = (p for p in candidates(narrow) if p.name == "table_bytes")
+    (found,) = (p for p in PRIMITIVES.candidates(narrow) if p.name == "table_bytes")
     assert found.applicable(narrow, ALL_TARGETS["armv7-a+neon"]) == "no lookups in registers of neon32"

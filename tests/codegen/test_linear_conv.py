@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.primitives.conv.direct import DIRECT
 from secateur.codegen.primitives.conv.int8 import linear_spec
 from secateur.codegen.primitives.conv.int8_spec import column_classes, starts
 from secateur.codegen.primitives.conv.pointwise import POINTWISE
 from secateur.codegen.primitives.operator import constant_of
-from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.codegen.tvm_lowering import lower
@@ -193,7 +193,7 @@ def test_the_result_may_overwrite_the_residual(target: Target) -> None:
 
 def test_only_what_is_overwritten_loses_noalias() -> None:
     op, _ = conv_case(3, (1, 32, 7, 9), 48, (3, 3), residual=True)
-    primitive = next(p for p in candidates(op) if p.name == "direct")
+    primitive = next(p for p in PRIMITIVES.candidates(op) if p.name == "direct")
     target = TARGETS_HERE[0]
     lay_out(op, *primitive.layouts(op, target)[-1])
     kernel = primitive.kernel(op, target)
@@ -214,7 +214,7 @@ def _pointers(text: str) -> list[str]:
 def _offered(op: Operator, target: Target) -> dict[str, set[tuple[str, str]]]:
     return {
         p.name: {(operands[0].name, result.name) for operands, result in p.layouts(op, target)}
-        for p in candidates(op)
+        for p in PRIMITIVES.candidates(op)
         if p.applicable(op, target) is None
     }
 
@@ -236,7 +236,7 @@ def test_few_channels_come_in_quads() -> None:
 def test_bytes_are_estimated_quicker_than_floats() -> None:
     target = TARGETS["x86-64-v4-vnni"]
     op, _ = conv_case(0, (1, 64, 56, 56), 64, (3, 3), **SAME)
-    direct = next(p for p in candidates(op) if p.name == "direct")
+    direct = next(p for p in PRIMITIVES.candidates(op) if p.name == "direct")
     macs = op.macs
     peak = target.clock_ghz * 1e9 * target.fma_per_cycle * target.lanes
     assert macs / (4 * peak) < direct.estimate(op, target) < macs / (2 * peak)
@@ -246,7 +246,7 @@ def test_bytes_are_estimated_quicker_than_floats() -> None:
 
 
 def _reasons(op: Operator) -> dict[str, str | None]:
-    return {p.name: p.applicable(op, TARGETS_HERE[0]) for p in candidates(op)}
+    return {p.name: p.applicable(op, TARGETS_HERE[0]) for p in PRIMITIVES.candidates(op)}
 
 
 def test_pointwise_refuses_kernels_and_padding() -> None:
@@ -280,6 +280,6 @@ def test_other_ranks_are_refused() -> None:
 def test_other_layouts_are_refused() -> None:
     op, _ = conv_case(0, (1, 32, 9, 9), 32, (3, 3))
     lay_out(op, [Layout("NCHW8c"), ROW_MAJOR, ROW_MAJOR], Layout("NCHW16c"))
-    direct: Any = next(p for p in candidates(op) if p.name == "direct")
+    direct: Any = next(p for p in PRIMITIVES.candidates(op) if p.name == "direct")
     reason = direct.primitive.applicable(linear_spec(op), TARGETS_HERE[0])
     assert reason == "layouts NCHW8c -> NCHW16c"

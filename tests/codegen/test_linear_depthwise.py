@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Operator
@@ -127,7 +127,7 @@ def test_any_shape(data: st.DataObject) -> None:
 
 def _reason(name: str, case: Case, target: str = "x86-64-v4-vnni") -> str | None:
     op = case.operator()
-    (found,) = (p for p in candidates(op) if p.name == name)
+    (found,) = (p for p in PRIMITIVES.candidates(op) if p.name == name)
     return found.applicable(op, TARGETS[target])
 
 
@@ -156,7 +156,7 @@ def test_several_filters_for_a_channel_are_refused(target: str) -> None:
     bias = create("nn.constant", [], {"value": np.zeros(8, np.int32)}).result
     window = {"strides": (1, 1), "pads": (1,) * 4, "dilations": (1, 1), "groups": 4}
     op = create("q.linear_conv", [op.operands[0], w, bias], {**window, **stored()})
-    found = [p for p in candidates(op) if p.name.startswith("depthwise")]
+    found = [p for p in PRIMITIVES.candidates(op) if p.name.startswith("depthwise")]
     quads = "4 groups of 4 channels and 8 filters" if target == "x86-64-v4-vnni" else "needs AVX512-VNNI"
     reasons = {p.name: p.applicable(op, TARGETS[target]) for p in found}
     assert reasons == {"depthwise": "4 groups of 4 channels and 8 filters", "depthwise_quads": quads}

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.primitives.conv.im2row_int8 import LinearIm2row, depth, pieces
 from secateur.codegen.primitives.conv.int8 import linear_spec
 from secateur.codegen.primitives.conv.int8_spec import LinearSpec
 from secateur.codegen.primitives.conv.kn2row_int8 import LinearKn2row
 from secateur.codegen.primitives.operator import Constant, Primitive, to_layout
-from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.rows import TARGETS
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator
@@ -38,7 +38,7 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
 
 
 def primitive_of(op: Operator, name: str) -> Primitive:
-    return next(p for p in candidates(op) if p.name == name)
+    return next(p for p in PRIMITIVES.candidates(op) if p.name == name)
 
 
 def limited(op: Operator, workspace: int) -> Operator:
@@ -129,7 +129,9 @@ def test_weights_that_are_streamed_for_each_row_make_kn2row_quicker_than_direct(
     """Measured so on one AVX512-VNNI core; and slower where a row of the image is long."""
     for shape, filters, quicker in (((1, 512, 7, 7), 512, True), ((1, 64, 56, 56), 64, False)):
         op, _ = conv_case(0, shape, filters, (3, 3), **SAME)
-        times = {p.name: p.estimate(op, VNNI) for p in candidates(op) if p.name in ("direct", "kn2row")}
+        times = {
+            p.name: p.estimate(op, VNNI) for p in PRIMITIVES.candidates(op) if p.name in ("direct", "kn2row")
+        }
         assert (times["kn2row"] < times["direct"]) is quicker
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secateur.codegen.backends.cpu.driver import ProgramError
 from secateur.codegen.cache import cache_folder
 from secateur.codegen.link import LinkError, Toolchain, static_triple
 from secateur.codegen.program import Port, Program
+from secateur.codegen.program_check import ProgramError
 from secateur.codegen.sources import (
     c_string,
     embed_stub,

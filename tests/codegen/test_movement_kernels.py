@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.primitives.move.movement import axis_segments, channel_runs
-from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.target import Target
 from secateur.codegen.vector.shuffles import transpose
 
@@ -82,7 +82,7 @@ def test_gather(constants: tuple[int, ...]) -> None:
 def test_gather_outside_the_axis_reads_its_ends() -> None:
     arrays = [np.arange(4, dtype=np.float32), np.array([-9, 9])]
     op = operator("gather", arrays, {"axis": 0})
-    assert run(candidates(op)[0], op, arrays, RUNNABLE[0]).tolist() == [0.0, 3.0]
+    assert run(PRIMITIVES.candidates(op)[0], op, arrays, RUNNABLE[0]).tolist() == [0.0, 3.0]
 
 
 @every_target
@@ -111,13 +111,16 @@ def test_runs_stay_within_blocks(begin: int, channels: int) -> None:
 
 def test_pad_that_wraps_too_often_is_refused() -> None:
     op = operator("pad", [rand(2)], {"pads": (1000, 0), "mode": "wrap"})
-    assert candidates(op)[0].applicable(op, RUNNABLE[0]) == "padding in 501 pieces, at most 256 are compiled"
+    assert (
+        PRIMITIVES.candidates(op)[0].applicable(op, RUNNABLE[0])
+        == "padding in 501 pieces, at most 256 are compiled"
+    )
 
 
 def test_relayout_needs_two_layouts() -> None:
     op = operator("relayout", [rand(1, 4, 3, 3)], {})
     with pytest.raises(ValueError, match="converts NCHW to NCHW"):
-        candidates(op)[0].kernel(op, RUNNABLE[0])
+        PRIMITIVES.candidates(op)[0].kernel(op, RUNNABLE[0])
 
 
 def test_only_squares_of_powers_of_two_are_transposed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.targets.target import Target
 
 from .generic_harness import BOTH, RUNNABLE, check, every_target, operator, rand
@@ -65,5 +65,5 @@ def test_lrn_over_many_channels_is_row_major() -> None:
 
 def test_layer_norm_refuses_partly_broadcast_operands() -> None:
     op = operator("layer_norm", [rand(2, 5, 20), rand(20), rand(20)], {"axis": 1})
-    reason = candidates(op)[0].applicable(op, RUNNABLE[0])
+    reason = PRIMITIVES.candidates(op)[0].applicable(op, RUNNABLE[0])
     assert reason == "a computed scale or bias is broadcast along some axes only"

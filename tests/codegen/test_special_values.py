@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.registry import candidates
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
@@ -130,7 +130,7 @@ def products(dtype: str) -> Iterator[Asked]:
 def _check(asked: Asked, target: Target, rtol: float = 1e-4, atol: float = 1e-5) -> None:
     op = operator(*asked)
     with np.errstate(all="ignore"):
-        for primitive in candidates(op):
+        for primitive in PRIMITIVES.candidates(op):
             if primitive.name not in SPREADING and primitive.applicable(op, target) is None:
                 only = primitive.name
                 check(*asked[:3], constants=asked.constants, target=target, only=only, rtol=rtol, atol=atol)
@@ -159,7 +159,7 @@ def test_on_arm(name: str, group: str, tmp_path: Path) -> None:
     """Each operator by the first layout of each primitive; ARMv7's vectors flush what is below 2^-126."""
     cases = []
     for asked in GROUPS[group]("float32"):
-        for primitive in candidates(operator(*asked)):
+        for primitive in PRIMITIVES.candidates(operator(*asked)):
             op = operator(*asked)
             if primitive.name not in SPREADING and primitive.applicable(op, TARGETS[name]) is None:
                 cases.append(Case(primitive.name, op, asked.arrays))

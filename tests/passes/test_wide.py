@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.decisions import check_decisions
 from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.capacity import MOST_OPERANDS, MOST_WORK, excess, excess_of
@@ -97,7 +98,7 @@ def test_a_decision_edited_by_hand_is_refused_too() -> None:
         '  return %y as "y"\n}\n'
     )
     with pytest.raises(SecateurError, match="11 steps of 264 vector operations"):
-        check_decisions(graph, TARGET)
+        check_decisions(graph, TARGET, PRIMITIVES)
 
 
 # Concatenations of everything ----------------------------------------------------------------------

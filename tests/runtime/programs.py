@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from secateur.codegen.backends.cpu.machine import target_machine
-from secateur.codegen.program import Call, KernelObject, Port, Program, Ref, Space
+from secateur.codegen.program import Call, Module, Port, Program, Ref, Space
 from secateur.codegen.targets.isa import AVX2, NEON32, NEON64
 from secateur.codegen.targets.target import Cpu, Target
 
@@ -84,11 +84,11 @@ _SUM = """
 """
 
 
-def kernel(target: Target, symbol: str, element: str = "", finish: str = "") -> KernelObject:
+def kernel(target: Target, symbol: str, element: str = "", finish: str = "") -> Module:
     """A row kernel compiled for `target`."""
     text = _LOOP.format(triple=target.triple, symbol=symbol, columns=COLUMNS, element=element, finish=finish)
     machine = target_machine(target)
-    return KernelObject(symbol, machine.emit_object(llvm.parse_assembly(text)), llvm_ir=text)
+    return Module(symbol, machine.emit_object(llvm.parse_assembly(text)), {"ll": text})
 
 
 def scale_relu_sum(target: Target = X86, name: str = "tiny", rows: int = ROWS, repeats: int = 1) -> Program:

@@ -16,10 +16,10 @@ import pytest
 
 from secateur.codegen import artifact
 from secateur.codegen.artifact import write_artifact
-from secateur.codegen.backends.cpu.driver import ProgramError
 from secateur.codegen.destination import SEAL_MAGIC
 from secateur.codegen.link import LinkError
-from secateur.codegen.program import KernelObject
+from secateur.codegen.program import Module
+from secateur.codegen.program_check import ProgramError
 from secateur.ir.errors import SecateurError
 from secateur.runtime.manifest import read_manifest
 
@@ -142,7 +142,7 @@ def test_bench_refuses(model_dir: Path, tmp_path: Path, arguments: list[str], me
 
 def test_a_linker_failure_is_one_clear_error(programs: ModuleType, tmp_path: Path) -> None:
     program = programs.scale_relu_sum()
-    broken = replace(program, kernels=(KernelObject("k_scale", b"not an object"), *program.kernels[1:]))
+    broken = replace(program, modules=(Module("k_scale", b"not an object"), *program.modules[1:]))
     with pytest.raises(
         LinkError, match=r"zig cc failed for x86_64-linux-gnu.2.17 \(exit code 1\):\n.*kernel0.o"
     ):

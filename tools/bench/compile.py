@@ -40,7 +40,7 @@ def measure(name: str, target: Target) -> Iterator[Row]:
     begun = time.process_time()
     for primitive, kernel in kernels(name, target):
         planned = time.process_time()
-        size = len(build_object(kernel, "kernel", target).object_code)
+        size = len(build_object(kernel, "kernel", target).code)
         done = time.process_time()
         yield Row(name, primitive, size, planned - begun, done - planned)
         begun = done

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.primitives.registry import candidates
 from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create
@@ -124,7 +124,7 @@ EXTREMES: Mapping[str, Callable[[], Operator]] = {
 
 def kernels(name: str, target: Target) -> Iterator[tuple[str, Kernel]]:
     """(primitive with its layouts, kernel) of every way to compute the extreme of that name."""
-    for primitive in candidates(EXTREMES[name]()):
+    for primitive in PRIMITIVES.candidates(EXTREMES[name]()):
         if primitive.applicable(EXTREMES[name](), target) is not None:
             continue
         for operands, result in primitive.layouts(EXTREMES[name](), target):

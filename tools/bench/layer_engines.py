@@ -146,7 +146,7 @@ class OurProducts(LayerEngine):
 
 
 def _products(graph: Graph) -> AbstractContextManager[Round]:
-    from secateur.codegen.backends.cpu.costs import AnalyticCosts
+    from secateur.codegen.backends.registry import backend_of
     from secateur.codegen.primitives.chosen import chosen_as
     from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd
     from secateur.codegen.targets.host import host
@@ -155,7 +155,9 @@ def _products(graph: Graph) -> AbstractContextManager[Round]:
     from secateur.costs.samples import distance_of
 
     op = next(op for op in graph.operators if op.name == "q.winograd_conv")
-    choice = next(c for c in AnalyticCosts(host()).choices(op) if c.primitive == LinearWinograd.name)
+    choice = next(
+        c for c in backend_of(host()).costs(host()).choices(op) if c.primitive == LinearWinograd.name
+    )
     chosen = chosen_as(op, choice)
     kernel = LinearWinograd().products(chosen, host())
     return rounds([candidate(chosen, host(), kernel=kernel)], host(), distance_of(0))

@@ -193,15 +193,15 @@ def _operator(op: Operator, target: TargetRow | None) -> dict[str, Any]:
 
 def _weights(op: Operator, target: TargetRow | None) -> dict[str, int | None]:
     """Bytes of an operator's constants in the model, and as its primitive wants them in the artifact."""
+    from secateur.codegen.backends.registry import kernels_of
     from secateur.codegen.primitives.chosen import weight_bytes
     from secateur.ir.rewrite import constant_of
 
     arrays = (constant_of(v) for v in op.operands)
-    chosen = target is not None and "primitive" in op.attributes
-    return {
-        "constant_bytes": sum(a.nbytes for a in arrays if a is not None),
-        "weight_bytes": weight_bytes(op, target) if chosen and target else None,
-    }
+    packed = None
+    if target is not None and "primitive" in op.attributes:
+        packed = weight_bytes(kernels_of(target).primitives.find(op), op, target)
+    return {"constant_bytes": sum(a.nbytes for a in arrays if a is not None), "weight_bytes": packed}
 
 
 def memory_map(graph: Graph) -> dict[str, Any] | None:

@@ -149,10 +149,11 @@ class Compilation(Quantizing):
     @cached_property
     def selection(self) -> Selection:
         """The observer that notes estimates."""
-        from secateur.codegen.backends.cpu.costs import AnalyticCosts
+        from secateur.codegen.backends.registry import backend_of
         from secateur.codegen.targets.find import find
 
-        return Selection(AnalyticCosts(find(self.target)))
+        row = find(self.target)
+        return Selection(backend_of(row).costs(row))
 
     @property
     def pipeline(self) -> str:

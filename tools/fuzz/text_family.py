@@ -10,7 +10,7 @@ from typing import Any
 
 import safetensors.numpy
 
-from secateur.codegen.primitives.registry import find
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.errors import SecateurError
 from secateur.ir.files import RESOURCES, read_graph
@@ -92,10 +92,10 @@ class TextFamily(Family):
         from secateur.compiler import prepare
 
         placed = PassManager(prepare("layout,memory", TARGET)).run(graph).graph
-        check_decisions(placed, TARGET)
+        check_decisions(placed, TARGET, PRIMITIVES)
         for op in placed.operators:
             if op.name != "nn.constant":
-                primitive = find(op)
+                primitive = PRIMITIVES.find(op)
                 primitive.kernel(op, TARGET)
                 primitive.arguments(op, TARGET)
         verify(graph, PLACED)

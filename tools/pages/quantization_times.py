@@ -69,13 +69,13 @@ def _computing(graph: Graph) -> list[Operator]:
 
 def float_selection(graph: Graph, target: str) -> list[Timed]:
     """The operators of `graph`'s float network on `target`, with their estimates."""
-    from secateur.codegen.backends.cpu.costs import AnalyticCosts
+    from secateur.codegen.backends.registry import backend_of
     from secateur.codegen.targets.find import find
     from secateur.compiler import prepare
     from secateur.passes.framework.manager import PassManager
 
     row = find(target)
-    selection = Selection(AnalyticCosts(row))
+    selection = Selection(backend_of(row).costs(row))
     PassManager(prepare("canonicalize,fuse,select", row), (selection,)).run(graph)
     return selection.timed
 

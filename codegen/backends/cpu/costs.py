@@ -14,8 +14,8 @@ from ...primitives.chosen import chosen_as, weight_bytes
 from ...primitives.generic import CALL_SECONDS
 from ...primitives.move.relayout import Relayout
 from ...primitives.operator import Primitive
-from ...primitives.registry import candidates
 from ...targets.target import Target
+from .primitives import PRIMITIVES
 
 
 @dataclass
@@ -38,7 +38,7 @@ class AnalyticCosts:
             )
         reasons: list[str] = []
         found: list[Choice] = []
-        for primitive in candidates(op):
+        for primitive in PRIMITIVES.candidates(op):
             reason = primitive.applicable(op, self.target)
             if reason is None:
                 found += self._of(primitive, op)
@@ -82,5 +82,6 @@ class AnalyticCosts:
         known = self._weights.setdefault(op, {})
         asked = (choice.primitive, choice.result_layout.name)
         if asked not in known:
-            known[asked] = weight_bytes(chosen_as(op, choice), self.target)
+            chosen = chosen_as(op, choice)
+            known[asked] = weight_bytes(PRIMITIVES.find(chosen), chosen, self.target)
         return known[asked]

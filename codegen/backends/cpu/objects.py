@@ -7,16 +7,16 @@ import re
 import llvmlite.binding as llvm
 
 from ...kernel import Kernel
-from ...program import KernelObject
+from ...program import Module
 from ...targets.target import Target
 from ...tvm_lowering import lower
 from .machine import LOCK, target_machine, tuned, tuning
 
 
-def build_object(kernel: Kernel, symbol: str, target: Target) -> KernelObject:
+def build_object(kernel: Kernel, symbol: str, target: Target) -> Module:
     """Lowers and compiles `kernel` to an object that exports `symbol` alone."""
     tir, llvm_ir = lower(kernel, symbol, target)
-    return KernelObject(symbol, compile_object(llvm_ir, symbol, target), tir, llvm_ir)
+    return Module(symbol, compile_object(llvm_ir, symbol, target), {"py": tir, "ll": llvm_ir})
 
 
 def compile_object(llvm_ir: str, symbol: str, target: Target) -> bytes:
@@ -29,10 +29,11 @@ def compile_object(llvm_ir: str, symbol: str, target: Target) -> bytes:
     return code
 
 
-def assembly_of(kernel: KernelObject, target: Target) -> str:
+def assembly_of(module: Module, target: Target) -> str:
     """The kernel's code as assembly text, for people."""
     with LOCK:
-        text: str = target_machine(target).emit_assembly(_optimized(kernel.llvm_ir, kernel.symbol, target))
+        optimized = _optimized(module.texts["ll"], module.symbol, target)
+        text: str = target_machine(target).emit_assembly(optimized)
     return text
 
 

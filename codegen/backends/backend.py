@@ -1,0 +1,101 @@
+"""The contract of a backend: what a class of machines needs, and nothing else knows the class.
+
+A `Backend` makes a file of a graph. One that compiles kernels is a `KernelBackend`: selection chooses among
+its primitives, and what it emits is a `Program`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from secateur.ir.choice import CostTable
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph
+from secateur.ir.stages import PLACED, Stage
+
+from ..build import Progress, silent
+from ..kernel import Kernel
+from ..primitives.registry import Primitives
+from ..program import Module, Program
+from ..targets.target import Target
+
+Dumps = Mapping[str, str | bytes]  # content by relative name
+
+
+class Emitted(Protocol):
+    """What a backend makes of a graph, still in memory."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What it says of itself."""
+
+
+Emission = TypeVar("Emission", bound=Emitted)
+
+
+class Backend(ABC, Generic[Emission]):
+    """Stateless; one object each, in the table of `backends/registry.py`."""
+
+    name: str
+    kinds: tuple[str, ...]
+    """The kinds of artifacts that it writes, the usual one first."""
+    pipeline: str
+    """The passes, as text, from a graph as read to one that it emits."""
+    takes: Stage = PLACED
+    """The stage of graphs that it emits."""
+
+    @abstractmethod
+    def costs(self, target: Target) -> CostTable:
+        """The estimates of a target's cost model, for the passes that weigh time."""
+
+    @abstractmethod
+    def emit(
+        self,
+        graph: Graph,
+        target: Target,
+        manifest: Mapping[str, Any] | None = None,
+        progress: Progress = silent,
+    ) -> Emission:
+        """What stands for a graph of the stage that it takes.
+
+        SecateurError where a decision that the graph carries is impossible (it may have been edited by hand).
+        """
+
+    @abstractmethod
+    def write(
+        self,
+        emitted: Emission,
+        path: Path,
+        kind: str = "",
+        dumps: Dumps | None = None,
+        check: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Writes an artifact of `kind`, else of the usual one, to `path`, with `dumps` where it is a folder.
+
+        `check` gets it before it takes its place; where it raises, nothing is written.
+        """
+
+    @abstractmethod
+    def texts(self, emitted: Emission) -> Iterator[tuple[str, str]]:
+        """File names and texts that show people what was emitted, for `--dump-ir`."""
+
+    def check_kind(self, kind: str) -> None:
+        """SecateurError where it writes no artifacts of `kind`."""
+        if kind not in self.kinds:
+            raise SecateurError(f"unknown kind of artifact '{kind}'; known: {', '.join(self.kinds)}")
+
+
+class KernelBackend(Backend[Program]):
+    """A backend whose programs call kernels: one of its primitives computes each operator."""
+
+    @property
+    @abstractmethod
+    def primitives(self) -> Primitives:
+        """The candidates of every operator."""
+
+    @abstractmethod
+    def compile(self, kernel: Kernel, symbol: str, target: Target) -> Module:
+        """The kernel as a module that defines `symbol`; called in other processes too."""

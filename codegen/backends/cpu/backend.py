@@ -1,0 +1,72 @@
+"""The backend of processors: kernels by TVM and LLVM, a driver, and the C runtime, in one shared library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from secateur.ir.graph import Graph
+
+from ...build import Progress, silent
+from ...cache import cache_folder
+from ...kernel import Kernel
+from ...lower import lower
+from ...primitives.registry import Primitives
+from ...program import Module, Program
+from ...targets.target import Target
+from ..backend import Dumps, KernelBackend
+from .costs import AnalyticCosts
+from .primitives import PRIMITIVES
+
+
+class CpuBackend(KernelBackend):
+    """What imports LLVM or TVM is imported by the methods that need it."""
+
+    name = "cpu"
+    kinds = ("so", "dir", "tar")
+    pipeline = "canonicalize,fuse,select,layout,memory"
+
+    @property
+    def primitives(self) -> Primitives:
+        return PRIMITIVES
+
+    def costs(self, target: Target) -> AnalyticCosts:
+        return AnalyticCosts(target)
+
+    def compile(self, kernel: Kernel, symbol: str, target: Target) -> Module:
+        from .objects import build_object
+
+        return build_object(kernel, symbol, target)
+
+    def emit(
+        self,
+        graph: Graph,
+        target: Target,
+        manifest: Mapping[str, Any] | None = None,
+        progress: Progress = silent,
+    ) -> Program:
+        return lower(graph, target, self.primitives, self.compile, manifest, progress)
+
+    def write(
+        self,
+        emitted: Program,
+        path: Path,
+        kind: str = "",
+        dumps: Dumps | None = None,
+        check: Callable[[Path], None] | None = None,
+    ) -> Path:
+        from ...artifact import write_artifact
+
+        return write_artifact(emitted, path, kind or self.kinds[0], dumps, cache_folder(), check)
+
+    def texts(self, emitted: Program) -> Iterator[tuple[str, str]]:
+        """TIR, LLVM IR and assembly of every kernel."""
+        from .objects import assembly_of
+
+        for module in emitted.modules:
+            texts = {**module.texts, "s": assembly_of(module, emitted.target)}
+            yield from ((f"{module.symbol}.{suffix}", text) for suffix, text in texts.items())
+
+
+BACKEND = CpuBackend()

@@ -1,0 +1,47 @@
+"""The primitives of processors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+
+from ...primitives.operator import Primitive
+from ...primitives.registry import Primitives
+
+MODULES = (
+    "conv.float32",
+    "elementwise.elementwise",
+    "move.gather",
+    "resize.grid_sample",
+    "move.join",
+    "conv.int8",
+    "conv.depthwise.int8",
+    "dense.int8",
+    "elementwise.int8",
+    "conv.im2row_int8",
+    "conv.kn2row_int8",
+    "reduce.pool_int8",
+    "elementwise.prelu_int8",
+    "conv.winograd.int8",
+    "elementwise.logic",
+    "dense.matmul",
+    "move.movement",
+    "conv.naive",
+    "reduce.normalize",
+    "reduce.pool",
+    "elementwise.quantize",
+    "dense.recurrence",
+    "reduce.reduce",
+    "move.relayout",
+    "elementwise.table",
+    "move.view",
+)
+"""Those in `codegen/primitives` that have a list `PRIMITIVES`; of equally fast primitives the first wins."""
+
+
+def _listed() -> Iterator[Primitive]:
+    for name in MODULES:
+        yield from import_module(f"secateur.codegen.primitives.{name}").PRIMITIVES
+
+
+PRIMITIVES = Primitives(tuple(_listed()))
