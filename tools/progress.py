@@ -72,6 +72,8 @@ def _bars() -> Iterator[Progress]:
 
         def draw(what: str, done: int, total: int) -> None:
             if what not in tasks:
+                for before in bars.tasks:  # one thing at a time; what says no more is done
+                    bars.update(before.id, completed=before.total)
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
 

@@ -17,7 +17,7 @@ COLUMNS = (
 _PADDING = 4 << 10  # bytes of alignment and whole vectors that are not worth a word
 TIMED = ("time", "next")
 SHORTENED = ("operator", "node", "result", "next", "layouts")
-SPARE = ("layouts", "next", "workspace", "noise", "result")  # the first one goes first
+SPARE = ("layouts", "next", "noise", "weights", "workspace", "result")  # the first one goes first
 
 
 def print_text(result: Mapping[str, Any]) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from secateur.ir.support.atomic import write_whole
+
 from ..pages.frontier import frontier as frontier_of
 from ..pages.frontier_page import render_page
 from ..pages.frontier_report import json_data, table_text, write_csv
@@ -68,7 +70,7 @@ def select(
     if csv is not None:
         write_csv(found, csv)
     if frontier is not None:
-        frontier.write_text(render_page(found), encoding="utf-8")
+        write_whole(frontier, render_page(found).encode())
     if json:
         print_json(json_data(found))
         return

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.ir.support.atomic import write_whole
+
 from ..report import duration, size
 from ..tables import table
 
@@ -78,4 +80,4 @@ def _share(seconds: float, least: float) -> str:
 
 def write_csv(found: Frontier, path: Path) -> None:
     """Writes `csv_text` as a file."""
-    path.write_text(csv_text(found), encoding="utf-8")
+    write_whole(path, csv_text(found).encode())
