@@ -13,9 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .opdef import OpDef
 from .types import TensorType
 
+Array = np.ndarray[Any, Any]
 Attributes = dict[str, Any]
 
 
@@ -32,6 +35,11 @@ class Value:
     def users(self) -> list[Operator]:
         """The operators that read the value, one entry per use."""
         return [op for op, _ in self.uses]
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether `nn.constant` makes it."""
+        return self.producer is not None and self.producer.name == "nn.constant"
 
     def replace_by(self, other: Value) -> None:
         """Makes every user read `other` instead; graph outputs are the graph's to change."""
@@ -110,6 +118,11 @@ class Operator:
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.loc}>"
+
+
+def constant_of(value: Value) -> Array | None:
+    """The elements of a constant value, else None."""
+    return value.producer["value"] if value.producer is not None and value.is_constant else None
 
 
 class Graph:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from .errors import SecateurError
-from .graph import Graph, Operator, Value
+from .graph import Graph, Operator, Value, constant_of
 from .registry import create
 from .verifier import neighbourhood
 
@@ -136,12 +136,6 @@ def _uses(value: Value, graph: Graph) -> str:
     if graph.is_output(value):
         return f"%{value.name} is a graph output and must stay"
     return f"%{value.name} has {len(value.uses)} uses, fusing needs one"
-
-
-def constant_of(value: Value) -> Array | None:
-    """The array of a constant value, else None."""
-    op = value.producer
-    return op["value"] if op is not None and op.name == "nn.constant" else None
 
 
 Order = dict[Operator, tuple[int, ...]]

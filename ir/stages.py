@@ -64,7 +64,7 @@ def _no_decision(op: Operator) -> str | None:
 
 
 def _no_dequantized_constant(op: Operator) -> str | None:
-    dequantized = op.name == "q.dequantize" and _made_by(op.operands[0], "nn.constant")
+    dequantized = op.name == "q.dequantize" and op.operands[0].is_constant
     return "S4: its operand is a constant, which nobody needs as integers any more" if dequantized else None
 
 
@@ -77,7 +77,7 @@ def _no_round_trip(op: Operator) -> str | None:
 def _no_table_of_table(op: Operator) -> str | None:
     inner = _made_by(op.operands[0], "q.table") if op.name == "q.table" else None
     tables = [op, inner] if inner is not None else []
-    composed = bool(tables) and all(_made_by(t.operands[1], "nn.constant") for t in tables)
+    composed = bool(tables) and all(t.operands[1].is_constant for t in tables)
     return "S6: it looks up what a table gave, one table would do" if composed else None
 
 
@@ -93,7 +93,7 @@ def _layouts_agree(op: Operator) -> str | None:
     if len(wanted) != len(op.operands):
         return f"S8: {len(wanted)} operand layouts for {len(op.operands)} operands"
     for value, layout in zip(op.operands, wanted, strict=True):
-        if not _made_by(value, "nn.constant") and value.type.layout.name != layout:
+        if not value.is_constant and value.type.layout.name != layout:
             return f"S8: an operand is laid out {value.type.layout.name}, its primitive wants {layout}"
     return None
 

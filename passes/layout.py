@@ -29,10 +29,6 @@ def _relayout(value: Value, layout: Layout) -> Operator:
     return op
 
 
-def _is_constant(value: Value) -> bool:
-    return value.producer is not None and value.producer.name == "nn.constant"
-
-
 def _wanted(op: Operator) -> list[Layout]:
     """The layout of each operand; SecateurError where the operator does not say one that is possible."""
     names = op.get("operand_layouts", ())
@@ -69,7 +65,7 @@ def insert_conversions(graph: Graph) -> Graph:
     for op in graph.operators:
         if op.name != "nn.constant":
             op.operands = [
-                v if _is_constant(v) else convert(v, layout)
+                v if v.is_constant else convert(v, layout)
                 for v, layout in zip(op.operands, _wanted(op), strict=True)
             ]
         convert.operators.append(op)

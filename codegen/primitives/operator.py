@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir.graph import Operator, Value
+from secateur.ir.graph import Operator
+from secateur.ir.graph import constant_of as constant_of
 from secateur.ir.types import Layout
 
 from ..kernel import Kernel
@@ -38,15 +39,6 @@ class Constant:
 
 
 Argument = Operand | Constant
-
-
-def constant_of(value: Value) -> Array | None:
-    """The array of a constant value, else None."""
-    producer = value.producer
-    if producer is None or producer.name != "nn.constant":
-        return None
-    array: Array = producer["value"]
-    return array
 
 
 def dynamic_operands(op: Operator) -> list[int]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Value
+from ..graph import Value, constant_of
 from ..ops.rules import normalize_axis
 from .inputs import declared
-from .node import Body, Handler, Node, NodeError, UnsupportedError, constant_of
+from .node import Body, Handler, Node, NodeError, UnsupportedError
 from .tensors import Array, dtype_of
 
 

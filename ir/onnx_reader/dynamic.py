@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Value
+from ..graph import Value, constant_of
 from ..ops.rules import normalize_axis
 from ..types import DType
 from .elementwise import cast_to
-from .node import Node, NodeError, constant_of
+from .node import Node, NodeError
 from .tensors import dtype_of
 
 STORED = (DType.I8, DType.U8, DType.I16, DType.U16)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Value
+from ..graph import Value, constant_of
 from ..types import DType
-from .node import Handler, Node, NodeError, constant_of
+from .node import Handler, Node, NodeError
 from .tensors import dtype_of
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..graph import Value
+from ..graph import Value, constant_of
 from ..ops.rules import broadcast, normalize_axis
-from .node import Handler, Node, NodeError, constant_of
+from .node import Handler, Node, NodeError
 
 
 def flatten(node: Node) -> Value:

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
 
 from ..elementwise import Step
-from ..graph import Graph, Operator, Value
+from ..graph import Graph, Operator, Value, constant_of
 from ..interpreter import evaluate
 from ..registry import create
 from ..types import TensorType
@@ -51,15 +51,6 @@ class Inliner(Protocol):
     """What reads the nodes of a body in place."""
 
     def inline(self, body: Body, inputs: Sequence[Input], label: str) -> list[Any]: ...
-
-
-def constant_of(value: Value) -> Array | None:
-    """The array of a value made by `nn.constant`, else None."""
-    producer = value.producer
-    if producer is None or producer.name != "nn.constant":
-        return None
-    array: Array = producer["value"]
-    return array
 
 
 @dataclass

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Value
+from ..graph import Value, constant_of
 from ..ops.quantize import quant_attributes
 from ..ops.rules import normalize_axis
 from ..types import DType, Quant
 from .dynamic import dequantize_computed, dynamic_quantize_linear, is_computed, quantize_computed
-from .node import Handler, Node, NodeError, constant_of
+from .node import Handler, Node, NodeError
 from .tensors import Array, dtype_of
 
 STORED = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..elementwise import FUNCTIONS, Step
-from ..graph import Value
+from ..graph import Value, constant_of
 from ..ops.recurrent import DIRECTIONS, GATES
-from .node import Handler, Node, NodeError, constant_of
+from .node import Handler, Node, NodeError
 
 _ACTIVATIONS = {
     "Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyRelu": "leaky_relu", "Elu": "elu",

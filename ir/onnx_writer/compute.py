@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..elementwise import Epilogue
 from ..errors import ModelError
-from ..graph import Operator
+from ..graph import Operator, constant_of
 from .elementwise import with_epilogue
 from .writer import Array, Write, Writer, plain
 
@@ -16,10 +16,9 @@ def _constant_bias(op: Operator) -> Array | None:
         return None
     extra, channels = op.operands[2], op.result.type.shape[1]
     per_channel = (channels, *[1] * (op.result.type.rank - 2))
-    producer = extra.producer
+    array = constant_of(extra)
     fits = extra.type.shape in (per_channel, (1, *per_channel))
-    constant = producer is not None and producer.name == "nn.constant"
-    return producer["value"].reshape(channels) if fits and constant and producer else None
+    return array.reshape(channels) if fits and array is not None else None
 
 
 def _convolution(type: str) -> Write:

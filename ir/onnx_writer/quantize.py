@@ -6,7 +6,7 @@ import numpy as np
 from onnx import TensorProto
 
 from ..errors import ModelError
-from ..graph import Graph, Operator
+from ..graph import Graph, Operator, constant_of
 from ..interpreter import run
 from ..ops.linear import one_quant
 from ..ops.quantize import quant_attributes
@@ -79,12 +79,10 @@ def _values(op: Operator, function: str) -> Array:
 
 def _function(op: Operator) -> str | None:
     """The function whose table it is: empty for none but the quantizations; None where it is not known."""
-    table, quants = op.operands[1].producer, [v.type.quant for v in (op.operands[0], op.result)]
-    if table is None or table.name != "nn.constant":
+    table, quants = constant_of(op.operands[1]), [v.type.quant for v in (op.operands[0], op.result)]
+    if table is None or any(quant is None or quant.axis is not None for quant in quants):
         return None
-    if any(quant is None or quant.axis is not None for quant in quants):
-        return None
-    return next((f for f in ("", *_NODES) if np.array_equal(_values(op, f), table["value"])), None)
+    return next((f for f in ("", *_NODES) if np.array_equal(_values(op, f), table)), None)
 
 
 def _table(w: Writer, op: Operator, operands: list[str], result: str) -> None:

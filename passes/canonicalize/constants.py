@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from secateur.ir.graph import Graph, Operator
+from secateur.ir.graph import Graph, Operator, constant_of
 from secateur.ir.interpreter import evaluate
 from secateur.ir.registry import create
-from secateur.ir.rewrite import constant_of
 
 MAX_MACS = 10**8
 

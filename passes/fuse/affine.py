@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from secateur.ir.elementwise import Step
-from secateur.ir.graph import Operator, Value
-from secateur.ir.rewrite import Any_, Array, Const, Match, Op, Rule, constant_of
+from secateur.ir.graph import Operator, Value, constant_of
+from secateur.ir.rewrite import Any_, Array, Const, Match, Op, Rule
 
 LINEAR = ("nn.conv", "nn.conv_transpose", "nn.matmul")
 BIAS = Step("add")

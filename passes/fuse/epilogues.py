@@ -11,8 +11,8 @@ from typing import Any
 
 from secateur.ir.capacity import excess
 from secateur.ir.elementwise import FUNCTIONS, Step
-from secateur.ir.graph import Operator, Value
-from secateur.ir.rewrite import Any_, Match, Op, Rule, constant_of
+from secateur.ir.graph import Operator, Value, constant_of
+from secateur.ir.rewrite import Any_, Match, Op, Rule
 from secateur.ir.types import DType
 
 from .affine import LINEAR, channel_axis, channel_shape

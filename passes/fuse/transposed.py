@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from secateur.ir.elementwise import Step
-from secateur.ir.graph import Operator, Value
-from secateur.ir.rewrite import Match, Op, Rule, constant_of
+from secateur.ir.graph import Operator, Value, constant_of
+from secateur.ir.rewrite import Match, Op, Rule
 
 from .affine import channel_axis, need_constant_weights, per_channel
 

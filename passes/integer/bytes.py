@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from secateur.ir.graph import Operator, Value
+from secateur.ir.graph import Operator, Value, constant_of
 from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.registry import registry
-from secateur.ir.rewrite import Any_, Const, Match, Op, Rule, always, constant_of
+from secateur.ir.rewrite import Any_, Const, Match, Op, Rule, always
 from secateur.ir.types import DType, Quant
 
 from .parts import byte_quant, one_scale

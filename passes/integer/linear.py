@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.elementwise import Step, extra_operands
-from secateur.ir.graph import Operator, Value
-from secateur.ir.rewrite import Array, Match, Op, Rule, constant_of
+from secateur.ir.graph import Operator, Value, constant_of
+from secateur.ir.rewrite import Array, Match, Op, Rule
 
 from ..fuse.affine import channel_axis, per_channel
 from .parts import REAL_RESULT, dequantized, known, need_bytes, need_limits, need_result, quantized_result

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.interpreter import run
 from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.registry import create
-from secateur.ir.rewrite import Any_, Match, Op, Rule, constant_of
+from secateur.ir.rewrite import Any_, Match, Op, Rule
 from secateur.ir.types import TensorType
 
 from ..quantize.split import is_number

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir.graph import Operator, Value
-from secateur.ir.rewrite import Array, Match, constant_of
+from secateur.ir.graph import Operator, Value, constant_of
+from secateur.ir.rewrite import Array, Match
 from secateur.ir.types import Quant
 
 from ..fuse.affine import channel_axis, channel_shape

@@ -17,10 +17,6 @@ from secateur.ir.graph import Graph, Operator, Value
 from .arena import ALIGNMENT, Buffer, Piece, align
 
 
-def is_constant(value: Value) -> bool:
-    return value.producer is not None and value.producer.name == "nn.constant"
-
-
 def is_view(op: Operator) -> bool:
     """Whether the result's bytes are the operand's, so that in one place nothing need be done."""
     return bool(op.get("primitive") == "view")
@@ -53,7 +49,7 @@ def in_place_operands(op: Operator) -> list[int]:
 
 def _may_overwrite(operand: Value, result: Value) -> bool:
     """Whether the two have the same elements in memory, whatever these stand for."""
-    return not is_constant(operand) and replace(operand.type, quant=None) == replace(result.type, quant=None)
+    return not operand.is_constant and replace(operand.type, quant=None) == replace(result.type, quant=None)
 
 
 @dataclass
@@ -80,7 +76,7 @@ class _Analysis:
 
     def __init__(self, graph: Graph, in_place: bool) -> None:
         self.in_place = in_place
-        self.outside = {*graph.inputs, *graph.outputs, *(v for v in graph.values() if is_constant(v))}
+        self.outside = {*graph.inputs, *graph.outputs, *(v for v in graph.values() if v.is_constant)}
         self.last = {v: i for i, op in enumerate(graph.operators) for v in op.operands}
         self.born: dict[Value, int] = {}
         self.groups: dict[Value, _Group] = {}

@@ -23,7 +23,7 @@ from secateur.ir.stages import LAID_OUT, PLACED, Stage
 
 from ..framework.base import Pass
 from .arena import Buffer, Piece, align, lower_bound
-from .liveness import Liveness, analyse, is_constant
+from .liveness import Liveness, analyse
 from .offsets import assign_offsets
 from .placement import OUTSIDE, check_placement, place_of, workspace_of
 
@@ -44,7 +44,7 @@ def _copy_outputs(graph: Graph) -> None:
     seen: set[Value] = set(graph.inputs)
     outputs: list[Value] = []
     for value in graph.outputs:
-        if value in seen or is_constant(value):
+        if value in seen or value.is_constant:
             value = graph.append(_copy(value)).result
         seen.add(value)
         outputs.append(value)

@@ -17,7 +17,7 @@ from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.verifier import neighbourhood
 
 from .arena import ALIGNMENT
-from .liveness import in_place_operands, is_constant, is_join, is_view, join_offsets
+from .liveness import in_place_operands, is_join, is_view, join_offsets
 
 OUTSIDE = -1
 
@@ -170,7 +170,7 @@ def check_placement(graph: Graph) -> None:
     """Raises VerifyError at the first operator of a placed graph whose operands do not survive."""
     uses, inputs = Counter(graph.outputs), set(graph.inputs)
     for value, name in zip(graph.outputs, graph.output_names, strict=True):
-        if value in inputs or is_constant(value) or uses[value] > 1:
+        if value in inputs or value.is_constant or uses[value] > 1:
             raise VerifyError(f"output '{name}' has no buffer of its own to be written to")
     for op, message in _Walk(graph).problems():
         where = f" (ONNX node {op.loc})" if op.loc else ""

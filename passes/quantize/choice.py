@@ -17,10 +17,10 @@ from typing import Any
 
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import ModelError
-from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.registry import create
-from secateur.ir.rewrite import constant_of, rewrite
+from secateur.ir.rewrite import rewrite
 from secateur.ir.types import DType, Quant
 
 from ..fuse import epilogues

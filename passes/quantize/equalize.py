@@ -19,9 +19,9 @@ from typing import ClassVar
 import numpy as np
 
 from secateur.ir.elementwise import Step
-from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.registry import create
-from secateur.ir.rewrite import Any_, Array, Match, Op, Rule, constant_of, rewrite
+from secateur.ir.rewrite import Any_, Array, Match, Op, Rule, rewrite
 from secateur.ir.stages import READ, Stage
 
 from ..framework.base import Pass

@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.elementwise import Step
-from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.registry import create
-from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, Quant
 
 from ..fuse.affine import bias_of, channel_axis

@@ -15,8 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.rewrite import constant_of
+from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.types import DType
 
 from ..fuse.affine import LINEAR

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import ModelError
-from secateur.ir.graph import Graph, Operator
+from secateur.ir.graph import Graph, Operator, constant_of
 from secateur.ir.interpreter import evaluate
 from secateur.ir.ops.linear import one_quant
-from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, TensorType
 
 from .calibration.ranges import Ranges

@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secateur.ir.elementwise import Epilogue, Step, extra_operands
-from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.registry import create
-from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType
 
 from ..fuse.affine import LINEAR, bias_of

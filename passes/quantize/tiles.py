@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import ModelError
-from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.interpreter import evaluate
 from secateur.ir.ops.linear import one_quant
 from secateur.ir.registry import create
-from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, TensorType
 
 from ..winograd.winograd import Form, Options, applicable, create_winograd, winograd_form

@@ -11,7 +11,6 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.types import ROW_MAJOR, Layout
 
-from ..memory.liveness import is_constant
 from .problem import Plan, Problem, Sharing, Step, Way
 
 Toll = Callable[[Operator, Choice], float]
@@ -41,7 +40,7 @@ def problem_of(graph: Graph, costs: CostTable, toll: Toll | None = None) -> Grap
     left.
     """
     operators = tuple(op for op in graph.operators if op.name != "nn.constant")
-    values = [v for v in graph.values() if not is_constant(v)]
+    values = [v for v in graph.values() if not v.is_constant]
     numbers = {v: i for i, v in enumerate(values)}
     choices = [costs.choices(op) for op in operators]
     options = [_options(op, found, toll) for op, found in zip(operators, choices, strict=True)]
@@ -81,7 +80,7 @@ def _options(op: Operator, choices: Sequence[Choice], toll: Toll | None) -> list
 
 
 def _way(op: Operator, choice: Choice, toll: float) -> Way:
-    dynamic = [i for i, v in enumerate(op.operands) if not is_constant(v)]
+    dynamic = [i for i, v in enumerate(op.operands) if not v.is_constant]
     wants = tuple(choice.operand_layouts[i].name for i in dynamic)
     in_place = tuple(p for p, i in enumerate(dynamic) if _may_overwrite(op, choice, i))
     sharing = _SHARING.get(choice.primitive, Sharing.NONE)

@@ -11,8 +11,6 @@ from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.types import ROW_MAJOR, Layout
 
-from ..memory.liveness import is_constant
-
 
 @dataclass(frozen=True)
 class Reason:
@@ -88,7 +86,7 @@ class _Plan:
     def _conversions(self, op: Operator, choice: Choice) -> float:
         """Seconds to convert what an operator reads and makes, if it were computed by `choice`."""
         wants = list(zip(op.operands, choice.operand_layouts, strict=True))
-        values = dict.fromkeys((*(v for v in op.operands if not is_constant(v)), *op.results))
+        values = dict.fromkeys((*(v for v in op.operands if not v.is_constant), *op.results))
         total = 0.0
         for value in values:
             made = choice.result_layout if value in op.results else self.made[value]

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from secateur.ir.choice import Choice, CostTable
 from secateur.ir.errors import SecateurError
-from secateur.ir.graph import Graph, Operator
-from secateur.ir.rewrite import constant_of
+from secateur.ir.graph import Graph, Operator, constant_of
 from secateur.ir.types import Layout, TensorType
 
 

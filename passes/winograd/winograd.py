@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir.graph import Operator, Value
+from secateur.ir.graph import Operator, Value, constant_of
 from secateur.ir.ops.linear import channel_multipliers, one_quant, result_scale
 from secateur.ir.registry import create
 
@@ -89,11 +89,10 @@ def _check(op: Operator, weights: NDArray[Any], samples: NDArray[np.uint8]) -> N
 
 
 def _bias(op: Operator) -> NDArray[Any]:
-    producer = op.operands[2].producer
-    if producer is None or producer.name != "nn.constant":
+    bias = constant_of(op.operands[2])
+    if bias is None:
         raise ValueError("no Winograd form: its bias is not constant")
-    value: NDArray[Any] = producer["value"]
-    return value
+    return bias
 
 
 def _rounded(u: Floats, v: Floats, q: Floats, options: Options) -> tuple[NDArray[np.int8], Floats]:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.ir.graph import Value
+from secateur.ir.graph import Value, constant_of
 from secateur.ir.registry import create
-from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, TensorType
 
 from .bytes_harness import activation, slopes, some_bytes, stored

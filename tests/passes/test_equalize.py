@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.ir.graph import Graph, Operator
+from secateur.ir.graph import Graph, Operator, constant_of
 from secateur.ir.interpreter import run
 from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.registry import create
-from secateur.ir.rewrite import constant_of, explain
+from secateur.ir.rewrite import explain
 from secateur.ir.types import DType
 from secateur.ir.verifier import verify
 from secateur.passes.framework.pipeline import format_pass

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.ir.graph import Graph, Operator
+from secateur.ir.graph import Graph, Operator, constant_of
 from secateur.ir.interpreter import run
 from secateur.ir.ops.linear import one_quant
-from secateur.ir.rewrite import constant_of, explain
+from secateur.ir.rewrite import explain
 from secateur.ir.verifier import verify
 from secateur.passes.canonicalize.canonicalize import Canonicalize
 from secateur.passes.fuse.fuse import Fuse

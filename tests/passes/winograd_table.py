@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir.graph import Graph
+from secateur.ir.graph import Graph, constant_of
 from secateur.ir.interpreter import run
 from secateur.ir.onnx_reader import read_model
 from secateur.ir.registry import create
-from secateur.ir.rewrite import constant_of
 from secateur.ir.types import DType, Quant, TensorType
 from secateur.ir.winograd import winograd
 from secateur.passes.quantize.measure import decibels, power

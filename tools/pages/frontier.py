@@ -186,11 +186,9 @@ def differences(decisions: Decisions, fastest: Decisions) -> tuple[Difference, .
 
 def _layouts(op: Operator, choice: Choice) -> str:
     """The layouts of what is computed; those of constants are a matter of packing."""
-    from secateur.passes.memory.liveness import is_constant
-
     operands = [
         layout.name
         for v, layout in zip(op.operands, choice.operand_layouts, strict=True)
-        if not is_constant(v)
+        if not v.is_constant
     ]
     return " ".join([*operands, "->", choice.result_layout.name])

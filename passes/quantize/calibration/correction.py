@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir import interpreter
-from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.registry import create
-from secateur.ir.rewrite import constant_of
 
 from ...fuse.affine import channel_axis
 from .statistics import Arrays, Progress, Runner, silent, stream

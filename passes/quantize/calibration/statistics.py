@@ -90,12 +90,8 @@ def quantizable(graph: Graph) -> dict[str, Value]:
     return {
         name: value
         for value, name in value_names(graph).items()
-        if value.type.dtype == DType.F32 and graph.is_used(value) and not _is_constant(value)
+        if value.type.dtype == DType.F32 and graph.is_used(value) and not value.is_constant
     }
-
-
-def _is_constant(value: Value) -> bool:
-    return value.producer is not None and value.producer.name == "nn.constant"
 
 
 def _chosen(graph: Graph, names: Collection[str] | None) -> dict[str, Value]:
