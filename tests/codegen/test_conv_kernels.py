@@ -12,7 +12,7 @@ import pytest
 
 from secateur.codegen.backends.cpu.objects import compile_object
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.primitives.conv.depthwise.float32 import DEPTHWISE
+from secateur.codegen.primitives.conv.depthwise.lanes import DEPTHWISE
 from secateur.codegen.primitives.conv.direct import DIRECT
 from secateur.codegen.primitives.conv.grouped import GROUPED
 from secateur.codegen.primitives.conv.im2row import IM2ROW

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.primitives.conv.depthwise.float32 import DEPTHWISE
+from secateur.codegen.primitives.conv.depthwise.lanes import DEPTHWISE
 from secateur.codegen.primitives.conv.direct import DIRECT
 from secateur.codegen.primitives.conv.grouped import GROUPED
 from secateur.codegen.primitives.conv.kn2row import KN2ROW

@@ -29,10 +29,6 @@ BEING_REMOVED = (
     {"secateur.codegen.primitives.conv.im2row_int8", "secateur.codegen.primitives.conv.im2row_int8_nest"},
     {"secateur.codegen.primitives.conv.kn2row", "secateur.codegen.primitives.conv.kn2row_nest"},
     {"secateur.codegen.primitives.conv.kn2row_int8", "secateur.codegen.primitives.conv.kn2row_int8_nest"},
-    {
-        "secateur.codegen.primitives.conv.depthwise.quads",
-        "secateur.codegen.primitives.conv.depthwise.quads_nest",
-    },
 )
 
 

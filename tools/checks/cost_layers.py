@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.conv import im2row as conv_im2row
 from secateur.codegen.primitives.conv.arithmetic import arithmetic_of
-from secateur.codegen.primitives.conv.depthwise import float32 as conv_depthwise
+from secateur.codegen.primitives.conv.depthwise.lanes import DEPTHWISE, tap_cycles
 from secateur.codegen.primitives.conv.direct import DIRECT, Direct
 from secateur.codegen.primitives.conv.int8_spec import LinearSpec
 from secateur.codegen.primitives.conv.plan import cheapest, even_split, step_cycles
@@ -111,9 +111,9 @@ def winograd_bytes(target: Target) -> Sample:
 def depthwise(target: Target) -> Sample:
     """A step is one tap of every pixel of a tile."""
     spec = replace(_spec(target, 64, 56, 64), groups=64)
-    kernel = conv_depthwise.DEPTHWISE.kernel(spec, target)
-    pixels = conv_depthwise.tile_pixels(spec, target)
-    cycles = conv_depthwise.tap_cycles(pixels, target)
+    kernel = DEPTHWISE.kernel(spec, target)
+    pixels = DEPTHWISE.pixels(spec, target)
+    cycles = tap_cycles(pixels, target)
     return Sample(kernel, pixels, 1, cycles)
 
 

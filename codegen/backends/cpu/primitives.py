@@ -15,7 +15,7 @@ MODULES = (
     "resize.grid_sample",
     "move.join",
     "conv.int8",
-    "conv.depthwise.int8",
+    "conv.depthwise.quads",
     "dense.int8",
     "elementwise.int8",
     "conv.im2row_int8",

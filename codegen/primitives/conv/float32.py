@@ -33,7 +33,7 @@ from ..operator import (
     workspace_limit,
 )
 from ..specs import ConvSpec, DenseSpec, TransposedSpec, pair
-from .depthwise.float32 import DEPTHWISE
+from .depthwise.lanes import DEPTHWISE
 from .direct import DIRECT
 from .grouped import GROUPED, Grouped
 from .im2row import IM2ROW

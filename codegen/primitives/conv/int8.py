@@ -23,6 +23,7 @@ from ..operator import (
     workspace_limit,
 )
 from ..specs import pair
+from .depthwise.lanes import DEPTHWISE
 from .direct import DIRECT
 from .grouped import GROUPED
 from .int8_spec import LinearSpec, starts
@@ -117,4 +118,4 @@ def _combination(op: Operator, pair: tuple[str, str]) -> Combination:
     return (Layout(pair[0]), ROW_MAJOR, ROW_MAJOR, *extras), Layout(pair[1])
 
 
-PRIMITIVES = tuple(map(LinearConvolution, (DIRECT, POINTWISE, GROUPED)))
+PRIMITIVES = tuple(map(LinearConvolution, (DIRECT, POINTWISE, GROUPED, DEPTHWISE)))

@@ -14,7 +14,6 @@ such set of rows; columns outside the image hold the zero point.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -32,26 +31,11 @@ from ...operator import Argument, Array, Combination, Constant, Operand, Primiti
 from ...specs import seconds, up
 from ..int8 import linear_spec, refusal
 from ..int8_spec import LinearSpec
+from .interleave import PIXELS, QuadSpec, build, quads
 
 Ints = NDArray[np.int32]
 
-PIXELS = 4  # of one vector
 _MOST_ROWS = 11  # of a kernel
-
-
-@dataclass(frozen=True)
-class QuadSpec:
-    """What determines the code; tables and numbers of a layer are constants beside it.
-
-    `bounded`: no sum can leave int32 in steps of the result. `moved`: its zero point is not 0.
-    `low` and `high`: its limits are narrower than a byte's.
-    """
-
-    conv: LinearSpec
-    bounded: bool
-    moved: bool
-    low: bool
-    high: bool
 
 
 def quad_spec(op: Operator) -> QuadSpec:
@@ -66,11 +50,6 @@ def _bounded(op: Operator) -> bool:
     assert bias is not None, "applicable() was not asked"
     largest = 255.0 * np.abs(weights.astype(np.float64)).sum((1, 2, 3)) + np.abs(bias.astype(np.float64))
     return bool((largest * channel_multipliers(op)).max() < 1 << 30)
-
-
-def quads(spec: LinearSpec) -> int:
-    """Vectors of four kernel rows, the last one filled with zero weights."""
-    return up(spec.kernel[0], QUAD) // QUAD
 
 
 def row_sets(spec: LinearSpec) -> list[tuple[int, ...]]:
@@ -119,8 +98,6 @@ class DepthwiseQuads(Primitive):
         return (Operand(0), *map(Constant, _packed(op)))
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
-        from .quads_nest import build
-
         spec = quad_spec(op)
         tasks = spec.conv.batch * up(spec.conv.channels, BLOCK) // BLOCK * spec.conv.out_height
         return Kernel("linear_depthwise_quads", spec, partial(build, spec), tasks)

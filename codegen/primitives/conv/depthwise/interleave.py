@@ -1,8 +1,9 @@
-"""The loops of 8-bit depthwise convolution by AVX512-VNNI; see `linear_depthwise_quads`."""
+"""The loops of 8-bit depthwise convolution by AVX512-VNNI, on interleaved rows; `quads.py` tells how."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from secateur.codegen.tir import Registers, T, load, prim_func, splat, store
@@ -11,15 +12,36 @@ from secateur.codegen.vector.requantize import BLOCK
 from secateur.codegen.vector.shuffles import hold
 
 from ...specs import up
-from .quads import PIXELS, QuadSpec, quads
+from ..int8_spec import LinearSpec
 
 Expr = Any
 Buffer = Any
 
+PIXELS = 4  # of one vector
 _GROUPS = BLOCK // QUAD
 _WIDTH = PIXELS * BLOCK  # bytes of one vector
 _SUMS = "int32x16"
 _MOST, _INPUT_ZERO, _ZERO, _LOW, _HIGH = range(5)  # of the parameters; _MOST is without the zero point
+
+
+@dataclass(frozen=True)
+class QuadSpec:
+    """What determines the code; tables and numbers of a layer are constants beside it.
+
+    `bounded`: no sum can leave int32 in steps of the result. `moved`: its zero point is not 0.
+    `low` and `high`: its limits are narrower than a byte's.
+    """
+
+    conv: LinearSpec
+    bounded: bool
+    moved: bool
+    low: bool
+    high: bool
+
+
+def quads(spec: LinearSpec) -> int:
+    """Vectors of four kernel rows, the last one filled with zero weights."""
+    return up(spec.kernel[0], QUAD) // QUAD
 
 
 def build(spec: QuadSpec) -> Any:

@@ -1,0 +1,229 @@
+"""Depthwise convolution on blocked channels: every lane filters its own, in float32 or in exact int32."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.codegen.kernel import Kernel
+from secateur.codegen.targets.target import Target
+from secateur.codegen.tir import Registers, T, load, prim_func, when
+
+from ...specs import ConvSpec, Floats, layout_block, seconds, up
+from ..ending import kernel_pointers, opened
+from ..plan import KernelSpec, Run, even_split, row_runs
+from ..tile import kernel_rows, pack_bias
+from ..wide import inside, row_taps
+
+Expr = Any
+Buffer = Any
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Arithmetic(ABC):
+    """What a register tile computes with, in vectors of `lanes`."""
+
+    lanes: int
+
+    prefix = ""  # of a kernel's name
+    dtype = "float32"  # of sums
+    weight = "float32"
+
+    @abstractmethod
+    def seconds(self, spec: ConvSpec, target: Target) -> float:
+        """By the analytic model, without the kernel's start."""
+
+    @abstractmethod
+    def pixels(self, target: Target) -> int:
+        """Output pixels of the largest register tile."""
+
+    @abstractmethod
+    def operand(self, buffer: Buffer, index: Expr) -> Expr:
+        """One vector of pixels' channels, or of weights."""
+
+    @abstractmethod
+    def added(self, total: Expr, value: Expr, weights: Expr) -> Expr:
+        """total + value * weights."""
+
+
+class Float32(Arithmetic):
+    """By fused multiply-add."""
+
+    def seconds(self, spec: ConvSpec, target: Target) -> float:
+        pixels = spec.batch * (spec.height * spec.width + spec.pixels)
+        macs = spec.macs / spec.channels * up(spec.channels, target.lanes)
+        traffic = max(0, 4 * pixels * spec.channels - target.l2_bytes) / 2
+        return seconds(target, macs, efficiency(target), traffic)
+
+    def pixels(self, target: Target) -> int:
+        return target.isa.vector_registers // 4
+
+    def operand(self, buffer: Buffer, index: Expr) -> Expr:
+        return load(buffer, index, self.lanes)
+
+    def added(self, total: Expr, value: Expr, weights: Expr) -> Expr:
+        return T.fma(value, weights, total)
+
+
+class Int8(Arithmetic):
+    """Bytes times weights, both widened."""
+
+    prefix = "linear_"
+    dtype = "int32"
+    weight = "int16"
+
+    def seconds(self, spec: ConvSpec, target: Target) -> float:
+        channels = up(spec.channels, layout_block(spec.in_layout))
+        results = spec.batch * spec.pixels * channels
+        macs = spec.macs / spec.channels * channels
+        # x86-64 widens bytes as it loads them; elsewhere that is one more operation for each multiplication.
+        efficiency = 1.0 if target.triple.startswith("x86_64") else 0.5
+        return seconds(target, 2 * macs + 8 * results, efficiency, float(results))
+
+    def pixels(self, target: Target) -> int:
+        return max(2, target.isa.vector_registers * target.lanes // 64)
+
+    def operand(self, buffer: Buffer, index: Expr) -> Expr:
+        return load(buffer, index, self.lanes).astype(f"int32x{self.lanes}")
+
+    def added(self, total: Expr, value: Expr, weights: Expr) -> Expr:
+        return total + value * weights
+
+
+def arithmetic_of(spec: ConvSpec, target: Target) -> Arithmetic:
+    """Vectors of bytes are a block wide, but where floats are stored."""
+    if spec.element_bytes == 4:
+        return Float32(target.lanes)
+    return Int8(layout_block(spec.out_layout))
+
+
+def efficiency(target: Target) -> float:
+    """A share of the multiply-adds that the target can do, start and end of tiles included.
+
+    x86-64 reads one operand in the multiplication itself.
+    """
+    return 0.6 if target.triple.startswith("x86_64") else 0.35
+
+
+def tap_cycles(pixels: int, target: Target) -> float:
+    """Cycles of one tap of `pixels` pixels of floats."""
+    return pixels / (target.fma_per_cycle * efficiency(target))
+
+
+def pack_taps(weights: Array, block: int, dtype: str) -> Array:
+    """Weights (channels, 1, kh, kw) as (blocks, kh, kw, channel of a block), zero past the last channel."""
+    channels, _, kh, kw = weights.shape
+    padded = np.zeros((up(channels, block), kh, kw), dtype)
+    padded[:channels] = weights[:, 0]
+    return np.ascontiguousarray(padded.reshape(-1, block, kh, kw).transpose(0, 2, 3, 1))
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """One filter for each channel: a vector of channels times a vector of weights for each tap."""
+
+    name: str = "depthwise"
+
+    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
+        if not spec.groups == spec.channels == spec.filters:
+            return f"{spec.groups} groups of {spec.channels} channels and {spec.filters} filters"
+        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
+            return f"layouts {spec.in_layout} -> {spec.out_layout}"
+        return None
+
+    def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        return (spec.blocked_layouts(target),)
+
+    def workspace(self, spec: ConvSpec, target: Target) -> int:
+        return 0
+
+    def estimate(self, spec: ConvSpec, target: Target) -> float:
+        return arithmetic_of(spec, target).seconds(spec, target) + 2e-6
+
+    def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
+        packed = pack_taps(weights, layout_block(spec.in_layout), arithmetic_of(spec, target).weight)
+        return (packed, *pack_bias(bias, spec.filters, target.lanes))
+
+    def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
+        arithmetic, pixels, block = (
+            arithmetic_of(spec, target),
+            self.pixels(spec, target),
+            layout_block(spec.in_layout),
+        )
+        name = arithmetic.prefix + self.name
+        key = KernelSpec(name, spec, pixels, arithmetic.lanes)
+        tasks = spec.batch * up(spec.channels, block) // block * spec.out_height
+        return Kernel(name, key, partial(_build, spec, pixels, arithmetic), tasks)
+
+    def pixels(self, spec: ConvSpec, target: Target) -> int:
+        """Of a register tile."""
+        return even_split(spec.out_width, arithmetic_of(spec, target).pixels(target))[0]
+
+
+def _build(spec: ConvSpec, pixels: int, arithmetic: Arithmetic) -> Any:
+    weights = ("weights", arithmetic.weight)
+    pointers = [weights if "weights" in (p, p[0]) else p for p in kernel_pointers(spec)]
+
+    def body(*args: Any) -> None:
+        *buffers, _, begin, end = args
+        nest = _Nest(spec, pixels, arithmetic, tuple(buffers))
+        with T.serial(begin, end) as task:
+            nest.task(task)
+
+    return prim_func(pointers, body)
+
+
+class _Nest:
+    """Emits one task: an output row of a block of channels, in tiles along the row."""
+
+    def __init__(
+        self, spec: ConvSpec, pixels: int, arithmetic: Arithmetic, buffers: tuple[Buffer, ...]
+    ) -> None:
+        self.spec, self.arithmetic, self.lanes = spec, arithmetic, arithmetic.lanes
+        self.data, self.weights, self.finish = opened(spec, self.lanes, buffers)
+        self.block = layout_block(spec.in_layout)
+        self.blocks = up(spec.channels, self.block) // self.block
+        self.runs = row_runs(spec, 0, spec.out_width, pixels)
+
+    def task(self, task: Expr) -> None:
+        plane, row = task // self.spec.out_height, task % self.spec.out_height
+        for run in self.runs:
+            with T.serial(0, run.tiles) as tile:
+                for lane in range(0, self.block, self.lanes):
+                    first = plane % self.blocks * self.block + lane
+                    # The result may have no such block.
+                    with when(first < self.spec.channels) if lane else nullcontext():
+                        self._tile(run, plane, row, run.start + tile * run.size, lane)
+
+    def _tile(self, run: Run, plane: Expr, row: Expr, column: Expr, lane: int) -> None:
+        """`run.size` output pixels of one row in registers."""
+        spec, block = self.spec, plane % self.blocks
+        acc, channel = Registers(run.size, self.lanes, self.arithmetic.dtype), block * self.block + lane
+        rows = kernel_rows(spec, row)
+        for r in range(run.size):
+            acc[r] = self.finish.start(channel, rows, inside(spec, run, column, r))
+        with T.serial(*rows) as kh:
+            read = row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
+            line = (plane * spec.height + read) * spec.width + column * spec.strides[1] - spec.pads[1]
+            first = (block * spec.kernel[0] + kh) * spec.kernel[1]
+            row_taps(spec, run, column, partial(self._tap, acc, line, first, lane))
+        for r in range(run.size):
+            pixel = row * spec.out_width + column + r
+            self.finish.store(acc[r], plane // self.blocks, pixel, channel)
+
+    def _tap(self, acc: Any, line: Expr, first: Expr, lane: int, kw: Expr, pixels: range) -> None:
+        weights = self.arithmetic.operand(self.weights, (first + kw) * self.block + lane)
+        for r in pixels:
+            pixel = line + (kw * self.spec.dilations[1] + r * self.spec.strides[1])
+            value = self.arithmetic.operand(self.data, pixel * self.block + lane)
+            acc[r] = self.arithmetic.added(acc[r], value, weights)
+
+
+DEPTHWISE = Depthwise()
