@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +130,14 @@ class ConvSpec(WindowSpec):
     def result_bytes(self) -> int:
         """Of one element of the result."""
         return 4
+
+    def costed(self) -> Self:
+        """What time and workspace depend on; a limit is applied to the costs."""
+        return replace(self, workspace_limit=None)
+
+    def unbordered(self) -> Self:
+        """For taps outside the image that are there, and hold what padding is."""
+        return self
 
     def blocked_layouts(self, target: Target) -> tuple[str, str]:
         """The layouts of input and result that suit the target."""

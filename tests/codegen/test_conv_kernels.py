@@ -15,7 +15,7 @@ from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.conv.depthwise.lanes import DEPTHWISE
 from secateur.codegen.primitives.conv.direct import DIRECT
 from secateur.codegen.primitives.conv.grouped import GROUPED
-from secateur.codegen.primitives.conv.im2row import IM2ROW
+from secateur.codegen.primitives.conv.im2row.primitive import IM2ROW
 from secateur.codegen.primitives.conv.pointwise import POINTWISE
 from secateur.codegen.primitives.conv.transposed import TRANSPOSED
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.primitives.conv.kn2row import KN2ROW, row_tiles
+from secateur.codegen.primitives.conv.kn2row.row_major import KN2ROW
+from secateur.codegen.primitives.conv.kn2row.row_major_plan import row_tiles
 from secateur.codegen.primitives.operator import Constant, Primitive
 from secateur.codegen.primitives.specs import ConvSpec
 from secateur.codegen.targets.rows import TARGETS

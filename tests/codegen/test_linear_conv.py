@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.primitives.conv.direct import DIRECT
-from secateur.codegen.primitives.conv.int8 import linear_spec
 from secateur.codegen.primitives.conv.int8_spec import column_classes, starts
+from secateur.codegen.primitives.conv.linear_operators import linear_spec
 from secateur.codegen.primitives.conv.pointwise import POINTWISE
 from secateur.codegen.primitives.operator import constant_of
 from secateur.codegen.targets.rows import TARGETS

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
-from secateur.codegen.primitives.conv.im2row_int8 import LinearIm2row, depth, pieces
-from secateur.codegen.primitives.conv.int8 import linear_spec
+from secateur.codegen.primitives.conv.im2row.plan import depth, pieces
+from secateur.codegen.primitives.conv.im2row.primitive import IM2ROW
 from secateur.codegen.primitives.conv.int8_spec import LinearSpec
-from secateur.codegen.primitives.conv.kn2row_int8 import LinearKn2row
+from secateur.codegen.primitives.conv.kn2row.blocked import BLOCKED_KN2ROW
+from secateur.codegen.primitives.conv.linear_operators import linear_spec
 from secateur.codegen.primitives.operator import Constant, Primitive, to_layout
 from secateur.codegen.targets.rows import TARGETS
 from secateur.ir import interpreter
@@ -139,8 +140,8 @@ def test_weights_that_are_streamed_for_each_row_make_kn2row_quicker_than_direct(
 def test_there_is_work_for_several_threads(filters: int) -> None:
     op, _ = conv_case(0, (1, 32, 28, 28), filters, (3, 3), **SAME)
     spec = spec_of(op)
-    assert LinearKn2row().kernel(spec, VNNI).tasks >= 7
-    assert LinearIm2row().kernel(spec, VNNI).tasks >= 4
+    assert BLOCKED_KN2ROW.kernel(spec, VNNI).tasks >= 7
+    assert IM2ROW.kernel(spec, VNNI).tasks >= 4
 
 
 def test_pieces_cover_every_byte() -> None:
@@ -169,7 +170,7 @@ def test_pixels_do_not_fall_into_the_same_cache_sets() -> None:
 # Refusals
 
 
-@pytest.mark.parametrize("primitive", [LinearIm2row(), LinearKn2row()], ids=NAMES)
+@pytest.mark.parametrize("primitive", [IM2ROW, BLOCKED_KN2ROW], ids=NAMES)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -11,7 +11,7 @@ import pytest
 from secateur.codegen.primitives.conv.depthwise.lanes import DEPTHWISE
 from secateur.codegen.primitives.conv.direct import DIRECT
 from secateur.codegen.primitives.conv.grouped import GROUPED
-from secateur.codegen.primitives.conv.kn2row import KN2ROW
+from secateur.codegen.primitives.conv.kn2row.row_major import KN2ROW
 from secateur.codegen.primitives.conv.plan import row_runs
 from secateur.codegen.primitives.conv.transposed import TRANSPOSED, looped
 from secateur.codegen.primitives.specs import ConvSpec, TransposedSpec

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
-from secateur.codegen.primitives.conv.im2row import IM2ROW
+from secateur.codegen.primitives.conv.im2row.primitive import IM2ROW
 from secateur.codegen.primitives.conv.plan import cheapest, costs_of, worth_offering
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd

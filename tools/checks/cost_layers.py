@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.primitives.conv import im2row as conv_im2row
 from secateur.codegen.primitives.conv.arithmetic import arithmetic_of
 from secateur.codegen.primitives.conv.depthwise.lanes import DEPTHWISE, tap_cycles
 from secateur.codegen.primitives.conv.direct import DIRECT, Direct
+from secateur.codegen.primitives.conv.im2row.plan import float_step_cycles
+from secateur.codegen.primitives.conv.im2row.primitive import IM2ROW
 from secateur.codegen.primitives.conv.int8_spec import LinearSpec
 from secateur.codegen.primitives.conv.plan import cheapest, even_split, step_cycles
 from secateur.codegen.primitives.conv.pointwise import POINTWISE, Pointwise
@@ -87,9 +88,9 @@ def pointwise_bytes(target: Target) -> Sample:
 
 def im2row(target: Target) -> Sample:
     spec = _spec(target, 256, 14, 256)
-    strip = conv_im2row.IM2ROW.plan(spec, target)
-    cycles = conv_im2row.step_cycles(strip.rows, strip.vectors, target)
-    return Sample(conv_im2row.IM2ROW.kernel(spec, target), strip.rows, strip.vectors, cycles)
+    strip = IM2ROW.plan(spec, target)
+    cycles = float_step_cycles(strip.rows, strip.vectors, target)
+    return Sample(IM2ROW.kernel(spec, target), strip.rows, strip.vectors, cycles)
 
 
 def winograd(target: Target) -> Sample:

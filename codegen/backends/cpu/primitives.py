@@ -9,20 +9,15 @@ from ...primitives.operator import Primitive
 from ...primitives.registry import Primitives
 
 MODULES = (
-    "conv.float32",
+    "conv.primitives",
     "elementwise.elementwise",
     "move.gather",
     "resize.grid_sample",
     "move.join",
-    "conv.int8",
-    "conv.depthwise.quads",
     "dense.int8",
     "elementwise.int8",
-    "conv.im2row_int8",
-    "conv.kn2row_int8",
     "reduce.pool_int8",
     "elementwise.prelu_int8",
-    "conv.winograd.int8",
     "elementwise.logic",
     "dense.matmul",
     "move.movement",

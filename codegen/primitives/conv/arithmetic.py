@@ -7,6 +7,7 @@ filters. The convolution nests are written for any of these.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -77,6 +78,20 @@ class Arithmetic(ABC):
     def registers(self, count: int) -> Any:
         return Registers(count, self.lanes, self.dtype)
 
+    def multiply(
+        self, acc: Any, data: tuple[Buffer, Mapping[int, Expr]], weights: tuple[Buffer, Expr], vectors: int
+    ) -> None:
+        """One step of a register tile: acc[r][v] += the element of pixel r * the weights of vector v.
+
+        `data` tells where each pixel's element lies, `weights` where the first vector does.
+        """
+        (source, elements), (packed, first) = data, weights
+        loaded = [self.weights(packed, first + v * self.width) for v in range(vectors)]
+        for r, index in elements.items():
+            element = self.element(source, index)
+            for v in range(vectors):
+                self.accumulate(acc, r * vectors + v, element, loaded[v])
+
     def pack(self, weights: Array, vectors: int, block: int, filters: int) -> Array:
         """OIHW to [filter group][input block][kh][kw][step][vector and lane of filters][channel of a step].
 
@@ -88,6 +103,16 @@ class Arithmetic(ABC):
         padded = np.pad(weights, padding) if any(map(any, padding)) else weights
         split = padded.reshape(filters // group, group, blocks, block // self.step, self.step, kh, kw)
         return np.ascontiguousarray(split.transpose(0, 2, 5, 6, 3, 1, 4))
+
+    def pack_taps(self, weights: Array, vectors: int, channels: int, filters: int) -> Array:
+        """OIHW to [filter group][kh][kw][step][vector and lane of filters][channel of a step].
+
+        Padded with zeros to `channels` and to `filters` filters.
+        """
+        count, given = weights.shape[:2]
+        taps = np.moveaxis(weights.reshape(count, given, -1), 1, -1)
+        padded = np.pad(taps, [(0, 0), (0, 0), (0, channels - given)])
+        return self.pack(padded.reshape(count, -1, 1, 1), vectors, self.step, filters)
 
 
 class Float32(Arithmetic):

@@ -8,8 +8,8 @@ output row and column; a table has the start of every combination.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,14 @@ class LinearSpec(ConvSpec):
     @property
     def result_bytes(self) -> int:
         return 4 if self.ending.result == "float32" else 1
+
+    def costed(self) -> Self:
+        """Without how sums start and how results are rounded and masked, too."""
+        ending = replace(self.ending, filters=0, saturates=False, converts=False)
+        return replace(super().costed(), border=False, ending=ending)
+
+    def unbordered(self) -> Self:
+        return replace(self, border=False)
 
     def blocked_layouts(self, target: Target) -> tuple[str, str]:
         real = self.ending.result == "float32"

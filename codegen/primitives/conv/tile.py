@@ -197,11 +197,8 @@ class _Nest:
             )
             for at in range(0, vectors * arithmetic.width, arithmetic.line):
                 prefetch(self.weights, weight + panel + at, 2)
-        weights = [arithmetic.weights(self.weights, weight + v * arithmetic.width) for v in range(vectors)]
-        for r in pixels:
-            element = arithmetic.element(self.data, start + r * self.spec.strides[1] * self.block)
-            for v in range(vectors):
-                arithmetic.accumulate(acc, r * vectors + v, element, weights[v])
+        elements = {r: start + r * self.spec.strides[1] * self.block for r in pixels}
+        arithmetic.multiply(acc, (self.data, elements), (self.weights, weight), vectors)
         fence(self.data, self.weights, always=arithmetic.data == "uint8")
 
 

@@ -160,10 +160,5 @@ class PanelNest(ABC):
 
     def _step(self, acc: Registers, data: Buffer, starts: list[Expr], weight: Expr, vectors: int) -> None:
         """acc[r][v] += the inputs of a step at starts[r] times the weights of vector v."""
-        arithmetic = self.arithmetic
-        weights = [arithmetic.weights(self.weights, weight + v * arithmetic.width) for v in range(vectors)]
-        for r, start in enumerate(starts):
-            element = arithmetic.element(data, start)
-            for v in range(vectors):
-                arithmetic.accumulate(acc, r * vectors + v, element, weights[v])
+        self.arithmetic.multiply(acc, (data, dict(enumerate(starts))), (self.weights, weight), vectors)
         fence(data, self.weights)

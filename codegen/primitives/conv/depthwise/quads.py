@@ -29,8 +29,8 @@ from secateur.ir.types import ROW_MAJOR, Layout
 
 from ...operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of
 from ...specs import seconds, up
-from ..int8 import linear_spec, refusal
 from ..int8_spec import LinearSpec
+from ..linear_operators import linear_spec, refusal
 from .interleave import PIXELS, QuadSpec, build, quads
 
 Ints = NDArray[np.int32]

@@ -1,26 +1,14 @@
-"""Convolution by shifted products that add up, kn2row: row-major in and out, next to no memory.
-
-A task has a strip of output rows of a few filters. For every kernel row, a matrix
-product of that row's weights and the image is added to the sums at a shifted
-place, clipped where it would leave the image, so nothing is padded or copied.
-Sums stay in registers over channels and kernel columns; between kernel rows they
-lie in the result itself, or in a strip of workspace where the result may lie on a residual.
-The accumulating variant of Anderson, Vasudevan, Keane and Gregg, "Low-memory
-GEMM-based convolution algorithms for deep neural networks" (2017), with the taps of a
-kernel row side by side.
-"""
+"""How row-major kn2row is cut into register tiles and strips, and what that costs: numbers, no code."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
-import numpy as np
-
-from ...kernel import Kernel
-from ...targets.target import Target
-from ..specs import ConvSpec, Floats
-from .plan import KernelSpec, even_split
+from ....targets.target import Target
+from ...operator import Cost
+from ...specs import ConvSpec
+from ..plan import even_split
 
 _MOST_FILTERS = 8  # of a register tile: more leave too few vectors to hide what a load costs
 _SPARE = 2  # registers beside sums, pixels and weights
@@ -29,7 +17,6 @@ _L2_RATE = 14.0  # bytes a cycle from the second-level cache, a few lines of eve
 _STREAMS = 16  # channels that a processor's own prefetching follows
 _AHEAD = 2  # channels
 _PASS = 20.0  # cycles of a tile and kernel row besides its sums and products
-_WIDEST = 1024  # columns of the kernel times those it spans: the code of a row's taps
 _ROWS = 8  # of a strip at most
 
 Moves = tuple[int | None, ...]
@@ -66,62 +53,14 @@ class Tiles:
     moves: tuple[Moves, ...]
 
 
-@dataclass(frozen=True)
-class Kn2row:
-    """Stride 1, one group; any kernel, dilation and padding."""
-
-    name: str = "kn2row"
-
-    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
-        if spec.groups != 1 or spec.strides != (1, 1):
-            return f"{spec.groups} groups, strides {spec.strides}"
-        if spec.kernel[1] * spec.span(1) > _WIDEST:
-            return (
-                f"a kernel {spec.kernel[1]} columns wide, dilated by {spec.dilations[1]}, takes too much code"
-            )
-        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
-            return f"layouts {spec.in_layout} -> {spec.out_layout}"
-        return None
-
-    def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
-        return (("NCHW", "NCHW"),)
-
-    def workspace(self, spec: ConvSpec, target: Target) -> int:
-        """None, or the sums of a strip in whole vectors."""
-        plan = self.plan(spec, target)
-        columns = -(-spec.out_width // plan.lanes) * plan.lanes
-        return 4 * plan.rows * plan.filters * columns if plan.aside else 0
-
-    def estimate(self, spec: ConvSpec, target: Target) -> float:
-        plan, clock = self.plan(spec, target), target.clock_ghz * 1e9
-        return _cycles(spec, plan, target) / clock + _traffic(spec, plan, target) + 2e-6
-
-    def pack(
-        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
-    ) -> tuple[Floats, ...]:
-        """Weights as [group of filters][kh][channel][kw][filter]; the last group may be smaller."""
-        size = self.plan(spec, target).filters
-        groups = [weights[first : first + size] for first in range(0, spec.filters, size)]
-        packed = np.concatenate([group.transpose(2, 1, 3, 0).reshape(-1) for group in groups])
-        return (packed,) if bias is None else (packed, np.ascontiguousarray(bias))
-
-    def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
-        from .kn2row_nest import build
-
-        plan = self.plan(spec, target)
-        tasks = spec.batch * -(-spec.out_height // plan.rows) * -(-spec.filters // plan.filters)
-        key = KernelSpec(self.name, spec, plan, plan.lanes)
-        return Kernel(self.name, key, partial(build, spec, plan), tasks, self.workspace(spec, target))
-
-    def plan(self, spec: ConvSpec, target: Target) -> Plan:
-        return _plan(spec, target)
-
-
 @lru_cache(maxsize=512)
-def _plan(spec: ConvSpec, target: Target) -> Plan:
-    """The tile of least estimated time."""
-    plans = [_of_filters(spec, target, f) for f in range(1, min(_MOST_FILTERS, spec.filters) + 1)]
-    return min(plans, key=lambda plan: _cycles(spec, plan, target))
+def plans(spec: ConvSpec, target: Target) -> dict[Plan, Cost]:
+    """The tile of least estimated time; it takes no workspace, or the sums of a strip in whole vectors."""
+    tiles = [_of_filters(spec, target, f) for f in range(1, min(_MOST_FILTERS, spec.filters) + 1)]
+    plan = min(tiles, key=lambda plan: _cycles(spec, plan, target))
+    seconds = _cycles(spec, plan, target) / (target.clock_ghz * 1e9) + _traffic(spec, plan, target) + 2e-6
+    columns = -(-spec.out_width // plan.lanes) * plan.lanes
+    return {plan: Cost(seconds, 4 * plan.rows * plan.filters * columns if plan.aside else 0)}
 
 
 def _of_filters(spec: ConvSpec, target: Target, filters: int) -> Plan:
@@ -209,6 +148,3 @@ def _traffic(spec: ConvSpec, plan: Plan, target: Target) -> float:
     result = 4 * spec.filters * spec.pixels
     beyond = max(0.0, image * again + result - target.l2_bytes)
     return 0.6 * spec.batch * beyond / (target.far_gbps(beyond) * 1e9)
-
-
-KN2ROW = Kn2row()

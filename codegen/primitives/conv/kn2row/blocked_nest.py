@@ -1,20 +1,20 @@
-"""The loops of kn2row on bytes; see `linear_kn2row`."""
+"""The loops of blocked kn2row; see `blocked`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from ...tir import T, load, prefetch, prim_func, store, view, when
-from ...vector.dot import QUAD
-from ...vector.shuffles import hold
-from ..specs import layout_block, up
-from .arithmetic import Arithmetic
-from .ending import kernel_pointers, opened
-from .int8_spec import LinearSpec
-from .kn2row_int8 import Plan, runs_of
-from .plan import Run
-from .tile import kernel_rows
+from ....tir import T, load, prefetch, prim_func, store, view, when
+from ....vector.dot import QUAD
+from ....vector.shuffles import hold
+from ...specs import layout_block, up
+from ..arithmetic import Arithmetic
+from ..ending import kernel_pointers, opened
+from ..int8_spec import LinearSpec
+from ..plan import Run
+from ..tile import kernel_rows
+from .blocked_plan import Plan, runs_of
 
 Expr = Any
 Buffer = Any
@@ -145,10 +145,6 @@ class _Nest:
         start = (line + column * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1]) * self.block
         for quad in range(self.block // QUAD):
             place = self._weight(kh, kw) + (cb * (self.block // QUAD) + quad) * (vectors * arithmetic.width)
-            weights = [arithmetic.weights(self.weights, place + v * arithmetic.width) for v in range(vectors)]
-            for r in range(first, last):
-                element = arithmetic.element(
-                    self.data, start + r * (spec.strides[1] * self.block) + quad * QUAD
-                )
-                for v in range(vectors):
-                    arithmetic.accumulate(acc, r * vectors + v, element, weights[v])
+            pixels = range(first, last)
+            elements = {r: start + r * (spec.strides[1] * self.block) + quad * QUAD for r in pixels}
+            arithmetic.multiply(acc, (self.data, elements), (self.weights, place), vectors)

@@ -1,36 +1,21 @@
-"""8-bit convolution by products that add up in place, kn2row: weights are read once for a strip of rows.
-
-A task has a strip of output rows of a group of filters. For every tap, or the taps of
-a kernel row together, a matrix product of its weights and the image is added to the
-int32 sums of the strip, which lie in the workspace; taps beside the image are left out.
-The weights of one pass stay in the first-level cache while the strip is gone through.
-
-Channels lie in blocks of 16, as a dot product takes four of them side by side: row-major
-bytes would be shuffled into quads for every tap and used for a few filters only. After Anderson,
-Vasudevan, Keane and Gregg, "Low-memory GEMM-based convolution algorithms for deep
-neural networks" (2017).
-"""
+"""How blocked kn2row is cut into register tiles and strips, and what that costs: numbers, no code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ...kernel import Kernel
-from ...targets.target import Target
-from ...vector.dot import QUAD
-from ..operator import Cost
-from ..specs import Floats, layout_block, up
-from .arithmetic import Arithmetic, arithmetic_of
-from .im2row_int8 import packed_taps
-from .int8 import LinearConvolution
-from .int8_spec import LinearSpec
-from .plan import KernelSpec, Run, even_split, row_runs, step_cycles
-from .planned import Planned
+from ....targets.target import Target
+from ....vector.dot import QUAD
+from ...operator import Cost
+from ...specs import layout_block, up
+from ..arithmetic import Arithmetic, arithmetic_of
+from ..int8_spec import LinearSpec
+from ..plan import Run, even_split, row_runs, step_cycles
 
 Array = NDArray[Any]
 
@@ -53,47 +38,9 @@ class Plan:
     ahead: int
 
 
-@dataclass(frozen=True)
-class LinearKn2row(Planned[LinearSpec, Plan]):
-    """Any kernel, stride, dilation and padding; one group."""
-
-    name: str = "kn2row"
-
-    def applicable(self, spec: LinearSpec, target: Target) -> str | None:
-        if spec.wide:
-            return f"a kernel {spec.kernel[1]} columns wide takes too much code"
-        return super().applicable(spec, target)
-
-    def layouts(self, spec: LinearSpec, target: Target) -> tuple[tuple[str, str], ...]:
-        return (spec.blocked_layouts(target),)
-
-    def plans(self, spec: LinearSpec, target: Target) -> dict[Plan, Cost]:
-        return _costs(spec, target)
-
-    def pack(
-        self, spec: LinearSpec, target: Target, weights: Array, bias: Floats | None
-    ) -> tuple[Array, ...]:
-        channels = up(spec.channels, layout_block(spec.in_layout))
-        return (packed_taps(spec, target, weights, channels, self.plan(spec, target).vectors),)
-
-    def kernel(self, spec: LinearSpec, target: Target) -> Kernel:
-        from .kn2row_int8_nest import build
-
-        plan, arithmetic, name = self.plan(spec, target), arithmetic_of(spec, target), f"linear_{self.name}"
-        groups = spec.filter_vectors(target.lanes) // plan.vectors
-        tasks = spec.batch * groups * -(-spec.out_height // plan.rows)
-        key = KernelSpec(name, spec, plan, target.lanes)
-        return Kernel(name, key, partial(build, spec, plan, arithmetic), tasks, self.workspace(spec, target))
-
-
-def _costs(spec: LinearSpec, target: Target) -> dict[Plan, Cost]:
-    """Of every plan; how results are rounded and masked makes no difference."""
-    ending = replace(spec.ending, filters=0, saturates=False, converts=False)
-    return _costs_of(replace(spec, workspace_limit=None, border=False, ending=ending), target)
-
-
 @lru_cache(maxsize=512)
-def _costs_of(spec: LinearSpec, target: Target) -> dict[Plan, Cost]:
+def plans(spec: LinearSpec, target: Target) -> dict[Plan, Cost]:
+    """Every plan and what it costs."""
     return {
         plan: Cost(
             _seconds(spec, plan, target),
@@ -167,6 +114,3 @@ def _traffic(spec: LinearSpec, quads: int, target: Target) -> float:
     again = -(-spec.filters // 64) if image > target.l2_bytes // 2 else 1
     streamed = weights + spec.batch * (image * again + spec.result_bytes * spec.filters * spec.pixels)
     return 0.6 * max(0.0, streamed - target.l2_bytes) / (target.far_gbps(streamed) * 1e9)
-
-
-PRIMITIVES = (LinearConvolution(LinearKn2row()),)

@@ -1,17 +1,17 @@
-"""The loops of kn2row; see `conv_kn2row`."""
+"""The loops of row-major kn2row; see `row_major`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from ...tir import Registers, T, load, prefetch, prim_func, splat, store, when
-from ...vector import epilogue
-from ...vector.shuffles import hold
-from ..specs import ConvSpec
-from .ending import pointers, split_buffers
-from .kn2row import Moves, Plan, Tiles, row_tiles
-from .tile import LINE, kernel_rows
+from ....tir import Registers, T, load, prefetch, prim_func, splat, store, when
+from ....vector import epilogue
+from ....vector.shuffles import hold
+from ...specs import ConvSpec
+from ..ending import pointers, split_buffers
+from ..tile import LINE, kernel_rows
+from .row_major_plan import Moves, Plan, Tiles, row_tiles
 
 Expr = Any
 Buffer = Any

@@ -1,0 +1,97 @@
+"""A primitive of specifications as one of operators: what convolutions of floats and of bytes share.
+
+The kernels know frozen specifications only; an adapter reads them off an operator and says where each
+kernel argument comes from.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from secateur.ir.graph import Operator
+from secateur.ir.types import Layout
+
+from ...kernel import Kernel
+from ...targets.target import Target
+from ..operator import Adjustable, Combination, Cost, Primitive
+from ..specs import ConvSpec, DenseSpec, TransposedSpec, pair
+from .plan import costs_of
+
+Spec = TypeVar("Spec", bound=ConvSpec | TransposedSpec | DenseSpec)
+Window = TypeVar("Window", bound=ConvSpec)
+
+
+class Adapter(Primitive, Generic[Spec]):
+    """`primitive` is asked with a specification in each layout that it offers."""
+
+    def __init__(self, primitive: Any, *, spreads: bool = False) -> None:
+        self.primitive, self.name, self.spreads = primitive, primitive.name, spreads
+
+    @abstractmethod
+    def refusal(self, op: Operator) -> str | None:
+        """Why the operator has no specification, or None."""
+
+    @abstractmethod
+    def spec(self, op: Operator) -> Spec:
+        """With the layouts of the operator's types."""
+
+    @abstractmethod
+    def combination(self, op: Operator, source: Layout, result: Layout) -> Combination:
+        """The layouts of all operands that go with those of input and result."""
+
+    def laid_out(self, spec: Spec, pair: tuple[str, str]) -> Spec:
+        return replace(spec, in_layout=pair[0], out_layout=pair[1])
+
+    def offered(self, op: Operator, target: Target) -> list[tuple[str, str]]:
+        """The primitive's layout combinations that it does not refuse."""
+        spec = self.spec(op)
+        pairs = self.primitive.layouts(spec, target)
+        return [p for p in pairs if self.primitive.applicable(self.laid_out(spec, p), target) is None]
+
+    def specs(self, op: Operator, target: Target) -> list[Spec]:
+        """One in each layout."""
+        return [self.laid_out(self.spec(op), pair) for pair in self.offered(op, target)]
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        refusal = self.refusal(op)
+        if refusal or self.offered(op, target):
+            return refusal
+        spec = self.spec(op)
+        pairs = self.primitive.layouts(spec, target) or (("NCHW", "NCHW"),)
+        return str(self.primitive.applicable(self.laid_out(spec, pairs[0]), target) or "offers no layout")
+
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        return tuple(self.combination(op, *map(Layout, pair)) for pair in self.offered(op, target))
+
+    def workspace(self, op: Operator, target: Target) -> int:
+        return max(int(self.primitive.workspace(s, target)) for s in self.specs(op, target))
+
+    def estimate(self, op: Operator, target: Target) -> float:
+        return min(float(self.primitive.estimate(s, target)) for s in self.specs(op, target))
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        kernel: Kernel = self.primitive.kernel(self.spec(op), target)
+        return kernel
+
+
+class AdjustableAdapter(Adjustable, Adapter[Window]):
+    """Of a primitive that may do with several amounts of workspace."""
+
+    def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
+        return costs_of(self.primitive, self.specs(op, target), target)
+
+
+def window(op: Operator) -> dict[str, Any]:
+    """The fields that all convolutions share; a row is an image of height 1."""
+    n, c, *size = op.operands[0].type.shape
+    pads, half = op["pads"], len(size)
+    height, width = pair(size, 1)
+    return {
+        "batch": n, "channels": c, "height": height, "width": width, "filters": op.result.type.shape[1],
+        "kernel": pair(op.operands[1].type.shape[2:], 1), "strides": pair(op["strides"], 1),
+        "pads": (*pair(pads[:half], 0), *pair(pads[half:], 0)), "dilations": pair(op["dilations"], 1),
+        "groups": op["groups"],
+        "in_layout": op.operands[0].type.layout.name, "out_layout": op.result.type.layout.name,
+    }  # fmt: skip

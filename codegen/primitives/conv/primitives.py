@@ -1,0 +1,36 @@
+"""Every primitive of convolutions that is made for them, and of dense layers of floats."""
+
+from __future__ import annotations
+
+from ..dense.float32 import DENSE
+from ..operator import Primitive
+from .depthwise import quads
+from .depthwise.lanes import DEPTHWISE
+from .direct import DIRECT
+from .grouped import GROUPED
+from .im2row.primitive import IM2ROW
+from .kn2row.blocked import BLOCKED_KN2ROW
+from .kn2row.row_major import KN2ROW
+from .linear_operators import LinearConvolution, PaddingConvolution
+from .operators import Convolution, Dense, TransposedConvolution
+from .pointwise import POINTWISE
+from .transposed import TRANSPOSED
+from .winograd import int8 as linear_winograd
+from .winograd.float32 import WINOGRAD
+
+_FLOATS = (
+    *map(Convolution, (DIRECT, POINTWISE, DEPTHWISE)),
+    Convolution(GROUPED, spreads=True),
+    *map(Convolution, (IM2ROW, KN2ROW)),
+    *(Convolution(primitive, spreads=True) for primitive in WINOGRAD),
+    TransposedConvolution(TRANSPOSED),
+    Dense(DENSE),
+)
+_BYTES = (
+    *map(LinearConvolution, (DIRECT, POINTWISE, GROUPED, DEPTHWISE)),
+    *quads.PRIMITIVES,
+    PaddingConvolution(IM2ROW),
+    LinearConvolution(BLOCKED_KN2ROW),
+    *linear_winograd.PRIMITIVES,
+)
+PRIMITIVES: tuple[Primitive, ...] = (*_FLOATS, *_BYTES)
