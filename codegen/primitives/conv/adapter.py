@@ -41,8 +41,9 @@ class Adapter(Primitive, Generic[Spec]):
     def combination(self, op: Operator, source: Layout, result: Layout) -> Combination:
         """The layouts of all operands that go with those of input and result."""
 
-    def laid_out(self, spec: Spec, pair: tuple[str, str]) -> Spec:
-        return replace(spec, in_layout=pair[0], out_layout=pair[1])
+    @staticmethod
+    def laid_out(spec: Spec, pair: tuple[str, str]) -> Spec:
+        return spec if isinstance(spec, DenseSpec) else replace(spec, in_layout=pair[0], out_layout=pair[1])
 
     def offered(self, op: Operator, target: Target) -> list[tuple[str, str]]:
         """The primitive's layout combinations that it does not refuse."""

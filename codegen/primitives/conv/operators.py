@@ -164,6 +164,3 @@ class Dense(_OfFloats[DenseSpec]):
     def spec(self, op: Operator) -> DenseSpec:
         batch, inputs = op.operands[0].type.shape
         return DenseSpec(batch, inputs, op.result.type.shape[-1], **_ending(op))
-
-    def laid_out(self, spec: DenseSpec, pair: tuple[str, str]) -> DenseSpec:
-        return spec

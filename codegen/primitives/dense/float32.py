@@ -29,6 +29,9 @@ class Dense:
     def applicable(self, spec: DenseSpec, target: Target) -> str | None:
         return None if min(spec.batch, spec.inputs, spec.outputs) > 0 else "an empty operand"
 
+    def layouts(self, spec: DenseSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        return (("NCHW", "NCHW"),)
+
     def workspace(self, spec: DenseSpec, target: Target) -> int:
         return 4 * target.lanes
 
