@@ -26,9 +26,6 @@ LATE = {
 BEING_REMOVED = (
     {"secateur", "secateur.compiler"},
     {"secateur.ir.graph", "secateur.ir.opdef", "secateur.ir.ops"},
-    {"secateur.codegen.primitives.conv.im2row_int8", "secateur.codegen.primitives.conv.im2row_int8_nest"},
-    {"secateur.codegen.primitives.conv.kn2row", "secateur.codegen.primitives.conv.kn2row_nest"},
-    {"secateur.codegen.primitives.conv.kn2row_int8", "secateur.codegen.primitives.conv.kn2row_int8_nest"},
 )
 
 
