@@ -2,7 +2,7 @@
 
     import secateur
 
-    artifact = secateur.compile("resnet20.onnx", "resnet20.so", target="host")
+    artifact = secateur.compile("resnet20.onnx", "resnet20.so", "host")
     session = secateur.load(artifact.path)
     logits = session.run({"image": image})["logits"]
 
@@ -16,24 +16,35 @@ from typing import TYPE_CHECKING
 
 from .errors import SecateurError
 from .ir.errors import ModelError, VerifyError
+from .options import Inputs, Int8, Limits, Watch
+from .passes.quantize.calibration.preparation import Preparation
+from .version import __version__
 
 if TYPE_CHECKING:
-    from .compiler import Artifact, compile, quantize
+    from .compiler import Artifact, compile
+    from .model import read
     from .passes.quantize.report import QuantizationReport
+    from .quantizer import quantize
     from .runtime.session import Session, load
 
 __all__ = [
     "Artifact",
+    "Inputs",
+    "Int8",
+    "Limits",
     "ModelError",
+    "Preparation",
     "QuantizationReport",
     "SecateurError",
     "Session",
     "VerifyError",
+    "Watch",
+    "__version__",
     "compile",
     "load",
     "quantize",
+    "read",
 ]
-__version__ = "0.1.0"
 
 _LAZY = {
     "Artifact": "compiler",
@@ -41,7 +52,8 @@ _LAZY = {
     "QuantizationReport": "passes.quantize.report",
     "Session": "runtime.session",
     "load": "runtime.session",
-    "quantize": "compiler",
+    "quantize": "quantizer",
+    "read": "model",
 }
 
 

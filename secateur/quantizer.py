@@ -1,94 +1,53 @@
-"""Quantization by keyword: what the caller asks for, as a pass of the pipeline with its data."""
+"""A float model quantized to ONNX, for other runtimes too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
-from .codegen.build import Progress, silent
-from .executor import HostExecutor
+from .calibration import calibration_data
+from .codegen.backends.registry import backend_of
+from .codegen.targets.find import find
 from .ir.errors import SecateurError
-from .ir.graph import Graph
-from .ir.support.words import listed
-from .passes.framework.pipeline import format_pass
-from .passes.quantize.calibrate import CalibrationData
-from .passes.quantize.calibration.data import open_source
-from .passes.quantize.calibration.images import Preparation
-from .passes.quantize.calibration.ranges import read_ranges
-from .passes.quantize.quantize import Quantize
-
-Calibration = str | Path | Iterable[Mapping[str, Any]]
-FLOAT_PIPELINE = "canonicalize,fuse,select,layout,memory"
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """The keywords of `secateur.compile` and `secateur.quantize` that say how to quantize; see there."""
-
-    calibration: Calibration | None = None
-    ranges: str | Path | None = None
-    method: str = "mse"
-    percent: float = 99.99
-    min_sqnr: float | None = None
-    max_drop: float | None = None
-    layer_sqnr: float = 20.0
-    winograd: str = "auto"
-    float_layers: Sequence[str] = ()
-    bias_correction: bool = True
-    equalize: bool = False
-    reduce_range: bool = False
-    layers: str = "auto"
-    preparation: Preparation | None = None
-    images: int | None = None
-
-    def step(self) -> Quantize:
-        """The pass, without its data."""
-        return Quantize(
-            self.method,
-            float(self.percent),
-            float(self.layer_sqnr),
-            None if self.min_sqnr is None else float(self.min_sqnr),
-            None if self.max_drop is None else float(self.max_drop),
-            self.winograd,
-            "\n".join(self.float_layers),
-            self.bias_correction,
-            self.equalize,
-            self.reduce_range,
-            self.layers,
-        )
-
-    def pipeline(self) -> str:
-        """The default pipeline with the pass behind fusion."""
-        return FLOAT_PIPELINE.replace("fuse,", f"fuse,{format_pass(self.step())},")
-
-    def data(self, graph: Graph, progress: Progress = silent) -> CalibrationData:
-        """The images and ranges for `graph`; SecateurError where there are none or they do not fit it."""
-        if self.calibration is None:
-            raise SecateurError(
-                "quantization needs calibration data: a folder of images, .npz, .npy, a list, or random:N"
-            )
-        try:
-            source = open_source(self.calibration, graph, self.preparation, self.images)
-        except OSError as error:
-            raise SecateurError(f"calibration {self.calibration}: {error.strerror or error}") from None
-        ranges = None if self.ranges is None else read_ranges(Path(self.ranges))
-        labelled = source.labelled if self.max_drop is not None else None
-        return CalibrationData(source, ranges, labelled, HostExecutor(), progress)
+from .ir.onnx_writer import to_onnx
+from .ir.support.atomic import write_whole
+from .ir.support.progress import Progress, silent
+from .model import Model, graph_of
+from .options import Inputs, Int8, Limits
+from .passes.framework.manager import PassManager
+from .passes.quantize.quantize import quantized_pairs
+from .passes.quantize.report import QuantizationReport
+from .pipeline import quantize_step
+from .prepare import prepare
 
 
-def request(kind: str | None, calibration: Calibration | None, options: Mapping[str, Any]) -> Request | None:
-    """What the keywords ask for; None without quantization.
+def quantize(
+    model: Model,
+    int8: Int8,
+    output: str | Path | None = None,
+    target: str = "host",
+    *,
+    inputs: Inputs = Inputs(),
+    limits: Limits = Limits(),
+    progress: Progress = silent,
+) -> QuantizationReport:
+    """Quantizes a float `model` and writes it to `output` as ONNX with QuantizeLinear and DequantizeLinear.
 
-    SecateurError for another kind than int8, an unknown option, or options of a quantization not asked for.
+    With `reduce_range=True` weights have 7 bits, with which ONNX Runtime and OpenVINO are exact on processors
+    without VNNI too; with 8 their sums of two products may saturate there. The model holds no Winograd tiles,
+    which are for `compile` to choose; times in the report are estimates for `target`. Of the `limits`
+    `min_sqnr` alone says something about it. Without `output` nothing is written.
+
+    Raises SecateurError for anything wrong with the request or the model.
     """
-    if kind not in (None, "int8"):
-        raise SecateurError(f"unknown quantization '{kind}'; known: int8")
-    known = [f.name for f in fields(Request) if f.name != "calibration"]
-    if unknown := [name for name in options if name not in known]:
-        raise SecateurError(f"no option {listed(unknown, known)}; known: {', '.join(known)}")
-    if kind is None and (calibration is not None or options):
-        given = [*(["calibration"] if calibration is not None else []), *options]
-        raise SecateurError(f"{', '.join(given)} given without quantize='int8'")
-    return Request(calibration, **options) if kind is not None else None
+    if limits != Limits(min_sqnr=limits.min_sqnr):
+        raise SecateurError("a quantized model has no plan yet: of the limits, only min_sqnr is for it")
+    row = find(target)
+    graph = graph_of(model, inputs)
+    data = calibration_data(int8, graph, progress)
+    fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
+    pairs, report = quantized_pairs(
+        fused, data, quantize_step(int8, limits.min_sqnr), backend_of(row).costs(row)
+    )
+    if output is not None:
+        write_whole(Path(output), to_onnx(pairs).SerializeToString(deterministic=True))
+    return report

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.options import Int8, Watch
+
 from .checks.layers import has_onnxruntime
 from .progress import progress
 from .report import duration, size
@@ -76,13 +78,15 @@ def example_module() -> ModuleType:
     return module
 
 
-def compile_example(path: Path, **options: Any) -> Artifact:
-    """Compiles the example to `path` and says how long it took; `options` as `secateur.compile`'s."""
+def compile_example(path: Path, quantize: Int8 | None = None, dump_ir: Path | None = None) -> Artifact:
+    """Compiles the example to `path` and says how long it took."""
     import secateur
 
     start = time.monotonic()
     with progress() as show:
-        artifact = secateur.compile(EXAMPLE / MODEL, path, progress=show, **options)
+        artifact = secateur.compile(
+            EXAMPLE / MODEL, path, quantize=quantize, watch=Watch(progress=show, dump_ir=dump_ir)
+        )
     first, last = artifact.outcome.records[0], artifact.outcome.records[-1]
     print(
         f"compiled {EXAMPLE.name}/{MODEL} in {time.monotonic() - start:.1f} s: "
@@ -95,7 +99,7 @@ def quantize_example(path: Path, images: Floats) -> Artifact:
     """Compiles the example to int8, calibrated on `images` of the training split, and says what that did."""
     print(f"\nNow in int8, with ranges chosen on {len(images)} images of the training split:")
     batches = [{"image": image[None]} for image in images]
-    artifact = compile_example(path, quantize="int8", calibration=batches, layers="all")
+    artifact = compile_example(path, Int8(batches, layers="all"))
     integer = [op for op in artifact.graph.operators if any(v.type.quant is not None for v in op.operands)]
     winograd = sum(op.name == "prim.winograd_conv" for op in integer)
     print(f"{len(integer)} operators compute on bytes, {winograd} of them Winograd convolutions")

@@ -2,20 +2,19 @@
 
 Options are the fields of the pass. A field of type int reads and, with
 `metadata={"unit": "bytes"}`, prints sizes such as 4MiB; strings are bare words
-or quoted; options that have their default are left out.
+or quoted, names one a line; options that have their default are left out.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import types
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from secateur.ir.errors import SecateurError
+from secateur.ir.support.options import options_of
 from secateur.ir.support.words import known_names
 
 from .base import Pass
@@ -49,20 +48,16 @@ def _registry() -> Mapping[str, type[Pass]]:
 # Values --------------------------------------------------------------------------------------------
 
 
-def _kind(cls: type[Pass], name: str) -> type:
-    """The type of an option; `T | None` counts as T."""
-    hint = typing.get_type_hints(cls)[name]
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        hint = next(a for a in typing.get_args(hint) if a is not type(None))
-    assert isinstance(hint, type)
-    return hint
-
-
 def _read_str(text: str) -> str:
     try:
         return str(json.loads(text)) if text.startswith('"') else text
     except json.JSONDecodeError:
         raise ValueError(text) from None
+
+
+def _read_names(text: str) -> tuple[str, ...]:
+    """Names, one a line."""
+    return tuple(filter(None, _read_str(text).split("\n")))
 
 
 def _read_int(text: str) -> int:
@@ -80,6 +75,7 @@ def _read_bool(text: str) -> bool:
 
 _READERS: dict[type, tuple[Any, str]] = {
     str: (_read_str, "a word or quoted text"),
+    tuple: (_read_names, "a name, or several with \\n between them, quoted"),
     int: (_read_int, "an integer or a size such as 4MiB"),
     float: (float, "a number"),
     bool: (_read_bool, "true or false"),
@@ -92,6 +88,8 @@ def _format_value(field: Field[Any], value: Any) -> str:
     if isinstance(value, int) and field.metadata.get("unit") == "bytes":
         unit = next(u for u in ("GiB", "MiB", "KiB", "") if value % UNITS[u] == 0)
         return f"{value // UNITS[unit]}{unit}" if value else "0"
+    if isinstance(value, tuple):
+        return _format_value(field, "\n".join(value))
     if isinstance(value, str) and not _BARE.fullmatch(value):
         return json.dumps(value)
     return str(value)
@@ -135,7 +133,7 @@ def _option(cls: type[Pass], name: str, text: str) -> Any:
     known = [f.name for f in _option_fields(cls)]
     if name not in known:
         raise PipelineError(f"pass {cls.name} has no option '{name}'{known_names(name, known)}")
-    read, wanted = _READERS[_kind(cls, name)]
+    read, wanted = _READERS[options_of(cls)[name].kind]
     try:
         return read(text)
     except ValueError:

@@ -28,8 +28,9 @@ from .calibration.statistics import (
     stream,
     value_names,
 )
-from .insert import LARGEST, Floats, real_bias, round_weights
+from .insert import Floats, real_bias, round_weights
 from .measure import Executor, Labelled, interpreted
+from .options import LARGEST
 from .plan import Plan, shared_groups
 
 KEPT_IMAGES = 32

@@ -24,13 +24,11 @@ from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant
 
 from ..fuse.affine import bias_of, channel_axis
+from .options import LARGEST
 from .plan import Plan
 
 Floats = NDArray[np.float64]
 
-LARGEST = 127
-REDUCED = 63
-"""The largest weight of which two products with unsigned bytes add up to 16 bits: 2 x 255 x 63 < 2^15."""
 _LARGEST_BIAS = 2.0**30
 _LEAST_SCALE = 2.0**-100
 QUANTIZED = "_quantized"

@@ -20,45 +20,16 @@ from .calibrate import Calibration, corrections, quantizations
 from .calibration.statistics import Progress, silent, value_names
 from .choice import Choice, Chooser, Indices, lower, planned_seconds
 from .equalize import Equalize
-from .insert import LARGEST, QUANTIZED, REDUCED, Floats, insert
+from .insert import QUANTIZED, Floats, insert
 from .judge import Judge, LimitError, Verdict
 from .measure import Array, decibels, power
+from .options import Options
 from .plan import make_plan
 from .report import QuantizationReport, data_values, dequantized, own_sqnr, rows, saturated_share
 from .search import choose_ways, smallest_that_passes
 from .split import split_epilogues
 from .tiles import TILES, Halves, Layer, Trial, Way, captured, eligible, halves, with_tiles
 from .warning import Accumulated, is_poor
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a network is quantized; `float_layers` are ONNX node names that stay in float.
-
-    `layers` is "auto" where layers that would be slower in 8 bits stay in float, or "all".
-    """
-
-    method: str = "mse"
-    percent: float = 99.99
-    layer_sqnr: float = 20.0
-    min_sqnr: float | None = None
-    max_drop: float | None = None
-    winograd: str = "auto"
-    float_layers: tuple[str, ...] = ()
-    bias_correction: bool = True
-    equalize: bool = False
-    reduce_range: bool = False
-    layers: str = "auto"
-
-    @property
-    def largest_weight(self) -> int:
-        """The largest magnitude of a stored weight; a Winograd form has its own."""
-        return REDUCED if self.reduce_range else LARGEST
-
-    @property
-    def chooses(self) -> bool:
-        """Whether time decides what computes in 8 bits; a tile that is asked for is taken at any price."""
-        return self.layers == "auto" and self.winograd in ("auto", "off")
 
 
 def prepare(graph: Graph, options: Options) -> Graph:
@@ -111,7 +82,7 @@ def chooser(
     prepared: Graph, costs: CostTable, options: Options, winograd: bool = True, given: Indices = frozenset()
 ) -> Chooser:
     """Of the operators that are faster in 8 bits; with `winograd`, convolutions as their fastest tiles."""
-    named = float_operators(prepared, options.float_layers)
+    named = float_operators(prepared, options.keep_float)
     numbers = frozenset(i for i, op in enumerate(prepared.operators) if op in named)
     return Chooser(prepared, costs, TILES[options.winograd] if winograd else (), given | numbers)
 
@@ -175,7 +146,7 @@ class Maker:
 
     @property
     def slower(self) -> tuple[str, ...]:
-        """Names of the linear layers among those, which `float_layers` would keep in float as well."""
+        """Names of the linear layers among those, which `keep_float` would keep in float as well."""
         operators = self.prepared.operators
         found = (operators[i] for i in sorted(self.kept) if operators[i].name in LINEAR)
         return tuple(dict.fromkeys(map(_first_node, found)))
@@ -228,7 +199,7 @@ class Maker:
 
         LimitError where the limits are missed although every layer is in float that may be.
         """
-        given = self.options.float_layers
+        given = tuple(self.options.keep_float)
         if not self.judge.demands:
             return given
         first = self.quantized(given)
@@ -358,5 +329,5 @@ def _halves(op: Operator, real: Operator, images: Sequence[Mapping[Value, Array]
 
 
 def _first_node(op: Operator) -> str:
-    """The name by which `float_layers` knows a layer."""
+    """The name by which `keep_float` knows a layer."""
     return op.loc.split("+")[0] or op.result.name

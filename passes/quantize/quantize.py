@@ -18,19 +18,14 @@ from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.stages import QUANTIZED, READ, Stage
-from secateur.ir.support.words import known_names
 
 from ..framework.base import Pass
 from .calibrate import CalibrationData, calibrate
-from .calibration.methods import METHODS
 from .judge import appoint
-from .maker import Maker, Options, chooser, prepare, with_pairs
+from .maker import Maker, chooser, prepare, with_pairs
+from .options import Options
 from .report import QuantizationReport
 from .search import fastest_ways
-from .tiles import TILES
-
-WINOGRAD = tuple(TILES)
-LAYERS = ("auto", "all")
 
 
 def quantize_graph(
@@ -49,7 +44,7 @@ def quantize_graph(
         if attempt.choice is None or report.pays:
             return final, report
     real = maker.in_float()
-    return real.prepared, real.report(real.prepared, options.float_layers, {})
+    return real.prepared, real.report(real.prepared, tuple(options.keep_float), {})
 
 
 def _quantized(maker: Maker) -> tuple[Graph, QuantizationReport]:
@@ -97,12 +92,11 @@ def ignored(_: QuantizationReport) -> None:
     """Listens to no report."""
 
 
-@dataclass(frozen=True)
-class Quantize(Pass):
+@dataclass(frozen=True, kw_only=True)
+class Quantize(Options, Pass):
     """Makes convolutions, matrix products and what lies between them compute in 8 bits.
 
-    `float_layers` are names, one a line; with `layers=all`, those compute in 8 bits too that are slower so.
-    `data`, `costs`, and who listens to the report are handed in by
+    Its options are declared in `options.py`. `data`, `costs`, and who listens to the report are handed in by
     the compiler.
     """
 
@@ -110,55 +104,18 @@ class Quantize(Pass):
     takes: ClassVar[Stage] = READ
     gives: ClassVar[Stage] = QUANTIZED
 
-    method: str = "mse"
-    percent: float = 99.99
-    layer_sqnr: float = 20.0
-    min_sqnr: float | None = None
-    max_drop: float | None = None
-    winograd: str = "auto"
-    float_layers: str = ""
-    bias_correction: bool = True
-    equalize: bool = False
-    reduce_range: bool = False
-    layers: str = "auto"
     data: CalibrationData | None = field(default=None, compare=False, repr=False, metadata={"option": False})
     costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})
     listen: Listener = field(default=ignored, compare=False, repr=False, metadata={"option": False})
-
-    def __post_init__(self) -> None:
-        _known("method", self.method, tuple(METHODS))
-        _known("winograd", self.winograd, WINOGRAD)
-        _known("layers", self.layers, LAYERS)
 
     @property
     def tolerance(self) -> float:
         """A quantized answer is of the same order as the real one; `min_sqnr` says more."""
         return 1.0
 
-    @property
-    def options(self) -> Options:
-        return Options(
-            self.method,
-            self.percent,
-            self.layer_sqnr,
-            self.min_sqnr,
-            self.max_drop,
-            self.winograd,
-            tuple(filter(None, self.float_layers.split("\n"))),
-            self.bias_correction,
-            self.equalize,
-            self.reduce_range,
-            self.layers,
-        )
-
     def run(self, graph: Graph) -> Graph:
         if self.data is None:
             raise SecateurError("pass quantize needs calibration data; give some (--calibration)")
-        quantized, report = quantize_graph(graph, self.data, self.options, self.costs)
+        quantized, report = quantize_graph(graph, self.data, self, self.costs)
         self.listen(report)
         return quantized
-
-
-def _known(option: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise SecateurError(f"pass quantize: unknown {option} '{value}'{known_names(value, known)}")

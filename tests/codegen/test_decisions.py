@@ -8,7 +8,6 @@ from secateur.codegen.backends.cpu.backend import BACKEND
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.decisions import check_decisions
 from secateur.codegen.targets.rows import TARGETS
-from secateur.compiler import prepare
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.onnx_reader import read_model
@@ -16,6 +15,7 @@ from secateur.ir.parser import parse_graph
 from secateur.ir.types import DType, Layout, TensorType
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.registry import DEFAULT_PIPELINE
+from secateur.prepare import prepare
 from secateur.tools.fuzz.seeds import SEEDS
 
 TARGET = TARGETS["x86-64-v3"]

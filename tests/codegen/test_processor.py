@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secateur import executor
+from secateur import host_executor
 from secateur.codegen.targets import processor
 from secateur.codegen.targets.find import find
 from secateur.codegen.targets.host import check_here, cpu_flags, host, runnable
@@ -170,10 +170,10 @@ def test_a_host_that_this_machine_is_not_is_refused(
 def test_calibration_needs_no_host(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no compiled code runs, the interpreter does, however large the graph."""
     machine("riscv64")
-    monkeypatch.setattr(executor, "LARGE", 0)
+    monkeypatch.setattr(host_executor, "LARGE", 0)
     graph = Graph("g")
     x = graph.add_input(TensorType((2,)), "x")
     y = graph.append(create("nn.relu", [x])).result
     graph.set_outputs([y], ["y"])
-    ((found,),) = executor.HostExecutor()(graph, [{"x": np.array([-1, 2], np.float32)}], [y])
+    ((found,),) = host_executor.HostExecutor()(graph, [{"x": np.array([-1, 2], np.float32)}], [y])
     assert found.tolist() == [0, 2]

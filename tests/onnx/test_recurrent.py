@@ -210,15 +210,14 @@ def test_a_text_reader_in_int8_keeps_its_recurrence_in_float(tmp_path: Path) -> 
     images = [
         {"x": np.random.default_rng(i).standard_normal((1, 1, 8, 20)).astype(np.float32)} for i in range(8)
     ]
-    artifact = secateur.compile(
-        read_model(proto), tmp_path / "reader.so", calibration=images, quantize="int8"
-    )
+    int8 = secateur.Int8(images)
+    artifact = secateur.compile(read_model(proto), tmp_path / "reader.so", quantize=int8)
     (wanted,) = _onnxruntime(proto, images[0]).values()
     with secateur.load(artifact.path) as session:
         kinds = {row["operator"] for row in session.manifest["operators"]}
         found = session.run(images[0])["y"]
     assert "prim.lstm" in kinds
-    secateur.quantize(read_model(proto), tmp_path / "int8.onnx", calibration=images)
+    secateur.quantize(read_model(proto), int8, tmp_path / "int8.onnx")
     written = onnx.load(tmp_path / "int8.onnx")
     assert [n.op_type for n in written.graph.node].count("LSTM") == 1
     (again,) = _onnxruntime(written, images[0]).values()

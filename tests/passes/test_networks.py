@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from secateur.codegen.targets.find import find
-from secateur.compiler import prepare
 from secateur.ir.graph import Graph
 from secateur.ir.onnx_reader import read_model
 from secateur.passes.framework.manager import PassManager, operator_count
 from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.passes.memory.memory import arena_report
+from secateur.prepare import prepare
 from secateur.tools.bench import models
 
 FRONT = "canonicalize,fuse,canonicalize"

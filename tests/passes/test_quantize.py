@@ -21,8 +21,9 @@ from secateur.passes.framework.pipeline import PipelineError, format_pass, parse
 from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.quantize.calibrate import CalibrationData, calibrate
 from secateur.passes.quantize.calibration.ranges import Ranges, RangesError
-from secateur.passes.quantize.maker import Options, prepare
+from secateur.passes.quantize.maker import prepare
 from secateur.passes.quantize.measure import decibels, output_sqnr
+from secateur.passes.quantize.options import Options
 from secateur.passes.quantize.plan import make_plan, shared_groups
 from secateur.passes.quantize.quantize import Quantize, quantize_graph, quantized_pairs
 from secateur.passes.quantize.split import split_epilogues
@@ -255,7 +256,7 @@ def test_the_noisiest_layers_stay_in_float_for_a_limit() -> None:
     assert stricter.float_layers
     assert names(made).count("q.linear_conv") < names(free).count("q.linear_conv")
     again, _ = quantize_graph(
-        graph, CalibrationData(images()), replace(DIRECT, float_layers=stricter.float_layers)
+        graph, CalibrationData(images()), replace(DIRECT, keep_float=stricter.float_layers)
     )
     assert names(again) == names(made)
 
@@ -277,11 +278,13 @@ def test_the_report_tells_of_every_operator() -> None:
 
 
 def test_the_pass_round_trips_to_text() -> None:
-    step = Quantize("entropy", min_sqnr=30.5, winograd="4x2", float_layers="/conv1\n/a;b", equalize=True)
+    step = Quantize(
+        method="entropy", min_sqnr=30.5, winograd="4x2", keep_float=["/conv1", "/a;b"], equalize=True
+    )
     text = format_pass(step)
     assert (
         text
-        == 'quantize{method=entropy,min_sqnr=30.5,winograd="4x2",float_layers="/conv1\\n/a;b",equalize=true}'
+        == 'quantize{method=entropy,winograd="4x2",keep_float="/conv1\\n/a;b",equalize=true,min_sqnr=30.5}'
     )
     assert parse_pipeline(text) == (step,)
 
@@ -313,7 +316,7 @@ def test_no_image_is_refused() -> None:
     [
         ("quantize{method=median}", "unknown method 'median'; known: minmax"),
         ("quantize{winograd=6}", "unknown winograd '6'; known: auto"),
-        ("quantize{float_layer=fc}", "no option 'float_layer'.*did you mean 'float_layers'"),
+        ("quantize{kep_float=fc}", "no option 'kep_float'.*did you mean 'keep_float'"),
         ("quantize{min_sqnr=high}", "min_sqnr=high is not a number"),
     ],
 )
@@ -324,7 +327,7 @@ def test_options_that_are_none(text: str, message: str) -> None:
 
 def test_an_unknown_layer_is_refused_with_the_nearest() -> None:
     with pytest.raises(SecateurError, match="no layer to keep in float is called 'yy'"):
-        quantized(network(CASES["relu"][0]), replace(DIRECT, float_layers=("yy",)))
+        quantized(network(CASES["relu"][0]), replace(DIRECT, keep_float=("yy",)))
 
 
 def test_a_limit_that_cannot_be_kept_is_refused() -> None:

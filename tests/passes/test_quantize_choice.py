@@ -11,10 +11,12 @@ import pytest
 from secateur.ir.choice import Choice as Way
 from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, Layout, TensorType
+from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.passes.quantize.calibrate import CalibrationData
 from secateur.passes.quantize.choice import PAYS, Chooser
-from secateur.passes.quantize.maker import Options, chooser, prepare
-from secateur.passes.quantize.quantize import Quantize, quantize_graph
+from secateur.passes.quantize.maker import chooser, prepare
+from secateur.passes.quantize.options import Options
+from secateur.passes.quantize.quantize import quantize_graph
 from tests.passes.test_quantize import CONV, DIRECT, LAST, X, images, network
 from tests.passes.texts import names
 
@@ -165,7 +167,7 @@ def test_numbers_are_part_of_a_table() -> None:
 
 def test_an_unknown_choice_of_layers_is_refused() -> None:
     with pytest.raises(Exception, match="unknown layers 'some'; known: auto, all"):
-        Quantize(layers="some")
+        parse_pipeline("quantize{layers=some}")
 
 
 def test_a_table_of_costs_reaches_layers_and_tiles() -> None:

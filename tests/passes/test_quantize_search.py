@@ -17,8 +17,8 @@ from secateur.ir.ops.linear import one_quant
 from secateur.ir.registry import create
 from secateur.passes.quantize.calibrate import CalibrationData
 from secateur.passes.quantize.judge import Verdict
-from secateur.passes.quantize.maker import Options
 from secateur.passes.quantize.measure import decibels
+from secateur.passes.quantize.options import Options, Winograd
 from secateur.passes.quantize.quantize import quantize_graph
 from secateur.passes.quantize.search import (
     CLOSE,
@@ -119,7 +119,7 @@ def total(ways: Mapping[Operator, Way]) -> float:
 
 
 @pytest.mark.parametrize("tile", ["2", "4x2", "4", "lance"])
-def test_a_forced_tile_is_taken(tile: str) -> None:
+def test_a_forced_tile_is_taken(tile: Winograd) -> None:
     graph = network(CASES["residual"][0])
     options = replace(DIRECT, winograd=tile, layer_sqnr=5.0)
     made, report = quantize_graph(graph, CalibrationData(images(24)), options)

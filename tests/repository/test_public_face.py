@@ -3,10 +3,14 @@
 import importlib.metadata
 import subprocess
 import sys
+from dataclasses import fields
+from typing import Any
 
 import pytest
 
 import secateur
+from secateur.ir.support.options import options_of
+from secateur.tools.cli.groups import command_options
 
 HEAVY = ("tvm", "onnx", "llvmlite", "onnxruntime", "networkx", "ziglang")
 REPORT = f"import sys; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
@@ -23,20 +27,56 @@ def heavy_modules(code: str) -> list[str]:
 def test_public_names() -> None:
     assert secateur.__all__ == [
         "Artifact",
+        "Inputs",
+        "Int8",
+        "Limits",
         "ModelError",
+        "Preparation",
         "QuantizationReport",
         "SecateurError",
         "Session",
         "VerifyError",
+        "Watch",
+        "__version__",
         "compile",
         "load",
         "quantize",
+        "read",
     ]
 
 
 def test_public_names_exist_and_are_documented() -> None:
     undocumented = [name for name in secateur.__all__ if not getattr(secateur, name).__doc__]
     assert undocumented == []
+
+
+@pytest.mark.parametrize("value", [secateur.Limits, secateur.Int8])
+def test_every_option_stands_in_the_docstring(value: type) -> None:
+    described = {line.strip().partition(":")[0] for line in (value.__doc__ or "").splitlines()}
+    assert {name for name, option in options_of(value).items() if option.help} <= described
+
+
+@pytest.mark.parametrize("value", [secateur.Limits, secateur.Int8])
+def test_an_option_has_one_name_in_python_and_on_the_command_line(value: type) -> None:
+    words = {parameter.name for parameter in command_options(value)}
+    assert words == {name for name, option in options_of(value).items() if option.help}
+    assert words >= {field.name for field in fields(value)} - {"preparation"}
+
+
+@pytest.mark.parametrize(
+    ("keyword", "home"),
+    [("memory", "Limits"), ("calibration", "Int8"), ("min_sqnr", "Limits"), ("batch", "Inputs")],
+)
+def test_a_keyword_that_moved_names_its_home(keyword: str, home: str) -> None:
+    words: dict[str, Any] = {keyword: 1}
+    with pytest.raises(TypeError, match=rf"argument '{keyword}'; it is a field of secateur.{home}$"):
+        secateur.compile("model.onnx", **words)
+
+
+def test_a_keyword_that_never_was_is_an_error_as_ever() -> None:
+    words: dict[str, Any] = {"memmory": 1}
+    with pytest.raises(TypeError, match=r"argument 'memmory'$"):
+        secateur.compile("model.onnx", **words)
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

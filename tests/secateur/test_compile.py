@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.compiler import read
+from secateur import Watch
 from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
+from secateur.model import read
 
 MODEL = Path(__file__).resolve().parents[2] / "examples" / "digits" / "resnet20.onnx"
 EMULATORS = {
@@ -77,12 +78,12 @@ def test_threads_change_nothing(tmp_path: Path) -> None:
 
 
 def test_an_edited_plan_is_honoured(tmp_path: Path, wanted: np.ndarray) -> None:
-    selected = secateur.compile(MODEL, tmp_path / "first.so", dump_ir=tmp_path / "ir")
+    selected = secateur.compile(MODEL, tmp_path / "first.so", watch=Watch(dump_ir=tmp_path / "ir"))
     text = (tmp_path / "ir" / "03-select.sir").read_text()
     edited = re.sub(r'primitive = "winograd\d"', 'primitive = "direct"', text)
     (tmp_path / "ir" / "03-select.sir").write_text(edited)
     graph = read(tmp_path / "ir" / "03-select.sir")
-    artifact = secateur.compile(graph, tmp_path / "second.so", pipeline="layout,memory")
+    artifact = secateur.compile(graph, tmp_path / "second.so")
     kinds = {op.get("primitive") for op in artifact.graph.operators if op.name == "prim.conv"}
     assert (
         kinds

@@ -24,7 +24,7 @@ def labelled(folder: Path, wrong: int = 0) -> Path:
 
 
 def quantized(folder: Path, **options: Any) -> secateur.QuantizationReport:
-    return secateur.quantize(MODEL, calibration=labelled(folder), **options)
+    return secateur.quantize(MODEL, secateur.Int8(labelled(folder), **options))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def spoiled(ranges: Ranges, names: set[str], folder: Path) -> Path:
 
 @pytest.mark.parametrize("wrong", [0, 1])
 def test_a_limit_that_holds_at_once_keeps_nothing_in_float(wrong: int, tmp_path: Path) -> None:
-    report = secateur.quantize(MODEL, calibration=labelled(tmp_path, wrong), max_drop=0.0)
+    report = secateur.quantize(MODEL, secateur.Int8(labelled(tmp_path, wrong), max_drop=0))
     assert report.accuracy == (100 - 25 * wrong, 100 - 25 * wrong)
     assert report.float_layers == ()
 
@@ -64,7 +64,7 @@ def test_the_layer_that_costs_the_accuracy_stays_in_float(
     report = quantized(tmp_path, ranges=bad, max_drop=0.0)
     assert report.accuracy == (100.0, 100.0)
     assert report.float_layers == (layer,)
-    again = quantized(tmp_path, ranges=bad, float_layers=report.float_layers)
+    again = quantized(tmp_path, ranges=bad, keep_float=report.float_layers)
     assert again.rows == report.rows
 
 
@@ -75,7 +75,7 @@ def test_an_accuracy_that_no_layers_in_float_bring_back_is_refused(ranges: Range
     bad, path = spoiled(ranges, set(ranges.ranges), tmp_path), tmp_path / "digits.onnx"
     message = r"even with 21 of 22 layers in float: .*falls from 100\.00 % to .* \(25 points allowed\)"
     with pytest.raises(secateur.SecateurError, match=message):
-        secateur.quantize(MODEL, path, calibration=labelled(tmp_path), ranges=bad, max_drop=25)
+        secateur.quantize(MODEL, secateur.Int8(labelled(tmp_path), ranges=bad, max_drop=25), path)
     assert not path.exists()
 
 
@@ -87,4 +87,4 @@ def test_images_without_labels_are_refused(source: str, message: str, tmp_path: 
     np.save(tmp_path / "images.npy", IMAGES[:2])
     given = tmp_path / "images.npy" if source == "file" else [{"image": image[None]} for image in IMAGES[:2]]
     with pytest.raises(secateur.SecateurError, match=message):
-        secateur.quantize(MODEL, calibration=given, max_drop=1.0)
+        secateur.quantize(MODEL, secateur.Int8(given, max_drop=1.0))

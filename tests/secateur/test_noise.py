@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import secateur
+from secateur import Limits, Watch
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.targets.host import host
 from secateur.ir.graph import Graph
@@ -52,8 +53,8 @@ def with_tiles(layers: int, path: Path) -> tuple[float, NDArray[np.float64]]:
     offered = {choice.primitive for choice in AnalyticCosts(host()).choices(convolution)}
     without = [f"{name}@c{i}" for i in range(layers) for name in offered - {"winograd6"}]
     without += [f"{name}@c{i}" for i in range(layers, LAYERS) for name in TILES]
-    choices = Choices()
-    artifact = secateur.compile(chain(), path, without=without, observers=(choices,))
+    choices, limits = Choices(), Limits(without=without)
+    artifact = secateur.compile(chain(), path, limits=limits, watch=Watch(observers=(choices,)))
     return sum(reason.choice.noise for reason in choices.reasons), answer(artifact.path)
 
 

@@ -12,11 +12,13 @@ import onnxruntime
 import pytest
 
 import secateur
+from secateur import Int8, Limits
+from secateur.calibration import calibration_data
 from secateur.codegen.targets.find import find
-from secateur.compiler import prepare, read
 from secateur.ir.interpreter import run
+from secateur.model import read
 from secateur.passes.framework.manager import PassManager
-from secateur.quantizer import Request
+from secateur.prepare import prepare
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits"
 MODEL = EXAMPLE / "resnet20.onnx"
@@ -45,7 +47,7 @@ def calibration(count: int = FEW) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> secateur.Artifact:
     path = tmp_path_factory.mktemp("digits") / "digits.so"
-    return secateur.compile(MODEL, path, quantize="int8", calibration=calibration(32), layers="all")
+    return secateur.compile(MODEL, path, quantize=Int8(calibration(32), layers="all"))
 
 
 def logits(path: Path) -> np.ndarray:
@@ -66,7 +68,7 @@ def test_full_int8_with_winograd_loses_at_most_a_third_of_a_point(
 
 def test_the_artifact_is_the_interpreters_to_the_bit(artifact: secateur.Artifact) -> None:
     quantize = "canonicalize,fuse,quantize{layers=all}"
-    passes = prepare(quantize, find("host"), data=Request(calibration(32)).data(read(MODEL)))
+    passes = prepare(quantize, find("host"), data=calibration_data(Int8(calibration(32)), read(MODEL)))
     graph = PassManager(passes).run(read(MODEL)).graph
     with secateur.load(artifact.path) as session:
         for image in IMAGES[:3]:
@@ -85,21 +87,18 @@ def test_every_layer_keeps_its_sqnr(artifact: secateur.Artifact) -> None:
 
 
 def test_the_manifest_tells_the_options(tmp_path: Path) -> None:
-    made = secateur.compile(
-        MODEL, tmp_path / "a.so", quantize="int8", calibration=calibration(), winograd="off", method="entropy"
-    )
+    asked = Int8(calibration(), winograd="off", method="entropy")
+    made = secateur.compile(MODEL, tmp_path / "a.so", quantize=asked)
     assert made.manifest["pipeline"] == (
         "canonicalize,fuse,quantize{method=entropy,winograd=off},select,layout,memory"
     )
-    again = secateur.compile(
-        MODEL, tmp_path / "b.so", quantize="int8", calibration=calibration(), winograd="off", method="entropy"
-    )
+    again = secateur.compile(MODEL, tmp_path / "b.so", quantize=asked)
     assert made.path.read_bytes() == again.path.read_bytes()
 
 
 def test_quantize_writes_what_onnx_runtime_runs(tmp_path: Path) -> None:
     path = tmp_path / "digits.int8.onnx"
-    report = secateur.quantize(MODEL, path, calibration=calibration(), reduce_range=True)
+    report = secateur.quantize(MODEL, Int8(calibration(), reduce_range=True), path)
     assert report.sqnr > 25
     onnx.checker.check_model(onnx.load(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -110,9 +109,8 @@ def test_quantize_writes_what_onnx_runtime_runs(tmp_path: Path) -> None:
 
 
 def test_an_sqnr_is_for_the_quantization_and_what_is_forbidden_for_the_selection(tmp_path: Path) -> None:
-    artifact = secateur.compile(
-        MODEL, tmp_path / "q.so", quantize="int8", calibration=calibration(2), min_sqnr=5, without="kn2row"
-    )
+    limits = Limits(min_sqnr=5, without="kn2row")
+    artifact = secateur.compile(MODEL, tmp_path / "q.so", limits=limits, quantize=Int8(calibration(2)))
     assert artifact.quantization is not None
     assert artifact.quantization.sqnr >= 5
     assert "quantize{min_sqnr=5.0},select{without=kn2row}" in artifact.manifest["pipeline"]
@@ -124,22 +122,38 @@ def test_an_sqnr_is_for_the_quantization_and_what_is_forbidden_for_the_selection
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"quantize": "int4"}, "unknown quantization 'int4'; known: int8"),
-        ({"quantize": "int8"}, "needs calibration data"),
-        ({"layer_sqnr": 30.0}, "layer_sqnr given without quantize='int8'"),
-        ({"quantize": "int8", "calibration": "random:2", "min_snr": 3}, "did you mean 'min_sqnr'"),
-        ({"quantize": "int8", "calibration": "nowhere.npz"}, "nowhere.npz"),
-        ({"quantize": "int8", "calibration": "random:2", "method": "best"}, "unknown method 'best'"),
-        ({"quantize": "int8", "calibration": "random:2", "winograd": "3"}, "unknown winograd '3'"),
+        ({"calibration": "random:2", "method": "best"}, "unknown method 'best'; known: minmax, percentile"),
+        ({"calibration": "random:2", "winograd": "3"}, "unknown winograd '3'"),
+        ({"calibration": "random:2", "images": 0}, "images must be 1 or more, is 0"),
+        ({"calibration": "random:2", "max_drop": 101}, "max_drop 101: percentage points from 0 to 100"),
+        ({"calibration": "random:2", "layer_sqnr": "20 dB"}, "layer_sqnr must be a number, is '20 dB'"),
     ],
 )
-def test_requests_that_are_none(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_options_that_are_none(options: dict[str, Any], message: str) -> None:
     with pytest.raises(secateur.SecateurError, match=message):
-        secateur.compile(MODEL, tmp_path / "x.so", **options)
+        Int8(**options)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (Int8("nowhere.npz"), "nowhere.npz"),
+        ("int8", r"quantize is 'int8'; give Int8\(calibration\)"),
+    ],
+)
+def test_requests_that_are_none(asked: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(secateur.SecateurError, match=message):
+        secateur.compile(MODEL, tmp_path / "x.so", quantize=asked)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_limit_that_cannot_be_kept_leaves_no_file(tmp_path: Path) -> None:
+    limits = Limits(min_sqnr=500)
     with pytest.raises(secateur.SecateurError, match="cannot be kept"):
-        secateur.quantize(MODEL, tmp_path / "x.onnx", calibration=calibration(2), min_sqnr=500)
+        secateur.quantize(MODEL, Int8(calibration(2)), tmp_path / "x.onnx", limits=limits)
     assert not list(tmp_path.iterdir())
+
+
+def test_limits_of_a_plan_are_none_of_a_quantized_model() -> None:
+    with pytest.raises(secateur.SecateurError, match="only min_sqnr is for it"):
+        secateur.quantize(MODEL, Int8("random:1"), limits=Limits(memory=1 << 20))

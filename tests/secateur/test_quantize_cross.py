@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.compiler import read
 from secateur.ir.interpreter import run
+from secateur.model import read
 from tests.codegen.cross_harness import EMULATORS
 from tests.secateur.test_quantize import IMAGES, MODEL, calibration
 
@@ -34,9 +34,13 @@ def test_every_bit_is_the_interpreters(target: str, tmp_path: Path) -> None:
     if shutil.which(emulator[0]) is None:
         pytest.skip(f"{emulator[0]} is not installed: apt-get install qemu-user")
     artifact = secateur.compile(
-        MODEL, tmp_path / "digits", target=target, kind="dir", dump_ir=tmp_path / "ir",
-        quantize="int8", calibration=calibration(4),
-    )  # fmt: skip
+        MODEL,
+        tmp_path / "digits",
+        target,
+        quantize=secateur.Int8(calibration(4)),
+        kind="dir",
+        watch=secateur.Watch(dump_ir=tmp_path / "ir"),
+    )
     quantized = read(tmp_path / "ir" / "03-quantize.sir")
     assert [op.name for op in quantized.operators].count("q.winograd_conv") > 10
     assert [op.get("primitive") for op in artifact.graph.operators].count("linear_winograd") > 10

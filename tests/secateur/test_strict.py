@@ -10,11 +10,12 @@ import pytest
 from onnx import helper, numpy_helper
 
 import secateur
+from secateur import Limits
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.targets.rows import TARGETS
-from secateur.compiler import read
 from secateur.ir.errors import SecateurError
 from secateur.ir.interpreter import run
+from secateur.model import read
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.select.select import Select
 from tests.passes.texts import body, build
@@ -50,7 +51,7 @@ def test_an_infinite_pixel_spoils_what_depends_on_it_alone(text: str, tmp_path: 
     graph = build(text)
     with np.errstate(all="ignore"):
         wanted = run(graph, {"x": x, "z": x})["y"]
-    artifact = secateur.compile(graph, tmp_path / "m.so", strict=True)
+    artifact = secateur.compile(graph, tmp_path / "m.so", limits=Limits(strict=True))
     with secateur.load(artifact.path) as session:
         found = session.run({"x": x, "z": x})["y"]
     np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))

@@ -20,7 +20,8 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.types import DType, TensorType
 from secateur.passes.quantize.calibration.data import open_source
-from secateur.passes.quantize.calibration.images import ImageReader, Preparation, numbers
+from secateur.passes.quantize.calibration.images import ImageReader
+from secateur.passes.quantize.calibration.preparation import Preparation, numbers
 from secateur.passes.quantize.calibration.source import Source
 
 Array = np.ndarray[Any, Any]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from secateur import compile
-from secateur.compiler import Kind
 from secateur.ir.parser import parse_graph
+from secateur.options import Kind
 
 from .conftest import Cli
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from secateur.ir.errors import SecateurError
-from secateur.tools.cli.limits import parse_duration, parse_size
+from secateur.tools.cli.quantities import parse_duration, parse_size
 
 from .conftest import Cli
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur import load
-from secateur.tools.cli.quantization import Quantization
+from secateur import Int8, load
+from secateur.tools.cli.groups import Given
+from secateur.tools.cli.quantization import Extras, Quantization
 from secateur.tools.pages.quantization_rows import keep_float_option
 
 from .conftest import Cli
@@ -411,27 +413,44 @@ def test_an_interrupt_while_calibrating_leaves_nothing(
 # Options -------------------------------------------------------------------------------------------
 
 
-def test_options_given_are_named_as_on_the_command_line() -> None:
-    assert Quantization(min_sqnr=0.0, keep_float=["a"], save_ranges=Path("r")).given() == [
-        "--min-sqnr", "--keep-float", "--save-ranges",
-    ]  # fmt: skip
-    assert Quantization().given() == []
+def asked(*names: str, **more: Any) -> Quantization:
+    """What the command line says with `--keep-float NAME` for each name."""
+    keep = {"keep_float": list(names)} if names else {}
+    return Quantization(Given(Int8, {"calibration": "random:1", **keep, **more}))
+
+
+def test_options_given_are_named_as_on_the_command_line(cli: Cli, model: Path) -> None:
+    words = (
+        "--layer-sqnr",
+        "0",
+        "--keep-float",
+        "a",
+        "--bias-correction",
+        "--save-ranges",
+        "r",
+        "--method",
+        "mse",
+    )
+    refused = cli("compile", model, *words)
+    assert refused.code == 2
+    named = refused.err.partition(": only for")[0].removeprefix("error: ")
+    assert set(named.split(", ")) == {word for word in words if word.startswith("--")}
 
 
 def test_names_to_keep_in_float_are_split_at_commas() -> None:
-    assert Quantization(keep_float=["/a,/b", "/c"]).float_layers() == ("/a", "/b", "/c")
+    assert asked("/a,/b", "/c").int8().keep_float == ("/a", "/b", "/c")
 
 
 def test_a_known_name_is_one_whatever_commas_it_holds() -> None:
-    asked = Quantization(keep_float=["/a,/b", "/c,/a"])
-    assert asked.float_layers({"/a,/b", "/a", "/b", "/c"}) == ("/a,/b", "/c", "/a")
+    found = asked("/a,/b", "/c,/a").int8({"/a,/b", "/a", "/b", "/c"})
+    assert found.keep_float == ("/a,/b", "/c", "/a")
 
 
 @given(st.lists(st.text("ab, ;'\"$\\-", min_size=1), unique=True), st.sets(st.text("a,", min_size=1)))
 def test_the_printed_option_names_the_same_layers(names: list[str], others: set[str]) -> None:
     words = shlex.split(keep_float_option(names))
     assert words[::2] == ["--keep-float"] * len(names)
-    assert Quantization(keep_float=words[1::2]).float_layers(others | set(names)) == tuple(names)
+    assert asked(*words[1::2]).int8(others | set(names)).keep_float == tuple(names)
 
 
 def test_a_name_with_commas_keeps_its_layer_in_float(
@@ -451,11 +470,13 @@ def test_a_name_with_commas_keeps_its_layer_in_float(
     assert "'1'" in cli(*words, "--keep-float", "/conv,1").err
 
 
-def test_only_what_is_given_is_handed_on() -> None:
-    assert Quantization(calibration="random:1").options() == {}
-    options = Quantization(mean="0.5", std="0.1,0.2,0.3", layer_sqnr=0.0, keep_float=["a"]).options()
-    assert options.keys() == {"preparation", "layer_sqnr", "float_layers"}
-    assert options["preparation"].std == (0.1, 0.2, 0.3)
+def test_what_is_not_given_has_its_default() -> None:
+    assert asked().int8() == Int8("random:1")
+    extras = Extras(mean="0.5", std="0.1,0.2,0.3")
+    found = Quantization(asked("a", layer_sqnr=0.0).given, extras).int8()
+    assert found.preparation is not None
+    assert found == Int8("random:1", layer_sqnr=0, keep_float="a", preparation=found.preparation)
+    assert found.preparation.std == (0.1, 0.2, 0.3)
 
 
 def test_an_option_is_quoted_for_the_shell() -> None:

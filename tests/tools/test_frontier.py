@@ -13,11 +13,12 @@ import pytest
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.targets.find import find
-from secateur.compiler import prepare, read
 from secateur.ir.graph import Graph
+from secateur.model import read
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.memory import memory as memory_module
 from secateur.passes.memory.memory import Report, arena_report
+from secateur.prepare import prepare
 from secateur.tools.pages.frontier import Difference, Frontier, Point, frontier
 from secateur.tools.pages.frontier_page import BROAD, NARROW, Box, drawing, render_page, scale
 from secateur.tools.pages.frontier_report import COLUMNS, csv_text, json_data, table_text

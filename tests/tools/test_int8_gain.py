@@ -7,11 +7,12 @@ import pytest
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.targets.find import find
-from secateur.compiler import prepare, read
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
+from secateur.model import read
 from secateur.passes.framework.manager import PassManager
-from secateur.passes.quantize.maker import Options
+from secateur.passes.quantize.options import Options
+from secateur.prepare import prepare
 from secateur.runtime.session import OperatorTime
 from secateur.tools.cli.int8_gain import Gain, int8_gain
 from secateur.tools.pages.quantization_times import (

@@ -75,7 +75,7 @@ def test_a_network_that_stays_in_float_is_timed_once(tmp_path: Path) -> None:
     (tmp_path / "tiny.onnx").write_bytes(_tiny())
     paths = [tmp_path / f"{name}.so" for name in ("one", "again", "other")]
     for path, forbidden in zip(paths, ("", "", "direct"), strict=True):
-        secateur.compile(tmp_path / "tiny.onnx", path, without=forbidden)
+        secateur.compile(tmp_path / "tiny.onnx", path, limits=secateur.Limits(without=forbidden))
     assert _same_network(paths[0], paths[1])
     assert not _same_network(paths[0], paths[2])
 

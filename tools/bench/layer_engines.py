@@ -164,7 +164,7 @@ def _products(graph: Graph) -> AbstractContextManager[Round]:
 
 
 def _fused(path: Path) -> Graph:
-    from secateur.compiler import read
+    from secateur.model import read
     from secateur.passes.framework.manager import PassManager
     from secateur.passes.framework.pipeline import parse_pipeline
 

@@ -111,7 +111,8 @@ def measure(
 def fused(path: Path) -> Graph:
     """A model as the default pipeline hands it to `select`."""
     from secateur.codegen.targets.host import host
-    from secateur.compiler import prepare, read
+    from secateur.model import read
+    from secateur.prepare import prepare
 
     return PassManager(prepare("canonicalize,fuse", host())).run(read(path)).graph
 
@@ -311,9 +312,9 @@ def _measured_costs(path: Path) -> CostTable:
     """Those that `secateur profile` measures."""
     from secateur.codegen.build import silent
     from secateur.codegen.targets.host import host
-    from secateur.compiler import read
     from secateur.costs.measured import TableCosts
     from secateur.costs.network import measured_table, profiled
+    from secateur.model import read
 
     return TableCosts(measured_table(profiled(read(path), host()), silent), host())
 

@@ -126,13 +126,13 @@ def compiled_values(
     exposed: Graph, target: str, passes: Sequence[Pass], inputs: Arrays, show: Progress
 ) -> dict[str, Array]:
     """Every output of `exposed`, compiled under `passes` and run here."""
-    from secateur import compile, load
+    from secateur import Watch, compile, load
     from secateur.ir.support.unfinished import temporary_folder
     from secateur.passes.framework.pipeline import format_pipeline
 
     with temporary_folder("secateur-compare-") as folder:
         path = folder / "model.so"
-        compile(exposed, path, target=target, pipeline=format_pipeline(passes), progress=show)
+        compile(exposed, path, target, pipeline=format_pipeline(passes), watch=Watch(progress=show))
         with load(path) as session:
             return session.run(inputs)
 

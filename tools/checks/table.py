@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from secateur.codegen.artifact import write_artifact
 from secateur.codegen.build import Progress
 from secateur.codegen.cache import cache_folder
-from secateur.compiler import build_program
+from secateur.compiler import build
 from secateur.costs.candidates import Candidate, candidate, data_apart, unique, weight_bytes_of
 from secateur.costs.measure import rounds
 from secateur.costs.samples import Timing, distance_of, timing
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.support.unfinished import temporary_folder
+from secateur.options import Watch
+from secateur.passes.registry import DEFAULT_PIPELINE
+from secateur.prepare import prepare
 from secateur.runtime.session import Session, load
 
 from ..cli.choices import Choices
@@ -95,9 +98,9 @@ def check(graph: Graph, costs: TableCosts, progress: Progress) -> Check:
     network's and the table's are not, the machine has changed since the table was made.
     """
     choices = Choices()
-    program, outcome = build_program(
-        graph, target=costs.target.name, costs=costs, observers=(choices,), progress=progress
-    )
+    passes = prepare(DEFAULT_PIPELINE, costs.target, costs=costs)
+    built = build(graph, costs.target, passes, Watch(observers=(choices,), progress=progress))
+    program, outcome = built.program, built.outcome
     operators = [op for op in outcome.graph.operators if op.name != "nn.constant"]
     predicted = [row.get("seconds") for row in choices.rows(operators)]
     called = list(_called(operators, program.calls))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from secateur.ir.errors import SecateurError
+from secateur.options import Limits
 
 HOST = "host"
 
@@ -53,6 +54,14 @@ def check_pipeline(text: str | None) -> None:
 
     if text is not None:
         check_stages(parse_pipeline(text))
+
+
+def check_limits(pipeline: str | None, limits: Limits) -> None:
+    """No limits are given beside a pipeline."""
+    from secateur.pipeline import without_limits
+
+    if pipeline is not None:
+        without_limits(pipeline, limits)
 
 
 def check_readable(*paths: Path | None) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from secateur.ir.graph import Graph
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
@@ -37,6 +34,12 @@ Costs = Annotated[
         "--costs", metavar="TABLE.json", help="Take times from a table that `secateur profile` wrote."
     ),
 ]
+Tune = Annotated[
+    bool,
+    typer.Option(
+        "--tune", help="Choose primitives by times measured on this machine (slow at first, then cached)."
+    ),
+]
 
 
 def refuse(message: str) -> Exception:
@@ -44,15 +47,3 @@ def refuse(message: str) -> Exception:
     from secateur.ir.errors import SecateurError
 
     return SecateurError(message)
-
-
-def is_lowered(graph: Graph) -> bool:
-    """Whether primitives have been chosen."""
-    return any(op.name.startswith("prim.") for op in graph.operators)
-
-
-def default_pipeline(graph: Graph) -> str:
-    """The passes that a graph still needs; those that place values are always run again."""
-    from secateur.passes.registry import DEFAULT_PIPELINE
-
-    return "layout,memory" if is_lowered(graph) else DEFAULT_PIPELINE

@@ -13,7 +13,7 @@ from ..progress import Progress, progress
 from ..report import print_json, shape_text
 from ..tables import table
 from .checks import check_pipeline, check_readable, check_runs_here
-from .common import Json, Pipeline, Target, default_pipeline, refuse
+from .common import Json, Pipeline, Target, refuse
 from .groups import spread
 from .inputs import Feed, graph_ports
 from .source import Settled, source_kind
@@ -124,7 +124,8 @@ class _Comparison:
     ) -> tuple[list[Difference], list[Difference]]:  # fmt: skip
         """Those of every layer, and of the outputs of `artifact`."""
         from secateur.codegen.targets.find import find
-        from secateur.compiler import prepare
+        from secateur.pipeline import default_pipeline
+        from secateur.prepare import prepare
         from secateur.runtime.session import load
 
         from ..checks import layers

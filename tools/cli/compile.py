@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from secateur.ir.support.words import known_names
+from secateur.options import Int8, Kind, Limits, Verify, Watch
 
 from ..progress import Progress, progress
 from ..report import print_json
-from . import quantization
 from .checks import (
     check_folder,
+    check_limits,
     check_pipeline,
     check_readable,
     check_runs_here,
     check_target,
     check_timed_here,
 )
-from .common import (
-    Costs,
-    Json,
-    Pipeline,
-    Target,
-    default_pipeline,
-    refuse,
-)
+from .common import Costs, Json, Pipeline, Target, Tune, refuse
 from .compiled import summary, text_of
-from .groups import spread
-from .limits import Limits
-from .quantization import Quantization
+from .groups import Given, spread
+from .quantization import Extras, Quantization
+from .quantization import option as quantization_option
 from .quantized import Compilation, check_float
 from .source import Settled
 
@@ -47,27 +41,7 @@ if TYPE_CHECKING:
 
 option = partial(typer.Option, rich_help_panel="Passes")
 Passes = list[str] | None
-
-
-class Precision(StrEnum):
-    """What a network computes in instead of float."""
-
-    int8 = "int8"
-
-
-class Verify(StrEnum):
-    """What is held against the interpreter."""
-
-    passes = "passes"
-    artifact = "artifact"
-
-
-class Kind(StrEnum):
-    """Forms of an artifact."""
-
-    so = "so"
-    dir = "dir"
-    tar = "tar"
+Precision = Literal["int8"]
 
 
 @dataclass(frozen=True)
@@ -80,13 +54,7 @@ class Making:
     target: Target = "host"
     pipeline: Pipeline = None
     kind: Annotated[Kind | None, typer.Option(help="Default: by the output's suffix, else so.")] = None
-    tune: Annotated[
-        bool,
-        typer.Option(
-            "--tune",
-            help="Choose primitives by times measured on this machine (slow at first, then cached).",
-        ),
-    ] = False
+    tune: Tune = False
     costs: Costs = None
 
     @property
@@ -95,28 +63,29 @@ class Making:
         if self.kind is not None:
             return self.kind
         if self.output is not None and self.output.is_dir():
-            return Kind.dir
-        return Kind.tar if self.output is not None and self.output.suffix == ".tar" else Kind.so
+            return "dir"
+        return "tar" if self.output is not None and self.output.suffix == ".tar" else "so"
 
     def path(self, model: Path) -> Path:
         """Where the artifact goes; by default the model's name in the current folder, with another suffix."""
         if self.output is not None:
             return self.output
-        path = Path(model.stem if self.form is Kind.dir else f"{model.stem}.{self.form.value}")
+        path = Path(model.stem if self.form == "dir" else f"{model.stem}.{self.form}")
         if path.resolve() == model.resolve():
             raise refuse(f"{path}: is the model itself; name the artifact with -o")
         return path
 
-    def check(self, model: Path) -> None:
+    def check(self, model: Path, limits: Limits) -> None:
         """SecateurError where it cannot be made: target, pipeline, or what the output would replace."""
         from secateur.codegen.destination import check_destination
 
         check_target(self.target)
         check_pipeline(self.pipeline)
+        check_limits(self.pipeline, limits)
         check_readable(self.costs)
         if self.tune:
             check_timed_here(self.target)
-        check_destination(self.path(model), self.form.value)
+        check_destination(self.path(model), self.form)
 
 
 @dataclass(frozen=True)
@@ -147,7 +116,13 @@ class Watching:
     ] = None
     timings: Annotated[bool, option("--timings", help="Say how long each pass took.")] = False
 
-    def check(self, pipeline: str) -> None:
+    def check(self, target: str) -> None:
+        """SecateurError where nothing can be written, or an artifact for `target` not be run."""
+        check_folder(self.dump_ir)
+        if self.verify == "artifact":
+            check_runs_here(target)
+
+    def check_pipeline(self, pipeline: str) -> None:
         """SecateurError where the IR is to be printed around a pass that is not in the pipeline."""
         from secateur.passes.framework.manager import ALL
         from secateur.passes.framework.pipeline import parse_pipeline
@@ -169,6 +144,15 @@ class Watching:
             after_change=self.print_ir_after_change or (),
         )
 
+    def watch(self, observers: Sequence[Observer], progress: Progress) -> Watch:
+        """What the compiler is told; `observers` see the passes beside the one that prints."""
+        return Watch(
+            progress=progress,
+            observers=(self.observer(), *observers),
+            dump_ir=self.dump_ir,
+            verify=self.verify,
+        )
+
 
 @spread()
 def compile_model(
@@ -176,27 +160,29 @@ def compile_model(
     *,
     making: Making,
     settled: Settled,
-    limits: Limits,
+    limits: Given[Limits],
     json: Json = False,
     watching: Watching,
-    quantize: Annotated[Precision | None, quantization.option(help="Compute in 8 bits.")] = None,
-    asked: Quantization,
+    quantize: Annotated[Precision | None, quantization_option(help="Compute in 8 bits.")] = None,
+    quantization: Given[Int8],
+    extras: Extras,
 ) -> None:
     """Compile a model to a self-contained artifact. Printed IR goes to stderr."""
-    _check(model, making, settled, limits, watching, quantize, asked)
+    asked, kept = Quantization(quantization, extras), limits.value()
+    settled.check(model)
+    making.check(model, kept)
+    watching.check(making.target)
+    _check_quantization(quantize, asked, making)
     with progress() as show:
         show("reading", 0, 1)
         graph = settled.read(model)
-        work = _quantizing(asked, graph, making) if quantize else None
-        text = (
-            limits.pipeline(making.pipeline, work.pipeline)
-            if work
-            else limits.pipeline(making.pipeline, default_pipeline(graph), asked.min_sqnr)
-        )
-        watching.check(text)
+        work = _quantizing(asked, graph, making, kept) if quantize else None
+        text = work.pipeline if work else _float_pipeline(graph, making, kept)
+        watching.check_pipeline(text)
         if work and not json:
             print(work.gain.text, flush=True)
-        artifact = _compiled(graph, making.path(model), making, watching, text, work, show)
+        watch = watching.watch([work.selection] if work else [], show)
+        artifact = _compiled(graph, making.path(model), making, text, work, watch)
         layers = work.finish(artifact, show) if work else None
     if json:
         print_json(summary(artifact, show.seconds) | (work.summary(layers) if work and layers else {}))
@@ -208,65 +194,43 @@ def compile_model(
         print(work.text(layers))
 
 
+def _float_pipeline(graph: Graph, making: Making, limits: Limits) -> str:
+    from secateur.pipeline import pipeline_of
+
+    return pipeline_of(graph, making.pipeline, limits, None)
+
+
 def _compiled(
-    graph: Graph,
-    path: Path,
-    making: Making,
-    watching: Watching,
-    pipeline: str,
-    work: Compilation | None,
-    show: Progress,
+    graph: Graph, path: Path, making: Making, pipeline: str, work: Compilation | None, watch: Watch
 ) -> Artifact:
     import secateur
 
     return secateur.compile(
         graph,
         path,
-        target=making.target,
-        pipeline=pipeline,
-        tune=making.tune,
+        making.target,
+        quantize=work.int8 if work else None,
         costs=making.costs,
-        kind=making.form.value,
-        dump_ir=watching.dump_ir,
-        observers=(watching.observer(), *((work.selection,) if work else ())),
-        verify=watching.verify.value if watching.verify else None,
-        progress=show,
-        **(work.keywords if work else {}),
+        tune=making.tune,
+        pipeline=pipeline,
+        kind=making.form,
+        watch=watch,
     )
-
-
-def _check(
-    model: Path,
-    making: Making,
-    settled: Settled,
-    limits: Limits,
-    watching: Watching,
-    quantize: Precision | None,
-    asked: Quantization,
-) -> None:
-    """SecateurError, or OSError, where this cannot be done whatever the model holds."""
-    settled.check(model)
-    making.check(model)
-    limits.check(making.pipeline, None if quantize else asked.min_sqnr)
-    check_folder(watching.dump_ir)
-    if watching.verify is Verify.artifact:
-        check_runs_here(making.target)
-    _check_quantization(quantize, asked, making)
 
 
 def _check_quantization(quantize: Precision | None, asked: Quantization, making: Making) -> None:
     """SecateurError where the options do not go together."""
     if quantize is None:
-        if given := [option for option in asked.given() if option != "--min-sqnr"]:
+        if given := asked.options:
             raise refuse(f"{', '.join(given)}: only for a quantization; give --quantize int8 too")
         return
     asked.check()
     if making.pipeline is not None:
         asked.check_pipeline(making.pipeline)
-    if asked.profile:
+    if asked.extras.profile:
         check_timed_here(making.target)
 
 
-def _quantizing(asked: Quantization, graph: Graph, making: Making) -> Compilation:
+def _quantizing(asked: Quantization, graph: Graph, making: Making, limits: Limits) -> Compilation:
     check_float(graph)
-    return Compilation(asked, graph, making.target, making.pipeline, making.costs)
+    return Compilation(asked, graph, making.target, limits, making.pipeline, making.costs)

@@ -12,8 +12,8 @@ from ..tables import table
 
 if TYPE_CHECKING:
     from secateur import Artifact
-    from secateur.artifact_check import Verified
     from secateur.passes.framework.manager import Record
+    from secateur.verification import Verified
 
 PASSES, KERNELS = "passes", "kernels"  # phases of a compilation
 

@@ -1,22 +1,56 @@
-"""Options that belong together: the fields of a dataclass that a command takes, and a section of its help."""
+"""Options that belong together, which a command takes as one parameter, and a section of its help.
+
+A parameter that is a dataclass of the command line's own has fields annotated with `typer.Option`. One
+that is `Given[Limits]`, say, stands for a value object of `secateur`: its options, with their kinds and
+their help, are that object's fields.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import typer
 from typer.core import TyperCommand
 
+from secateur.ir.support.options import Option, options_of
+
+from .quantities import EXAMPLES, PARSERS
+
 Command = Callable[..., None]
+Value = TypeVar("Value")
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+@dataclass(frozen=True)
+class Given(Generic[Value]):
+    """What the command line says of a value object: those of its fields that are given, by name."""
+
+    kind: type[Value]
+    words: Mapping[str, Any]
+
+    def value(self, **more: Any) -> Value:
+        """The value object, with `more` in place of what is given; SecateurError where it refuses that."""
+        return self.kind(**{**self.words, **more})
+
+    @property
+    def options(self) -> list[str]:
+        """What is given, as it is written on the command line."""
+        return [flag(name) for name in self.words]
+
+
+def flag(name: str) -> str:
+    """A field's name as an option: `--keep-float`."""
+    return f"--{name.replace('_', '-')}"
 
 
 def spread(*without: str) -> Callable[[Command], Command]:
-    """Makes an option of each field of a command's parameters that are dataclasses.
+    """Makes an option of each field of a command's parameters that are dataclasses, or `Given` such.
 
         @spread("profile")
-        def quantize(model: ModelPath, *, asked: Quantization) -> None
+        def quantize(model: ModelPath, *, quantization: Given[Int8]) -> None
      -> def quantize(*, model: ModelPath, calibration: ..., method: ...) -> None
 
     The fields called `without` are no options of this command and keep their defaults.
@@ -26,7 +60,7 @@ def spread(*without: str) -> Callable[[Command], Command]:
 
 def _spread(command: Command, without: Collection[str]) -> Command:
     declared = inspect.signature(command, eval_str=True).parameters.values()
-    groups: dict[str, Any] = {p.name: p.annotation for p in declared if is_dataclass(p.annotation)}
+    groups = {p.name: p.annotation for p in declared if _is_group(p.annotation)}
 
     def called(**words: Any) -> None:
         made = {name: _made(group, words) for name, group in groups.items()}
@@ -39,23 +73,85 @@ def _spread(command: Command, without: Collection[str]) -> Command:
     return called
 
 
+def _is_group(annotation: Any) -> bool:
+    return is_dataclass(annotation) or get_origin(annotation) is Given
+
+
 def _options(parameter: inspect.Parameter, without: Collection[str]) -> Iterator[inspect.Parameter]:
     """The parameter itself, or one for each field."""
-    group, keyword = parameter.annotation, inspect.Parameter.KEYWORD_ONLY
-    if not is_dataclass(group):
-        yield parameter.replace(kind=keyword)
-        return
-    hints = get_type_hints(group, include_extras=True)
-    for field in fields(group):
-        if field.name not in without:
-            yield inspect.Parameter(field.name, keyword, default=field.default, annotation=hints[field.name])
+    group = parameter.annotation
+    if get_origin(group) is Given:
+        (kind,) = get_args(group)
+        yield from command_options(kind, parameter.name.capitalize(), without)
+    elif is_dataclass(group):
+        hints = get_type_hints(group, include_extras=True)
+        for field in fields(group):
+            if field.name not in without:
+                yield inspect.Parameter(
+                    field.name, _KEYWORD, default=field.default, annotation=hints[field.name]
+                )
+    else:
+        yield parameter.replace(kind=_KEYWORD)
+
+
+# Options of a value object -------------------------------------------------------------------------
+
+
+def command_options(
+    kind: type, panel: str = "Options", without: Collection[str] = ()
+) -> Iterator[inspect.Parameter]:
+    """The fields of a value object that have a meaning of their own, as options in a section of the help.
+
+    Its own come before those that it inherits.
+    """
+    for option in sorted(options_of(kind).values(), key=lambda o: o.name not in kind.__annotations__):
+        if option.help is not None and option.name not in without:
+            yield _derived(option, panel)
+
+
+def _derived(option: Option, panel: str) -> inspect.Parameter:
+    """The option of a field; None, or an empty list, where it is not given."""
+    assert option.help is not None, "fields without a meaning are no options"
+    name = flag(option.name)
+    negative = f"/--no-{name[2:]}" if option.default is True else ""
+    declared = typer.Option(
+        f"{name}{negative}", metavar=option.help.metavar, help=_help(option), rich_help_panel=panel
+    )
+    annotation: Any = Annotated[_type(option), declared]
+    return inspect.Parameter(option.name, _KEYWORD, default=None, annotation=annotation)
+
+
+def _help(option: Option) -> str:
+    unit = option.help.unit if option.help else None
+    example = f" Such as {EXAMPLES[unit]}." if unit else ""
+    several = " Several with commas between. Repeatable." if option.kind is tuple else ""
+    return f"{option.meaning}{example}{several}"
+
+
+def _type(option: Option) -> Any:
+    if option.choices:
+        return Literal[option.choices] | None
+    if option.help is not None and option.help.unit:
+        return str | None
+    return list[str] | None if option.kind is tuple else option.kind | None
 
 
 def _made(group: Any, words: dict[str, Any]) -> Any:
-    """The dataclass, of the words that are its fields; they are taken out of `words`."""
-    names = [field.name for field in fields(group) if field.name in words]
-    return group(**{name: words.pop(name) for name in names})
+    """The dataclass, or what is given of it, of the words that are its fields; they leave `words`."""
+    if get_origin(group) is not Given:
+        return group(**{field.name: words.pop(field.name) for field in fields(group) if field.name in words})
+    (kind,) = get_args(group)
+    taken = {name: (option, words.pop(name)) for name, option in options_of(kind).items() if name in words}
+    return Given(kind, {name: _read(*pair) for name, pair in taken.items() if pair[1] not in (None, [])})
 
+
+def _read(option: Option, value: Any) -> Any:
+    """What a word says, in the option's unit."""
+    unit = option.help.unit if option.help else None
+    return PARSERS[unit](value, flag(option.name)) if unit else value
+
+
+# Help ----------------------------------------------------------------------------------------------
 
 ALONE = {"--verify": "--verify=passes"}
 """Options that may stand alone, and what they then mean; their values follow a `=` only."""

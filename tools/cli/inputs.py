@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from secateur.ir.graph import Graph
-    from secateur.passes.quantize.calibration.images import Preparation
+    from secateur.passes.quantize.calibration.preparation import Preparation
 
     Array = np.ndarray[Any, Any]
 
@@ -67,7 +67,7 @@ class Feed:
         """How image files are read; None where nothing is said about it."""
         if (self.mean, self.std, self.size) == (None, None, None):
             return None
-        from secateur.passes.quantize.calibration.images import preparation_of
+        from secateur.passes.quantize.calibration.preparation import preparation_of
 
         return preparation_of(self.mean, self.std, self.size)
 
@@ -164,7 +164,8 @@ def _image(path: Path, port: Port, images: Preparation | None) -> Array:
     """The image as a batch of one."""
     from secateur.ir.graph import Value
     from secateur.ir.types import DType, TensorType
-    from secateur.passes.quantize.calibration.images import ImageReader, Preparation
+    from secateur.passes.quantize.calibration.images import ImageReader
+    from secateur.passes.quantize.calibration.preparation import Preparation
 
     value = Value(TensorType(tuple(port.shape), DType.of(port.dtype)), port.name)
     reader = ImageReader(value, images or Preparation())

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secateur.ir.support.words import known_names
+from secateur.options import Limits
 
 from ..progress import Progress, progress
 from ..report import print_json
-from .checks import check_pipeline, check_readable, check_target
+from .checks import check_limits, check_pipeline, check_readable, check_target
 from .choices import Choices
-from .common import Costs, Json, Pipeline, Target, default_pipeline, refuse
+from .common import Costs, Json, Pipeline, Target, refuse
 from .compiled import artifact_bytes
-from .groups import spread
+from .groups import Given, spread
 from .inspected import print_text
-from .limits import Limits, MinSqnr
 from .source import Settled, source_kind
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def inspect(
     settled: Settled,
     pipeline: Pipeline = None,
     costs: Costs = None,
-    limits: Limits,
-    min_sqnr: MinSqnr = None,
+    limits: Given[Limits],
     json: Json = False,
 ) -> None:
     """Show what a model or an artifact is made of.
@@ -60,7 +59,7 @@ def inspect(
     gets when compiled.
     """
     if source_kind(file) == "artifact":
-        if limits != Limits() or min_sqnr is not None:
+        if limits.words:
             raise refuse(f"{file}: is an artifact, whose primitives are chosen; limits are for a model")
         result = _artifact(file, ir)
     else:
@@ -68,8 +67,8 @@ def inspect(
         check_target(target)
         check_pipeline(pipeline)
         check_readable(costs)
-        limits.check(pipeline, min_sqnr)
-        asked = _Asked(target, pipeline, costs, limits, min_sqnr)
+        asked = _Asked(target, pipeline, costs, limits.value())
+        check_limits(pipeline, asked.limits)
         with progress() as show:
             result = _model(file, settled, asked, ir, show)
     if json:
@@ -91,15 +90,15 @@ class _Asked:
     pipeline: str | None
     costs: Path | None
     limits: Limits
-    min_sqnr: float | None
 
 
 def _model(file: Path, settled: Settled, asked: _Asked, ir: str | None, show: Progress) -> dict[str, Any]:
     from secateur.codegen.targets.find import find
+    from secateur.pipeline import pipeline_of
 
     show("reading", 0, 1)
     source, choices = settled.read(file), Choices()
-    text = asked.limits.pipeline(asked.pipeline, default_pipeline(source), asked.min_sqnr)
+    text = pipeline_of(source, asked.pipeline, asked.limits, None)
     show("passes", 0, 1)
     graph = staged(source, asked.target, text, ir or FINAL, (choices,), asked.costs)
     if ir:
@@ -125,9 +124,10 @@ def staged(
 ) -> Graph:
     """The graph as read, after the last pass called `stage`, or after all of them (`final`)."""
     from secateur.codegen.targets.find import find
-    from secateur.compiler import prepare, warn_of_estimates
     from secateur.ir.verifier import verify
     from secateur.passes.framework.manager import PassManager
+    from secateur.pipeline import default_pipeline
+    from secateur.prepare import prepare, warn_of_estimates
 
     verify(graph)
     passes = prepare(pipeline or default_pipeline(graph), find(target), costs=costs)
@@ -138,8 +138,7 @@ def staged(
         return graph
     count = len(passes) if stage == FINAL else len(stages) - 1 - stages[::-1].index(stage)
     outcome = PassManager(passes[:count], observers).run(graph)
-    if costs is not None:
-        warn_of_estimates(passes[:count])
+    warn_of_estimates(passes[:count])
     return outcome.graph
 
 

@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secateur.codegen.targets.find import find
-from secateur.compiler import cost_table, prepare
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.fuse.affine import LINEAR
 from secateur.passes.quantize.choice import PAYS, Choice, Chooser
-from secateur.passes.quantize.maker import Options, chooser
+from secateur.passes.quantize.maker import chooser
 from secateur.passes.quantize.maker import prepare as prepare_float
+from secateur.passes.quantize.options import Options
+from secateur.prepare import cost_table, prepare
 
 from ..report import duration
 
 if TYPE_CHECKING:
-    from secateur.compiler import Costs
     from secateur.ir.graph import Graph
+    from secateur.prepare import Costs
 
 
 @dataclass(frozen=True)

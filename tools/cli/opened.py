@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from secateur.ir.errors import SecateurError
 
-from .common import default_pipeline
 from .inputs import graph_ports
 from .source import Settled, source_kind
 
@@ -63,8 +62,7 @@ def _of_model(
     graph = settled.read(path)
     inputs = arrays(graph_ports(graph))
     with temporary_folder("secateur-") as folder:
-        pipeline = default_pipeline(graph)
-        made = secateur.compile(graph, folder / "model.so", pipeline=pipeline, progress=show)
+        made = secateur.compile(graph, folder / "model.so", watch=secateur.Watch(progress=show))
         with secateur.load(made.path, threads) as session:
             show("running", 0, 1)
             yield session, inputs

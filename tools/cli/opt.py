@@ -73,11 +73,11 @@ def _write_onnx(graph: Graph, path: Path) -> None:
 def optimized(graph: Graph, pipeline: str, target: str, explained: str | None) -> Graph:
     """The graph after the passes; what a rule refused goes to stderr."""
     from secateur.codegen.targets.find import find
-    from secateur.compiler import prepare
     from secateur.ir.rewrite import explain
     from secateur.ir.verifier import verify
     from secateur.passes.framework.manager import PassManager
     from secateur.passes.registry import check_rule
+    from secateur.prepare import prepare
 
     if explained is not None:
         check_rule(explained)

@@ -12,10 +12,10 @@ import typer
 from ..progress import Progress, progress
 from ..report import print_json
 from .checks import check_outputs, check_readable, is_here
-from .common import Json, Target, is_lowered, refuse
+from .common import Json, Target, refuse
 from .groups import spread
 from .profiled import bundle_data, bundle_text, table_data, table_text
-from .source import Settled
+from .source import Settled, check_unchosen
 
 if TYPE_CHECKING:
     from secateur.codegen.targets.target import Target as Row
@@ -143,8 +143,7 @@ def _network(model: Path, settled: Settled, target: str) -> tuple[Network, Graph
     from secateur.costs.network import profiled
 
     graph, row = settled.read(model), find(target)
-    if is_lowered(graph):
-        raise refuse("this IR has its primitives already; profiling wants the model, or IR before `select`")
+    check_unchosen(graph, "profiling")
     return profiled(graph, row), graph, row
 
 

@@ -7,19 +7,21 @@ from typing import Annotated
 
 import typer
 
-from ..progress import Progress, progress
+from secateur.options import Int8, Limits
+
+from ..progress import progress
 from ..report import print_json, size
 from .checks import check_outputs, check_target
 from .common import Json, Target, refuse
-from .groups import spread
-from .quantization import Quantization
+from .groups import Given, spread
+from .quantization import Extras, Quantization
 from .quantized import Quantizing, check_float, quantize_to
 from .source import Settled
 
 SUFFIX = ".int8.onnx"
 
 
-@spread("layer_sqnr", "winograd", "profile", "layers")
+@spread("memory", "latency", "without", "strict", "layer_sqnr", "winograd", "profile", "layers")
 def quantize_model(
     model: Annotated[Path, typer.Argument(help="A float ONNX model, or IR text (.sir).")],
     *,
@@ -28,7 +30,9 @@ def quantize_model(
     ] = None,
     target: Target = "host",
     settled: Settled,
-    asked: Quantization,
+    limits: Given[Limits],
+    quantization: Given[Int8],
+    extras: Extras,
     json: Json = False,
 ) -> None:
     """Quantize a model to int8 and write it as ONNX (QDQ). Times in reports are estimates for --target."""
@@ -36,9 +40,13 @@ def quantize_model(
     path = output or default_output(model)
     check_target(target)
     check_outputs(path)
+    asked, kept = Quantization(quantization, extras), limits.value()
     asked.check()
     with progress() as show:
-        work = _begun(model, settled, asked, target, show)
+        show("reading", 0, 1)
+        graph = settled.read(model)
+        check_float(graph)
+        work = Quantizing(asked, graph, target, kept)
         if not json:
             print(work.gain.text, flush=True)
         layers = quantize_to(path, work, show)
@@ -46,13 +54,6 @@ def quantize_model(
         print_json({"model": str(path), "bytes": path.stat().st_size, **work.summary(layers)})
     else:
         print(f"{path}: {size(path.stat().st_size)}\n{work.text(layers)}")
-
-
-def _begun(model: Path, settled: Settled, asked: Quantization, target: str, show: Progress) -> Quantizing:
-    show("reading", 0, 1)
-    graph = settled.read(model)
-    check_float(graph)
-    return Quantizing(asked, graph, target)
 
 
 def default_output(model: Path) -> Path:

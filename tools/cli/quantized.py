@@ -8,13 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.options import Int8, Limits, Watch
+
 from ..pages.quantization_layers import Measured, Times, layer_report
 from ..pages.quantization_page import sqnr_text
 from ..pages.quantization_report import json_data, write_reports
 from ..pages.quantization_times import Selection, Timed, medians
 from ..progress import Progress
 from ..report import node_text
-from .common import is_lowered, refuse
+from .common import refuse
 from .inputs import noise_of
 from .quantization import Quantization, node_names
 
@@ -46,7 +48,7 @@ def profile(artifact: Path, graph: Graph, target: str, show: Progress) -> Profil
     from secateur.ir.support.unfinished import temporary_folder
 
     with temporary_folder("secateur-") as folder:
-        real = secateur.compile(graph, folder / "float.so", target=target, progress=show)
+        real = secateur.compile(graph, folder / "float.so", target, watch=Watch(progress=show))
         return Profile(_operators(artifact, show), _operators(real.path, show))
 
 
@@ -64,6 +66,8 @@ def _operators(path: Path, show: Progress) -> Measured:
 
 def check_float(graph: Graph) -> None:
     """SecateurError where a graph is no float network any more."""
+    from secateur.pipeline import is_lowered
+
     if is_lowered(graph):
         raise refuse("this IR has its primitives already; quantization wants the float network")
     if any(op.name.startswith("q.") for op in graph.operators):
@@ -80,20 +84,21 @@ class Quantizing:
     asked: Quantization
     graph: Graph
     target: str
+    limits: Limits = Limits()
 
     @cached_property
     def gain(self) -> Gain:
         """What int8 is estimated to gain in a file of quantize and dequantize operators."""
-        from secateur.quantizer import Request
+        from secateur.pipeline import quantize_step
 
         from .int8_gain import int8_gain
 
-        return int8_gain(self.graph, self.target, Request(None, **self.options).step().options, qdq=True)
+        return int8_gain(self.graph, self.target, quantize_step(self.int8), qdq=True)
 
     @cached_property
-    def options(self) -> dict[str, Any]:
-        """What is asked for, as keywords."""
-        return self.asked.options(node_names(self.graph))
+    def int8(self) -> Int8:
+        """What is asked for."""
+        return self.asked.int8(node_names(self.graph))
 
     def conclude(
         self, report: QuantizationReport, chosen: Sequence[Timed], times: Profile | None = None
@@ -101,10 +106,10 @@ class Quantizing:
         """Writes the reports and the ranges that are wanted."""
         from secateur.passes.quantize.calibration.ranges import write_ranges
 
-        layers = describe(self.asked, self.graph, self.target, report, chosen, times or Profile())
-        write_reports(layers, self.asked.report or ())
-        if self.asked.save_ranges is not None:
-            write_ranges(report.ranges, self.asked.save_ranges)
+        layers = describe(self.int8, self.graph, self.target, report, chosen, times or Profile())
+        write_reports(layers, self.asked.extras.report or ())
+        if self.asked.extras.save_ranges is not None:
+            write_ranges(report.ranges, self.asked.extras.save_ranges)
         return layers
 
     def summary(self, layers: LayerReport) -> dict[str, Any]:
@@ -113,9 +118,9 @@ class Quantizing:
 
     def text(self, layers: LayerReport) -> str:
         """For people."""
-        written = [f"report: {path}" for path in self.asked.report or ()]
-        if self.asked.save_ranges is not None:
-            written.append(f"ranges: {self.asked.save_ranges}")
+        written = [f"report: {path}" for path in self.asked.extras.report or ()]
+        if self.asked.extras.save_ranges is not None:
+            written.append(f"ranges: {self.asked.extras.save_ranges}")
         return "\n".join([summary(layers), *self._corrected(layers), *written, *warnings_of(layers)])
 
     def _corrected(self, layers: LayerReport) -> list[str]:
@@ -144,7 +149,7 @@ class Compilation(Quantizing):
         from .int8_gain import int8_gain
 
         steps = [step for step in parse_pipeline(self.pipeline) if isinstance(step, Quantize)]
-        return int8_gain(self.graph, self.target, steps[0].options, self.costs)
+        return int8_gain(self.graph, self.target, steps[0], self.costs)
 
     @cached_property
     def selection(self) -> Selection:
@@ -155,23 +160,18 @@ class Compilation(Quantizing):
         row = find(self.target)
         return Selection(backend_of(row).costs(row))
 
-    @property
+    @cached_property
     def pipeline(self) -> str:
         """The pipeline's text, with the pass `quantize` as it was asked for."""
-        from secateur.quantizer import Request
+        from secateur.pipeline import pipeline_of
 
-        return self.given_pipeline or Request(None, **self.options).pipeline()
-
-    @property
-    def keywords(self) -> dict[str, Any]:
-        """What `secateur.compile` takes besides the pipeline."""
-        return {"quantize": "int8", "calibration": self.asked.calibration, **self.options}
+        return pipeline_of(self.graph, self.given_pipeline, self.limits, self.int8)
 
     def finish(self, artifact: Artifact, show: Progress) -> LayerReport:
         """Times what is to be timed, and writes what is wanted besides the artifact."""
         assert artifact.quantization is not None, "the pipeline quantizes"
         times = None
-        if self.asked.profile:
+        if self.asked.extras.profile:
             times = profile(artifact.path, self.graph, self.target, show)
         return self.conclude(artifact.quantization, self.selection.timed, times)
 
@@ -180,11 +180,7 @@ def quantize_to(path: Path, work: Quantizing, show: Progress) -> LayerReport:
     """Writes the quantized graph as ONNX to `path`, and its report where it is wanted."""
     import secateur
 
-    asked = work.asked
-    assert asked.calibration is not None, "has been checked"
-    report = secateur.quantize(
-        work.graph, path, calibration=asked.calibration, target=work.target, progress=show, **work.options
-    )
+    report = secateur.quantize(work.graph, work.int8, path, work.target, limits=work.limits, progress=show)
     chosen = [
         Timed(row.name, row.operator.partition(".")[2], row.primitive, row.seconds or 0.0)
         for row in report.rows
@@ -193,7 +189,7 @@ def quantize_to(path: Path, work: Quantizing, show: Progress) -> LayerReport:
 
 
 def describe(
-    asked: Quantization,
+    int8: Int8,
     graph: Graph,
     target: str,
     report: QuantizationReport,
@@ -204,24 +200,24 @@ def describe(
     from ..pages.quantization_times import float_selection
 
     known = Times(chosen, float_selection(graph, target), times.measured, times.real_measured)
-    return layer_report(graph.name, report, known, _facts(asked, target, report), asked.least_layer_sqnr)
+    return layer_report(graph.name, report, known, _facts(int8, target, report), int8.layer_sqnr)
 
 
-def _facts(asked: Quantization, target: str, report: QuantizationReport) -> dict[str, Any]:
+def _facts(int8: Int8, target: str, report: QuantizationReport) -> dict[str, Any]:
     real, quantized = report.accuracy or (None, None)
     return {
         "target": target,
-        "calibration": calibration_text(asked.calibration),
-        "method": f"ranges of {asked.ranges}" if asked.ranges else asked.method or "mse",
+        "calibration": calibration_text(str(int8.calibration)),
+        "method": f"ranges of {int8.ranges}" if int8.ranges else int8.method,
         "output_sqnr_db": report.sqnr,
         "float_accuracy_percent": real,
         "int8_accuracy_percent": quantized,
     }
 
 
-def calibration_text(source: str | None) -> str | None:
+def calibration_text(source: str) -> str:
     """The source of the calibration's data; one of noise is marked as such."""
-    return f"{source} (noise, not data)" if source is not None and source.startswith(NOISE) else source
+    return f"{source} (noise, not data)" if source.startswith(NOISE) else source
 
 
 def summary(layers: LayerReport) -> str:

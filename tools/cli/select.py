@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from secateur.ir.support.atomic import write_whole
+from secateur.options import Limits
 
 from ..pages.frontier import frontier as frontier_of
 from ..pages.frontier_page import render_page
@@ -16,10 +17,9 @@ from ..pages.frontier_report import json_data, table_text, write_csv
 from ..progress import progress
 from ..report import print_json
 from .checks import check_outputs, check_readable, check_target
-from .common import Costs, Json, Target, default_pipeline, is_lowered, refuse
-from .groups import spread
-from .limits import Limits, MinSqnr
-from .source import Settled
+from .common import Costs, Json, Target, Tune
+from .groups import Given, spread
+from .source import Settled, check_unchosen
 
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each plan there.")]
 Page = Annotated[
@@ -27,10 +27,6 @@ Page = Annotated[
     typer.Option(
         "--frontier", metavar="FILE.html", help="Draw the plans there: a page with nothing to fetch."
     ),
-]
-Tune = Annotated[
-    bool,
-    typer.Option("--tune", help="Take times measured on this machine (slow at first, then cached)."),
 ]
 
 
@@ -45,8 +41,7 @@ def select(
     csv: Csv = None,
     frontier: Page = None,
     json: Json = False,
-    limits: Limits,
-    min_sqnr: MinSqnr = None,
+    limits: Given[Limits],
 ) -> None:
     """Show the plans that no other beats in both time and memory.
 
@@ -57,16 +52,12 @@ def select(
     check_target(target)
     check_readable(costs)
     check_outputs(csv, frontier)
-    limits.check()
+    kept = limits.value()
     with progress() as show:
         show("reading", 0, 1)
         graph = settled.read(model)
-        if is_lowered(graph):
-            raise refuse(
-                "this IR has its primitives already; choosing them wants the model, or IR before `select`"
-            )
-        pipeline = limits.pipeline(None, default_pipeline(graph), min_sqnr)
-        found = replace(frontier_of(graph, target, tune, show, costs, pipeline), model=model.name)
+        check_unchosen(graph, "choosing them")
+        found = replace(frontier_of(graph, target, tune, show, costs, kept), model=model.name)
     if csv is not None:
         write_csv(found, csv)
     if frontier is not None:

@@ -91,6 +91,16 @@ class Settled:
         return read_model(path, self.shapes, self.constants, self.batch)
 
 
+def check_unchosen(graph: Graph, work: str) -> None:
+    """SecateurError where a graph has its primitives already; `work` is what was wanted of it."""
+    from secateur.pipeline import is_lowered
+
+    if is_lowered(graph):
+        raise SecateurError(
+            f"this IR has its primitives already; {work} wants the model, or IR before `select`"
+        )
+
+
 def source_kind(path: Path) -> SourceKind:
     """What a file holds, by its first bytes: an artifact (.so, folder, tar), IR text, or else ONNX."""
     if path.is_dir():

@@ -40,7 +40,7 @@ def texts() -> tuple[tuple[str, bytes], ...]:
 
 
 def _graphs() -> list[Graph]:
-    from secateur.compiler import prepare
+    from secateur.prepare import prepare
 
     graphs = [read_model(s.model(), {"x": (2, 3)} if s.name == "symbolic" else None) for s in SEEDS]
     staged = list(graphs)
@@ -89,7 +89,7 @@ class TextFamily(Family):
     def _check_lowered(self, graph: Graph) -> str:
         """A hand-edited plan is checked before it becomes code: overlapping places must be refused."""
         from secateur.codegen.decisions import check_decisions
-        from secateur.compiler import prepare
+        from secateur.prepare import prepare
 
         placed = PassManager(prepare("layout,memory", TARGET)).run(graph).graph
         check_decisions(placed, TARGET, PRIMITIVES)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secateur.options import Limits
+
 if TYPE_CHECKING:
     from secateur.ir.choice import Choice
     from secateur.ir.graph import Graph, Operator
@@ -94,21 +96,21 @@ def frontier(
     tune: bool,
     show: Progress,
     costs: Path | None = None,
-    pipeline: str | None = None,
+    limits: Limits = Limits(),
 ) -> Frontier:
     """The frontier of a graph as read, on a target; SecateurError where an operator cannot be computed there.
 
     With `tune`, times are measured on this machine; with `costs` they are those of a table in a file.
-    `pipeline` is the default one with whatever other limits its pass `select` keeps.
+    Every plan keeps `limits`.
     """
-    from secateur.compiler import warn_of_estimates
     from secateur.passes.registry import DEFAULT_PIPELINE
+    from secateur.pipeline import limited
+    from secateur.prepare import warn_of_estimates
 
-    pipeline = pipeline or DEFAULT_PIPELINE
+    pipeline = limited(DEFAULT_PIPELINE, limits)
     fused, select = _fused(graph, target, tune, costs, pipeline)
     plans = _undominated(_placed(fused, select, show))
-    if costs is not None:
-        warn_of_estimates([select])
+    warn_of_estimates([select])
     fastest = plans[-1].decisions
     operators = tuple((op.name, op.loc) for op, _ in fastest)
     points = tuple(_point(p, fastest, pipeline) for p in plans)
@@ -118,9 +120,9 @@ def frontier(
 def _fused(graph: Graph, target: str, tune: bool, costs: Path | None, pipeline: str) -> tuple[Graph, Select]:
     """The graph as a pipeline hands it to `select`, and this pass with its costs."""
     from secateur.codegen.targets.find import find
-    from secateur.compiler import prepare
     from secateur.passes.framework.manager import PassManager
     from secateur.passes.select.select import Select
+    from secateur.prepare import prepare
 
     passes = prepare(pipeline, find(target), tune, costs=costs)
     (at,) = (i for i, step in enumerate(passes) if isinstance(step, Select))
@@ -167,9 +169,9 @@ def _undominated(plans: Iterable[_Placed]) -> list[_Placed]:
 
 
 def _point(plan: _Placed, fastest: Decisions, pipeline: str) -> Point:
-    from secateur.limits import limited
+    from secateur.pipeline import limited
 
-    text = limited(pipeline, plan.arena)
+    text = limited(pipeline, Limits(memory=plan.arena))
     return Point(plan.seconds, plan.arena, text, differences(plan.decisions, fastest), plan.bound, plan.doubt)
 
 

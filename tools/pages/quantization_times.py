@@ -71,8 +71,8 @@ def float_selection(graph: Graph, target: str) -> list[Timed]:
     """The operators of `graph`'s float network on `target`, with their estimates."""
     from secateur.codegen.backends.registry import backend_of
     from secateur.codegen.targets.find import find
-    from secateur.compiler import prepare
     from secateur.passes.framework.manager import PassManager
+    from secateur.prepare import prepare
 
     row = find(target)
     selection = Selection(backend_of(row).costs(row))

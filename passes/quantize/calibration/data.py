@@ -21,7 +21,8 @@ from secateur.ir.graph import Graph, Value
 from secateur.ir.noise import random_array
 
 from .arrays import from_npy, from_npz, mapped
-from .images import SUFFIXES, ImageReader, Preparation, pillow
+from .images import SUFFIXES, ImageReader, pillow
+from .preparation import Preparation
 from .source import Array, Batch, Source, image_count, only_input, source_of, spread
 
 Batches = Iterable[Mapping[str, Array]]

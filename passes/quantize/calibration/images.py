@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,63 +13,12 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Value
 from secateur.ir.types import DType
 
+from .preparation import Preparation, need
+
 Array = NDArray[Any]
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _MODES = {1: "L", 3: "RGB"}
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How pixels become numbers: scaled to [0, 1], then (x - mean) / std, one of each or one a channel.
-
-    `size` is the shorter side, in pixels, that an image is resized to before
-    the network's extent is cut from its middle; by default it just covers it.
-    """
-
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    size: int | None = None
-
-    def __post_init__(self) -> None:
-        for option, numbers in (("--mean", self.mean), ("--std", self.std)):
-            _need(len(numbers) in (1, 3), f"{option}: one number or three are wanted, got {len(numbers)}")
-            _need(bool(np.isfinite(numbers).all()), f"{option}: {numbers} are not finite")
-        unit = "pixels are scaled from 0..255 to 0..1 first, so 123.675 is written 0.485"
-        _need(all(0 <= m <= 1 for m in self.mean), f"--mean {_text(self.mean)} is not in 0..1; {unit}")
-        _need(all(0 < s <= 1 for s in self.std), f"--std {_text(self.std)} is not in 0..1 or is 0; {unit}")
-        _need(self.size is None or 0 < self.size <= 1 << 14, f"--size {self.size} is no side in pixels")
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it only scales pixels to [0, 1]."""
-        return self.mean == (0.0,) and self.std == (1.0,)
-
-
-def _need(condition: bool, message: str) -> None:
-    if not condition:
-        raise SecateurError(message)
-
-
-def _text(numbers: Sequence[float]) -> str:
-    return ",".join(f"{n:g}" for n in numbers)
-
-
-def numbers(text: str, option: str) -> tuple[float, ...]:
-    """`0.485,0.456,0.406` as numbers; SecateurError that names `option`."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise SecateurError(f"{option} {text}: numbers with commas between them are wanted") from None
-
-
-def preparation_of(mean: str | None, std: str | None, size: int | None) -> Preparation | None:
-    """What --mean, --std and --size say; None where they say nothing."""
-    given: dict[str, Any] = {"size": size} if size is not None else {}
-    given |= {
-        name: numbers(text, f"--{name}") for name, text in (("mean", mean), ("std", std)) if text is not None
-    }
-    return Preparation(**given) if given else None
 
 
 @dataclass(frozen=True)
@@ -86,22 +34,22 @@ class ImageReader:
 
     def __post_init__(self) -> None:
         name, type = self.port.name, self.port.type
-        _need(
+        need(
             type.rank == 4 and (type.shape[1] in _MODES or type.shape[3] in _MODES),
             f"input '{name}' of shape {type.shape} takes no images: N x C x H x W with 1 or 3 "
             f"channels is wanted",
         )
-        _need(
+        need(
             type.dtype in (DType.F32, DType.U8),
             f"input '{name}' is {type.dtype.value}; images are given to f32 and u8 inputs only",
         )
-        _need(
+        need(
             type.dtype == DType.F32 or self.preparation.is_plain,
             f"input '{name}' takes the bytes of the image as they are; --mean and --std do not apply",
         )
         for option, given in (("--mean", self.preparation.mean), ("--std", self.preparation.std)):
             fits = len(given) in (1, self._channels)
-            _need(fits, f"{option} has {len(given)} numbers, input '{name}' has {self._channels} channel")
+            need(fits, f"{option} has {len(given)} numbers, input '{name}' has {self._channels} channel")
 
     @property
     def _channels_first(self) -> bool:

@@ -34,7 +34,7 @@ class Secateur(Peer):
         import secateur
 
         artifact = model.with_suffix(".so")
-        secateur.compile(model, output=artifact, target="host")
+        secateur.compile(model, artifact)
         return _SecateurRunner(artifact, threads)
 
     def prepare_int8(self, model: Path, threads: int, int8: Int8) -> Runner:
@@ -45,11 +45,8 @@ class Secateur(Peer):
             secateur.compile(
                 model,
                 artifact,
-                target="host",
-                quantize="int8",
-                calibration=int8.calibration,
-                min_sqnr=int8.min_sqnr,
-                layer_sqnr=LAYER_SQNR,
+                limits=secateur.Limits(min_sqnr=int8.min_sqnr),
+                quantize=secateur.Int8(int8.calibration, layer_sqnr=LAYER_SQNR),
             )
         return _SecateurRunner(artifact, threads)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import secateur
+from secateur import Watch
 from tests.passes.texts import body, build, expanded
 
 INTEGERS = """
@@ -29,6 +30,6 @@ def test_integers_are_held_to_the_bit_and_floats_to_a_tolerance(exact: bool, tmp
         else INTEGERS.replace("%y = real %o 1x4x5x5", "%y = nn.sigmoid(%k) : tensor<1x4x5x5xf32>")
     )
     graph = build(body("tensor<1x4x5x5xf32>", expanded(text)))
-    (row,) = secateur.compile(graph, tmp_path / "m.so", verify="artifact").verified
+    (row,) = secateur.compile(graph, tmp_path / "m.so", watch=Watch(verify="artifact")).verified
     assert (row.allowed == 0) is exact
     assert row.moved <= row.allowed

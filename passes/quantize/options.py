@@ -1,0 +1,67 @@
+"""How a network is quantized: each option declared once, for the pass, Python and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from secateur.ir.errors import SecateurError
+from secateur.ir.support.options import Help, documented, settle
+
+Method = Literal["minmax", "percentile", "mse", "entropy"]
+Winograd = Literal["auto", "off", "2", "4x2", "4", "lance"]
+Layers = Literal["auto", "all"]
+
+LARGEST = 127
+REDUCED = 63
+"""The largest weight of which two products with unsigned bytes add up to 16 bits: 2 x 255 x 63 < 2^15."""
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is quantized, whatever its data and the accuracy that it must keep."""
+
+    method: Annotated[Method, Help("How ranges are chosen.")] = "mse"
+    percent: Annotated[
+        float, Help("The share of values, in percent, that the method percentile covers.", "PERCENT")
+    ] = 99.99
+    layer_sqnr: Annotated[float, Help("SQNR that a layer's Winograd tile must keep.", "DB")] = 20.0
+    max_drop: Annotated[
+        float | None, Help("Keep layers in float until labelled images lose at most this.", "POINTS")
+    ] = None
+    winograd: Annotated[
+        Winograd, Help("Winograd tile of int8 layers; auto weighs error and time for each.")
+    ] = "auto"
+    keep_float: Annotated[Sequence[str], Help("ONNX nodes to keep in float.", "NAMES")] = ()
+    bias_correction: Annotated[bool, Help("Take the mean error of rounded weights off the biases.")] = True
+    equalize: Annotated[bool, Help("Balance the channels of neighbouring layers.")] = False
+    reduce_range: Annotated[
+        bool, Help("Weights of 7 bits: exact in ONNX Runtime on x86 without VNNI too.")
+    ] = False
+    layers: Annotated[
+        Layers, Help("Layers in int8: those that are faster so (auto), or all that can be, to save memory.")
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        settle(self)
+        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
+            raise SecateurError(f"max_drop {self.max_drop:g}: percentage points from 0 to 100 are wanted")
+
+    @property
+    def largest_weight(self) -> int:
+        """The largest magnitude of a stored weight; a Winograd form has its own."""
+        return REDUCED if self.reduce_range else LARGEST
+
+    @property
+    def chooses(self) -> bool:
+        """Whether time decides what computes in 8 bits; a tile that is asked for is taken at any price."""
+        return self.layers == "auto" and self.winograd in ("auto", "off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Recipe):
+    """How a network is quantized, and `min_sqnr`, what its outputs must keep, in dB."""
+
+    min_sqnr: float | None = None

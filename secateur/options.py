@@ -1,0 +1,140 @@
+"""What `secateur.compile` and `secateur.quantize` are asked for, as frozen values.
+
+The command line makes the same ones: its options, their kinds and their help are these fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from .ir.errors import SecateurError
+from .ir.support.options import Help, documented, settle
+from .ir.support.progress import Progress, silent
+from .passes.quantize.calibration.preparation import Preparation
+from .passes.quantize.options import Recipe
+
+if TYPE_CHECKING:
+    from .passes.framework.manager import Observer
+
+Kind = Literal["so", "dir", "tar"]
+Verify = Literal["passes", "artifact"]
+Calibration = str | Path | Iterable[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What is known of a model's inputs beforehand.
+
+    `shapes` settles symbolic dimensions by input name, `batch` the first dimension of inputs that leave it
+    free (else 1, with a warning of the kind ModelNote). `constants` gives, by name, inputs that are known and
+    are none of the artifact's: numbers, lists of them, or arrays.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    batch: int | None = None
+    constants: Mapping[str, Any] = field(default_factory=dict)
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the plan of a network must keep; a limit that no plan keeps is refused with the nearest that is.
+
+    SecateurError for a number below 0, infinite, or none.
+    """
+
+    memory: Annotated[
+        int | None, Help("Arena at most: the fastest plan that fits is chosen.", "SIZE", "bytes")
+    ] = None
+    latency: Annotated[
+        float | None,
+        Help(
+            "Estimated time on one core at most: without a limit on memory, the plan of least memory that "
+            "keeps it is chosen.",
+            "TIME",
+            "seconds",
+        ),
+    ] = None
+    min_sqnr: Annotated[
+        float | None,
+        Help(
+            "SQNR of the outputs against the float network's at least: int8 keeps layers in float for it, "
+            "a float network is computed by primitives whose rounding errors add up to no more.",
+            "DB",
+        ),
+    ] = None
+    without: Annotated[
+        Sequence[str],
+        Help("Primitives not to be chosen: winograd6, or winograd6@NODE for one operator.", "NAMES"),
+    ] = ()
+    strict: Annotated[
+        bool,
+        Help(
+            "An infinite or NaN pixel reaches only what depends on it: Winograd and grouped convolution "
+            "in shared vectors are not chosen, weights that are not finite are refused under padding."
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        settle(self)
+        for name in ("memory", "latency", "min_sqnr"):
+            limit = getattr(self, name)
+            if limit is not None and not 0 <= limit < math.inf:
+                raise SecateurError(f"{name} must be a number from 0 on, is {limit:g}")
+
+
+@documented
+@dataclass(frozen=True)
+class Int8(Recipe):
+    """A network in 8 bits, with ranges chosen on `calibration`.
+
+    That is a folder of images, an .npz or .npy file, a list file, "random:N", or an iterable of
+    {input name: array}. Image files are made numbers as `preparation` says. SecateurError for an option that
+    is not known, or out of range.
+    """
+
+    calibration: Annotated[
+        Calibration,
+        Help("Images to choose ranges on: a folder, an .npz or .npy file, a .txt list, or random:N.", "SRC"),
+    ]
+    images: Annotated[
+        int | None, Help("Use at most so many images, evenly spread over the source.", "COUNT")
+    ] = field(default=None, kw_only=True)
+    ranges: Annotated[str | Path | None, Help("Ranges that --save-ranges wrote.", "FILE.json")] = field(
+        default=None, kw_only=True
+    )
+    preparation: Preparation | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.images is not None and self.images < 1:
+            raise SecateurError(f"images must be 1 or more, is {self.images}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What is shown and checked of a compilation.
+
+    `progress` is called with a phase, how much of it is done, and of how much; `observers` see the IR before
+    and after each pass. `dump_ir` names a folder for the IR after each pass and every kernel's TIR, LLVM IR
+    and assembly.
+
+    `verify="passes"` checks every pass against the interpreter, `verify="artifact"` also the finished
+    artifact, which is run on this machine before it is put in its place: to the bit where integers alone are
+    computed, within the tolerances of `secateur.verification` else. Both use `verify_on`, arrays by input
+    name, or seeded noise; `verify_on` alone checks the passes.
+    """
+
+    progress: Progress = silent
+    observers: Sequence[Observer] = ()
+    dump_ir: str | Path | None = None
+    verify: Verify | None = None
+    verify_on: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.verify not in (None, *get_args(Verify)):
+            raise SecateurError(f"verify is '{self.verify}'; known: {', '.join(get_args(Verify))}")

@@ -1,0 +1,80 @@
+"""The pipeline as text, with what was asked for in it."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from .ir.errors import SecateurError
+from .ir.graph import Graph
+from .options import Int8, Limits
+from .passes.framework.pipeline import format_pass, format_pipeline, parse_pipeline
+from .passes.quantize.options import Recipe
+from .passes.quantize.quantize import Quantize
+from .passes.registry import DEFAULT_PIPELINE
+from .passes.select.select import Select
+
+PLACING = "layout,memory"
+
+
+def is_lowered(graph: Graph) -> bool:
+    """Whether primitives have been chosen."""
+    return any(op.name.startswith("prim.") for op in graph.operators)
+
+
+def default_pipeline(graph: Graph) -> str:
+    """The passes that a graph still needs; those that place values are always run again."""
+    return PLACING if is_lowered(graph) else DEFAULT_PIPELINE
+
+
+def pipeline_of(graph: Graph, given: str | None, limits: Limits, quantize: Int8 | None) -> str:
+    """The pipeline given, else the default one with the pass `quantize` behind fusion, and limits in it.
+
+    The limit on SQNR is the quantization's where there is one. SecateurError for both limits and a pipeline.
+    """
+    if given is not None:
+        return without_limits(given, limits)
+    text = default_pipeline(graph)
+    if quantize is None:
+        return limited(text, limits)
+    step = format_pass(quantize_step(quantize, limits.min_sqnr))
+    return limited(text.replace("fuse,", f"fuse,{step},"), replace(limits, min_sqnr=None))
+
+
+def without_limits(pipeline: str, limits: Limits) -> str:
+    """The pipeline; SecateurError where limits are given beside it."""
+    default = Limits()
+    several = [f.name for f in fields(limits) if getattr(limits, f.name) != getattr(default, f.name)]
+    if several:
+        instead = (
+            "write it into that, such as quantize{min_sqnr=30} or select{memory=4MiB,seconds=0.02,sqnr=110}"
+        )
+        raise SecateurError(f"a limit ({', '.join(several)}) does not go together with a pipeline; {instead}")
+    return pipeline
+
+
+def limited(pipeline: str, limits: Limits) -> str:
+    """The pipeline's text with limits in its pass `select`; SecateurError where none chooses primitives."""
+    options = {name: value for name, value in _select_options(limits).items() if value is not None}
+    if not options:
+        return pipeline
+    steps = parse_pipeline(pipeline)
+    if not any(isinstance(step, Select) for step in steps):
+        raise SecateurError("limits are kept by choosing primitives; here they have been chosen already")
+    return format_pipeline(replace(step, **options) if isinstance(step, Select) else step for step in steps)
+
+
+def _select_options(limits: Limits) -> dict[str, Any]:
+    """The limits as fields of the pass; None where there is none."""
+    return {
+        "memory": limits.memory,
+        "seconds": limits.latency,
+        "sqnr": limits.min_sqnr,
+        "without": "\n".join(limits.without) or None,
+        "strict": limits.strict or None,
+    }
+
+
+def quantize_step(quantize: Int8, min_sqnr: float | None = None) -> Quantize:
+    """The pass, without its data."""
+    return Quantize(**{f.name: getattr(quantize, f.name) for f in fields(Recipe)}, min_sqnr=min_sqnr)

@@ -1,0 +1,3 @@
+"""The version, which artifacts carry."""
+
+__version__ = "0.1.0"
