@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("onnx", "networkx", "tvm", "llvmlite", "onnxruntime", "jinja2", "secateur.compiler")
+HEAVY = ("onnx", "networkx", "tvm", "llvmlite", "onnxruntime", "jinja2", "secateur.prepare")
 EACH = f"""
 import contextlib, io, json, sys
 from secateur.tools.cli.main import app
@@ -126,7 +126,7 @@ def test_what_is_refused_leaves_nothing(outcomes: dict[str, Outcome], place: Pat
 def test_what_is_heavy_would_be_noticed(model: Path, tmp_path: Path) -> None:
     ((code, _, heavy),) = run([["opt", str(model)]], tmp_path)
     assert code == 0
-    assert {"onnx", "secateur.compiler"} <= set(heavy)
+    assert {"onnx", "secateur.prepare"} <= set(heavy)
 
 
 def test_a_refusal_takes_a_moment(model: Path, tmp_path: Path) -> None:
