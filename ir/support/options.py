@@ -97,7 +97,8 @@ def settle(options: Any) -> None:
 
     For `__post_init__`. SecateurError for a word that is none of a field's choices, or no number.
     """
-    for name, option in options_of(type(options)).items():
+    cls: type = type(options)
+    for name, option in options_of(cls).items():
         value = getattr(options, name)
         if value is not None:
             _check(option, value)

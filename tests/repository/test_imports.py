@@ -24,7 +24,6 @@ LATE = {
 
 
 BEING_REMOVED = (
-    {"secateur", "secateur.compiler"},
     {"secateur.ir.graph", "secateur.ir.opdef", "secateur.ir.ops"},
 )
 
