@@ -25,7 +25,7 @@ from .source import Settled, source_kind
 
 if TYPE_CHECKING:
     from secateur.codegen.targets.target import Target as TargetRow
-    from secateur.ir.graph import Graph, Operator, constant_of
+    from secateur.ir.graph import Graph, Operator
     from secateur.passes.framework.manager import Observer
 
 READ = "read"
@@ -194,6 +194,7 @@ def _weights(op: Operator, target: TargetRow | None) -> dict[str, int | None]:
     """Bytes of an operator's constants in the model, and as its primitive wants them in the artifact."""
     from secateur.codegen.backends.registry import kernels_of
     from secateur.codegen.primitives.chosen import weight_bytes
+    from secateur.ir.graph import constant_of
 
     arrays = (constant_of(v) for v in op.operands)
     packed = None
