@@ -23,9 +23,7 @@ LATE = {
 }
 
 
-BEING_REMOVED = (
-    {"secateur.ir.graph", "secateur.ir.opdef", "secateur.ir.ops"},
-)
+BEING_REMOVED = ({"secateur.ir.graph", "secateur.ir.opdef", "secateur.ir.ops"},)
 
 
 def crowded(paths: Iterable[Path]) -> dict[str, int]:
