@@ -98,7 +98,7 @@ def prefetch(buffer: Buffer, index: Expr, level: int = 2, *, write: bool = False
 
 
 def fence(data: Buffer, weights: Buffer, *, always: bool = False) -> None:
-    """Ends a step: later loads from the buffers stay behind it, on ARM or `always`.
+    """Ends a step: later loads from the buffers stay behind it, where `Isa.fences` or `always`.
 
     LLVM would load the operands of several steps first, which need more registers than
     a register tile leaves, and spill. On x86 it does so in few loops; in others fences only cost time.

@@ -42,7 +42,7 @@ def _lowered(kernel: Kernel, symbol: str, target: Target) -> tuple[str, str]:
 
 
 def _built(kernel: Kernel, target: Target) -> tirx.PrimFunc:
-    with fenced(not target.triple.startswith("x86")):
+    with fenced(target.isa.fences):
         return kernel.build()
 
 

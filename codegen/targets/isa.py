@@ -1,21 +1,89 @@
-"""Vector instruction sets, as the kernels see them."""
+"""Vector instruction sets, as the kernels see them: what each can do is data of its row.
+
+Kernels and primitives ask these fields and compare no names, so that a new instruction set is a new row.
+Intrinsics are LLVM's.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
+
+
+class DotKind(Enum):
+    """How four unsigned bytes times four signed bytes are summed into a lane (`vector/dot.py`)."""
+
+    QUADS = "quads"  # one instruction
+    PAIRS = "pairs"  # even and odd bytes as int16, two instructions that multiply and add pairs
+    WIDENING = "widening"  # byte by byte, int16 products into int32 lanes
+
+
+@dataclass(frozen=True)
+class DotStep:
+    """`rate` counts vector operations a cycle, where it is not that of float32 multiply-adds."""
+
+    kind: DotKind
+    intrinsic: str = ""
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Fractions:
+    """Instructions on vectors of `lanes` int16 fractions.
+
+    The rounding product is (a b + 2^14) >> 15. Packing makes bytes of two vectors with saturation, within
+    parts of 128 bits; where it is empty, there is none.
+    """
+
+    lanes: int
+    product: str
+    pack: str = ""
+
+
+@dataclass(frozen=True)
+class ByteLookup:
+    """Lookups of bytes in `part` of them: 16 repeated in every 128 bits, or 64 in four registers."""
+
+    intrinsic: str
+    part: int
+
+    def __post_init__(self) -> None:
+        if self.part not in (16, 64):
+            raise ValueError(f"{self.intrinsic}: lookups in {self.part} bytes are unknown")
 
 
 @dataclass(frozen=True)
 class Isa:
-    """A vector instruction set: from it every kernel derives its register tile."""
+    """A vector instruction set: from it every kernel derives its register tile.
 
-    name: str
+    `fractions` stand narrowest first.
+    `fused`: a multiply-add is one instruction; without it LLVM would call a library.
+    `converts`: vectors of float32 become int32, half to even.
+    `loads`: an operation reads an operand from memory, and widens bytes on the way.
+    `fences`: loads must be kept in their step, else LLVM spills (`tir.fence`).
+    `needs`: LLVM features that a row of this instruction set must name.
+    """
+
+    name: str  # of the registers
     vector_bytes: int
     vector_registers: int
+    dot: DotStep
+    fractions: tuple[Fractions, ...]
+    lookup: ByteLookup | None = None
+    fused: bool = True
+    converts: bool = False
+    loads: bool = False
+    fences: bool = False
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.vector_bytes & (self.vector_bytes - 1) or self.vector_registers < 8:
             raise ValueError(f"{self.name}: vectors are a power of two bytes, registers at least 8")
+        widths = [f.lanes for f in self.fractions]
+        if not widths or widths[0] != 8 or widths != sorted(widths) or widths[-1] * 2 > self.vector_bytes:
+            raise ValueError(
+                f"{self.name}: fractions of {widths} lanes; they go from 8 to no more than a vector"
+            )
 
     @property
     def lanes(self) -> int:
@@ -23,8 +91,42 @@ class Isa:
         return self.vector_bytes // 4
 
 
-SSE = Isa("sse", 16, 16)
-AVX512 = Isa("avx512", 64, 32)
-AVX2 = Isa("avx2", 32, 16)
-NEON64 = Isa("neon64", 16, 32)
-NEON32 = Isa("neon32", 16, 16)
+def _pairs(intrinsic: str, rate: float) -> DotStep:
+    return DotStep(DotKind.PAIRS, intrinsic, rate)
+
+
+def _widening(intrinsic: str) -> DotStep:
+    """One a cycle on every core from the Cortex-A53 to the A78: only one pipeline multiplies so."""
+    return DotStep(DotKind.WIDENING, intrinsic, 1.0)
+
+
+VNNI = DotStep(DotKind.QUADS, "llvm.x86.avx512.vpdpbusd.512")
+
+_X86 = (
+    Fractions(8, "llvm.x86.ssse3.pmul.hr.sw.128", "llvm.x86.sse2.packuswb.128"),
+    Fractions(16, "llvm.x86.avx2.pmul.hr.sw", "llvm.x86.avx2.packuswb"),
+    Fractions(32, "llvm.x86.avx512.pmul.hr.sw.512", "llvm.x86.avx512.packuswb.512"),
+)
+
+SSE = Isa(
+    "sse", 16, 16, _pairs("llvm.x86.sse2.pmadd.wd", 3.0), _X86[:1],
+    ByteLookup("llvm.x86.ssse3.pshuf.b.128", 16), fused=False, converts=True, loads=True, needs=("ssse3",),
+)  # fmt: skip
+AVX2 = Isa(
+    "avx2", 32, 16, _pairs("llvm.x86.avx2.pmadd.wd", 3.4), _X86[:2],
+    ByteLookup("llvm.x86.avx2.pshuf.b", 16), converts=True, loads=True, needs=("avx2", "fma"),
+)  # fmt: skip
+AVX512 = Isa(
+    "avx512", 64, 32, _pairs("llvm.x86.avx512.pmaddw.d.512", 2.0), _X86,
+    ByteLookup("llvm.x86.avx512.pshuf.b.512", 16), converts=True, loads=True, needs=("avx512f", "avx512bw"),
+)  # fmt: skip
+AVX512_VNNI = replace(AVX512, dot=VNNI, needs=(*AVX512.needs, "avx512vnni"))
+NEON64 = Isa(
+    "neon64", 16, 32, _widening("llvm.aarch64.neon.smull"),
+    (Fractions(8, "llvm.aarch64.neon.sqrdmulh.v8i16"),),
+    ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), fences=True,
+)  # fmt: skip
+NEON32 = Isa(
+    "neon32", 16, 16, _widening("llvm.arm.neon.vmulls"),
+    (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), fences=True, needs=("neon",),
+)  # fmt: skip

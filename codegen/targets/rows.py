@@ -10,7 +10,7 @@ from typing import Any
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.words import known_names
 
-from .isa import AVX2, AVX512, NEON32, NEON64, SSE, Isa
+from .isa import AVX2, AVX512, AVX512_VNNI, NEON32, NEON64, SSE, Isa
 from .target import Cpu, Rates, Target
 
 _V2 = ("sse4.2", "ssse3", "popcnt")
@@ -54,7 +54,7 @@ GENERIC = (
     _x86("x86-64-v2", "x86-64-v2", SSE, _V2, fma_per_cycle=0.5),
     _x86("x86-64-v3", "haswell", AVX2, _V3, l3_bytes=32 << 20, l3_gbps=30.0),
     _x86("x86-64-v4", "skylake-avx512", AVX512, _V4),
-    _x86("x86-64-v4-vnni", "cascadelake", AVX512, (*_V4, "avx512vnni")),
+    _x86("x86-64-v4-vnni", "cascadelake", AVX512_VNNI, (*_V4, "avx512vnni")),
     _aarch64("armv8-a", "generic"),
     _aarch64("armv8.2-a+dotprod", "cortex-a76", ("dotprod",), fma_per_cycle=2.0),
     _aarch64("armv8.6-a+i8mm", "cortex-a710", ("dotprod", "i8mm"), fma_per_cycle=2.0),

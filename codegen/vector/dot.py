@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..targets.isa import DotKind
 from ..targets.target import Target
 from ..tir import T, load, splat
 from .shuffles import hold
@@ -31,17 +32,14 @@ class Dot(ABC):
     """acc (int32 x `lanes`) += the dot product of one u8 quad with the i8 quad of every lane, exactly."""
 
     lanes: int
+    intrinsic: str = ""
+    rate: float | None = None  # vector operations a cycle, where it is not that of float32 multiply-adds
 
     weight_registers = 1  # of one prepared vector of weights
     element_registers = 1
     operations = 1.0  # vector operations of one `accumulate`
     multiplies = 1  # instructions among them that multiply
     preparation = 0.0  # of one prepared vector, besides its load
-
-    @property
-    def rate(self) -> float | None:
-        """Vector operations a cycle, where it is not the rate of float32 multiply-adds."""
-        return None
 
     @property
     def bytes(self) -> int:
@@ -67,16 +65,12 @@ class Dot(ABC):
 
 def dot_of(target: Target) -> Dot:
     """The fastest step that the target's features allow."""
-    isa, lanes = target.isa, target.lanes
-    if "avx512vnni" in target.features:
-        return Vnni(lanes)
-    if isa.name in _PAIRS:
-        return Pairs(lanes, *_PAIRS[isa.name])
-    return Widening(lanes, _WIDENING.get(target.triple.split("-")[0].split("v")[0], ""))
+    step = target.isa.dot
+    return _STEPS[step.kind](target.lanes, step.intrinsic, step.rate)
 
 
 class Vnni(Dot):
-    """AVX512-VNNI: one instruction."""
+    """One instruction, as AVX512-VNNI has."""
 
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
         return (_held(_quad(buffer, index, self.lanes), self.bytes, "int8"),)
@@ -85,37 +79,20 @@ class Vnni(Dot):
         return (_held(load(buffer, index, self.bytes), self.bytes, "int8"),)
 
     def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
-        acc[at] = _call(
-            "llvm.x86.avx512.vpdpbusd.512", f"int32x{self.lanes}", acc[at], element[0], weights[0]
-        )
+        acc[at] = _call(self.intrinsic, f"int32x{self.lanes}", acc[at], element[0], weights[0])
 
 
-_PAIRS = {  # and vector operations a cycle
-    "sse": ("llvm.x86.sse2.pmadd.wd", 3.0),
-    "avx2": ("llvm.x86.avx2.pmadd.wd", 3.4),
-    "avx512": ("llvm.x86.avx512.pmaddw.d.512", 2.0),
-}
-
-
-@dataclass(frozen=True)
 class Pairs(Dot):
     """x86 without VNNI: even and odd bytes as int16, multiplied and added in pairs.
 
     `vpmaddubsw` would be shorter, but saturates: 2 * 255 * 127 leaves int16.
     """
 
-    intrinsic: str
-    per_cycle: float
-
     weight_registers = 2
     element_registers = 2
     operations = 4.0
     multiplies = 2
     preparation = 3.0
-
-    @property
-    def rate(self) -> float | None:
-        return self.per_cycle
 
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
         words = self._words(_quad(buffer, index, self.lanes))
@@ -140,27 +117,16 @@ class Pairs(Dot):
         return _held(value, 2 * self.lanes, "int16")
 
 
-_WIDENING = {"aarch64": "llvm.aarch64.neon.smull", "arm": "llvm.arm.neon.vmulls"}
-
-
-@dataclass(frozen=True)
 class Widening(Dot):
     """int16 products into int32 lanes, byte by byte of the quad: `smlal` by element on ARM.
 
     Packed weights lie as [byte of the quad][lane]. Without `intrinsic`, plain multiplications.
     """
 
-    intrinsic: str = ""
-
     weight_registers = 2
     operations = 4.0
     multiplies = 4
     preparation = 1.0
-
-    @property
-    def rate(self) -> float | None:
-        """One on every core from the Cortex-A53 to the A78: only one pipeline multiplies so."""
-        return 1.0
 
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
         words = load(buffer, index, QUAD).astype("uint16x4")
@@ -184,6 +150,11 @@ class Widening(Dot):
 
     def pack(self, quads: Bytes) -> Bytes:
         return super().pack(np.swapaxes(quads, -1, -2))
+
+
+_STEPS: dict[DotKind, type[Dot]] = {
+    DotKind.QUADS: Vnni, DotKind.PAIRS: Pairs, DotKind.WIDENING: Widening,
+}  # fmt: skip
 
 
 def _quad(buffer: Buffer, index: Expr, lanes: int) -> Expr:

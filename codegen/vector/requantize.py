@@ -71,7 +71,7 @@ def requantization(op: Operator, residual: int, block: int = BLOCK) -> Requantiz
 
 def on_target(ending: Requantization, op: Operator, residual: int, target: Target) -> Requantization:
     """The ending of a convolution or matrix product with what the core and the layer's numbers allow."""
-    if ending.result != "uint8" or not target.triple.startswith("x86_64"):
+    if ending.result != "uint8" or not target.isa.converts:
         return ending
     added = residual_multiplier(op, residual) if ending.residual else np.float32(0)
     within = float(channel_multipliers(op).max()) < 0.5 and float(added) < 2**20

@@ -16,6 +16,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR
 
 from ...kernel import Kernel
+from ...targets.isa import ByteLookup
 from ...targets.target import Target
 from ...tir import T, load, prim_func, splat, store, when
 from ...vector.loops import Expr, each_vector, nest_tasks, split_rows, task_rows
@@ -26,12 +27,6 @@ from ..move.gather import GatherSpec, build
 from ..operator import Combination
 
 _RUN = 4096  # bytes of a row of work
-
-_X86 = {
-    "sse": "llvm.x86.ssse3.pshuf.b.128",
-    "avx2": "llvm.x86.avx2.pshuf.b",
-    "avx512": "llvm.x86.avx512.pshuf.b.512",
-}
 
 
 class Table(Generic):
@@ -59,12 +54,12 @@ class Table(Generic):
 class BytesTableSpec:
     """`planes` of `size` bytes; with `channels`, those of blocks of 16 whose padding lanes are zeroed.
 
-    `isa` has the lookup in registers, of `lanes` bytes.
+    `lookup` is the instruction, on `lanes` bytes.
     """
 
     planes: int
     size: int
-    isa: str
+    lookup: ByteLookup
     lanes: int
     blocks: int = 1
     channels: int = 0
@@ -81,7 +76,7 @@ class BytesTable(Table):
     name = "table_bytes"
 
     def applicable(self, op: Operator, target: Target) -> str | None:
-        if target.isa.name not in (*_X86, "neon64"):
+        if target.isa.lookup is None:
             return f"no lookups in registers of {target.isa.name}"
         if op.operands[1].type.dtype not in BYTES:
             return "the table is not of bytes"
@@ -103,13 +98,14 @@ class BytesTable(Table):
 
 
 def _bytes_spec(op: Operator, target: Target) -> BytesTableSpec:
-    type, isa = type_after(op), target.isa
+    type, lookup, lanes = type_after(op), target.isa.lookup, target.isa.vector_bytes
+    assert lookup is not None, "the primitive does not apply without"
     block, size = type.layout.block, math.prod(type.layout.physical_shape(type.shape))
     if not block or type.shape[1] % block == 0:
-        return BytesTableSpec(1, size, isa.name, isa.vector_bytes)
+        return BytesTableSpec(1, size, lookup, lanes)
     blocks = -(-type.shape[1] // block)
     planes = type.shape[0] * blocks
-    return BytesTableSpec(planes, size // planes, isa.name, isa.vector_bytes, blocks, type.shape[1])
+    return BytesTableSpec(planes, size // planes, lookup, lanes, blocks, type.shape[1])
 
 
 def _tasks(spec: BytesTableSpec) -> Any:
@@ -158,7 +154,7 @@ class _Body:
 
     def _looked_up(self, value: Expr) -> Expr:
         """Each part answers for the bytes that, less its beginning, are inside it."""
-        lanes, part = self.spec.lanes, 16 if self.spec.isa in _X86 else 64
+        lanes, part = self.spec.lanes, self.spec.lookup.part
         found = self._part(0, value)
         for start in range(part, 256, part):
             value = hold(value - splat(part, lanes, "uint8"), lanes, "uint8")
@@ -167,15 +163,15 @@ class _Body:
 
     def _part(self, start: int, index: Expr) -> Expr:
         """The table's bytes from `start` on at `index`; zero where that is beyond the part."""
-        lanes = self.spec.lanes
-        if self.spec.isa not in _X86:
+        lanes, lookup = self.spec.lanes, self.spec.lookup
+        if lookup.part == 64:
             rows = [load(self.table, start + k * 16, 16) for k in range(4)]
-            return hold(_call("llvm.aarch64.neon.tbl4.v16i8", lanes, *rows, index), lanes, "uint8")
+            return hold(_call(lookup.intrinsic, lanes, *rows, index), lanes, "uint8")
         sixteen = hold(load(self.table, start, 16), 16, "uint8")
         spread = T.Shuffle([sixteen] * (lanes // 16), list(range(lanes)))
         # From 16 on, the sum has its highest bit set, which the lookup answers with zero.
         beyond = _call(f"llvm.uadd.sat.v{lanes}i8", lanes, index, splat(0x70, lanes, "uint8"))
-        return hold(_call(_X86[self.spec.isa], lanes, spread, beyond), lanes, "uint8")
+        return hold(_call(lookup.intrinsic, lanes, spread, beyond), lanes, "uint8")
 
     def _masked(self, value: Expr, channel: Expr) -> Expr:
         if not self.spec.channels:

@@ -83,8 +83,8 @@ class Int8(Arithmetic):
         channels = up(spec.channels, layout_block(spec.in_layout))
         results = spec.batch * spec.pixels * channels
         macs = spec.macs / spec.channels * channels
-        # x86-64 widens bytes as it loads them; elsewhere that is one more operation for each multiplication.
-        efficiency = 1.0 if target.triple.startswith("x86_64") else 0.5
+        # Where loads do not widen bytes, that is one more operation for each multiplication.
+        efficiency = 1.0 if target.isa.loads else 0.5
         return seconds(target, 2 * macs + 8 * results, efficiency, float(results))
 
     def pixels(self, target: Target) -> int:
@@ -107,9 +107,9 @@ def arithmetic_of(spec: ConvSpec, target: Target) -> Arithmetic:
 def efficiency(target: Target) -> float:
     """A share of the multiply-adds that the target can do, start and end of tiles included.
 
-    x86-64 reads one operand in the multiplication itself.
+    Where the multiplication itself loads an operand, there is less else to do.
     """
-    return 0.6 if target.triple.startswith("x86_64") else 0.35
+    return 0.6 if target.isa.loads else 0.35
 
 
 def tap_cycles(pixels: int, target: Target) -> float:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.codegen.kernel import Kernel
+from secateur.codegen.targets.isa import VNNI
 from secateur.codegen.targets.target import Target
 from secateur.codegen.vector.dot import QUAD
 from secateur.codegen.vector.requantize import BLOCK, padded_multipliers
@@ -72,7 +73,7 @@ class DepthwiseQuads(Primitive):
         reason = refusal(op)
         if reason:
             return reason
-        if "avx512vnni" not in target.features:
+        if target.isa.dot != VNNI:
             return "needs AVX512-VNNI"
         spec = linear_spec(op)
         if not spec.groups == spec.channels == spec.filters:

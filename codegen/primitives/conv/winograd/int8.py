@@ -97,8 +97,7 @@ class ByteShape(Shape[ByteArithmetic]):
 
 def shape_of(spec: LinearSpec, tile: tuple[int, int], zero_point: int, target: Target) -> ByteShape:
     products, fixed = Int8(target.lanes, dot_of(target)), fixed_point(target, up(spec.channels, BLOCK))
-    fused = target.isa.name != "sse"  # which would call a library
-    return ByteShape(spec, tile, ByteArithmetic(products, fixed, zero_point, fused))
+    return ByteShape(spec, tile, ByteArithmetic(products, fixed, zero_point, target.isa.fused))
 
 
 class LinearWinograd(Adjustable):
