@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from secateur.ir.errors import SecateurError
-from secateur.ir.support.words import known_names
 
+from .aliases import meant_by
 from .isa import AVX2, AVX512, AVX512_VNNI, NEON32, NEON64, SSE, Isa
 from .target import Cpu, Rates, Target
 
@@ -77,7 +77,8 @@ TARGETS: dict[str, Target] = {row.name: row for row in (*GENERIC, *BOARDS)}
 
 
 def named(name: str, *others: str) -> Target:
-    """The row of that name; SecateurError with the known ones, `others` before them, where there is none."""
+    """The row of that name; SecateurError with the one that is meant, and the known ones, `others` first."""
     if name not in TARGETS:
-        raise SecateurError(f"unknown target '{name}'{known_names(name, (*others, *TARGETS))}")
+        known = (*others, *TARGETS)
+        raise SecateurError(f"unknown target '{name}'{meant_by(name, known).ending(known)}")
     return TARGETS[name]

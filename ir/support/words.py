@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 _SHOWN = 5
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` may have been meant to be; None where none is near."""
-    return next(iter(difflib.get_close_matches(name, list(known), 1)), None)
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The known name that `name` may have been meant to be; None where none is as near (1: equal)."""
+    return next(iter(difflib.get_close_matches(name, list(known), 1, likeness)), None)
 
 
 def meant(name: str, known: Iterable[str]) -> str:
