@@ -7,12 +7,11 @@ its primitives, and what it emits is a `Program`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from secateur.ir.choice import CostTable
-from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.stages import PLACED, Stage
 
@@ -37,7 +36,10 @@ Emission = TypeVar("Emission", bound=Emitted)
 
 
 class Backend(ABC, Generic[Emission]):
-    """Stateless; one object each, in the table of `backends/registry.py`."""
+    """Stateless; one object each, in the table of `backends/registry.py`.
+
+    To ask for its attributes is quick: its methods import what is heavy.
+    """
 
     name: str
     kinds: tuple[str, ...]
@@ -82,10 +84,13 @@ class Backend(ABC, Generic[Emission]):
     def texts(self, emitted: Emission) -> Iterator[tuple[str, str]]:
         """File names and texts that show people what was emitted, for `--dump-ir`."""
 
-    def check_kind(self, kind: str) -> None:
-        """SecateurError where it writes no artifacts of `kind`."""
-        if kind not in self.kinds:
-            raise SecateurError(f"unknown kind of artifact '{kind}'; known: {', '.join(self.kinds)}")
+    @abstractmethod
+    def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
+        """An artifact of `kind`, with the files `dumps`, may be written to `path`; asked before any work.
+
+        SecateurError for another kind than `kinds`, or where something else is there; OSError where nothing
+        can be written there.
+        """
 
 
 class KernelBackend(Backend[Program]):

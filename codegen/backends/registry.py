@@ -14,13 +14,17 @@ BACKENDS: dict[type[Machine], str] = {Cpu: "secateur.codegen.backends.cpu.backen
 """The module that has the backend as `BACKEND`, imported when a target needs it."""
 
 
-def backend_of(target: Target) -> Backend[Any]:
-    """The backend of the target's class of machines; SecateurError where there is none."""
-    module = BACKENDS.get(type(target.machine))
-    if module is None:
-        raise SecateurError(f"no backend compiles for target {target.name}")
-    found: Backend[Any] = import_module(module).BACKEND
+def backend_for(machine: type[Machine]) -> Backend[Any]:
+    """The backend of a class of machines; SecateurError where there is none."""
+    if machine not in BACKENDS:
+        raise SecateurError(f"no backend compiles for machines of the class {machine.__name__}")
+    found: Backend[Any] = import_module(BACKENDS[machine]).BACKEND
     return found
+
+
+def backend_of(target: Target) -> Backend[Any]:
+    """The backend of the target's machine; SecateurError where there is none."""
+    return backend_for(type(target.machine))
 
 
 def kernels_of(target: Target) -> KernelBackend:

@@ -21,6 +21,16 @@ def check_target(name: str) -> None:
         find(name)
 
 
+def check_output(target: str, path: Path, kind: str) -> None:
+    """The target's backend may write an artifact of that kind there."""
+    from secateur.codegen.backends.registry import backend_for
+    from secateur.codegen.targets.find import find
+    from secateur.codegen.targets.target import Cpu
+
+    machine = Cpu if target == HOST else type(find(target).machine)
+    backend_for(machine).check_destination(path, kind)
+
+
 def is_here(name: str) -> bool:
     """Whether the target is what this machine is compiled for."""
     from secateur.codegen.targets import host

@@ -19,6 +19,7 @@ from ..report import print_json
 from .checks import (
     check_folder,
     check_limits,
+    check_output,
     check_pipeline,
     check_readable,
     check_runs_here,
@@ -77,15 +78,13 @@ class Making:
 
     def check(self, model: Path, limits: Limits) -> None:
         """SecateurError where it cannot be made: target, pipeline, or what the output would replace."""
-        from secateur.codegen.destination import check_destination
-
         check_target(self.target)
         check_pipeline(self.pipeline)
         check_limits(self.pipeline, limits)
         check_readable(self.costs)
         if self.tune:
             check_timed_here(self.target)
-        check_destination(self.path(model), self.form)
+        check_output(self.target, self.path(model), self.form)
 
 
 @dataclass(frozen=True)

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from secateur.ir.choice import CostTable
 from secateur.ir.graph import Graph
 
 from ...build import Progress, silent
 from ...cache import cache_folder
+from ...destination import KINDS, check_destination
 from ...kernel import Kernel
-from ...lower import lower
 from ...primitives.registry import Primitives
 from ...program import Module, Program
 from ...targets.target import Target
 from ..backend import Dumps, KernelBackend
-from .costs import AnalyticCosts
-from .primitives import PRIMITIVES
 
 
 class CpuBackend(KernelBackend):
-    """What imports LLVM or TVM is imported by the methods that need it."""
+    """Primitives take a second to import, LLVM and TVM several: each method imports what it needs."""
 
     name = "cpu"
-    kinds = ("so", "dir", "tar")
+    kinds = KINDS
     pipeline = "canonicalize,fuse,select,layout,memory"
 
     @property
     def primitives(self) -> Primitives:
+        from .primitives import PRIMITIVES
+
         return PRIMITIVES
 
-    def costs(self, target: Target) -> AnalyticCosts:
+    def costs(self, target: Target) -> CostTable:
+        from .costs import AnalyticCosts
+
         return AnalyticCosts(target)
 
     def compile(self, kernel: Kernel, symbol: str, target: Target) -> Module:
@@ -46,7 +49,12 @@ class CpuBackend(KernelBackend):
         manifest: Mapping[str, Any] | None = None,
         progress: Progress = silent,
     ) -> Program:
+        from ...lower import lower
+
         return lower(graph, target, self.primitives, self.compile, manifest, progress)
+
+    def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
+        check_destination(path, kind, dumps)
 
     def write(
         self,
