@@ -21,8 +21,6 @@ from .select.select import Select
 
 PASSES: tuple[type[Pass], ...] = (Canonicalize, Fuse, Equalize, Quantize, Select, InsertConversions, Memory)
 
-DEFAULT_PIPELINE = "canonicalize,fuse,select,layout,memory"
-
 BY_NAME: dict[str, type[Pass]] = {p.name: p for p in PASSES}
 
 

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any, Never
 
 from .calibration import calibration_data
-from .codegen.artifact import write_artifact
+from .codegen.backends.backend import Emitted
 from .codegen.backends.registry import backend_of
-from .codegen.cache import cache_folder
-from .codegen.program import Program
 from .codegen.targets.find import find
 from .codegen.targets.target import Target
 from .ir.errors import SecateurError
 from .ir.graph import Graph
 from .ir.noise import noise
 from .ir.printer import print_graph
+from .ir.stages import PLACED
 from .ir.support.ir_text import SUFFIX
 from .model import Model, graph_of
 from .options import Inputs, Int8, Kind, Limits, Watch
@@ -49,9 +48,9 @@ class Artifact:
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A program in memory, and what the passes did."""
+    """What the target's backend made, still in memory, and what the passes did."""
 
-    program: Program
+    program: Emitted
     outcome: Outcome
 
 
@@ -88,12 +87,12 @@ def compile(
     _check_request(row, quantize, pipeline, watch)
     watch.progress("reading", 0, 1)
     graph = graph_of(model, inputs)
-    text = pipeline_of(graph, pipeline, limits, quantize)
+    text = pipeline_of(graph, row, pipeline, limits, quantize)
     data = calibration_data(quantize, graph, watch.progress) if quantize else None
     reports: list[QuantizationReport] = []
     built = build(graph, row, prepare(text, row, tune, data, reports.append, costs), watch)
     path = Path(output) if output is not None else _default_output(model, kind)
-    verified = _write(built, path, kind, watch)
+    verified = _write(built, row, path, kind, watch)
     return Artifact(
         path, built.program.manifest, built.outcome.graph, built.outcome, next(iter(reports), None), verified
     )
@@ -125,10 +124,10 @@ def build(graph: Graph, target: Target, passes: tuple[Pass, ...], watch: Watch =
     given = noise(graph) if watch.verify and watch.verify_on is None else watch.verify_on
     outcome = PassManager(passes, (*watch.observers, *dumped), given).run(graph)
     warn_of_estimates(passes)
-    check_placement(outcome.graph)
-    manifest = _manifest(outcome.graph, passes)
-    program: Program = backend_of(target).emit(outcome.graph, target, manifest, watch.progress)
-    return Built(program, outcome)
+    backend, manifest = backend_of(target), _manifest(outcome.graph, passes)
+    if backend.takes == PLACED:
+        check_placement(outcome.graph)
+    return Built(backend.emit(outcome.graph, target, manifest, watch.progress), outcome)
 
 
 def _manifest(graph: Graph, passes: Sequence[Pass]) -> dict[str, Any]:
@@ -139,18 +138,17 @@ def _manifest(graph: Graph, passes: Sequence[Pass]) -> dict[str, Any]:
     }
 
 
-def _write(built: Built, path: Path, kind: Kind, watch: Watch) -> tuple[Verified, ...]:
+def _write(built: Built, target: Target, path: Path, kind: str, watch: Watch) -> tuple[Verified, ...]:
     """Writes the artifact, checked where that is wanted, and what else is to be seen of it."""
     if watch.dump_ir is not None:
-        dump_kernels(built.program, Path(watch.dump_ir) / "kernels")
+        dump_texts(built.program, target, Path(watch.dump_ir) / "kernels")
     watch.progress("linking", 0, 1)
     verified: list[Verified] = []
-    write_artifact(
+    backend_of(target).write(
         built.program,
         path,
         kind,
         {} if kind == "so" else {f"ir/final{SUFFIX}": print_graph(built.outcome.graph)[0]},
-        cache_folder(),
         _checker(built.outcome, watch.verify_on, verified) if watch.verify == "artifact" else None,
     )
     watch.progress("linking", 1, 1)
@@ -171,8 +169,8 @@ def _default_output(model: Model, kind: Kind) -> Path:
     return Path(stem if kind == "dir" else f"{stem}.{kind}")
 
 
-def dump_kernels(program: Program, folder: Path) -> None:
-    """Writes what shows the program's kernels (TIR, LLVM IR and assembly of each) into `folder`."""
+def dump_texts(program: Emitted, target: Target, folder: Path) -> None:
+    """Writes what shows the program to people (TIR, LLVM IR and assembly of each kernel) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in backend_of(program.target).texts(program):
+    for name, text in backend_of(target).texts(program):
         (folder / name).write_text(text)

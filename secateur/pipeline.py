@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+from .codegen.backends.registry import backend_of
+from .codegen.targets.target import Target
 from .ir.errors import SecateurError
 from .ir.graph import Graph
 from .options import Int8, Limits
-from .passes.framework.pipeline import format_pass, format_pipeline, parse_pipeline
+from .passes.framework.pipeline import format_pipeline, parse_pipeline
+from .passes.fuse.fuse import Fuse
 from .passes.quantize.options import Recipe
 from .passes.quantize.quantize import Quantize
-from .passes.registry import DEFAULT_PIPELINE
 from .passes.select.select import Select
 
 PLACING = "layout,memory"
@@ -22,23 +24,33 @@ def is_lowered(graph: Graph) -> bool:
     return any(op.name.startswith("prim.") for op in graph.operators)
 
 
-def default_pipeline(graph: Graph) -> str:
-    """The passes that a graph still needs; those that place values are always run again."""
-    return PLACING if is_lowered(graph) else DEFAULT_PIPELINE
+def default_pipeline(graph: Graph, target: Target) -> str:
+    """The passes of the target's backend that a graph still needs; values are always placed again."""
+    return PLACING if is_lowered(graph) else backend_of(target).pipeline
 
 
-def pipeline_of(graph: Graph, given: str | None, limits: Limits, quantize: Int8 | None) -> str:
+def pipeline_of(
+    graph: Graph, target: Target, given: str | None, limits: Limits, quantize: Int8 | None
+) -> str:
     """The pipeline given, else the default one with the pass `quantize` behind fusion, and limits in it.
 
     The limit on SQNR is the quantization's where there is one. SecateurError for both limits and a pipeline.
     """
     if given is not None:
         return without_limits(given, limits)
-    text = default_pipeline(graph)
+    text = default_pipeline(graph, target)
     if quantize is None:
         return limited(text, limits)
-    step = format_pass(quantize_step(quantize, limits.min_sqnr))
-    return limited(text.replace("fuse,", f"fuse,{step},"), replace(limits, min_sqnr=None))
+    step = quantize_step(quantize, limits.min_sqnr)
+    return limited(_behind_fusion(text, step), replace(limits, min_sqnr=None))
+
+
+def _behind_fusion(pipeline: str, step: Quantize) -> str:
+    """The pipeline with a pass more; SecateurError where nothing is fused."""
+    steps = parse_pipeline(pipeline)
+    if not any(isinstance(s, Fuse) for s in steps):
+        raise SecateurError("a graph is quantized before primitives are chosen; here they have been already")
+    return format_pipeline(s for old in steps for s in ((old, step) if isinstance(old, Fuse) else (old,)))
 
 
 def without_limits(pipeline: str, limits: Limits) -> str:

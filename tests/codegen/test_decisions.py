@@ -14,7 +14,6 @@ from secateur.ir.onnx_reader import read_model
 from secateur.ir.parser import parse_graph
 from secateur.ir.types import DType, Layout, TensorType
 from secateur.passes.framework.manager import PassManager
-from secateur.passes.registry import DEFAULT_PIPELINE
 from secateur.prepare import prepare
 from secateur.tools.fuzz.seeds import SEEDS
 
@@ -36,9 +35,9 @@ def placed(seed: int = 0, *without: str) -> Graph:
     graph = read_model(SEEDS[seed].model(), {"x": (2, 3)} if SEEDS[seed].name == "symbolic" else None)
     forbidden = "\\n".join(without)
     pipeline = (
-        DEFAULT_PIPELINE.replace("select", f'select{{without="{forbidden}"}}')
+        BACKEND.pipeline.replace("select", f'select{{without="{forbidden}"}}')
         if without
-        else DEFAULT_PIPELINE
+        else BACKEND.pipeline
     )
     return PassManager(prepare(pipeline, TARGET)).run(graph).graph
 

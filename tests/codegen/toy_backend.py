@@ -1,7 +1,9 @@
-"""A backend for machines that exist in tests alone: it writes the names of a graph's operators to a text file.
+"""A backend for machines that exist in tests alone: it writes the names of operators to a text file.
 
 What is here is all that a backend needs; no file of another backend knows of it.
 """
+
+# ruff: noqa: ARG002 - the contract's arguments, most of which a toy has no use for
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import pytest
 
 import secateur
 from secateur import Limits
+from secateur.codegen.backends.cpu.backend import BACKEND
 from secateur.passes.memory.memory import arena_report
-from secateur.passes.registry import DEFAULT_PIPELINE
 from secateur.pipeline import limited
 
 MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
@@ -85,7 +85,7 @@ def test_limits_beside_a_pipeline_are_refused() -> None:
     expected = r"a limit \(memory, without\) does not go together with a pipeline; write it into that"
     limits = Limits(memory=1 << 20, without="winograd6")
     with pytest.raises(secateur.SecateurError, match=expected):
-        secateur.compile(MODEL, pipeline=DEFAULT_PIPELINE, limits=limits)
+        secateur.compile(MODEL, pipeline=BACKEND.pipeline, limits=limits)
 
 
 def test_limits_where_nothing_is_chosen_any_more_are_refused() -> None:

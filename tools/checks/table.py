@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from secateur.codegen.artifact import write_artifact
+from secateur.codegen.backends.registry import backend_of
 from secateur.codegen.build import Progress
-from secateur.codegen.cache import cache_folder
+from secateur.codegen.program import Program
 from secateur.compiler import build
 from secateur.costs.candidates import Candidate, candidate, data_apart, unique, weight_bytes_of
 from secateur.costs.measure import rounds
@@ -17,7 +17,6 @@ from secateur.costs.samples import Timing, distance_of, timing
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.support.unfinished import temporary_folder
 from secateur.options import Watch
-from secateur.passes.registry import DEFAULT_PIPELINE
 from secateur.prepare import prepare
 from secateur.runtime.session import Session, load
 
@@ -25,7 +24,7 @@ from ..cli.choices import Choices
 from ..cli.inputs import noise_of
 
 if TYPE_CHECKING:
-    from secateur.codegen.program import Call, Program
+    from secateur.codegen.program import Call
     from secateur.costs.measured import TableCosts
     from secateur.runtime.session import OperatorTime
 
@@ -98,9 +97,10 @@ def check(graph: Graph, costs: TableCosts, progress: Progress) -> Check:
     network's and the table's are not, the machine has changed since the table was made.
     """
     choices = Choices()
-    passes = prepare(DEFAULT_PIPELINE, costs.target, costs=costs)
+    passes = prepare(backend_of(costs.target).pipeline, costs.target, costs=costs)
     built = build(graph, costs.target, passes, Watch(observers=(choices,), progress=progress))
     program, outcome = built.program, built.outcome
+    assert isinstance(program, Program), "of a processor, as this machine is"
     operators = [op for op in outcome.graph.operators if op.name != "nn.constant"]
     predicted = [row.get("seconds") for row in choices.rows(operators)]
     called = list(_called(operators, program.calls))
@@ -135,7 +135,7 @@ def _in_turn(
 ) -> tuple[list[list[OperatorTime]], list[dict[str, float]]]:
     """Profiles of the network, and the times of its kernels alone by symbol, of each round."""
     with temporary_folder("secateur-profile-") as folder:
-        path = write_artifact(program, folder / "network.so", "so", {}, cache_folder())
+        path = backend_of(program.target).write(program, folder / "network.so")
         with load(path) as session, rounds(kernels, program.target, distance, progress) as run:
             inputs, profiles, alone = _inputs(session), [], []
             for done in range(RUNS + 1):  # the first finds memory without pages

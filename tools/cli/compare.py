@@ -130,7 +130,9 @@ class _Comparison:
 
         from ..checks import layers
 
-        before, after = layers.split_pipeline(prepare(pipeline or default_pipeline(self.graph), find(target)))
+        before, after = layers.split_pipeline(
+            prepare(pipeline or default_pipeline(self.graph, find(target)), find(target))
+        )
         exposed = layers.fused_graph(self.graph, before)
         show("reference", 0, 1)
         wanted = self._wanted(exposed, inputs)

@@ -194,9 +194,10 @@ def compile_model(
 
 
 def _float_pipeline(graph: Graph, making: Making, limits: Limits) -> str:
+    from secateur.codegen.targets.find import find
     from secateur.pipeline import pipeline_of
 
-    return pipeline_of(graph, making.pipeline, limits, None)
+    return pipeline_of(graph, find(making.target), making.pipeline, limits, None)
 
 
 def _compiled(

@@ -98,7 +98,7 @@ def _model(file: Path, settled: Settled, asked: _Asked, ir: str | None, show: Pr
 
     show("reading", 0, 1)
     source, choices = settled.read(file), Choices()
-    text = pipeline_of(source, asked.pipeline, asked.limits, None)
+    text = pipeline_of(source, find(asked.target), asked.pipeline, asked.limits, None)
     show("passes", 0, 1)
     graph = staged(source, asked.target, text, ir or FINAL, (choices,), asked.costs)
     if ir:
@@ -130,7 +130,7 @@ def staged(
     from secateur.prepare import prepare, warn_of_estimates
 
     verify(graph)
-    passes = prepare(pipeline or default_pipeline(graph), find(target), costs=costs)
+    passes = prepare(pipeline or default_pipeline(graph, find(target)), find(target), costs=costs)
     stages = [READ, *(step.name for step in passes), FINAL]
     if stage not in stages:
         raise refuse(f"the pipeline has no stage '{stage}'{known_names(stage, stages)}")

@@ -163,9 +163,10 @@ class Compilation(Quantizing):
     @cached_property
     def pipeline(self) -> str:
         """The pipeline's text, with the pass `quantize` as it was asked for."""
+        from secateur.codegen.targets.find import find
         from secateur.pipeline import pipeline_of
 
-        return pipeline_of(self.graph, self.given_pipeline, self.limits, self.int8)
+        return pipeline_of(self.graph, find(self.target), self.given_pipeline, self.limits, self.int8)
 
     def finish(self, artifact: Artifact, show: Progress) -> LayerReport:
         """Times what is to be timed, and writes what is wanted besides the artifact."""

@@ -103,11 +103,12 @@ def frontier(
     With `tune`, times are measured on this machine; with `costs` they are those of a table in a file.
     Every plan keeps `limits`.
     """
-    from secateur.passes.registry import DEFAULT_PIPELINE
+    from secateur.codegen.backends.registry import backend_of
+    from secateur.codegen.targets.find import find
     from secateur.pipeline import limited
     from secateur.prepare import warn_of_estimates
 
-    pipeline = limited(DEFAULT_PIPELINE, limits)
+    pipeline = limited(backend_of(find(target)).pipeline, limits)
     fused, select = _fused(graph, target, tune, costs, pipeline)
     plans = _undominated(_placed(fused, select, show))
     warn_of_estimates([select])
