@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ...kernel import Kernel
 from ...targets.target import Target
-from ..specs import ConvSpec, Floats, layout_block, up
+from ..specs import ConvSpec, layout_block, up
 from .arithmetic import Arithmetic, arithmetic_of
 from .plan import (
-    KernelSpec,
     Tiling,
     choose_order,
     choose_vectors,
     product_seconds,
-    task_count,
     traffic_seconds,
 )
-from .tile import build, pack_bias
+from .tiled import Tiled
 
 Array = NDArray[Any]
 
@@ -31,25 +27,18 @@ _FEW_CHANNELS = 4  # input channels up to which reading plain NCHW loses nothing
 
 
 @dataclass(frozen=True)
-class Direct:
+class Direct(Tiled):
     """Any kernel, stride, dilation and padding; one group."""
 
     name: str = "direct"
 
-    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
-        if spec.groups != 1:
-            return f"{spec.groups} groups"
-        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
-            return f"layouts {spec.in_layout} -> {spec.out_layout}"
-        return None
+    def refusal(self, spec: ConvSpec) -> str | None:
+        return f"{spec.groups} groups" if spec.groups != 1 else None
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
         source, result = spec.blocked_layouts(target)
         few = ((spec.few_channels_layout(), result),) if spec.channels <= _FEW_CHANNELS else ()
         return (*few, (source, result))
-
-    def workspace(self, spec: ConvSpec, target: Target) -> int:
-        return 0
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         arithmetic, tiling = arithmetic_of(spec, target), self.tiling(spec, target)
@@ -58,19 +47,6 @@ class Direct:
         products = product_seconds(places, blocks, spec.out_width, vectors, steps, target, arithmetic)
         order = choose_order(spec, target, spec.out_height, blocks // vectors)
         return products + traffic_seconds(spec, order, target) + 2e-6
-
-    def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
-        vectors, filters = self.tiling(spec, target).vectors, spec.filter_vectors(target.lanes) * target.lanes
-        block = layout_block(spec.in_layout)
-        packed = arithmetic_of(spec, target).pack(weights, vectors, block, filters)
-        return (packed, *pack_bias(bias, spec.filters, target.lanes))
-
-    def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
-        tiling, lanes, arithmetic = self.tiling(spec, target), target.lanes, arithmetic_of(spec, target)
-        key = KernelSpec(self.name, spec, tiling, lanes)
-        return Kernel(
-            self.name, key, partial(build, spec, tiling, arithmetic), task_count(spec, tiling, lanes)
-        )
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
         blocks, arithmetic = spec.filter_vectors(target.lanes), arithmetic_of(spec, target)

@@ -59,10 +59,10 @@ def split_buffers(
     return buffers[0], buffers[1 : 1 + count], buffers[1 + count :]
 
 
-def pointers(spec: Any, constants: tuple[str, ...] = ("weights",)) -> list[str]:
+def pointers(spec: Any) -> list[str]:
     """Parameter names of a kernel before the workspace."""
     bias = ("bias",) if spec.bias else ()
-    return ["data", *(f"extra{i}" for i in range(len(spec.extras))), *constants, *bias, "output"]
+    return ["data", *(f"extra{i}" for i in range(len(spec.extras))), "weights", *bias, "output"]
 
 
 class FloatFinish:

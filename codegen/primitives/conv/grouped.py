@@ -8,39 +8,35 @@ those of other groups: wasteful for many tiny groups, right for any number.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ...kernel import Kernel
 from ...targets.target import Target
-from ..specs import ConvSpec, Floats, layout_block, seconds
+from ..specs import ConvSpec, layout_block, seconds
 from .arithmetic import Arithmetic, arithmetic_of
-from .plan import KernelSpec, Tiling, product_seconds, step_cycles, task_count
-from .tile import build, pack_bias, spread_groups, window
+from .plan import Tiling, product_seconds, step_cycles
+from .tile import spread_groups, window
+from .tiled import Tiled
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Grouped:
+class Grouped(Tiled):
     """Any number of groups, kernel, stride, dilation and padding."""
 
     name: str = "grouped"
 
-    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
-        if spec.groups == 1:
-            return "a single group"
-        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
-            return f"layouts {spec.in_layout} -> {spec.out_layout}"
-        return None
+    def refusal(self, spec: ConvSpec) -> str | None:
+        return "a single group" if spec.groups == 1 else None
+
+    def spread(self, spec: ConvSpec, target: Target, weights: Array) -> Array:
+        vectors = self.tiling(spec, target).vectors
+        return spread_groups(spec, weights, vectors, target.lanes, layout_block(spec.in_layout))
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
         return (spec.blocked_layouts(target),)
-
-    def workspace(self, spec: ConvSpec, target: Target) -> int:
-        return 0
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         lanes, vectors, arithmetic = (
@@ -53,20 +49,6 @@ class Grouped:
         products = product_seconds(places, blocks, spec.out_width, vectors, steps, target, arithmetic)
         streamed = 4.0 * blocks * lanes * steps
         return max(products, seconds(target, 0, 1.0, streamed)) + 2e-6
-
-    def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
-        vectors, lanes, block = self.tiling(spec, target).vectors, target.lanes, layout_block(spec.in_layout)
-        spread = spread_groups(spec, weights, vectors, lanes, block)
-        filters = spec.filter_vectors(lanes) * lanes
-        packed = arithmetic_of(spec, target).pack(spread, vectors, block, filters)
-        return (packed, *pack_bias(bias, spec.filters, lanes))
-
-    def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
-        tiling, lanes, arithmetic = self.tiling(spec, target), target.lanes, arithmetic_of(spec, target)
-        key = KernelSpec(self.name, spec, tiling, lanes)
-        return Kernel(
-            self.name, key, partial(build, spec, tiling, arithmetic), task_count(spec, tiling, lanes)
-        )
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
         blocks, arithmetic = spec.filter_vectors(target.lanes), arithmetic_of(spec, target)

@@ -57,11 +57,6 @@ class KernelSpec:
     lanes: int
 
 
-def max_pixels(registers: int, vectors: int) -> int:
-    """Pixels of the largest tile that leaves registers for weights and a broadcast."""
-    return max(1, (registers - 1 - vectors) // vectors)
-
-
 _BORDER = 4  # columns of a tile where taps of a wide kernel leave the image
 
 Plan = TypeVar("Plan")

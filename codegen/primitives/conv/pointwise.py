@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ...kernel import Kernel
 from ...targets.target import Target
-from ..specs import ConvSpec, Floats, layout_block, up
+from ..specs import ConvSpec, layout_block, up
 from .arithmetic import Arithmetic, arithmetic_of
 from .plan import (
-    KernelSpec,
     Tiling,
     choose_order,
     choose_vectors,
     even_split,
     product_seconds,
-    task_count,
     traffic_seconds,
 )
-from .tile import build, pack_bias
+from .tiled import Tiled
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Pointwise:
+class Pointwise(Tiled):
     """1x1 kernels of one group without padding, any stride."""
 
     name: str = "pointwise"
 
-    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
+    def refusal(self, spec: ConvSpec) -> str | None:
         if spec.kernel != (1, 1) or spec.groups != 1:
             return f"kernel {spec.kernel}, {spec.groups} groups"
-        if any(spec.pads):
-            return f"pads {spec.pads}"
-        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
-            return f"layouts {spec.in_layout} -> {spec.out_layout}"
-        return None
+        return f"pads {spec.pads}" if any(spec.pads) else None
+
+    def walked(self, spec: ConvSpec) -> ConvSpec:
+        return _flat(spec)
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
         return (spec.blocked_layouts(target),)
-
-    def workspace(self, spec: ConvSpec, target: Target) -> int:
-        return 0
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         flat, arithmetic = _flat(spec), arithmetic_of(spec, target)
@@ -59,19 +51,6 @@ class Pointwise:
             flat, target, -(-flat.out_width // strip) * flat.out_height, blocks // tiling.vectors
         )
         return products + traffic_seconds(flat, order, target) + 2e-6
-
-    def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
-        vectors, filters = self.tiling(spec, target).vectors, spec.filter_vectors(target.lanes) * target.lanes
-        block = layout_block(spec.in_layout)
-        packed = arithmetic_of(spec, target).pack(weights, vectors, block, filters)
-        return (packed, *pack_bias(bias, spec.filters, target.lanes))
-
-    def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
-        tiling, lanes, flat = self.tiling(spec, target), target.lanes, _flat(spec)
-        key, arithmetic = KernelSpec(self.name, flat, tiling, lanes), arithmetic_of(spec, target)
-        return Kernel(
-            self.name, key, partial(build, flat, tiling, arithmetic), task_count(flat, tiling, lanes)
-        )
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
         flat, blocks, arithmetic = _flat(spec), spec.filter_vectors(target.lanes), arithmetic_of(spec, target)

@@ -19,8 +19,9 @@ from ...kernel import Kernel
 from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat, store
 from ..specs import Floats, TransposedSpec, block_name, seconds, up
+from .arithmetic import Float32
 from .ending import Finish, pointers, split_buffers
-from .plan import KernelSpec, Tiling, bordered_tiles, choose_vectors, even_split, max_pixels
+from .plan import KernelSpec, Tiling, bordered_tiles, choose_vectors, even_split
 from .tile import pack_bias, pack_weights, spread_groups, window, window_start
 from .wide import each_tap, loop
 
@@ -96,7 +97,8 @@ class Transposed:
         )
         steps = spec.channels * spec.kernel[0] * spec.kernel[1]
         vectors = choose_vectors(blocks, columns, steps, target) if spec.groups == 1 else 1
-        return Tiling(even_split(columns, max_pixels(target.isa.vector_registers, vectors))[0], vectors)
+        widest = Float32(target.lanes).tile_pixels(target.isa.vector_registers, vectors)
+        return Tiling(even_split(columns, widest)[0], vectors)
 
 
 def phase_runs(spec: TransposedSpec, size: int) -> list[PhaseRun]:

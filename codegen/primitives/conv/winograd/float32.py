@@ -14,7 +14,7 @@ from secateur.ir.winograd import winograd
 from ...operator import Cost
 from ...specs import ConvSpec, Floats, up
 from ..arithmetic import Float32
-from ..plan import even_split, max_pixels
+from ..plan import even_split
 from ..planned import Planned
 from ..tile import pack_bias
 from .arithmetic import FloatArithmetic
@@ -55,7 +55,7 @@ class FloatShape(Shape[FloatArithmetic]):
     def blockings(self, target: Target) -> Iterator[Blocking]:
         blocks = self.filters // self.lanes
         vectors = 2 if blocks % 2 == 0 else 1
-        most = max_pixels(target.isa.vector_registers, vectors)
+        most = Float32(target.lanes).tile_pixels(target.isa.vector_registers, vectors)
         for chunk in _divisors(self.channels // self.lanes):
             for groups in _divisors(blocks // vectors):
                 channels, filters = chunk * self.lanes, groups * vectors * self.lanes

@@ -1,0 +1,64 @@
+"""Convolutions that are one register-tiled loop nest, `tile`: direct, pointwise and grouped ones."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ...kernel import Kernel
+from ...targets.target import Target
+from ..specs import ConvSpec, Floats, layout_block
+from .arithmetic import arithmetic_of
+from .plan import KernelSpec, Tiling, task_count
+from .tile import build, pack_bias
+
+Array = NDArray[Any]
+
+
+class Tiled(ABC):
+    """Takes no workspace."""
+
+    name: str
+
+    @abstractmethod
+    def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        """Names of the layouts of input and result, for each way to lay them out."""
+
+    @abstractmethod
+    def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
+        """Of the walk that `walked` gives."""
+
+    @abstractmethod
+    def refusal(self, spec: ConvSpec) -> str | None:
+        """Why the convolution is none of this kind, whatever its layouts, or None."""
+
+    def walked(self, spec: ConvSpec) -> ConvSpec:
+        """What the nest goes through."""
+        return spec
+
+    def spread(self, spec: ConvSpec, target: Target, weights: Array) -> Array:
+        """Weights as the nest multiplies them, OIHW."""
+        return weights
+
+    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
+        if (spec.in_layout, spec.out_layout) in self.layouts(spec, target):
+            return self.refusal(spec)
+        return self.refusal(spec) or f"layouts {spec.in_layout} -> {spec.out_layout}"
+
+    def workspace(self, spec: ConvSpec, target: Target) -> int:
+        return 0
+
+    def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
+        vectors, filters = self.tiling(spec, target).vectors, spec.filter_vectors(target.lanes) * target.lanes
+        block, spread = layout_block(spec.in_layout), self.spread(spec, target, weights)
+        packed = arithmetic_of(spec, target).pack(spread, vectors, block, filters)
+        return (packed, *pack_bias(bias, spec.filters, target.lanes))
+
+    def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
+        tiling, lanes, walked = self.tiling(spec, target), target.lanes, self.walked(spec)
+        key = KernelSpec(self.name, walked, tiling, lanes)
+        code = partial(build, walked, tiling, arithmetic_of(spec, target))
+        return Kernel(self.name, key, code, task_count(walked, tiling, lanes))
