@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 _GAP = 2
-_ENOUGH = 12  # characters of a text that still say what it is
+_ENOUGH = 20  # characters of a text that still say what it is
 _LEAST = 4
 _CUT = "…"
 
