@@ -13,6 +13,8 @@ from itertools import islice
 
 import numpy as np
 
+from secateur.ir.support.units import size_text
+
 from .plain import PlainMoment
 from .problem import Problem
 from .sharing import live_bytes
@@ -93,7 +95,7 @@ class _Table:
             fits = need <= self.memory
             source, outcome, need = source[fits], outcome[fits], need[fits]
             if not len(need):
-                raise NoCourseError(f"step {moment.index} needs more than {self.memory} bytes")
+                raise NoCourseError(f"step {moment.index} needs more than {size_text(self.memory)}")
         target = self._replace_rows(others, after, source, outcome, flat)
         way = np.array([o.way for o in flat], np.int64)[outcome]
         seconds, toll = (np.array([getattr(o, x) for o in flat])[outcome] for x in ("seconds", "toll"))

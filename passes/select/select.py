@@ -25,6 +25,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.registry import lookup
 from secateur.ir.stages import READ, SELECTED, Stage
+from secateur.ir.support.units import duration_text, size_text
 
 from ..framework.base import Pass
 from ..layout import insert_conversions
@@ -34,7 +35,7 @@ from .graphs import GraphProblem, problem_of
 from .solver import ImpossibleError, Solution, Solver
 from .strict import Strict, check_weights
 from .sweeps import TIES
-from .tolls import NOISE, WEIGHTS, Limit, kept
+from .tolls import NOISE, WEIGHTS, Limit, kept_duration
 
 
 def _decide(op: Operator, choice: Choice) -> None:
@@ -77,10 +78,10 @@ def solve(
         return solver.smallest(seconds, toll)
     found = solver.fastest(memory, toll)
     if seconds is not None and found.costs.seconds > seconds * (1 + TIES):
-        within = (
-            f"{memory} bytes the fastest plan takes {kept(found.costs.seconds)} s, more than {seconds:g} s"
-        )
-        raise ImpossibleError(f"within {within}{f' ({found.doubt})' if found.doubt else ''}")
+        takes = f"takes {kept_duration(found.costs.seconds)}, more than {duration_text(seconds)}"
+        doubt = f" ({found.doubt})" if found.doubt else ""
+        within = "" if memory is None else f"within {size_text(memory)} "
+        raise ImpossibleError(f"{within}the fastest plan {takes}{doubt}")
     return found
 
 
@@ -129,8 +130,8 @@ def _placeable(
         except ImpossibleError:
             if bytes == memory:
                 raise
-            gaps = f"the smallest arena found has {smallest} bytes, gaps between its buffers among them"
-            raise ImpossibleError(f"nothing could be placed in {memory} bytes; {gaps}") from None
+            gaps = f"the smallest arena found has {size_text(smallest)}, gaps between its buffers among them"
+            raise ImpossibleError(f"nothing could be placed in {size_text(memory)}; {gaps}") from None
         selected = decided(graph, found.decisions(solution.plan))
         placed = arena_report(Memory().run(insert_conversions(selected))).peak
         if placed <= memory:

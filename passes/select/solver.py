@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from secateur.ir.errors import SecateurError
+from secateur.ir.support.units import duration_text, size_text
 
 from .bounds import Bounds
 from .elimination import LARGEST_TABLE, TooWideError, descend, minimize
@@ -23,7 +24,7 @@ from .problem import Costs, Plan, Problem
 from .search import LARGEST_LAYER, build
 from .sweeps import TIES, least_peak, within_bytes
 from .tables import Labelling
-from .tolls import NOISE, Toll, kept
+from .tolls import NOISE, Toll, kept_duration
 from .trellis import CutShortError, NoCourseError, Trellis, along
 
 
@@ -83,8 +84,9 @@ class Solver:
             answer = smallest_within(self.trellis, seconds, toll)
         except NoCourseError:
             least = self.fastest(toll=toll)
+            assert seconds is not None, "the toll would do"
             raise ImpossibleError(
-                _too_few(f"{seconds} s", f"{kept(least.costs.seconds)} s", least.doubt)
+                _too_few(duration_text(seconds), kept_duration(least.costs.seconds), least.doubt)
             ) from None
         doubt = self.trellis.left_out or _rounding(answer)
         bound = self._bounds.peak if doubt else answer.course.peak
@@ -184,7 +186,7 @@ class Solver:
         doubt, trellis = self.trellis.left_out, self.trellis
         least = least_peak(trellis)
         if memory is not None and memory < least:
-            return ImpossibleError(_too_few(f"{memory} bytes", f"{least} bytes", doubt))
+            return ImpossibleError(_too_few(size_text(memory), size_text(least), doubt))
         cheapest = least_toll(trellis if memory is None else within_bytes(trellis, memory)).toll
         assert toll is not None, "memory would do"
         return ImpossibleError(_too_few(self.toll.limit(toll), self.toll.least(cheapest), doubt))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from secateur.ir.support.units import size_text
+
 from .problem import Plan
 from .trellis import Floats, Ints, Layer, NoCourseError, Trellis, restricted
 
@@ -90,7 +92,7 @@ def fastest(trellis: Trellis, limit: int | None = None, price: float = 0.0) -> C
     layers = priced(trellis, price).layers
     tables = forward(layers, np.zeros((1, 1)), within)
     if not np.isfinite(tables[-1]).all():
-        raise NoCourseError(f"nothing fits in {limit} bytes")
+        raise NoCourseError(f"nothing fits in {size_text(limit)}")
     edges = traced(layers, tables, np.zeros(1, np.int64), within)
     return courses(trellis, np.stack(edges, axis=1))[0]
 
@@ -129,7 +131,7 @@ def within_bytes(trellis: Trellis, limit: int) -> Trellis:
     try:
         return restricted(trellis, [layer.need <= limit for layer in trellis.layers])
     except NoCourseError:
-        raise NoCourseError(f"nothing fits in {limit} bytes") from None
+        raise NoCourseError(f"nothing fits in {size_text(limit)}") from None
 
 
 def within_seconds(trellis: Trellis, seconds: float) -> Trellis:

@@ -10,6 +10,7 @@ from decimal import ROUND_CEILING, Context
 
 from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Operator
+from secateur.ir.support.units import duration_text, size_text
 
 from .sweeps import TIES
 
@@ -49,10 +50,10 @@ class Weights(Toll):
         return costs.weight_bytes
 
     def limit(self, value: float) -> str:
-        return f"{value:.0f} bytes of weights"
+        return f"{size_text(round(value))} of weights"
 
     def least(self, value: float) -> str:
-        return f"{value:.0f} bytes"
+        return size_text(round(value))
 
 
 NOISE, WEIGHTS = Noise(), Weights()
@@ -72,6 +73,11 @@ def kept(value: float) -> str:
     if float(text) >= value * (1 - TIES):
         return text
     return str(Context(prec=6, rounding=ROUND_CEILING).create_decimal_from_float(value))
+
+
+def kept_duration(seconds: float) -> str:
+    """The same of a time, with its unit."""
+    return duration_text(float(kept(seconds)))
 
 
 def decibels(noise: float, down: bool = False) -> str:

@@ -14,6 +14,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.parser import parse_graph
 from secateur.ir.stages import LAID_OUT, SELECTED
+from secateur.ir.support.units import read_duration, size_text
 from secateur.ir.types import ROW_MAJOR, Layout, TensorType, blocked
 from secateur.ir.verifier import verify
 from secateur.passes.framework.pipeline import format_pass, parse_pipeline
@@ -157,13 +158,14 @@ def test_memory_that_no_plan_fits_names_the_least() -> None:
     table = Table(1, 3, 0.1)
     least = arena(select(parse_graph(CHAIN), table, seconds=1000))
     with pytest.raises(
-        SecateurError, match=f"nothing fits in {least - 1} bytes; the least possible is {least}"
+        SecateurError,
+        match=f"nothing fits in {size_text(least - 1)}; the least possible is {size_text(least)}",
     ):
         select(parse_graph(CHAIN), table, memory=least - 1)
 
 
 def test_seconds_that_no_plan_keeps_name_the_least() -> None:
-    with pytest.raises(SecateurError, match=r"nothing fits in 4 s; the least possible is 4\.2 s"):
+    with pytest.raises(SecateurError, match=r"nothing fits in 4s; the least possible is 4\.2s"):
         select(parse_graph(CHAIN), Table(1, 3, 0.1), seconds=4)
 
 
@@ -186,7 +188,9 @@ def test_where_gaps_leave_nothing_that_fits_the_smallest_arena_is_named(
     table = Table(1, 3, 0.1)
     least = arena(select(parse_graph(CHAIN), table, seconds=1000))
     monkeypatch.setattr(select_module, "arena_report", wasteful)
-    expected = f"nothing could be placed in {least} bytes; the smallest arena found has {least + 64} bytes"
+    expected = (
+        f"nothing could be placed in {size_text(least)}; the smallest arena found has {least + 64} bytes"
+    )
     with pytest.raises(SecateurError, match=expected):
         select(parse_graph(CHAIN), table, memory=least)
 
@@ -195,7 +199,7 @@ def test_both_limits_together_are_refused_where_the_fastest_that_fits_is_too_slo
     table = Table(1, 3, 0.1)
     least = arena(select(parse_graph(CHAIN), table, seconds=1000))
     with pytest.raises(
-        SecateurError, match=rf"within {least} bytes the fastest plan takes .* more than 4\.2"
+        SecateurError, match=rf"within {size_text(least)} the fastest plan takes .* more than 4\.2s"
     ):
         select(parse_graph(CHAIN), table, memory=least, seconds=4.2)
 
@@ -204,7 +208,8 @@ def test_the_limits_that_a_refusal_names_are_kept() -> None:
     table = Table(1 / 3, 2 / 3, 1 / 70)
     with pytest.raises(SecateurError) as refused:
         select(parse_graph(CHAIN), table, memory=10**6, seconds=1e-3)
-    nearest = float(str(refused.value).partition("takes ")[2].partition(" s")[0])
+    nearest = read_duration(str(refused.value).partition("takes ")[2].partition(",")[0])
+    assert nearest is not None
     assert primitives(select(parse_graph(CHAIN), table, memory=10**6, seconds=nearest))
 
 

@@ -93,7 +93,7 @@ def test_the_smallest_within_time_and_noise_is_that_of_brute_force(seconds: floa
     limit = 4.5e-12
     fit = [c for _, c in every_plan() if c.toll <= limit and c.seconds <= seconds]
     if not fit:
-        with pytest.raises(SecateurError, match=rf"nothing fits in {seconds} s; the least possible is \d"):
+        with pytest.raises(SecateurError, match=rf"nothing fits in {seconds:g}s; the least possible is \d"):
             chosen(seconds=seconds, sqnr=sqnr_of(limit))
         return
     selected = Select(TABLE, seconds=seconds, sqnr=sqnr_of(limit)).run(parse_graph(CHAIN))

@@ -52,7 +52,7 @@ def test_limits_stand_in_the_pipeline_of_the_artifact(cli: Cli, model: Path, tmp
     ("words", "message"),
     [
         (["--memory", "64"], "nothing fits in 64 bytes; the least possible is "),
-        (["--latency", "1ns"], "nothing fits in 1e-09 s; the least possible is "),
+        (["--latency", "1ns"], "nothing fits in 1ns; the least possible is "),
         (["--memory", "4 apples"], "--memory 4 apples: expected a size"),
         (["--latency", "20"], "--latency 20: expected a time with its unit"),
         (["--min-sqnr", "-1"], "min_sqnr must be a number from 0 on, is -1"),
