@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Never
@@ -27,6 +27,7 @@ from .passes.memory.placement import check_placement
 from .passes.quantize.report import QuantizationReport
 from .pipeline import pipeline_of
 from .prepare import Costs, prepare, warn_of_estimates
+from .size import check_size, within_size
 from .verification import Verified, check_artifact, check_runnable
 from .version import __version__
 
@@ -87,15 +88,18 @@ def compile(
     _check_request(row, quantize, pipeline, watch)
     watch.progress("reading", 0, 1)
     graph = graph_of(model, inputs)
-    text = pipeline_of(graph, row, pipeline, limits, quantize)
     data = calibration_data(quantize, graph, watch.progress) if quantize else None
-    reports: list[QuantizationReport] = []
-    built = build(graph, row, prepare(text, row, tune, data, reports.append, costs), watch)
     path = Path(output) if output is not None else _default_output(model, kind)
-    verified = _write(built, row, path, kind, watch)
-    return Artifact(
-        path, built.program.manifest, built.outcome.graph, built.outcome, next(iter(reports), None), verified
-    )
+
+    def attempt(asked: Limits) -> Artifact:
+        reports: list[QuantizationReport] = []
+        text = pipeline_of(graph, row, pipeline, asked, quantize)
+        built = build(graph, row, prepare(text, row, tune, data, reports.append, costs), watch)
+        verified = _write(built, row, path, kind, watch, limits.size)
+        program, outcome = built.program, built.outcome
+        return Artifact(path, program.manifest, outcome.graph, outcome, next(iter(reports), None), verified)
+
+    return within_size(attempt, limits)
 
 
 def _refuse_moved(keywords: Mapping[str, object]) -> None:
@@ -138,30 +142,36 @@ def _manifest(graph: Graph, passes: Sequence[Pass]) -> dict[str, Any]:
     }
 
 
-def _write(built: Built, target: Target, path: Path, kind: str, watch: Watch) -> tuple[Verified, ...]:
+def _write(
+    built: Built, target: Target, path: Path, kind: str, watch: Watch, size: int | None = None
+) -> tuple[Verified, ...]:
     """Writes the artifact, checked where that is wanted, and what else is to be seen of it."""
     if watch.dump_ir is not None:
         dump_texts(built.program, target, Path(watch.dump_ir) / "kernels")
     watch.progress("linking", 0, 1)
     verified: list[Verified] = []
+
+    def check(draft: Path) -> None:
+        check_size(draft, size)
+        if watch.verify == "artifact":
+            verified.extend(_checked(draft, built.outcome, watch.verify_on))
+
     backend_of(target).write(
         built.program,
         path,
         kind,
         {} if kind == "so" else {f"ir/final{SUFFIX}": print_graph(built.outcome.graph)[0]},
-        _checker(built.outcome, watch.verify_on, verified) if watch.verify == "artifact" else None,
+        check,
     )
     watch.progress("linking", 1, 1)
     return tuple(verified)
 
 
-def _checker(
-    outcome: Outcome, given: Mapping[str, Any] | None, found: list[Verified]
-) -> Callable[[Path], None]:
-    """Holds an artifact against the answers of the last pass's graph, and notes what it `found`."""
+def _checked(draft: Path, outcome: Outcome, given: Mapping[str, Any] | None) -> tuple[Verified, ...]:
+    """An artifact held against the answers of the last pass's graph."""
     assert outcome.answers is not None, "passes are validated on the same inputs"
-    inputs, answers = noise(outcome.graph) if given is None else given, outcome.answers
-    return lambda draft: found.extend(check_artifact(draft, outcome.graph, inputs, answers))
+    inputs = noise(outcome.graph) if given is None else given
+    return check_artifact(draft, outcome.graph, inputs, outcome.answers)
 
 
 def _default_output(model: Model, kind: Kind) -> Path:

@@ -50,6 +50,12 @@ class Limits:
     memory: Annotated[
         int | None, Help("Arena at most: the fastest plan that fits is chosen.", "SIZE", "bytes")
     ] = None
+    size: Annotated[
+        int | None,
+        Help(
+            "Library of the artifact at most: primitives whose weights take less are chosen.", "SIZE", "bytes"
+        ),
+    ] = None
     latency: Annotated[
         float | None,
         Help(
@@ -81,7 +87,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         settle(self)
-        for name in ("memory", "latency", "min_sqnr"):
+        for name in ("memory", "size", "latency", "min_sqnr"):
             limit = getattr(self, name)
             if limit is not None and not 0 <= limit < math.inf:
                 raise SecateurError(f"{name} must be a number from 0 on, is {limit:g}")

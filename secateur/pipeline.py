@@ -17,6 +17,7 @@ from .passes.quantize.quantize import Quantize
 from .passes.select.select import Select
 
 PLACING = "layout,memory"
+BESIDE_WEIGHTS = 48 << 10  # bytes of a library, about, of a small network's code, manifest and runtime
 
 
 def is_lowered(graph: Graph) -> bool:
@@ -82,6 +83,7 @@ def _select_options(limits: Limits) -> dict[str, Any]:
         "memory": limits.memory,
         "seconds": limits.latency,
         "sqnr": limits.min_sqnr,
+        "weights": None if limits.size is None else max(0, limits.size - BESIDE_WEIGHTS),
         "without": "\n".join(limits.without) or None,
         "strict": limits.strict or None,
     }

@@ -232,7 +232,7 @@ def test_folder_of_images(tmp_path: Path) -> None:
 
 def test_middle_is_cut(tmp_path: Path) -> None:
     pixels = picture(tmp_path / "a.png", 8, 9)
-    found = ImageReader(ONE.inputs[0], Preparation(size=8)).read(tmp_path / "a.png")
+    found = ImageReader(ONE.inputs[0], Preparation(resize=8)).read(tmp_path / "a.png")
     np.testing.assert_allclose(found.transpose(1, 2, 0), pixels[2:6, 2:7] / 255, rtol=1e-6)
 
 
@@ -242,7 +242,7 @@ def test_any_extent_is_brought_to_the_models(
     tmp_path: Path, height: int, width: int, size: int | None
 ) -> None:
     Image.new("RGB", (width, height), (51, 102, 204)).save(tmp_path / "a.png")
-    found = ImageReader(ONE.inputs[0], Preparation(size=size)).read(tmp_path / "a.png")
+    found = ImageReader(ONE.inputs[0], Preparation(resize=size)).read(tmp_path / "a.png")
     np.testing.assert_allclose(
         found, np.broadcast_to(np.array([0.2, 0.4, 0.8])[:, None, None], (3, 4, 5)), rtol=1e-6
     )
@@ -312,7 +312,7 @@ def test_inputs_that_take_no_images(
         ({"std": (0.0,)}, r"--std 0 is not in 0\.\.1 or is 0"),
         ({"mean": (0.1, 0.2)}, "--mean: one number or three are wanted, got 2"),
         ({"std": (float("nan"),)}, "not finite"),
-        ({"size": 0}, "--size 0 is no side"),
+        ({"resize": 0}, "--resize 0 is no side"),
     ],
 )
 def test_bad_preparation_is_refused(options: dict[str, Any], message: str) -> None:

@@ -77,7 +77,7 @@ REFUSED = [
     ("run {folder}/no.so", "no.so: No such file"),
     ("run {model} --input x={folder}/no.npy", "no.npy: No such file"),
     ("run {model} --input random:0 --output-dir {model}", "Not a directory"),
-    ("bench {model} --input random:0 --size 9", "no --input is an image file"),
+    ("bench {model} --input random:0 --resize 9", "no --input is an image file"),
 ]
 
 

@@ -52,7 +52,7 @@ def test_a_jpeg_of_another_size_is_resized_and_cut(cli: Cli, artifact: Path, tmp
     flat[:, 15:] = 255
     path = tmp_path / "Photo.JPG"
     image.fromarray(flat).save(path, quality=100)
-    whole, middle = (cli("run", artifact, "--input", path, "--size", size).out for size in (8, 20))
+    whole, middle = (cli("run", artifact, "--input", path, "--resize", size).out for size in (8, 20))
     assert "y" in whole
     assert whole != middle
 
@@ -113,7 +113,7 @@ def test_infinite_numbers_stay_infinite() -> None:
     ("words", "message"),
     [
         (("--mean", "0.5"), "no --input is an image file"),
-        (("--input", "random:0", "--size", 9), "no --input is an image file"),
+        (("--input", "random:0", "--resize", 9), "no --input is an image file"),
         (("--input", "{png}", "--mean", "123"), "--mean 123 is not in 0..1"),
         (("--input", "{png}", "--std", "a"), "--std a: numbers with commas"),
         (("--input", "{damaged}"), "is not an image that Pillow reads"),

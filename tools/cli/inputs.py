@@ -58,25 +58,25 @@ class Feed:
     std: Annotated[str | None, typer.Option(help="Pixels are then divided by it: one number, or three.")] = (
         None
     )
-    size: Annotated[
+    resize: Annotated[
         int | None, typer.Option(help="Resize an image's shorter side to so many pixels, then cut.")
     ] = None
 
     @property
     def images(self) -> Preparation | None:
         """How image files are read; None where nothing is said about it."""
-        if (self.mean, self.std, self.size) == (None, None, None):
+        if (self.mean, self.std, self.resize) == (None, None, None):
             return None
         from secateur.passes.quantize.calibration.preparation import preparation_of
 
-        return preparation_of(self.mean, self.std, self.size)
+        return preparation_of(self.mean, self.std, self.resize)
 
     def check(self) -> None:
         """SecateurError where this cannot be right whatever the network; OSError without a file."""
         sources = [_source_of(text) for text in self.input or ()]
         check_readable(*(Path(source) for source in sources if not source.startswith(_RANDOM)))
         if self.images is not None and not any(map(_is_image, sources)):
-            raise refuse("--mean, --std and --size prepare images; no --input is an image file")
+            raise refuse("--mean, --std and --resize prepare images; no --input is an image file")
 
     def arrays(self, ports: Sequence[Port]) -> dict[str, Array]:
         """The arrays of --input for the inputs `ports`; see `parse_inputs`."""

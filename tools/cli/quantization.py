@@ -33,7 +33,7 @@ class Extras:
         str | None, option(help="Taken off pixels scaled to 0..1: one number, or three with commas.")
     ] = None
     std: Annotated[str | None, option(help="Pixels are then divided by it: one number, or three.")] = None
-    size: Annotated[
+    resize: Annotated[
         int | None, option(help="Resize an image's shorter side to so many pixels, then cut.")
     ] = None
     save_ranges: Annotated[
@@ -105,7 +105,7 @@ class Quantization:
 
     def _preparation(self) -> Preparation | None:
         """How image files are prepared; None where nothing is said about it."""
-        return preparation_of(self.extras.mean, self.extras.std, self.extras.size)
+        return preparation_of(self.extras.mean, self.extras.std, self.extras.resize)
 
 
 def _names(text: str, known: Collection[str]) -> list[str]:

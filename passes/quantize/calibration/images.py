@@ -78,7 +78,7 @@ class ImageReader:
         image_module = pillow()
         try:
             with image_module.open(path) as image:
-                cut = _cut(image.convert(_MODES[self._channels]), self._extent, self.preparation.size)
+                cut = _cut(image.convert(_MODES[self._channels]), self._extent, self.preparation.resize)
         except (image_module.UnidentifiedImageError, image_module.DecompressionBombError, SyntaxError):
             raise SecateurError(f"{path}: is not an image that Pillow reads") from None
         except OSError as error:

@@ -14,13 +14,13 @@ from secateur.ir.errors import SecateurError
 class Preparation:
     """How pixels become numbers: scaled to [0, 1], then (x - mean) / std, one of each or one a channel.
 
-    `size` is the shorter side, in pixels, that an image is resized to before
+    `resize` is the shorter side, in pixels, that an image is resized to before
     the network's extent is cut from its middle; by default it just covers it.
     """
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    size: int | None = None
+    resize: int | None = None
 
     def __post_init__(self) -> None:
         for option, numbers in (("--mean", self.mean), ("--std", self.std)):
@@ -29,7 +29,9 @@ class Preparation:
         unit = "pixels are scaled from 0..255 to 0..1 first, so 123.675 is written 0.485"
         need(all(0 <= m <= 1 for m in self.mean), f"--mean {_text(self.mean)} is not in 0..1; {unit}")
         need(all(0 < s <= 1 for s in self.std), f"--std {_text(self.std)} is not in 0..1 or is 0; {unit}")
-        need(self.size is None or 0 < self.size <= 1 << 14, f"--size {self.size} is no side in pixels")
+        need(
+            self.resize is None or 0 < self.resize <= 1 << 14, f"--resize {self.resize} is no side in pixels"
+        )
 
     @property
     def is_plain(self) -> bool:
@@ -55,9 +57,9 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
         raise SecateurError(f"{option} {text}: numbers with commas between them are wanted") from None
 
 
-def preparation_of(mean: str | None, std: str | None, size: int | None) -> Preparation | None:
-    """What --mean, --std and --size say; None where they say nothing."""
-    given: dict[str, Any] = {"size": size} if size is not None else {}
+def preparation_of(mean: str | None, std: str | None, resize: int | None) -> Preparation | None:
+    """What --mean, --std and --resize say; None where they say nothing."""
+    given: dict[str, Any] = {"resize": resize} if resize is not None else {}
     given |= {
         name: numbers(text, f"--{name}") for name, text in (("mean", mean), ("std", std)) if text is not None
     }
