@@ -44,10 +44,14 @@ def absolute(package: str, level: int, module: str | None) -> str:
 
 
 def called_imports(call: ast.Call) -> Iterator[str]:
-    """The literal name given to `import_module` or `__import__`."""
+    """The literal name given to `import_module` or `__import__`; `package.*` where its end is computed."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if name in ("import_module", "__import__") and call.args and isinstance(call.args[0], ast.Constant):
-        yield str(call.args[0].value)
+    asked = call.args[0] if name in ("import_module", "__import__") and call.args else None
+    start = asked.values[0] if isinstance(asked, ast.JoinedStr) else None
+    if isinstance(asked, ast.Constant):
+        yield str(asked.value)
+    elif isinstance(start, ast.Constant) and str(start.value).strip("."):
+        yield f"{start.value}*"
 
 
 def modules_of(node: ast.AST, package: str) -> Iterator[tuple[str, str | None]]:
@@ -122,11 +126,13 @@ def sources() -> Mapping[Path, Source]:
     }
 
 
-def meant(asked: Import, known: frozenset[str]) -> str | None:
-    """The file of ours that an import asks for: the name where it is one, else the module, else none."""
+def meant(asked: Import, known: frozenset[str]) -> set[str]:
+    """Files of ours that an import may ask for: the name where it is one, else the module, else none."""
+    if asked.module.endswith("*"):
+        return {name for name in known if name.startswith(asked.module[:-1])}
     inner = f"{asked.module}.{asked.name}"
     outer = asked.module.rpartition(".")[0]  # a thing of the public face: `secateur.compile`
-    return next((name for name in (inner, asked.module, outer) if name in known), None)
+    return set([name for name in (inner, asked.module, outer) if name in known][:1])
 
 
 def import_graph(files: Iterable[Source]) -> nx.DiGraph:
@@ -135,8 +141,8 @@ def import_graph(files: Iterable[Source]) -> nx.DiGraph:
     known = frozenset(file.module for file in files)
     graph = nx.DiGraph()
     graph.add_nodes_from(known)
-    asked = ((file.module, meant(one, known)) for file in files for one in file.imports)
-    graph.add_edges_from((a, b) for a, b in asked if b is not None and a != b)
+    arrows = ((file.module, found) for file in files for one in file.imports for found in meant(one, known))
+    graph.add_edges_from((a, b) for a, b in arrows if a != b)
     return graph
 
 
