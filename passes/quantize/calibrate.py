@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.support.progress import Progress, silent
 from secateur.ir.types import Quant
 
 from ..fuse.affine import LINEAR
@@ -21,10 +22,8 @@ from .calibration.ranges import Ranges, choose, quant_of
 from .calibration.statistics import (
     Arrays,
     Observer,
-    Progress,
     Statistics,
     quantizable,
-    silent,
     stream,
     value_names,
 )

@@ -12,12 +12,13 @@ from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.support.cores import on_all_cores
+from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.words import listed
 
 from ..fuse.affine import LINEAR
 from ..winograd.winograd import Options as WinogradOptions
 from .calibrate import Calibration, corrections, quantizations
-from .calibration.statistics import Progress, silent, value_names
+from .calibration.statistics import value_names
 from .choice import Choice, Chooser, Indices, lower, planned_seconds
 from .equalize import Equalize
 from .insert import QUANTIZED, Floats, insert

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from secateur.ir import interpreter
 from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.registry import create
+from secateur.ir.support.progress import Progress, silent
 
 from ...fuse.affine import channel_axis
-from .statistics import Arrays, Progress, Runner, silent, stream
+from .statistics import Arrays, Runner, stream
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from secateur.ir import interpreter
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Value
+from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.words import listed
 from secateur.ir.types import DType
 
@@ -25,7 +26,6 @@ from .histogram import Histogram
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Observer = Callable[[Value, Array], object]
-Progress = Callable[[str, int, int], None]
 
 
 class Runner(Protocol):
@@ -49,10 +49,6 @@ class Statistics:
 
     images: int
     histograms: Mapping[str, Histogram]
-
-
-def silent(_what: str, _done: int, _total: int) -> None:
-    """Shows no progress."""
 
 
 # Names ---------------------------------------------------------------------------------------------
