@@ -92,7 +92,7 @@ def fastest(trellis: Trellis, limit: int | None = None, price: float = 0.0) -> C
     layers = priced(trellis, price).layers
     tables = forward(layers, np.zeros((1, 1)), within)
     if not np.isfinite(tables[-1]).all():
-        raise NoCourseError(f"nothing fits in {size_text(limit)}")
+        raise NoCourseError("nothing fits" if limit is None else f"nothing fits in {size_text(limit)}")
     edges = traced(layers, tables, np.zeros(1, np.int64), within)
     return courses(trellis, np.stack(edges, axis=1))[0]
 

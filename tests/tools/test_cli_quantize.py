@@ -77,6 +77,8 @@ def test_reports_agree(cli: Cli, model: Path, int8: list[str], tmp_path: Path) -
     assert result.code == 0, result.err
     rows = list(csv.DictReader(paths[0].read_text().splitlines()))
     layers = json.loads(paths[1].read_text())["layers"]
+    assert json.loads(paths[1].read_text())["model"] == model.name
+    assert f"<h1>{model.name} in int8</h1>" in paths[2].read_text()
     assert [row["name"] for row in rows] == [layer["name"] for layer in layers]
     assert paths[2].read_text().count("<tr>") == 1 + len(rows)
     convolution = next(layer for layer in layers if layer["operator"] in ("q.linear_conv", "q.winograd_conv"))

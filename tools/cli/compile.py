@@ -113,7 +113,9 @@ class Watching:
             "finished artifact here. Alone: passes.",
         ),
     ] = None
-    timings: Annotated[bool, option("--timings", help="Say how long each pass took.")] = False
+    timings: Annotated[
+        bool, option("--timings", help="Say how long each pass, kernels and linking took.")
+    ] = False
 
     def check(self, target: str) -> None:
         """SecateurError where nothing can be written, or an artifact for `target` not be run."""
@@ -175,7 +177,7 @@ def compile_model(
     with progress() as show:
         show("reading", 0, 1)
         graph = settled.read(model)
-        work = _quantizing(asked, graph, making, kept) if quantize else None
+        work = _quantizing(asked, model, graph, making, kept) if quantize else None
         text = work.pipeline if work else _float_pipeline(graph, making, kept)
         watching.check_pipeline(text)
         if work and not json:
@@ -231,6 +233,8 @@ def _check_quantization(quantize: Precision | None, asked: Quantization, making:
         check_timed_here(making.target)
 
 
-def _quantizing(asked: Quantization, graph: Graph, making: Making, limits: Limits) -> Compilation:
+def _quantizing(
+    asked: Quantization, model: Path, graph: Graph, making: Making, limits: Limits
+) -> Compilation:
     check_float(graph)
-    return Compilation(asked, graph, making.target, limits, making.pipeline, making.costs)
+    return Compilation(asked, model, graph, making.target, limits, making.pipeline, making.costs)

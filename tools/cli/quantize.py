@@ -46,7 +46,7 @@ def quantize_model(
         show("reading", 0, 1)
         graph = settled.read(model)
         check_float(graph)
-        work = Quantizing(asked, graph, target, kept)
+        work = Quantizing(asked, model, graph, target, kept)
         if not json:
             print(work.gain.text, flush=True)
         layers = quantize_to(path, work, show)

@@ -79,9 +79,10 @@ def check_float(graph: Graph) -> None:
 
 @dataclass(frozen=True)
 class Quantizing:
-    """A float graph that is being quantized for a target, as asked."""
+    """A float graph, of the file `model`, that is being quantized for a target, as asked."""
 
     asked: Quantization
+    model: Path
     graph: Graph
     target: str
     limits: Limits = Limits()
@@ -106,7 +107,8 @@ class Quantizing:
         """Writes the reports and the ranges that are wanted."""
         from secateur.passes.quantize.calibration.ranges import write_ranges
 
-        layers = describe(self.int8, self.graph, self.target, report, chosen, times or Profile())
+        found = describe(self.int8, self.graph, self.target, report, chosen, times or Profile())
+        layers = replace(found, model=self.model.name)
         write_reports(layers, self.asked.extras.report or ())
         if self.asked.extras.save_ranges is not None:
             write_ranges(report.ranges, self.asked.extras.save_ranges)
