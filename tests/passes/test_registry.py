@@ -1,0 +1,58 @@
+"""The one list of passes and rules holds all that there are."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+
+import pytest
+
+import secateur.passes
+from secateur.ir.errors import SecateurError
+from secateur.ir.rewrite import Rule
+from secateur.passes.framework.base import Pass
+from secateur.passes.registry import PASSES, check_rule, rules
+
+
+def modules() -> Iterator[ModuleType]:
+    for found in pkgutil.walk_packages(secateur.passes.__path__, "secateur.passes."):
+        yield import_module(found.name)
+
+
+def rules_in(thing: object) -> Iterator[Rule]:
+    """The rules that something is, or holds."""
+    if isinstance(thing, Rule):
+        yield thing
+    elif isinstance(thing, dict):
+        yield from rules_in(tuple(thing.values()))
+    elif isinstance(thing, list | tuple | set | frozenset):
+        for part in thing:
+            yield from rules_in(part)
+
+
+def test_every_rule_is_listed() -> None:
+    existing = {rule: module.__name__ for module in modules() for rule in rules_in(vars(module))}
+    listed = [rule for rows in rules().values() for rule in rows]
+    assert len(listed) > 80
+    assert {f"{module}: {rule.name}" for rule, module in existing.items() if rule not in listed} == set()
+    assert len(set(listed)) == len(listed)
+    assert all(rule.name == name for name, rows in rules().items() for rule in rows)
+
+
+def test_every_pass_is_listed() -> None:
+    existing = {
+        thing
+        for module in modules()
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, Pass) and thing is not Pass
+    }
+    assert existing == set(PASSES)
+    assert len({row.name for row in PASSES}) == len(PASSES)
+
+
+def test_an_unknown_rule_is_refused() -> None:
+    assert check_rule("add-zero") == "add-zero"
+    with pytest.raises(SecateurError, match="there is no rule 'add-zer'; did you mean 'add-zero'"):
+        check_rule("add-zer")
