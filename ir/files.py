@@ -31,7 +31,7 @@ def read_graph(path: Path) -> Graph:
     sibling = path.with_name(path.name + RESOURCES)
     try:
         resources = load_file(sibling) if sibling.exists() else {}
-        return parse_graph(path.read_text("utf-8"), resources)
+        return parse_graph(path.read_text("utf-8"), resources, sibling)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

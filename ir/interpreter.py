@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .errors import ModelError, SecateurError
 from .graph import Graph, Operator, Value
 from .reference import rule_of
+from .types import extents
 
 Array = NDArray[Any]
 Observer = Callable[[Value, Array], object]
@@ -28,8 +29,7 @@ def _fed(value: Value, inputs: Mapping[str, Array]) -> Array:
     array = np.asarray(inputs[value.name])
     if array.shape != value.type.shape or array.dtype != value.type.dtype.numpy:
         raise SecateurError(
-            f"input '{value.name}' is {value.type.dtype.value} {value.type.shape}, "
-            f"got {array.dtype} {array.shape}"
+            f"input '{value.name}' is {value.type}, got {array.dtype} of shape {extents(array.shape)}"
         )
     return array
 
@@ -65,5 +65,6 @@ def _checked(op: Operator, operands: list[Array]) -> list[Array]:
     results = evaluate(op, operands)
     for array, value in zip(results, op.results, strict=True):
         if array.shape != value.type.shape or array.dtype != value.type.dtype.numpy:
-            raise ModelError(f"{op!r}: computed {array.dtype} {array.shape}, its type is {value.type}")
+            found = f"computed {array.dtype} of shape {extents(array.shape)}"
+            raise ModelError(f"{op!r}: {found}, its type is {value.type}")
     return results

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .elementwise import Step
+from .literals import written
 from .types import DType, Quant, TensorType
 
 REQUIRED = object()
@@ -130,7 +131,8 @@ class OpDef:
             raise TypeRuleError(f"{self.name} needs attribute '{attribute.name}'")
         if not KINDS[attribute.kind](value):
             raise TypeRuleError(
-                f"{self.name}: attribute '{attribute.name}' must be of kind {attribute.kind}, got {value!r}"
+                f"{self.name}: attribute '{attribute.name}' must be of kind {attribute.kind}, "
+                f"got {written(value)}"
             )
         return value
 

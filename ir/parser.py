@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from .errors import SecateurError
 from .graph import Graph, Operator, Value
 from .opdef import COMMON_ATTRIBUTES, OpDef, TypeRuleError
 from .registry import lookup
+from .support.words import meant
 from .types import ROW_MAJOR, DType, Layout, Quant, TensorType
 
 T = TypeVar("T")
@@ -55,6 +57,7 @@ class Parser:
 
     text: str
     resources: Mapping[str, np.ndarray[Any, Any]]
+    resource_file: Path | None = None
     position: int = 0
     values: dict[str, Value] = field(default_factory=dict)
 
@@ -232,10 +235,16 @@ class Parser:
         name = self.string()
         self.take(">")
         if name not in self.resources:
-            raise self.fail(
-                f"no resource named '{name}'; the resource file beside the text holds the large constants", at
-            )
+            raise self.fail(self.absence(name), at)
         return self.resources[name]
+
+    def absence(self, name: str) -> str:
+        """What is missing where a large constant is: it lies in a file beside the text."""
+        if self.resource_file is None:
+            return f"no resource named '{name}'; a text alone does not hold the large constants"
+        if not self.resource_file.exists():
+            return f"no resource named '{name}': there is no file {self.resource_file}"
+        return f"no resource named '{name}' in {self.resource_file}{meant(name, self.resources)}"
 
     _readers: Any = field(init=False, repr=False, default=None)
 
@@ -354,9 +363,16 @@ class Parser:
         return token.text, self.attribute(kind)
 
 
-def parse_graph(text: str, resources: Mapping[str, np.ndarray[Any, Any]] | None = None) -> Graph:
-    """The graph that `text` describes; ParseError with line and column where it does not."""
-    return Parser(text, resources or {}).graph()
+def parse_graph(
+    text: str,
+    resources: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    resource_file: Path | None = None,
+) -> Graph:
+    """The graph that `text` describes; ParseError with line and column where it does not.
+
+    `resource_file` is where the resources were looked for, for the message where one is missing.
+    """
+    return Parser(text, resources or {}, resource_file).graph()
 
 
 _NAMED_CONSTANT = re.compile(r'dense_resource<("(?:[^"\\\n]|\\.)*")>[^\n]* : tensor<([^,>]*)')

@@ -14,7 +14,6 @@ beside the text and `ir.files` keeps in a sibling file.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,37 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import Step
 from .graph import Graph, Operator, Value
+from .literals import written
 from .opdef import COMMON_ATTRIBUTES, REQUIRED, Attribute
-from .types import ROW_MAJOR, DType, Quant, TensorType
+from .types import DType
 
 INLINE_ELEMENTS = 16
 BARE_NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_./\-]+")
 """Names that print without quotes. A number alone is a value without a name."""
 
 BARE_GRAPH_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*")
-
-
-def format_float(value: float) -> str:
-    """Shortest text that reads back to the same float64; `inf`, `-inf` and `nan` by name."""
-    return repr(float(value)) if math.isfinite(value) else str(float(value))
-
-
-def format_quant(quant: Quant) -> str:
-    pairs = [f"{format_float(s)}:{z}" for s, z in zip(quant.scales, quant.zero_points, strict=True)]
-    return f"quant<{pairs[0]}>" if quant.axis is None else f"quant<axis={quant.axis}, [{', '.join(pairs)}]>"
-
-
-def format_type(type: TensorType) -> str:
-    """`tensor<1x8x4x4xf32, NCHW8c, quant<0.5:0>>`; row-major layout and no quantization are silent."""
-    body = "x".join([*map(str, type.shape), type.dtype.value])
-    layout = "" if type.layout == ROW_MAJOR else f", {type.layout.name}"
-    return f"tensor<{body}{layout}{', ' + format_quant(type.quant) if type.quant else ''}>"
-
-
-def _format_step(step: Step) -> str:
-    return f"{step.op}({', '.join(map(format_float, step.params))})" if step.params else step.op
 
 
 def _format_elements(array: np.ndarray[Any, Any]) -> str:
@@ -66,22 +44,6 @@ def format_array(array: np.ndarray[Any, Any]) -> str:
     """An inline constant: its type, then its elements in row-major order."""
     body = "x".join([*map(str, array.shape), DType.of(array.dtype).value])
     return f"dense<{body}: [{_format_elements(array)}]>"
-
-
-def _format_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return format_float(value)
-    if isinstance(value, str):
-        return json.dumps(value)
-    if isinstance(value, DType):
-        return value.value
-    if isinstance(value, Step):
-        return _format_step(value)
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_format_value, value))}]"
-    return str(value)
 
 
 def _is_default(attribute: Attribute, value: Any) -> bool:
@@ -122,7 +84,7 @@ class Printer:
     names: _Names = field(default_factory=_Names)
 
     def graph(self, graph: Graph) -> str:
-        inputs = ", ".join(f"{self.names[v]}: {format_type(v.type)}" for v in graph.inputs)
+        inputs = ", ".join(f"{self.names[v]}: {v.type}" for v in graph.inputs)
         name = graph.name if BARE_GRAPH_NAME.fullmatch(graph.name) else json.dumps(graph.name)
         lines = [f"graph @{name}({inputs}) {{"]
         lines += ["  " + self.operator(op) for op in graph.operators]
@@ -133,7 +95,7 @@ class Printer:
     def operator(self, op: Operator) -> str:
         results = ", ".join(self.names[r] for r in op.results)
         operands = ", ".join(self.names[v] for v in op.operands)
-        types = ", ".join(format_type(r.type) for r in op.results)
+        types = ", ".join(str(r.type) for r in op.results)
         loc = f" loc({json.dumps(op.loc)})" if op.loc else ""
         return f"{results} = {op.name}({operands}){self._attributes(op)} : {types}{loc}"
 
@@ -151,7 +113,7 @@ class Printer:
 
     def _attribute(self, op: Operator, value: Any) -> str:
         if not isinstance(value, np.ndarray):
-            return _format_value(value)
+            return written(value)
         if value.size <= self.inline_elements:
             return format_array(value)
         key = self._resource_key(self.names[op.results[0]][1:])

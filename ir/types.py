@@ -7,11 +7,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import ml_dtypes  # noqa: F401  (registers bfloat16 with NumPy)
 import numpy as np
+
+
+def format_float(value: float) -> str:
+    """Shortest text that reads back to the same float64; `inf`, `-inf` and `nan` by name."""
+    return repr(float(value)) if math.isfinite(value) else str(float(value))
+
+
+def extents(shape: Iterable[int]) -> str:
+    """A shape in messages: `1x16x32x31`, or `scalar`."""
+    return "x".join(map(str, shape)) or "scalar"
+
 
 MAX_RANK = 16
 MAX_EXTENT = 1 << 32
@@ -34,6 +46,9 @@ class DType(Enum):
     I64 = "i64"
     U64 = "u64"
     BOOL = "bool"
+
+    def __str__(self) -> str:
+        return self.value
 
     @property
     def numpy(self) -> np.dtype[np.generic]:
@@ -78,6 +93,9 @@ class Layout:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"NCHW|NHWC|NCHW([1-9]\d*)c", self.name):
             raise ValueError(f"unknown layout '{self.name}'; known: NCHW, NHWC, NCHW<block>c")
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def block(self) -> int:
@@ -124,6 +142,11 @@ class Quant:
         if not (np.isfinite(scales) & (scales > 0)).all():
             raise ValueError("scales must be finite and positive in float32")
 
+    def __str__(self) -> str:
+        """`quant<0.5:0>`, `quant<axis=0, [0.5:0, 0.25:0]>`: as the text form writes it."""
+        pairs = [f"{format_float(s)}:{z}" for s, z in zip(self.scales, self.zero_points, strict=True)]
+        return f"quant<{pairs[0]}>" if self.axis is None else f"quant<axis={self.axis}, [{', '.join(pairs)}]>"
+
 
 @dataclass(frozen=True)
 class TensorType:
@@ -137,18 +160,24 @@ class TensorType:
     def __post_init__(self) -> None:
         if any(not isinstance(d, int) or not 0 <= d <= MAX_EXTENT for d in self.shape):
             raise ValueError(
-                f"shape {self.shape} has a dimension that is not an integer from 0 to {MAX_EXTENT}"
+                f"shape {extents(self.shape)} has a dimension that is not an integer from 0 to {MAX_EXTENT}"
             )
         if len(self.shape) > MAX_RANK:
             raise ValueError(f"{len(self.shape)} dimensions, the limit is {MAX_RANK}")
         if self.layout != ROW_MAJOR and len(self.shape) < 3:
-            raise ValueError(f"layout {self.layout.name} needs at least 3 dimensions, shape is {self.shape}")
-        if self.bytes > MAX_TENSOR_BYTES:
             raise ValueError(
-                f"a tensor of shape {self.shape} takes {self.bytes} bytes, the limit is {MAX_TENSOR_BYTES}"
+                f"layout {self.layout.name} needs at least 3 dimensions, shape is {extents(self.shape)}"
             )
+        if self.bytes > MAX_TENSOR_BYTES:
+            raise ValueError(f"{self} takes {self.bytes} bytes, the limit is {MAX_TENSOR_BYTES}")
         if self.quant is not None:
             self._verify_quant(self.quant)
+
+    def __str__(self) -> str:
+        """`tensor<1x8x4x4xf32, NCHW8c, quant<0.5:0>>`: row-major layout and no quantization are silent."""
+        layout = [] if self.layout == ROW_MAJOR else [self.layout.name]
+        quant = [] if self.quant is None else [str(self.quant)]
+        return f"tensor<{', '.join(['x'.join([*map(str, self.shape), self.dtype.value]), *layout, *quant])}>"
 
     def _verify_quant(self, quant: Quant) -> None:
         if self.dtype not in (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32):
@@ -160,7 +189,7 @@ class TensorType:
             return
         if not 0 <= quant.axis < len(self.shape) or self.shape[quant.axis] != len(quant.scales):
             raise ValueError(
-                f"{len(quant.scales)} scales along axis {quant.axis} do not fit shape {self.shape}"
+                f"{len(quant.scales)} scales along axis {quant.axis} do not fit shape {extents(self.shape)}"
             )
 
     @property

@@ -10,11 +10,14 @@ The numbered rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .errors import VerifyError
 from .graph import Graph, Operator, Value
 from .opdef import TypeRuleError
 from .printer import Printer
 from .stages import Stage
+from .types import TensorType
 
 
 def neighbourhood(graph: Graph, op: Operator, radius: int = 2) -> str:
@@ -38,7 +41,13 @@ def _verify_types(graph: Graph, op: Operator) -> None:
         raise _error(graph, op, "G2", str(error)) from None
     actual = [r.type for r in op.results]
     if not all(a.fits(i) for a, i in zip(actual, inferred, strict=True)):
-        raise _error(graph, op, "G2", f"result is {actual}, the operator's rule gives {inferred}")
+        raise _error(
+            graph, op, "G2", f"result is {_types(actual)}, the operator's rule gives {_types(inferred)}"
+        )
+
+
+def _types(types: Sequence[TensorType]) -> str:
+    return ", ".join(map(str, types)) or "nothing"
 
 
 def _uses_agree(value: Value) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..literals import written
 from ..opdef import Attribute, OpDef, Signature, Types
 from ..types import TensorType
 from .rows import register
@@ -31,7 +32,7 @@ def conv_shape(sig: Signature) -> Shape:
 def _same_rank(x: TensorType, w: TensorType) -> None:
     require(
         x.rank == w.rank and x.rank >= 3,
-        f"input {x.shape} and weights {w.shape} need the same rank, 3 or more",
+        f"input {x} and weights {w} need the same rank, 3 or more",
     )
 
 
@@ -41,7 +42,7 @@ def _check_groups(sig: Signature, channels: int, divided: int) -> None:
     groups = sig["groups"]
     require(
         groups >= 1 and x.shape[1] == channels and divided % groups == 0,
-        f"{x.shape[1]} channels and weights {w.shape} do not fit {groups} groups",
+        f"{x.shape[1]} channels and weights {w} do not fit {groups} groups",
     )
 
 
@@ -90,11 +91,14 @@ def _transposed_extents(sig: Signature, size: Sequence[int], kernel: Sequence[in
         f"strides, dilations, output_padding and pads do not fit {n} spatial axes",
     )
     require(min(strides) > 0 and min(dilations) > 0, "strides and dilations must be positive")
-    require(min(*size, *kernel) > 0, f"extents {tuple(size)} and kernel {tuple(kernel)} must be positive")
-    require(min(pads) >= 0 and min(more) >= 0, f"pads {pads} or output_padding {more} are negative")
+    require(min(*size, *kernel) > 0, f"extents {written(size)} and kernel {written(kernel)} must be positive")
+    require(
+        min(pads) >= 0 and min(more) >= 0,
+        f"pads {written(pads)} or output_padding {written(more)} are negative",
+    )
     full = [(size[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 + more[i] for i in range(n)]
     spatial = tuple(full[i] - pads[i] - pads[n + i] for i in range(n))
-    require(min(spatial) > 0, f"padding {pads} leaves nothing of the result")
+    require(min(spatial) > 0, f"padding {written(pads)} leaves nothing of the result")
     limit_window(kernel, full)
     return spatial
 
@@ -119,9 +123,7 @@ def _matmul(sig: Signature) -> Sequence[TensorType]:
     a, b = sig.types[:2]
     require(a.dtype == b.dtype, f"operands are {a.dtype.value} and {b.dtype.value}")
     require(a.rank >= 1 and b.rank >= 1, "scalars cannot be multiplied as matrices")
-    require(
-        a.shape[-1] == b.shape[-2 if b.rank > 1 else 0], f"inner extents of {a.shape} and {b.shape} differ"
-    )
+    require(a.shape[-1] == b.shape[-2 if b.rank > 1 else 0], f"inner extents of {a} and {b} differ")
     batch = broadcast(a.shape[:-2], b.shape[:-2])
     rows = a.shape[-2:-1]  # of a vector: none
     columns = b.shape[-1:] if b.rank > 1 else ()
@@ -147,7 +149,7 @@ register(
 def pool_shape(sig: Signature) -> Shape:
     """The result's shape of a pool over N x C x spatial."""
     x = sig.types[0]
-    require(x.rank >= 3, f"pooling needs spatial axes, input is {x.shape}")
+    require(x.rank >= 3, f"pooling needs spatial axes, input is {x}")
     return (*x.shape[:2], *window_extents(sig, x.shape[2:], sig["kernel"], sig["ceil_mode"]))
 
 

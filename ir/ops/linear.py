@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import Operator
+from ..literals import written
 from ..opdef import Attribute, OpDef, Signature, Types
-from ..types import DType, Quant, TensorType
+from ..types import DType, Quant, TensorType, extents
 from .compute import POOL, WINDOW, conv_macs, conv_shape, pool_shape
 from .rows import register
 from .rules import require
@@ -82,7 +83,10 @@ def _result(sig: Signature, shape: tuple[int, ...]) -> TensorType:
         return TensorType(shape)
     require(sig["dtype"] == DType.U8, f"a result is u8 or f32, not {sig['dtype'].value}")
     limits = sig["limits"]
-    require(len(limits) == 2 and 0 <= limits[0] <= limits[1] <= 255, f"limits {limits} are no range of u8")
+    require(
+        len(limits) == 2 and 0 <= limits[0] <= limits[1] <= 255,
+        f"limits {written(limits)} are no range of u8",
+    )
     require(len(sig["scales"]) == 1, "the result needs one scale")
     return TensorType(shape, DType.U8, quant=Quant(sig["scales"], sig["zero_points"]))
 
@@ -91,7 +95,7 @@ def _residual(sig: Signature, index: int, shape: tuple[int, ...]) -> None:
     require(len(sig.types) <= index + 1, f"at most one residual, got {len(sig.types) - index}")
     for extra in sig.types[index:]:
         _activation(extra, "residual")
-        require(extra.shape == shape, f"the residual is {extra.shape}, the result {shape}")
+        require(extra.shape == shape, f"the residual is {extra}, the result {extents(shape)}")
 
 
 def _conv(sig: Signature) -> Sequence[TensorType]:
@@ -121,7 +125,7 @@ def _matmul(sig: Signature) -> Sequence[TensorType]:
     x, w, bias = sig.types
     require(
         x.rank == 2 and w.rank == 2 and x.shape[1] == w.shape[0],
-        f"matrices {x.shape} and {w.shape} do not multiply",
+        f"matrices {x} and {w} do not multiply",
     )
     _activation(x, "left matrix")
     _weights(w, 1)
@@ -181,7 +185,7 @@ register(
 def _prelu(sig: Signature) -> Sequence[TensorType]:
     x, slopes = sig.types
     _activation(x, "input")
-    require(x.rank >= 2, f"the input is {x.shape}, without channels")
+    require(x.rank >= 2, f"the input is {x}, without channels")
     require(
         (slopes.shape, slopes.dtype) == ((x.shape[1],), DType.F32), f"slopes are {slopes}, not one a channel"
     )
@@ -225,9 +229,11 @@ register(
 def _winograd(sig: Signature) -> Sequence[TensorType]:
     x, u, factors, scales, bias = sig.types[:5]
     tile, pads = sig["tile"], sig["pads"]
-    require(len(tile) == 2 and all(m in (2, 4) for m in tile), f"tile {tile}: outputs an axis are 2 or 4")
-    require(len(pads) == 4 and min(pads) >= 0, f"pads {pads} are not four counts")
-    require(x.rank == 4, f"the input is {x.shape}, not an image")
+    require(
+        len(tile) == 2 and all(m in (2, 4) for m in tile), f"tile {written(tile)}: outputs an axis are 2 or 4"
+    )
+    require(len(pads) == 4 and min(pads) >= 0, f"pads {written(pads)} are not four counts")
+    require(x.rank == 4, f"the input is {x}, not an image")
     _activation(x, "input")
     positions, channels = (tile[0] + 2) * (tile[1] + 2), x.shape[1]
     require(
@@ -243,7 +249,7 @@ def _winograd(sig: Signature) -> Sequence[TensorType]:
     for type, needed, what in wanted:
         require((type.shape, type.dtype) == (needed.shape, needed.dtype), f"{what} are {type}, not {needed}")
     height, width = x.shape[2] + pads[0] + pads[2] - 2, x.shape[3] + pads[1] + pads[3] - 2
-    require(min(height, width) > 0, f"a 3x3 kernel does not fit {x.shape} with pads {pads}")
+    require(min(height, width) > 0, f"a 3x3 kernel does not fit {x} with pads {written(pads)}")
     shape = (x.shape[0], filters, height, width)
     _residual(sig, 5, shape)
     return [_result(sig, shape)]

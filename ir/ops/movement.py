@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..literals import written
 from ..opdef import Attribute, OpDef, Signature
 from ..types import DType, TensorType
 from .rows import register
@@ -24,7 +25,9 @@ register(
 
 def _reshape(sig: Signature) -> Sequence[TensorType]:
     x, shape = sig.types[0], sig["shape"]
-    require(min(shape, default=0) >= 0 and math.prod(shape) == x.elements, f"{x.shape} cannot become {shape}")
+    require(
+        min(shape, default=0) >= 0 and math.prod(shape) == x.elements, f"{x} cannot become {written(shape)}"
+    )
     return [TensorType(shape, x.dtype)]
 
 
@@ -42,7 +45,7 @@ register(
 
 def _transpose(sig: Signature) -> Sequence[TensorType]:
     x, perm = sig.types[0], sig["perm"]
-    require(sorted(perm) == list(range(x.rank)), f"{perm} is no permutation of {x.rank} axes")
+    require(sorted(perm) == list(range(x.rank)), f"{written(perm)} is no permutation of {x.rank} axes")
     return [TensorType(tuple(x.shape[p] for p in perm), x.dtype)]
 
 
@@ -60,7 +63,7 @@ register(
 
 def _expand(sig: Signature) -> Sequence[TensorType]:
     x, shape = sig.types[0], sig["shape"]
-    require(broadcast(x.shape, shape) == shape, f"{x.shape} does not broadcast to {shape}")
+    require(broadcast(x.shape, shape) == shape, f"{x} does not broadcast to {written(shape)}")
     return [TensorType(shape, x.dtype)]
 
 
@@ -73,7 +76,7 @@ def _tile(sig: Signature) -> Sequence[TensorType]:
     x, repeats = sig.types[0], sig["repeats"]
     require(
         len(repeats) == x.rank and min(repeats, default=0) >= 0,
-        f"repeats {repeats} do not fit shape {x.shape}",
+        f"repeats {written(repeats)} do not fit {x}",
     )
     return [TensorType(tuple(d * r for d, r in zip(x.shape, repeats, strict=True)), x.dtype)]
 
@@ -95,7 +98,7 @@ def _concat(sig: Signature) -> Sequence[TensorType]:
     first = sig.types[0]
     axis = normalize_axis(sig["axis"], first.rank)
     rest = {(t.rank, *t.shape[:axis], *t.shape[axis + 1 :]) for t in sig.types}
-    require(len(rest) == 1, f"shapes {', '.join(str(t.shape) for t in sig.types)} differ outside axis {axis}")
+    require(len(rest) == 1, f"shapes {', '.join(map(str, sig.types))} differ outside axis {axis}")
     extent = sum(t.shape[axis] for t in sig.types)
     return [TensorType((*first.shape[:axis], extent, *first.shape[axis + 1 :]), same_dtype(sig))]
 
@@ -161,13 +164,13 @@ register(
 
 def _pad(sig: Signature) -> Sequence[TensorType]:
     x, pads, mode = sig.types[0], sig["pads"], sig["mode"]
-    require(len(pads) == 2 * x.rank, f"pads {pads} need two entries for each of {x.rank} axes")
+    require(len(pads) == 2 * x.rank, f"pads {written(pads)} need two entries for each of {x.rank} axes")
     require(mode in ("constant", "reflect", "edge", "wrap"), f"unknown padding mode '{mode}'")
     shape = tuple(d + pads[i] + pads[x.rank + i] for i, d in enumerate(x.shape))
-    require(min(shape, default=0) >= 0, f"pads {pads} cut more than there is of {x.shape}")
+    require(min(shape, default=0) >= 0, f"pads {written(pads)} cut more than there is of {x}")
     for i, extent in enumerate(x.shape):
         widest, d = max(pads[i], pads[x.rank + i]), extent + min(0, pads[i]) + min(0, pads[x.rank + i])
-        require(d >= 0, f"pads {pads} cut more than there is of {x.shape}")
+        require(d >= 0, f"pads {written(pads)} cut more than there is of {x}")
         require(
             mode != "reflect" or widest < d or widest <= 0,
             f"cannot reflect {widest} elements of an extent of {d}",
@@ -214,8 +217,8 @@ def _resize(sig: Signature) -> Sequence[TensorType]:
     require(sig["coordinates"] in COORDINATES, f"unknown coordinates '{sig['coordinates']}'")
     require(sig["rounding"] in ROUNDINGS, f"unknown rounding '{sig['rounding']}'")
     require(min(shape, default=1) > 0 and min(scales, default=1.0) > 0, "shape and scales must be positive")
-    require(min(x.shape, default=1) > 0, f"nothing to interpolate between in {x.shape}")
-    require(all(map(math.isfinite, scales)), f"scales {scales} are not finite")
+    require(min(x.shape, default=1) > 0, f"nothing to interpolate between in {x}")
+    require(all(map(math.isfinite, scales)), f"scales {written(scales)} are not finite")
     require(
         not sig["antialias"] or min(scales, default=1.0) >= 1 / MAX_SHRINK,
         f"antialias over more than {MAX_SHRINK} elements",
@@ -250,9 +253,7 @@ register(
 
 def _depth_to_space(sig: Signature) -> Sequence[TensorType]:
     x, b = sig.types[0], sig["block"]
-    require(
-        x.rank == 4 and b > 0 and x.shape[1] % (b * b) == 0, f"{x.shape} cannot be spread over blocks of {b}"
-    )
+    require(x.rank == 4 and b > 0 and x.shape[1] % (b * b) == 0, f"{x} cannot be spread over blocks of {b}")
     n, c, h, w = x.shape
     require(sig["mode"] in ("DCR", "CRD"), f"unknown mode '{sig['mode']}'")
     return [TensorType((n, c // (b * b), h * b, w * b), x.dtype)]
@@ -275,7 +276,7 @@ def _space_to_depth(sig: Signature) -> Sequence[TensorType]:
     require(sig["mode"] in ("DCR", "CRD"), f"unknown mode '{sig['mode']}'")
     require(
         x.rank == 4 and b > 0 and x.shape[2] % b == 0 and x.shape[3] % b == 0,
-        f"{x.shape} has no blocks of {b}",
+        f"{x} has no blocks of {b}",
     )
     n, c, h, w = x.shape
     return [TensorType((n, c * b * b, h // b, w // b), x.dtype)]
@@ -310,15 +311,15 @@ register(
 
 def _grid_sample(sig: Signature) -> Sequence[TensorType]:
     x, grid = sig.types
-    require(x.rank >= 3 and grid.rank == x.rank, f"input {x.shape} and grid {grid.shape} differ in rank")
+    require(x.rank >= 3 and grid.rank == x.rank, f"input {x} and grid {grid} differ in rank")
     floating(x), floating(grid)
     fits = grid.shape[0] == x.shape[0] and grid.shape[-1] == x.rank - 2
-    require(fits, f"grid {grid.shape} does not fit an input of shape {x.shape}")
+    require(fits, f"grid {grid} does not fit an input of type {x}")
     require(sig["mode"] in GRID_MODES, f"unknown mode '{sig['mode']}'")
     require(sig["padding"] in GRID_PADDINGS, f"unknown padding '{sig['padding']}'")
     shape = (*x.shape[:2], *grid.shape[1:-1])
     empty = x.elements == 0 and math.prod(shape) > 0
-    require(not empty, f"an input of shape {x.shape} has nothing to sample")
+    require(not empty, f"an input of type {x} has nothing to sample")
     return [TensorType(shape, x.dtype)]
 
 

@@ -12,11 +12,9 @@ from .rules import floating, normalize_axis, require, same_dtype
 
 def _per_channel(sig: Signature) -> Sequence[TensorType]:
     x, *parameters = sig.types
-    require(x.rank >= 2, f"input {x.shape} has no channel axis")
+    require(x.rank >= 2, f"input {x} has no channel axis")
     for p in parameters:
-        require(
-            p.shape == (x.shape[1],), f"a parameter of shape {p.shape} does not fit {x.shape[1]} channels"
-        )
+        require(p.shape == (x.shape[1],), f"a parameter of type {p} does not fit {x.shape[1]} channels")
     floating(x)
     return [TensorType(x.shape, same_dtype(sig))]
 
@@ -51,7 +49,7 @@ def _layer_norm(sig: Signature) -> Sequence[TensorType]:
         fits = len(wanted) <= x.rank - axis and all(
             a in (1, b) for a, b in zip(wanted[::-1], x.shape[::-1], strict=False)
         )
-        require(fits, f"a parameter of shape {p.shape} does not fit axes {axis} and up of {x.shape}")
+        require(fits, f"a parameter of type {p} does not fit axes {axis} and up of {x}")
     floating(x)
     return [TensorType(x.shape, same_dtype(sig))]
 
@@ -69,7 +67,7 @@ register(
 
 def _lrn(sig: Signature) -> Sequence[TensorType]:
     x = sig.types[0]
-    require(x.rank >= 2, f"input {x.shape} has no channel axis")
+    require(x.rank >= 2, f"input {x} has no channel axis")
     require(sig["size"] >= 1, f"a neighbourhood of {sig['size']} channels")
     return [TensorType(x.shape, floating(x))]
 

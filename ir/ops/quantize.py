@@ -76,7 +76,7 @@ register(OpDef("q.annotate", "The same stored integers, read as quantized.", ("x
 def _table(sig: Signature) -> Sequence[TensorType]:
     x, table = sig.types
     require(x.dtype.bytes == 1 and x.dtype != DType.BOOL, f"the operand is {x.dtype.value}, not of 8 bits")
-    require(table.shape == (256,), f"the table has shape {table.shape}, not (256,)")
+    require(table.shape == (256,), f"the table is {table}, not 256 elements")
     return [quantized(x.shape, table.dtype, sig)]
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..opdef import Attribute, OpDef, Signature, TypeRule, Types
-from ..types import TensorType
+from ..types import TensorType, extents
 from .rows import register
 from .rules import Shape, floating, require, same_dtype
 
@@ -28,20 +28,20 @@ FUNCTIONS = {"lstm": 3, "gru": 2, "rnn": 1}  # activations
 def _sizes(sig: Signature, cell: str) -> tuple[int, int, int, int]:
     """T, D, B, H; TypeRuleError where gates and weights do not fit each other."""
     gates, weights = sig.types[:2]
-    require(gates.rank == 3, f"gates {gates.shape} are not steps x sequences x units")
-    require(weights.rank == 3, f"weights {weights.shape} are not directions x units x gates")
+    require(gates.rank == 3, f"gates {gates} are not steps x sequences x units")
+    require(weights.rank == 3, f"weights {weights} are not directions x units x gates")
     directions, hidden, columns = weights.shape
     require(sig["direction"] in DIRECTIONS, f"unknown direction '{sig['direction']}'")
     wanted = len(DIRECTIONS[sig["direction"]])
-    require(directions == wanted, f"weights {weights.shape} of {directions} directions, {wanted} are wanted")
+    require(directions == wanted, f"weights {weights} of {directions} directions, {wanted} are wanted")
     count = GATES[cell]
-    require(hidden > 0 and columns == count * hidden, f"weights {weights.shape} are not of {count} gates")
-    require(gates.shape[2] == directions * columns, f"gates {gates.shape} do not fit weights {weights.shape}")
+    require(hidden > 0 and columns == count * hidden, f"weights {weights} are not of {count} gates")
+    require(gates.shape[2] == directions * columns, f"gates {gates} do not fit weights {weights}")
     return gates.shape[0], directions, gates.shape[1], hidden
 
 
 def _need_shape(type: TensorType, what: str, shape: Shape) -> None:
-    require(type.shape == shape, f"{what} has shape {type.shape}, not {shape}")
+    require(type.shape == shape, f"{what} is {type}, not of shape {extents(shape)}")
 
 
 def _need_activations(sig: Signature, cell: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..literals import written
 from ..opdef import Attribute, OpDef, Signature
 from ..types import DType, TensorType
 from .rows import register
@@ -13,7 +14,7 @@ from .rules import floating, normalize_axis, numeric, require
 def reduced_shape(shape: tuple[int, ...], axes: Sequence[int], keepdims: bool) -> tuple[int, ...]:
     """`shape` with `axes` made 1, or dropped."""
     gone = {normalize_axis(a, len(shape)) for a in axes}
-    require(len(gone) == len(axes), f"axes {tuple(axes)} name one axis twice")
+    require(len(gone) == len(axes), f"axes {written(axes)} name one axis twice")
     return tuple(1 if i in gone else d for i, d in enumerate(shape) if keepdims or i not in gone)
 
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from ..elementwise import extra_operands
+from ..literals import written
 from ..opdef import Signature, TypeRuleError
-from ..types import DType, TensorType
+from ..types import DType, TensorType, extents
 
 Shape = tuple[int, ...]
 
@@ -27,7 +28,7 @@ def broadcast(*shapes: Shape) -> Shape:
     result: list[int] = []
     for dims in zip(*[(1,) * (rank - len(s)) + s for s in shapes], strict=True):
         wide = {d for d in dims if d != 1}
-        require(len(wide) <= 1, f"shapes {', '.join(map(str, shapes))} do not broadcast")
+        require(len(wide) <= 1, f"shapes {', '.join(map(extents, shapes))} do not broadcast")
         result.append(wide.pop() if wide else 1)
     return tuple(result)
 
@@ -73,7 +74,7 @@ def with_epilogue(sig: Signature, shape: Shape, dtype: DType, fixed: int) -> lis
         )
         require(
             extra.shape == shape or broadcast(shape, extra.shape) == shape,
-            f"epilogue operand {extra.shape} does not broadcast to {shape}",
+            f"epilogue operand {extra} does not broadcast to {extents(shape)}",
         )
     return [TensorType(shape, dtype)]
 
@@ -98,7 +99,7 @@ def window_extent(
 
 def limit_window(kernel: Sequence[int], padded: Sequence[int]) -> None:
     """Refuses windows of too many taps, and padding to more than a tensor may hold."""
-    require(math.prod(kernel) <= MAX_TAPS, f"a window of {tuple(kernel)} has more than {MAX_TAPS} taps")
+    require(math.prod(kernel) <= MAX_TAPS, f"a window of {written(kernel)} has more than {MAX_TAPS} taps")
     TensorType(tuple(padded))  # refuses itself where it is too large
 
 
@@ -109,13 +110,14 @@ def window_extents(sig: Signature, size: Sequence[int], kernel: Sequence[int], c
     require(len(size) == n, f"a {n}-dimensional window over {len(size)} spatial axes")
     require(
         len(strides) == n and len(dilations) == n and len(pads) == 2 * n,
-        f"strides {strides}, dilations {dilations} and pads {pads} do not fit a {n}-dimensional window",
+        f"strides {written(strides)}, dilations {written(dilations)} and pads {written(pads)} "
+        f"do not fit a {n}-dimensional window",
     )
     require(
         min(strides) > 0 and min(dilations) > 0 and min(kernel) > 0,
         "kernel, strides and dilations must be positive",
     )
-    require(min(pads) >= 0, f"pads {pads} are negative")
+    require(min(pads) >= 0, f"pads {written(pads)} are negative")
     limit_window(kernel, [size[i] + pads[i] + pads[n + i] for i in range(n)])
     return tuple(
         window_extent(size[i], kernel[i], strides[i], pads[i] + pads[n + i], dilations[i], ceil, pads[i])

@@ -239,3 +239,19 @@ def test_a_damaged_resource_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.sir.safetensors").write_bytes(b"not tensors")
     with pytest.raises(ModelError, match="damaged resource file"):
         read_graph(tmp_path / "model.sir")
+
+
+def test_a_missing_resource_names_the_file_that_was_looked_for(tmp_path: Path) -> None:
+    path, beside = tmp_path / "model.sir", tmp_path / "model.sir.safetensors"
+    w = np.zeros((5, 5), np.float32)
+    graph = Graph()
+    constant = graph.append(create("nn.constant", [], {"value": w}))
+    constant.result.name = "weight"
+    graph.set_outputs([constant.result], ["y"])
+    write_graph(graph, path)
+    path.write_text(path.read_text().replace('dense_resource<"weight">', 'dense_resource<"weights">'))
+    with pytest.raises(ParseError, match=f"no resource named 'weights' in {beside}; did you mean 'weight'"):
+        read_graph(path)
+    beside.unlink()
+    with pytest.raises(ParseError, match=f"no resource named 'weights': there is no file {beside}"):
+        read_graph(path)

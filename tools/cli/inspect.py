@@ -169,9 +169,7 @@ def describe(graph: Graph, choices: Choices | None = None, target: TargetRow | N
 
 def str_type(type: Any) -> str:
     """A type without `tensor<>`: `1x8x4x4xf32, NCHW8c`."""
-    from secateur.ir.printer import format_type
-
-    return format_type(type).removeprefix("tensor<").removesuffix(">")
+    return str(type).removeprefix("tensor<").removesuffix(">")
 
 
 def _operator(op: Operator, target: TargetRow | None) -> dict[str, Any]:
