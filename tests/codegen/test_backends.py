@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
 
 import secateur
+from secateur.codegen import primitives
 from secateur.codegen.backends.backend import KernelBackend
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.backends.registry import BACKENDS, backend_of, kernels_of
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Machine, Target
@@ -111,3 +115,11 @@ def test_every_row_has_a_backend_of_its_class() -> None:
     assert names.pop("toy") == names.pop("toy-narrow") == "toy"
     assert set(names.values()) == {"cpu"}
     assert isinstance(kernels_of(TARGETS["rpi4"]), KernelBackend)
+
+
+def test_no_list_of_primitives_is_forgotten() -> None:
+    """Modules are listed by name, which no import would miss; some are parts of another's list."""
+    rooms = walk_packages(primitives.__path__, f"{primitives.__name__}.")
+    lists = [getattr(import_module(room.name), "PRIMITIVES", ()) for room in rooms]
+    assert {primitive.name for found in lists for primitive in found} == {p.name for p in PRIMITIVES.all}
+    assert {id(primitive) for found in lists for primitive in found} == {id(p) for p in PRIMITIVES.all}
