@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from secateur.codegen import build, cache
@@ -22,14 +23,15 @@ from secateur.codegen.primitives.dense.float32 import DENSE
 from secateur.codegen.primitives.specs import DenseSpec
 from secateur.codegen.program import Module
 from secateur.codegen.targets.rows import TARGETS
+from secateur.tools.fuzz.seeds import SEEDS
+from tests.libc import share_libc
 
 TARGET = TARGETS["x86-64-v3"]
-MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SECATEUR_CACHE", str(share_libc(tmp_path / "cache")))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     cache._usable.cache_clear()
     yield
@@ -94,7 +96,8 @@ def test_a_worker_that_dies_is_told_of() -> None:
 @pytest.mark.parametrize("fed", [False, True], ids=["file", "stdin"])
 def test_a_script_needs_no_guard(tmp_path: Path, fed: bool) -> None:
     """What starts workers must not run the user's script again in them."""
-    script = f"print('started')\nimport secateur\nsecateur.compile({str(MODEL)!r}, 'out.so')\nprint('done')\n"
+    onnx.save(SEEDS[0].model(), tmp_path / "model.onnx")
+    script = "print('started')\nimport secateur\nsecateur.compile('model.onnx', 'out.so')\nprint('done')\n"
     (tmp_path / "script.py").write_text(script)
     words = [sys.executable, "-"] if fed else [sys.executable, "script.py"]
     done = subprocess.run(
@@ -102,3 +105,4 @@ def test_a_script_needs_no_guard(tmp_path: Path, fed: bool) -> None:
     )
     assert (done.returncode, done.stdout) == (0, "started\ndone\n"), done.stderr
     assert (tmp_path / "out.so").exists()
+    assert len(list((tmp_path / "cache" / "kernels").iterdir())) > build.FEW, "no worker was started"
