@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from secateur.codegen.tir import Registers, T, load, prefetch, splat, store, view
+from secateur.codegen.tir import Registers, T, load, prefetch, splat, store
 from secateur.codegen.vector.fixed_point import FixedPoint
 from secateur.codegen.vector.requantize import BLOCK
 from secateur.codegen.vector.shuffles import hold
@@ -59,15 +59,16 @@ class Arithmetic(ABC):
     products: Products
 
     element_bytes: ClassVar[int]  # of transformed inputs
+    asked: ClassVar[int]  # weights from one prefetch to the next
     gap: ClassVar[int]
     """Floats between the products of two positions, so that rows do not fall into the same cache sets."""
     ahead = 0  # pixels between the tile in work and those asked for, in either image; 0 asks for none
-    patch = 0  # elements for each position of a copy of a tile at the border
+    copies = False  # whether a tile at the border is read from a copy in the workspace
     parts = 1
     raw = "float32"  # what transforms compute with
     chunked = False
-    """Whether sums of all groups of filters are kept while chunks of channels are added; or else one group
-    of filters after another is finished, with all channels."""
+    """Whether sums of all groups of filters are kept while chunks of channels are added, in matrices of one
+    vector of channels after another; or else one group after another is finished, with all channels."""
 
     @property
     def lanes(self) -> int:
@@ -82,17 +83,8 @@ class Arithmetic(ABC):
         """The distance of two positions' matrices of transformed inputs of so many elements."""
 
     @abstractmethod
-    def run(self, channels: int) -> int:
-        """How many of a chunk's `channels` transformed inputs of one tile lie side by side."""
-
-    @abstractmethod
     def waited(self, rows: int, vectors: int) -> float:
         """Loads of a step that count, at the rate of `products.loading`."""
-
-    @property
-    @abstractmethod
-    def asked(self) -> int:
-        """Weights from one prefetch to the next."""
 
     @abstractmethod
     def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
@@ -100,10 +92,6 @@ class Arithmetic(ABC):
 
     @abstractmethod
     def ending(self, spec: Any, buffers: Buffers) -> Any: ...
-
-    def elements(self, workspace: Buffer) -> Buffer:
-        """The workspace as transformed inputs."""
-        return workspace
 
     @abstractmethod
     def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
@@ -145,25 +133,14 @@ class FloatArithmetic(Arithmetic):
     outputs: int
 
     element_bytes = 4
-    gap = 16
-    chunked = True
-
-    @property
-    def patch(self) -> int:  # type: ignore[override]
-        return self.lanes
+    gap = asked = _LINE // 4
+    copies = chunked = True
 
     def apart(self, elements: int) -> int:
         return elements + self.gap
 
-    def run(self, channels: int) -> int:
-        return self.lanes
-
     def waited(self, rows: int, vectors: int) -> float:
         return (rows + vectors) / 2
-
-    @property
-    def asked(self) -> int:
-        return _LINE // 4
 
     def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
         return [*pointers(spec)]
@@ -233,14 +210,11 @@ class ByteArithmetic(Arithmetic):
     def apart(self, elements: int) -> int:
         return up(elements, _LINE) + _LINE
 
-    def run(self, channels: int) -> int:
-        return channels
-
     def waited(self, rows: int, vectors: int) -> float:
         return rows
 
     @property
-    def asked(self) -> int:
+    def asked(self) -> int:  # type: ignore[override]
         return self.products.width
 
     def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
@@ -252,9 +226,6 @@ class ByteArithmetic(Arithmetic):
     def ending(self, spec: Any, buffers: Buffers) -> Any:
         names = ("residual", "bias", "multipliers", "parameters", "output")
         return _ByteEnding(spec, self.lanes, tuple(map(buffers.get, names)))
-
-    def elements(self, workspace: Buffer) -> Buffer:
-        return view(workspace, "uint8")
 
     def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
         """x - zero point."""

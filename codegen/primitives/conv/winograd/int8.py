@@ -139,15 +139,12 @@ class LinearWinograd(Adjustable):
         residual = map(Operand, range(5, len(op.operands)))
         return (Operand(0), *residual, *map(Constant, (*packed, result_parameters(op, 5))))
 
-    def kernel(self, op: Operator, target: Target) -> Kernel:
-        return self._kernel(op, target, PHASES)
+    def kernel(self, op: Operator, target: Target, phases: tuple[str, ...] = PHASES) -> Kernel:
+        return kernel_of(self.name, self.shape(op, target), self.blocking(op, target), phases)
 
     def products(self, op: Operator, target: Target) -> Kernel:
         """The matrix products alone, for measuring them; the results mean nothing."""
-        return self._kernel(op, target, (PRODUCTS,))
-
-    def _kernel(self, op: Operator, target: Target, phases: tuple[str, ...]) -> Kernel:
-        return kernel_of(self.name, self.shape(op, target), self.blocking(op, target), phases)
+        return self.kernel(op, target, (PRODUCTS,))
 
 
 def _result_block(op: Operator, target: Target) -> int:

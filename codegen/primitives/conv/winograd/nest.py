@@ -6,13 +6,13 @@ transformed weights add up channels; the output transform and the ending store w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.tir import Registers, T, fence, load, prefetch, prim_func, store, when
+from secateur.codegen.tir import Registers, T, fence, load, prefetch, prim_func, store, view, when
 
 from ...specs import layout_block, up
 from ..plan import KernelSpec
@@ -20,6 +20,7 @@ from .arithmetic import Buffers, Patch, Read
 from .plan import Blocking, Shape
 
 Expr = Any
+Steps = Callable[[Sequence[Expr]], list[Expr]]  # a transform of a column or a row
 
 INPUT, PRODUCTS, OUTPUT = PHASES = ("input", "products", "output")
 """Of a task."""
@@ -55,14 +56,12 @@ class _Nest:
         self.shape, self.blocking, self.spec, self.lanes = shape, blocking, shape.spec, shape.lanes
         self.arithmetic, self.buffers, self.phases = shape.arithmetic, buffers, phases
         self.workspace = buffers["workspace"]
-        self.inputs = self.arithmetic.elements(self.workspace)
+        self.inputs = view(self.workspace, self.arithmetic.products.data)
         self.ending = self.arithmetic.ending(shape.spec, buffers)
         self.width, self.chunks = shape.width(blocking), shape.chunks(blocking)
         self.groups = blocking.filters // self.width
-        self.run = self.arithmetic.run(
-            blocking.channels
-        )  # transformed inputs of a tile that lie side by side
         self.taken = self.arithmetic.parts * self.arithmetic.wide  # channels of one input transform
+        self.run = self.taken if self.arithmetic.chunked else blocking.channels  # of a tile, side by side
 
     def task(self, task: Expr) -> None:
         blocking, blocks = self.blocking, self.shape.blocks(self.blocking)
@@ -89,6 +88,20 @@ class _Nest:
         image: Expr = 0 if self.spec.batch == 1 else tile // (down * across)
         inner = tile if self.spec.batch == 1 else tile % (down * across)
         return image, inner // across, inner % across
+
+    def _columns(
+        self, read: Callable[[int, int], Expr], steps: Steps, rows: int, lanes: int, dtype: str = "float32"
+    ) -> Any:
+        """`steps`, which give `rows` values, down every column of a tile of vectors."""
+        high, broad = self.shape.extent
+        half = Registers(rows * broad, lanes, dtype)
+        for j in range(broad):
+            column = Registers(high, lanes, dtype)
+            for i in range(high):
+                column[i] = read(i, j)
+            for i, value in enumerate(steps([column[i] for i in range(high)])):
+                half[i * broad + j] = value
+        return half
 
     # Input transform
 
@@ -131,24 +144,14 @@ class _Nest:
     def _transform(self, read: Read, channels: Expr, place: Expr) -> None:
         """Element (i, j) goes to the matrix of that position."""
         (high, broad), arithmetic = self.shape.extent, self.arithmetic
-        halves = [self._columns(partial(read, part)) for part in range(arithmetic.parts)]
+        wide, raw = arithmetic.wide, arithmetic.raw
+        reads = [partial(read, part) for part in range(arithmetic.parts)]
+        halves = [self._columns(one, arithmetic.input_steps, high, wide, raw) for one in reads]
         for i in range(high):
             rows = [self._row(half, i, channels * len(halves) + part) for part, half in enumerate(halves)]
             for j, parts in enumerate(zip(*rows, strict=True)):
                 at = place + (i * broad + j) * self.shape.transformed_stride(self.blocking)
                 store(self.inputs, at, arithmetic.packed(parts), self.taken)
-
-    def _columns(self, read: Callable[[int, int], Expr]) -> Any:
-        """B^T d of one vector of channels, down every column."""
-        (high, broad), arithmetic = self.shape.extent, self.arithmetic
-        half = Registers(high * broad, arithmetic.wide, arithmetic.raw)
-        for j in range(broad):
-            column = Registers(high, arithmetic.wide, arithmetic.raw)
-            for i in range(high):
-                column[i] = read(i, j)
-            for i, value in enumerate(arithmetic.input_steps([column[i] for i in range(high)])):
-                half[i * broad + j] = value
-        return half
 
     def _row(self, half: Any, i: int, vector: Expr) -> Any:
         """Row `i` of V."""
@@ -239,15 +242,13 @@ class _Nest:
 
     def _transform_output(self, g: Expr, t: Expr, v: Expr) -> None:
         """A^T F A of one tile and vector of filters."""
-        (tall, wide), (high, broad), lanes = self.shape.tile, self.shape.extent, self.lanes
+        (tall, wide), broad, lanes = self.shape.tile, self.shape.extent[1], self.lanes
         start, stride = self._sums(0, g, t) + v * lanes, self.shape.product_stride(self.blocking)
-        half = Registers(tall * broad, lanes)
-        for j in range(broad):
-            column = Registers(high, lanes)
-            for i in range(high):
-                column[i] = load(self.workspace, start + (i * broad + j) * stride, lanes)
-            for i, value in enumerate(self.arithmetic.output_steps([column[i] for i in range(high)])):
-                half[i * broad + j] = value
+
+        def product(i: int, j: int) -> Expr:
+            return load(self.workspace, start + (i * broad + j) * stride, lanes)
+
+        half = self._columns(product, self.arithmetic.output_steps, tall, lanes)
         result = Registers(tall * wide, lanes)
         for i in range(tall):
             row = [half[i * broad + j] for j in range(broad)]

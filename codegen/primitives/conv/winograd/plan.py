@@ -103,8 +103,8 @@ class Shape(ABC, Generic[Kind]):
 
     @property
     def transformed_start(self) -> int:
-        """Elements before the transformed inputs in the workspace: the patch of a tile at the border."""
-        return self.positions * self.arithmetic.patch
+        """Elements before the transformed inputs in the workspace: the copy of a tile at the border."""
+        return self.positions * self.lanes if self.arithmetic.copies else 0
 
     def products_start(self, blocking: Blocking) -> int:
         """Floats before the products."""
