@@ -51,7 +51,7 @@ def called_imports(call: ast.Call) -> Iterator[str]:
     if isinstance(asked, ast.Constant):
         yield str(asked.value)
     elif isinstance(start, ast.Constant) and str(start.value).strip("."):
-        yield f"{start.value}*"
+        yield str(start.value) + "*"
 
 
 def modules_of(node: ast.AST, package: str) -> Iterator[tuple[str, str | None]]:
