@@ -52,7 +52,7 @@ bench-layers: $(BENCH)
 
 bench-selection: $(DEV)
 	$(BIN)/python -m secateur.tools.bench.selection $(ARGS)
-	$(BIN)/python -m tests.passes.selection.speed
+	$(BIN)/python -m tests.passes.select.speed
 
 public-models: $(DEV)
 	$(BIN)/python -m secateur.tools.bench.public $(ARGS)

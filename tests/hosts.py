@@ -17,15 +17,15 @@ from secateur.codegen.targets.host import HOST, host, runnable
 
 FILES = (
     "tests/codegen/test_decisions.py",
-    "tests/codegen/test_elementwise_kernels.py",
-    "tests/codegen/test_generic_kernels.py",
-    "tests/codegen/test_linear_bytes.py",
-    "tests/codegen/test_pool_kernels.py",
+    "tests/codegen/primitives/elementwise/test_elementwise_kernels.py",
+    "tests/codegen/primitives/test_generic_kernels.py",
+    "tests/codegen/primitives/test_linear_bytes.py",
+    "tests/codegen/primitives/reduce/test_pool_kernels.py",
     "tests/runtime/test_manifest.py",
     "tests/secateur/test_compile.py",
     "tests/secateur/test_quantize.py",
-    "tests/tools/test_cli_compile.py",
-    "tests/tools/test_cli_quantize.py",
+    "tests/tools/cli/test_compile.py",
+    "tests/tools/cli/test_quantize.py",
     "tests/tools/test_profiling.py",
     "tests/tools/test_tuning.py",
 )

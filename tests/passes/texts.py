@@ -87,8 +87,9 @@ class Case:
 
 
 def cases(file: str) -> list[Case]:
-    """The cases in a file beside this one, with comments left out."""
-    text = re.sub(r"^//.*\n", "", Path(__file__).with_name(file).read_text(), flags=re.MULTILINE)
+    """The cases in a file such as `fuse/fuse.rules`, given as `fuse.rules`, with comments left out."""
+    path = Path(__file__).parent / file.split(".")[0] / file
+    text = re.sub(r"^//.*\n", "", path.read_text(), flags=re.MULTILINE)
     found = []
     for number, part in enumerate(text.split("=== ")[1:]):
         rule, rest = part.split("\n", 1)

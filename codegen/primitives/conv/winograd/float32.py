@@ -26,7 +26,7 @@ _NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cac
 _AHEAD = 2  # panels of weights between what is read and what is asked for
 
 # Relative error power of F(m, 3) beyond direct sums: in any layer, and for each input channel. As measured on
-# rectified white noise with 16 to 512 channels (tests/codegen/winograd_noise.py), at vectors of 4, 8 and 16
+# rectified white noise with 16 to 512 channels (`winograd_noise.py` of the tests), at vectors of 4, 8 and 16
 # floats alike; of images, whose neighbours resemble each other, about half. Direct sums themselves have
 # 1.4e-15 for each channel and F(2, 3), whose sums are shorter, half of that.
 _NOISE = {2: (0.0, 0.0), 4: (3e-13, 2.1e-14), 6: (8e-13, 8.2e-14)}

@@ -1,0 +1,147 @@
+"""Convolution quantized in the Winograd domain: every target gives the interpreter's bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd, pack
+from secateur.codegen.primitives.conv.winograd.plan import Blocking
+from secateur.codegen.primitives.operator import Constant, to_layout
+from secateur.codegen.targets.host import cpu_flags
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
+from secateur.ir import interpreter
+from secateur.ir.graph import Operator, Value
+from secateur.ir.registry import create
+from secateur.ir.types import DType, Quant, TensorType
+
+from ...generic_harness import Array, call, from_layout, lay_out
+
+TILES = ((2, 2), (4, 2), (2, 4), (4, 4))
+X86 = [
+    row
+    for row in (TARGETS[n] for n in ("x86-64-v4-vnni", "x86-64-v4", "x86-64-v3", "x86-64-v2"))
+    if set(row.features) <= cpu_flags()
+]
+
+
+def _constant(array: Array) -> Value:
+    return create("nn.constant", [], {"value": array}).result
+
+
+def layer(
+    shape: tuple[int, int, int, int],
+    filters: int,
+    tile: tuple[int, int],
+    *,
+    pads: tuple[int, int, int, int] = (1, 1, 1, 1),
+    zero: int = 0,
+    result: int | None = 0,
+    residual: bool = False,
+    extreme: int | None = None,
+) -> tuple[Operator, list[Array]]:
+    """An operator and arrays for its operands; `result` is its zero point, None for float32.
+
+    `extreme` fills input, weights and factors with their largest values, times its sign.
+    """
+    rng = np.random.default_rng(0)
+    taps, channels = (tile[0] + 2) * (tile[1] + 2), shape[1]
+    x = rng.integers(0, 256, shape).astype(np.uint8)
+    u = rng.integers(-127, 128, (taps, filters, channels)).astype(np.int8)
+    factors = rng.integers(100, 4000, (taps, channels)).astype(np.int16)
+    if extreme is not None:
+        x[:], u[:], factors[:] = 255, 127 * extreme, 32767
+    scales = (rng.uniform(0.5, 2, (taps, filters)) / (127 * 40 * np.sqrt(channels))).astype(np.float32)
+    bias = 10 * rng.standard_normal(filters).astype(np.float32)
+    arrays: list[Array] = [x, u, factors, scales, bias]
+    operands = [
+        Value(TensorType(shape, DType.U8, quant=Quant((0.05,), (zero,))), "x"),
+        *map(_constant, arrays[1:]),
+    ]
+    sides = shape[2] + pads[0] + pads[2] - 2, shape[3] + pads[1] + pads[3] - 2
+    if residual:
+        arrays.append(rng.integers(0, 256, (shape[0], filters, *sides)).astype(np.uint8))
+        operands.append(Value(TensorType(arrays[-1].shape, DType.U8, quant=Quant((0.07,), (5,))), "r"))
+    attributes: dict[str, Any] = {"tile": tile, "pads": pads, "dtype": DType.F32}
+    if result is not None:
+        attributes = {
+            "tile": tile,
+            "pads": pads,
+            "scales": (0.03,),
+            "zero_points": (result,),
+            "limits": (result, 250),
+        }
+    return create("q.winograd_conv", operands, attributes), arrays
+
+
+def compiled(op: Operator, arrays: list[Array], target: Target) -> Array:
+    primitive = LinearWinograd()
+    assert primitive.applicable(op, target) is None
+    ((operands, result),) = primitive.layouts(op, target)
+    lay_out(op, operands, result)
+    inputs = [
+        a.array if isinstance(a, Constant) else to_layout(arrays[a.index], operands[a.index])
+        for a in primitive.arguments(op, target)
+    ]
+    return from_layout(call(primitive.kernel(op, target), inputs, op.result.type, target), op.result.type)
+
+
+def check(target: Target, *args: Any, **options: Any) -> None:
+    op, arrays = layer(*args, **options)
+    wanted = interpreter.evaluate(op, arrays)[0]
+    assert np.unique(wanted).size > 3 or options.get("extreme")
+    np.testing.assert_array_equal(compiled(op, arrays, target), wanted)
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("target", X86, ids=lambda t: t.name)
+def test_bits(target: Target, tile: tuple[int, int]) -> None:
+    check(target, (1, 32, 9, 11), 32, tile)
+    check(target, (2, 20, 8, 8), 40, tile, zero=7, result=3, residual=True)
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_ragged_edges_and_zero_points(tile: tuple[int, int]) -> None:
+    check(X86[0], (1, 64, 6, 5), 16, tile, pads=(0, 1, 2, 0), zero=128)
+    for target in (X86[0], X86[-1]):
+        check(target, (1, 16, 3, 3), 36, tile, pads=(0, 0, 0, 0), zero=255, result=None)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("zero", [0, 255])
+def test_saturation(sign: int, zero: int) -> None:
+    check(X86[0], (1, 32, 8, 8), 16, (4, 4), zero=zero, extreme=sign)
+    check(X86[-1], (1, 32, 8, 8), 16, (2, 2), zero=zero, extreme=sign)
+
+
+def test_several_blocks_of_tiles_and_ranges_of_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocking = Blocking(tiles=12, rows=4, vectors=1, channels=64, filters=32, ahead=256)
+    monkeypatch.setattr(LinearWinograd, "blocking", lambda *_: blocking)
+    op, arrays = layer((1, 64, 20, 20), 64, (4, 4))
+    assert LinearWinograd().kernel(op, X86[0]).tasks == 6
+    np.testing.assert_array_equal(compiled(op, arrays, X86[0]), interpreter.evaluate(op, arrays)[0])
+
+
+def test_a_wrong_bit_is_seen() -> None:
+    op, arrays = layer((1, 32, 8, 8), 16, (4, 4))
+    answer = compiled(op, arrays, X86[0])
+    arrays[2] = arrays[2] + 40  # a factor off by a hundredth
+    assert (answer != interpreter.evaluate(op, arrays)[0]).any()
+
+
+def test_computed_weights_are_refused() -> None:
+    op, _ = layer((1, 16, 8, 8), 16, (2, 2))
+    op.operands = [op.operands[0], Value(op.operands[1].type, "u"), *op.operands[2:]]
+    assert LinearWinograd().applicable(op, X86[0]) == "needs constant weights"
+
+
+def test_packed_weights_keep_every_weight_once() -> None:
+    op, arrays = layer((1, 20, 8, 8), 40, (2, 2))
+    primitive = LinearWinograd()
+    shape, blocking = primitive.shape(op, X86[0]), primitive.blocking(op, X86[0])
+    quads, start, *_ = pack(shape, blocking, *arrays[1:])
+    assert np.abs(quads.astype(int)).sum() == np.abs(arrays[1].astype(int)).sum()
+    assert start.sum() == -128 * arrays[1].sum(dtype=int)

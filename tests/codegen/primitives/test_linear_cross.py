@@ -1,0 +1,86 @@
+"""8-bit kernels for ARM under qemu-user: the bits of the interpreter."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secateur.ir.graph import Value, constant_of
+from secateur.ir.registry import create
+from secateur.ir.types import DType, TensorType
+
+from ..bytes_harness import activation, slopes, some_bytes, stored
+from ..cross_harness import EMULATORS, Case, check_on
+from ..linear_harness import conv_case, matmul_case
+from .conv.test_linear_depthwise import Case as Depthwise
+
+SAME = (1, 1, 1, 1)
+PRODUCTS = [
+    Case("direct", *conv_case(1, (1, 20, 6, 7), 33, (3, 3), pads=SAME, zero=7, residual=True, result_zero=9)),
+    Case("im2row", *conv_case(6, (1, 20, 6, 7), 33, (3, 3), pads=SAME, strides=(2, 1), zero=7)),
+    Case("kn2row", *conv_case(7, (1, 20, 6, 7), 33, (3, 3), pads=SAME, zero=7, residual=True, result_zero=9)),
+    Case("pointwise", *conv_case(2, (1, 40, 5, 3), 48, (1, 1), limits=(0, 200))),
+    Case("grouped", *conv_case(3, (1, 12, 5, 5), 24, (3, 3), groups=3, zero=128, real=True)),
+    Case("dense", *matmul_case(4, 2, 35, 20, zero=5)),
+    Case("direct", *conv_case(5, (1, 3, 9, 8), 16, (3, 3), pads=SAME, strides=(2, 2), zero=100)),
+]
+
+pytestmark = pytest.mark.slow  # the first link for a target builds its libc: minutes
+
+
+@pytest.mark.parametrize("name", list(EMULATORS))
+def test_arm_gives_the_interpreters_bits(name: str, tmp_path: Path) -> None:
+    check_on(name, PRODUCTS, tmp_path)
+
+
+SHAPE = (2, 20, 9, 11)
+WINDOW = {"kernel": (3, 3), "strides": (2, 2), "pads": SAME, "dilations": (1, 1)}
+
+
+def _of_bytes(
+    primitive: str, name: str, attributes: dict[str, Any], operands: int = 1, layouts: int = 0
+) -> Case:
+    op = create(name, [activation(SHAPE, 5, name=f"x{i}") for i in range(operands)], attributes)
+    return Case(primitive, op, [some_bytes(SHAPE) for _ in range(operands)], layouts)
+
+
+def known(value: Value) -> Any:
+    array = constant_of(value)
+    assert array is not None
+    return array
+
+
+def _others(name: str) -> list[Case]:
+    floats = (20 * np.random.default_rng(1).standard_normal((1, 3, 9, 11))).astype(np.float32)
+    quantize = partial(
+        create,
+        "q.quantize",
+        attributes={"scales": (0.1,), "zero_points": (7,), "dtype": DType.U8},
+    )
+    values = some_bytes((256,))
+    table = create("nn.constant", [], {"value": values}).result
+    lookup = create("q.table", [activation(SHAPE), table], {"scales": (0.1,), "zero_points": (3,)})
+    depthwise = Depthwise(20, 9, 11)
+    below = slopes(SHAPE)
+    prelu = create("q.linear_prelu", [activation(SHAPE, 99), below], stored(9))
+    return [
+        Case("depthwise", depthwise.operator(), depthwise.arrays("any")),
+        _of_bytes("linear_elementwise", "q.linear_add", stored(9, (9, 200)), 2),
+        _of_bytes("linear_elementwise", "q.linear_mul", stored(), 2, 1),
+        Case("linear_prelu", prelu, [some_bytes(SHAPE), known(below)]),
+        _of_bytes("linear_average_pool", "q.linear_average_pool", {**WINDOW, **stored(9)}),
+        _of_bytes("pool_blocked", "nn.max_pool", WINDOW),
+        *(_of_bytes("relayout", "nn.relayout", {}, layouts=i) for i in range(6)),
+        Case("quantize_bytes", quantize([Value(TensorType(floats.shape), "x")]), [floats]),
+        _of_bytes("quantize_bytes", "q.dequantize", {}),
+        Case("table_bytes" if name == "armv8-a" else "table", lookup, [some_bytes(SHAPE), values]),
+    ]
+
+
+@pytest.mark.parametrize("name", list(EMULATORS))
+def test_arm_gives_the_bits_of_other_operators(name: str, tmp_path: Path) -> None:
+    check_on(name, _others(name), tmp_path)

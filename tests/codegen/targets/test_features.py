@@ -1,0 +1,146 @@
+"""Every row's code has the instructions of its architecture and its features, and no others.
+
+An artifact checks these features before it runs. One more that the code needs is an illegal instruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from secateur.codegen.backends.cpu import machine, objects
+from secateur.codegen.backends.cpu.objects import assembly_of, build_object
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Rates, Target
+from secateur.ir.elementwise import Step
+from secateur.ir.graph import Operator, Value
+from secateur.ir.registry import create
+from secateur.ir.types import DType, TensorType
+
+from ..bytes_harness import activation, stored
+from ..generic_harness import lay_out
+from ..instructions import needs, refused
+from ..linear_harness import conv_case, matmul_case
+from ..primitives.conv.test_linear_depthwise import Case as Depthwise
+from ..primitives.conv.test_linear_winograd import layer
+
+pytestmark = pytest.mark.slow  # a dozen kernels for every row
+
+SAME = (1, 1, 1, 1)
+SHAPE = (1, 20, 9, 11)
+
+
+def _conv(filters: int, kernel: int, groups: int = 1) -> Operator:
+    weights = np.ones((filters, SHAPE[1] // groups, kernel, kernel), np.float32)
+    w = create("nn.constant", [], {"value": weights}).result
+    window = {"strides": (1, 1), "pads": (kernel // 2,) * 4, "dilations": (1, 1), "groups": groups}
+    return create("nn.conv", [Value(TensorType(SHAPE), "x"), w], {**window, "epilogue": (Step("relu"),)})
+
+
+def _map(*names: str) -> Operator:
+    return create("nn.map", [Value(TensorType(SHAPE), "x")], {"epilogue": tuple(map(Step, names))})
+
+
+def operators() -> list[tuple[str, Operator]]:
+    """Primitives, and operators that they compute: floats, bytes, and what leads from one to the other."""
+    quantized = {"scales": (0.1,), "zero_points": (7,), "dtype": DType.U8}
+    return [
+        ("direct", _conv(33, 3)),
+        ("depthwise", _conv(20, 3, 20)),
+        ("", _map("exp", "tanh", "erf", "silu", "sqrt", "round")),
+        ("", create("nn.softmax", [Value(TensorType(SHAPE), "x")], {"axis": 1})),
+        ("linear_winograd", layer(SHAPE, 24, (4, 4), zero=7, result=3, residual=True)[0]),
+        ("direct", conv_case(1, SHAPE, 33, (3, 3), pads=SAME, residual=True)[0]),
+        ("pointwise", conv_case(2, SHAPE, 16, (1, 1), real=True)[0]),
+        ("dense", matmul_case(4, 2, 35, 20, zero=5)[0]),
+        ("depthwise", Depthwise(20, 9, 11).operator()),
+        ("", create("q.linear_add", [activation(SHAPE, 5, name=n) for n in "ab"], stored(9, (9, 200)))),
+        ("", create("q.quantize", [Value(TensorType(SHAPE), "x")], quantized)),
+        ("", create("q.dequantize", [activation(SHAPE, 5)])),
+    ]
+
+
+@cache
+def code(target: Target) -> str:
+    """Assembly of a kernel for each of the operators."""
+    return assembly(operators(), target)
+
+
+def assembly(wanted: Sequence[tuple[str, Operator]], target: Target) -> str:
+    texts = []
+    for number, (name, op) in enumerate(wanted):
+        fitting = (
+            p for p in PRIMITIVES.candidates(op) if name in ("", p.name) and p.applicable(op, target) is None
+        )
+        primitive = next(fitting)
+        lay_out(op, *primitive.layouts(op, target)[0])
+        built = build_object(primitive.kernel(op, target), f"k{number}", target)
+        texts.append(assembly_of(built, target).replace(".L", f".Lk{number}_"))
+    return "\n".join(texts)
+
+
+def row(name: str) -> Target:
+    """A row as far as instructions go: rows that differ in caches or clock alone are compiled once."""
+    return Target("", TARGETS[name].machine, Rates(1.0, TARGETS[name].fma_per_cycle, l2_bytes=1 << 20))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_code_has_the_instructions_of_its_row_alone(name: str, tmp_path: Path) -> None:
+    assert refused(code(row(name)), row(name), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "run", "lacking"),
+    [
+        ("x86-64-v4-vnni", "x86-64-v4", "vpdpbusd requires avx512vnni"),
+        ("x86-64-v4", "x86-64-v3", "requires avx512f"),
+        ("x86-64-v3", "x86-64-v2", "requires avx2"),
+    ],
+)
+def test_code_for_more_would_be_seen(made: str, run: str, lacking: str, tmp_path: Path) -> None:
+    found = refused(code(row(made)), row(run), tmp_path)
+    assert any(line.endswith(lacking) for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [("armv8.6-a+i8mm", "sve"), ("jetson-xavier-cpu", "fullfp16"), ("rpi2", "mp-extensions")],
+)
+def test_the_cores_features_would_be_seen(
+    name: str, lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled for whole cores, as these rows once were, kernels have instructions that the rows lack."""
+    target = TARGETS[name]
+    wrong = machine._machine(target.triple, target.cpu.core, ",".join(f"+{f}" for f in target.features))
+    monkeypatch.setattr(objects, "target_machine", lambda _: wrong)
+    some = [row for row in operators() if row[0] == "linear_winograd" or row[1].name == "q.linear_add"]
+    found = refused(assembly(some, target), target, tmp_path)
+    assert any(lacking in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("instruction", "wanted"),
+    [
+        ("addps\t%xmm0, %xmm1", set()),
+        ("pshufb\t%xmm0, %xmm1", {"ssse3"}),
+        ("pmulld\t%xmm0, %xmm1", {"sse4.1"}),
+        ("vaddps\t%ymm0, %ymm1, %ymm2", {"avx"}),
+        ("vpaddd\t%ymm0, %ymm1, %ymm2", {"avx", "avx2"}),
+        ("vfmadd231ps\t%ymm0, %ymm1, %ymm2", {"fma"}),
+        ("vaddps\t%zmm0, %zmm1, %zmm2", {"avx", "avx512f"}),
+        ("vaddps\t(%rax){1to8}, %ymm1, %ymm2", {"avx", "avx512f", "avx512vl"}),
+        ("vpaddd\t%ymm0, %ymm1, %ymm17", {"avx", "avx512f", "avx512vl"}),
+        ("vpdpbusd\t%zmm0, %zmm1, %zmm2", {"avx512vnni", "avx512f"}),
+        ("vaddph\t%zmm0, %zmm1, %zmm2", {"avx512fp16", "avx512f"}),
+        ("vcvtph2ps\t%xmm0, %ymm1", {"f16c"}),
+        ("rorxl\t$3, %eax, %ebx", {"bmi2"}),
+        ("popcntl\t%eax, %ebx", {"popcnt"}),
+    ],
+)
+def test_what_x86_instructions_need(instruction: str, wanted: set[str]) -> None:
+    assert needs(instruction) == wanted
