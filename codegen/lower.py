@@ -108,9 +108,15 @@ class _Lowering:
 def _overwritten(
     op: Operator, arguments: Sequence[Argument], places: Sequence[Ref], results: Sequence[Ref]
 ) -> tuple[int, ...]:
-    """The pointers that a result shares; SecateurError where the kernel needs one of them to the end."""
+    """The pointers that a result shares; SecateurError where the kernel needs one of them to the end.
+
+    What has no elements takes no bytes, and may lie anywhere.
+    """
     found = tuple(i for i, place in enumerate(places) if place in results)
-    for argument in (arguments[i] for i in found):
+    filled = [place for place, value in zip(results, op.results, strict=True) if value.type.bytes]
+    for argument in (arguments[i] for i in found if places[i] in filled):
+        if isinstance(argument, Operand) and not op.operands[argument.index].type.bytes:
+            continue
         if not isinstance(argument, Operand) or not may_overwrite(op, argument.index):
             raise SecateurError(
                 f"{op.name} (ONNX node {op.loc or 'unnamed'}): primitive '{op['primitive']}' may not write "

@@ -15,6 +15,7 @@ from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.conv.direct import DIRECT
 from secateur.codegen.primitives.conv.transposed import TRANSPOSED
 from secateur.codegen.primitives.dense.float32 import DENSE
+from secateur.codegen.primitives.registry import Primitives
 from secateur.codegen.primitives.specs import ConvSpec, DenseSpec, TransposedSpec
 from secateur.codegen.tir import T, prim_func, when
 from secateur.ir import interpreter
@@ -214,7 +215,7 @@ def test_check_on_sees_one_wrong_bit(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_no_primitive_is_no_success(oracle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An oracle that found nothing to try has not agreed."""
     module = import_module(oracle.__module__)
-    monkeypatch.setattr(module, "candidates", lambda _op: ())
+    monkeypatch.setattr(module, "PRIMITIVES", Primitives(()))
     op, arrays = conv_case(1, (1, 8, 4, 5), 16, (1, 1))
     asked = {
         check: ("relu", [rand(3)]),

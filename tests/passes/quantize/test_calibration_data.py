@@ -464,7 +464,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.txt"])
 def test_a_missing_file_says_so(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(SecateurError, match=rf"{name}: no such calibration data"):
         open_source(tmp_path / name, ONE)
 
 
