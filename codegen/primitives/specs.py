@@ -9,14 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.elementwise import Epilogue, extra_operands
 
-from ..kernel import Kernel
 from ..targets.target import Target
 
 Floats = NDArray[np.float32]
@@ -176,40 +175,6 @@ class DenseSpec:
 
     def __post_init__(self) -> None:
         check_epilogue(self.epilogue, self.extras)
-
-
-class ConvPrimitive(Protocol):
-    """One way to compute a convolution on one class of target.
-
-    The kernel's pointers are: data; the epilogue's extra operands in step order,
-    constant or not; what `pack` returned, in order; output; workspace.
-    One whose results are rounded more than direct sums has a method `noise(spec, target)`.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
-        """Why the primitive refuses `spec` (its layouts included), or None."""
-
-    def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
-        """The (input, output) layouts it offers for `spec`, whatever layouts `spec` names."""
-
-    def workspace(self, spec: ConvSpec, target: Target) -> int:
-        """Bytes of workspace for each thread, within `spec.workspace_limit` if the primitive can.
-
-        One that can do with several amounts has a method `workspaces(spec, target)` that gives them.
-        """
-
-    def estimate(self, spec: ConvSpec, target: Target) -> float:
-        """Seconds on one core, by the analytic model."""
-
-    def pack(
-        self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
-    ) -> tuple[Floats, ...]:
-        """The packed constants; `weights` are OIHW, `bias` has one value for each filter."""
-
-    def kernel(self, spec: ConvSpec, target: Target) -> Kernel: ...
 
 
 def seconds(target: Target, macs: float, efficiency: float, streamed_bytes: float) -> float:
