@@ -7,11 +7,12 @@ import selectors
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.unfinished import child
 
 from .cache import load_kernel, store_kernel
@@ -20,16 +21,10 @@ from .program import Module
 from .targets.target import Target
 from .worker import Compile, Task, receive, send
 
-Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
-
 FEW = 3  # kernels that are built faster than a second process starts
 
 # A worker finds our modules where we found them, whatever the folder and however the program was started.
 _START = "import sys; sys.path[:] = {path!r}; from secateur.codegen.worker import main; main()"
-
-
-def silent(_what: str, _done: int, _total: int) -> None:
-    """Progress that nobody watches."""
 
 
 def build_kernels(

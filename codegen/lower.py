@@ -17,8 +17,9 @@ import numpy as np
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.support.progress import Progress, silent
 
-from .build import Progress, build_kernels, silent
+from .build import build_kernels
 from .cache import kernel_symbol
 from .decisions import check_decisions, may_overwrite
 from .kernel import Kernel

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from secateur.codegen.build import Progress
 from secateur.codegen.cache import cache_folder
 from secateur.codegen.link import build_folder, link_bench
 from secateur.codegen.targets.target import Target
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.atomic import replacing
+from secateur.ir.support.progress import Progress
 
 from .bundle_texts import README, SCRIPT
 from .candidates import Candidate, Network

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.codegen.backends.registry import kernels_of
-from secateur.codegen.build import Progress, silent
 from secateur.codegen.program import Port
 from secateur.codegen.targets.target import Target
+from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.unfinished import temporary_folder
 from secateur.ir.types import DType
 from secateur.runtime.session import load

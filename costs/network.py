@@ -6,10 +6,10 @@ from itertools import takewhile
 from pathlib import Path
 
 from secateur.codegen.backends.registry import backend_of
-from secateur.codegen.build import Progress
 from secateur.codegen.targets.host import check_here
 from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Graph
+from secateur.ir.support.progress import Progress
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.passes.select.select import Select

@@ -14,13 +14,14 @@ from functools import partial
 from typing import Any
 
 from secateur.codegen.backends.registry import kernels_of
-from secateur.codegen.build import Progress, build_kernels, silent
+from secateur.codegen.build import build_kernels
 from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.operator import Array, Constant
 from secateur.codegen.program import Call, Port, Program, Ref, Space
 from secateur.codegen.targets.target import Target
 from secateur.codegen.tir import T, prim_func, splat, store
+from secateur.ir.support.progress import Progress, silent
 from secateur.ir.types import DType, TensorType
 
 from .candidates import Candidate

@@ -14,8 +14,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from secateur.ir.choice import CostTable
 from secateur.ir.graph import Graph
 from secateur.ir.stages import PLACED, Stage
+from secateur.ir.support.progress import Progress, silent
 
-from ..build import Progress, silent
 from ..kernel import Kernel
 from ..primitives.registry import Primitives
 from ..program import Module, Program

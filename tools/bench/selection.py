@@ -310,10 +310,10 @@ def main(
 
 def _measured_costs(path: Path) -> CostTable:
     """Those that `secateur profile` measures."""
-    from secateur.codegen.build import silent
     from secateur.codegen.targets.host import host
     from secateur.costs.measured import TableCosts
     from secateur.costs.network import measured_table, profiled
+    from secateur.ir.support.progress import silent
     from secateur.model import read
 
     return TableCosts(measured_table(profiled(read(path), host()), silent), host())

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from secateur.codegen.backends.registry import backend_of
-from secateur.codegen.build import Progress
 from secateur.codegen.program import Program
 from secateur.compiler import build
 from secateur.costs.candidates import Candidate, candidate, data_apart, unique, weight_bytes_of
 from secateur.costs.measure import rounds
 from secateur.costs.samples import Timing, distance_of, timing
 from secateur.ir.graph import Graph, Operator
+from secateur.ir.support.progress import Progress
 from secateur.ir.support.unfinished import temporary_folder
 from secateur.options import Watch
 from secateur.prepare import prepare

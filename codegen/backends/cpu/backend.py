@@ -8,8 +8,8 @@ from typing import Any
 
 from secateur.ir.choice import CostTable
 from secateur.ir.graph import Graph
+from secateur.ir.support.progress import Progress, silent
 
-from ...build import Progress, silent
 from ...cache import cache_folder
 from ...destination import KINDS, check_destination
 from ...kernel import Kernel

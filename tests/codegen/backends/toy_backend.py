@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from secateur.codegen.backends.backend import Backend, Dumps
-from secateur.codegen.build import Progress, silent
 from secateur.codegen.targets.target import Machine, Rates, Target
 from secateur.ir.choice import Choice
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.stages import READ
 from secateur.ir.support.atomic import write_whole
+from secateur.ir.support.progress import Progress, silent
 from secateur.ir.types import Layout, TensorType
 
 
