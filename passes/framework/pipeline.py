@@ -1,4 +1,4 @@
-"""Pipelines as text: `canonicalize,fuse{level=aggressive},select{memory=4MiB}`.
+"""Pipelines as text: `canonicalize,fuse{level=conservative},select{memory=4MiB}`.
 
 Options are the fields of the pass. A field of type int reads and, with
 `metadata={"unit": "bytes"}`, prints sizes such as 4MiB; strings are bare words

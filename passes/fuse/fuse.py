@@ -17,21 +17,23 @@ from ..framework.base import Pass
 from ..integer.integer import make_integer
 from . import affine, composites, epilogues, padding, transposed
 
-LEVELS = ("conservative", "aggressive")
+LEVELS = ("none", "conservative", "standard")
 
 # Composites come first, for their parts would become steps; then weights, for steps block them.
 PHASES: dict[str, tuple[tuple[Rule, ...], ...]] = {
+    "none": (),
     "conservative": (padding.RULES, epilogues.RULES),
-    "aggressive": (
+    "standard": (
         composites.RULES,
         padding.RULES + affine.RULES,
         (affine.ALONE, *epilogues.RULES),
         transposed.RULES,
     ),
 }
-RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES["aggressive"] for rule in phase)
+RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES["standard"] for rule in phase)
 
 
+TOLERANCE = {"none": 0.0, "conservative": 1e-5, "standard": 1e-4}
 INTEGER_TOLERANCE = 0.05
 """Of a quantized network: near a tie, a sum rounded in float32 and an exact one differ by an integer."""
 
@@ -40,17 +42,18 @@ INTEGER_TOLERANCE = 0.05
 class Fuse(Pass):
     """Folds batch norm, scales and padding into convolutions, and element-wise operators into epilogues.
 
-    `level=conservative` computes the same roundings as before; `aggressive`
-    also rewrites weights and replaces expanded activations, and in a quantized
-    network makes operators between dequantize and quantize compute with integers.
-    Concatenations too wide for one kernel are split.
+    `level=none` leaves operators as they are; `conservative` computes the same
+    roundings as before; `standard` also rewrites weights and replaces expanded
+    activations, and in a quantized network makes operators between dequantize and
+    quantize compute with integers. Concatenations too wide for one kernel are split
+    at every level.
     """
 
     name: ClassVar[str] = "fuse"
     takes: ClassVar[Stage] = READ
     gives: ClassVar[Stage] = READ
 
-    level: str = "aggressive"
+    level: str = "standard"
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -58,16 +61,16 @@ class Fuse(Pass):
 
     @property
     def tolerance(self) -> float:
-        return 1e-5 if self.level == "conservative" else 1e-4
+        return TOLERANCE[self.level]
 
     def tolerance_on(self, graph: Graph) -> float:
-        rounds = self.level == "aggressive" and holds_integers(graph)
+        rounds = self.level == "standard" and holds_integers(graph)
         return INTEGER_TOLERANCE if rounds else self.tolerance
 
     def run(self, graph: Graph) -> Graph:
         for rules in PHASES[self.level]:
             rewrite(graph, rules)
-        if self.level == "aggressive":
+        if self.level == "standard":
             make_integer(graph)
         split_joins(graph)
         graph.remove_dead()

@@ -47,7 +47,7 @@ samples = st.builds(
     share=st.floats(allow_nan=False),
     flag=st.booleans(),
 )
-fusions = st.builds(Fuse, level=st.sampled_from(["conservative", "aggressive"]))
+fusions = st.builds(Fuse, level=st.sampled_from(["none", "conservative", "standard"]))
 passes = samples | fusions | st.just(Canonicalize())
 
 
@@ -83,13 +83,13 @@ def test_defaults_are_left_out_and_spaces_do_not_matter() -> None:
         ),
         ("fuse{speed=1}", "pass fuse has no option 'speed'; known: level"),
         ("memory{level=1}", "pass memory has no option 'level'; known: in_place"),
-        ("fuse{level=wild}", "unknown level 'wild'; known: conservative, aggressive"),
+        ("fuse{level=wild}", "unknown level 'wild'; known: none, conservative, standard"),
         ("sample{count=many}", "option count=many is not an integer or a size such as 4MiB"),
         ("sample{memory=4MB}", "option memory=4MB is not an integer or a size"),
         ("sample{flag=yes}", "option flag=yes is not true or false"),
         ("sample{share=half}", "option share=half is not a number"),
         ("sample{count=1,count=2}", "option count is given twice"),
-        ("fuse{level=aggressive", "cannot read 'fuse{level=aggressive'"),
+        ("fuse{level=standard", "cannot read 'fuse{level=standard'"),
         ("fuse,", "nothing follows the last comma"),
         ("fuse fuse", "cannot read 'fuse fuse'"),
         (",fuse", "cannot read ',fuse'"),

@@ -80,8 +80,15 @@ def test_conservative_level_leaves_weights_as_they_are() -> None:
     assert names(graph) == ["nn.conv", "nn.batch_norm"]
 
 
+def test_level_none_leaves_operators_as_they_are() -> None:
+    before = build(body(X, CASES[0].before))
+    fuse = Fuse(level="none")
+    assert structure(fuse.run(before.clone())) == structure(before)
+    assert fuse.tolerance == 0.0
+
+
 def test_unknown_level_names_the_known_ones() -> None:
-    with pytest.raises(SecateurError, match="unknown level 'wild'; known: conservative, aggressive"):
+    with pytest.raises(SecateurError, match="unknown level 'wild'; known: none, conservative, standard"):
         Fuse(level="wild")
 
 
