@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .axes import Axes
 from .elementwise import Step
 from .literals import written
 from .types import DType, Quant, TensorType
@@ -85,6 +86,7 @@ class OpDef:
     doc: str
     operands: tuple[str, ...]
     infer: TypeRule = field(repr=False)
+    axes: Axes = field(repr=False, kw_only=True)  # how its axes depend on each other: see `ir.axes`
     attributes: tuple[Attribute, ...] = ()
     macs: WorkRule = field(default=no_macs, repr=False)
     # Elements are moved or selected, so that they keep their quantization: always or where attributes say so.

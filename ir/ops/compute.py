@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+
+from ..axes import OUT, Axes, Axis, Narrowing, Ports, Relation, Summed, Tie
 from ..literals import written
 from ..opdef import Attribute, OpDef, Signature, Types
 from ..types import TensorType
+from .axes import WINDOWS, equal_axes, extras, spread
 from .rows import register
 from .rules import Shape, broadcast, limit_window, numeric, require, window_extents, with_epilogue
 
@@ -61,6 +66,43 @@ def _conv(sig: Signature) -> Sequence[TensorType]:
     return with_epilogue(sig, conv_shape(sig), numeric(x), 2)
 
 
+def conv_relations(ports: Ports) -> Iterator[Relation]:
+    """Of N x C x spatial, M x C/groups x kernel and N x M x spatial; more operands are not looked at."""
+    groups, inputs = ports["groups"], ports.types[1].shape[1]
+    yield Tie(Axis(0, 0), Axis(OUT, 0))
+    yield Tie(Axis(1, 0), Axis(OUT, 1))
+    yield from _grouped(groups, inputs, Axis(0, 1), Axis(1, 1))
+    filters = ports.types[1].shape[0] // groups
+    group, place = spread(groups, filters)
+    if inputs == 1 and groups > 1:  # each channel goes with the filters that look at it alone
+        yield Tie(Axis(0, 1), Axis(OUT, 1), group, np.arange(groups * filters))
+    elif groups > 1:  # every group keeps as many filters
+        yield Tie(Axis(OUT, 1), Axis(OUT, 1), place, np.arange(groups * filters))
+
+
+def _grouped(groups: int, inputs: int, x: Axis, weights: Axis) -> Iterator[Relation]:
+    """The channels of an input and the weights that multiply them: `inputs` in each of the groups.
+
+    All groups must stay equally large, and share the axis of the weights: they lose the same places.
+    """
+    if groups == 1:
+        yield from (Tie(x, weights), Summed(x))
+    elif inputs > 1:
+        _, place = spread(groups, inputs)
+        yield from (Tie(x, weights, np.arange(groups * inputs), place), Summed(x))
+
+
+def _conv_axes(ports: Ports) -> Iterator[Relation]:
+    yield from conv_relations(ports)
+    yield from extras(ports, 2)
+
+
+def conv_groups(n: Narrowing) -> Mapping[str, Any]:
+    """As many groups as channels are left where each channel is a group of its own."""
+    depthwise = n["groups"] > 1 and n.ports.types[0].shape[1] == n["groups"]
+    return {"groups": len(n.kept(0, 1))} if depthwise else {}
+
+
 register(
     OpDef(
         "nn.conv",
@@ -70,6 +112,7 @@ register(
         (*WINDOW, Attribute("groups", "int", 1), EPILOGUE),
         conv_macs,
         elementwise_from=2,
+        axes=Axes(_conv_axes, WINDOWS, conv_groups),
     )
 )
 
@@ -107,6 +150,21 @@ def _conv_transpose_macs(types: Types, _result: TensorType) -> int:
     return types[0].elements * math.prod(types[1].shape[1:])
 
 
+def _conv_transpose_axes(ports: Ports) -> Iterator[Relation]:
+    """Of N x C x spatial, C x M/groups x kernel and N x M x spatial."""
+    groups, (inputs, filters) = ports["groups"], ports.types[1].shape[:2]
+    yield Tie(Axis(0, 0), Axis(OUT, 0))
+    yield Tie(Axis(0, 1), Axis(1, 0))
+    group, place = spread(groups, filters)
+    if groups == inputs > 1:
+        yield Tie(Axis(0, 1), Axis(OUT, 1), group, np.arange(groups * filters))
+    else:
+        yield from (Summed(Axis(0, 1)), Tie(Axis(1, 1), Axis(OUT, 1), place, np.arange(groups * filters)))
+        _, place = spread(groups, inputs // groups)
+        yield Tie(Axis(0, 1), Axis(0, 1), place, np.arange(inputs))
+    yield from extras(ports, 2)
+
+
 register(
     OpDef(
         "nn.conv_transpose",
@@ -115,6 +173,7 @@ register(
         _conv_transpose,
         (*WINDOW, Attribute("groups", "int", 1), Attribute("output_padding", "ints"), EPILOGUE),
         _conv_transpose_macs,
+        axes=Axes(_conv_transpose_axes, WINDOWS, conv_groups),
     )
 )
 
@@ -134,6 +193,29 @@ def _matmul_macs(types: Types, result: TensorType) -> int:
     return result.elements * types[0].shape[-1]
 
 
+def _matmul_axes(ports: Ports) -> Iterator[Relation]:
+    a, b, result = ports.types[0], ports.types[1], ports.result
+    inner = Axis(1, max(0, b.rank - 2))
+    yield from (Tie(Axis(0, a.rank - 1), inner), Summed(Axis(0, a.rank - 1)))
+    columns = int(b.rank > 1)
+    if a.rank > 1:
+        yield Tie(Axis(0, a.rank - 2), Axis(OUT, result.rank - 1 - columns))
+    if columns:
+        yield Tie(Axis(1, b.rank - 1), Axis(OUT, result.rank - 1))
+    batch = result.rank - columns - int(a.rank > 1)
+    for port, type in enumerate((a, b)):
+        yield from _batch_axes(port, type.shape[:-2], ports.result.shape[:batch])
+    yield from extras(ports, 2)
+
+
+def _batch_axes(port: int, shape: Shape, batch: Shape) -> Iterator[Relation]:
+    """Leading axes of a matrix product's operand, which broadcast to `batch`."""
+    offset = len(batch) - len(shape)
+    for axis, extent in enumerate(shape):
+        if extent == batch[axis + offset]:
+            yield Tie(Axis(port, axis), Axis(OUT, axis + offset))
+
+
 register(
     OpDef(
         "nn.matmul",
@@ -142,6 +224,7 @@ register(
         _matmul,
         (EPILOGUE,),
         _matmul_macs,
+        axes=Axes(_matmul_axes, "repeats one matrix along axis {axis}"),
     )
 )
 
@@ -157,6 +240,7 @@ def _pool(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(pool_shape(sig), numeric(sig.types[0]))]
 
 
+POOL_AXES = Axes(lambda _ports: equal_axes(0, (0, 1)), WINDOWS)
 POOL = (Attribute("kernel", "ints"), *WINDOW, Attribute("ceil_mode", "bool", False))
 
 register(
@@ -167,6 +251,7 @@ register(
         _pool,
         POOL,
         moves=True,
+        axes=POOL_AXES,
     )
 )
 register(
@@ -176,5 +261,6 @@ register(
         ("input",),
         _pool,
         (*POOL, Attribute("count_include_pad", "bool", False)),
+        axes=POOL_AXES,
     )
 )

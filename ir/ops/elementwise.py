@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..elementwise import FUNCTIONS, Function
 from ..opdef import Attribute, OpDef, Signature, TypeRule
 from ..types import DType, TensorType
+from .axes import ELEMENTWISE
 from .compute import EPILOGUE
 from .rows import register
 from .rules import broadcast, require, same_dtype, with_epilogue
@@ -24,7 +25,9 @@ def _rule(row: Function) -> TypeRule:
 def _declare(row: Function) -> None:
     params = tuple(Attribute(n, "float", d) for n, d in zip(row.params, row.defaults, strict=True))
     operands = ("x", "y")[: row.arity]
-    register(OpDef(f"nn.{row.name}", row.doc, operands, _rule(row), params, elementwise_from=0))
+    register(
+        OpDef(f"nn.{row.name}", row.doc, operands, _rule(row), params, elementwise_from=0, axes=ELEMENTWISE)
+    )
 
 
 for _row in FUNCTIONS.values():
@@ -44,6 +47,7 @@ register(
         _map,
         (EPILOGUE,),
         elementwise_from=0,
+        axes=ELEMENTWISE,
     )
 )
 
@@ -59,6 +63,7 @@ register(
         ("x",),
         _cast,
         (Attribute("dtype", "dtype"),),
+        axes=ELEMENTWISE,
     )
 )
 
@@ -70,4 +75,8 @@ def _where(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(broadcast(condition.shape, x.shape, y.shape), x.dtype)]
 
 
-register(OpDef("nn.where", "x where the condition holds, else y.", ("condition", "x", "y"), _where))
+register(
+    OpDef(
+        "nn.where", "x where the condition holds, else y.", ("condition", "x", "y"), _where, axes=ELEMENTWISE
+    )
+)

@@ -10,16 +10,18 @@ is a matter of `limits`. A result of `dtype` f32 is t in real units, as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..axes import OUT, Axes, Axis, Ports, Relation, Summed, Tie
 from ..graph import Operator
 from ..literals import written
 from ..opdef import Attribute, OpDef, Signature, Types
 from ..types import DType, Quant, TensorType, extents
-from .compute import POOL, WINDOW, conv_macs, conv_shape, pool_shape
+from .axes import ELEMENTWISE, WINDOWS, equal_axes, extras
+from .compute import POOL, POOL_AXES, WINDOW, conv_groups, conv_macs, conv_relations, conv_shape, pool_shape
 from .rows import register
 from .rules import require
 
@@ -108,6 +110,12 @@ def _conv(sig: Signature) -> Sequence[TensorType]:
     return [_result(sig, shape)]
 
 
+def _conv_axes(ports: Ports) -> Iterator[Relation]:
+    yield from conv_relations(ports)
+    yield Tie(Axis(2, 0), Axis(OUT, 1))
+    yield from extras(ports, 3)
+
+
 register(
     OpDef(
         "q.linear_conv",
@@ -117,6 +125,7 @@ register(
         (*WINDOW, Attribute("groups", "int", 1), *RESULT),
         conv_macs,
         elementwise_from=3,
+        axes=Axes(_conv_axes, WINDOWS, conv_groups),
     )
 )
 
@@ -137,6 +146,11 @@ def _matmul_macs(types: Types, result: TensorType) -> int:
     return result.elements * types[0].shape[1]
 
 
+def _matmul_axes(_ports: Ports) -> Iterator[Relation]:
+    yield from (Tie(Axis(0, 0), Axis(OUT, 0)), Tie(Axis(0, 1), Axis(1, 0)), Summed(Axis(0, 1)))
+    yield from (Tie(Axis(port, axis), Axis(OUT, 1)) for port, axis in ((1, 1), (2, 0)))
+
+
 register(
     OpDef(
         "q.linear_matmul",
@@ -145,6 +159,7 @@ register(
         _matmul,
         RESULT,
         _matmul_macs,
+        axes=Axes(_matmul_axes, ""),
     )
 )
 
@@ -168,6 +183,7 @@ register(
         _binary,
         RESULT,
         elementwise_from=0,
+        axes=ELEMENTWISE,
     )
 )
 register(
@@ -178,6 +194,7 @@ register(
         _binary,
         RESULT,
         elementwise_from=0,
+        axes=ELEMENTWISE,
     )
 )
 
@@ -199,6 +216,11 @@ def prelu_multipliers(op: Operator, slopes: Floats) -> tuple[np.float32, Floats]
     return multiplier(op.result.type, scale), np.array(below, np.float32)
 
 
+def _prelu_axes(ports: Ports) -> Iterator[Relation]:
+    yield from equal_axes(0, range(ports.result.rank))
+    yield Tie(Axis(1, 0), Axis(OUT, 1))
+
+
 register(
     OpDef(
         "q.linear_prelu",
@@ -206,6 +228,7 @@ register(
         ("x", "slopes"),
         _prelu,
         RESULT,
+        axes=Axes(_prelu_axes, ""),
     )
 )
 
@@ -222,6 +245,7 @@ register(
         ("x",),
         _average_pool,
         (*POOL, Attribute("count_include_pad", "bool", False), *RESULT),
+        axes=POOL_AXES,
     )
 )
 
@@ -260,6 +284,13 @@ def _winograd_macs(types: Types, result: TensorType) -> int:
     return result.elements * types[0].shape[1] * 9
 
 
+def _winograd_axes(ports: Ports) -> Iterator[Relation]:
+    yield from (Tie(Axis(0, 0), Axis(OUT, 0)), Summed(Axis(0, 1)))
+    yield from (Tie(Axis(0, 1), Axis(port, axis)) for port, axis in ((1, 2), (2, 1)))
+    yield from (Tie(Axis(port, axis), Axis(OUT, 1)) for port, axis in ((1, 1), (3, 1), (4, 0)))
+    yield from extras(ports, 5)
+
+
 register(
     OpDef(
         "q.winograd_conv",
@@ -273,5 +304,6 @@ register(
         ),
         _winograd_macs,
         elementwise_from=5,
+        axes=Axes(_winograd_axes, WINDOWS),
     )
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..opdef import OpDef, Signature
 from ..types import DType, TensorType
+from .axes import ELEMENTWISE
 from .rows import register
 from .rules import broadcast, require, same_dtype
 
@@ -27,9 +28,9 @@ for _name, _sign in {
     "less": "<",
     "less_equal": "<=",
 }.items():
-    register(OpDef(f"nn.{_name}", f"x {_sign} y, as bool.", ("x", "y"), _compare))
+    register(OpDef(f"nn.{_name}", f"x {_sign} y, as bool.", ("x", "y"), _compare, axes=ELEMENTWISE))
 
 for _name in ("and", "or", "xor"):
-    register(OpDef(f"nn.{_name}", f"Logical {_name} of booleans.", ("x", "y"), _boolean))
+    register(OpDef(f"nn.{_name}", f"Logical {_name} of booleans.", ("x", "y"), _boolean, axes=ELEMENTWISE))
 
-register(OpDef("nn.not", "Logical negation.", ("x",), _boolean))
+register(OpDef("nn.not", "Logical negation.", ("x",), _boolean, axes=ELEMENTWISE))

@@ -9,6 +9,7 @@ from typing import Any
 from ..literals import written
 from ..opdef import Attribute, OpDef, Signature
 from ..types import DType, TensorType
+from . import movement_axes as axes
 from .rows import register
 from .rules import broadcast, floating, normalize_axis, numeric, require, same_dtype
 
@@ -19,7 +20,14 @@ def _constant(sig: Signature) -> Sequence[TensorType]:
 
 
 register(
-    OpDef("nn.constant", "A tensor known at compile time.", (), _constant, (Attribute("value", "array"),))
+    OpDef(
+        "nn.constant",
+        "A tensor known at compile time.",
+        (),
+        _constant,
+        (Attribute("value", "array"),),
+        axes=axes.CONSTANT,
+    )
 )
 
 
@@ -39,6 +47,7 @@ register(
         _reshape,
         (Attribute("shape", "ints"),),
         moves=True,
+        axes=axes.RESHAPE,
     )
 )
 
@@ -57,6 +66,7 @@ register(
         _transpose,
         (Attribute("perm", "ints"),),
         moves=True,
+        axes=axes.TRANSPOSE,
     )
 )
 
@@ -68,7 +78,15 @@ def _expand(sig: Signature) -> Sequence[TensorType]:
 
 
 register(
-    OpDef("nn.expand", "Broadcast to a shape.", ("x",), _expand, (Attribute("shape", "ints"),), moves=True)
+    OpDef(
+        "nn.expand",
+        "Broadcast to a shape.",
+        ("x",),
+        _expand,
+        (Attribute("shape", "ints"),),
+        moves=True,
+        axes=axes.EXPAND,
+    )
 )
 
 
@@ -89,6 +107,7 @@ register(
         _tile,
         (Attribute("repeats", "ints"),),
         moves=True,
+        axes=axes.TILE,
     )
 )
 
@@ -111,6 +130,7 @@ register(
         _concat,
         (Attribute("axis", "int"),),
         moves=True,
+        axes=axes.CONCAT,
     )
 )
 
@@ -138,6 +158,7 @@ register(
         _slice,
         (Attribute("starts", "ints"), Attribute("sizes", "ints"), Attribute("steps", "ints")),
         moves=True,
+        axes=axes.SLICE,
     )
 )
 
@@ -158,6 +179,7 @@ register(
         _gather,
         (Attribute("axis", "int", 0),),
         moves=True,
+        axes=axes.GATHER,
     )
 )
 
@@ -187,6 +209,7 @@ register(
         _pad,
         (Attribute("pads", "ints"), Attribute("mode", "str", "constant"), Attribute("value", "float", 0.0)),
         moves=True,
+        axes=axes.PAD,
     )
 )
 
@@ -247,6 +270,7 @@ register(
             Attribute("roi", "floats", ()),
         ),
         moves=_selects,
+        axes=axes.RESIZE,
     )
 )
 
@@ -267,6 +291,7 @@ register(
         _depth_to_space,
         (Attribute("block", "int"), Attribute("mode", "str", "DCR")),
         moves=True,
+        axes=axes.DEPTH_TO_SPACE,
     )
 )
 
@@ -290,6 +315,7 @@ register(
         _space_to_depth,
         (Attribute("block", "int"), Attribute("mode", "str", "DCR")),
         moves=True,
+        axes=axes.SPACE_TO_DEPTH,
     )
 )
 
@@ -305,6 +331,7 @@ register(
         ("x",),
         _relayout,
         moves=True,
+        axes=axes.RELAYOUT,
     )
 )
 
@@ -338,5 +365,6 @@ register(
             Attribute("padding", "str", "zeros", "what lies outside: zeros, border or reflection"),
             Attribute("align_corners", "bool", False, "-1 and 1 are the outer pixels' centres, not edges"),
         ),
+        axes=axes.GRID_SAMPLE,
     )
 )

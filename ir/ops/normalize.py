@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ..axes import OUT, Axes, Axis, Fixed, Ports, Relation, Tie
 from ..opdef import Attribute, OpDef, Signature
 from ..types import TensorType
+from .axes import equal_axes
 from .rows import register
 from .rules import floating, normalize_axis, require, same_dtype
 
@@ -19,6 +21,26 @@ def _per_channel(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(x.shape, same_dtype(sig))]
 
 
+def _per_channel_axes(spatial: bool) -> Callable[[Ports], Iterator[Relation]]:
+    """Parameters lie along the channels; `spatial` axes are elementwise too."""
+
+    def relations(ports: Ports) -> Iterator[Relation]:
+        yield from equal_axes(0, range(ports.result.rank if spatial else 2))
+        for port in range(1, len(ports.types)):
+            yield Tie(Axis(port, 0), Axis(OUT, 1))
+
+    return relations
+
+
+def _but(axes: Iterable[int], reason: str, ports: Ports) -> Iterator[Relation]:
+    """One operand, elementwise but for `axes`, along which the operator `reason`."""
+    for axis in range(ports.result.rank):
+        if axis in axes:
+            yield from (Fixed(Axis(port, axis), reason.format(axis=axis)) for port in (0, OUT))
+        else:
+            yield Tie(Axis(0, axis), Axis(OUT, axis))
+
+
 _EPSILON = Attribute("epsilon", "float", 1e-5)
 
 register(
@@ -28,6 +50,7 @@ register(
         ("x", "scale", "bias", "mean", "variance"),
         _per_channel,
         (_EPSILON,),
+        axes=Axes(_per_channel_axes(True), ""),
     )
 )
 register(
@@ -37,6 +60,7 @@ register(
         ("x", "scale", "bias"),
         _per_channel,
         (_EPSILON,),
+        axes=Axes(_per_channel_axes(False), "normalizes over axis {axis}"),
     )
 )
 
@@ -54,6 +78,11 @@ def _layer_norm(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(x.shape, same_dtype(sig))]
 
 
+def _layer_norm_axes(ports: Ports) -> Iterator[Relation]:
+    first = ports["axis"] % ports.result.rank
+    return _but(range(first, ports.result.rank), "normalizes over axis {axis}", ports)
+
+
 register(
     OpDef(
         "nn.layer_norm",
@@ -61,6 +90,7 @@ register(
         ("x", "scale", "bias"),
         _layer_norm,
         (Attribute("axis", "int", -1), _EPSILON),
+        axes=Axes(_layer_norm_axes, "scales along axis {axis} what it normalizes over it"),
     )
 )
 
@@ -70,6 +100,10 @@ def _lrn(sig: Signature) -> Sequence[TensorType]:
     require(x.rank >= 2, f"input {x} has no channel axis")
     require(sig["size"] >= 1, f"a neighbourhood of {sig['size']} channels")
     return [TensorType(x.shape, floating(x))]
+
+
+def _lrn_axes(ports: Ports) -> Iterator[Relation]:
+    return _but((1,), "normalizes by neighbours along axis {axis}", ports)
 
 
 register(
@@ -84,6 +118,7 @@ register(
             Attribute("beta", "float", 0.75),
             Attribute("bias", "float", 1.0),
         ),
+        axes=Axes(_lrn_axes, ""),
     )
 )
 
@@ -94,8 +129,21 @@ def _softmax(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(x.shape, floating(x))]
 
 
+def _softmax_axes(ports: Ports) -> Iterator[Relation]:
+    return _but((ports["axis"] % ports.result.rank,), "takes a softmax along axis {axis}", ports)
+
+
 for _name, _doc in {
     "softmax": "e^x over its sum along the axis.",
     "log_softmax": "Logarithm of the softmax along the axis.",
 }.items():
-    register(OpDef(f"nn.{_name}", _doc, ("x",), _softmax, (Attribute("axis", "int", -1),)))
+    register(
+        OpDef(
+            f"nn.{_name}",
+            _doc,
+            ("x",),
+            _softmax,
+            (Attribute("axis", "int", -1),),
+            axes=Axes(_softmax_axes, ""),
+        )
+    )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from ..axes import OUT, Axes, Narrowing
 from ..opdef import Attribute, OpDef, Signature, TypeRuleError
 from ..types import DType, Quant, TensorType
+from .axes import elementwise_relations, equal_axes
 from .rows import register
 from .rules import require
 
@@ -30,6 +33,17 @@ def quantized(shape: tuple[int, ...], dtype: DType, sig: Signature) -> TensorTyp
         raise TypeRuleError(str(error)) from None
 
 
+def _kept_scales(n: Narrowing) -> Mapping[str, Any]:
+    """Scales and zero points of what stays along their axis."""
+    if n["axis"] == -1:
+        return {}
+    kept = n.kept(OUT, n["axis"])
+    return {name: tuple(n[name][i] for i in kept) for name in ("scales", "zero_points")}
+
+
+_SCALED = Axes(elementwise_relations, "", _kept_scales)
+
+
 def _quantize(sig: Signature) -> Sequence[TensorType]:
     x = sig.types[0]
     require(x.dtype.is_float, f"the input is {x.dtype.value}, only floats are quantized")
@@ -43,6 +57,7 @@ register(
         ("x",),
         _quantize,
         (*QUANT, Attribute("dtype", "dtype", doc="stored type")),
+        axes=_SCALED,
     )
 )
 
@@ -61,6 +76,7 @@ register(
         ("x",),
         _dequantize,
         (Attribute("dtype", "dtype", DType.F32, "type of the result"),),
+        axes=Axes(elementwise_relations, ""),
     )
 )
 
@@ -70,7 +86,11 @@ def _annotate(sig: Signature) -> Sequence[TensorType]:
     return [quantized(x.shape, x.dtype, sig)]
 
 
-register(OpDef("q.annotate", "The same stored integers, read as quantized.", ("x",), _annotate, QUANT))
+register(
+    OpDef(
+        "q.annotate", "The same stored integers, read as quantized.", ("x",), _annotate, QUANT, axes=_SCALED
+    )
+)
 
 
 def _table(sig: Signature) -> Sequence[TensorType]:
@@ -88,5 +108,10 @@ register(
         _table,
         QUANT,
         elementwise_from=0,
+        axes=Axes(
+            lambda ports: equal_axes(0, range(ports.result.rank)),
+            "looks bytes up along axis {axis}",
+            _kept_scales,
+        ),
     )
 )

@@ -11,10 +11,12 @@ D x B x H. The result holds every hidden state, T x D x B x H.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from ..axes import OUT, Axes, Axis, Ports, Relation, Summed, Tie
 from ..opdef import Attribute, OpDef, Signature, TypeRule, Types
 from ..types import TensorType, extents
+from .axes import spread
 from .rows import register
 from .rules import Shape, floating, require, same_dtype
 
@@ -71,6 +73,21 @@ def _rule(cell: str, states: Sequence[str], extra: tuple[str, int]) -> TypeRule:
     return infer
 
 
+def _axes(states: int) -> Axes:
+    """The units of a cell with so many `states`: of gates, states and weights, its part goes with each."""
+
+    def relations(ports: Ports) -> Iterator[Relation]:
+        yield from (Tie(Axis(0, 1), Axis(OUT, 2)), Tie(Axis(1, 1), Axis(OUT, 3)), Summed(Axis(1, 1)))
+        for state in range(2, 2 + states):
+            yield from (Tie(Axis(state, axis), Axis(OUT, axis + 1)) for axis in (1, 2))
+        hidden = ports.result.shape[3]
+        for port, axis in ((0, 2), (1, 2), *((p, 1) for p in range(2 + states, len(ports.types)))):
+            unit = spread(ports.types[port].shape[axis] // hidden, hidden)[1]
+            yield Tie(Axis(port, axis), Axis(OUT, 3), None, unit)
+
+    return Axes(relations, "goes through steps and directions along axis {axis}")
+
+
 def recurrence_macs(types: Types, _result: TensorType) -> int:
     """Every step multiplies the hidden state with all weights."""
     steps, batch = types[0].shape[:2]
@@ -99,6 +116,7 @@ register(
             Attribute("last_cell", "bool", False, "the last cell state follows as step T"),
         ),
         recurrence_macs,
+        axes=_axes(2),
     )
 )
 register(
@@ -113,6 +131,7 @@ register(
             Attribute("reset_after", "bool", False, "r scales the product of h with its weights, not h"),
         ),
         recurrence_macs,
+        axes=_axes(1),
     )
 )
 register(
@@ -123,5 +142,6 @@ register(
         _rule("rnn", ("hidden",), ("", 0)),
         (*_COMMON, _activations("of the hidden state")),
         recurrence_macs,
+        axes=_axes(1),
     )
 )

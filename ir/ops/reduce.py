@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from ..axes import OUT, Axes, Axis, Fixed, Ports, Relation, Summed, Tie
 from ..literals import written
 from ..opdef import Attribute, OpDef, Signature
 from ..types import DType, TensorType
@@ -33,15 +34,46 @@ def _of_floats(sig: Signature) -> Sequence[TensorType]:
     return _extreme(sig)
 
 
+def _reduced(axes: Sequence[int], summed: bool, ports: Ports) -> Iterator[Relation]:
+    """The axes that are reduced may lose elements where these are `summed`; others are carried."""
+    x = ports.types[0]
+    gone = {a % x.rank for a in axes}
+    kept = [a for a in range(x.rank) if a not in gone]
+    places = (
+        range(x.rank) if ports["keepdims"] else [None if a in gone else kept.index(a) for a in range(x.rank)]
+    )
+    for axis, place in enumerate(places):
+        if axis not in gone:
+            assert place is not None
+            yield Tie(Axis(0, axis), Axis(OUT, place))
+        elif summed:
+            yield Summed(Axis(0, axis))
+        else:
+            yield Fixed(
+                Axis(0, axis), f"reduces axis {axis} to one element that depends on how many there are"
+            )
+
+
+def _over(summed: bool) -> Axes:
+    return Axes(lambda ports: _reduced(ports["axes"], summed, ports), "")
+
+
+_SUMMED, _COUNTED = _over(True), _over(False)
 _AXES = (Attribute("axes", "ints"), Attribute("keepdims", "bool", True))
 
-register(OpDef("nn.reduce_mean", "Mean over the axes.", ("x",), _sum, _AXES))
-register(OpDef("nn.reduce_sum", "Sum over the axes.", ("x",), _sum, _AXES))
-register(OpDef("nn.reduce_prod", "Product over the axes.", ("x",), _sum, _AXES))
-register(OpDef("nn.reduce_l1", "Sum of magnitudes over the axes.", ("x",), _sum, _AXES))
-register(OpDef("nn.reduce_sum_square", "Sum of squares over the axes.", ("x",), _sum, _AXES))
-register(OpDef("nn.reduce_l2", "Root of the sum of squares over the axes.", ("x",), _of_floats, _AXES))
-register(OpDef("nn.reduce_log_sum", "Logarithm of the sum over the axes.", ("x",), _of_floats, _AXES))
+register(OpDef("nn.reduce_mean", "Mean over the axes.", ("x",), _sum, _AXES, axes=_COUNTED))
+register(OpDef("nn.reduce_sum", "Sum over the axes.", ("x",), _sum, _AXES, axes=_SUMMED))
+register(OpDef("nn.reduce_prod", "Product over the axes.", ("x",), _sum, _AXES, axes=_COUNTED))
+register(OpDef("nn.reduce_l1", "Sum of magnitudes over the axes.", ("x",), _sum, _AXES, axes=_SUMMED))
+register(OpDef("nn.reduce_sum_square", "Sum of squares over the axes.", ("x",), _sum, _AXES, axes=_SUMMED))
+register(
+    OpDef(
+        "nn.reduce_l2", "Root of the sum of squares over the axes.", ("x",), _of_floats, _AXES, axes=_SUMMED
+    )
+)
+register(
+    OpDef("nn.reduce_log_sum", "Logarithm of the sum over the axes.", ("x",), _of_floats, _AXES, axes=_SUMMED)
+)
 register(
     OpDef(
         "nn.reduce_max",
@@ -50,6 +82,7 @@ register(
         _extreme,
         _AXES,
         moves=True,
+        axes=_COUNTED,
     )
 )
 register(
@@ -60,6 +93,7 @@ register(
         _extreme,
         _AXES,
         moves=True,
+        axes=_COUNTED,
     )
 )
 
@@ -82,5 +116,6 @@ register(
             Attribute("keepdims", "bool", True),
             Attribute("select_last", "bool", False),
         ),
+        axes=Axes(lambda ports: _reduced((ports["axis"],), False, ports), ""),
     )
 )

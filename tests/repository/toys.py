@@ -30,6 +30,8 @@ OPERATOR = (
     Edit(
         "ir/ops/movement.py",
         """
+from ..axes import frozen  # noqa: E402
+
 
 def _mirror(sig: Signature) -> Sequence[TensorType]:
     x = sig.types[0]
@@ -37,7 +39,8 @@ def _mirror(sig: Signature) -> Sequence[TensorType]:
     return [TensorType(x.shape, x.dtype)]
 
 
-register(OpDef("nn.mirror", "The last axis backwards.", ("x",), _mirror, moves=True))
+_axes = frozen("turns axis {axis} around")
+register(OpDef("nn.mirror", "The last axis backwards.", ("x",), _mirror, moves=True, axes=_axes))
 """,
     ),
     Edit(

@@ -1,0 +1,74 @@
+"""A decision: units of groups that go, and what that leaves of every axis."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..axes import Axis, Indices, Narrowing
+from ..errors import SecateurError
+from ..graph import Operator, Value
+from ..support.words import known_names
+from .model import Channels, Group
+from .relations import port_value, ports_of
+
+Mask = NDArray[np.bool_]
+
+
+class Cut:
+    """What goes from each axis of each value where `gone` (group name -> units) goes.
+
+    SecateurError: an unknown group, a unit that it does not have, or an axis of which nothing is left.
+    """
+
+    def __init__(self, channels: Channels, gone: Mapping[str, Collection[int]]) -> None:
+        self._gone: dict[tuple[Value, int], Mask] = {}
+        for name, units in gone.items():
+            self._add(_group(channels, name), units)
+        for (value, axis), mask in self._gone.items():
+            if mask.all():
+                raise SecateurError(
+                    f"nothing would be left of axis {axis} of {value!r}; keep one channel of it"
+                )
+
+    def _add(self, group: Group, units: Collection[int]) -> None:
+        strange = [u for u in units if not 0 <= u < group.size]
+        if strange:
+            raise SecateurError(f"group '{group.name}' has units 0 to {group.size - 1}, not {strange[0]}")
+        goes = np.zeros(group.size + 1, np.bool_)  # the last one is for NONE, which is -1
+        goes[list(units)] = True
+        for member in group.members:
+            mask = goes[member.units]
+            if mask.any():
+                key = member.value, member.axis
+                self._gone[key] = self._gone.get(key, np.zeros(len(mask), np.bool_)) | mask
+
+    def gone(self, value: Value, axis: int) -> Mask:
+        """Which indices of an axis go."""
+        found = self._gone.get((value, axis))
+        return np.zeros(value.type.shape[axis], np.bool_) if found is None else found
+
+    def kept(self, value: Value, axis: int) -> Indices:
+        """The indices of an axis that stay, ascending."""
+        return np.flatnonzero(~self.gone(value, axis))
+
+    def touches(self, value: Value) -> bool:
+        """Whether the value loses anything."""
+        return any((value, axis) in self._gone for axis in range(value.type.rank))
+
+    def narrowing(self, op: Operator) -> Narrowing:
+        """What the operator's rule of attributes sees."""
+
+        def kept_of(at: Axis) -> Indices:
+            return self.kept(port_value(op, at.port), at.axis)
+
+        return Narrowing(ports_of(op), kept_of)
+
+
+def _group(channels: Channels, name: str) -> Group:
+    found = channels.by_name.get(name)
+    if found is None:
+        raise SecateurError(f"there is no group '{name}'{known_names(name, channels.by_name)}")
+    return found

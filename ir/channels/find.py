@@ -1,0 +1,134 @@
+"""From components of elements to groups: units that lie along the same axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..graph import Graph, Operator
+from .analysis import FREE, Analysis, Mask
+from .components import Ids
+from .model import NONE, Channels, Frozen, Group, Member
+from .relations import Relations
+
+
+def find_channels(graph: Graph) -> Channels:
+    """The groups of channels of a graph, and which channels are frozen and why."""
+    analysis = Analysis(Relations(graph))
+    made = tuple(_made(analysis))
+    return Channels(tuple(_groups(analysis, made)), tuple(_frozen(analysis, made)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Elements along an axis (by number) of an operator's result that no computed operand brings."""
+
+    operator: Operator
+    axis: int
+    ids: Ids
+
+
+def _made(analysis: Analysis) -> Iterator[_Made]:
+    relations, numbering = analysis.relations, analysis.numbering
+    for op in relations.graph.operators:
+        for axis in range(op.result.type.rank) if op.result not in relations.static else ():
+            number = numbering.number[op.result, axis]
+            ids = numbering.ids(number)
+            brought = relations.carried[ids]
+            if not brought.all():
+                yield _Made(op, number, ids[~brought])
+
+
+# What is frozen ------------------------------------------------------------------------------------
+
+
+def _frozen(analysis: Analysis, made: Sequence[_Made]) -> Iterator[Frozen]:
+    """Of each result whose channels depend on constants (on filters, say) those that must stay."""
+    numbering, constant = analysis.numbering, _of_constants(analysis)
+    for one in made:
+        stuck = one.ids[(analysis.fixed[one.ids] != FREE) & constant[analysis.labels[one.ids]]]
+        if len(stuck) and numbering.extents[one.axis] > 1:
+            value, axis = numbering.axes[one.axis]
+            reason = analysis.reasons[analysis.fixed[stuck[0]]].text
+            yield Frozen(value, axis, stuck - numbering.starts[one.axis], reason)
+
+
+def _of_constants(analysis: Analysis) -> Mask:
+    """By label: whether the component has elements of a constant."""
+    found = np.zeros(analysis.numbering.size, np.bool_)
+    for number, (value, _) in enumerate(analysis.numbering.axes):
+        if value.is_constant:
+            found[analysis.along(number)] = True
+    return found
+
+
+# Groups --------------------------------------------------------------------------------------------
+
+
+def _groups(analysis: Analysis, made: Sequence[_Made]) -> Iterator[Group]:
+    names: set[str] = set()
+    for signature, makers in _makers(analysis, made).items():
+        axes = np.frombuffer(signature, np.int64).tolist()
+        units = _units(analysis, makers)
+        members = tuple(_member(analysis, number, units) for number in axes)
+        own = set(axes)
+        users = dict.fromkeys(op for op, _, number in analysis.relations.summed if number in own)
+        operators = tuple(dict.fromkeys(one.operator for one in makers))
+        name = _unique(_name(operators[0]), names)
+        yield Group(name, int(units.max()) + 1, members, operators, tuple(users))
+
+
+def _makers(analysis: Analysis, made: Sequence[_Made]) -> dict[bytes, list[_Made]]:
+    """For each signature of components that may go, in order: who makes their elements."""
+    signatures = _signatures(analysis)
+    found: dict[bytes, list[_Made]] = {}
+    for one in made:
+        by_signature: dict[bytes, list[int]] = {}
+        for element, label in zip(one.ids.tolist(), analysis.labels[one.ids].tolist(), strict=True):
+            if label in signatures:
+                by_signature.setdefault(signatures[label], []).append(element)
+        for signature, ids in by_signature.items():
+            part = _Made(one.operator, one.axis, np.array(ids, np.int64))
+            found.setdefault(signature, []).append(part)
+    return found
+
+
+def _signatures(analysis: Analysis) -> dict[int, bytes]:
+    """For each component that may go: the numbers of the axes that it lies along."""
+    numbering, free = analysis.numbering, analysis.fixed == FREE
+    axis_of = np.repeat(np.arange(len(numbering.axes)), numbering.extents)
+    pairs = np.unique(analysis.labels[free] * len(numbering.axes) + axis_of[free])
+    of, axes = np.divmod(pairs, max(1, len(numbering.axes)))
+    labels, starts = np.unique(of, return_index=True)
+    ends = [*starts[1:], len(pairs)]
+    return {int(x): axes[i:j].tobytes() for x, i, j in zip(labels, starts, ends, strict=True)}
+
+
+def _units(analysis: Analysis, makers: Sequence[_Made]) -> Ids:
+    """By label: the unit, in the order of the makers' channels; `NONE` for what is not of the group."""
+    labels = analysis.labels[np.concatenate([one.ids for one in makers])]
+    _, first = np.unique(labels, return_index=True)
+    ordered = labels[np.sort(first)]
+    units = np.full(analysis.numbering.size, NONE, np.int64)
+    units[ordered] = np.arange(len(ordered))
+    return units
+
+
+def _member(analysis: Analysis, number: int, units: Ids) -> Member:
+    value, axis = analysis.numbering.axes[number]
+    return Member(value, axis, units[analysis.along(number)].astype(np.int32))
+
+
+def _name(op: Operator) -> str:
+    return op.loc or op.result.name or op.name
+
+
+def _unique(wanted: str, taken: set[str]) -> str:
+    name, count = wanted, 1
+    while name in taken:
+        count += 1
+        name = f"{wanted}#{count}"
+    taken.add(name)
+    return name

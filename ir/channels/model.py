@@ -1,0 +1,69 @@
+"""Units and groups of channels: what can be removed from a graph, and what cannot and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph import Operator, Value
+
+NONE = -1
+"""In `Member.units`: an index along the axis that is no unit of the group."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """An axis of a value along which a group's units lie: `units[i]` is the unit of index i, or `NONE`."""
+
+    value: Value
+    axis: int
+    units: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """`size` units that lie along the same axes of the same values; each can be removed alone.
+
+    A unit is, for example, one filter with all that depends on it. `makers` are the operators whose
+    results have channels of the group that no operand brings, such as convolutions; `users` those that
+    sum over them. The name is the location of the first maker.
+    """
+
+    name: str
+    size: int
+    members: tuple[Member, ...]
+    makers: tuple[Operator, ...]
+    users: tuple[Operator, ...]
+
+    def member(self, value: Value) -> Member:
+        """The first member that is an axis of `value`; KeyError where there is none."""
+        found = next((m for m in self.members if m.value is value), None)
+        if found is None:
+            raise KeyError(f"%{value.name} has no channels of group '{self.name}'")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Frozen:
+    """Channels `indices` along an axis of a value that must stay, and why: a sentence."""
+
+    value: Value
+    axis: int
+    indices: NDArray[np.int64]
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """Every group of a graph in the order of their first makers, and the channels that are frozen."""
+
+    groups: tuple[Group, ...]
+    frozen: tuple[Frozen, ...]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Group]:
+        return {group.name: group for group in self.groups}

@@ -1,0 +1,153 @@
+"""The relations that all operators of a graph declare, as arrays over numbered elements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..axes import OUT, Axis, Fixed, OneOf, Ports, Relation, Summed, Tie
+from ..graph import Graph, Operator, Value, constant_of
+from .components import Ids
+
+
+def port_value(op: Operator, port: int) -> Value:
+    """The value at a port."""
+    return op.result if port == OUT else op.operands[port]
+
+
+def ports_of(op: Operator) -> Ports:
+    """What the operator's rule sees."""
+    operands = op.operands
+    attributes = op.definition.complete(op.attributes)
+    constants = [constant_of(v) for v in operands]
+    return Ports([v.type for v in operands], op.result.type, attributes, constants)
+
+
+class Numbering:
+    """Numbers for every (value, axis), and for the elements along them: axis `k` has those from starts[k]."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.axes: list[tuple[Value, int]] = [(v, a) for v in graph.values() for a in range(v.type.rank)]
+        self.number = {axis: k for k, axis in enumerate(self.axes)}
+        self.extents: Ids = np.array([v.type.shape[a] for v, a in self.axes], np.int64)
+        self.starts: Ids = np.concatenate([[0], np.cumsum(self.extents)]).astype(np.int64)
+
+    @property
+    def size(self) -> int:
+        return int(self.starts[-1])
+
+    def ids(self, axis: int) -> Ids:
+        """The elements along axis number `axis`."""
+        return np.arange(self.starts[axis], self.starts[axis + 1])
+
+
+@dataclass(frozen=True, eq=False)
+class Reason:
+    """Why an axis (by number) is fixed: a sentence."""
+
+    axis: int
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A `OneOf` with its ties as pairs of axis numbers and of elements; `axes` by number."""
+
+    options: tuple[tuple[int, int, Ids, Ids], ...]
+    axes: tuple[int, ...]
+    text: str
+
+
+def said_of(op: Operator, what: str) -> str:
+    """`'prob' (nn.softmax) takes the softmax along axis 1`."""
+    return f"'{op.loc or op.result.name or 'unnamed'}' ({op.name}) {what}"
+
+
+@dataclass(eq=False)
+class Relations:
+    """Collects what the operators of a graph declare."""
+
+    graph: Graph
+    numbering: Numbering = field(init=False)
+    pairs: list[tuple[Ids, Ids]] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
+    summed: list[tuple[Operator, int, int]] = field(default_factory=list)  # operator, operand, axis number
+    carried: NDArray[np.bool_] = field(init=False)  # elements of results that computed operands bring
+
+    def __post_init__(self) -> None:
+        self.numbering = Numbering(self.graph)
+        self.carried = np.zeros(self.numbering.size, np.bool_)
+        self.static = _static(self.graph)
+        for value in self.graph.inputs:
+            self._fix_all(value, f"it comes from the graph input '{value.name}'")
+        for op in self.graph.operators:
+            self._declare(op)
+        for value, name in zip(self.graph.outputs, self.graph.output_names, strict=True):
+            self._fix_all(value, f"it is part of the graph output '{name}'")
+
+    def _fix_all(self, value: Value, text: str) -> None:
+        for axis in range(value.type.rank):
+            self.reasons.append(Reason(self.numbering.number[value, axis], text))
+
+    def _declare(self, op: Operator) -> None:
+        declared: set[int] = set()
+        axes = op.definition.axes
+        for relation in axes.relations(ports_of(op)):
+            declared.update(self._number(op, at) for at in _axes_of(relation))
+            self._relate(op, relation)
+        for value in (*op.operands, op.result):
+            for axis in range(value.type.rank):
+                number = self.numbering.number[value, axis]
+                if number not in declared and value.type.shape[axis] > 1:
+                    self.reasons.append(Reason(number, said_of(op, axes.rest.format(axis=axis))))
+
+    def _number(self, op: Operator, at: Axis) -> int:
+        return self.numbering.number[port_value(op, at.port), at.axis]
+
+    def _relate(self, op: Operator, relation: Relation) -> None:
+        if isinstance(relation, Tie):
+            self.pairs.append(self._tied(op, relation))
+        elif isinstance(relation, Summed):
+            self.summed.append((op, relation.at.port, self._number(op, relation.at)))
+        elif isinstance(relation, Fixed):
+            self.reasons.append(Reason(self._number(op, relation.at), said_of(op, relation.reason)))
+        elif isinstance(relation, OneOf):
+            self.choices.append(self._choice(op, relation))
+
+    def _tied(self, op: Operator, tie: Tie) -> tuple[Ids, Ids]:
+        a, b = self._elements(op, tie.a, tie.i), self._elements(op, tie.b, tie.j)
+        if len(a) != len(b):
+            raise ValueError(f"{op!r} ties {len(a)} elements of {tie.a} to {len(b)} of {tie.b}")
+        for here, there, ids in ((tie.a, tie.b, a), (tie.b, tie.a, b)):
+            if here.port == OUT != there.port and port_value(op, there.port) not in self.static:
+                self.carried[ids] = True
+        return a, b
+
+    def _elements(self, op: Operator, at: Axis, indices: Ids | None) -> Ids:
+        ids = self.numbering.ids(self._number(op, at))
+        return ids if indices is None else ids[indices]
+
+    def _choice(self, op: Operator, relation: OneOf) -> Choice:
+        options = [
+            (self._number(op, t.a), self._number(op, t.b), *self._tied(op, t)) for t in relation.options
+        ]
+        numbers = tuple(self._number(op, at) for at in relation.axes)
+        return Choice(tuple(options), numbers, said_of(op, relation.reason))
+
+
+def _axes_of(relation: Relation) -> tuple[Axis, ...]:
+    if isinstance(relation, Tie):
+        return relation.a, relation.b
+    return relation.axes if isinstance(relation, OneOf) else (relation.at,)
+
+
+def _static(graph: Graph) -> set[Value]:
+    """Values that follow from constants alone."""
+    found: set[Value] = set()
+    for op in graph.operators:
+        if all(v in found for v in op.operands):
+            found.update(op.results)
+    return found

@@ -1,0 +1,49 @@
+"""Relations between axes that families of operators share (see `ir.axes`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..axes import OUT, Axes, Axis, Indices, Ports, Relation, Tie
+
+WINDOWS = "moves a window along axis {axis}"
+
+
+def equal_axes(port: int, axes: Sequence[int]) -> Iterator[Relation]:
+    """Axes of an operand that the result has at the same places."""
+    for axis in axes:
+        yield Tie(Axis(port, axis), Axis(OUT, axis))
+
+
+def broadcast_axes(ports: Ports, port: int, skipped: Sequence[int] = ()) -> Iterator[Relation]:
+    """Axes of an operand that broadcasts to the result, but for `skipped` axes of the result.
+
+    One element that is repeated along an axis of the result belongs to none of those there.
+    """
+    offset = ports.result.rank - ports.types[port].rank
+    for axis, extent in enumerate(ports.types[port].shape):
+        if axis + offset not in skipped and extent == ports.result.shape[axis + offset]:
+            yield Tie(Axis(port, axis), Axis(OUT, axis + offset))
+
+
+def elementwise_relations(ports: Ports) -> Iterator[Relation]:
+    """Every operand broadcasts to the result."""
+    for port in range(len(ports.types)):
+        yield from broadcast_axes(ports, port)
+
+
+ELEMENTWISE = Axes(elementwise_relations, "repeats one element along axis {axis}")
+
+
+def extras(ports: Ports, first: int) -> Iterator[Relation]:
+    """Operands from `first` on feed an epilogue or are added: they broadcast to the result."""
+    for port in range(first, len(ports.types)):
+        yield from broadcast_axes(ports, port)
+
+
+def spread(outer: int, inner: int) -> tuple[Indices, Indices]:
+    """Of an axis of outer x inner: the outer and the inner index of every element."""
+    whole = np.arange(outer * inner)
+    return whole // max(1, inner), whole % max(1, inner)

@@ -1,0 +1,74 @@
+"""The proof of channel dependencies: removed physically or masked, the answers are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.channels import Channels, find_channels
+from secateur.ir.graph import Graph
+from secateur.ir.interpreter import run
+from secateur.ir.verifier import verify
+from secateur.passes.prune.masked import masked
+from secateur.passes.prune.remove import Gone, remove
+
+Array = np.ndarray[Any, Any]
+TOLERANCE = 1e-4  # of an answer's largest magnitude: sums in another order
+
+
+def random_decision(channels: Channels, seed: int) -> dict[str, list[int]]:
+    """Units of about two thirds of the groups, at most half of each group's, so that no axis is emptied."""
+    choose = np.random.default_rng(seed)
+    gone: dict[str, list[int]] = {}
+    for group in channels.groups:
+        count = int(choose.integers(0, group.size // 2 + 1)) if choose.random() < 0.7 else 0
+        gone[group.name] = sorted(choose.choice(group.size, count, replace=False).tolist())
+    return gone
+
+
+def noise(graph: Graph, seed: int = 0) -> dict[str, Array]:
+    """Inputs of normal noise, or of small integers."""
+    choose = np.random.default_rng(seed)
+    return {
+        v.name: (
+            choose.standard_normal(v.type.shape)
+            if v.type.dtype.is_float
+            else choose.integers(0, 5, v.type.shape)
+        ).astype(v.type.dtype.numpy)
+        for v in graph.inputs
+    }
+
+
+def assert_same(
+    wanted: Mapping[str, Array], found: Mapping[str, Array], tolerance: float = TOLERANCE
+) -> None:
+    """Equal: integers to the bit, reals to a share of the largest magnitude."""
+    assert wanted.keys() == found.keys()
+    for name, a in wanted.items():
+        b = found[name]
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        if a.dtype.kind != "f":
+            np.testing.assert_array_equal(b, a)
+        else:
+            np.testing.assert_allclose(
+                b, a, rtol=0, atol=tolerance * max(1e-3, float(np.abs(a).max(initial=0)))
+            )
+
+
+def removed(graph: Graph, gone: Gone, channels: Channels) -> Graph:
+    """The graph without `gone`, verified."""
+    pruned = remove(graph, gone, channels)
+    verify(pruned)
+    return pruned
+
+
+def check(graph: Graph, seed: int = 0, tolerance: float = TOLERANCE) -> Graph:
+    """AssertionError where masking and removing a random decision differ; the pruned graph."""
+    channels = find_channels(graph)
+    gone = random_decision(channels, seed)
+    pruned = removed(graph, gone, channels)
+    given = noise(graph, seed)
+    assert_same(run(masked(graph, gone, channels), given), run(pruned, given), tolerance)
+    return pruned
