@@ -3,6 +3,7 @@
 #   make demo    compile a trained network, show the IR, run it, compare with ONNX Runtime
 #   make test    the whole test suite, and a part of it as lesser processors would run it
 #   make test-hosts   that part alone
+#   make test-train   the tests that train networks, with PyTorch (minutes, 3 GB; make test runs them where it is there)
 #   make bench   speed against other inference libraries (minutes; int8: ARGS="--precision int8")
 #   make bench-layers   single int8 layers against those of other libraries
 #   make bench-selection   the selector's plans against simpler choices, and its own speed
@@ -24,14 +25,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
+TRAIN := $(VENV)/.train-installed
 TYPED := build/typed/secateur
 # Two runs give the same: names are hashed alike, and hypothesis tries the same examples (tests/conftest.py).
 RUN_OPTIONS := -n $(JOBS) --dist worksteal --timeout 1200
 PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
 AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
-FOLDERS := ir passes codegen costs runtime tools
+FOLDERS := ir passes codegen costs runtime tools train
 
-.PHONY: demo test test-hosts bench bench-layers bench-selection bench-compile public-models cost-check fuzz lint clean system-tools
+.PHONY: demo test test-hosts test-train bench bench-layers bench-selection bench-compile public-models cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -43,6 +45,9 @@ test: $(DEV) system-tools
 
 test-hosts: $(DEV) system-tools
 	$(AS_LESSER_HOSTS) $(ARGS)
+
+test-train: $(TRAIN) system-tools
+	$(PYTEST) $(ARGS) tests/train
 
 bench: $(BENCH)
 	$(BIN)/python -m secateur.tools.bench.networks $(ARGS)
@@ -95,6 +100,10 @@ $(DEV): pyproject.toml | $(VENV)/bin/python
 $(BENCH): pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
 	$(BIN)/python -m pip install --quiet --no-deps pnnx  # converts models for ncnn; what it asks for is not used
+	@touch $@ $(DEV)
+
+$(TRAIN): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[dev,train]'
 	@touch $@ $(DEV)
 
 # The tests run ARM artifacts under qemu and build C programs with gcc: get what is missing, or say what that costs.

@@ -9,7 +9,7 @@ from pathlib import Path
 import networkx as nx
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = frozenset({"ir", "passes", "codegen", "costs", "runtime", "tools"})
+FOLDERS = frozenset({"ir", "passes", "codegen", "costs", "runtime", "tools", "train"})
 EVERYTHING = FOLDERS | {"secateur"}
 
 

@@ -12,8 +12,9 @@ ALLOWED = {
     "codegen": frozenset({"ir"}),
     "costs": frozenset({"ir", "passes", "codegen", "runtime"}),
     "runtime": frozenset[str](),
+    "train": frozenset({"ir", "passes"}),
     "tools": EVERYTHING,
-    "secateur": EVERYTHING - {"tools"},
+    "secateur": EVERYTHING - {"tools", "train"},
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.libc import share_libc
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("secateur", "ir", "passes", "codegen", "costs", "runtime", "tools")
+FOLDERS = ("secateur", "ir", "passes", "codegen", "costs", "runtime", "tools", "train")
 PIP = (sys.executable, "-m", "pip")
 OFFLINE = ("--quiet", "--no-index", "--no-deps")
 INSIDE = ("*.py", "*.c", "*.h", "*.j2", "py.typed")

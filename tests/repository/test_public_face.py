@@ -12,7 +12,7 @@ import secateur
 from secateur.ir.support.options import options_of
 from secateur.tools.cli.groups import command_options
 
-HEAVY = ("tvm", "onnx", "llvmlite", "onnxruntime", "networkx", "ziglang")
+HEAVY = ("tvm", "onnx", "llvmlite", "onnxruntime", "networkx", "ziglang", "torch")
 REPORT = f"import sys; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("onnx", "networkx", "tvm", "llvmlite", "onnxruntime", "jinja2", "secateur.prepare")
+HEAVY = ("onnx", "networkx", "tvm", "llvmlite", "onnxruntime", "jinja2", "torch", "secateur.prepare")
 EACH = f"""
 import contextlib, io, json, sys
 from secateur.tools.cli.main import app
