@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Generic, TypeVar
 
@@ -50,29 +50,29 @@ class Shape(ABC, Generic[Kind]):
     def lanes(self) -> int:
         return self.arithmetic.lanes
 
-    @property
+    @cached_property
     def extent(self) -> tuple[int, int]:
         """Rows and columns of an input tile."""
         return self.tile[0] + 2, self.tile[1] + 2
 
-    @property
+    @cached_property
     def positions(self) -> int:
         return prod(self.extent)
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int, int]:
         """Tiles down and across one image."""
         return -(-self.spec.out_height // self.tile[0]), -(-self.spec.out_width // self.tile[1])
 
-    @property
+    @cached_property
     def tiles(self) -> int:
         return self.spec.batch * prod(self.grid)
 
-    @property
+    @cached_property
     def channels(self) -> int:
         return up(self.spec.channels, layout_block(self.spec.in_layout))
 
-    @property
+    @cached_property
     def filters(self) -> int:
         return up(self.spec.filters, layout_block(self.spec.in_layout))
 
@@ -135,9 +135,18 @@ class Shape(ABC, Generic[Kind]):
         return max(multiply, (rows + vectors) / 2, products.latency) + products.loading * loads
 
 
-@lru_cache(maxsize=512)
-def costs(shape: Shape[Arithmetic], target: Target) -> dict[Blocking, Cost]:
+def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:
     """Of every blocking; those that take less workspace are there for networks with little memory."""
+    spec = shape.spec
+    whole = replace(
+        spec, channels=shape.channels, filters=shape.filters, bias=False, epilogue=(), extras=()
+    )
+    return _costs(replace(shape, spec=whole), target)
+
+
+@lru_cache(maxsize=512)
+def _costs(shape: Shape[Arithmetic], target: Target) -> dict[Blocking, Cost]:
+    """The same of whole blocks, without what follows the sums: nothing else counts."""
     clock = target.clock_ghz * 1e9
     return {
         blocking: Cost(shape.cycles(blocking, target) / clock + 3e-6, shape.workspace(blocking))
