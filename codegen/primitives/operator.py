@@ -7,6 +7,7 @@ with its layouts in its types when lowering asks for the kernel.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,17 @@ def workspace_limit(op: Operator) -> int | None:
     return limit
 
 
+def blocks_in_words(op: Operator) -> dict[str, str]:
+    """Blocks of channels that the first operand and the result have; empty where nothing is blocked."""
+    read = {"block of the layout read": op.operands[0].type} if op.operands else {}
+    types = {**read, "block of the layout made": op.results[0].type}
+    return {
+        what: f"{-(-type.shape[1] // type.layout.block)} of {type.layout.block} channels"
+        for what, type in types.items()
+        if type.layout.block
+    }
+
+
 class Primitive(ABC):
     """One way to compute some operators. Stateless; one object each, listed in `registry.py`."""
 
@@ -118,6 +130,13 @@ class Primitive(ABC):
         """Operands that its kernel reads after it has begun to write, of those that the operator lets a
         result overwrite (`OpDef.elementwise_from`): the memory pass lays the result elsewhere."""
         return ()
+
+    def tiling(self, op: Operator, target: Target) -> Mapping[str, str]:
+        """Into what the work on an operator is cut, in words, where its types carry the chosen layouts.
+
+        By what does the cutting: the time has a step where one of these changes. Here the blocks of layouts.
+        """
+        return blocks_in_words(op)
 
     @abstractmethod
     def kernel(self, op: Operator, target: Target) -> Kernel:

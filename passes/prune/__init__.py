@@ -1,0 +1,1 @@
+"""Removing channels: what to remove, by what it costs in time and in importance, and the removal."""

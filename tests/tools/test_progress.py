@@ -45,7 +45,9 @@ def test_each_phase_has_a_line(cli: Cli, model: Path, tmp_path: Path) -> None:
     assert result.told == ""
 
 
-@pytest.mark.parametrize("command", ["compile", "inspect", "select", "profile", "compare", "run", "bench"])
+@pytest.mark.parametrize(
+    "command", ["compile", "inspect", "select", "staircase", "profile", "compare", "run", "bench"]
+)
 def test_the_first_line_comes_before_anything_heavy(model: Path, tmp_path: Path, command: str) -> None:
     """What comes is refused soon: the first line is all that is looked at."""
     words = [command, str(model), "--shape", "x=9"]

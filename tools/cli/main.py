@@ -63,6 +63,7 @@ ROWS = (
     Row("quantize", "quantize_model", "Quantize a model to int8 and write it as ONNX (QDQ)."),
     Row("run", "run", "Run an artifact once and say what came out."),
     Row("select", "select", "Show the plans that no other beats in both time and memory."),
+    Row("staircase", "staircase", "Show how a layer's time depends on its channels."),
     Row("profile", "profile", "Measure what a model's kernels take, for --costs."),
     Row("inspect", "inspect", "Show what a model or an artifact is made of."),
     Row("opt", "opt", "Run passes on IR text; print what they give, or write it as ONNX."),

@@ -66,7 +66,7 @@ class Scale:
 
 
 _BYTES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B"))
-_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
 def scale(values: list[float], start: float, end: float, units: tuple[tuple[float, str], ...]) -> Scale:
@@ -106,7 +106,7 @@ class Drawing:
 def drawing(found: Frontier, box: Box = BROAD) -> Drawing:
     """Where everything stands."""
     memory = scale([float(p.arena) for p in found.points], box.left, box.right, _BYTES)
-    time = scale([p.seconds for p in found.points], box.bottom, box.top, _SECONDS)
+    time = scale([p.seconds for p in found.points], box.bottom, box.top, SECONDS)
     memory, time = (replace(axis, fewest_ticks=box.fewest_ticks) for axis in (memory, time))
     marks = (Mark(memory.place(p.arena), time.place(p.seconds), _title(p)) for p in found.points)
     return Drawing(box, memory, time, tuple(marks))

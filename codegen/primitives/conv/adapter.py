@@ -7,6 +7,7 @@ kernel argument comes from.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +16,7 @@ from secateur.ir.types import Layout
 
 from ...kernel import Kernel
 from ...targets.target import Target
-from ..operator import Adjustable, Combination, Cost, Primitive
+from ..operator import Adjustable, Combination, Cost, Primitive, blocks_in_words
 from ..specs import ConvSpec, DenseSpec, TransposedSpec, pair
 from .plan import costs_of
 
@@ -71,6 +72,9 @@ class Adapter(Primitive, Generic[Spec]):
 
     def estimate(self, op: Operator, target: Target) -> float:
         return min(float(self.primitive.estimate(s, target)) for s in self.specs(op, target))
+
+    def tiling(self, op: Operator, target: Target) -> Mapping[str, str]:
+        return {**blocks_in_words(op), **self.primitive.tiling_words(self.spec(op), target)}
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         kernel: Kernel = self.primitive.kernel(self.spec(op), target)

@@ -48,6 +48,9 @@ class Direct(Tiled):
         order = choose_order(spec, target, spec.out_height, blocks // vectors)
         return products + traffic_seconds(spec, order, target) + 2e-6
 
+    def steps(self, spec: ConvSpec, target: Target) -> int:
+        return _steps(spec, arithmetic_of(spec, target))
+
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
         blocks, arithmetic = spec.filter_vectors(target.lanes), arithmetic_of(spec, target)
         if layout_block(spec.in_layout) == arithmetic.step:

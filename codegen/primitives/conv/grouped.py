@@ -50,6 +50,9 @@ class Grouped(Tiled):
         streamed = 4.0 * blocks * lanes * steps
         return max(products, seconds(target, 0, 1.0, streamed)) + 2e-6
 
+    def steps(self, spec: ConvSpec, target: Target) -> int:
+        return _steps(spec, self.tiling(spec, target).vectors, arithmetic_of(spec, target))
+
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
         blocks, arithmetic = spec.filter_vectors(target.lanes), arithmetic_of(spec, target)
 

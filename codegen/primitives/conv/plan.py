@@ -119,10 +119,15 @@ def step_cycles(
     operations = sum(sizes) * vectors * arithmetic.operations + operands * arithmetic.preparation
     multiply, load = operations / (arithmetic.rate or target.fma_per_cycle), operands / 2
     busy = max(multiply, load, arithmetic.latency * len(sizes)) + arithmetic.loading * load
-    panel = steps * vectors * target.isa.vector_bytes
-    rate = next(rate for share, rate in arithmetic.streams if panel <= target.l2_bytes * share)
+    rate = stream_rate(vectors, steps, target, arithmetic)
     streamed = len(sizes) * vectors * target.isa.vector_bytes / rate
     return max(busy, streamed) + 0.2 * streamed
+
+
+def stream_rate(vectors: int, steps: int, target: Target, arithmetic: Arithmetic) -> float:
+    """Bytes a cycle at which a panel of `steps` times `vectors` weight vectors arrives, by where it fits."""
+    panel = steps * vectors * target.isa.vector_bytes
+    return next(rate for share, rate in arithmetic.streams if panel <= target.l2_bytes * share)
 
 
 def choose_vectors(
@@ -215,6 +220,17 @@ class Order:
     filters_outer: bool
     traffic: float
     ahead: bool
+
+
+def tiling_in_words(tiling: Tiling, steps: int, target: Target, arithmetic: Arithmetic) -> dict[str, str]:
+    """A register-tiled nest, by what cuts it; `steps` are those that an element of the result sums."""
+    rate = stream_rate(tiling.vectors, steps, target, arithmetic)
+    kept = "weights" if tiling.filters_outer else "image"
+    words = {
+        "register tile": f"{tiling.pixels} pixels x {tiling.vectors} vectors of filters",
+        "cache": f"a tile's weights arrive at {rate:g} B a cycle; tasks keep the {kept}",
+    }
+    return {**words, "strip": f"{tiling.columns} columns"} if tiling.columns else words
 
 
 def choose_order(spec: ConvSpec, target: Target, places: int, groups: int) -> Order:

@@ -26,6 +26,14 @@ class Planned(ABC, Generic[Spec, Plan]):
     def plans(self, spec: Spec, target: Target) -> Mapping[Plan, Cost]:
         """Every plan and what it costs, whatever the specification's limit on workspace."""
 
+    @abstractmethod
+    def plan_words(self, plan: Plan) -> dict[str, str]:
+        """What a plan cuts the work into."""
+
+    def tiling_words(self, spec: Spec, target: Target) -> dict[str, str]:
+        """What cuts the work, in words (see `Primitive.tiling`)."""
+        return self.plan_words(self.plan(spec, target))
+
     def plan(self, spec: Spec, target: Target) -> Plan:
         """The fastest plan within the limit."""
         return cheapest(self.plans(spec, target), spec.workspace_limit)

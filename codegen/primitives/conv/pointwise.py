@@ -52,6 +52,9 @@ class Pointwise(Tiled):
         )
         return products + traffic_seconds(flat, order, target) + 2e-6
 
+    def steps(self, spec: ConvSpec, target: Target) -> int:
+        return _steps(spec, arithmetic_of(spec, target))
+
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
         flat, blocks, arithmetic = _flat(spec), spec.filter_vectors(target.lanes), arithmetic_of(spec, target)
         vectors = choose_vectors(blocks, flat.out_width, _steps(spec, arithmetic), target, arithmetic)

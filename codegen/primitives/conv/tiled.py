@@ -12,7 +12,7 @@ from ...kernel import Kernel
 from ...targets.target import Target
 from ..specs import ConvSpec, Floats, layout_block
 from .arithmetic import arithmetic_of
-from .plan import KernelSpec, Tiling, task_count
+from .plan import KernelSpec, Tiling, task_count, tiling_in_words
 from .tile import build, pack_bias
 
 Array = NDArray[Any]
@@ -47,6 +47,15 @@ class Tiled(ABC):
         if (spec.in_layout, spec.out_layout) in self.layouts(spec, target):
             return self.refusal(spec)
         return self.refusal(spec) or f"layouts {spec.in_layout} -> {spec.out_layout}"
+
+    @abstractmethod
+    def steps(self, spec: ConvSpec, target: Target) -> int:
+        """Steps that an element of the result sums."""
+
+    def tiling_words(self, spec: ConvSpec, target: Target) -> dict[str, str]:
+        """What cuts the work, in words (see `Primitive.tiling`)."""
+        tiling, arithmetic = self.tiling(spec, target), arithmetic_of(spec, target)
+        return tiling_in_words(tiling, self.steps(spec, target), target, arithmetic)
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
         return 0

@@ -72,6 +72,11 @@ class Transposed:
         macs = spec.batch * spec.pixels * up(spec.filters, lanes) * read * reached
         return seconds(target, macs, 0.6, 4.0 * spec.channels * spec.filters * reached) + 2e-6
 
+    def tiling_words(self, spec: TransposedSpec, target: Target) -> dict[str, str]:
+        """What cuts the work, in words (see `Primitive.tiling`)."""
+        tiling = self.tiling(spec, target)
+        return {"register tile": f"{tiling.pixels} pixels x {tiling.vectors} vectors of filters"}
+
     def pack(
         self, spec: TransposedSpec, target: Target, weights: Floats, bias: Floats | None
     ) -> tuple[Floats, ...]:

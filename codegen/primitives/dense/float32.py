@@ -40,6 +40,10 @@ class Dense:
         macs = rows * spec.inputs * up(spec.outputs, target.lanes)
         return seconds(target, macs, 0.75 if spec.batch > 1 else 0.4, 4.0 * spec.inputs * spec.outputs) + 1e-6
 
+    def tiling_words(self, spec: DenseSpec, target: Target) -> dict[str, str]:
+        """What cuts the work, in words (see `Primitive.tiling`)."""
+        return self.plan(spec, target).words
+
     def pack(
         self, spec: DenseSpec, target: Target, weights: Floats, bias: Floats | None
     ) -> tuple[Floats, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -73,6 +74,9 @@ class LinearDense(Primitive):
         efficiency = 0.75 if spec.batch > 1 else 0.5
         work = spec.batch * steps * dot.operations
         return seconds(target, work, efficiency, float(spec.inputs * spec.outputs)) + CALL_SECONDS
+
+    def tiling(self, op: Operator, target: Target) -> Mapping[str, str]:
+        return plan_of(linear_dense_spec(op), target).words
 
     def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
         weights, bias = map(constant_of, op.operands[1:])

@@ -57,6 +57,15 @@ class DensePlan:
     def tasks(self) -> int:
         return -(-self.outputs // self.width) * self.row_tasks
 
+    @property
+    def words(self) -> dict[str, str]:
+        """What cuts the work (see `Primitive.tiling`)."""
+        panels, vectors = self.panels, -(-self.outputs // self.arithmetic.lanes)
+        return {
+            "register tile": f"{panels.rows} rows x {panels.vectors} vectors of outputs",
+            "vector of the processor": f"{vectors} of {self.arithmetic.lanes} outputs",
+        }
+
     def pack(self, weights: Array) -> Array:
         """(inputs, outputs) to [panel][step][vector and lane][channel of a step].
 

@@ -147,6 +147,10 @@ class Depthwise:
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         return arithmetic_of(spec, target).seconds(spec, target) + 2e-6
 
+    def tiling_words(self, spec: ConvSpec, target: Target) -> dict[str, str]:
+        """What cuts the work, in words (see `Primitive.tiling`)."""
+        return {"register tile": f"{self.pixels(spec, target)} pixels x 1 vector of channels"}
+
     def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
         packed = pack_taps(weights, layout_block(spec.in_layout), arithmetic_of(spec, target).weight)
         return (packed, *pack_bias(bias, spec.filters, target.lanes))

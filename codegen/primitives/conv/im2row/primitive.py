@@ -46,6 +46,14 @@ class Im2row(Planned[ConvSpec, Strip]):
     def plans(self, spec: ConvSpec, target: Target) -> dict[Strip, Cost]:
         return costs(spec.costed(), target)
 
+    def plan_words(self, plan: Strip) -> dict[str, str]:
+        parts = f", filters in {plan.splits} parts" if plan.splits > 1 else ""
+        return {
+            "register tile": f"{plan.rows} pixels x {plan.vectors} vectors of filters",
+            "strip": f"{plan.pixels} pixels{parts}",
+            "cache": f"{plan.blocks} input blocks at a time",
+        }
+
     def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
         packed = planner_of(spec, target).pack(weights, self.plan(spec, target).vectors)
         return (packed, *pack_bias(bias, spec.filters, target.lanes))

@@ -50,6 +50,12 @@ class BlockedKn2row(Planned[LinearSpec, Plan]):
     def plans(self, spec: LinearSpec, target: Target) -> dict[Plan, Cost]:
         return plans(spec.costed(), target)
 
+    def plan_words(self, plan: Plan) -> dict[str, str]:
+        return {
+            "register tile": f"{plan.pixels} pixels x {plan.vectors} vectors of filters",
+            "strip": f"{plan.rows} rows, {plan.columns} kernel columns a pass",
+        }
+
     def pack(
         self, spec: LinearSpec, target: Target, weights: Array, bias: Floats | None
     ) -> tuple[Array, ...]:

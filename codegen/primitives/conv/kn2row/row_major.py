@@ -50,6 +50,12 @@ class RowMajorKn2row(Planned[ConvSpec, Plan]):
     def plans(self, spec: ConvSpec, target: Target) -> dict[Plan, Cost]:
         return plans(spec.costed(), target)
 
+    def plan_words(self, plan: Plan) -> dict[str, str]:
+        return {
+            "register tile": f"{plan.filters} filters x {plan.vectors} vectors of columns",
+            "strip": f"{plan.rows} rows",
+        }
+
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
     ) -> tuple[Floats, ...]:

@@ -92,6 +92,9 @@ class WinogradConv(Planned[ConvSpec, Blocking]):
     def plans(self, spec: ConvSpec, target: Target) -> Mapping[Blocking, Cost]:
         return costs(self.shape(spec, target), target)
 
+    def plan_words(self, plan: Blocking) -> dict[str, str]:
+        return {"tile of Winograd": f"F({self.outputs}, 3)", **plan.words}
+
     def noise(self, spec: ConvSpec, target: Target) -> float:
         """Relative error power beyond direct sums; rounded products and their sums grow in the transforms."""
         fixed, per_channel = _NOISE[self.outputs]

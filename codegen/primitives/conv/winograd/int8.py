@@ -6,7 +6,7 @@ after another then goes through the products and the output transform with requa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,10 @@ class LinearWinograd(Adjustable):
     def blocking(self, op: Operator, target: Target) -> Blocking:
         """The cheapest within the limit on workspace."""
         return cheapest(costs(self.shape(op, target), target), workspace_limit(op))
+
+    def tiling(self, op: Operator, target: Target) -> Mapping[str, str]:
+        tile = {"tile of Winograd": f"F({'x'.join(map(str, op['tile']))}, 3x3)"}
+        return {**super().tiling(op, target), **tile, **self.blocking(op, target).words}
 
     def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
         found = costs(self.shape(op, target), target)

@@ -37,6 +37,14 @@ class Blocking:
     filters: int
     ahead: int = 0
 
+    @property
+    def words(self) -> dict[str, str]:
+        """What cuts the work (see `Primitive.tiling`)."""
+        return {
+            "register tile": f"{self.rows} tiles x {self.vectors} vectors of filters",
+            "cache": f"{self.tiles} tiles, {self.channels} channels, {self.filters} filters at a time",
+        }
+
 
 @dataclass(frozen=True)
 class Shape(ABC, Generic[Kind]):
@@ -138,9 +146,7 @@ class Shape(ABC, Generic[Kind]):
 def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:
     """Of every blocking; those that take less workspace are there for networks with little memory."""
     spec = shape.spec
-    whole = replace(
-        spec, channels=shape.channels, filters=shape.filters, bias=False, epilogue=(), extras=()
-    )
+    whole = replace(spec, channels=shape.channels, filters=shape.filters, bias=False, epilogue=(), extras=())
     return _costs(replace(shape, spec=whole), target)
 
 
