@@ -102,7 +102,7 @@ def _signatures(analysis: Analysis) -> dict[int, bytes]:
     pairs = np.unique(analysis.labels[free] * len(numbering.axes) + axis_of[free])
     of, axes = np.divmod(pairs, max(1, len(numbering.axes)))
     labels, starts = np.unique(of, return_index=True)
-    ends = [*starts[1:], len(pairs)]
+    ends = np.append(starts, len(pairs))[1:]
     return {int(x): axes[i:j].tobytes() for x, i, j in zip(labels, starts, ends, strict=True)}
 
 

@@ -96,7 +96,7 @@ class Relations:
         declared: set[int] = set()
         axes = op.definition.axes
         for relation in axes.relations(ports_of(op)):
-            declared.update(self._number(op, at) for at in _axes_of(relation))
+            declared.update(self._number(op, at) for at in axes_of(relation))
             self._relate(op, relation)
         for value in (*op.operands, op.result):
             for axis in range(value.type.rank):
@@ -138,7 +138,7 @@ class Relations:
         return Choice(tuple(options), numbers, said_of(op, relation.reason))
 
 
-def _axes_of(relation: Relation) -> tuple[Axis, ...]:
+def axes_of(relation: Relation) -> tuple[Axis, ...]:
     if isinstance(relation, Tie):
         return relation.a, relation.b
     return relation.axes if isinstance(relation, OneOf) else (relation.at,)

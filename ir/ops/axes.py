@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -17,15 +17,16 @@ def equal_axes(port: int, axes: Sequence[int]) -> Iterator[Relation]:
         yield Tie(Axis(port, axis), Axis(OUT, axis))
 
 
-def broadcast_axes(ports: Ports, port: int, skipped: Sequence[int] = ()) -> Iterator[Relation]:
-    """Axes of an operand that broadcasts to the result, but for `skipped` axes of the result.
+def broadcast_axes(ports: Ports, port: int, axes: Collection[int] | None = None) -> Iterator[Relation]:
+    """Axes of an operand that broadcasts to the result; only those at the given `axes` of the result.
 
     One element that is repeated along an axis of the result belongs to none of those there.
     """
     offset = ports.result.rank - ports.types[port].rank
     for axis, extent in enumerate(ports.types[port].shape):
-        if axis + offset not in skipped and extent == ports.result.shape[axis + offset]:
-            yield Tie(Axis(port, axis), Axis(OUT, axis + offset))
+        at = axis + offset
+        if extent == ports.result.shape[at] and (axes is None or at in axes):
+            yield Tie(Axis(port, axis), Axis(OUT, at))
 
 
 def elementwise_relations(ports: Ports) -> Iterator[Relation]:
@@ -37,10 +38,10 @@ def elementwise_relations(ports: Ports) -> Iterator[Relation]:
 ELEMENTWISE = Axes(elementwise_relations, "repeats one element along axis {axis}")
 
 
-def extras(ports: Ports, first: int) -> Iterator[Relation]:
-    """Operands from `first` on feed an epilogue or are added: they broadcast to the result."""
+def extras(ports: Ports, first: int, axes: Collection[int]) -> Iterator[Relation]:
+    """Operands from `first` on feed an epilogue or are added; of the result only `axes` may lose elements."""
     for port in range(first, len(ports.types)):
-        yield from broadcast_axes(ports, port)
+        yield from broadcast_axes(ports, port, axes)
 
 
 def spread(outer: int, inner: int) -> tuple[Indices, Indices]:

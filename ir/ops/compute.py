@@ -94,7 +94,7 @@ def _grouped(groups: int, inputs: int, x: Axis, weights: Axis) -> Iterator[Relat
 
 def _conv_axes(ports: Ports) -> Iterator[Relation]:
     yield from conv_relations(ports)
-    yield from extras(ports, 2)
+    yield from extras(ports, 2, (0, 1))
 
 
 def conv_groups(n: Narrowing) -> Mapping[str, Any]:
@@ -162,7 +162,7 @@ def _conv_transpose_axes(ports: Ports) -> Iterator[Relation]:
         yield from (Summed(Axis(0, 1)), Tie(Axis(1, 1), Axis(OUT, 1), place, np.arange(groups * filters)))
         _, place = spread(groups, inputs // groups)
         yield Tie(Axis(0, 1), Axis(0, 1), place, np.arange(inputs))
-    yield from extras(ports, 2)
+    yield from extras(ports, 2, (0, 1))
 
 
 register(
@@ -205,7 +205,7 @@ def _matmul_axes(ports: Ports) -> Iterator[Relation]:
     batch = result.rank - columns - int(a.rank > 1)
     for port, type in enumerate((a, b)):
         yield from _batch_axes(port, type.shape[:-2], ports.result.shape[:batch])
-    yield from extras(ports, 2)
+    yield from extras(ports, 2, range(result.rank))
 
 
 def _batch_axes(port: int, shape: Shape, batch: Shape) -> Iterator[Relation]:

@@ -113,7 +113,7 @@ def _conv(sig: Signature) -> Sequence[TensorType]:
 def _conv_axes(ports: Ports) -> Iterator[Relation]:
     yield from conv_relations(ports)
     yield Tie(Axis(2, 0), Axis(OUT, 1))
-    yield from extras(ports, 3)
+    yield from extras(ports, 3, (0, 1))
 
 
 register(
@@ -288,7 +288,7 @@ def _winograd_axes(ports: Ports) -> Iterator[Relation]:
     yield from (Tie(Axis(0, 0), Axis(OUT, 0)), Summed(Axis(0, 1)))
     yield from (Tie(Axis(0, 1), Axis(port, axis)) for port, axis in ((1, 2), (2, 1)))
     yield from (Tie(Axis(port, axis), Axis(OUT, 1)) for port, axis in ((1, 1), (3, 1), (4, 0)))
-    yield from extras(ports, 5)
+    yield from extras(ports, 5, (0, 1))
 
 
 register(

@@ -20,7 +20,13 @@ def _new_shape(n: Narrowing) -> Mapping[str, Any]:
     return {"shape": n.shape(OUT)}
 
 
-EXPAND = Axes(lambda ports: broadcast_axes(ports, 0), "repeats one element along axis {axis}", _new_shape)
+def _expand(ports: Ports) -> Iterator[Relation]:
+    """An element may be repeated less often."""
+    yield from broadcast_axes(ports, 0)
+    yield from (Free(Axis(OUT, axis)) for axis in range(ports.result.rank))
+
+
+EXPAND = Axes(_expand, "", _new_shape)
 
 
 # Reshape: runs of axes whose products agree ----------------------------------------------------------

@@ -64,11 +64,13 @@ def removed(graph: Graph, gone: Gone, channels: Channels) -> Graph:
     return pruned
 
 
-def check(graph: Graph, seed: int = 0, tolerance: float = TOLERANCE) -> Graph:
+def check(
+    graph: Graph, seed: int = 0, given: Mapping[str, Array] | None = None, tolerance: float = TOLERANCE
+) -> Graph:
     """AssertionError where masking and removing a random decision differ; the pruned graph."""
     channels = find_channels(graph)
     gone = random_decision(channels, seed)
     pruned = removed(graph, gone, channels)
-    given = noise(graph, seed)
+    given = noise(graph, seed) if given is None else given
     assert_same(run(masked(graph, gone, channels), given), run(pruned, given), tolerance)
     return pruned
