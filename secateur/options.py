@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from .ir.errors import SecateurError
 from .ir.support.options import Help, documented, settle
 from .ir.support.progress import Progress, silent
+from .passes.prune.options import Recipe as PruningRecipe
 from .passes.quantize.calibration.preparation import Preparation
 from .passes.quantize.options import Recipe
 
@@ -119,6 +120,33 @@ class Int8(Recipe):
         super().__post_init__()
         if self.images is not None and self.images < 1:
             raise SecateurError(f"images must be 1 or more, is {self.images}")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Pruning(PruningRecipe):
+    """What a pruned network may cost, and how its channels are judged; a limit at least is given.
+
+    `data` is what `Int8.calibration` may be; it should have labels where `max_drop` is given. Without it only
+    weights are looked at, and nothing is repaired. SecateurError for an option that is not known, or out of
+    range.
+    """
+
+    data: Annotated[
+        Calibration | None,
+        Help("Images that the network will see: a folder, an .npz or .npy file, a .txt list.", "SRC"),
+    ] = None
+    images: Annotated[
+        int | None, Help("Look at so many images at most, evenly spread over the source.", "COUNT")
+    ] = 256
+    preparation: Preparation | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.images is not None and self.images < 1:
+            raise SecateurError(f"images must be 1 or more, is {self.images}")
+        if self.max_drop is not None and self.data is None:
+            raise SecateurError("max_drop is measured on labelled images; give some as data")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from ..errors import SecateurError
 from .words import known_names
 
 Class = TypeVar("Class", bound=type)
-Unit = Literal["bytes", "seconds"]
+Unit = Literal["bytes", "seconds", "share"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def documented(cls: Class) -> Class:
 
 
 def _line(option: Option) -> str:
-    unit = f" In {option.help.unit}." if option.help and option.help.unit else ""
+    unit = f" In {option.help.unit}." if option.help and option.help.unit in ("bytes", "seconds") else ""
     return f"{option.meaning}{unit}{f' Of {listing}.' if (listing := ', '.join(option.choices)) else ''}"
 
 

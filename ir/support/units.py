@@ -27,6 +27,14 @@ def read_duration(text: str) -> float | None:
     return None if found is None else float(found)
 
 
+def read_share(text: str) -> float | None:
+    """`50%` and `0.5` as 0.5; None for what is neither."""
+    found = _quantity(text.strip().removesuffix("%"), {"": 1})
+    if found is None:
+        return None
+    return float(found / 100 if text.strip().endswith("%") else found)
+
+
 def _quantity(text: str, units: Mapping[str, int | Decimal]) -> Decimal | None:
     found = _QUANTITY.fullmatch(text.strip())
     unit = None if found is None else units.get(found[2].upper())

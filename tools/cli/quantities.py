@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from secateur.ir.support.units import read_duration, read_size
+from secateur.ir.support.units import read_duration, read_share, read_size
 
 from .common import refuse
 
@@ -25,5 +25,17 @@ def parse_duration(text: str, option: str = "--latency") -> float:
     return duration
 
 
-PARSERS: Mapping[str, Callable[[str, str], int | float]] = {"bytes": parse_size, "seconds": parse_duration}
-EXAMPLES = {"bytes": "4MiB", "seconds": "20ms"}
+def parse_share(text: str, option: str = "--macs") -> float:
+    """`50%` as 0.5."""
+    share = read_share(text)
+    if share is None:
+        raise refuse(f"{option} {text}: expected a share, such as 50% or 0.5")
+    return share
+
+
+PARSERS: Mapping[str, Callable[[str, str], int | float]] = {
+    "bytes": parse_size,
+    "seconds": parse_duration,
+    "share": parse_share,
+}
+EXAMPLES = {"bytes": "4MiB", "seconds": "20ms", "share": "50%"}

@@ -1,0 +1,68 @@
+"""How a network is pruned: each option declared once, for the pass, Python and the command line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from secateur.ir.errors import SecateurError
+from secateur.ir.support.options import Help, documented, settle
+
+Space = Literal["standard", "aggressive"]
+Criterion = Literal[
+    "auto", "l1", "l2", "median", "batch_norm", "output_error", "reconstruction", "dependence", "taylor"
+]
+BUDGETS = ("macs", "latency", "size", "memory", "loss")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a pruned network may cost, and how its channels are judged; a limit at least is given."""
+
+    macs: Annotated[
+        float | None, Help("Multiplications at most, as a share of the model's.", "PERCENT", "share")
+    ] = None
+    latency: Annotated[float | None, Help("Estimated time on one core at most.", "TIME", "seconds")] = None
+    size: Annotated[int | None, Help("Weights at most.", "SIZE", "bytes")] = None
+    memory: Annotated[int | None, Help("Arena at most.", "SIZE", "bytes")] = None
+    loss: Annotated[
+        float | None,
+        Help("Importance lost at most, as a share of all there is.", "PERCENT", "share"),
+    ] = None
+    max_drop: Annotated[
+        float | None,
+        Help(
+            "Labelled images lose at most this: the smallest network within it, or with another limit "
+            "a check.",
+            "POINTS",
+        ),
+    ] = None
+    criterion: Annotated[
+        Criterion,
+        Help("What makes a channel important; auto is reconstruction with data, else l2."),
+    ] = "auto"
+    space: Annotated[
+        Space,
+        Help("aggressive also takes residual sums apart, so that each block keeps channels of its own."),
+    ] = "aggressive"
+    repair: Annotated[bool, Help("Solve for the weights behind what is removed, on the data.")] = True
+    keep: Annotated[Sequence[str], Help("ONNX nodes to leave whole.", "NAMES")] = ()
+
+    def __post_init__(self) -> None:
+        settle(self)
+        for name in (*BUDGETS, "max_drop"):
+            limit = getattr(self, name)
+            if limit is not None and not 0 <= limit < math.inf:
+                raise SecateurError(f"{name} must be a number from 0 on, is {limit:g}")
+        if self.max_drop is None and all(getattr(self, name) is None for name in BUDGETS):
+            known = ", ".join((*BUDGETS, "max_drop"))
+            raise SecateurError(f"what a pruned network may cost is not said; give one of {known}")
+
+    def criterion_with(self, has_data: bool) -> str:
+        """The criterion, where there is calibration data or is not."""
+        if self.criterion != "auto":
+            return self.criterion
+        return "reconstruction" if has_data else "l2"

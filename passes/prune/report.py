@@ -1,0 +1,76 @@
+"""What pruning did: to each group of channels, to each operator that is left, and to the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A group of channels: units before and after, and the importance lost with those that went."""
+
+    name: str
+    before: int
+    after: int
+    loss: float
+
+    @property
+    def pruned(self) -> bool:
+        return self.after < self.before
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """An operator of a compiled network: its result's shape, its primitive, seconds on one core."""
+
+    shape: tuple[int, ...]
+    primitive: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """An operator before and after, by its ONNX nodes; None where it is no longer, or was not."""
+
+    name: str
+    before: LayerState | None
+    after: LayerState | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A network as a whole: multiply-accumulates, bytes of weights, of the arena, seconds on one core."""
+
+    macs: int
+    weights: int
+    memory: int
+    seconds: float
+
+
+Kept = Mapping[str, Mapping[int, Sequence[int]]]
+
+
+@dataclass(frozen=True)
+class PruningReport:
+    """Groups and layers in the order of the network; figures before and after.
+
+    `kept` gives for each initializer that lost something the indices that stay along each axis, so that
+    a training framework can follow. `frozen` are sentences: what could not be pruned, and why. `accuracy`
+    (before, then after, in percent) is None without labelled data; `criterion` is the one that judged.
+    """
+
+    criterion: str
+    groups: tuple[GroupRow, ...]
+    layers: tuple[LayerRow, ...]
+    before: Figures
+    after: Figures
+    kept: Kept
+    frozen: tuple[str, ...]
+    accuracy: tuple[float, float] | None = None
+    repaired: tuple[str, ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """The importance lost, summed over groups."""
+        return sum(row.loss for row in self.groups)
