@@ -75,7 +75,7 @@ class Network(nn.Module):
 
     @property
     def structure(self) -> Graph:
-        """The graph whose form the network has; its constants hold what they held at the beginning."""
+        """The graph whose form the network has; its constants are as of the last `refreshed`."""
         return self._graph
 
     def learned(self) -> list[Value]:
@@ -109,13 +109,17 @@ class Network(nn.Module):
         )
         return _Program(tuple(graph.inputs), shared, plan, tuple(graph.outputs))
 
+    def refreshed(self) -> Graph:
+        """`structure` itself, its constants holding what the network has learned by now."""
+        for value in self.names:
+            op = value.producer
+            assert op is not None
+            op.attributes = {**op.attributes, "value": _array(self.constant(value), op)}
+        return self._graph
+
     def graph(self) -> Graph:
         """A graph of the same form and names that holds what was learned."""
-        copy = self._graph.clone()
-        for op, value in zip(constants(copy), self.names, strict=True):
-            tensor = self.constant(value)
-            op.attributes = {**op.attributes, "value": _array(tensor, op)}
-        return copy
+        return self.refreshed().clone()
 
 
 def _names(graph: Graph) -> dict[Value, str]:

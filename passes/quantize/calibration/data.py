@@ -56,7 +56,8 @@ def open_source(
     check_source(source)
     path, images = Path(source), preparation or Preparation()
     if path.is_dir():
-        return _from_files(_images_below(path), None, graph, images, limit)
+        files = _images_below(path)
+        return _from_files(files, _classes(path, files), graph, images, limit)
     if path.suffix == LIST:
         return _from_files(*_listed(path), graph, images, limit)
     return READERS[path.suffix](path, graph, limit)
@@ -85,6 +86,14 @@ def _images_below(folder: Path) -> list[Path]:
     if not found:
         raise SecateurError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def _classes(folder: Path, files: Sequence[Path]) -> NDArray[np.int64] | None:
+    """The number of each file's subfolder, counted in order of their names, where every file lies in one."""
+    names = [file.relative_to(folder).parts[0] if file.parent != folder else "" for file in files]
+    if "" in names:
+        return None
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 def _listed(path: Path) -> tuple[list[Path], NDArray[np.int64] | None]:

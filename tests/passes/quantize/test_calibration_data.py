@@ -346,6 +346,17 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path, ONE)
 
 
+def test_subfolders_are_classes(tmp_path: Path) -> None:
+    for name in ("b/1.png", "a/1.png", "b/2.png", "a/deep/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(tmp_path / name, 4, 5)
+    labels = open_source(tmp_path, ONE).labels
+    assert labels is not None
+    assert labels.tolist() == [0, 0, 1, 1]
+    picture(tmp_path / "of no class.png", 4, 5)
+    assert open_source(tmp_path, ONE).labels is None
+
+
 # Lists ---------------------------------------------------------------------------------------------
 
 
