@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..report import duration, node_text, size
-from .quantization_page import nice_step
+from .charts import nice_step
 from .templates import template
 
 if TYPE_CHECKING:

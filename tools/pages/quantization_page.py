@@ -1,105 +1,29 @@
-"""The quantization report as one HTML page: three bar charts and a table, with nothing to fetch.
-
-Bars are worked out here in the units of a row's drawing, one row a layer; `quantization_report.html.j2` lays
-the rows out, beside their names or, where the window is narrow, below them.
-"""
+"""The quantization report as one HTML page: three bar charts and a table, with nothing to fetch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..report import duration
-from .templates import template
+from .charts import (
+    Axis,
+    Bar,
+    Cell,
+    Chart,
+    Charted,
+    ChartRow,
+    LayerTable,
+    axis_of,
+    cell,
+    render,
+    short_name,
+    time_ticks,
+)
 
 if TYPE_CHECKING:
     from .quantization_rows import LayerReport, LayerRow
-
-PLOT_WIDTH = 520
-ROW_HEIGHT = 20
-_NAME_SHOWN = 44
-_FEWEST_TICKS = 4
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A rectangle in a row, `offset` and `height` down from its top; `kind` is a class of the style sheet."""
-
-    x: float
-    width: float
-    kind: str
-    offset: float = 4
-    height: float = 12
-
-
-@dataclass(frozen=True)
-class ChartRow:
-    """A layer's bars, its name (cut in front where long) and in full, and what stands behind the bars."""
-
-    name: str
-    full: str
-    bars: tuple[Bar, ...]
-    text: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A horizontal bar chart; `ticks` are (x, label), `mark` the x of a limit to hold against."""
-
-    title: str
-    note: str
-    rows: tuple[ChartRow, ...]
-    ticks: tuple[tuple[float, str], ...]
-    keys: tuple[tuple[str, str], ...] = ()
-    mark: float | None = None
-
-
-# Axes ----------------------------------------------------------------------------------------------
-
-
-def nice_step(span: float, fewest: int = _FEWEST_TICKS) -> float:
-    """The largest of 1, 2 or 5 times a power of ten that divides `span` > 0 into at least `fewest` parts."""
-    power = 10.0 ** math.floor(math.log10(span / fewest))
-    return max(factor * power for factor in (1, 2, 5) if factor * power * fewest <= span * (1 + 1e-9))
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A linear scale from [low, high] to the plot's width."""
-
-    low: float
-    high: float
-
-    def x(self, value: float) -> float:
-        """Where `value` lies, held inside the plot."""
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return round(PLOT_WIDTH * share, 2)
-
-    def bar(self, start: float, end: float, kind: str, offset: float = 4, height: float = 12) -> Bar:
-        """A bar between two values; at least a hairline."""
-        left, right = sorted((self.x(start), self.x(end)))
-        return Bar(left, round(max(right - left, 1.0), 2), kind, offset, height)
-
-    def ticks(self, text: Callable[[float], str]) -> tuple[tuple[float, str], ...]:
-        """Round values in the scale with their places."""
-        step = nice_step(self.high - self.low)
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return tuple((self.x(i * step), text(i * step)) for i in range(first, last + 1))
-
-
-def _axis(values: Iterable[float]) -> Axis:
-    """A scale that holds zero and every finite value."""
-    finite = [value for value in values if math.isfinite(value)]
-    low, high = min([0.0, *finite]), max([0.0, *finite])
-    return Axis(low, high if high > low else low + 1.0)
-
-
-def short_name(name: str) -> str:
-    """The first of the ONNX nodes, cut in front to what a row has room for."""
-    first = name.partition("+")[0]
-    return first if len(first) <= _NAME_SHOWN else "…" + first[1 - _NAME_SHOWN :]
 
 
 def _row(layer: LayerRow, bars: Sequence[Bar], text: str) -> ChartRow:
@@ -122,7 +46,7 @@ def sqnr_chart(layers: Sequence[LayerRow], wanted: float | None) -> Chart:
         ((row.sqnr_db, row) for row in layers if row.sqnr_db is not None and not math.isnan(row.sqnr_db)),
         key=lambda pair: pair[0],
     )
-    axis = _axis([*(value for value, _ in known), *([] if wanted is None else [wanted])])
+    axis = axis_of([*(value for value, _ in known), *([] if wanted is None else [wanted])])
 
     def kind(value: float) -> str:
         return "bad" if wanted is not None and value < wanted else "int8"
@@ -137,7 +61,7 @@ def sqnr_chart(layers: Sequence[LayerRow], wanted: float | None) -> Chart:
 def range_chart(layers: Sequence[LayerRow]) -> Chart:
     """The real values that each quantized result can take, in order of execution."""
     known = [(row.low, row.high, row) for row in layers if row.low is not None and row.high is not None]
-    axis = _axis(value for low, high, _ in known for value in (low, high))
+    axis = axis_of(value for low, high, _ in known for value in (low, high))
     rows = [
         _row(row, [axis.bar(low, high, "int8")], f"{low:.4g} … {high:.4g}{_saturated(row)}")
         for low, high, row in known
@@ -163,13 +87,12 @@ def time_chart(layers: Sequence[LayerRow], measured: bool) -> Chart:
     timed = [(*_times(row, measured), row) for row in layers]
     known = [(f, q, row) for f, q, row in timed if f is not None or q is not None]
     known.sort(key=lambda entry: -max(entry[0] or 0.0, entry[1] or 0.0))
-    axis = _axis(value for f, q, _ in known for value in (f, q) if value is not None)
+    axis = axis_of(value for f, q, _ in known for value in (f, q) if value is not None)
     rows = [_row(row, _pair(axis, f, q), _ratio(f, q)) for f, q, row in known]
     how = "Measured on this machine" if measured else "Estimated by the cost model"
     note = f"{how}, one thread; the longest first. Each layer above as float, below as compiled."
     keys = (("float", "float"), ("int8", "int8"))
-    ticks = axis.ticks(lambda v: duration(v).replace(".00", "") if v else "0")
-    return Chart("Time", note, tuple(rows), ticks, keys)
+    return Chart("Time", note, tuple(rows), time_ticks(axis), keys)
 
 
 def _pair(axis: Axis, float_seconds: float | None, seconds: float | None) -> list[Bar]:
@@ -200,12 +123,7 @@ def charts(report: LayerReport) -> list[Chart]:
     return [chart for chart in drawn if chart.rows]
 
 
-def _cells(row: LayerRow) -> list[tuple[str, Any]]:
-    """A row of the table: what is shown, and what it is sorted by."""
-
-    def cell(value: float | int | None, text: Callable[[Any], str]) -> tuple[str, Any]:
-        return ("-", "") if value is None else (text(value), value)
-
+def _cells(row: LayerRow) -> list[Cell]:
     return [
         (row.operator, row.operator),
         (row.how, row.how),
@@ -245,13 +163,8 @@ _TEXT_COLUMNS = 2
 
 def render_page(report: LayerReport) -> str:
     """The page: self-contained HTML that follows the reader's light or dark theme."""
-    rows = [(row, _cells(row)) for row in report.layers]
-    used = [i for i in range(len(HEADINGS)) if i < _TEXT_COLUMNS or any(c[i][0] != "-" for _, c in rows)]
-    return template("quantization_report.html.j2").render(
-        report=report,
-        facts=[fact(key, value) for key, value in report.facts.items() if value is not None],
-        charts=charts(report),
-        headings=[(HEADINGS[i], i >= _TEXT_COLUMNS) for i in used],
-        rows=[(row, [(*cells[i], i >= _TEXT_COLUMNS) for i in used]) for row, cells in rows],
-        plot={"width": PLOT_WIDTH, "row": ROW_HEIGHT},
-    )
+    rows = [(row.name, _cells(row)) for row in report.layers]
+    facts = [fact(key, value) for key, value in report.facts.items() if value is not None]
+    table = LayerTable(HEADINGS, _TEXT_COLUMNS, rows)
+    page = Charted(f"{report.model} in int8", facts, charts(report), table)
+    return render("quantization_report.html.j2", page, report=report)

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from secateur.ir.errors import SecateurError
-from secateur.ir.support.atomic import write_whole
-
+from . import written
 from .quantization_page import render_page
 from .quantization_rows import COLUMNS, LayerReport
 
@@ -49,7 +46,7 @@ def _finite(value: Any) -> Any:
 
 
 def _json_text(report: LayerReport) -> str:
-    return json.dumps(json_data(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return written.json_text(json_data(report))
 
 
 FORMATS: dict[str, Callable[[LayerReport], str]] = {
@@ -64,22 +61,9 @@ FORMATS: dict[str, Callable[[LayerReport], str]] = {
 
 def check_paths(paths: Iterable[Path]) -> None:
     """SecateurError for a report that could not be written in the end: known before the work is done."""
-    seen: set[Path] = set()
-    for path in paths:
-        if path.suffix.lower() not in FORMATS:
-            raise SecateurError(f"--report {path}: the suffix tells the format: {', '.join(FORMATS)}")
-        if path.is_dir():
-            raise SecateurError(f"--report {path}: is a folder")
-        if not path.parent.is_dir():
-            raise SecateurError(f"--report {path}: there is no folder {path.parent}")
-        if path.resolve() in seen:
-            raise SecateurError(f"--report {path} is given twice")
-        seen.add(path.resolve())
+    written.check_paths(paths, FORMATS)
 
 
 def write_reports(report: LayerReport, paths: Sequence[Path]) -> None:
     """Writes the report in the format that each suffix tells; SecateurError as `check_paths`."""
-    check_paths(paths)
-    texts = [FORMATS[path.suffix.lower()](report) for path in paths]
-    for path, text in zip(paths, texts, strict=True):
-        write_whole(path, text.encode())
+    written.write_reports(report, paths, FORMATS)

@@ -7,16 +7,26 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
+
+
+def template(name: str) -> Template:
+    """The file `name` of this package; everything that is filled in is escaped."""
+    return _environment().get_template(name)
 
 
 @cache
-def template(name: str) -> Template:
-    """The file `name` of this package; everything that is filled in is escaped."""
-    from jinja2 import Environment, StrictUndefined
+def _environment() -> Environment:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    return Environment(
+        loader=FunctionLoader(_text),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-    return environment.from_string(text)
+
+
+def _text(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -12,16 +12,8 @@ from pathlib import Path
 import pytest
 
 from secateur.ir.errors import SecateurError
-from secateur.tools.pages.quantization_page import (
-    PLOT_WIDTH,
-    Axis,
-    nice_step,
-    render_page,
-    short_name,
-    sqnr_chart,
-    sqnr_text,
-    time_chart,
-)
+from secateur.tools.pages.charts import PLOT_WIDTH, Axis, nice_step, short_name
+from secateur.tools.pages.quantization_page import render_page, sqnr_chart, sqnr_text, time_chart
 from secateur.tools.pages.quantization_report import check_paths, csv_text, json_data, write_reports
 from secateur.tools.pages.quantization_rows import COLUMNS, LayerReport, LayerRow
 
