@@ -1,4 +1,8 @@
-"""Compiling a program's kernels: from the cache where they are known, else on every core at once."""
+"""Compiling a program's kernels: from the cache where they are known, else here or on every core at once.
+
+Another process must load the compiler first, which takes as long as dozens of kernels. So other
+processes are started where that pays: the pace of the first kernels tells.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import selectors
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing
@@ -21,7 +26,9 @@ from .program import Module
 from .targets.target import Target
 from .worker import Compile, Task, receive, send
 
-FEW = 3  # kernels that are built faster than a second process starts
+FEW = 8  # kernels for which a process that has not loaded the compiler yet starts no others
+_START_SECONDS = 2.5  # from the start of a process until it compiles
+_LOADED: set[Compile] = set()  # what has compiled in this process, and so starts at once
 
 # A worker finds our modules where we found them, whatever the folder and however the program was started.
 _START = "import sys; sys.path[:] = {path!r}; from secateur.codegen.worker import main; main()"
@@ -48,11 +55,29 @@ def build_kernels(
 
 
 def _build(missing: Mapping[str, Kernel], target: Target, compile: Compile) -> Generator[Module, None, None]:
-    workers = min(len(missing), len(os.sched_getaffinity(0)))
-    if len(missing) <= FEW or workers < 2 or not _interpreter():
-        return (compile(kernel, symbol, target) for symbol, kernel in missing.items())
     tasks = deque((compile, kernel, symbol, target) for symbol, kernel in missing.items())
-    return _build_in_parallel(tasks, workers)
+    cores = len(os.sched_getaffinity(0)) if _interpreter() else 1
+    if cores < 2 or len(tasks) <= FEW or compile in _LOADED:
+        yield from _build_here(tasks, cores)
+    if tasks:
+        yield from _build_in_parallel(tasks, min(len(tasks), cores))
+
+
+def _build_here(tasks: deque[Task], cores: int) -> Generator[Module, None, None]:
+    """Builds in this process, for as long as others would not be done with the rest sooner."""
+    built, seconds = 0, 0.0
+    while tasks and not (built and _others_gain(seconds / built, len(tasks), cores)):
+        compile, kernel, symbol, target = tasks.popleft()
+        begin, loaded = time.monotonic(), compile in _LOADED
+        yield compile(kernel, symbol, target)
+        _LOADED.add(compile)
+        if loaded:  # otherwise it loaded the compiler, which tells nothing of the next
+            built, seconds = built + 1, seconds + time.monotonic() - begin
+
+
+def _others_gain(pace: float, kernels: int, cores: int) -> bool:
+    """Whether kernels that take so many seconds each are built sooner by other processes, one a core."""
+    return pace * kernels > _START_SECONDS + pace * kernels / min(kernels, cores)
 
 
 def _interpreter() -> str | None:

@@ -33,9 +33,21 @@ TARGET = TARGETS["x86-64-v3"]
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SECATEUR_CACHE", str(share_libc(tmp_path / "cache")))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(build, "FEW", 3)
+    monkeypatch.setattr(build, "_LOADED", set())
     cache._usable.cache_clear()
     yield
     cache._usable.cache_clear()
+
+
+SCRIPT = """
+print('started')
+import secateur, secateur.codegen.build as build
+build.FEW, parallel, started = 0, build._build_in_parallel, []
+build._build_in_parallel = lambda tasks, workers: started.append(workers) or parallel(tasks, workers)
+secateur.compile('model.onnx', 'out.so')
+print('done' if started or len(build.os.sched_getaffinity(0)) < 2 else 'alone')
+"""
 
 
 def _kernels(first: int, count: int) -> dict[str, Kernel]:
@@ -93,16 +105,39 @@ def test_a_worker_that_dies_is_told_of() -> None:
     assert not _children()
 
 
+def test_what_is_soon_built_is_built_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_LOADED", {BACKEND.compile})
+    monkeypatch.setattr(build, "_START_SECONDS", 1000.0)
+    building = build._build(_kernels(4, 6), TARGET, BACKEND.compile)
+    assert [module.symbol for module in building if not _children()] == list(_kernels(4, 6))
+
+
+def test_others_build_the_rest_where_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_LOADED", {BACKEND.compile})
+    monkeypatch.setattr(build, "_START_SECONDS", 0.0)
+    building = build._build(_kernels(4, 6), TARGET, BACKEND.compile)
+    helped = [bool(_children()) for _ in building]
+    assert helped == [False, True, True, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("pace", "kernels", "cores", "gain"),
+    [(1.0, 10, 2, True), (0.1, 10, 2, False), (0.1, 60, 2, True), (60.0, 1, 16, False), (60.0, 9, 1, False)],
+)
+def test_others_must_gain_more_than_their_start_takes(
+    pace: float, kernels: int, cores: int, gain: bool
+) -> None:
+    assert build._others_gain(pace, kernels, cores) is gain
+
+
 @pytest.mark.parametrize("fed", [False, True], ids=["file", "stdin"])
 def test_a_script_needs_no_guard(tmp_path: Path, fed: bool) -> None:
     """What starts workers must not run the user's script again in them."""
     onnx.save(SEEDS[0].model(), tmp_path / "model.onnx")
-    script = "print('started')\nimport secateur\nsecateur.compile('model.onnx', 'out.so')\nprint('done')\n"
-    (tmp_path / "script.py").write_text(script)
+    (tmp_path / "script.py").write_text(SCRIPT)
     words = [sys.executable, "-"] if fed else [sys.executable, "script.py"]
     done = subprocess.run(
-        words, cwd=tmp_path, input=script if fed else None, capture_output=True, text=True, timeout=600
+        words, cwd=tmp_path, input=SCRIPT if fed else None, capture_output=True, text=True, timeout=600
     )
     assert (done.returncode, done.stdout) == (0, "started\ndone\n"), done.stderr
     assert (tmp_path / "out.so").exists()
-    assert len(list((tmp_path / "cache" / "kernels").iterdir())) > build.FEW, "no worker was started"
