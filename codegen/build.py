@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from secateur.ir.errors import SecateurError
 from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.unfinished import child
 
@@ -39,7 +41,8 @@ def build_kernels(
 ) -> tuple[Module, ...]:
     """The kernels compiled by `compile`, in order; what was missing is added to the cache.
 
-    RuntimeError where a compiling process dies. Threads may call this side by side.
+    SecateurError where memory does not suffice for a compiling process, RuntimeError where one dies
+    otherwise. Threads may call this side by side.
     """
     found = {symbol: load_kernel(symbol) for symbol in kernels}
     missing = {symbol: kernels[symbol] for symbol, known in found.items() if known is None}
@@ -123,10 +126,24 @@ def _answer(process: subprocess.Popen[bytes], task: Task) -> Module:
         found: Module | Exception = receive(process.stdout)
     except EOFError as error:
         raise _died(process, task) from error
+    if isinstance(found, MemoryError):
+        raise _starved(task)
     if isinstance(found, Exception):
         raise found
     return found
 
 
-def _died(process: subprocess.Popen[bytes], task: Task) -> RuntimeError:
-    return RuntimeError(f"the process that compiled kernel {task[2]} died (exit code {process.wait()})")
+def _died(process: subprocess.Popen[bytes], task: Task) -> Exception:
+    """Linux kills a process where memory runs out; any other death is a defect."""
+    code = process.wait()
+    if code == -signal.SIGKILL:
+        return _starved(task)
+    return RuntimeError(f"the process that compiled kernel {task[2]} died (exit code {code})")
+
+
+def _starved(task: Task) -> SecateurError:
+    return SecateurError(
+        f"memory ran out, most likely: the process that compiled kernel {task[2]} was ended; every core "
+        "compiles at once, each with a few hundred MiB: free some memory, or use fewer cores "
+        "(taskset -c 0 secateur ...); what is compiled already is kept"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from secateur.codegen.primitives.dense.float32 import DENSE
 from secateur.codegen.primitives.specs import DenseSpec
 from secateur.codegen.program import Module
 from secateur.codegen.targets.rows import TARGETS
+from secateur.ir.errors import SecateurError
 from secateur.tools.fuzz.seeds import SEEDS
 from tests.libc import share_libc
 
@@ -101,6 +103,14 @@ def test_what_a_kernel_raises_arrives() -> None:
 def test_a_worker_that_dies_is_told_of() -> None:
     kernels = _kernels(4, 5) | {"deadly": Kernel("deadly", "deadly", partial(os._exit, 7), 1)}
     with pytest.raises(RuntimeError, match=r"the process that compiled kernel deadly died \(exit code 7\)"):
+        build_kernels(kernels, TARGET, BACKEND.compile)
+    assert not _children()
+
+
+@pytest.mark.parametrize("end", [partial(signal.raise_signal, signal.SIGKILL), partial(bytes, 1 << 62)])
+def test_a_worker_that_memory_does_not_suffice_for_is_an_error_that_helps(end: partial[Any]) -> None:
+    kernels = _kernels(4, 5) | {"large": Kernel("large", "large", end, 1)}
+    with pytest.raises(SecateurError, match=r"memory ran out, .*: the process that compiled kernel large"):
         build_kernels(kernels, TARGET, BACKEND.compile)
     assert not _children()
 
