@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from secateur.passes.layout import insert_conversions
 from secateur.passes.memory.memory import Memory, arena_report
 from secateur.tools.bench import model_builder
 from secateur.tools.bench import selection as bench_selection
-from secateur.tools.bench.contest import MIN_ROUNDS
+from secateur.tools.bench.contest import BURST_SECONDS, MIN_ROUNDS
 from secateur.tools.bench.peers import Floats
 from secateur.tools.bench.plans import CHOSEN, GREEDY, SINGLE, Contender, Plans, spread
 from secateur.tools.bench.report import Timing
@@ -93,13 +94,14 @@ def test_numbers_are_spread(count: int, between: int, expected: list[int]) -> No
 
 
 class Doubling:
-    """A runner that notes its turns."""
+    """A runner that notes its turns, and takes long enough that a turn is a few runs."""
 
     def __init__(self, name: str, log: list[str]) -> None:
         self.name, self.log = name, log
 
     def run(self, x: Floats) -> Floats:
         self.log.append(self.name)
+        time.sleep(BURST_SECONDS / 4)
         return np.asarray(2 * x if self.name == "a" else 2.5 * x)
 
 
