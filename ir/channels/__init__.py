@@ -6,6 +6,6 @@ for group in find_channels(graph).groups:
 
 from .cut import Cut
 from .find import find_channels
-from .model import NONE, Channels, Frozen, Group, Member
+from .model import NONE, Channels, Frozen, Group, Member, Place
 
-__all__ = ["NONE", "Channels", "Cut", "Frozen", "Group", "Member", "find_channels"]
+__all__ = ["NONE", "Channels", "Cut", "Frozen", "Group", "Member", "Place", "find_channels"]

@@ -62,8 +62,8 @@ class Analysis:
 
     def _keep_last_ones(self) -> None:
         """A component that is all of an axis stays: nothing would be left of the axis."""
-        for number, (value, axis) in enumerate(self.numbering.axes):
-            found = self.along(number)
+        for number, (place, axis) in enumerate(self.numbering.axes):
+            found, value = self.along(number), place.value
             if len(found) and (found == found[0]).all():
                 name = value.name or (value.producer.loc if value.producer else "")
                 self.reasons.append(Reason(number, f"axis {axis} of '{name}' would lose all that it has"))

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from ..axes import Axis, Indices, Narrowing
 from ..errors import SecateurError
-from ..graph import Operator, Value
+from ..graph import Operator
 from ..support.words import known_names
-from .model import Channels, Group
-from .relations import port_value, ports_of
+from .model import Channels, Group, Place
+from .relations import place_of, ports_of
 
 Mask = NDArray[np.bool_]
 
@@ -24,13 +24,13 @@ class Cut:
     """
 
     def __init__(self, channels: Channels, gone: Mapping[str, Collection[int]]) -> None:
-        self._gone: dict[tuple[Value, int], Mask] = {}
+        self._gone: dict[tuple[Place, int], Mask] = {}
         for name, units in gone.items():
             self._add(_group(channels, name), units)
-        for (value, axis), mask in self._gone.items():
+        for (place, axis), mask in self._gone.items():
             if mask.all():
                 raise SecateurError(
-                    f"nothing would be left of axis {axis} of {value!r}; keep one channel of it"
+                    f"nothing would be left of axis {axis} of {place.value!r}; keep one channel of it"
                 )
 
     def _add(self, group: Group, units: Collection[int]) -> None:
@@ -42,27 +42,27 @@ class Cut:
         for member in group.members:
             mask = goes[member.units]
             if mask.any():
-                key = member.value, member.axis
+                key = member.place, member.axis
                 self._gone[key] = self._gone.get(key, np.zeros(len(mask), np.bool_)) | mask
 
-    def gone(self, value: Value, axis: int) -> Mask:
+    def gone(self, place: Place, axis: int) -> Mask:
         """Which indices of an axis go."""
-        found = self._gone.get((value, axis))
-        return np.zeros(value.type.shape[axis], np.bool_) if found is None else found
+        found = self._gone.get((place, axis))
+        return np.zeros(place.value.type.shape[axis], np.bool_) if found is None else found
 
-    def kept(self, value: Value, axis: int) -> Indices:
+    def kept(self, place: Place, axis: int) -> Indices:
         """The indices of an axis that stay, ascending."""
-        return np.flatnonzero(~self.gone(value, axis))
+        return np.flatnonzero(~self.gone(place, axis))
 
-    def touches(self, value: Value) -> bool:
-        """Whether the value loses anything."""
-        return any((value, axis) in self._gone for axis in range(value.type.rank))
+    def touches(self, place: Place) -> bool:
+        """Whether the value loses anything there."""
+        return any((place, axis) in self._gone for axis in range(place.value.type.rank))
 
     def narrowing(self, op: Operator) -> Narrowing:
         """What the operator's rule of attributes sees."""
 
         def kept_of(at: Axis) -> Indices:
-            return self.kept(port_value(op, at.port), at.axis)
+            return self.kept(place_of(op, at.port), at.axis)
 
         return Narrowing(ports_of(op), kept_of)
 

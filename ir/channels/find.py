@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..graph import Graph, Operator
 from .analysis import FREE, Analysis, Mask
 from .components import Ids
-from .model import NONE, Channels, Frozen, Group, Member
+from .model import NONE, Channels, Frozen, Group, Member, Place
 from .relations import Relations
 
 
@@ -34,7 +34,7 @@ def _made(analysis: Analysis) -> Iterator[_Made]:
     relations, numbering = analysis.relations, analysis.numbering
     for op in relations.graph.operators:
         for axis in range(op.result.type.rank) if op.result not in relations.static else ():
-            number = numbering.number[op.result, axis]
+            number = numbering.number[Place(op.result), axis]
             ids = numbering.ids(number)
             brought = relations.carried[ids]
             if not brought.all():
@@ -50,16 +50,16 @@ def _frozen(analysis: Analysis, made: Sequence[_Made]) -> Iterator[Frozen]:
     for one in made:
         stuck = one.ids[(analysis.fixed[one.ids] != FREE) & constant[analysis.labels[one.ids]]]
         if len(stuck) and numbering.extents[one.axis] > 1:
-            value, axis = numbering.axes[one.axis]
+            place, axis = numbering.axes[one.axis]
             reason = analysis.reasons[analysis.fixed[stuck[0]]].text
-            yield Frozen(value, axis, stuck - numbering.starts[one.axis], reason)
+            yield Frozen(place.value, axis, stuck - numbering.starts[one.axis], reason)
 
 
 def _of_constants(analysis: Analysis) -> Mask:
     """By label: whether the component has elements of a constant."""
     found = np.zeros(analysis.numbering.size, np.bool_)
-    for number, (value, _) in enumerate(analysis.numbering.axes):
-        if value.is_constant:
+    for number, (place, _) in enumerate(analysis.numbering.axes):
+        if place.value.is_constant:
             found[analysis.along(number)] = True
     return found
 
@@ -68,16 +68,17 @@ def _of_constants(analysis: Analysis) -> Mask:
 
 
 def _groups(analysis: Analysis, made: Sequence[_Made]) -> Iterator[Group]:
+    makers = _makers(analysis, made)
+    group_of, unit_of = _units(analysis, makers)
     names: set[str] = set()
-    for signature, makers in _makers(analysis, made).items():
+    for at, (signature, parts) in enumerate(makers.items()):
         axes = np.frombuffer(signature, np.int64).tolist()
-        units = _units(analysis, makers)
-        members = tuple(_member(analysis, number, units) for number in axes)
+        members = tuple(_member(analysis, number, at, group_of, unit_of) for number in axes)
         own = set(axes)
         users = dict.fromkeys(op for op, _, number in analysis.relations.summed if number in own)
-        operators = tuple(dict.fromkeys(one.operator for one in makers))
-        name = _unique(_name(operators[0]), names)
-        yield Group(name, int(units.max()) + 1, members, operators, tuple(users))
+        operators = tuple(dict.fromkeys(one.operator for one in parts))
+        size = 1 + max(int(unit_of[analysis.labels[one.ids]].max()) for one in parts)
+        yield Group(_unique(_name(operators[0]), names), size, members, operators, tuple(users))
 
 
 def _makers(analysis: Analysis, made: Sequence[_Made]) -> dict[bytes, list[_Made]]:
@@ -106,19 +107,22 @@ def _signatures(analysis: Analysis) -> dict[int, bytes]:
     return {int(x): axes[i:j].tobytes() for x, i, j in zip(labels, starts, ends, strict=True)}
 
 
-def _units(analysis: Analysis, makers: Sequence[_Made]) -> Ids:
-    """By label: the unit, in the order of the makers' channels; `NONE` for what is not of the group."""
-    labels = analysis.labels[np.concatenate([one.ids for one in makers])]
-    _, first = np.unique(labels, return_index=True)
-    ordered = labels[np.sort(first)]
-    units = np.full(analysis.numbering.size, NONE, np.int64)
-    units[ordered] = np.arange(len(ordered))
-    return units
+def _units(analysis: Analysis, makers: Mapping[bytes, Sequence[_Made]]) -> tuple[Ids, Ids]:
+    """By label: the number of its group, or `NONE`, and its unit there, in the makers' order."""
+    group_of = np.full(analysis.numbering.size, NONE, np.int64)
+    unit_of = np.full(analysis.numbering.size, NONE, np.int64)
+    for at, parts in enumerate(makers.values()):
+        labels = analysis.labels[np.concatenate([one.ids for one in parts])]
+        _, first = np.unique(labels, return_index=True)
+        ordered = labels[np.sort(first)]
+        group_of[ordered], unit_of[ordered] = at, np.arange(len(ordered))
+    return group_of, unit_of
 
 
-def _member(analysis: Analysis, number: int, units: Ids) -> Member:
-    value, axis = analysis.numbering.axes[number]
-    return Member(value, axis, units[analysis.along(number)].astype(np.int32))
+def _member(analysis: Analysis, number: int, group: int, group_of: Ids, unit_of: Ids) -> Member:
+    place, axis = analysis.numbering.axes[number]
+    along = analysis.along(number)
+    return Member(place, axis, np.where(group_of[along] == group, unit_of[along], NONE).astype(np.int32))
 
 
 def _name(op: Operator) -> str:

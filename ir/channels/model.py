@@ -15,13 +15,30 @@ NONE = -1
 """In `Member.units`: an index along the axis that is no unit of the group."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """A value; a constant as `reader` reads it, as operand number `port`.
+
+    A constant that several operators read is one of several equal ones for each, for which channels may go
+    there. Sharing is no dependency: constants are shared wherever they happen to be equal.
+    """
+
+    value: Value
+    reader: Operator | None = None
+    port: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Member:
     """An axis of a value along which a group's units lie: `units[i]` is the unit of index i, or `NONE`."""
 
-    value: Value
+    place: Place
     axis: int
     units: NDArray[np.int32]
+
+    @property
+    def value(self) -> Value:
+        return self.place.value
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,11 +11,26 @@ from numpy.typing import NDArray
 from ..axes import OUT, Axis, Fixed, OneOf, Ports, Relation, Summed, Tie
 from ..graph import Graph, Operator, Value, constant_of
 from .components import Ids
+from .model import Place
 
 
 def port_value(op: Operator, port: int) -> Value:
     """The value at a port."""
     return op.result if port == OUT else op.operands[port]
+
+
+def place_of(op: Operator, port: int) -> Place:
+    """Where a port's value stands: a constant for each of its readers anew."""
+    value = port_value(op, port)
+    return Place(value, op, port) if value.is_constant and port != OUT else Place(value)
+
+
+def places(graph: Graph) -> Iterator[Place]:
+    """Every place of the graph, in order."""
+    yield from map(Place, graph.inputs)
+    for op in graph.operators:
+        yield from (place_of(op, port) for port, value in enumerate(op.operands) if value.is_constant)
+        yield from (Place(r) for r in op.results if not r.is_constant)
 
 
 def ports_of(op: Operator) -> Ports:
@@ -26,12 +42,12 @@ def ports_of(op: Operator) -> Ports:
 
 
 class Numbering:
-    """Numbers for every (value, axis), and for the elements along them: axis `k` has those from starts[k]."""
+    """Numbers for every (place, axis), and for the elements along them: axis `k` has those from starts[k]."""
 
     def __init__(self, graph: Graph) -> None:
-        self.axes: list[tuple[Value, int]] = [(v, a) for v in graph.values() for a in range(v.type.rank)]
+        self.axes: list[tuple[Place, int]] = [(p, a) for p in places(graph) for a in range(p.value.type.rank)]
         self.number = {axis: k for k, axis in enumerate(self.axes)}
-        self.extents: Ids = np.array([v.type.shape[a] for v, a in self.axes], np.int64)
+        self.extents: Ids = np.array([p.value.type.shape[a] for p, a in self.axes], np.int64)
         self.starts: Ids = np.concatenate([[0], np.cumsum(self.extents)]).astype(np.int64)
 
     @property
@@ -84,13 +100,15 @@ class Relations:
         for value in self.graph.inputs:
             self._fix_all(value, f"it comes from the graph input '{value.name}'")
         for op in self.graph.operators:
-            self._declare(op)
+            if op.name != "nn.constant":
+                self._declare(op)
         for value, name in zip(self.graph.outputs, self.graph.output_names, strict=True):
-            self._fix_all(value, f"it is part of the graph output '{name}'")
+            if not value.is_constant:
+                self._fix_all(value, f"it is part of the graph output '{name}'")
 
     def _fix_all(self, value: Value, text: str) -> None:
         for axis in range(value.type.rank):
-            self.reasons.append(Reason(self.numbering.number[value, axis], text))
+            self.reasons.append(Reason(self.numbering.number[Place(value), axis], text))
 
     def _declare(self, op: Operator) -> None:
         declared: set[int] = set()
@@ -98,14 +116,14 @@ class Relations:
         for relation in axes.relations(ports_of(op)):
             declared.update(self._number(op, at) for at in axes_of(relation))
             self._relate(op, relation)
-        for value in (*op.operands, op.result):
-            for axis in range(value.type.rank):
-                number = self.numbering.number[value, axis]
-                if number not in declared and value.type.shape[axis] > 1:
+        for port in (*range(len(op.operands)), OUT):
+            for axis, extent in enumerate(port_value(op, port).type.shape):
+                number = self._number(op, Axis(port, axis))
+                if number not in declared and extent > 1:
                     self.reasons.append(Reason(number, said_of(op, axes.rest.format(axis=axis))))
 
     def _number(self, op: Operator, at: Axis) -> int:
-        return self.numbering.number[port_value(op, at.port), at.axis]
+        return self.numbering.number[place_of(op, at.port), at.axis]
 
     def _relate(self, op: Operator, relation: Relation) -> None:
         if isinstance(relation, Tie):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.channels import Channels, Cut, find_channels
-from secateur.ir.channels.relations import Relations
+from secateur.ir.channels.relations import Relations, place_of
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.registry import create
 from secateur.ir.types import TensorType
@@ -29,7 +29,7 @@ def masked(graph: Graph, gone: Gone, channels: Channels | None = None) -> Graph:
     copy = graph.clone()
     operators = dict(zip(graph.operators, copy.operators, strict=True))
     for op, port, axis in _sums(graph):
-        goes = cut.gone(op.operands[port], axis)
+        goes = cut.gone(place_of(op, port), axis)
         if goes.any():
             _mask(copy, operators[op], port, axis, goes)
     return copy

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir.channels import Channels, Cut, find_channels
+from secateur.ir.axes import OUT
+from secateur.ir.channels import Channels, Cut, Place, find_channels
+from secateur.ir.channels.relations import place_of
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.registry import create
 from secateur.ir.types import Quant, TensorType
@@ -33,69 +35,98 @@ def remove(graph: Graph, gone: Gone, channels: Channels | None = None) -> Graph:
 
 
 def kept_indices(graph: Graph, gone: Gone, channels: Channels | None = None) -> Kept:
-    """What `remove` leaves of each named constant that loses something: the indices of its axes that stay."""
-    cut = Cut(channels or find_channels(graph), gone)
-    values = [v for v in graph.values() if v.is_constant and v.name and cut.touches(v)]
-    return {
-        v.name: {a: cut.kept(v, a).tolist() for a in range(v.type.rank) if cut.gone(v, a).any()}
-        for v in values
-    }
+    """What `remove` leaves of each named constant that loses something: the indices of its axes that stay.
+
+    A constant that several operators read and that loses different parts there has a name for each.
+    """
+    removal = _Removal(graph, Cut(channels or find_channels(graph), gone))
+    removal.graph()
+    return removal.kept
 
 
 class _Removal:
     def __init__(self, graph: Graph, cut: Cut) -> None:
         self.before, self.cut = graph, cut
         self.after = Graph(graph.name)
-        self.values: dict[Value, Value] = {v: self.after.add_input(v.type, v.name) for v in graph.inputs}
+        self.kept: Kept = {}
+        self._names = {v.name for v in graph.values()}
+        self._values: dict[Place, Value] = {
+            Place(v): self.after.add_input(v.type, v.name) for v in graph.inputs
+        }
 
     def graph(self) -> Graph:
         for op in self.before.operators:
-            self._rebuild(op)
-        self.after.set_outputs([self.values[v] for v in self.before.outputs], self.before.output_names)
+            self._constants(op.result) if op.name == "nn.constant" else self._rebuild(op)
+        outputs = [self._values[Place(v)] for v in self.before.outputs]
+        self.after.set_outputs(outputs, self.before.output_names)
         self.after.remove_dead()
         return self.after
 
+    # constants
+
+    def _constants(self, value: Value) -> None:
+        """A constant once for every different part of it that is read."""
+        places = [Place(value, *use) for use in value.uses]
+        if self.before.is_output(value):
+            places.insert(0, Place(value))
+        parts: dict[tuple[bytes, ...], Value] = {}
+        for place in places:
+            part = tuple(self.cut.gone(place, a).tobytes() for a in range(value.type.rank))
+            if part not in parts:
+                parts[part] = self._part(place, self._fresh(value.name) if parts else value.name)
+            self._values[place] = parts[part]
+
+    def _part(self, place: Place, name: str) -> Value:
+        losing = [a for a in range(place.value.type.rank) if self.cut.gone(place, a).any()]
+        assert place.value.producer is not None
+        array: Array = place.value.producer["value"]
+        for axis in losing:
+            array = np.take(array, self.cut.kept(place, axis), axis)
+        if losing and name:
+            self.kept[name] = {a: self.cut.kept(place, a).tolist() for a in losing}
+        return self._constant(array, name, place.value.producer.loc)
+
+    def _constant(self, array: Array, name: str, loc: str = "") -> Value:
+        op = self.after.append(create("nn.constant", [], {"value": array}, loc))
+        op.result.name = name
+        return op.result
+
+    def _fresh(self, name: str) -> str:
+        """The name with a number that makes it a new one."""
+        count = 2
+        while name and f"{name}__{count}" in self._names:
+            count += 1
+        self._names.add(f"{name}__{count}")
+        return f"{name}__{count}" if name else ""
+
+    # operators
+
     def _rebuild(self, op: Operator) -> None:
-        if any(map(self.cut.touches, (*op.operands, *op.results))):
-            new = self._narrowed(op)
+        places = [place_of(op, port) for port in (*range(len(op.operands)), OUT)]
+        operands = [self._values[p] for p in places[:-1]]
+        if any(map(self.cut.touches, places)):
+            new = self._narrowed(op, operands)
         else:
-            operands = [self.values[v] for v in op.operands]
             new = Operator(op.definition, operands, op.attributes, [r.type for r in op.results], op.loc)
         self.after.append(new)
-        for old, value in zip(op.results, new.results, strict=True):
-            value.name = old.name
-            self.values[old] = value
+        new.result.name = op.result.name
+        self._values[Place(op.result)] = new.result
 
-    def _narrowed(self, op: Operator) -> Operator:
-        operands = [self.values[v] for v in op.operands]
-        if op.name == "nn.constant":
-            changed: dict[str, Any] = {"value": self._sliced(op.result, op["value"])}
-        else:
-            narrowing, axes = self.cut.narrowing(op), op.definition.axes
-            changed = dict(axes.attributes(narrowing))
-            for port, array in axes.constants(narrowing).items():
-                operands[port] = self._constant(array, op.operands[port])
+    def _narrowed(self, op: Operator, operands: list[Value]) -> Operator:
+        narrowing, axes = self.cut.narrowing(op), op.definition.axes
+        for port, array in axes.constants(narrowing).items():
+            operands[port] = self._constant(array, operands[port].name)
+        changed = axes.attributes(narrowing)
         attributes = {k: changed.get(k, v) for k, v in op.attributes.items()}
         new = create(op.name, operands, attributes, op.loc)
         new.result.type = self._typed(op.result, new.result.type)
         return new
 
-    def _constant(self, array: Array, like: Value) -> Value:
-        op = self.after.append(create("nn.constant", [], {"value": array}))
-        op.result.name = like.name
-        return op.result
-
-    def _sliced(self, value: Value, array: Array) -> Array:
-        for axis in range(array.ndim):
-            if self.cut.gone(value, axis).any():
-                array = np.take(array, self.cut.kept(value, axis), axis)
-        return np.ascontiguousarray(array)
-
     def _typed(self, old: Value, inferred: TensorType) -> TensorType:
         """The inferred type with what no rule infers: the layout, and a quantization given otherwise."""
         quant = old.type.quant
         if quant is not None and quant.axis is not None:
-            quant = _kept_scales(quant, quant.axis, self.cut.kept(old, quant.axis).tolist())
+            quant = _kept_scales(quant, quant.axis, self.cut.kept(Place(old), quant.axis).tolist())
         return replace(inferred, layout=old.type.layout, quant=quant)
 
 
