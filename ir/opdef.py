@@ -161,8 +161,8 @@ def _shared_quant(types: Sequence[TensorType], result: TensorType) -> Quant | No
     return quant if quant is not None and quant.axis is None else None
 
 
-# Decisions of later passes, allowed on every operator: see the passes `select` and `memory`.
-COMMON_ATTRIBUTES: dict[str, str] = {
+# Decisions of passes, allowed on every operator: see the passes `select` and `memory`.
+SETTLED_ATTRIBUTES: dict[str, str] = {
     "primitive": "str",
     "operand_layouts": "strs",
     "keeps": "ints",
@@ -170,3 +170,7 @@ COMMON_ATTRIBUTES: dict[str, str] = {
     "workspace_offset": "int",
     "offset": "ints",
 }
+PRUNED = "pruned"
+"""Indices of the channels of an operator's result that go: see `secateur.passes.prune.decisions`."""
+
+COMMON_ATTRIBUTES: dict[str, str] = {PRUNED: "ints", **SETTLED_ATTRIBUTES}

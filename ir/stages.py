@@ -12,6 +12,7 @@ checks the spec at each boundary. The numbered rules:
   S7 from selection on, every operator has a primitive
   S8 once laid out, operands have the layouts that the primitive wants
   S9 once placed, every result and every workspace has its place in the arena
+  S10 from selection on, no operator has channels that are decided to go
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .graph import Operator, Value
-from .opdef import COMMON_ATTRIBUTES
+from .opdef import PRUNED, SETTLED_ATTRIBUTES
 from .types import ROW_MAJOR
 
 Check = Callable[[Operator], str | None]
@@ -59,7 +60,7 @@ def _row_major(op: Operator) -> str | None:
 
 
 def _no_decision(op: Operator) -> str | None:
-    made = [name for name in COMMON_ATTRIBUTES if name in op.attributes]
+    made = [name for name in SETTLED_ATTRIBUTES if name in op.attributes]
     return f"S3: {made[0]} chosen before selection" if made else None
 
 
@@ -86,6 +87,11 @@ def _chosen(op: Operator) -> str | None:
     return "S7: no primitive has been chosen" if needed else None
 
 
+def _not_pruned(op: Operator) -> str | None:
+    left = PRUNED in op.attributes
+    return "S10: its pruned channels have not been removed; run the pass remove" if left else None
+
+
 def _layouts_agree(op: Operator) -> str | None:
     wanted = op.get("operand_layouts")
     if wanted is None:
@@ -108,7 +114,7 @@ def _placed(op: Operator) -> str | None:
 
 
 _BEFORE_SELECTION = (_dialects("nn", "q"), _row_major, _no_decision)
-_AFTER_SELECTION = (_dialects("prim"), _chosen)
+_AFTER_SELECTION = (_dialects("prim"), _chosen, _not_pruned)
 
 READ = Stage("read", _BEFORE_SELECTION)
 QUANTIZED = Stage(

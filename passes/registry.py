@@ -14,12 +14,22 @@ from .fuse.fuse import Fuse
 from .integer import integer
 from .layout import InsertConversions
 from .memory.memory import Memory
+from .prune.removal import Remove
 from .quantize import equalize
 from .quantize.equalize import Equalize
 from .quantize.quantize import Quantize
 from .select.select import Select
 
-PASSES: tuple[type[Pass], ...] = (Canonicalize, Fuse, Equalize, Quantize, Select, InsertConversions, Memory)
+PASSES: tuple[type[Pass], ...] = (
+    Canonicalize,
+    Remove,
+    Fuse,
+    Equalize,
+    Quantize,
+    Select,
+    InsertConversions,
+    Memory,
+)
 
 BY_NAME: dict[str, type[Pass]] = {p.name: p for p in PASSES}
 

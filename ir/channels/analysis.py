@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..graph import Operator
 from .components import Components, Ids
-from .relations import Choice, Numbering, Reason, Relations
+from .model import Place
+from .relations import Choice, Numbering, Reason, Relations, said_of
 
 Mask = NDArray[np.bool_]
 FREE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """Elements along an axis (by number) of an operator's result that no computed operand brings."""
+
+    operator: Operator
+    axis: int
+    ids: Ids
+
+
+def made(relations: Relations) -> Iterator[Made]:
+    """Where the elements of a graph come from, in order; constants are not looked at."""
+    numbering = relations.numbering
+    for op in relations.graph.operators:
+        for axis in range(op.result.type.rank) if op.result not in relations.static else ():
+            number = numbering.number[Place(op.result), axis]
+            ids = numbering.ids(number)
+            brought = relations.carried[ids]
+            if not brought.all():
+                yield Made(op, number, ids[~brought])
 
 
 class Analysis:
@@ -29,6 +53,9 @@ class Analysis:
             self._choose(choice)
         self._keep_last_ones()
         self.fixed = self._fixed()
+        self._one_axis_each()
+        self.fixed = self._fixed()
+        self.made = tuple(made(relations))
 
     @property
     def labels(self) -> Ids:
@@ -47,7 +74,7 @@ class Analysis:
         count = len(self.reasons)
         first = np.full(self.numbering.size, count, np.int64)
         for at, reason in reversed(list(enumerate(self.reasons))):
-            first[self.along(reason.axis)] = at
+            first[self.along(reason.axis) if reason.ids is None else self.labels[reason.ids]] = at
         found = first[self.labels]
         return np.where(found == count, FREE, found)
 
@@ -67,3 +94,15 @@ class Analysis:
             if len(found) and (found == found[0]).all():
                 name = value.name or (value.producer.loc if value.producer else "")
                 self.reasons.append(Reason(number, f"axis {axis} of '{name}' would lose all that it has"))
+
+    def _one_axis_each(self) -> None:
+        """An operator makes channels along one axis, the last possible: a decision lists these alone."""
+        last: dict[Operator, Made] = {}
+        free = [m for m in made(self.relations) if (self.fixed[m.ids] == FREE).any()]
+        for one in free:
+            last[one.operator] = one
+        for one in free:
+            if one is not last[one.operator]:
+                axis = self.numbering.axes[last[one.operator].axis][1]
+                text = said_of(one.operator, f"makes channels along axis {axis}, and so no others")
+                self.reasons.append(Reason(one.axis, text, one.ids))

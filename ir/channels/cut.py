@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ..axes import Axis, Indices, Narrowing
 from ..errors import SecateurError
 from ..graph import Operator
-from ..support.words import known_names
 from .model import Channels, Group, Place
 from .relations import place_of, ports_of
 
@@ -26,7 +25,7 @@ class Cut:
     def __init__(self, channels: Channels, gone: Mapping[str, Collection[int]]) -> None:
         self._gone: dict[tuple[Place, int], Mask] = {}
         for name, units in gone.items():
-            self._add(_group(channels, name), units)
+            self._add(channels.group(name), units)
         for (place, axis), mask in self._gone.items():
             if mask.all():
                 raise SecateurError(
@@ -34,9 +33,7 @@ class Cut:
                 )
 
     def _add(self, group: Group, units: Collection[int]) -> None:
-        strange = [u for u in units if not 0 <= u < group.size]
-        if strange:
-            raise SecateurError(f"group '{group.name}' has units 0 to {group.size - 1}, not {strange[0]}")
+        group.check_units(units)
         goes = np.zeros(group.size + 1, np.bool_)  # the last one is for NONE, which is -1
         goes[list(units)] = True
         for member in group.members:
@@ -65,10 +62,3 @@ class Cut:
             return self.kept(place_of(op, at.port), at.axis)
 
         return Narrowing(ports_of(op), kept_of)
-
-
-def _group(channels: Channels, name: str) -> Group:
-    found = channels.by_name.get(name)
-    if found is None:
-        raise SecateurError(f"there is no group '{name}'{known_names(name, channels.by_name)}")
-    return found

@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..graph import Graph, Operator
-from .analysis import FREE, Analysis, Mask
+from .analysis import FREE, Analysis, Made, Mask
 from .components import Ids
-from .model import NONE, Channels, Frozen, Group, Member, Place
+from .model import NONE, Channels, Frozen, Group, Member
 from .relations import Relations
 
 
 def find_channels(graph: Graph) -> Channels:
     """The groups of channels of a graph, and which channels are frozen and why."""
     analysis = Analysis(Relations(graph))
-    made = tuple(_made(analysis))
-    return Channels(tuple(_groups(analysis, made)), tuple(_frozen(analysis, made)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """Elements along an axis (by number) of an operator's result that no computed operand brings."""
-
-    operator: Operator
-    axis: int
-    ids: Ids
-
-
-def _made(analysis: Analysis) -> Iterator[_Made]:
-    relations, numbering = analysis.relations, analysis.numbering
-    for op in relations.graph.operators:
-        for axis in range(op.result.type.rank) if op.result not in relations.static else ():
-            number = numbering.number[Place(op.result), axis]
-            ids = numbering.ids(number)
-            brought = relations.carried[ids]
-            if not brought.all():
-                yield _Made(op, number, ids[~brought])
+    return Channels(tuple(_groups(analysis)), tuple(_frozen(analysis)))
 
 
 # What is frozen ------------------------------------------------------------------------------------
 
 
-def _frozen(analysis: Analysis, made: Sequence[_Made]) -> Iterator[Frozen]:
+def _frozen(analysis: Analysis) -> Iterator[Frozen]:
     """Of each result whose channels depend on constants (on filters, say) those that must stay."""
     numbering, constant = analysis.numbering, _of_constants(analysis)
-    for one in made:
+    for one in analysis.made:
         stuck = one.ids[(analysis.fixed[one.ids] != FREE) & constant[analysis.labels[one.ids]]]
         if len(stuck) and numbering.extents[one.axis] > 1:
             place, axis = numbering.axes[one.axis]
@@ -67,8 +45,8 @@ def _of_constants(analysis: Analysis) -> Mask:
 # Groups --------------------------------------------------------------------------------------------
 
 
-def _groups(analysis: Analysis, made: Sequence[_Made]) -> Iterator[Group]:
-    makers = _makers(analysis, made)
+def _groups(analysis: Analysis) -> Iterator[Group]:
+    makers = _makers(analysis)
     group_of, unit_of = _units(analysis, makers)
     names: set[str] = set()
     for at, (signature, parts) in enumerate(makers.items()):
@@ -81,17 +59,17 @@ def _groups(analysis: Analysis, made: Sequence[_Made]) -> Iterator[Group]:
         yield Group(_unique(_name(operators[0]), names), size, members, operators, tuple(users))
 
 
-def _makers(analysis: Analysis, made: Sequence[_Made]) -> dict[bytes, list[_Made]]:
+def _makers(analysis: Analysis) -> dict[bytes, list[Made]]:
     """For each signature of components that may go, in order: who makes their elements."""
     signatures = _signatures(analysis)
-    found: dict[bytes, list[_Made]] = {}
-    for one in made:
+    found: dict[bytes, list[Made]] = {}
+    for one in analysis.made:
         by_signature: dict[bytes, list[int]] = {}
         for element, label in zip(one.ids.tolist(), analysis.labels[one.ids].tolist(), strict=True):
             if label in signatures:
                 by_signature.setdefault(signatures[label], []).append(element)
         for signature, ids in by_signature.items():
-            part = _Made(one.operator, one.axis, np.array(ids, np.int64))
+            part = Made(one.operator, one.axis, np.array(ids, np.int64))
             found.setdefault(signature, []).append(part)
     return found
 
@@ -107,7 +85,7 @@ def _signatures(analysis: Analysis) -> dict[int, bytes]:
     return {int(x): axes[i:j].tobytes() for x, i, j in zip(labels, starts, ends, strict=True)}
 
 
-def _units(analysis: Analysis, makers: Mapping[bytes, Sequence[_Made]]) -> tuple[Ids, Ids]:
+def _units(analysis: Analysis, makers: Mapping[bytes, Sequence[Made]]) -> tuple[Ids, Ids]:
     """By label: the number of its group, or `NONE`, and its unit there, in the makers' order."""
     group_of = np.full(analysis.numbering.size, NONE, np.int64)
     unit_of = np.full(analysis.numbering.size, NONE, np.int64)

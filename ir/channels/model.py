@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SecateurError
 from ..graph import Operator, Value
+from ..support.words import known_names
 
 NONE = -1
 """In `Member.units`: an index along the axis that is no unit of the group."""
@@ -63,6 +65,12 @@ class Group:
             raise KeyError(f"%{value.name} has no channels of group '{self.name}'")
         return found
 
+    def check_units(self, units: Collection[int]) -> None:
+        """SecateurError where one is no unit of the group."""
+        strange = [u for u in units if not 0 <= u < self.size]
+        if strange:
+            raise SecateurError(f"group '{self.name}' has units 0 to {self.size - 1}, not {strange[0]}")
+
 
 @dataclass(frozen=True, eq=False)
 class Frozen:
@@ -84,3 +92,10 @@ class Channels:
     @cached_property
     def by_name(self) -> Mapping[str, Group]:
         return {group.name: group for group in self.groups}
+
+    def group(self, name: str) -> Group:
+        """The group called `name`; SecateurError where there is none."""
+        found = self.by_name.get(name)
+        if found is None:
+            raise SecateurError(f"there is no group '{name}'{known_names(name, self.by_name)}")
+        return found

@@ -61,10 +61,11 @@ class Numbering:
 
 @dataclass(frozen=True, eq=False)
 class Reason:
-    """Why an axis (by number) is fixed: a sentence."""
+    """Why an axis (by number), or some elements along it, are fixed: a sentence."""
 
     axis: int
     text: str
+    ids: Ids | None = None
 
 
 @dataclass(frozen=True, eq=False)

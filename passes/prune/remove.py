@@ -1,7 +1,8 @@
 """Physical removal: a graph without some units of its groups.
 
 Every constant loses its part, attributes follow (`Axes.attributes` beside each operator's type
-rule), and all types are inferred anew. Names stay, so that an ONNX initializer keeps its name.
+rule), and all types are inferred anew; decisions (attribute `pruned`) are used up. Names stay, so
+that an ONNX initializer keeps its name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from secateur.ir.axes import OUT
 from secateur.ir.channels import Channels, Cut, Place, find_channels
 from secateur.ir.channels.relations import place_of
 from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.opdef import PRUNED
 from secateur.ir.registry import create
 from secateur.ir.types import Quant, TensorType
 
@@ -107,7 +109,8 @@ class _Removal:
         if any(map(self.cut.touches, places)):
             new = self._narrowed(op, operands)
         else:
-            new = Operator(op.definition, operands, op.attributes, [r.type for r in op.results], op.loc)
+            attributes = {k: v for k, v in op.attributes.items() if k != PRUNED}
+            new = Operator(op.definition, operands, attributes, [r.type for r in op.results], op.loc)
         self.after.append(new)
         new.result.name = op.result.name
         self._values[Place(op.result)] = new.result
@@ -117,7 +120,7 @@ class _Removal:
         for port, array in axes.constants(narrowing).items():
             operands[port] = self._constant(array, operands[port].name)
         changed = axes.attributes(narrowing)
-        attributes = {k: changed.get(k, v) for k, v in op.attributes.items()}
+        attributes = {k: changed.get(k, v) for k, v in op.attributes.items() if k != PRUNED}
         new = create(op.name, operands, attributes, op.loc)
         new.result.type = self._typed(op.result, new.result.type)
         return new

@@ -93,6 +93,12 @@ REFUSED = {
     "S7 no primitive": Case(
         f"%x: {IMAGE}", f"%y = prim.relu(%x) : {IMAGE}", "S7: no primitive has been chosen", _SETTLED
     ),
+    "S10 channels to be pruned": Case(
+        f"%x: {IMAGE}",
+        f"%y = prim.relu(%x) {{pruned = [1], {PLACE}}} : {IMAGE}",
+        "S10: its pruned channels have not been removed",
+        _SETTLED,
+    ),
     "S8 another layout": Case(
         f"%x: {BLOCKED}",
         f"%y = prim.relu(%x) {{{PLACE}}} : {IMAGE}",

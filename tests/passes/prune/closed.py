@@ -111,10 +111,16 @@ class Closed:
         return (self.noise.integers(0, high, operand.shape) * operand.scale).astype(dtype)
 
     def scaled(self, array: Array) -> Value:
-        """A scalar input times the constant `array`; a comparison with it for booleans."""
+        """A scalar input of one made as long as `array`, one axis after the other, and multiplied with it;
+        compared for booleans.
+        """
         name = f"x{len(self.graph.inputs)}"
-        scalar = self.graph.add_input(TensorType((1,) * array.ndim, DType.of(array.dtype)), name)
-        return self.add("nn.equal" if array.dtype == np.bool_ else "nn.mul", [scalar, self.constant(array)])
+        value = self.graph.add_input(TensorType((1,) * array.ndim, DType.of(array.dtype)), name)
+        both = "nn.and" if array.dtype == np.bool_ else "nn.mul"
+        for axis in range(array.ndim):
+            ones = np.ones([d if a == axis else 1 for a, d in enumerate(array.shape)], array.dtype)
+            value = self.add(both, [value, self.constant(ones)])
+        return self.add(both, [value, self.constant(array)])
 
     def finish(self, value: Value) -> None:
         if value.type.quant is not None:

@@ -1,0 +1,38 @@
+"""The pass that carries out the decisions which stand in a graph."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from secateur.ir.channels import find_channels
+from secateur.ir.graph import Graph
+from secateur.ir.opdef import PRUNED
+from secateur.ir.stages import READ, Stage
+
+from ..framework.base import Pass
+from .decisions import decided
+from .remove import remove
+
+
+@dataclass(frozen=True)
+class Remove(Pass):
+    """Removes the channels that the attributes `pruned` list, with all that depends on them.
+
+    Where none is listed, nothing changes. SecateurError where the attributes contradict each other, or
+    nothing would be left of an axis.
+    """
+
+    name: ClassVar[str] = "remove"
+    takes: ClassVar[Stage] = READ
+    gives: ClassVar[Stage] = READ
+
+    def tolerance_on(self, graph: Graph) -> float:
+        """What goes may have mattered: without limit where anything goes."""
+        return math.inf if any(PRUNED in op.attributes for op in graph.operators) else 0.0
+
+    def run(self, graph: Graph) -> Graph:
+        channels = find_channels(graph)
+        gone = decided(graph, channels)
+        return remove(graph, gone, channels) if gone else graph
