@@ -106,21 +106,30 @@ $(TRAIN): pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[dev,train]'
 	@touch $@ $(DEV)
 
-# The tests run ARM artifacts under qemu and build C programs with gcc: get what is missing, or say what that costs.
+# The tests run ARM artifacts under qemu, build C programs with gcc, and measure accuracy on Fashion-MNIST: get what is
+# missing, one package at a time, or say what that costs.
 system-tools:
 	@missing=""; \
 	command -v qemu-aarch64 >/dev/null && command -v qemu-arm >/dev/null || missing="$$missing qemu-user"; \
 	command -v gcc >/dev/null || missing="$$missing gcc"; \
 	[ -e /usr/include/stdio.h ] || missing="$$missing libc6-dev"; \
+	[ -n "$$FASHION_MNIST" ] || [ -e /usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz ] \
+	  || missing="$$missing dataset-fashion-mnist"; \
 	[ -z "$$missing" ] && exit 0; \
 	if ! command -v apt-get >/dev/null; then root="false"; \
 	elif [ "$$(id -u)" = 0 ]; then root="env"; \
 	elif sudo -n true 2>/dev/null; then root="sudo -n"; \
 	else root="false"; fi; \
 	if $$root true; then \
-	  echo "installing$$missing"; \
-	  $$root apt-get -qq update && $$root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null && exit 0; \
+	  echo "installing$$missing"; wanted="$$missing"; missing=""; \
+	  $$root apt-get -qq update; \
+	  for package in $$wanted; do \
+	    $$root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$package >/dev/null \
+	      || missing="$$missing $$package"; \
+	  done; \
+	  [ -z "$$missing" ] && exit 0; \
 	fi; \
 	echo "missing:$$missing. To install: sudo apt-get install$$missing" >&2; \
 	echo "Until then, without qemu-user the tests that run ARM artifacts are skipped," >&2; \
-	echo "and without gcc and libc6-dev those that build a C program with the sanitizers." >&2
+	echo "without gcc and libc6-dev those that build a C program with the sanitizers," >&2; \
+	echo "and without dataset-fashion-mnist those that measure the accuracy of examples/fashion." >&2

@@ -64,7 +64,7 @@ class Augmentation:
     flip: bool = False
     fill: float = 0.0
 
-    def __call__(self, images: Tensor, random: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, random: torch.Generator, _epoch: int) -> Tensor:
         """N x C x H x W to the same; draws for each image even where nothing changes."""
         count, _, height, width = images.shape
         down, right = (torch.randint(0, 2 * self.shift + 1, (count, 1), generator=random) for _ in "xy")

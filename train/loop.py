@@ -20,6 +20,9 @@ from .recipe import Recipe
 EVALUATED_AT_ONCE = 500
 
 BeforeEpoch = Callable[[Network, int], object]
+AfterEpoch = Callable[[Network, "Epoch"], object]
+Augment = Callable[[Tensor, torch.Generator, int], Tensor]
+"""Images of a batch, what to draw from, and the number of the epoch, to the images to learn from."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,18 @@ class Training:
     """What is trained with: images, a recipe, and what goes with them.
 
     `teacher` gives answers to learn from beside the labels (the network before it was pruned, say).
-    `before_epoch` is called with the network and the epoch's number, from 0. `checkpoint` is the file
-    that holds the state after each epoch; where it is there already, training goes on from it.
+    `before_epoch` is called with the network and the epoch's number, from 0, `after_epoch` with what the
+    epoch came to. `checkpoint` is the file that holds the state after each epoch; where it is there
+    already, training goes on from it. `augment` must have a `repr` that says all it does.
     """
 
     images: Labelled
     recipe: Recipe = field(default_factory=Recipe)
     held_out: Labelled | None = None
-    augment: Augmentation = field(default_factory=Augmentation)
+    augment: Augment = field(default_factory=Augmentation)
     teacher: Network | None = None
     before_epoch: tuple[BeforeEpoch, ...] = ()
+    after_epoch: tuple[AfterEpoch, ...] = ()
     checkpoint: Path | None = None
     progress: Progress = silent
 
@@ -121,6 +126,8 @@ class _Run:
             reached = float("nan") if held is None else accuracy(self.network, held)
             self.done.append(Epoch(number, loss, reached))
             self._save()
+            for told in self.training.after_epoch:
+                told(self.network, self.done[-1])
         return self.done
 
     def _epoch(self, number: int) -> float:
@@ -131,7 +138,7 @@ class _Run:
         total = 0.0
         for step, rows in enumerate(order.view(self.steps, recipe.batch)):
             self._set_rate(number * self.steps + step)
-            total += self._step(images.part(rows))
+            total += self._step(images.part(rows), number)
             self.training.progress(f"epoch {number + 1}", step + 1, self.steps)
         return total / self.steps
 
@@ -140,10 +147,10 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate_at(step, recipe.epochs * self.steps)
 
-    def _step(self, batch: Labelled) -> float:
+    def _step(self, batch: Labelled, epoch: int) -> float:
         images = batch.images
         if images.ndim == 4:
-            images = self.training.augment(images, self.random)
+            images = self.training.augment(images, self.random, epoch)
         loss = self._loss(images, batch.labels)
         self.optimizer.zero_grad()
         loss.backward()

@@ -129,7 +129,7 @@ def test_the_rate_rises_and_falls() -> None:
 
 def test_images_are_moved_within_their_frame() -> None:
     images = torch.arange(1.0, 1 + 4 * 5).reshape(1, 1, 4, 5).repeat(200, 2, 1, 1)
-    moved = Augmentation(shift=1, flip=True, fill=-9.0)(images, torch.Generator().manual_seed(0))
+    moved = Augmentation(shift=1, flip=True, fill=-9.0)(images, torch.Generator().manual_seed(0), 0)
     assert moved.shape == images.shape
     assert torch.equal(moved[:, 0], moved[:, 1])
     framed = np.pad(images[0, 0].numpy(), 1, constant_values=-9.0)
@@ -137,7 +137,7 @@ def test_images_are_moved_within_their_frame() -> None:
     framed = np.pad(images[0, 0].numpy()[:, ::-1], 1, constant_values=-9.0)
     possible |= {framed[i : i + 4, j : j + 5].tobytes() for i in range(3) for j in range(3)}
     assert {image[0].numpy().tobytes() for image in moved} == possible
-    assert torch.equal(Augmentation()(images, torch.Generator()), images)
+    assert torch.equal(Augmentation()(images, torch.Generator(), 0), images)
 
 
 def test_data_is_read_with_its_labels(tmp_path: Path) -> None:
