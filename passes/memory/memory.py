@@ -111,11 +111,6 @@ class Report:
     lower_bound: int
     ranges: tuple[LiveRange, ...]
 
-    @property
-    def overhead(self) -> float:
-        """How far the peak lies above the bound, as a share of the bound."""
-        return self.peak / self.lower_bound - 1 if self.lower_bound else 0.0
-
 
 def _values(graph: Graph) -> Iterator[LiveRange]:
     last = {v: i for i, op in enumerate(graph.operators) for v in op.operands}

@@ -22,8 +22,6 @@ from .choice import PAYS
 from .measure import Array, decibels, power
 from .warning import Accumulated
 
-COUNTED = ("nn.conv", "nn.conv_transpose", "nn.matmul")
-
 
 @dataclass(frozen=True)
 class Row:

@@ -63,7 +63,7 @@ class _Neighbours:
 class _Greedy:
     """Eliminates the variable of the smallest table, while that has at most `limit` entries."""
 
-    def __init__(self, graph: _Neighbours, limit: int | None) -> None:
+    def __init__(self, graph: _Neighbours, limit: int) -> None:
         self.graph, self.limit = graph, limit
         self.order: dict[int, None] = {}
         self.largest, self.width = 1, 0
@@ -77,7 +77,7 @@ class _Greedy:
                 continue
             width = len(self.graph.of[variable]) + 1
             self.largest, self.width = max((self.largest, self.width), (entries, width))
-            if self.limit is not None and entries > self.limit:
+            if entries > self.limit:
                 return
             self.order[variable] = None
             for v in self.graph.eliminate(variable):
@@ -92,13 +92,6 @@ class _Greedy:
     def found(self) -> Order:
         rest = sorted(self.core, key=lambda v: (self.graph.entries[v], v))
         return Order((*self.order, *rest), self.largest, self.width)
-
-
-def smallest_table_order(sizes: Sequence[int], scopes: Iterable[Scope], limit: int | None = None) -> Order:
-    """Eliminates the variable whose table is smallest; given up where that has more than `limit` entries."""
-    greedy = _Greedy(_Neighbours(sizes, scopes), limit)
-    greedy.run()
-    return greedy.found
 
 
 def min_fill_order(near: Mapping[int, set[int]]) -> Scope:

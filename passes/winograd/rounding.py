@@ -42,18 +42,7 @@ def compensated(u: Floats, unit: Floats, v: Floats, q: Floats, damping: float) -
         _diagonals(moments)[:] += ridge
     turns = turns_of(second)
     wanted = turns.ordered(u @ cross) @ turns.spread @ np.swapaxes(turns.spread, 1, 2)
-    return _rounded(wanted, unit, turns)
-
-
-def rounded_in_turn(w: Floats, unit: Floats, second: Floats) -> NDArray[np.int8]:
-    """GPTQ (Frantar et al. 2023): columns rounded one after the other, each error spread over those to come.
-
-    `w` is (taps, M, C), `unit` (taps, M); `second` (taps, C, C), positive definite, holds the second moments
-    of what the columns meet. Those that weigh most go first, while most columns are left to make up for
-    their error.
-    """
-    turns = turns_of(second)
-    return _rounded(turns.ordered(w), unit, turns)
+    return rounded(wanted, unit, turns)
 
 
 class Turns(NamedTuple):
@@ -100,8 +89,12 @@ def _diagonals(matrices: Floats) -> Floats:
     return found
 
 
-def _rounded(w: Floats, unit: Floats, turns: Turns) -> NDArray[np.int8]:
-    """`w` with its columns in turn, rounded; the columns of the result in their own places."""
+def rounded(w: Floats, unit: Floats, turns: Turns) -> NDArray[np.int8]:
+    """`w` (taps, M, C) with its columns in turn, rounded; the columns of the result in their own places.
+
+    GPTQ (Frantar et al. 2023): columns are rounded one after the other, each error spread over those to
+    come. Those that weigh most go first, while most columns are left to make up for their error.
+    """
     left = np.ascontiguousarray(np.swapaxes(w / unit[:, :, None], 1, 2))
     for start in range(0, left.shape[1], BLOCK):
         part, rest = slice(start, start + BLOCK), slice(start + BLOCK, None)

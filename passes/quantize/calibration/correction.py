@@ -6,10 +6,7 @@ weights w + e give w x + e x; the mean of e x is not zero, since x is mostly
 positive and e has few elements. Convolutions and matrix products are linear, so
 the mean of e x is the layer on mean input with weights e, padding included.
 
-`weight_correction` wants mean inputs of the real network alone. `output_correction`
-compares mean results of the real and the quantized layer, which also sees how
-activations are rounded and clipped; there the layers are corrected in order,
-for each correction moves the inputs of the layers behind.
+It wants mean inputs of the real network alone.
 """
 
 from __future__ import annotations
@@ -83,13 +80,3 @@ def weight_correction(op: Operator, rounded: Array, mean_input: Array) -> Floats
     bare = create(op.name, [Value(v.type) for v in op.operands[:2]], attributes)
     (moved,) = interpreter.evaluate(bare, [mean_input.astype(np.float32), error.astype(np.float32)])
     return -_over_all_but(channel_axis(op), moved)
-
-
-def output_correction(op: Operator, real_mean: Array, quantized_mean: Array) -> Floats:
-    """What the real bias of `op` gains so that its mean result in each channel is that of the real network.
-
-    The means are of the operator's sum before any activation, shaped as its
-    result; one float64 for each result channel.
-    """
-    difference = real_mean.astype(np.float64) - quantized_mean
-    return _over_all_but(channel_axis(op), difference)

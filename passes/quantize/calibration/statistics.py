@@ -102,24 +102,6 @@ def _chosen(graph: Graph, names: Collection[str] | None) -> dict[str, Value]:
 # Collecting ----------------------------------------------------------------------------------------
 
 
-def collect(
-    graph: Graph,
-    batches: Iterable[Arrays],
-    *,
-    names: Collection[str] | None = None,
-    run: Runner = interpreter.run,
-    progress: Progress = silent,
-) -> Statistics:
-    """Runs every batch (arrays by input name) and counts the values called `names`, by default all f32 ones.
-
-    Neither a batch nor a value is kept. `progress` gets the batches done and
-    their number, 0 where `batches` does not tell it. Raises SecateurError where
-    there is no batch, one does not fit the graph, or a name is unknown.
-    """
-    histograms, images = stream(graph, batches, names, Histogram, run=run, progress=progress)
-    return Statistics(images, histograms)
-
-
 def stream(
     graph: Graph,
     batches: Iterable[Arrays],
@@ -129,7 +111,12 @@ def stream(
     run: Runner = interpreter.run,
     progress: Progress = silent,
 ) -> tuple[dict[str, Accumulating], int]:
-    """As `collect` with an accumulator of the caller's; one for each value by name, and the images seen."""
+    """Runs every batch (arrays by input name) and shows the values called `names` to an accumulator each.
+
+    By default all f32 values. Returns the accumulators by name, and the images seen. Neither a batch nor a
+    value is kept. `progress` gets the batches done and their number, 0 where `batches` does not tell it.
+    Raises SecateurError where there is no batch, one does not fit the graph, or a name is unknown.
+    """
     chosen = _chosen(graph, names)
     found = {name: accumulator() for name in chosen}
     watched = {value: found[name] for name, value in chosen.items()}
@@ -152,30 +139,3 @@ def _images(graph: Graph, batch: Arrays) -> int:
     """The leading extent of the first input; 1 for a scalar."""
     shape = np.shape(batch[graph.inputs[0].name]) if graph.inputs else ()
     return int(shape[0]) if shape else 1
-
-
-# Other ways to run ---------------------------------------------------------------------------------
-
-
-def exposing(graph: Graph, names: Collection[str] | None = None) -> Graph:
-    """A copy that returns the values called `names` (by default all quantizable ones) and nothing else.
-
-    For runners that give outputs alone, such as a compiled artifact: see `by_outputs`.
-    """
-    copy = graph.clone()
-    chosen = _chosen(copy, names)
-    copy.set_outputs(chosen.values(), chosen)
-    copy.remove_dead()
-    return copy
-
-
-def by_outputs(run: Callable[[Arrays], Arrays]) -> Runner:
-    """A runner from a function of the inputs that gives values by name, such as a session of `exposing`."""
-
-    def runner(graph: Graph, inputs: Arrays, observe: Observer) -> None:
-        known = quantizable(graph)
-        for name, array in run(inputs).items():
-            if name in known:
-                observe(known[name], array)
-
-    return runner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,9 @@ from secateur.passes.canonicalize.canonicalize import Canonicalize
 from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.quantize.calibration.histogram import SIDE, Histogram
 from secateur.passes.quantize.calibration.statistics import (
-    by_outputs,
-    collect,
-    exposing,
+    Statistics,
     quantizable,
+    stream,
     value_names,
 )
 from tests.passes.texts import Array, build
@@ -127,6 +126,11 @@ def test_adding_takes_no_room_for_the_values_seen() -> None:
 # Collecting ----------------------------------------------------------------------------------------
 
 
+def collect(graph: Graph, batches: Iterable[Any], names: Any = None, **options: Any) -> Statistics:
+    histograms, seen = stream(graph, batches, names, Histogram, **options)
+    return Statistics(seen, histograms)
+
+
 def images(count: int, seed: int = 0) -> Iterator[dict[str, Array]]:
     choose = np.random.default_rng(seed)
     for _ in range(count):
@@ -152,21 +156,6 @@ def test_collect_watches_the_names_asked_for(names: tuple[str, ...]) -> None:
     assert set(collect(build(NETWORK), images(1), names=names).histograms) == set(names)
 
 
-def test_collect_through_outputs_is_the_same() -> None:
-    graph = build(NETWORK)
-    returning = exposing(graph)
-    direct = collect(graph, images(2))
-    through = collect(graph, images(2), run=by_outputs(lambda inputs: run(returning, inputs)))
-    assert direct.histograms.keys() == through.histograms.keys()
-    assert all(same(direct.histograms[n], through.histograms[n]) for n in direct.histograms)
-
-
-def test_exposing_returns_only_what_was_asked() -> None:
-    returning = exposing(build(NETWORK), ["r1"])
-    assert returning.output_names == ["r1"]
-    assert [op.name for op in returning.operators] == ["nn.constant", "nn.conv", "nn.relu"]
-
-
 def test_collect_holds_one_batch_at_a_time() -> None:
     alive: list[int] = []
     largest = 0
@@ -179,13 +168,13 @@ def test_collect_holds_one_batch_at_a_time() -> None:
         def __del__(self) -> None:
             alive.pop()
 
-    def stream() -> Iterator[dict[str, Array]]:
+    def batches() -> Iterator[dict[str, Array]]:
         nonlocal largest
         for batch in images(20):
             yield Tracked(batch)
             largest = max(largest, len(alive))
 
-    collect(build(NETWORK), stream())
+    collect(build(NETWORK), batches())
     assert 0 < largest <= 2
 
 

@@ -17,7 +17,6 @@ from secateur.passes.fuse.affine import channel_axis
 from secateur.passes.quantize.calibration.correction import (
     Mean,
     means,
-    output_correction,
     weight_correction,
 )
 from tests.passes.texts import Array, build
@@ -106,16 +105,6 @@ def test_correction_leaves_the_graph_alone() -> None:
     users = [len(v.users) for v in graph.values()]
     weight_correction(layer(graph), np.zeros((6, 4, 3, 3)), np.ones((1, 4, 7, 6)))
     assert [len(v.users) for v in graph.values()] == users
-
-
-@pytest.mark.parametrize("name", ["conv", "dense"])
-def test_output_correction_is_the_shift_of_each_channel(name: str) -> None:
-    op = layer(build(LAYERS[name]))
-    axis, shape = channel_axis(op), op.result.type.shape
-    real = np.random.default_rng(0).standard_normal(shape)
-    shift = np.arange(shape[axis]) - 2.0
-    quantized = real + shift.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-    np.testing.assert_allclose(output_correction(op, real, quantized), -shift, atol=1e-12)
 
 
 @settings(max_examples=40)

@@ -18,8 +18,9 @@ from secateur.ir.rewrite import explain
 from secateur.ir.types import DType
 from secateur.ir.verifier import verify
 from secateur.passes.framework.pipeline import format_pass
+from secateur.passes.quantize.calibration.histogram import Histogram
 from secateur.passes.quantize.calibration.ranges import choose, quant_of
-from secateur.passes.quantize.calibration.statistics import collect, quantizable
+from secateur.passes.quantize.calibration.statistics import Statistics, quantizable, stream
 from secateur.passes.quantize.equalize import Equalize, factors, input_ranges, result_ranges
 from tests.passes.texts import Array, build, inputs, names, structure
 
@@ -204,7 +205,8 @@ def test_chains_come_to_rest(depth: int, seed: int) -> None:
 
 def in_bytes(graph: Graph, value_name: str, batch: dict[str, Array]) -> Graph:
     """The graph with one value rounded to bytes of its least and largest."""
-    low, high = choose(collect(graph, [batch]), "minmax")[value_name]
+    histograms, images = stream(graph, [batch], [value_name], Histogram)
+    low, high = choose(Statistics(images, histograms), "minmax")[value_name]
     copy = graph.clone()
     value = quantizable(copy)[value_name]
     quantize = create("q.quantize", [value], {**quant_attributes(quant_of(low, high)), "dtype": DType.U8})

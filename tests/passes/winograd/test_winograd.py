@@ -18,7 +18,7 @@ from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 from secateur.ir.verifier import verify
 from secateur.passes.winograd.factors import factors_of, quantized, steps_from
-from secateur.passes.winograd.rounding import nearest, rounded_in_turn, steps_of, turns_of
+from secateur.passes.winograd.rounding import nearest, rounded, steps_of, turns_of
 from secateur.passes.winograd.transforms import (
     axis_matrices,
     most_tiles,
@@ -207,6 +207,11 @@ def moments(rng: np.random.Generator, k: int) -> Array:
     """Second moments of three sets of correlated samples."""
     x = rng.standard_normal((3, k, 4 * k)) + 2 * rng.standard_normal((3, 1, 4 * k))
     return np.asarray(x @ x.swapaxes(1, 2))
+
+
+def rounded_in_turn(w: Array, unit: Array, second: Array) -> Array:
+    turns = turns_of(second)
+    return rounded(turns.ordered(w), unit, turns)
 
 
 @settings(max_examples=20)

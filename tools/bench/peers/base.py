@@ -68,9 +68,6 @@ class Peer(ABC):
         wanted = self.modules | self.int8_modules.get(variant, {})
         return [words for module, words in wanted.items() if importlib.util.find_spec(module) is None]
 
-    def available(self) -> bool:
-        return not self.missing()
-
     def version(self) -> str:
         """Version of the engine's distribution, "" where it is not installed."""
         distributions = metadata.packages_distributions().get(next(iter(self.modules)), [])
