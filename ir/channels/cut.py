@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..axes import Axis, Indices, Narrowing
 from ..errors import SecateurError
-from ..graph import Operator
+from ..graph import Operator, Value
 from .model import Channels, Group, Place
 from .relations import place_of, ports_of
 
@@ -42,14 +42,15 @@ class Cut:
                 key = member.place, member.axis
                 self._gone[key] = self._gone.get(key, np.zeros(len(mask), np.bool_)) | mask
 
-    def gone(self, place: Place, axis: int) -> Mask:
-        """Which indices of an axis go."""
+    def gone(self, where: Place | Value, axis: int) -> Mask:
+        """Which indices of an axis of a value go; of a constant, at the place where it is read."""
+        place = where if isinstance(where, Place) else Place(where)
         found = self._gone.get((place, axis))
         return np.zeros(place.value.type.shape[axis], np.bool_) if found is None else found
 
-    def kept(self, place: Place, axis: int) -> Indices:
+    def kept(self, where: Place | Value, axis: int) -> Indices:
         """The indices of an axis that stay, ascending."""
-        return np.flatnonzero(~self.gone(place, axis))
+        return np.flatnonzero(~self.gone(where, axis))
 
     def touches(self, place: Place) -> bool:
         """Whether the value loses anything there."""
