@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from secateur.ir.channels import Channels, Cut, find_channels
+from secateur.ir.channels import Channels, Cut, Place, find_channels
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.registry import create
@@ -111,7 +111,7 @@ class _Repair:
 
     def _same(self, op: Operator, now: Operator) -> bool:
         """Whether `now` is what is left of `op`."""
-        left = tuple(len(self.cut.kept(op.result, axis)) for axis in range(op.result.type.rank))
+        left = tuple(len(self.cut.kept(Place(op.result), axis)) for axis in range(op.result.type.rank))
         return (op.name, op.loc, left) == (now.name, now.loc, now.result.type.shape)
 
     def _changes(self, op: Operator, now: Operator) -> bool:
@@ -136,7 +136,7 @@ class _Repair:
             self._move_bias(now, found)
 
     def _indices(self, value: Value, axis: int) -> Indices:
-        return self.cut.kept(value, axis)
+        return self.cut.kept(Place(value), axis)
 
     def _samples(self, op: Operator, now: Operator) -> Iterator[Sample]:
         plain = op.name == "nn.conv" and op["epilogue"] in ((), (BIAS,))
