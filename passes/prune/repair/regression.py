@@ -6,14 +6,18 @@ sampled windows
 
     W' = W + D (C + ridge I)^-1        C = cov(x', x')    D = cov(t - W x', x')
 
-and the bias gains the mean of t - W' x'. The ridge, `RIDGE` times the mean of C's diagonal, pulls towards W
-and not towards zero, so that directions which the data does not show stay as they were trained. Both
-covariances are summed over batches: memory is 8 bytes times (columns + rows) times columns for each group of
-the layer, (k k Cin)^2 and a little for a convolution, however much data there is.
+and the bias gains the mean of t - W' x'. The ridge pulls towards W and not towards zero: directions that the
+data does not show stay as they were trained. How much of it is told by the data: of `RIDGES`, shares of the
+mean of C's diagonal, the one is taken with which each half of the batches predicts the other best. Where
+there are fewer windows than columns it is a large one, and none of the others' noise is learned.
+
+Covariances are summed over batches: memory is 16 bytes times (columns + rows) times columns for each
+group of the layer, twice (k k Cin)^2 and a little for a convolution, however much data there is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,7 +28,9 @@ from secateur.ir.graph import Operator
 from ..linear.matrices import Array, Floats, Indices, matrices, row_channels
 from ..linear.moments import Moments
 
-RIDGE = 1e-3
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, math.inf)
+FIRST = 1
+"""The ridge that is tried first; from there it goes on as long as it gets better."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +52,62 @@ class Solution:
 
 @dataclass(eq=False)
 class _Sums:
-    """Moments of columns, and of residuals (groups x rows) with them."""
+    """Moments of columns, sums of residuals (groups x rows), and of their products with columns."""
 
     columns: Moments
     residuals: Floats
     cross: Floats
 
+    @classmethod
+    def nothing(cls, groups: int, rows: int, columns: int) -> _Sums:
+        shape = groups, rows, columns
+        return cls(Moments.nothing(groups, columns), np.zeros((groups, rows)), np.zeros(shape))
+
     def add(self, columns: Array, residuals: Array) -> None:
         self.columns.add(columns)
         self.residuals += residuals.sum(axis=1, dtype=np.float64)
         self.cross += np.matmul(residuals.swapaxes(1, 2), columns)
+
+    def __add__(self, other: _Sums) -> _Sums:
+        a, b = self.columns, other.columns
+        columns = Moments(a.count + b.count, a.sums + b.sums, a.products + b.products)
+        return _Sums(columns, self.residuals + other.residuals, self.cross + other.cross)
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Covariances of columns, of residuals with columns, and means; all about zero where not centred."""
+
+    square: Floats
+    cross: Floats
+    mean: Floats
+    residual: Floats
+
+    @classmethod
+    def of(cls, sums: _Sums, centred: bool) -> _Problem:
+        count, mean = sums.columns.count, sums.columns.means
+        residual, cross = sums.residuals / count, sums.cross / count
+        if not centred:
+            nothing = np.zeros_like(mean), np.zeros_like(residual)
+            return cls(sums.columns.products / count, cross, *nothing)
+        return cls(sums.columns.covariances, cross - residual[:, :, None] * mean[:, None], mean, residual)
+
+    def step(self, ridge: float) -> Floats:
+        """What the weights gain."""
+        if math.isinf(ridge):
+            return np.zeros_like(self.cross)
+        n = self.square.shape[1]
+        more = ridge * np.trace(self.square, axis1=1, axis2=2) / n
+        regular = self.square + np.where(more > 0, more, 1.0)[:, None, None] * np.eye(n)
+        return np.linalg.solve(regular, self.cross.swapaxes(1, 2)).swapaxes(1, 2)
+
+    def bias(self, step: Floats) -> Floats:
+        return self.residual - np.einsum("grn,gn->gr", step, self.mean)
+
+    def error(self, step: Floats, bias: Floats) -> float:
+        """The mean square of what is left, but for what no step changes."""
+        explained = np.sum(step * (2 * self.cross - np.matmul(step, self.square)))
+        return float(np.sum(np.square(self.bias(step) - bias)) - explained)
 
 
 def solve(
@@ -66,19 +118,18 @@ def solve(
     Without `centred` the layer has no bias to move, and sums are matched instead of deviations from means.
     """
     before, now = matrices(original), matrices(pruned)
-    groups, rows, columns = now.shape
+    groups, rows, _ = now.shape
     rows_kept = np.flatnonzero(np.isin(row_channels(original).ravel(), kept))
-    zeros = np.zeros((groups, rows))
-    sums = _Sums(Moments.nothing(groups, columns), zeros, np.zeros(now.shape))
-    for sample in samples:
-        target = _results(before, sample.original)[:, rows_kept]
-        error = target - _results(now, sample.pruned)
+    halves = _Sums.nothing(*now.shape), _Sums.nothing(*now.shape)
+    for number, sample in enumerate(samples):
+        error = _results(before, sample.original)[:, rows_kept] - _results(now, sample.pruned)
         if sample.more is not None:
             error += sample.more
-        sums.add(
-            sample.pruned, error.reshape(len(error), groups, rows).swapaxes(0, 1).astype(sample.pruned.dtype)
-        )
-    return _solved(now, sums, centred)
+        of_groups = error.reshape(len(error), groups, rows).swapaxes(0, 1)
+        halves[number % 2].add(sample.pruned, of_groups.astype(sample.pruned.dtype))
+    whole = _Problem.of(halves[0] + halves[1], centred)
+    step = whole.step(_ridge(halves, centred))
+    return Solution(now + step, whole.bias(step).ravel())
 
 
 def _results(matrices: Floats, columns: Array) -> Floats:
@@ -87,16 +138,27 @@ def _results(matrices: Floats, columns: Array) -> Floats:
     return np.asarray(found.swapaxes(0, 1).reshape(columns.shape[1], -1))
 
 
-def _solved(now: Floats, sums: _Sums, centred: bool) -> Solution:
-    count = sums.columns.count
-    square, cross, mean = sums.columns.products / count, sums.cross / count, sums.columns.means
-    residual = sums.residuals / count
-    if centred:
-        square = sums.columns.covariances
-        cross = cross - residual[:, :, None] * mean[:, None, :]
-    n = square.shape[1]
-    ridge = RIDGE * np.trace(square, axis1=1, axis2=2) / n
-    regular = square + np.where(ridge > 0, ridge, 1.0)[:, None, None] * np.eye(n)
-    step = np.linalg.solve(regular, cross.swapaxes(1, 2)).swapaxes(1, 2)
-    bias = residual - np.einsum("grn,gn->gr", step, mean)
-    return Solution(now + step, bias.ravel())
+def _ridge(halves: tuple[_Sums, _Sums], centred: bool) -> float:
+    """Of `RIDGES` the one with which each half predicts the other best; inf where there is one batch."""
+    if not all(half.columns.count for half in halves):
+        return math.inf
+    problems = [_Problem.of(half, centred) for half in halves]
+    errors: dict[int, float] = {}
+
+    def error(at: int) -> float:
+        if not 0 <= at < len(RIDGES):
+            return math.inf
+        if at not in errors:
+            errors[at] = sum(_unforeseen(*pair, RIDGES[at]) for pair in (problems, problems[::-1]))
+        return errors[at]
+
+    best = FIRST
+    way = 1 if error(FIRST + 1) < error(FIRST) else -1
+    while error(best + way) < error(best):
+        best += way
+    return RIDGES[best]
+
+
+def _unforeseen(seen: _Problem, unseen: _Problem, ridge: float) -> float:
+    step = seen.step(ridge)
+    return unseen.error(step, seen.bias(step))

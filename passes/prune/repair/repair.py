@@ -111,7 +111,7 @@ class _Repair:
 
     def _same(self, op: Operator, now: Operator) -> bool:
         """Whether `now` is what is left of `op`."""
-        left = tuple(len(self.cut.kept(Place(op.result), axis)) for axis in range(op.result.type.rank))
+        left = tuple(len(self._indices(op.result, axis)) for axis in range(op.result.type.rank))
         return (op.name, op.loc, left) == (now.name, now.loc, now.result.type.shape)
 
     def _changes(self, op: Operator, now: Operator) -> bool:

@@ -249,3 +249,22 @@ def test_repair_of_a_group_that_does_not_exist_is_refused() -> None:
     found = evidence(build(TWO), 1)
     with pytest.raises(SecateurError, match="there is no group 'on'; did you mean 'one'"):
         repair(found.graph, found.graph, {"on": [0]}, found.data)
+
+
+def test_few_images_do_not_make_it_worse() -> None:
+    """Two windows a filter's columns: least squares would learn their noise."""
+    text = TWO.replace("5x6x1x1", "5x6x3x3").replace("{VALID}", "{SAME}")
+    found = evidence(build(text), 2)
+    gone = {"one": rankings("reconstruction", found)["one"].gone(2).tolist()}
+    pruned = remove(found.graph, gone)
+    repaired = repair(found.graph, pruned, gone, found.data)
+    unseen = Data(batches(found.graph, 20, seed=9))
+    assert power(found.graph, repaired, unseen) < power(found.graph, pruned, unseen)
+
+
+def test_one_image_moves_biases_alone() -> None:
+    found, gone = evidence(build(TWO), 1), {"one": [0, 1]}
+    pruned = remove(found.graph, gone)
+    repaired = repair(found.graph, pruned, gone, found.data)
+    np.testing.assert_array_equal(weights(repaired, "two"), weights(pruned, "two"))
+    assert power(found.graph, repaired, found.data) < power(found.graph, pruned, found.data)
