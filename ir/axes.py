@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,25 @@ class OneOf:
     reason: str
 
 
-Relation = Tie | Summed | Free | Fixed | OneOf
+Kind = Literal["needs", "zero", "useless"]
+
+
+@dataclass(frozen=True, eq=False)
+class Follow:
+    """A one-way dependency: element j[k] of `effect` follows element i[k] of `cause`.
+
+    `needs`: it goes when the cause goes. `zero`: it is a sum of its causes, and goes when all are gone.
+    `useless`: here it serves its causes alone, and goes when all are gone and nothing else uses it.
+    """
+
+    kind: Kind
+    cause: Axis
+    effect: Axis
+    i: Indices | None = None
+    j: Indices | None = None
+
+
+Relation = Tie | Summed | Free | Fixed | OneOf | Follow
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,8 +75,20 @@ class Analysis:
         first = np.full(self.numbering.size, count, np.int64)
         for at, reason in reversed(list(enumerate(self.reasons))):
             first[self.along(reason.axis) if reason.ids is None else self.labels[reason.ids]] = at
+        for _ in range(len(self.relations.follows)):  # what is needed by what stays must stay
+            before = first.copy()
+            for cause, effect in self.needs():
+                np.minimum.at(first, cause, first[effect])
+            if np.array_equal(before, first):
+                break
         found = first[self.labels]
         return np.where(found == count, FREE, found)
+
+    def needs(self) -> Iterator[tuple[Ids, Ids]]:
+        """Labels of causes and effects of the kind `needs`."""
+        for follow in self.relations.follows:
+            if follow.kind == "needs":
+                yield self.labels[follow.cause], self.labels[follow.effect]
 
     def _choose(self, choice: Choice) -> None:
         fixed = self._fixed()

@@ -17,14 +17,14 @@ Mask = NDArray[np.bool_]
 
 
 class Cut:
-    """What goes from each axis of each value where `gone` (group name -> units) goes.
+    """What goes from each axis of each value where `gone` (group name -> units) goes, and what follows it.
 
     SecateurError: an unknown group, a unit that it does not have, or an axis of which nothing is left.
     """
 
     def __init__(self, channels: Channels, gone: Mapping[str, Collection[int]]) -> None:
         self._gone: dict[tuple[Place, int], Mask] = {}
-        for name, units in gone.items():
+        for name, units in channels.closure(gone).items():
             self._add(channels.group(name), units)
         for (place, axis), mask in self._gone.items():
             if mask.all():
@@ -33,7 +33,6 @@ class Cut:
                 )
 
     def _add(self, group: Group, units: Collection[int]) -> None:
-        group.check_units(units)
         goes = np.zeros(group.size + 1, np.bool_)  # the last one is for NONE, which is -1
         goes[list(units)] = True
         for member in group.members:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..graph import Graph, Operator
 from .analysis import FREE, Analysis, Made, Mask
 from .components import Ids
+from .dependencies import follows_of
 from .model import NONE, Channels, Frozen, Group, Member
 from .relations import Relations
 
@@ -16,7 +19,13 @@ from .relations import Relations
 def find_channels(graph: Graph) -> Channels:
     """The groups of channels of a graph, and which channels are frozen and why."""
     analysis = Analysis(Relations(graph))
-    return Channels(tuple(_groups(analysis)), tuple(_frozen(analysis)))
+    makers = _makers(analysis)
+    numbers = _Numbers.of(analysis, makers)
+    groups = tuple(_groups(analysis, makers, numbers))
+    follows = None
+    if analysis.relations.follows:
+        follows = follows_of(analysis, numbers.through(groups), sum(g.size for g in groups))
+    return Channels(groups, tuple(_frozen(analysis)), follows)
 
 
 # What is frozen ------------------------------------------------------------------------------------
@@ -45,18 +54,49 @@ def _of_constants(analysis: Analysis) -> Mask:
 # Groups --------------------------------------------------------------------------------------------
 
 
-def _groups(analysis: Analysis) -> Iterator[Group]:
-    makers = _makers(analysis)
-    group_of, unit_of = _units(analysis, makers)
+@dataclass(frozen=True, eq=False)
+class _Numbers:
+    """By label: the number of its group, or `NONE`, and its unit there, in the makers' order."""
+
+    group: Ids
+    unit: Ids
+
+    @staticmethod
+    def of(analysis: Analysis, makers: Mapping[bytes, Sequence[Made]]) -> _Numbers:
+        group = np.full(analysis.numbering.size, NONE, np.int64)
+        unit = np.full(analysis.numbering.size, NONE, np.int64)
+        for at, parts in enumerate(makers.values()):
+            labels = analysis.labels[np.concatenate([one.ids for one in parts])]
+            _, first = np.unique(labels, return_index=True)
+            ordered = labels[np.sort(first)]
+            group[ordered], unit[ordered] = at, np.arange(len(ordered))
+        return _Numbers(group, unit)
+
+    def units(self, labels: Ids, group: int) -> NDArray[np.int32]:
+        """The units of one group, `NONE` for others."""
+        return np.where(self.group[labels] == group, self.unit[labels], NONE).astype(np.int32)
+
+    def through(self, groups: Sequence[Group]) -> Ids:
+        """By label: the unit counted through all groups; as many as there are where it is none."""
+        starts = np.cumsum([0, *(g.size for g in groups)])
+        return np.where(self.group == NONE, starts[-1], starts[self.group] + self.unit)
+
+
+def _groups(analysis: Analysis, makers: Mapping[bytes, Sequence[Made]], numbers: _Numbers) -> Iterator[Group]:
     names: set[str] = set()
     for at, (signature, parts) in enumerate(makers.items()):
         axes = np.frombuffer(signature, np.int64).tolist()
-        members = tuple(_member(analysis, number, at, group_of, unit_of) for number in axes)
+        members = tuple(_member(analysis, number, at, numbers) for number in axes)
         own = set(axes)
         users = dict.fromkeys(op for op, _, number in analysis.relations.summed if number in own)
         operators = tuple(dict.fromkeys(one.operator for one in parts))
-        size = 1 + max(int(unit_of[analysis.labels[one.ids]].max()) for one in parts)
+        size = int(np.count_nonzero(numbers.group == at))
         yield Group(_unique(_name(operators[0]), names), size, members, operators, tuple(users))
+
+
+def _member(analysis: Analysis, number: int, group: int, numbers: _Numbers) -> Member:
+    place, axis = analysis.numbering.axes[number]
+    return Member(place, axis, numbers.units(analysis.along(number), group))
 
 
 def _makers(analysis: Analysis) -> dict[bytes, list[Made]]:
@@ -83,24 +123,6 @@ def _signatures(analysis: Analysis) -> dict[int, bytes]:
     labels, starts = np.unique(of, return_index=True)
     ends = np.append(starts, len(pairs))[1:]
     return {int(x): axes[i:j].tobytes() for x, i, j in zip(labels, starts, ends, strict=True)}
-
-
-def _units(analysis: Analysis, makers: Mapping[bytes, Sequence[Made]]) -> tuple[Ids, Ids]:
-    """By label: the number of its group, or `NONE`, and its unit there, in the makers' order."""
-    group_of = np.full(analysis.numbering.size, NONE, np.int64)
-    unit_of = np.full(analysis.numbering.size, NONE, np.int64)
-    for at, parts in enumerate(makers.values()):
-        labels = analysis.labels[np.concatenate([one.ids for one in parts])]
-        _, first = np.unique(labels, return_index=True)
-        ordered = labels[np.sort(first)]
-        group_of[ordered], unit_of[ordered] = at, np.arange(len(ordered))
-    return group_of, unit_of
-
-
-def _member(analysis: Analysis, number: int, group: int, group_of: Ids, unit_of: Ids) -> Member:
-    place, axis = analysis.numbering.axes[number]
-    along = analysis.along(number)
-    return Member(place, axis, np.where(group_of[along] == group, unit_of[along], NONE).astype(np.int32))
 
 
 def _name(op: Operator) -> str:

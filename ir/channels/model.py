@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import SecateurError
 from ..graph import Operator, Value
 from ..support.words import known_names
+from .follows import Follows
 
 NONE = -1
 """In `Member.units`: an index along the axis that is no unit of the group."""
@@ -88,6 +89,18 @@ class Channels:
 
     groups: tuple[Group, ...]
     frozen: tuple[Frozen, ...]
+    follows: Follows | None = None  # between units, counted through all groups; None: no dependencies
+
+    def closure(self, gone: Mapping[str, Collection[int]]) -> dict[str, list[int]]:
+        """All that goes where `gone` (group name -> units) goes, ascending; SecateurError as `group`."""
+        for name, units in gone.items():
+            self.group(name).check_units(units)
+        masks = [np.isin(np.arange(g.size), list(gone.get(g.name, ()))) for g in self.groups]
+        if self.follows is not None:
+            whole = self.follows.closure(np.concatenate([*masks, [False]]))
+            masks = np.split(whole[:-1], np.cumsum([g.size for g in self.groups])[:-1])
+        found = zip(self.groups, masks, strict=True)
+        return {g.name: np.flatnonzero(mask).tolist() for g, mask in found if mask.any()}
 
     @cached_property
     def by_name(self) -> Mapping[str, Group]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axes import OUT, Axis, Fixed, OneOf, Ports, Relation, Summed, Tie
+from ..axes import OUT, Axis, Fixed, Follow, Kind, OneOf, Ports, Relation, Summed, Tie
 from ..graph import Graph, Operator, Value, constant_of
 from .components import Ids
 from .model import Place
@@ -77,6 +77,16 @@ class Choice:
     text: str
 
 
+@dataclass(frozen=True, eq=False)
+class Following:
+    """A `Follow` of an operator, as pairs of elements."""
+
+    operator: Operator
+    kind: Kind
+    cause: Ids
+    effect: Ids
+
+
 def said_of(op: Operator, what: str) -> str:
     """`'prob' (nn.softmax) takes the softmax along axis 1`."""
     return f"'{op.loc or op.result.name or 'unnamed'}' ({op.name}) {what}"
@@ -92,6 +102,7 @@ class Relations:
     choices: list[Choice] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
     summed: list[tuple[Operator, int, int]] = field(default_factory=list)  # operator, operand, axis number
+    follows: list[Following] = field(default_factory=list)
     carried: NDArray[np.bool_] = field(init=False)  # elements of results that computed operands bring
 
     def __post_init__(self) -> None:
@@ -133,6 +144,8 @@ class Relations:
             self.summed.append((op, relation.at.port, self._number(op, relation.at)))
         elif isinstance(relation, Fixed):
             self.reasons.append(Reason(self._number(op, relation.at), said_of(op, relation.reason)))
+        elif isinstance(relation, Follow):
+            self.follows.append(self._following(op, relation))
         elif isinstance(relation, OneOf):
             self.choices.append(self._choice(op, relation))
 
@@ -149,6 +162,13 @@ class Relations:
         ids = self.numbering.ids(self._number(op, at))
         return ids if indices is None else ids[indices]
 
+    def _following(self, op: Operator, follow: Follow) -> Following:
+        cause = self._elements(op, follow.cause, follow.i)
+        effect = self._elements(op, follow.effect, follow.j)
+        if len(cause) != len(effect):
+            raise ValueError(f"{op!r}: {len(cause)} causes of {len(effect)} effects")
+        return Following(op, follow.kind, cause, effect)
+
     def _choice(self, op: Operator, relation: OneOf) -> Choice:
         options = [
             (self._number(op, t.a), self._number(op, t.b), *self._tied(op, t)) for t in relation.options
@@ -160,6 +180,8 @@ class Relations:
 def axes_of(relation: Relation) -> tuple[Axis, ...]:
     if isinstance(relation, Tie):
         return relation.a, relation.b
+    if isinstance(relation, Follow):
+        return relation.cause, relation.effect
     return relation.axes if isinstance(relation, OneOf) else (relation.at,)
 
 
