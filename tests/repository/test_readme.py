@@ -2,7 +2,8 @@
 
 A block that is not to be run is marked `text`. Lines that set up the checkout
 (`make`, `git clone`, activating the environment) are left out: that has been done
-for what is running this test.
+for what is running this test. A profile of a whole network is estimated, not measured,
+which takes a minute; `tests/tools/cli/test_profile.py` measures one of a small network.
 """
 
 import os
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROFILE = re.compile(r"^(secateur profile .*-o \S+)$", re.MULTILINE)
 SETUP = ("make ", "git clone ", ". .venv/bin/activate")
 
 
@@ -26,8 +28,9 @@ def blocks(text: str) -> list[tuple[str, str]]:
 
 
 def runnable(content: str) -> str:
-    """A shell block without the lines that set up the checkout."""
-    return "".join(line for line in content.splitlines(True) if not line.startswith(SETUP))
+    """A shell block without the lines that set up the checkout, and with estimates for measurements."""
+    kept = "".join(line for line in content.splitlines(True) if not line.startswith(SETUP))
+    return PROFILE.sub(r"\1 --analytic", kept)
 
 
 def command(language: str, content: str) -> list[str]:
@@ -89,3 +92,8 @@ def test_failure_inside_a_block_is_noticed(tmp_path: Path) -> None:
 def test_setup_lines_are_left_out(tmp_path: Path) -> None:
     run_page("```sh\nmake no-such-target\ntouch made\n```\n", tmp_path)
     assert (tmp_path / "made").exists()
+
+
+def test_a_profile_is_estimated() -> None:
+    (content,) = (c for _, c in blocks((ROOT / "README.md").read_text()) if "-o host.json" in c)
+    assert "-o host.json --analytic\n" in runnable(content)
