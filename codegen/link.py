@@ -140,10 +140,8 @@ def static_triple(cpu: Cpu) -> str:
 
 def _model_objects(tools: Toolchain, program: Program, folder: Path) -> list[str]:
     table = tools.compile(folder, "model_table.c", f"{tools.triple}-model_table.o")
-    if not (folder / "embed.o").exists():
-        tools.compile(folder, "embed.S", "embed.o")
     kernels = [f"kernel{index}.o" for index in range(len(program.modules))]
-    return [table, "embed.o", "driver.o", *kernels]
+    return [table, "driver.o", *kernels]
 
 
 def _zig_version() -> str:

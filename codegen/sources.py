@@ -1,4 +1,4 @@
-"""The generated sources of an artifact: constant table, header, manifest, stub that embeds the bytes."""
+"""The generated sources of an artifact: constant table with the bytes that it embeds, header, manifest."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ def manifest_text(program: Program) -> str:
 
 def model_table(program: Program) -> str:
     """The text of the generated model_table.c."""
-    return _render("model.c.j2", program, manifest_bytes=len(manifest_text(program).encode()))
+    size = len(manifest_text(program).encode())
+    return _render("model.c.j2", program, manifest_bytes=size, embedding=embedding(program))
 
 
 def model_header(program: Program) -> str:
@@ -111,30 +112,27 @@ def model_header(program: Program) -> str:
     )  # fmt: skip
 
 
-def embed_stub(program: Program) -> str:
-    """Assembly that places weights.bin and manifest.json, found beside it, and an empty seal."""
+def embedding(program: Program) -> tuple[str, ...]:
+    """Lines of assembly that place weights.bin and manifest.json, found beside it, and an empty seal."""
     large = weights_bytes(program) >= _LARGE and program.target.triple.startswith("x86_64")
     section = '.lrodata.secateur, "al", %progbits' if large else '.rodata.secateur, "a", %progbits'
-    return "\n".join(
-        (
-            f".section {section}",
-            f".balign {ALIGNMENT}",
-            ".globl model_weights",
-            ".hidden model_weights",
-            "model_weights:",
-            '.incbin "weights.bin"',
-            ".byte 0",  # so that the symbol of empty weights has an address of its own
-            '.section .secateur.manifest, "a", %progbits',
-            ".globl model_manifest",
-            ".hidden model_manifest",
-            "model_manifest:",
-            '.incbin "manifest.json"',
-            '.section .secateur.seal, "aR", %progbits',  # R: kept although nothing refers to it
-            f'.ascii "{SEAL_MAGIC[:-1].decode()}\\000"',
-            f".zero {SEAL_FIELDS.size}",
-            '.section .note.GNU-stack, "", %progbits',
-            "",
-        )
+    return (
+        f".section {section}",
+        f".balign {ALIGNMENT}",
+        ".globl model_weights",
+        ".hidden model_weights",
+        "model_weights:",
+        '.incbin "weights.bin"',
+        ".byte 0",  # so that the symbol of empty weights has an address of its own
+        '.section .secateur.manifest, "a", %progbits',
+        ".globl model_manifest",
+        ".hidden model_manifest",
+        "model_manifest:",
+        '.incbin "manifest.json"',
+        '.section .secateur.seal, "aR", %progbits',  # R: kept although nothing refers to it
+        f'.ascii "{SEAL_MAGIC[:-1].decode()}\\000"',
+        f".zero {SEAL_FIELDS.size}",
+        ".text",  # what the compiler writes next, it may take to be here
     )
 
 
@@ -148,11 +146,10 @@ def write_weights(program: Program, path: Path) -> None:
 
 
 def write_sources(program: Program, folder: Path) -> None:
-    """Writes the generated files (model_table.c, model.h, embed.S, ...) and the runtime into `folder`."""
+    """Writes the generated files (model_table.c, model.h, ...) and the runtime into `folder`."""
     (folder / "manifest.json").write_text(manifest_text(program), encoding="utf-8")
     (folder / "model_table.c").write_text(model_table(program), encoding="utf-8")
     (folder / "model.h").write_text(model_header(program), encoding="utf-8")
-    (folder / "embed.S").write_text(embed_stub(program), encoding="ascii")
     write_weights(program, folder / "weights.bin")
     for name in RUNTIME_FILES:
         (folder / name).write_bytes(runtime_folder().joinpath(name).read_bytes())

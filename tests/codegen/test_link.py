@@ -17,7 +17,7 @@ from secateur.codegen.program import Port, Program
 from secateur.codegen.program_check import ProgramError
 from secateur.codegen.sources import (
     c_string,
-    embed_stub,
+    embedding,
     manifest_text,
     model_header,
     write_sources,
@@ -63,8 +63,8 @@ def test_large_weights_leave_the_reach_of_x86_code() -> None:
     page = np.broadcast_to(np.zeros(1, np.int8), (1 << 30,))  # one byte of memory
     for name, section in (("x86-64-v3", ".lrodata"), ("rpi3", ".rodata")):
         large = replace(EMPTY, target=TARGETS[name], weights=(page,), weight_offsets=(0,))
-        assert section in embed_stub(large)
-    assert ".lrodata" not in embed_stub(EMPTY)
+        assert section in embedding(large)[0]
+    assert ".lrodata" not in embedding(EMPTY)[0]
 
 
 def test_manifest_is_sorted_json() -> None:

@@ -46,7 +46,7 @@ def _build(compiler: str, program: object, main: Path, output: Path, flags: Sequ
     """Compiles runtime, model and `main` into one executable with the host's own compiler."""
     with build_folder(program) as folder:  # type: ignore[arg-type]
         kernels = sorted(folder.glob("kernel*.o"))
-        sources = [folder / name for name in (*RUNTIME_SOURCES, "model_table.c", "embed.S", "driver.o")]
+        sources = [folder / name for name in (*RUNTIME_SOURCES, "model_table.c", "driver.o")]
         inputs = [str(path) for path in (main, *sources, *kernels)]
         command = [compiler, "-std=c11", "-g", *flags, "-I.", *inputs, "-lm", "-lpthread", "-o", str(output)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)

@@ -46,7 +46,7 @@ def _default() -> None:
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "start": lambda place: (place / "tmp").exists(),
     "kernels": lambda place: any((place / "cache" / "kernels").glob("*")),
-    "linking": lambda place: any((place / "tmp").glob("secateur-*/embed.o")),
+    "linking": lambda place: any((place / "tmp").glob("secateur-*/*model_table.o")),
 }
 CASES = [
     ("start", "INT", 130),
