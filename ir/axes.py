@@ -42,9 +42,13 @@ class Tie:
 
 @dataclass(frozen=True)
 class Summed:
-    """Terms of a sum lie along the axis, of which one that is zero (or the zero point) may be left out."""
+    """Terms of a sum lie along the axis, of which one that is zero (or the zero point) may be left out.
+
+    `all_of_it`: the operator does without any, so that the axis may lose all that it has.
+    """
 
     at: Axis
+    all_of_it: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from secateur.ir.support.words import listed
 from .canonicalize import canonicalize
 from .canonicalize.canonicalize import Canonicalize
 from .framework.base import Pass
-from .fuse import fuse
+from .fuse import closing, fuse, opening
 from .fuse.fuse import Fuse
+from .fuse.opening import Open
 from .integer import integer
 from .layout import InsertConversions
 from .memory.memory import Memory
@@ -22,6 +23,7 @@ from .select.select import Select
 
 PASSES: tuple[type[Pass], ...] = (
     Canonicalize,
+    Open,
     Remove,
     Fuse,
     Equalize,
@@ -37,7 +39,14 @@ BY_NAME: dict[str, type[Pass]] = {p.name: p for p in PASSES}
 def rules() -> dict[str, tuple[Rule, ...]]:
     """Every rewriting rule of every pass, for `--explain`; rows that differ in pattern alone share a name."""
     table: dict[str, tuple[Rule, ...]] = {}
-    for rule in (*canonicalize.RULES, *fuse.RULES, *equalize.RULES, *integer.RULES):
+    for rule in (
+        *canonicalize.RULES,
+        *opening.RULES,
+        *fuse.RULES,
+        *closing.RULES,
+        *equalize.RULES,
+        *integer.RULES,
+    ):
         table[rule.name] = (*table.get(rule.name, ()), rule)
     return table
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,17 @@ class Analysis:
         self.fixed = self._fixed()
         self.made = tuple(made(relations))
 
+    @cached_property
+    def spared(self) -> Mask:
+        """By label: whether all sums that the component is a term of do without any term."""
+        found = np.zeros(self.numbering.size, np.bool_)
+        for number in self.relations.spared:
+            found[self.along(number)] = True
+        for _, _, number in self.relations.summed:
+            if number not in self.relations.spared:
+                found[self.along(number)] = False
+        return found
+
     @property
     def labels(self) -> Ids:
         return self._components.labels
@@ -100,10 +112,11 @@ class Analysis:
         self.reasons += [Reason(k, choice.text) for k in choice.axes if k not in followed]
 
     def _keep_last_ones(self) -> None:
-        """A component that is all of an axis stays: nothing would be left of the axis."""
+        """A component that is all of an axis stays, since nothing would be left, unless that is spared."""
+        spared = self.spared
         for number, (place, axis) in enumerate(self.numbering.axes):
             found, value = self.along(number), place.value
-            if len(found) and (found == found[0]).all():
+            if len(found) and (found == found[0]).all() and not spared[found[0]]:
                 name = value.name or (value.producer.loc if value.producer else "")
                 self.reasons.append(Reason(number, f"axis {axis} of '{name}' would lose all that it has"))
 

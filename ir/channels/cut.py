@@ -19,15 +19,19 @@ Mask = NDArray[np.bool_]
 class Cut:
     """What goes from each axis of each value where `gone` (group name -> units) goes, and what follows it.
 
-    SecateurError: an unknown group, a unit that it does not have, or an axis of which nothing is left.
+    SecateurError: an unknown group, a unit that it does not have, or an axis of which nothing is left and
+    that is not spared.
     """
 
     def __init__(self, channels: Channels, gone: Mapping[str, Collection[int]]) -> None:
         self._gone: dict[tuple[Place, int], Mask] = {}
+        needed: set[tuple[Place, int]] = set()
         for name, units in channels.closure(gone).items():
-            self._add(channels.group(name), units)
+            group = channels.group(name)
+            self._add(group, units)
+            needed |= set() if group.spared else {(m.place, m.axis) for m in group.members}
         for (place, axis), mask in self._gone.items():
-            if mask.all():
+            if mask.all() and (place, axis) in needed:
                 raise SecateurError(
                     f"nothing would be left of axis {axis} of {place.value!r}; keep one channel of it"
                 )

@@ -91,7 +91,8 @@ def _groups(analysis: Analysis, makers: Mapping[bytes, Sequence[Made]], numbers:
         users = dict.fromkeys(op for op, _, number in analysis.relations.summed if number in own)
         operators = tuple(dict.fromkeys(one.operator for one in parts))
         size = int(np.count_nonzero(numbers.group == at))
-        yield Group(_unique(_name(operators[0]), names), size, members, operators, tuple(users))
+        spared = bool(analysis.spared[analysis.labels[parts[0].ids[0]]])
+        yield Group(_unique(_name(operators[0]), names), size, members, operators, tuple(users), spared)
 
 
 def _member(analysis: Analysis, number: int, group: int, numbers: _Numbers) -> Member:
@@ -126,7 +127,8 @@ def _signatures(analysis: Analysis) -> dict[int, bytes]:
 
 
 def _name(op: Operator) -> str:
-    return op.loc or op.result.name or op.name
+    name = op.loc or op.result.name or op.name
+    return f"{name}/carried" if op.name == "nn.carry" else name
 
 
 def _unique(wanted: str, taken: set[str]) -> str:

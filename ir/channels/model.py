@@ -50,7 +50,7 @@ class Group:
 
     A unit is, for example, one filter with all that depends on it. `makers` are the operators whose
     results have channels of the group that no operand brings, such as convolutions; `users` those that
-    sum over them. The name is the location of the first maker.
+    sum over them. The name is the location of the first maker. Where it is `spared`, all units may go.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Group:
     members: tuple[Member, ...]
     makers: tuple[Operator, ...]
     users: tuple[Operator, ...]
+    spared: bool = False
 
     def member(self, value: Value) -> Member:
         """The first member that is an axis of `value`; KeyError where there is none."""

@@ -102,6 +102,7 @@ class Relations:
     choices: list[Choice] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)
     summed: list[tuple[Operator, int, int]] = field(default_factory=list)  # operator, operand, axis number
+    spared: set[int] = field(default_factory=set)  # axes that an operator does without
     follows: list[Following] = field(default_factory=list)
     carried: NDArray[np.bool_] = field(init=False)  # elements of results that computed operands bring
 
@@ -141,7 +142,9 @@ class Relations:
         if isinstance(relation, Tie):
             self.pairs.append(self._tied(op, relation))
         elif isinstance(relation, Summed):
-            self.summed.append((op, relation.at.port, self._number(op, relation.at)))
+            number = self._number(op, relation.at)
+            self.summed.append((op, relation.at.port, number))
+            self.spared |= {number} if relation.all_of_it else set()
         elif isinstance(relation, Fixed):
             self.reasons.append(Reason(self._number(op, relation.at), said_of(op, relation.reason)))
         elif isinstance(relation, Follow):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from onnx import ModelProto, helper
 
 from ..graph import Graph
-from . import compute, elementwise, movement, quantize, recurrent
+from . import carried, compute, elementwise, movement, quantize, recurrent
 from .writer import Write, Writer, tensor_info
 
 OPSET = 22
@@ -17,6 +17,7 @@ IR_VERSION = 10
 
 WRITERS: dict[str, Write] = {
     **elementwise.WRITERS,
+    **carried.WRITERS,
     **compute.WRITERS,
     **movement.WRITERS,
     **quantize.WRITERS,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from ..graph import Operator
 from . import (
+    carried,
     elementwise,
     grid,
     linear,
@@ -29,6 +30,7 @@ from . import (
 from .rule import Array, Rule
 
 RULES: dict[str, Rule] = {
+    **carried.RULES,
     **elementwise.RULES,
     **grid.RULES,
     **linear.RULES,

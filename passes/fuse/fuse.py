@@ -15,9 +15,9 @@ from ..canonicalize.constants import holds_integers
 from ..canonicalize.joins import split_joins
 from ..framework.base import Pass
 from ..integer.integer import make_integer
-from . import affine, composites, epilogues, padding, transposed
+from . import affine, closing, composites, epilogues, opening, padding, transposed
 
-LEVELS = ("none", "conservative", "standard")
+LEVELS = ("none", "conservative", "standard", "aggressive")
 
 # Composites come first, for their parts would become steps; then weights, for steps block them.
 PHASES: dict[str, tuple[tuple[Rule, ...], ...]] = {
@@ -30,10 +30,11 @@ PHASES: dict[str, tuple[tuple[Rule, ...], ...]] = {
         transposed.RULES,
     ),
 }
+PHASES["aggressive"] = PHASES["standard"]  # on sums that were opened, and closed again
 RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES["standard"] for rule in phase)
 
 
-TOLERANCE = {"none": 0.0, "conservative": 1e-5, "standard": 1e-4}
+TOLERANCE = {"none": 0.0, "conservative": 1e-5, "standard": 1e-4, "aggressive": 1e-4}
 INTEGER_TOLERANCE = 0.05
 """Of a quantized network: near a tie, a sum rounded in float32 and an exact one differ by an integer."""
 
@@ -45,8 +46,10 @@ class Fuse(Pass):
     `level=none` leaves operators as they are; `conservative` computes the same
     roundings as before; `standard` also rewrites weights and replaces expanded
     activations, and in a quantized network makes operators between dequantize and
-    quantize compute with integers. Concatenations too wide for one kernel are split
-    at every level.
+    quantize compute with integers. `aggressive` opens residual additions before (see
+    the pass `open`), all or those of `blocks`, one name or pattern a line: for what is
+    pruned between. At every level, sums that were opened are closed, and
+    concatenations too wide for one kernel split.
     """
 
     name: ClassVar[str] = "fuse"
@@ -54,23 +57,34 @@ class Fuse(Pass):
     gives: ClassVar[Stage] = READ
 
     level: str = "standard"
+    blocks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise SecateurError(f"pass fuse: unknown level '{self.level}'{known_names(self.level, LEVELS)}")
+        if self.blocks and self.level != "aggressive":
+            raise SecateurError("pass fuse: blocks are for level=aggressive, which opens their additions")
 
     @property
     def tolerance(self) -> float:
         return TOLERANCE[self.level]
 
+    @property
+    def _rewrites(self) -> bool:
+        return self.level in ("standard", "aggressive")
+
     def tolerance_on(self, graph: Graph) -> float:
-        rounds = self.level == "standard" and holds_integers(graph)
-        return INTEGER_TOLERANCE if rounds else self.tolerance
+        if self._rewrites and holds_integers(graph):
+            return INTEGER_TOLERANCE
+        return max(self.tolerance, closing.TOLERANCE if closing.is_open(graph) else 0.0)
 
     def run(self, graph: Graph) -> Graph:
+        if self.level == "aggressive":
+            opening.open_sums(graph, self.blocks)
+        closing.close_sums(graph)
         for rules in PHASES[self.level]:
             rewrite(graph, rules)
-        if self.level == "standard":
+        if self._rewrites:
             make_integer(graph)
         split_joins(graph)
         graph.remove_dead()

@@ -2,60 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from secateur.ir.graph import Operator, Value
+from secateur.ir.bounds import bounds_of
+from secateur.ir.graph import Value
 from secateur.ir.rewrite import Any_, Match, Op, Rule
 
 LOWEST = float(np.finfo(np.float32).min)
-
-# Lower bounds of results, whatever the operand.
-_BOUNDS = {
-    "relu": 0.0,
-    "abs": 0.0,
-    "exp": 0.0,
-    "sigmoid": 0.0,
-    "hard_sigmoid": 0.0,
-    "softplus": 0.0,
-    "sqrt": 0.0,
-    "tanh": -1.0,
-    "softsign": -1.0,
-    "sign": -1.0,
-    "sin": -1.0,
-    "cos": -1.0,
-}
-
-
-def lower_bound(value: Value) -> float:
-    """A number that no element of `value` is below; -inf where nothing is known."""
-    low, seen, stack = math.inf, {value}, [value]
-    while stack and low > -math.inf:
-        op = stack.pop().producer
-        if op is not None and op.name in ("nn.max_pool", "nn.concat"):
-            stack += [v for v in dict.fromkeys(op.operands) if v not in seen]
-            seen.update(op.operands)
-        else:
-            low = min(low, _bound_of(op))
-    return low
-
-
-def _bound_of(op: Operator | None) -> float:
-    """The same for what an operator computes, or for a graph input."""
-    if op is None:
-        return -math.inf
-    if op.name == "nn.constant":
-        array = op["value"]
-        return float(array.min()) if array.size and not np.isnan(array).any() else -math.inf
-    return _bound_of_function(op)
-
-
-def _bound_of_function(op: Operator) -> float:
-    if op.name == "nn.clip":
-        return float(min(op["min"], op["max"]))
-    return _BOUNDS.get(op.name.removeprefix("nn."), -math.inf)
 
 
 def _split(pads: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -96,7 +51,7 @@ def _guard_average(m: Match) -> None:
 def _guard_max(m: Match) -> None:
     _guard(m)
     _guard_pool(m)
-    value, bound = m.op("pad")["value"], lower_bound(m.value("x"))
+    value, bound = m.op("pad")["value"], bounds_of(m.value("x")).low
     m.need(
         value <= LOWEST or value <= bound,
         f"padding of {value:g} could win: the input may be as low as {bound:g}",

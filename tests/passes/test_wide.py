@@ -11,6 +11,7 @@ from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.decisions import check_decisions
 from secateur.codegen.targets.rows import TARGETS
+from secateur.ir.bounds import bounds_of
 from secateur.ir.capacity import MOST_OPERANDS, MOST_WORK, excess, excess_of
 from secateur.ir.elementwise import Step
 from secateur.ir.errors import ModelError, SecateurError
@@ -22,7 +23,6 @@ from secateur.ir.verifier import verify
 from secateur.passes.canonicalize.canonicalize import Canonicalize
 from secateur.passes.canonicalize.joins import share_joins
 from secateur.passes.fuse.fuse import Fuse
-from secateur.passes.fuse.padding import lower_bound
 from secateur.passes.select.graphs import problem_of
 from secateur.passes.select.solver import Solver
 from secateur.tools.fuzz import checks, large
@@ -164,7 +164,7 @@ def test_a_long_way_back_does_not_end_in_recursion() -> None:
     )
     start = "  %v0 = nn.relu(%x) : tensor<1x1x2x2xf32>\n"
     graph = parse_graph(f'graph @g(%x: tensor<1x1x2x2xf32>) {{\n{start}{text}  return %v3000 as "y"\n}}\n')
-    assert lower_bound(graph.outputs[0]) == 0.0
+    assert bounds_of(graph.outputs[0]).low == 0.0
 
 
 def test_random_fan_out_too_wide_for_elimination_is_answered_with_a_bound() -> None:

@@ -120,6 +120,25 @@ def structure(graph: Graph) -> list[Hashable]:
     return [(known[v], n) for v, n in zip(graph.outputs, graph.output_names, strict=True)]
 
 
+def same_structure(one: Graph, other: Graph) -> bool:
+    """Whether the structures are equal: in time by operators, where comparing tuples takes it by paths."""
+    numbers: dict[Hashable, int] = {}
+    return _numbered(one, numbers) == _numbered(other, numbers)
+
+
+def _numbered(graph: Graph, numbers: dict[Hashable, int]) -> list[Hashable]:
+    """The outputs, every value that is computed alike under one number."""
+
+    def number(head: Hashable) -> int:
+        return numbers.setdefault(head, len(numbers))
+
+    known: dict[Value, int] = {v: number(("input", i, v.type)) for i, v in enumerate(graph.inputs)}
+    for op in graph.operators:
+        for i, result in enumerate(op.results):
+            known[result] = number((_head(op), tuple(known[v] for v in op.operands), i, result.type))
+    return [(known[v], n) for v, n in zip(graph.outputs, graph.output_names, strict=True)]
+
+
 def _head(op: Operator) -> Hashable:
     values = {a.name: op[a.name] for a in op.definition.attributes} | op.attributes
     return (op.name, tuple(sorted((k, _attribute(v)) for k, v in values.items())))

@@ -79,6 +79,8 @@ MOVEMENT: list[Case] = [
     ("nn.transpose", [X], {"perm": (0, 2, 3, 1)}),
     ("nn.expand", [random(2, 1, 3)], {"shape": (4, 2, 5, 3)}),
     ("nn.tile", [random(2, 3)], {"repeats": (2, 3)}),
+    ("nn.carry", [X], {"ranges": (2, 4, 0, 1)}),
+    ("nn.channel_sum", [X, random(2, 3, 7, 6)], {"channels": 6, "ranges": (2, 6, 0, 1, 3, 5)}),
     ("nn.concat", [X, random(2, 3, 7, 6)], {"axis": 1}),
     ("nn.slice", [X], {"starts": (0, 1, 6, 0), "sizes": (2, 2, 3, 6), "steps": (1, 2, -2, 1)}),
     ("nn.gather", [X, np.array([[3, -1], [0, 1]], np.int64)], {"axis": 1}),

@@ -26,14 +26,16 @@ def names() -> tuple[str, ...]:
     return tuple(_MODELS)
 
 
-def build(name: str, seed: int = 0) -> onnx.ModelProto:
+def build(name: str, seed: int = 0, side: int | None = None) -> onnx.ModelProto:
     """The model `name`: opset 17, one input `input` and one output `output` (logits), float32.
 
-    The same name and seed give the same weights. ValueError names the known models.
+    The same name and seed give the same weights; `side` is the image's where it is not the published one.
+    ValueError names the known models.
     """
     if name not in _MODELS:
         raise ValueError(f"unknown model '{name}'; known: {', '.join(_MODELS)}")
-    side, network = _MODELS[name]
+    published, network = _MODELS[name]
+    side = side or published
     builder = GraphBuilder(name, (1, 3, side, side), seed)
     return builder.finish(network(builder))
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from ...ir.errors import ModelError
 from ...ir.graph import Operator
-from . import elementwise, matrix, movement, normalize, reduce, resize, windows
+from . import carried, elementwise, matrix, movement, normalize, reduce, resize, windows
 from .step import Rule, Step
 
 RULES: dict[str, Rule] = {
+    **carried.RULES,
     **elementwise.RULES,
     **matrix.RULES,
     **movement.RULES,

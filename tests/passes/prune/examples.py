@@ -91,6 +91,13 @@ MOVEMENT = (
     Example("nn.transpose", [real(2, 3, 4)], "0.0 =.2 | 0.1 =.0 | 0.2 =.1", {"perm": (1, 2, 0)}),
     Example("nn.expand", [real(3, 1, 4)], "0.0 =.1 | 0.2 =.3 | =.2", {"shape": (5, 3, 2, 4)}),
     Example("nn.tile", [real(3, 4)], "0.0 =.0 | 0.1 =.1", {"repeats": (1, 3)}),
+    Example("nn.carry", [real(2, 5, 3)], "0.0 =.0 | 0.1 | 0.2 =.2 | =.1", {"ranges": (3, 5, 0, 2)}),
+    Example(
+        "nn.channel_sum",
+        [real(2, 4, 3), real(2, 3, 3)],
+        "0.0 1.0 =.0 | 0.1 | 0.2 1.2 =.2 | 1.1 | =.1",
+        {"channels": 5, "ranges": (0, 4, 4, 5, 1, 3)},
+    ),
     Example("nn.concat", [real(2, 3), real(2, 4)], "0.0 1.0 =.0 | 0.1 =.1 | 1.1 =.1", {"axis": -1}),
     Example(
         "nn.slice",

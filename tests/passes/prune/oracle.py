@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from secateur.ir.channels import Channels, find_channels
+from secateur.ir.channels import Channels, Cut, find_channels
+from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.verifier import verify
@@ -25,6 +27,16 @@ def random_decision(channels: Channels, seed: int) -> dict[str, list[int]]:
     for group in channels.groups:
         count = int(choose.integers(0, group.size // 2 + 1)) if choose.random() < 0.7 else 0
         gone[group.name] = sorted(choose.choice(group.size, count, replace=False).tolist())
+    return _possible(channels, gone) if channels.follows else gone
+
+
+def _possible(channels: Channels, wanted: Gone) -> dict[str, list[int]]:
+    """The decision without the groups by which, with what follows, an axis would be emptied."""
+    gone: dict[str, list[int]] = {}
+    for name, units in wanted.items():
+        with suppress(SecateurError):
+            Cut(channels, {**gone, name: units})
+            gone[name] = list(units)
     return gone
 
 
