@@ -12,6 +12,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoPr
 
 from ..elementwise import Step
 from ..graph import Graph, Operator, Value, constant_of
+from ..initializers import name_of_folded
 from ..interpreter import evaluate
 from ..registry import create
 from ..types import TensorType
@@ -105,9 +106,9 @@ class Builder:
         folded = self._folded(op)
         if folded is None:
             return self.graph.append(op).results
-        arrays = evaluate(op, folded)
+        arrays, name = evaluate(op, folded), name_of_folded(op)
         op.operands = []
-        return [self.constant(a) for a in arrays]
+        return [self.constant(a, name) for a in arrays]
 
     def count(self, type: TensorType) -> None:
         """Adds a value to the graph's size, before anything of it is allocated."""

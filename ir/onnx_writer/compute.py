@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..elementwise import Epilogue
 from ..errors import ModelError
-from ..graph import Operator, constant_of
+from ..graph import Operator, Value, constant_of
+from .constants import bias_of, is_bias, is_gemm, is_transposed_matrix
 from .elementwise import with_epilogue
-from .writer import Array, Write, Writer, plain
-
-
-def _constant_bias(op: Operator) -> Array | None:
-    """The constant C elements that a convolution's epilogue adds first, if it does."""
-    steps: Epilogue = op["epilogue"]
-    if not steps or steps[0].op != "add":
-        return None
-    extra, channels = op.operands[2], op.result.type.shape[1]
-    per_channel = (channels, *[1] * (op.result.type.rank - 2))
-    array = constant_of(extra)
-    fits = extra.type.shape in (per_channel, (1, *per_channel))
-    return array.reshape(channels) if fits and array is not None else None
+from .writer import Write, Writer, plain
 
 
 def _convolution(type: str) -> Write:
@@ -28,9 +19,9 @@ def _convolution(type: str) -> Write:
         attributes = {name: op[name] for name in ("strides", "pads", "dilations")}
         if type == "ConvTranspose":
             attributes["output_padding"] = op["output_padding"]
-        bias = _constant_bias(op)
+        bias = bias_of(op)
         taken = 0 if bias is None else 1
-        inputs = operands[:2] if bias is None else [*operands[:2], w.constant(bias, f"{operands[1]}/bias")]
+        inputs = operands[:2] if bias is None else [*operands[:2], _bias(w, bias, operands)]
         with_epilogue(
             w,
             op,
@@ -45,13 +36,20 @@ def _convolution(type: str) -> Write:
     return write
 
 
+def _bias(w: Writer, bias: Value, operands: Sequence[str]) -> str:
+    """The tensor of a convolution's bias; its own where other operators have the constant otherwise."""
+    array = constant_of(bias)
+    assert array is not None, "a bias is constant"
+    return operands[2] if is_bias(bias) else w.constant(array.reshape(-1), f"{operands[1]}/bias")
+
+
 def _matmul(w: Writer, op: Operator, operands: list[str], _: str) -> None:
     steps: Epilogue = op["epilogue"]
-    plain = op.operands[0].type.rank == 2 and op.operands[1].type.rank == 2 and op.result.type.dtype.is_float
-    if plain and steps and steps[0].op == "add":
-        with_epilogue(w, op, "Gemm", operands[:3], steps[1:], operands[3:])
-    else:
-        with_epilogue(w, op, "MatMul", operands[:2], steps, operands[2:])
+    biased = 1 if is_gemm(op) and steps and steps[0].op == "add" else 0
+    turned = {"transB": 1} if is_transposed_matrix(op.operands[1]) else {}
+    type = "Gemm" if biased or turned else "MatMul"
+    taken = 2 + biased
+    with_epilogue(w, op, type, operands[:taken], steps[biased:], operands[taken:], **turned)
 
 
 def pool(type: str) -> Write:

@@ -14,6 +14,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from ..errors import ModelError
 from ..graph import Graph, Operator, Value
 from ..types import DType, TensorType
+from .constants import stored
 
 Array = NDArray[Any]
 
@@ -36,6 +37,10 @@ def _unique(wanted: str, taken: set[str]) -> str:
         name = f"{wanted}__{count}"
     taken.add(name)
     return name
+
+
+def _tensor(array: Array, name: str) -> TensorProto:
+    return numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
 
 
 @dataclass
@@ -73,9 +78,7 @@ class Writer:
 
     def constant(self, array: Array, name: str = "constant") -> str:
         tensor = self.fresh(name)
-        self.initializers.append(
-            numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), tensor)
-        )
+        self.initializers.append(_tensor(array, tensor))
         return tensor
 
     def integers(self, values: Sequence[int]) -> str:
@@ -96,11 +99,13 @@ class Writer:
         return _unique(op.loc or op.name, self.node_names)
 
     def operator(self, op: Operator) -> None:
+        if op.name == "nn.constant":
+            array, wanted = stored(op.result, np.array(op["value"]))
+            tensor = self.name(op.result, wanted)
+            self.initializers.append(_tensor(array, tensor))
+            return
         for value in op.results:
             self.name(value, value.name or "value")
-        if op.name == "nn.constant":
-            self.initializers.append(numpy_helper.from_array(np.array(op["value"]), self.names[op.result]))
-            return
         write = self.table.get(op.name)
         if write is None:
             raise ModelError(f"{op!r} has no ONNX form; write the graph before primitives are chosen")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from secateur.ir.graph import Graph, Operator, constant_of
+from secateur.ir.initializers import name_of_folded
 from secateur.ir.interpreter import evaluate
 from secateur.ir.registry import create
 
@@ -25,13 +26,16 @@ def _foldable(op: Operator, limit: int) -> bool:
 def _folded(graph: Graph, op: Operator) -> list[Operator]:
     """The constants that now stand for an operator's results."""
     constants = []
-    arrays = [constant_of(v) for v in op.operands]
+    arrays, name = [constant_of(v) for v in op.operands], name_of_folded(op)
     for old, array in zip(op.results, evaluate(op, [a for a in arrays if a is not None]), strict=True):
         constant = create(
             "nn.constant", [], {"value": array.copy() if array.base is not None else array}, op.loc
         )
         constants.append(constant)
-        constant.result.name, constant.result.type = old.name, old.type  # the type tells a quantization too
+        constant.result.name, constant.result.type = (
+            old.name or name,
+            old.type,
+        )  # the type tells a quantization too
         graph.replace_value(old, constant.result)
     return constants
 

@@ -18,6 +18,7 @@ from secateur.ir.axes import OUT
 from secateur.ir.channels import Channels, Cut, Place, find_channels
 from secateur.ir.channels.relations import place_of
 from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.initializers import initializer_axis, initializer_of, name_and_form
 from secateur.ir.opdef import PRUNED
 from secateur.ir.registry import create
 from secateur.ir.types import Quant, TensorType
@@ -25,7 +26,7 @@ from secateur.ir.types import Quant, TensorType
 Array = NDArray[Any]
 Gone = Mapping[str, Collection[int]]
 Kept = dict[str, dict[int, list[int]]]
-"""Name of a constant -> axis -> indices that stay."""
+"""Name of an initializer -> axis -> indices that stay."""
 
 
 def remove(graph: Graph, gone: Gone, channels: Channels | None = None) -> Graph:
@@ -37,7 +38,7 @@ def remove(graph: Graph, gone: Gone, channels: Channels | None = None) -> Graph:
 
 
 def kept_indices(graph: Graph, gone: Gone, channels: Channels | None = None) -> Kept:
-    """What `remove` leaves of each named constant that loses something: the indices of its axes that stay.
+    """For each initializer that loses something by `remove`: the indices of its axes that stay.
 
     A constant that several operators read and that loses different parts there has a name for each.
     """
@@ -84,9 +85,12 @@ class _Removal:
         array: Array = place.value.producer["value"]
         for axis in losing:
             array = np.take(array, self.cut.kept(place, axis), axis)
+        part = self._constant(array, name, place.value.producer.loc)
         if losing and name:
-            self.kept[name] = {a: self.cut.kept(place, a).tolist() for a in losing}
-        return self._constant(array, name, place.value.producer.loc)
+            self.kept[initializer_of(part)] = {
+                initializer_axis(part, a): self.cut.kept(place, a).tolist() for a in losing
+            }
+        return part
 
     def _constant(self, array: Array, name: str, loc: str = "") -> Value:
         op = self.after.append(create("nn.constant", [], {"value": array}, loc))
@@ -95,11 +99,11 @@ class _Removal:
 
     def _fresh(self, name: str) -> str:
         """The name with a number that makes it a new one."""
-        count = 2
-        while name and f"{name}__{count}" in self._names:
+        (stem, form), count = name_and_form(name), 2
+        while name and f"{stem}__{count}{form}" in self._names:
             count += 1
-        self._names.add(f"{name}__{count}")
-        return f"{name}__{count}" if name else ""
+        self._names.add(f"{stem}__{count}{form}")
+        return f"{stem}__{count}{form}" if name else ""
 
     # operators
 
