@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A group of channels: units before and after, and the importance lost with those that went."""
+    """A group of channels: units before and after, and the importance lost with those that went.
+
+    `importance` is that of all units together; None where it is not known.
+    """
 
     name: str
     before: int
     after: int
     loss: float
+    importance: float | None = None
 
     @property
     def pruned(self) -> bool:
@@ -58,6 +62,7 @@ class PruningReport:
     `kept` gives for each initializer that lost something the indices that stay along each axis, so that
     a training framework can follow. `frozen` are sentences: what could not be pruned, and why. `accuracy`
     (before, then after, in percent) is None without labelled data; `criterion` is the one that judged.
+    `model` and `target` are names, for people.
     """
 
     criterion: str
@@ -69,8 +74,16 @@ class PruningReport:
     frozen: tuple[str, ...]
     accuracy: tuple[float, float] | None = None
     repaired: tuple[str, ...] = ()
+    model: str = ""
+    target: str = ""
 
     @property
     def loss(self) -> float:
         """The importance lost, summed over groups."""
         return sum(row.loss for row in self.groups)
+
+    @property
+    def importance(self) -> float | None:
+        """The importance of all units of all groups; None where it is not known of one."""
+        known = [row.importance for row in self.groups if row.importance is not None]
+        return sum(known) if known and len(known) == len(self.groups) else None

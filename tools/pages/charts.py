@@ -104,6 +104,12 @@ def time_ticks(axis: Axis) -> tuple[tuple[float, str], ...]:
     return axis.ticks(lambda v: duration(v).replace(".00", "") if v else "0")
 
 
+def pair(axis: Axis, above: float | None, below: float | None, kinds: tuple[str, str]) -> tuple[Bar, ...]:
+    """Two bars of a row from zero on, of these kinds; none for what is not known."""
+    sides = ((above, kinds[0], 3.0), (below, kinds[1], 10.0))
+    return tuple(axis.bar(0, value, kind, offset, 6) for value, kind, offset in sides if value is not None)
+
+
 # The page ------------------------------------------------------------------------------------------
 
 Cell = tuple[str, Any]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..report import duration
 from .charts import (
-    Axis,
     Bar,
     Cell,
     Chart,
@@ -17,6 +16,7 @@ from .charts import (
     LayerTable,
     axis_of,
     cell,
+    pair,
     render,
     short_name,
     time_ticks,
@@ -88,20 +88,11 @@ def time_chart(layers: Sequence[LayerRow], measured: bool) -> Chart:
     known = [(f, q, row) for f, q, row in timed if f is not None or q is not None]
     known.sort(key=lambda entry: -max(entry[0] or 0.0, entry[1] or 0.0))
     axis = axis_of(value for f, q, _ in known for value in (f, q) if value is not None)
-    rows = [_row(row, _pair(axis, f, q), _ratio(f, q)) for f, q, row in known]
+    rows = [_row(row, pair(axis, f, q, ("float", "int8")), _ratio(f, q)) for f, q, row in known]
     how = "Measured on this machine" if measured else "Estimated by the cost model"
     note = f"{how}, one thread; the longest first. Each layer above as float, below as compiled."
     keys = (("float", "float"), ("int8", "int8"))
     return Chart("Time", note, tuple(rows), time_ticks(axis), keys)
-
-
-def _pair(axis: Axis, float_seconds: float | None, seconds: float | None) -> list[Bar]:
-    bars = []
-    if float_seconds is not None:
-        bars.append(axis.bar(0, float_seconds, "float", 3, 6))
-    if seconds is not None:
-        bars.append(axis.bar(0, seconds, "int8", 10, 6))
-    return bars
 
 
 def _ratio(float_seconds: float | None, seconds: float | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.atomic import write_whole
+from secateur.ir.support.strict_json import read_json
 from secateur.ir.support.words import known_names, listed
 from secateur.ir.types import Quant
 
@@ -141,37 +142,11 @@ def _shortest(value: float) -> str:
 
 def read_ranges(path: Path) -> Ranges:
     """The ranges in a file; RangesError that names the entry where something is wrong with it."""
+    data = read_json(path, RangesError)
     try:
-        return _parsed(_json(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise RangesError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RangesError(f"{path}: is not text") from None
+        return _parsed(data)
     except RangesError as error:
         raise RangesError(f"{path}: {error}") from None
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_distinct, parse_int=_number)
-    except json.JSONDecodeError as error:
-        raise RangesError(f"is not JSON: line {error.lineno}: {error.msg}") from None
-    except RecursionError:
-        raise RangesError("is nested too deeply") from None
-
-
-def _number(text: str) -> int | float:
-    """Python refuses to read integers of thousands of digits; as a float they are out of range."""
-    return int(text) if len(text) < 20 else float(text)
-
-
-def _distinct(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise RangesError(f"'{key}' is given twice")
-        found[key] = value
-    return found
 
 
 def _need(condition: bool, message: str) -> None:

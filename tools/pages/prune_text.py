@@ -1,0 +1,196 @@
+"""What pruning did, and what it could do, as tables and sentences for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ..report import amount, duration, node_text, size
+from ..tables import table
+
+if TYPE_CHECKING:
+    from secateur.ir.channels import Channels, Group
+    from secateur.passes.prune.report import Figures, GroupRow, LayerRow, LayerState, PruningReport
+
+
+def table_text(report: PruningReport) -> str:
+    """Groups that lost channels, layers that changed, the longest first, totals, and what they cost."""
+    parts = [_groups(report), _layers(report), _totals(report), verdict(report)]
+    return "\n\n".join(part for part in parts if part)
+
+
+# Groups --------------------------------------------------------------------------------------------
+
+
+def _groups(report: PruningReport) -> str:
+    rows = [row for row in report.groups if row.pruned]
+    if not rows:
+        return ""
+    cells = ((row.name, row.before, row.after, lost_text(row)) for row in rows)
+    text = table(
+        ("group", "channels", "kept", "lost"),
+        cells,
+        right=("channels", "kept", "lost"),
+        shorten=("group",),
+    )
+    whole = len(report.groups) - len(rows)
+    return f"{text}\n({_counted(whole, 'other group')} whole)" if whole else text
+
+
+def lost_text(row: GroupRow | PruningReport) -> str:
+    """The importance lost, as a share where all of it is known."""
+    if row.importance:
+        return f"{row.loss / row.importance:.2%}"
+    return f"{row.loss:.3g}"
+
+
+# Layers --------------------------------------------------------------------------------------------
+
+
+def changed(rows: Sequence[LayerRow]) -> list[LayerRow]:
+    """Layers that are not as before, those first that took longest."""
+    return sorted((row for row in rows if row.before != row.after), key=lambda row: -longest(row))
+
+
+def longest(row: LayerRow) -> float:
+    """Seconds before, or after where there was no such layer."""
+    return max((state.seconds for state in (row.before, row.after) if state is not None), default=0.0)
+
+
+def _layers(report: PruningReport) -> str:
+    rows = changed(report.layers)
+    if not rows:
+        return ""
+    cells = (
+        (
+            node_text(row.name),
+            channels_text(row),
+            *(duration(state.seconds) if state else None for state in (row.before, row.after)),
+            gain_text(row),
+            primitive_text(row),
+        )
+        for row in rows
+    )
+    text = table(
+        ("layer", "channels", "before", "after", "gain", "primitive"),
+        cells,
+        right=("channels", "before", "after", "gain"),
+        shorten=("layer",),
+        spare=("primitive", "gain"),
+    )
+    same = [row.after for row in report.layers if row.before == row.after and row.after is not None]
+    if not same:
+        return text
+    rest = duration(sum(state.seconds for state in same))
+    return f"{text}\n({_counted(len(same), 'other')} as before: {rest})"
+
+
+def channels_text(row: LayerRow) -> str:
+    """What a layer makes, before and after: `64 -> 40`."""
+    made = [str(_channels(state)) for state in (row.before, row.after) if state is not None]
+    return " -> ".join(dict.fromkeys(made))
+
+
+def _channels(state: LayerState) -> int:
+    """The extent of the axis of channels; that of what has none counts as 1."""
+    return state.shape[1] if len(state.shape) > 1 else 1
+
+
+def gain_text(row: LayerRow) -> str:
+    """How many times as fast; `gone` and `new` for what is on one side alone."""
+    if row.before is None or row.after is None:
+        return "gone" if row.after is None else "new"
+    return f"{row.before.seconds / row.after.seconds:.2f}x" if row.after.seconds else "-"
+
+
+def primitive_text(row: LayerRow) -> str:
+    """`direct`, or `direct -> winograd4` where another is faster now."""
+    names = [state.primitive for state in (row.before, row.after) if state is not None]
+    return " -> ".join(dict.fromkeys(names))
+
+
+# The network ---------------------------------------------------------------------------------------
+
+Total = tuple[str, str, str, str]
+"""What, before, after, and how many times less."""
+
+
+def totals(report: PruningReport) -> list[Total]:
+    """MACs, weights, arena and time of the network, and its accuracy where that is known."""
+    before, after = report.before, report.after
+    rows = [
+        ("MACs", amount(before.macs), amount(after.macs), times(before.macs, after.macs)),
+        ("weights", size(before.weights), size(after.weights), times(before.weights, after.weights)),
+        ("arena", size(before.memory), size(after.memory), times(before.memory, after.memory)),
+        ("time", duration(before.seconds), duration(after.seconds), times(before.seconds, after.seconds)),
+    ]
+    if report.accuracy is not None:
+        real, pruned = report.accuracy
+        rows.append(("accuracy", f"{real:.2f} %", f"{pruned:.2f} %", f"{pruned - real:+.2f} points"))
+    return rows
+
+
+def times(before: float, after: float) -> str:
+    """`2.10x less`."""
+    return f"{before / after:.2f}x less" if after else "-"
+
+
+def _totals(report: PruningReport) -> str:
+    return table(("network", "before", "after", ""), totals(report), right=("before", "after", ""))
+
+
+def verdict(report: PruningReport) -> str:
+    """One line: what became less, and what that cost."""
+    if not any(row.pruned for row in report.groups):
+        return "nothing was removed: the network keeps the limits as it is"
+    return f"{', '.join(_less(report.before, report.after))} for {', '.join(_costs(report))}"
+
+
+def _less(before: Figures, after: Figures) -> Iterator[str]:
+    yield f"{times(before.seconds, after.seconds)} time"
+    yield f"{times(before.macs, after.macs)} MACs"
+
+
+def _costs(report: PruningReport) -> Iterator[str]:
+    share = f"{lost_text(report)} of the importance" if report.importance else f"importance {report.loss:.3g}"
+    yield f"{share} ({report.criterion})"
+    if report.accuracy is not None:
+        real, pruned = report.accuracy
+        points = f"{real - pruned:.2f} points" if pruned < real else "no points"
+        yield f"{points} of accuracy ({real:.2f} % -> {pruned:.2f} %)"
+    if report.repaired:
+        yield f"with {_counted(len(report.repaired), 'layer')} repaired"
+
+
+def _counted(count: int, what: str) -> str:
+    """`1 layer`, `2 layers`."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+# What may go ---------------------------------------------------------------------------------------
+
+
+def explain_text(channels: Channels) -> str:
+    """The groups of channels that go together, who makes and reads them; then what stays, and why."""
+    from secateur.passes.prune.frozen import frozen_sentences
+
+    count = sum(group.size for group in channels.groups)
+    parts = [f"{_counted(len(channels.groups), 'group')}, {_counted(count, 'channel')} that may go:"]
+    parts = [*parts, _explained(channels.groups)] if channels.groups else ["no channel can be removed"]
+    sentences = frozen_sentences(channels)
+    if sentences:
+        parts.append("\n".join(["What stays:", *(f"  {sentence}" for sentence in sentences)]))
+    return "\n\n".join(parts)
+
+
+def _explained(groups: Sequence[Group]) -> str:
+    rows = (
+        (group.name, group.size, len(group.users), ", ".join(op.loc or op.name for op in group.makers[1:]))
+        for group in groups
+    )
+    return table(
+        ("group", "channels", "readers", "made by as well"),
+        ((name, count, users, others or "-") for name, count, users, others in rows),
+        right=("channels", "readers"),
+        shorten=("group", "made by as well"),
+    )
