@@ -12,7 +12,7 @@ from secateur.ir.support.options import Help, documented, settle
 
 Space = Literal["standard", "aggressive"]
 Criterion = Literal[
-    "auto", "l1", "l2", "median", "batch_norm", "output_error", "reconstruction", "dependence", "taylor"
+    "auto", "l1", "l2", "fpgm", "batch_norm", "output_error", "reconstruction", "dependence", "taylor"
 ]
 BUDGETS = ("macs", "latency", "size", "memory", "loss")
 
