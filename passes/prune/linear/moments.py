@@ -99,7 +99,11 @@ def _gathered(graph: Graph, operators: list[Operator], data: Data) -> Iterator[t
     found = [Moments.nothing(*column_channels(op).shape) for op in operators]
     inputs = [op.operands[0] for op in operators]
     for seed, arrays in enumerate(data.values(graph, inputs)):
-        for op, moments, x in zip(operators, found, arrays, strict=True):
-            moments.add(columns(op, x, positions(op, seed)))
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            for op, moments, x in zip(operators, found, arrays, strict=True):
+                moments.add(columns(op, x, positions(op, seed)))
     while operators:
-        yield operators.pop(0), found.pop(0)
+        op, moments = operators.pop(0), found.pop(0)
+        if not np.isfinite(moments.products).all():
+            raise SecateurError(f"{op!r}: what it reads is not finite on calibration data")
+        yield op, moments

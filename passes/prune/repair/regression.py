@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Operator
 
 from ..linear.matrices import Array, Floats, Indices, matrices, row_channels
@@ -122,12 +123,15 @@ def solve(
     rows_kept = np.flatnonzero(np.isin(row_channels(original).ravel(), kept))
     halves = _Sums.nothing(*now.shape), _Sums.nothing(*now.shape)
     for number, sample in enumerate(samples):
-        error = _results(before, sample.original)[:, rows_kept] - _results(now, sample.pruned)
-        if sample.more is not None:
-            error += sample.more
-        of_groups = error.reshape(len(error), groups, rows).swapaxes(0, 1)
-        halves[number % 2].add(sample.pruned, of_groups.astype(sample.pruned.dtype))
-    whole = _Problem.of(halves[0] + halves[1], centred)
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            error = _results(before, sample.original)[:, rows_kept] - _results(now, sample.pruned)
+            error = error if sample.more is None else error + sample.more
+            of_groups = error.reshape(len(error), groups, rows).swapaxes(0, 1)
+            halves[number % 2].add(sample.pruned, of_groups.astype(sample.pruned.dtype))
+    sums = halves[0] + halves[1]
+    if not (np.isfinite(sums.columns.products).all() and np.isfinite(sums.cross).all()):
+        raise SecateurError(f"{original!r}: what it computes is not finite on calibration data")
+    whole = _Problem.of(sums, centred)
     step = whole.step(_ridge(halves, centred))
     return Solution(now + step, whole.bias(step).ravel())
 

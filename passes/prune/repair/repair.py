@@ -70,6 +70,14 @@ def repair(
     return copy
 
 
+def _names(graph: Graph) -> dict[str, Value]:
+    """The values that are of use by name; what is dead would shift the numbers of unnamed ones."""
+    copy = graph.clone()
+    back = dict(zip(copy.values(), graph.values(), strict=True))
+    copy.remove_dead()
+    return {name: back[value] for value, name in value_names(copy).items()}
+
+
 @dataclass(eq=False)
 class _Repair:
     """The two networks as they are run side by side."""
@@ -83,14 +91,14 @@ class _Repair:
     added: dict[Operator, list[Operator]] = field(default_factory=dict)
 
     def all(self, data: Data) -> None:
-        named = {name: value for value, name in value_names(self.now.graph).items()}
+        before, named = _names(self.before.graph), _names(self.now.graph)
+        self.twins = {value: named.get(name) for name, value in before.items()}
         pairs = [
-            (op, found.producer)
-            for value, name in value_names(self.before.graph).items()
-            if (op := value.producer) is not None and op.name != "nn.constant"
-            if (found := named.get(name)) is not None and found.producer is not None
+            (old.producer, new.producer)
+            for old, new in self.twins.items()
+            if new is not None and old.producer is not None and new.producer is not None
+            if not old.is_constant
         ]
-        self.twins = {v: named.get(name) for v, name in value_names(self.before.graph).items()}
         for number, (op, counterpart) in enumerate(pairs):
             self.before.run_before(op)
             self.now.run_before(counterpart)
@@ -101,7 +109,7 @@ class _Repair:
         self.now.graph.replace_operators({op: [*made, op] for op, made in self.added.items()})
 
     def _repair(self, op: Operator, now: Operator) -> None:
-        if not self._changes(op, now):
+        if self.now.has_run(now) or not self._changes(op, now):
             return
         self.changed |= set(now.results)
         if now.name == "nn.batch_norm" and self._same(op, now):

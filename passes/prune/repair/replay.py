@@ -44,6 +44,9 @@ class Replay:
     def knows(self, value: Value) -> bool:
         return value in self._arrays
 
+    def has_run(self, op: Operator) -> bool:
+        return op not in self._left
+
     def run_before(self, op: Operator) -> None:
         """Runs what stands before `op` and has not been run; nothing where `op` has been."""
         while op in self._left and self._waiting[0] is not op:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from secateur.ir.channels import find_channels
 from secateur.ir.elementwise import Step
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, constant_of
 from secateur.ir.printer import print_graph
 from secateur.ir.verifier import verify
 from secateur.passes.prune.criteria.branches import find_branches, without
+from secateur.passes.prune.criteria.criterion import Evidence
 from secateur.passes.prune.criteria.registry import rankings
 from secateur.passes.prune.linear.moments import Data
 from secateur.passes.prune.remove import remove
@@ -268,3 +270,26 @@ def test_one_image_moves_biases_alone() -> None:
     repaired = repair(found.graph, pruned, gone, found.data)
     np.testing.assert_array_equal(weights(repaired, "two"), weights(pruned, "two"))
     assert power(found.graph, repaired, found.data) < power(found.graph, pruned, found.data)
+
+
+def test_dead_operators_and_missing_names_do_not_matter() -> None:
+    """Without names operators are told apart by number, and removal drops those that nobody uses."""
+    dead = "%dead = nn.conv(%x, %w1) {SAME} : tensor<1x6x6x6xf32>\n  %h = nn.conv"
+    graph = build(TWO.replace(' loc("one")', "").replace(' loc("two")', "").replace("%h = nn.conv", dead))
+    for value in graph.values():
+        value.name = value.name if value in graph.inputs else ""
+    found = evidence(graph, 20)
+    (name,) = [g.name for g in found.groups if g.users]
+    gone = {name: rankings("reconstruction", found)[name].gone(3).tolist()}
+    pruned = remove(graph, gone)
+    repaired = repair(graph, pruned, gone, found.data)
+    assert power(graph, repaired, found.data) < 0.9 * power(graph, pruned, found.data)
+
+
+def test_data_that_makes_values_infinite_is_refused() -> None:
+    graph = build(TWO)
+    images = [{"x": np.full((1, 3, 6, 6), np.inf, np.float32)}] * 2
+    with pytest.raises(SecateurError, match="two>: what it computes is not finite on calibration data"):
+        repair(graph, remove(graph, {"one": [0]}), {"one": [0]}, Data(images))
+    with pytest.raises(SecateurError, match="two>: what it reads is not finite on calibration data"):
+        rankings("output_error", Evidence(graph, find_channels(graph).groups, Data(images)))
