@@ -10,12 +10,16 @@ weights are looked at. 0 is a channel that the next layer absorbs exactly.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+
+from secateur.ir.channels import Group
 
 from ..linear.matrices import Floats
 from ..linear.problems import Problem, problems
 from .criterion import Criterion, Evidence, Ranking, Rankings
-from .l2 import importance as by_weights
+from .terms import rank_terms
 
 
 def channel_covariance(part: Problem) -> Floats:
@@ -52,13 +56,14 @@ def pivoted(covariance: Floats) -> Ranking:
 
 def rank(evidence: Evidence) -> Rankings:
     found: Rankings = {}
+    unread: list[Group] = []
     for group, parts in problems(evidence.graph, evidence.groups, evidence.data, {}):
         if not parts:
-            found[group.name] = Ranking.of_importance(by_weights(evidence.graph, group))
+            unread.append(group)
         else:
             whole = sum((channel_covariance(p) for p in parts), np.zeros((group.size, group.size)))
             found[group.name] = pivoted(whole / len(parts))
-    return found
+    return found | rank_terms(replace(evidence, sensitivity={}), unread)
 
 
 CRITERION = Criterion(

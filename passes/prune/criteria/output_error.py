@@ -4,17 +4,19 @@ The set of units of least error is looked for greedily, as ThiNet does (Luo et a
 Pruning Method", 2017); errors of different units may cancel, which sums of single errors would miss. The
 error of any set is a quadratic form of the layer's weights and the second moments of its input, so that the
 data is streamed through once. The mean of an error does not count: the bias takes it up. Channels that no
-linear operator sums over are ranked by the L2 norm of their filters.
+linear operator sums over: see `terms.py`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from secateur.ir.channels import Group
+
 from ..linear.matrices import Floats
 from ..linear.problems import problems
 from .criterion import Criterion, Evidence, Ranking, Rankings
-from .l2 import importance as by_weights
+from .terms import rank_terms
 
 
 def greedy(errors: Floats) -> Ranking:
@@ -33,14 +35,15 @@ def greedy(errors: Floats) -> Ranking:
 
 def rank(evidence: Evidence) -> Rankings:
     found: Rankings = {}
+    unread: list[Group] = []
     for group, parts in problems(evidence.graph, evidence.groups, evidence.data, evidence.sensitivity):
         if not parts:
-            found[group.name] = Ranking.of_importance(by_weights(evidence.graph, group))
+            unread.append(group)
         else:
             found[group.name] = greedy(
                 sum((p.unit_errors() for p in parts), np.zeros((group.size, group.size)))
             )
-    return found
+    return found | rank_terms(evidence, unread)
 
 
 CRITERION = Criterion("output_error", "error in the next layers' results, weights unchanged", rank, "data")

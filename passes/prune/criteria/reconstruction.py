@@ -9,7 +9,7 @@ the rest are
 structures: Kurtic et al., "ZipLM", 2023). Units go one by one, each time the one that costs least, after
 which H of the rest is H - H_:c (H_cc)^-1 H_c:. What the sum over a group's consumers has lost by then is
 exact; that the set is the best one is not claimed. It is the loss that `repair` leaves in each layer.
-Channels that no linear operator sums over are ranked by the L2 norm of their filters.
+Channels that no linear operator sums over: see `terms.py`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from secateur.ir.channels import Group
+
 from ..linear.matrices import Array, Floats, Indices
 from ..linear.problems import Problem, problems
 from .criterion import Criterion, Evidence, Ranking, Rankings
-from .l2 import importance as by_weights
+from .terms import rank_terms
 
 RIDGE = 1e-3
 """Added to a covariance's diagonal, times its mean: directions that the data barely shows count as noise."""
@@ -97,12 +99,13 @@ def eliminate(parts: Sequence[Problem], size: int) -> Ranking:
 
 def rank(evidence: Evidence) -> Rankings:
     found: Rankings = {}
+    unread: list[Group] = []
     for group, parts in problems(evidence.graph, evidence.groups, evidence.data, evidence.sensitivity):
         if not parts:
-            found[group.name] = Ranking.of_importance(by_weights(evidence.graph, group))
+            unread.append(group)
         else:
             found[group.name] = eliminate(parts, group.size)
-    return found
+    return found | rank_terms(evidence, unread)
 
 
 CRITERION = Criterion(

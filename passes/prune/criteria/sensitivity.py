@@ -54,6 +54,7 @@ def weighed(evidence: Evidence) -> Evidence:
     graph = evidence.graph
     linear = [op.result for op in graph.operators if is_linear(op)]
     sums = [branch.sum.result for branch in find_branches(graph)]
+    sums += [op.result for op in graph.operators if op.name == "nn.channel_sum"]
     values = list(dict.fromkeys([*linear, *sums]))
     return replace(evidence, sensitivity=sensitivities(graph, values, evidence.data))
 

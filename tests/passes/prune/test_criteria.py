@@ -12,6 +12,7 @@ import pytest
 from secateur.ir.channels import find_channels
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Value, constant_of
+from secateur.passes.fuse.opening import Open
 from secateur.passes.prune.criteria.criterion import Evidence, Ranking
 from secateur.passes.prune.criteria.registry import CRITERIA, importance, rankings
 from secateur.passes.prune.linear.matrices import Indices
@@ -243,3 +244,21 @@ def test_taylor_without_a_batch_is_refused() -> None:
 def test_empty_data_is_refused() -> None:
     with pytest.raises(SecateurError, match="needs calibration data"):
         next(iter(Data().values(build(TWO), [])))
+
+
+@pytest.mark.parametrize("name", ["output_error", "reconstruction", "dependence"])
+def test_a_term_of_an_opened_sum_counts_by_its_share_of_the_sum(name: str) -> None:
+    """Carried channels have no filters: what goes is missing from the sum as it is."""
+    found = evidence(Open().run(build(RESIDUAL)))
+    values = {op.name: op.result for op in found.graph.operators}
+    term, total = values["nn.carry"], values["nn.channel_sum"]
+    arrays = [
+        np.stack(a).astype(np.float64)
+        for a in zip(*found.data.values(found.graph, [term, total]), strict=True)
+    ]
+    spread = [a.var(axis=(0, 1, 3, 4)) for a in arrays]
+    wanted = spread[0] / spread[1].sum()
+    np.testing.assert_allclose(importance(name, found)["add/carried"], wanted, rtol=1e-5)
+    weighty = replace(found, sensitivity={total: 0.25})
+    factor = 1.0 if name == "dependence" else 0.25
+    np.testing.assert_allclose(importance(name, weighty)["add/carried"], factor * wanted, rtol=1e-5)
