@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from .learned import Role, constants, role_of
 from .operators import Step, step_of
 
 Feeds = Mapping[str, Tensor]
+Steps = Callable[[Operator, int], Step]
+"""What an operator of the graph at some batch does, given it and its number in the graph."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +47,12 @@ class Network(nn.Module):
     training batch normalizations take the statistics of the batch. Parameters are the float constants that
     are learned (`secateur.train.learned`), running statistics are buffers; `constants` names them all as the
     graph does. ModelError where an operator cannot be trained, named, or the graph takes no batches.
+    `steps` says what operators do, where that is not what they mean.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, steps: Steps = lambda op, _number: step_of(op)) -> None:
         super().__init__()
+        self._steps = steps
         self._graph = graph.clone()
         self.names = _names(self._graph)
         self._keys = {
@@ -102,10 +106,10 @@ class Network(nn.Module):
     def _planned(self, batch: int) -> _Program:
         graph, mapping = rebatched(self._graph, batch)
         shared = {mapping[value]: key for value, key in self._keys.items()}
-        operators = [op for op in graph.operators if op.name != "nn.constant"]
+        numbers = {op: number for number, op in enumerate(graph.operators) if op.name != "nn.constant"}
         plan = tuple(
-            _Planned(step_of(op), tuple(op.operands), op.result, dead)
-            for op, dead in _lives(graph, operators)
+            _Planned(self._steps(op, numbers[op]), tuple(op.operands), op.result, dead)
+            for op, dead in _lives(graph, list(numbers))
         )
         return _Program(tuple(graph.inputs), shared, plan, tuple(graph.outputs))
 

@@ -29,8 +29,8 @@ from .plan import Plan
 
 Floats = NDArray[np.float64]
 
-_LARGEST_BIAS = 2.0**30
-_LEAST_SCALE = 2.0**-100
+LARGEST_BIAS = 2.0**30
+LEAST_SCALE = 2.0**-100
 QUANTIZED = "_quantized"
 """What the name of a stored value ends in, after the name of the real one."""
 
@@ -66,7 +66,7 @@ def round_weights(op: Operator, input_scale: float, bias: Floats, largest: int =
     assert real is not None, "a planned operator's weights are constant"
     real = real.astype(np.float64)
     others = tuple(i for i in range(real.ndim) if i != axis)
-    least = np.maximum(np.abs(bias) / (input_scale * _LARGEST_BIAS), _LEAST_SCALE)
+    least = np.maximum(np.abs(bias) / (input_scale * LARGEST_BIAS), LEAST_SCALE)
     scales = np.maximum(np.abs(real).max(axis=others, initial=0.0) / largest, least).astype(np.float32)
     shape = [-1 if i == axis else 1 for i in range(real.ndim)]
     steps = np.rint(real / scales.astype(np.float64).reshape(shape))
@@ -97,7 +97,7 @@ def _quantized_weights(op: Operator, weights: Weights) -> list[Operator]:
 def _quantized_bias(op: Operator, weights: Weights, input_scale: float, bias: Floats) -> list[Operator]:
     """The bias as i32 behind a dequantize, in the shape that the epilogue adds."""
     unit = np.float32(input_scale).astype(np.float64) * weights.scales.astype(np.float64)
-    unit = np.maximum(unit, _LEAST_SCALE).astype(np.float32)
+    unit = np.maximum(unit, LEAST_SCALE).astype(np.float32)
     stored = np.rint(bias / unit.astype(np.float64)).astype(np.int32)
     quant = Quant(tuple(map(float, unit)), (0,) * len(unit), 0 if op.name == "nn.matmul" else 1)
     shape = (-1,) if op.name == "nn.matmul" else (1, -1, *[1] * (op.result.type.rank - 2))
@@ -140,6 +140,12 @@ def _insert_pair(graph: Graph, plan: Plan, value: Value, quant: Quant, name: str
     graph.operators[at:at] = [stored, real]
 
 
+def insert_pairs(graph: Graph, plan: Plan, quants: Mapping[Value, Quant], names: Mapping[Value, str]) -> None:
+    """Puts the pairs of the planned values in place; weights stay floats."""
+    for value in plan.values:
+        _insert_pair(graph, plan, value, quants[value], names[value])
+
+
 def insert(
     graph: Graph,
     plan: Plan,
@@ -154,7 +160,6 @@ def insert(
     """
     linear: Sequence[Operator] = [op for op, kind in plan.kinds.items() if kind == "linear"]
     inputs = {op: op.operands[0] for op in linear}
-    for value in plan.values:
-        _insert_pair(graph, plan, value, quants[value], names[value])
+    insert_pairs(graph, plan, quants, names)
     for op in linear:
         _round_linear(graph, op, quants[inputs[op]].scales[0], corrections.get(op), largest)

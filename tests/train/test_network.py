@@ -109,9 +109,10 @@ def test_what_is_learned() -> None:
     [
         ("%y = nn.transpose(%x) {perm = [1, 0]} : tensor<8x1xf32>", "output 'y' of shape .* has no batch"),
         (
-            "%q = q.quantize(%x) {scales = [0.1], zero_points = [3], dtype = u8} : "
-            "tensor<1x8xu8, quant<0.1:3>>\n  %y = q.dequantize(%q) : tensor<1x8xf32>",
-            r"q\.quantize cannot be trained",
+            "%g = nn.constant() {value = dense<1x1x2x2xf32: [0.5, 0.5, 0.5, 0.5]>} : tensor<1x1x2x2xf32>\n"
+            "  %z = nn.reshape(%x) {shape = [1, 2, 2, 2]} : tensor<1x2x2x2xf32>\n"
+            "  %y = nn.grid_sample(%z, %g) : tensor<1x2x1x2xf32>",
+            r"nn\.grid_sample does not take a batch of 2",
         ),
     ],
 )

@@ -164,7 +164,8 @@ def test_operator_computes_what_the_interpreter_computes(case: Case) -> None:
 
 
 def test_every_rule_has_a_case() -> None:
-    assert {name for name, _, _ in CASES} == set(RULES)
+    quantized = {"q.quantize", "q.dequantize", "q.annotate"}  # stored integers are floats there: below
+    assert {name for name, _, _ in CASES} | quantized == set(RULES)
 
 
 @pytest.mark.parametrize("case", [c for c in (*WINDOWS, *MATRICES, *NORMS, *MOVEMENT) if c[0] != "nn.gather"])
@@ -187,12 +188,39 @@ def test_batch_normalization_learns_the_statistics_of_batches() -> None:
     np.testing.assert_allclose(variance, 0.9 + 0.1 * x.var((0, 2, 3)), rtol=1e-4)
 
 
+QUANT = {"scales": (0.25, 0.5, 0.1), "zero_points": (3, 128, 250), "axis": 1}
+
+
+@pytest.mark.parametrize("dtype", [DType.U8, DType.I8])
+def test_quantization_is_exact(dtype: DType) -> None:
+    """Every step is met, ties and saturation too."""
+    zeros = QUANT["zero_points"] if dtype == DType.U8 else (3, -128, 100)
+    x = (np.arange(-1200, 1200) / 8).astype(np.float32).reshape(1, 1, -1).repeat(3, 1)
+    quantize = create(
+        "q.quantize", [Value(TensorType(x.shape))], {**QUANT, "zero_points": zeros, "dtype": dtype}
+    )
+    dequantize = create("q.dequantize", [quantize.result])
+    (stored,) = evaluate(quantize, [x])
+    found = step_of(quantize)([torch.from_numpy(x)], False)
+    np.testing.assert_array_equal(found, stored)
+    np.testing.assert_array_equal(step_of(dequantize)([found], False), evaluate(dequantize, [stored])[0])
+    np.testing.assert_array_equal(
+        step_of(dequantize)([torch.from_numpy(stored)], False), evaluate(dequantize, [stored])[0]
+    )
+
+
+def test_gradients_pass_roundings_and_stop_at_saturation() -> None:
+    op = create(
+        "q.quantize", [Value(TensorType((4,)))], {"scales": (0.5,), "zero_points": (10,), "dtype": DType.U8}
+    )
+    x = torch.tensor([0.3, -4.9, -6.0, 200.0]).requires_grad_()
+    step_of(op)([x], True).sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0, 0.0, 0.0]
+
+
 def test_an_operator_without_a_rule_is_named() -> None:
     op = create(
-        "q.quantize",
-        [Value(TensorType((1, 3)))],
-        {"scales": (0.1,), "zero_points": (3,), "dtype": DType.U8},
-        "in",
+        "nn.grid_sample", [Value(TensorType((1, 3, 4, 4))), Value(TensorType((1, 2, 2, 2)))], {}, "in"
     )
-    with pytest.raises(ModelError, match=r"q\.quantize \(in\) cannot be trained"):
+    with pytest.raises(ModelError, match=r"nn\.grid_sample \(in\) cannot be trained"):
         step_of(op)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from ...ir.errors import ModelError
 from ...ir.graph import Operator
-from . import carried, elementwise, matrix, movement, normalize, reduce, resize, windows
+from . import carried, elementwise, matrix, movement, normalize, quantize, reduce, resize, windows
 from .step import Rule, Step
 
 RULES: dict[str, Rule] = {
@@ -22,6 +22,7 @@ RULES: dict[str, Rule] = {
     **matrix.RULES,
     **movement.RULES,
     **normalize.RULES,
+    **quantize.RULES,
     **reduce.RULES,
     **resize.RULES,
     **windows.RULES,
