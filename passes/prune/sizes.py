@@ -20,36 +20,36 @@ from secateur.ir.registry import create
 from secateur.ir.types import Layout, Quant, TensorType
 
 Shape = tuple[int, ...]
+Attributes = Mapping[str, Any]
 Signature = tuple[Any, ...]
-
-_LIKE_RESULT = ("shape", "sizes")
-"""Attributes that give extents of the result, an axis each."""
 
 
 class UnsizedError(SecateurError):
     """An operator that cannot be had at these extents."""
 
 
-def sized(op: Operator, operands: Sequence[Shape], result: Shape | None = None) -> Operator:
-    """`op` with operands of these shapes and, of its only result, that shape, in row-major types.
+def sized(op: Operator, operands: Sequence[Shape], attributes: Attributes = {}) -> Operator:  # noqa: B006
+    """`op` on operands of its own of these shapes, in row-major types; `attributes` are those that change.
 
-    Groups of convolutions follow from the shapes of input and weights. `result` is needed where attributes
-    say the result's extents (reshape, slice). UnsizedError where the operator has no meaning at these shapes.
+    UnsizedError where the operator has no meaning at these shapes.
     """
-    values = [_value(v, shape) for v, shape in zip(op.operands, operands, strict=True)]
-    attributes = {**op.attributes, **_corrected(op, operands, result)}
+    values = [at_shape(v, shape) for v, shape in zip(op.operands, operands, strict=True)]
+    return resized(op, values, attributes)
+
+
+def resized(op: Operator, operands: Sequence[Value], attributes: Attributes) -> Operator:
+    """`op` on other operands, with result types inferred anew; UnsizedError where it has no meaning there."""
+    given = {**op.attributes, **attributes}
     try:
-        types = op.definition.result_types([v.type for v in values], attributes)
+        types = op.definition.result_types([v.type for v in operands], given)
     except TypeRuleError as error:
         raise UnsizedError(f"{op.name} (ONNX node {op.loc or 'unnamed'}): {error}") from None
     types = [_typed(r.type, t.shape) for r, t in zip(op.results, types, strict=True)]
-    if result is not None and types[0].shape != result:
-        made = f"makes {types[0].shape} where {result} is wanted"
-        raise UnsizedError(f"{op.name} (ONNX node {op.loc or 'unnamed'}): {made}")
-    return Operator(op.definition, values, attributes, types, op.loc)
+    return Operator(op.definition, operands, given, types, op.loc)
 
 
-def _value(old: Value, shape: Shape) -> Value:
+def at_shape(old: Value, shape: Shape) -> Value:
+    """A value like another, of this shape: a constant (the same, where it has the shape), or an operand."""
     type = _typed(old.type, shape)
     array = constant_of(old)
     if array is None:
@@ -76,31 +76,6 @@ def _cut(quant: Quant | None, shape: Shape) -> Quant | None:
     places = [i if i < len(quant.scales) else 0 for i in range(shape[quant.axis])]
     scales = tuple(quant.scales[i] for i in places)
     return Quant(scales, tuple(quant.zero_points[i] for i in places), quant.axis)
-
-
-def _corrected(op: Operator, operands: Sequence[Shape], result: Shape | None) -> Mapping[str, Any]:
-    """The attributes that depend on extents."""
-    found: dict[str, Any] = {}
-    if "groups" in op.attributes:
-        found["groups"] = _groups(op, operands)
-    for name in _LIKE_RESULT:
-        if result is not None and name in op.attributes and len(op[name]) == len(result):
-            found[name] = result
-    if "sizes" in found:
-        found["starts"] = tuple(
-            start if size == now else 0
-            for start, size, now in zip(op["starts"], op["sizes"], found["sizes"], strict=True)
-        )
-    return found
-
-
-def _groups(op: Operator, operands: Sequence[Shape]) -> int:
-    """Of a convolution: what is left of them, or as many with fewer channels each, as the shapes say."""
-    (_, channels, *_), weights = operands[:2]
-    if weights[1] == op.operands[1].type.shape[1] and channels != op.operands[0].type.shape[1]:
-        share = op.operands[0].type.shape[1] // int(op["groups"])
-        return max(1, channels // share)
-    return int(op["groups"])
 
 
 def signature(op: Operator) -> Signature:
@@ -203,7 +178,8 @@ def at_counts(op: Operator, channels: int | None = None, filters: int | None = N
     axis = axes.filters[1] % op.result.type.rank - op.result.type.rank  # counted from behind
     for shape in shapes[2:]:
         _follow(shape, axis, old_filters, filters)
-    return sized(op, [tuple(s) for s in shapes])
+    given = {"groups": channels} if is_depthwise(op) else {}
+    return sized(op, [tuple(s) for s in shapes], given)
 
 
 def _weight_filters(op: Operator, axes: Axes, filters: int, channels: int) -> int:

@@ -1,0 +1,72 @@
+"""Which counts of a group the optimizer weighs: right edges of the steps of the operators that it governs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from secateur.ir.choice import CostTable
+from secateur.ir.graph import Operator
+
+from .edges import edges, grain, thinned
+from .extents import Extents, Point
+from .sizes import UnsizedError
+
+MOST = 16
+"""Counts of a group."""
+
+
+def candidates(extents: Extents, costs: CostTable, most: int = MOST) -> list[tuple[int, ...]]:
+    """For each group the counts worth keeping, rising, the full one last.
+
+    Those that no larger count makes useless, by the sum of the least times of the operators that the group
+    governs (`edges`), with all other groups whole and with half of each; at most `most` of either.
+    """
+    governed = _governed(extents)
+    return [
+        _of_group(extents, costs, number, governed[number], most) for number in range(len(extents.curves))
+    ]
+
+
+def _governed(extents: Extents) -> list[list[Operator]]:
+    """For each group the operators of which an operand or result has its channels."""
+    found: list[list[Operator]] = [[] for _ in extents.curves]
+    for op in extents.graph.operators:
+        if op.name != "nn.constant":
+            for number in {
+                n for v in (*op.operands, *op.results) for groups in extents.of(v) for n in groups
+            }:
+                found[number].append(op)
+    return found
+
+
+def _of_group(
+    extents: Extents, costs: CostTable, number: int, operators: Sequence[Operator], most: int
+) -> tuple[int, ...]:
+    size = extents.sizes[number]
+    found: set[int] = {size}
+    for share in (1.0, 0.5):
+        others = {n: max(1, round(s * share)) for n, s in enumerate(extents.sizes)}
+        times: dict[int, float] = {}
+        for count in _steps(extents, costs, number, operators):
+            time = _seconds(extents, costs, operators, Point({**others, number: count}))
+            if time is not None:
+                times[count] = time
+        found |= set(thinned(edges(times), times, most))
+    return tuple(sorted(found))
+
+
+def _steps(extents: Extents, costs: CostTable, number: int, operators: Sequence[Operator]) -> Iterator[int]:
+    """Counts at which a block of channels is full, where layouts have blocks, and the full count."""
+    size = extents.sizes[number]
+    block = max(grain(costs.choices(op)) for op in operators) if operators else 1
+    yield from range(block, size, block)
+    yield size
+
+
+def _seconds(extents: Extents, costs: CostTable, operators: Sequence[Operator], point: Point) -> float | None:
+    """The sum of the operators' least times; None where one has no meaning at such counts."""
+    try:
+        sized = [extents.operator(op, point) for op in operators]
+    except UnsizedError:
+        return None
+    return sum(min(choice.seconds for choice in costs.choices(op)) for op in sized)

@@ -1,0 +1,148 @@
+"""Extents of every axis where groups keep so many of their units; operators and graphs of these extents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir.axes import Axis, Narrowing, Ports
+from secateur.ir.channels import NONE
+from secateur.ir.channels.relations import port_value, ports_of
+from secateur.ir.graph import Graph, Operator, Value
+
+from .curves import Curve
+from .sizes import Attributes, Shape, at_shape, resized, sized
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Point:
+    """How many units groups keep, by number; those that are not there keep all.
+
+    `sums` says how many the groups of an axis keep together, where that is all that counts.
+    """
+
+    counts: Mapping[int, int]
+    sums: Mapping[tuple[int, ...], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Along:
+    """A group along an axis: the unit of each index, and how many indices k units take, for each k."""
+
+    group: int
+    units: NDArray[np.int32]
+    indices: Ints
+
+    @property
+    def each(self) -> int | None:
+        """Indices that every unit takes; None where they differ."""
+        steps = set(np.diff(self.indices).tolist())
+        return steps.pop() if len(steps) == 1 else None
+
+
+class Extents:
+    """Of the values of a graph, by the counts of the groups of some curves (their place is their number)."""
+
+    def __init__(self, graph: Graph, curves: Sequence[Curve]) -> None:
+        self.graph, self.curves = graph, tuple(curves)
+        self._along: dict[tuple[Value, int], list[_Along]] = {}
+        self._ranks = [np.argsort(c.order) for c in curves]
+        for number, one in enumerate(curves):
+            for member in one.group.members:
+                self._add(number, member.value, member.axis, member.units)
+        for found in self._along.values():
+            found.sort(key=lambda a: int(np.argmax(a.units != NONE)))
+        self._ports: dict[Operator, Ports] = {}
+
+    def _add(self, number: int, value: Value, axis: int, units: NDArray[np.int32]) -> None:
+        rank = self._ranks[number][units[units != NONE]]
+        per_unit = np.bincount(rank, minlength=self.curves[number].group.size)
+        along = _Along(number, units, np.concatenate([[0], np.cumsum(per_unit)]))
+        self._along.setdefault((value, axis), []).append(along)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """How many units each group has."""
+        return tuple(c.group.size for c in self.curves)
+
+    def groups(self, value: Value, axis: int) -> tuple[int, ...]:
+        """The numbers of the groups along an axis, in the order in which they begin."""
+        return tuple(a.group for a in self._along.get((value, axis), ()))
+
+    def of(self, value: Value) -> list[tuple[int, ...]]:
+        """The same for each axis that has any."""
+        found = (self.groups(value, axis) for axis in range(value.type.rank))
+        return [groups for groups in found if groups]
+
+    def each(self, value: Value, groups: tuple[int, ...]) -> int | None:
+        """Indices that any unit takes along the value's axis of these groups; None where they differ."""
+        axis = next(a for a in range(value.type.rank) if self.groups(value, a) == groups)
+        found = {along.each for along in self._along[value, axis]}
+        return found.pop() if len(found) == 1 else None
+
+    def extent(self, value: Value, axis: int, point: Point) -> int:
+        """Of an axis."""
+        whole, along = value.type.shape[axis], self._along.get((value, axis))
+        if not along:
+            return whole
+        groups = tuple(a.group for a in along)
+        whole -= sum(int(a.indices[-1]) for a in along)
+        if groups in point.sums:
+            each = along[0].each
+            assert each is not None, "sums are of units alike"
+            return whole + each * point.sums[groups]
+        return whole + sum(int(a.indices[point.counts.get(a.group, self.sizes[a.group])]) for a in along)
+
+    def shape(self, value: Value, point: Point) -> Shape:
+        """Of a value."""
+        return tuple(self.extent(value, axis, point) for axis in range(value.type.rank))
+
+    def operator(self, op: Operator, point: Point) -> Operator:
+        """An operator at these extents, on operands of its own; UnsizedError where there is none."""
+        shapes = [self.shape(v, point) for v in op.operands]
+        return sized(op, shapes, self.attributes(op, point))
+
+    def attributes(self, op: Operator, point: Point) -> Attributes:
+        """Those that change."""
+        if op not in self._ports:
+            self._ports[op] = ports_of(op)
+
+        def kept(at: Axis) -> Ints:
+            return self.kept(port_value(op, at.port), at.axis, point)
+
+        return op.definition.axes.attributes(Narrowing(self._ports[op], kept))
+
+    def kept(self, value: Value, axis: int, point: Point) -> Ints:
+        """The indices of an axis that stay."""
+        goes = np.zeros(value.type.shape[axis], np.bool_)
+        for along in self._along.get((value, axis), ()):
+            count = point.counts.get(along.group, self.sizes[along.group])
+            ranks = np.append(self._ranks[along.group], -1)  # the last one is for NONE, which is -1
+            goes |= ranks[along.units] >= count
+        return np.flatnonzero(~goes)
+
+    def pruned(self, counts: Mapping[int, int]) -> Graph:
+        """The graph at these counts by its types alone: what constants hold is lost, times are right."""
+        point, graph = Point(counts), self.graph
+        after = Graph(graph.name)
+        values = {v: after.add_input(v.type, v.name) for v in graph.inputs}
+        for op in graph.operators:
+            if op.name == "nn.constant":
+                value = at_shape(op.result, self.shape(op.result, point))
+                assert value.producer is not None, "a constant's"
+                made = Operator(op.definition, [], value.producer.attributes, [value.type], op.loc)
+            else:
+                operands = [values[v] for v in op.operands]
+                made = resized(op, operands, self.attributes(op, point))
+            after.append(made)
+            for old, new in zip(op.results, made.results, strict=True):
+                new.name = old.name
+                values[old] = new
+        after.set_outputs([values[v] for v in graph.outputs], graph.output_names)
+        return after

@@ -1,0 +1,196 @@
+"""How many units each group keeps, together with primitives and layouts: least importance lost in a time.
+
+    found = optimize(fused, curves, costs, Budget(seconds=0.02))
+    remove(graph, found.gone)                      # the graph before fusion, whose groups have these names
+
+`fused` is the graph as selection sees it, `curves` are its groups' (`transferred` gives them from those
+of the graph before fusion). Exact over the counts that are weighed (`candidates.py`), for any of the limits,
+up to the resolution that the answer states. The answer's time is what selection plans for the pruned graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from secateur.ir.choice import CostTable
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph, Operator
+from secateur.ir.support.units import duration_text, size_text
+
+from ..select.elimination import TooWideError
+from ..select.graphs import problem_of
+from ..select.solver import Solver
+from ..select.tolls import kept_duration
+from .candidates import MOST, candidates
+from .curves import Curve
+from .domains import Domains
+from .extents import Extents
+from .sizes import SizedCosts
+from .tables import Row, Times, summed
+from .weighing import Answer, BeyondError, Pair, weighed
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is limited, one thing only: `seconds` on one core, multiply-accumulates, bytes of `weights` (of
+    constants, as they are in the model), or the importance lost: then time is least, else the loss is.
+    """
+
+    seconds: float | None = None
+    macs: int | None = None
+    weights: int | None = None
+    loss: float | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.given) != 1:
+            raise SecateurError("pruning wants one limit: on seconds, macs, weights or loss")
+
+    @property
+    def given(self) -> dict[str, float]:
+        names = ("seconds", "macs", "weights", "loss")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What is kept and lost. `kept` and `gone` are by the names of the groups of the curves given.
+
+    `seconds` is the time of the plan that selection makes of the pruned graph, `before` that of the whole;
+    `spent` is how much of the budget is used. No other counts of those weighed lose less than `bound`
+    (take less time, with a limit on loss); where the answer may be above it by more than rounding, it is by
+    `resolution` at most. `doubt` says why the answer may not be the best one, empty where it is.
+    """
+
+    kept: Mapping[str, int]
+    gone: Mapping[str, tuple[int, ...]]
+    loss: float
+    seconds: float
+    before: float
+    spent: float
+    bound: float
+    resolution: float
+    doubt: str = ""
+
+
+class BudgetError(SecateurError):
+    """No counts that are weighed keep the budget; the message names the nearest that some keep."""
+
+    def __init__(self, message: str, nearest: float) -> None:
+        super().__init__(message)
+        self.nearest = nearest
+
+
+def optimize(
+    fused: Graph, curves: Sequence[Curve], costs: CostTable, budget: Budget, most: int = MOST
+) -> Pruning:
+    """The counts of least loss within the budget (of least time, where that limits loss).
+
+    At most about `most` counts of each group are weighed. BudgetError where the budget cannot be kept.
+    """
+    return Optimizer(fused, curves, costs, most).within(budget)
+
+
+class Optimizer:
+    """The same for several budgets: what counts cost is worked out once."""
+
+    def __init__(self, fused: Graph, curves: Sequence[Curve], costs: CostTable, most: int = MOST) -> None:
+        self.curves, self.costs = tuple(curves), SizedCosts(costs)
+        self.extents = Extents(fused, self.curves)
+        self.counts = candidates(self.extents, self.costs, most)
+        self.domains = Domains(self.extents, self.counts)
+
+    @cached_property
+    def times(self) -> Times:
+        """Seconds over counts, ways and layouts."""
+        return Times(self.extents.graph, self.extents, self.domains, self.costs)
+
+    @cached_property
+    def before(self) -> float:
+        """Seconds of the whole graph as selection plans it."""
+        return self.seconds({})
+
+    def seconds(self, counts: Mapping[int, int]) -> float:
+        """Of the graph at these counts (by the curves' numbers), as selection plans it."""
+        found = problem_of(self.extents.pruned(counts), self.costs)
+        return Solver(found.problem).fastest().costs.seconds
+
+    def loss(self, counts: Mapping[int, int]) -> float:
+        """Importance lost at these counts."""
+        return sum(float(c.loss[counts.get(i, c.group.size)]) for i, c in enumerate(self.curves))
+
+    def within(self, budget: Budget) -> Pruning:
+        """The best counts within a budget; BudgetError where none keeps it."""
+        ((name, limit),) = budget.given.items()
+        try:
+            answer = self._weighed(name, limit)
+        except BeyondError as error:
+            raise self._beyond(name, limit, error.least) from None
+        except TooWideError as error:
+            raise SecateurError(f"counts of too many groups depend on each other: {error}") from None
+        return self._pruning(name, answer)
+
+    def _weighed(self, name: str, limit: float) -> Answer:
+        if name == "loss":
+            pairs = list(_pairs(self.times.tables, self._losses()))
+        else:
+            pairs = list(_pairs(self._losses(), self._spent(name)))
+        timed = name in ("seconds", "loss")
+        sizes = self.times.sizes if timed else list(map(len, self.domains.states))
+        return weighed(sizes, [*pairs, *self.domains.tables], limit)
+
+    def _losses(self) -> Iterator[Row]:
+        for number, (one, counts) in enumerate(zip(self.curves, self.counts, strict=True)):
+            yield (number,), one.loss[list(counts)]
+
+    def _spent(self, name: str) -> Iterable[Row]:
+        return self.times.tables if name == "seconds" else summed(self.extents, self.domains, _COUNTED[name])
+
+    def _pruning(self, name: str, answer: Answer) -> Pruning:
+        picked = [counts[v] for counts, v in zip(self.counts, answer.values, strict=False)]
+        counts = dict(enumerate(picked))
+        seconds = self.seconds(counts)
+        spent = seconds if name == "seconds" else answer.toll
+        expected = {"seconds": answer.toll, "loss": answer.cost}.get(name, seconds)
+        doubt = (
+            ""
+            if abs(seconds - expected) <= 1e-9 * expected
+            else (f"the tables say {duration_text(expected)}, selection {duration_text(seconds)}")
+        )
+        return Pruning(
+            {c.group.name: n for c, n in zip(self.curves, picked, strict=True)},
+            {c.group.name: c.gone(n) for c, n in zip(self.curves, picked, strict=True) if n < c.group.size},
+            self.loss(counts), seconds, self.before, spent, answer.bound, answer.resolution, doubt,
+        )  # fmt: skip
+
+    def _beyond(self, name: str, limit: float, least: float) -> BudgetError:
+        text = _TEXTS[name]
+        return BudgetError(f"no counts keep {text(limit)}; the least possible is {text(least)}", least)
+
+
+def _macs(op: Operator) -> float:
+    return float(op.definition.macs([v.type for v in op.operands], op.results[0].type))
+
+
+def _weight_bytes(op: Operator) -> float:
+    return float(sum(v.type.bytes for v in op.operands if v.is_constant))
+
+
+_COUNTED: dict[str, Callable[[Operator], float]] = {"macs": _macs, "weights": _weight_bytes}
+_TEXTS: dict[str, Callable[[float], str]] = {
+    "seconds": kept_duration,
+    "macs": lambda macs: f"{macs:.0f} multiply-accumulates",
+    "weights": lambda bytes: f"{size_text(round(bytes))} of weights",
+    "loss": lambda loss: f"a loss of {loss:g}",
+}
+
+
+def _pairs(costs: Iterable[Row], tolls: Iterable[Row]) -> Iterator[Pair]:
+    """Tables of costs, and tables of tolls, as pairs."""
+    for variables, rows in costs:
+        yield Pair(variables, rows, np.zeros(rows.shape))
+    for variables, rows in tolls:
+        yield Pair(variables, np.zeros(rows.shape), rows)
