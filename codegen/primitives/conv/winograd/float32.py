@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from ..planned import Planned
 from ..tile import pack_bias
 from .arithmetic import FloatArithmetic
 from .nest import kernel_of
-from .plan import Blocking, Shape, costs
+from .plan import Blocking, Shape, costs, far_gbps
 
 _SHARE = 0.66  # of the second-level cache for what a task keeps
 _NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cache
@@ -35,7 +36,7 @@ _NOISE = {2: (0.0, 0.0), 4: (3e-13, 2.1e-14), 6: (8e-13, 8.2e-14)}
 class FloatShape(Shape[FloatArithmetic]):
     """Of float32."""
 
-    def cycles(self, blocking: Blocking, target: Target) -> float:
+    def cycles(self, blocking: Any, target: Target) -> Any:
         rows, vectors, lanes, outputs = blocking.rows, blocking.vectors, self.lanes, self.tile[0]
         register_tiles = self.positions * -(-self.tiles // rows) * self.filters // self.width(blocking)
         step, ranges = self.step_cycles(rows, vectors, target), self.ranges(blocking)
@@ -48,9 +49,10 @@ class FloatShape(Shape[FloatArithmetic]):
         streamed = 4.0 * self.positions * self.channels * self.filters * self.blocks(blocking)
         streamed += 8.0 * ranges * self.tiles * self.positions * self.channels
         near = streamed < target.l2_bytes / 2
-        streaming = streamed / (target.far_gbps(streamed) * (_NEAR if near else 1.0) / target.clock_ghz)
+        rate = far_gbps(streamed, target) * np.where(near, _NEAR, 1.0) / target.clock_ghz
+        streaming = streamed / rate
         computing = products + transforms
-        return max(computing, streaming) + 0.5 * min(computing, streaming)
+        return np.maximum(computing, streaming) + 0.5 * np.minimum(computing, streaming)
 
     def blockings(self, target: Target) -> Iterator[Blocking]:
         blocks = self.filters // self.lanes

@@ -37,7 +37,7 @@ from ..int8_spec import LinearSpec
 from ..plan import cheapest, even_split, worth_offering
 from .arithmetic import ByteArithmetic
 from .nest import PHASES, PRODUCTS, kernel_of
-from .plan import Blocking, Shape, costs
+from .plan import Blocking, Shape, costs, far_gbps
 
 _SHARE = 0.6  # of the second-level cache for what a task keeps
 _PARTS = (1, 2, 3, 4, 8, 16)  # of the tiles that fit
@@ -52,7 +52,7 @@ _ALONE = 1.1  # what one task for all is worth avoiding: a second thread finds n
 class ByteShape(Shape[ByteArithmetic]):
     """Of bytes."""
 
-    def cycles(self, blocking: Blocking, target: Target) -> float:
+    def cycles(self, blocking: Any, target: Target) -> Any:
         rows, vectors, arithmetic = blocking.rows, blocking.vectors, self.arithmetic
         parts, step = -(-blocking.tiles // rows), self.step_cycles(rows, vectors, target)
         register_tiles = self.positions * self.blocks(blocking) * parts * self.filters / self.width(blocking)
@@ -61,18 +61,18 @@ class ByteShape(Shape[ByteArithmetic]):
         written = self.tiles * self.filters / self.lanes * self.positions * _WRITTEN
         streamed = self._streaming(blocking, target)
         computing = products + read * self.ranges(blocking) + written
-        alone = _ALONE if self.tasks(blocking) == 1 else 1.0
-        return alone * (max(computing, streamed) + 0.3 * min(computing, streamed))
+        alone = np.where(self.tasks(blocking) == 1, _ALONE, 1.0)
+        return alone * (np.maximum(computing, streamed) + 0.3 * np.minimum(computing, streamed))
 
-    def _streaming(self, blocking: Blocking, target: Target) -> float:
+    def _streaming(self, blocking: Any, target: Target) -> Any:
         """Cycles to read the weights: once for each block of tiles, and once for each register tile beyond
         the first where a panel, all channels of one group at one position, does not stay in the first-level
         cache."""
         parts = -(-blocking.tiles // blocking.rows)
         read = self.positions * self.channels * self.filters * self.blocks(blocking)
         stays = self.channels * self.width(blocking) <= target.l1_bytes / 3
-        again = 0.0 if stays else read * (parts - 1) / _L2_RATE
-        far = target.far_gbps(read) / target.clock_ghz * _NEAR
+        again = np.where(stays, 0.0, read * (parts - 1) / _L2_RATE)
+        far = far_gbps(read, target) / target.clock_ghz * _NEAR
         return read / (far if self._is_far(target) else _L2_RATE) + again
 
     def _is_far(self, target: Target) -> bool:

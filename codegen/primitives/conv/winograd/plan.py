@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from math import prod
-from typing import Generic, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from secateur.codegen.targets.target import Target
 
@@ -44,6 +47,9 @@ class Blocking:
             "register tile": f"{self.rows} tiles x {self.vectors} vectors of filters",
             "cache": f"{self.tiles} tiles, {self.channels} channels, {self.filters} filters at a time",
         }
+
+
+_FIELDS = attrgetter(*(f.name for f in fields(Blocking)))
 
 
 @dataclass(frozen=True)
@@ -131,16 +137,20 @@ class Shape(ABC, Generic[Kind]):
         """Those that fit the cache, of less workspace too; where none does, the smallest."""
 
     @abstractmethod
-    def cycles(self, blocking: Blocking, target: Target) -> float:
-        """Time of the convolution: arithmetic, and the weights that stream in meanwhile."""
+    def cycles(self, blocking: Any, target: Target) -> Any:
+        """Time of the convolution: arithmetic, and the weights that stream in meanwhile.
 
-    def step_cycles(self, rows: int, vectors: int, target: Target) -> float:
+        Of many blockings at once: each field of `blocking` is an array.
+        """
+
+    def step_cycles(self, rows: Any, vectors: Any, target: Target) -> Any:
         """Cycles to multiply one step of `rows` tiles at one position with `vectors` filter vectors."""
         products = self.arithmetic.products
         operations = rows * vectors * products.operations + (rows + vectors) * products.preparation
         multiply = operations / (products.rate or target.fma_per_cycle)
         loads = self.arithmetic.waited(rows, vectors)
-        return max(multiply, (rows + vectors) / 2, products.latency) + products.loading * loads
+        busy = np.maximum(np.maximum(multiply, (rows + vectors) / 2), products.latency)
+        return busy + products.loading * loads
 
 
 def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:
@@ -153,8 +163,14 @@ def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:
 @lru_cache(maxsize=512)
 def _costs(shape: Shape[Arithmetic], target: Target) -> dict[Blocking, Cost]:
     """The same of whole blocks, without what follows the sums: nothing else counts."""
-    clock = target.clock_ghz * 1e9
-    return {
-        blocking: Cost(shape.cycles(blocking, target) / clock + 3e-6, shape.workspace(blocking))
-        for blocking in shape.blockings(target)
-    }
+    blockings = list(dict.fromkeys(shape.blockings(target)))
+    columns: Any = Blocking(*np.array([_FIELDS(b) for b in blockings], np.int64).T)
+    seconds = shape.cycles(columns, target) / (target.clock_ghz * 1e9) + 3e-6
+    every = zip(seconds.tolist(), shape.workspace(columns).tolist(), strict=True)
+    return dict(zip(blockings, (Cost(*pair) for pair in every), strict=True))
+
+
+def far_gbps(moved: Any, target: Target) -> Any:
+    """`Rates.far_gbps` of each of many amounts."""
+    near = bool(target.rates.l3_bytes) & (moved <= target.rates.l3_bytes)
+    return np.where(near, target.rates.l3_gbps, target.rates.dram_gbps)
