@@ -12,14 +12,17 @@ from .extents import Extents, Point
 from .sizes import UnsizedError
 
 MOST = 16
-"""Counts of a group."""
+"""Counts of a group that are weighed."""
+
+LOOKED_AT = 64
+"""Counts among which they are looked for."""
 
 
 def candidates(extents: Extents, costs: CostTable, most: int = MOST) -> list[tuple[int, ...]]:
     """For each group the counts worth keeping, rising, the full one last.
 
     Those that no larger count makes useless, by the sum of the least times of the operators that the group
-    governs (`edges`), with all other groups whole and with half of each; at most `most` of either.
+    governs (`edges`) with all other groups whole; at most `most`.
     """
     governed = _governed(extents)
     return [
@@ -42,24 +45,23 @@ def _governed(extents: Extents) -> list[list[Operator]]:
 def _of_group(
     extents: Extents, costs: CostTable, number: int, operators: Sequence[Operator], most: int
 ) -> tuple[int, ...]:
-    size = extents.sizes[number]
-    found: set[int] = {size}
-    for share in (1.0, 0.5):
-        others = {n: max(1, round(s * share)) for n, s in enumerate(extents.sizes)}
-        times: dict[int, float] = {}
-        for count in _steps(extents, costs, number, operators):
-            time = _seconds(extents, costs, operators, Point({**others, number: count}))
-            if time is not None:
-                times[count] = time
-        found |= set(thinned(edges(times), times, most))
-    return tuple(sorted(found))
+    times: dict[int, float] = {}
+    for count in _steps(extents, costs, number, operators):
+        time = _seconds(extents, costs, operators, Point({number: count}))
+        if time is not None:
+            times[count] = time
+    return tuple(thinned(edges(times), times, most)) or (extents.sizes[number],)
 
 
 def _steps(extents: Extents, costs: CostTable, number: int, operators: Sequence[Operator]) -> Iterator[int]:
-    """Counts at which a block of channels is full, where layouts have blocks, and the full count."""
+    """Counts at which a block of channels is full, where layouts have blocks, and the full count.
+
+    Of very many, those at which several are.
+    """
     size = extents.sizes[number]
-    block = max(grain(costs.choices(op)) for op in operators) if operators else 1
-    yield from range(block, size, block)
+    block = max((grain(costs.choices(op)) for op in operators), default=1)
+    several = -(-size // (block * LOOKED_AT))
+    yield from range(block * several, size, block * several)
     yield size
 
 

@@ -87,13 +87,10 @@ class Domains:
         self, single: list[int], axes: dict[Groups, Value], wide: Operator | None
     ) -> tuple[int, ...]:
         """Of an operator that joins many groups: the largest sum alone, if combinations are too many."""
-        widest = max(axes, key=len)
-        whole = (
-            set(widest) == set(single) and len(widest) > 1 and self._each(axes[widest], widest) is not None
-        )
-        if not whole or wide is None:
+        widest = max(axes, key=len, default=())
+        if wide is None or len(widest) < 2 or set(widest) != set(single):
             return tuple(single)
-        return (self._sum(widest),)
+        return tuple(single) if self._each(axes[widest], widest) is None else (self._sum(widest),)
 
     def _each(self, value: Value, groups: Groups) -> int | None:
         return self.extents.each(value, groups)

@@ -134,13 +134,17 @@ class Optimizer:
         return self._pruning(name, answer)
 
     def _weighed(self, name: str, limit: float) -> Answer:
-        if name == "loss":
-            pairs = list(_pairs(self.times.tables, self._losses()))
-        else:
-            pairs = list(_pairs(self._losses(), self._spent(name)))
+        pairs = self.pairs(name)
         timed = name in ("seconds", "loss")
-        sizes = self.times.sizes if timed else list(map(len, self.domains.states))
-        return weighed(sizes, [*pairs, *self.domains.tables], limit)
+        return weighed(self.times.sizes if timed else list(map(len, self.domains.states)), pairs, limit)
+
+    def pairs(self, name: str) -> list[Pair]:
+        """The problem's tables where `name` is limited; the variables are those of `times`, counts first."""
+        if name == "loss":
+            found = list(_pairs(self.times.tables, self._losses()))
+        else:
+            found = list(_pairs(self._losses(), self._spent(name)))
+        return [*found, *self.domains.tables]
 
     def _losses(self) -> Iterator[Row]:
         for number, (one, counts) in enumerate(zip(self.curves, self.counts, strict=True)):

@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 MOST_LABELS = 2_000_000  # made at one joining
 _ROOT = -1
-_FINEST, _COARSEST = 1 << 14, 1 << 6  # steps of the grid that costs are rounded to, of the least cost known
+_GRIDS = (1 << 8, 1 << 11, 1 << 14)  # steps of the grids that costs are rounded to, of the least cost known
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,21 +123,25 @@ def _relaxed(tree: Tree, limit: float) -> tuple[Found, float, float]:
 
 
 def _rounded(tree: Tree, limit: float, price: float, found: Found, bound: float, most: int) -> Answer:
-    """The answer with costs on a grid, the finest for which labels are few enough."""
-    steps = _FINEST
-    while steps >= _COARSEST:
-        step = found.cost / steps
+    """The answer with costs on a grid, the finest for which labels are few enough.
+
+    Each grid's answer is what the next finer one has to beat, and last of all the search without a grid.
+    """
+    best, off = found, np.inf
+    for steps in _GRIDS:
+        step = best.cost / steps
         grid = tree.on_grid(step)
         try:
-            best = grid.search(limit, price, grid.cost_of(found.values), most)
+            better = grid.search(limit, price, grid.cost_of(best.values), most)
         except _TooManyError:
-            steps //= 2
-            continue
-        better = found if best is None else tree.found(best.values)
-        better = min(better, found, key=lambda f: f.cost)
+            return _answer(best, max(bound, best.cost - off), min(off, best.cost - bound))
+        best = min(best, best if better is None else tree.found(better.values), key=lambda f: f.cost)
         off = step * tree.costly
-        return _answer(better, max(bound, better.cost - off), min(off, better.cost - bound))
-    return _answer(found, bound, found.cost - bound)
+    try:
+        better = tree.search(limit, price, best.cost, most)
+    except _TooManyError:
+        return _answer(best, max(bound, best.cost - off), min(off, best.cost - bound))
+    return _answer(better or best, (better or best).cost)
 
 
 # The tree ------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ class WinogradConv(Planned[ConvSpec, Blocking]):
         return (spec.blocked_layouts(target),)
 
     def plans(self, spec: ConvSpec, target: Target) -> Mapping[Blocking, Cost]:
-        return costs(self.shape(spec, target), target)
+        return _plans(self, spec.costed(), target)
 
     def plan_words(self, plan: Blocking) -> dict[str, str]:
         return {"tile of Winograd": f"F({self.outputs}, 3)", **plan.words}
@@ -123,6 +124,11 @@ class WinogradConv(Planned[ConvSpec, Blocking]):
     def shape(self, spec: ConvSpec, target: Target) -> FloatShape:
         arithmetic = FloatArithmetic(Float32(target.lanes), self.outputs)
         return FloatShape(replace(spec, workspace_limit=None), (self.outputs, self.outputs), arithmetic)
+
+
+@lru_cache(maxsize=512)
+def _plans(primitive: WinogradConv, spec: ConvSpec, target: Target) -> Mapping[Blocking, Cost]:
+    return costs(primitive.shape(spec, target), target)
 
 
 WINOGRAD = tuple(WinogradConv(f"winograd{m}", m) for m in (2, 4, 6))

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import prod
-from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,8 +25,7 @@ from .arithmetic import Arithmetic
 Kind = TypeVar("Kind", bound=Arithmetic)
 
 
-@dataclass(frozen=True)
-class Blocking:
+class Blocking(NamedTuple):
     """Tiles of a task, register tile (tiles x filter vectors), channels of a chunk and filters of a range.
 
     `ahead` is how far the weights that are asked for lie before those in use; 0 asks for none.
@@ -47,9 +45,6 @@ class Blocking:
             "register tile": f"{self.rows} tiles x {self.vectors} vectors of filters",
             "cache": f"{self.tiles} tiles, {self.channels} channels, {self.filters} filters at a time",
         }
-
-
-_FIELDS = attrgetter(*(f.name for f in fields(Blocking)))
 
 
 @dataclass(frozen=True)
@@ -154,7 +149,7 @@ class Shape(ABC, Generic[Kind]):
 
 
 def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:
-    """Of every blocking; those that take less workspace are there for networks with little memory."""
+    """Of the blockings that none beats in time and workspace; where memory is dear, less workspace counts."""
     spec = shape.spec
     whole = replace(spec, channels=shape.channels, filters=shape.filters, bias=False, epilogue=(), extras=())
     return _costs(replace(shape, spec=whole), target)
@@ -164,10 +159,22 @@ def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:
 def _costs(shape: Shape[Arithmetic], target: Target) -> dict[Blocking, Cost]:
     """The same of whole blocks, without what follows the sums: nothing else counts."""
     blockings = list(dict.fromkeys(shape.blockings(target)))
-    columns: Any = Blocking(*np.array([_FIELDS(b) for b in blockings], np.int64).T)
+    columns: Any = Blocking(*np.array(blockings, np.int64).T)
     seconds = shape.cycles(columns, target) / (target.clock_ghz * 1e9) + 3e-6
-    every = zip(seconds.tolist(), shape.workspace(columns).tolist(), strict=True)
-    return dict(zip(blockings, (Cost(*pair) for pair in every), strict=True))
+    workspace = shape.workspace(columns)
+    return {
+        blockings[i]: Cost(float(seconds[i]), int(workspace[i])) for i in _undominated(seconds, workspace)
+    }
+
+
+def _undominated(seconds: Any, workspace: Any) -> list[int]:
+    """Those that no other beats in one and equals in the other, the first of equal ones; by rising time."""
+    order = np.lexsort((np.arange(len(seconds)), workspace, seconds))
+    least = np.minimum.accumulate(workspace[order])
+    better = np.ones(len(order), np.bool_)
+    better[1:] = workspace[order][1:] < least[:-1]
+    found: list[int] = order[better].tolist()
+    return found
 
 
 def far_gbps(moved: Any, target: Target) -> Any:
