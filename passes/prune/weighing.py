@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -300,7 +301,7 @@ def _mixed(table: Pair, cost: float, toll: float) -> Floats:
     return table.cost * cost + table.toll * toll
 
 
-def aligned(variables: tuple[int, ...], costs: Floats, scope: tuple[int, ...]) -> Floats:
+def aligned(variables: tuple[int, ...], costs: NDArray[Any], scope: tuple[int, ...]) -> NDArray[Any]:
     """Costs with one axis for each variable of `scope`, broadcastable."""
     order = sorted(range(len(variables)), key=lambda i: scope.index(variables[i]))
     sizes = iter([costs.shape[i] for i in order])
@@ -319,7 +320,8 @@ class _Labels:
     child: Ints
 
     def chosen(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> _Labels:
-        return _Labels(*(row[which] for row in (self.state, self.cost, self.toll, self.parent, self.child)))
+        state, parent, child = (row[which] for row in (self.state, self.parent, self.child))
+        return _Labels(state, self.cost[which], self.toll[which], parent, child)
 
 
 class _Search:

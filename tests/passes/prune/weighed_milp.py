@@ -42,15 +42,15 @@ def least_cost(sizes: Sequence[int], tables: Sequence[Pair], limit: float) -> fl
         at += len(states)
     matrix = lil_matrix((len(rows) + 1, total))
     right = np.zeros(len(rows) + 1)
-    for r, (columns, factors, value) in enumerate(rows):
-        matrix[r, columns], right[r] = factors, value
+    for r, (columns, factors, wanted) in enumerate(rows):
+        matrix[r, columns], right[r] = factors, wanted
     matrix[len(rows)] = toll
-    lower = right.copy()
-    lower[-1], right[-1] = -np.inf, limit
+    lower, upper_rows = right.copy(), right.copy()
+    lower[-1], upper_rows[-1] = -np.inf, limit
     whole = np.zeros(total)
     whole[: sum(sizes)] = 1
     found = milp(
-        cost, constraints=LinearConstraint(matrix.tocsr(), lower, right), integrality=whole,
+        cost, constraints=LinearConstraint(matrix.tocsr(), lower, upper_rows), integrality=whole,
         bounds=Bounds(0, upper), options={"mip_rel_gap": 0.0},
     )  # fmt: skip
     return float(found.fun) if found.status == 0 else None

@@ -161,7 +161,7 @@ def _costs(shape: Shape[Arithmetic], target: Target) -> dict[Blocking, Cost]:
     blockings = list(dict.fromkeys(shape.blockings(target)))
     columns: Any = Blocking(*np.array(blockings, np.int64).T)
     seconds = shape.cycles(columns, target) / (target.clock_ghz * 1e9) + 3e-6
-    workspace = shape.workspace(columns)
+    workspace: Any = shape.workspace(columns)
     return {
         blockings[i]: Cost(float(seconds[i]), int(workspace[i])) for i in _undominated(seconds, workspace)
     }
