@@ -22,8 +22,9 @@ Steps = Callable[[Operator, int], Step]
 
 @dataclass(frozen=True, eq=False)
 class _Planned:
-    """One operator: what it does, to which values, and which of them nobody reads after it."""
+    """One operator: its number, what it does, to which values, and which of them nobody reads after it."""
 
+    number: int
     step: Step
     operands: tuple[Value, ...]
     result: Value
@@ -47,12 +48,14 @@ class Network(nn.Module):
     training batch normalizations take the statistics of the batch. Parameters are the float constants that
     are learned (`secateur.train.learned`), running statistics are buffers; `constants` names them all as the
     graph does. ModelError where an operator cannot be trained, named, or the graph takes no batches.
-    `steps` says what operators do, where that is not what they mean.
+    `steps` says what operators do, where that is not what they mean. `masks` are multiplied into the
+    results of operators, by number.
     """
 
     def __init__(self, graph: Graph, steps: Steps = lambda op, _number: step_of(op)) -> None:
         super().__init__()
         self._steps = steps
+        self.masks: dict[int, Tensor] = {}
         self._graph = graph.clone()
         self.names = _names(self._graph)
         self._keys = {
@@ -93,7 +96,9 @@ class Network(nn.Module):
         env: dict[Value, Tensor] = {v: feeds[v.name] for v in program.inputs}
         env.update((value, getattr(self, key)) for value, key in program.shared.items())
         for planned in program.plan:
-            env[planned.result] = planned.step([env[v] for v in planned.operands], self.training)
+            result = planned.step([env[v] for v in planned.operands], self.training)
+            mask = self.masks.get(planned.number)
+            env[planned.result] = result if mask is None else result * mask
             for value in planned.dead:
                 del env[value]
         return {n: env[v] for v, n in zip(program.outputs, self._graph.output_names, strict=True)}
@@ -108,7 +113,7 @@ class Network(nn.Module):
         shared = {mapping[value]: key for value, key in self._keys.items()}
         numbers = {op: number for number, op in enumerate(graph.operators) if op.name != "nn.constant"}
         plan = tuple(
-            _Planned(self._steps(op, numbers[op]), tuple(op.operands), op.result, dead)
+            _Planned(numbers[op], self._steps(op, numbers[op]), tuple(op.operands), op.result, dead)
             for op, dead in _lives(graph, list(numbers))
         )
         return _Program(tuple(graph.inputs), shared, plan, tuple(graph.outputs))

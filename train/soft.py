@@ -3,6 +3,7 @@
 After He et al., "Soft Filter Pruning for Accelerating Deep Convolutional Neural Networks", 2018, over
 whole groups of channels. What a unit adds is zeroed: the filters that make it, their biases
 and the shifts after them. Scales stay, so that gradients reach the filters and they may grow again.
+What is made without filters (channels that a skip connection carries, their sums) is masked for the epoch.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ class SoftPruning:
         return {name: found[name].gone(count).tolist() for name, count in counts.items() if count}
 
     def zero(self, gone: Gone) -> None:
-        """Zeroes what these units add."""
+        """Zeroes what these units add, and masks what has nothing to zero; masks of before are gone."""
+        self.network.masks = dict(self._masks(gone))
         with torch.no_grad():
             for name, units in gone.items():
                 for member in additive(self.channels.by_name[name]):
@@ -84,8 +86,21 @@ class SoftPruning:
                     where = torch.from_numpy(np.flatnonzero(np.isin(member.units, list(units))))
                     tensor.index_fill_(member.axis, where.to(tensor.device), 0.0)
 
+    def _masks(self, gone: Gone) -> Iterator[tuple[int, torch.Tensor]]:
+        """Number of an operator, and 0 for those of its channels that go."""
+        numbers = {op: number for number, op in enumerate(self.network.structure.operators)}
+        for name, units in gone.items():
+            group = self.channels.by_name[name]
+            for op in group.makers:
+                if not any(v.is_constant for v in op.operands):
+                    member = group.member(op.result)
+                    kept = torch.from_numpy(~np.isin(member.units, list(units))).to(torch.float32)
+                    along = [-1 if a == member.axis else 1 for a in range(op.result.type.rank)]
+                    yield numbers[op], kept.reshape(along)
+
     def remove(self) -> Graph:
-        """The graph that was learned, without the least important units."""
+        """The graph that was learned, without the least important units; nothing is masked any more."""
+        self.network.masks = {}
         return remove(self.network.refreshed(), self.choose(), self.channels)
 
 

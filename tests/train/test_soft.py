@@ -9,8 +9,10 @@ import pytest
 
 from secateur.ir.channels import find_channels
 from secateur.ir.errors import SecateurError
-from secateur.ir.graph import constant_of
+from secateur.ir.graph import Graph, constant_of
 from secateur.ir.interpreter import run
+from secateur.passes.fuse.fuse import Fuse
+from secateur.passes.fuse.opening import Open
 from secateur.passes.prune.masked import masked
 
 from . import tiny
@@ -63,6 +65,45 @@ def test_zeroed_units_add_nothing_in_training() -> None:
         found, expected, unpruned = (n.train()(feeds)["output"].numpy() for n in (network, hidden, other))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert np.abs(found - unpruned).max() > 0.01
+
+
+def opened() -> Graph:
+    """The tiny network, in which filters and carried channels are groups of their own."""
+    return Open().run(tiny.graph())
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_rows_and_carried_channels_are_zeroed_apart(number: int) -> None:
+    """In the fused space a carried channel has no filter: it is masked."""
+    network, feeds = Network(opened()), {"input": labelled(16).images}
+    soft = SoftPruning(network, {g.name: 3 for g in find_channels(network.structure).groups})
+    group = soft.channels.groups[number]
+    gone = {group.name: [0, 2, 7]}
+    hidden = Network(masked(opened(), gone)).train()
+    network.train()
+    with torch.no_grad():
+        whole = network(feeds)["output"].numpy()
+        soft.zero(gone)
+        found, expected = network(feeds)["output"].numpy(), hidden(feeds)["output"].numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(found - whole).max() > 0.01
+    soft.zero({})
+    assert network.masks == {}
+
+
+def test_the_fused_space_is_pruned_and_closed_again() -> None:
+    network = Network(opened())
+    groups = find_channels(network.structure)
+    soft = SoftPruning(
+        network, {name: 3 for name in groups.by_name if "add" not in name} | {"/add/Add/carried": 4}
+    )
+    Training(labelled(320), RECIPE, before_epoch=(soft,)).fit(network)
+    tuned = Network(soft.remove())
+    Training(labelled(320), replace(RECIPE, epochs=2), teacher=network).fit(tuned)
+    graph, held_out = Fuse().run(tuned.graph()), labelled(60, 1)
+    assert not any(op.name in ("nn.channel_sum", "nn.carry") for op in graph.operators)
+    answers = [run(graph, {"input": x[None].numpy()})["output"].argmax() for x in held_out.images]
+    assert np.mean(np.array(answers) == held_out.labels.numpy()) > 0.85
 
 
 def test_units_are_chosen_anew_and_come_back() -> None:
