@@ -21,8 +21,8 @@ from secateur.ir.rewrite import Match, Op, Rule, always, rewrite
 from ..canonicalize import movement
 from . import reorder
 from .channelwise import UNARY, channelwise, on_channels
-from .order import ABSENT, Cover, Part, carried_behind
-from .rows import makes_rows, rows
+from .order import ABSENT, Cover, Part, carried_later, lie_apart, together
+from .rows import filters, makes_rows, rows
 
 MOST_RUNS = 4
 """Parts in channels' given order that are joined as they are; of more, channels are picked from a join."""
@@ -59,6 +59,13 @@ def _zeros(m: Match, channels: int) -> Value:
 def _guard_full(m: Match) -> None:
     everything = tuple(range(m.root["channels"]))
     m.need(all(p == everything for p in _places(m.root)), "an operand does not cover all channels in order")
+    m.need(not _helps(m), "in another order, what later sums carry lies together")
+
+
+def _helps(m: Match) -> bool:
+    """Whether channels in another order spare later sums to pick those that they carry."""
+    result = m.root.result
+    return lie_apart(carried_later(result)) and reorder.absorbs(m.graph, result)
 
 
 def _full(m: Match) -> Value:
@@ -127,7 +134,7 @@ def _order(m: Match, cover: Cover, base: int) -> list[int]:
     given = list(range(cover.channels))
     result = m.root.result
     if reorder.absorbs(m.graph, result):
-        return cover.sorted(base, list(carried_behind(result)))
+        return cover.sorted(base, carried_later(result))
     return given if len(cover.parts(given)) <= MOST_RUNS else cover.sorted(base, ())
 
 
@@ -206,6 +213,40 @@ def _widened(m: Match, value: Value, before: int, after: int) -> Value:
     return m.new("nn.pad", [value], pads=(*begins, *ends))
 
 
+# Streams that no sum makes --------------------------------------------------------------------------
+
+
+def _guard_rows(m: Match) -> None:
+    m.need(makes_rows(m.root), "its filters are no rows of constants")
+    m.need(_is_carried(m.root.result), "none of its channels is carried")
+    later = carried_later(m.root.result)
+    m.need(lie_apart(later), "what later sums carry lies together")
+    order = together(_width(m.root.result), later)
+    m.need(order != list(range(len(order))), "no order is better")
+    m.need(reorder.absorbs(m.graph, m.root.result), "something needs its channels in order")
+
+
+def _is_carried(value: Value) -> bool:
+    """Whether channels of a value are carried, perhaps behind operators that compute channel by channel."""
+    for op, at in value.uses:
+        how = channelwise(op)
+        if op.name == "nn.carry" or (how is not None and how.data == at and _is_carried(op.result)):
+            return True
+    return False
+
+
+def _rows(m: Match) -> Value:
+    """conv(x, w)   ->   carry(conv(x, w')) {order}
+
+    where w' has the filters of w in an order in which what later sums carry comes first, and what reads the
+    result absorbs the order.
+    """
+    result = m.root.result
+    order = together(_width(result), carried_later(result))
+    made = filters(m, m.root, order)
+    return m.new("nn.carry", [made], ranges=ranges_of(reorder.inverse(order)))
+
+
 # What follows a join -------------------------------------------------------------------------------
 
 
@@ -274,6 +315,7 @@ PARTS: tuple[Rule, ...] = (
     *reorder.RULES,
     Rule("sum-of-nothing", _SUM, _guard_empty, _empty),
     Rule("sum-to-add", _SUM, _guard_full, _full),
+    Rule("rows-in-order", Op(("nn.conv", "nn.conv_transpose")), _guard_rows, _rows),
     Rule("sum-in-parts", _SUM, _guard_split, _split),
     Rule("behind-parts", _AFTER, _guard_behind, _behind),
 )

@@ -64,11 +64,41 @@ class Cover:
         return sorted(range(self.channels), key=key)
 
 
-def carried_behind(value: Value) -> Iterator[frozenset[int]]:
-    """The channels of a value that later sums carry, sum by sum."""
+def carried_later(value: Value) -> list[frozenset[int]]:
+    """The channels of a value that later sums carry, sum by sum: those behind it, and those behind these."""
+    return list(_carried(value, range(value.type.shape[1])))
+
+
+Origins = Sequence[int | None]
+"""For each channel of a value, the channel of an earlier one that it carries on, if it does."""
+
+
+def _carried(value: Value, origins: Origins) -> Iterator[frozenset[int]]:
     for op, at in value.uses:
         how = channelwise(op)
         if op.name == "nn.carry":
-            yield frozenset(indices_of(op["ranges"]))
+            carried = [origins[i] for i in indices_of(op["ranges"])]
+            yield frozenset(c for c in carried if c is not None)
+            yield from _carried(op.result, carried)
+        elif op.name == "nn.channel_sum":
+            yield from _carried(op.result, _summed(op, at, origins))
         elif how is not None and how.data == at:
-            yield from carried_behind(op.result)
+            yield from _carried(op.result, origins)
+
+
+def _summed(op: Operator, at: int, origins: Origins) -> Origins:
+    places = shared_out(op["ranges"], [v.type.shape[1] for v in op.operands])[at]
+    found: list[int | None] = [None] * op["channels"]
+    for origin, place in zip(origins, places, strict=True):
+        found[place] = origin
+    return found
+
+
+def lie_apart(later: Sequence[Collection[int]]) -> bool:
+    """Whether channels that one sum carries are no single range."""
+    return any(max(found) - min(found) + 1 != len(found) for found in later if found)
+
+
+def together(channels: int, later: Sequence[Collection[int]]) -> list[int]:
+    """The channels in an order in which those that later sums carry come first, if they are nested."""
+    return sorted(range(channels), key=lambda c: (*(c not in found for found in later), c))

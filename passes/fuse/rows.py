@@ -45,10 +45,11 @@ def rows(m: Match, value: Value, picks: Sequence[int]) -> Value:
     how = channelwise(op)
     if how is not None:
         return on_channels(m, op, rows(m, op.operands[how.data], picks), picks)
-    return _filters(m, op, picks) if makes_rows(op) else carry(m, value, picks)
+    return filters(m, op, picks) if makes_rows(op) else carry(m, value, picks)
 
 
-def _filters(m: Match, op: Operator, picks: Sequence[int]) -> Value:
+def filters(m: Match, op: Operator, picks: Sequence[int]) -> Value:
+    """The operator with `picks` of its filters (see `makes_rows`)."""
     along = {1: 0 if op.name == "nn.conv" else 1, **(constant_extras(op) or {})}
     operands = [picked(m, v, along[at], picks) if at in along else v for at, v in enumerate(op.operands)]
     return again(m, op, operands)

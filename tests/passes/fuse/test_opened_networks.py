@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur.ir.channels import find_channels
+from secateur.ir.channels import Channels, find_channels
 from secateur.ir.files import write_graph
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
@@ -114,6 +114,41 @@ def test_a_whole_block_may_go() -> None:
             "nn.constant", "nn.conv", "nn.reduce_mean", "nn.reshape", "nn.matmul",
         }  # fmt: skip
         assert moved(run(masked(opened, gone), given), run(fused, given)) <= 1e-5
+
+
+def nested(channels: Channels, rows: float, carried: Callable[[int], float]) -> dict[str, list[int]]:
+    """A share of all rows, and of what the n-th block carries, by one ranking of each stage's channels."""
+    gone, number = dict[str, list[int]](), 0
+    for group in channels.groups:
+        carries = group.name.endswith("/carried")
+        share = carried(number) if carries else rows
+        number += carries
+        ranking = np.random.default_rng(group.size).permutation(group.size)
+        if group.spared:
+            gone[group.name] = sorted(ranking[round(share * group.size) :].tolist())
+    return gone
+
+
+@pytest.mark.parametrize(
+    ("rows", "carried", "allowed"),
+    [
+        (0.75, lambda _: 0.75, {"nn.slice"}),  # every sum is narrower, of the stem a part is carried
+        (1.0, lambda _: 0.5, {"nn.slice", "nn.pad"}),  # half is carried: a prefix
+        (1.0, lambda n: 1 - n / 8, {"nn.slice", "nn.pad"}),  # less and less is carried
+        (0.5, lambda _: 1.0, {"nn.slice", "nn.concat"}),  # half of the rows: the rest is carried as it is
+    ],
+)
+def test_nested_streams_are_prefixes(rows: float, carried: Callable[[int], float], allowed: set[str]) -> None:
+    """Channels are put in an order in which nothing has to be picked one by one."""
+    opened = Open().run(network("resnet20"))
+    channels = find_channels(opened)
+    gone = nested(channels, rows, carried)
+    fused = Fuse().run(removed(opened, gone, channels))
+    usual = {"nn.constant", "nn.conv", "nn.reduce_mean", "nn.reshape", "nn.matmul"}
+    assert {op.name for op in fused.operators} - usual == allowed
+    assert sum(op.name == "nn.conv" for op in fused.operators) == 21
+    given = noise(opened)
+    assert moved(run(masked(opened, gone, channels), given), run(fused, given)) <= 1e-5
 
 
 def test_an_opened_network_prints_and_is_onnx() -> None:
