@@ -148,7 +148,7 @@ def verdict(report: PruningReport) -> str:
 
 def _less(before: Figures, after: Figures) -> Iterator[str]:
     yield f"{times(before.seconds, after.seconds)} time"
-    yield f"{times(before.macs, after.macs)} MACs"
+    yield f"{times(before.macs, after.macs).removesuffix('less')}fewer MACs"
 
 
 def _costs(report: PruningReport) -> Iterator[str]:

@@ -65,7 +65,7 @@ def test_layers_that_took_longest_come_first() -> None:
 
 def test_one_line_says_what_the_limit_cost() -> None:
     assert verdict(REPORT) == (
-        "4.31x less time, 2.00x less MACs for 1.00% of the importance (reconstruction), "
+        "4.31x less time, 2.00x fewer MACs for 1.00% of the importance (reconstruction), "
         "0.25 points of accuracy (91.50 % -> 91.25 %), with 1 layer repaired"
     )
     assert table_text(REPORT).splitlines()[-1] == verdict(REPORT)
