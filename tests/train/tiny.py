@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from secateur.ir.graph import Graph
@@ -18,7 +19,7 @@ SIDE = 8
 Array = NDArray[Any]
 
 
-def graph(seed: int = 0) -> Graph:
+def model(seed: int = 0) -> onnx.ModelProto:
     """A stem and one residual block: 1x8x8 -> 3 logits, batch normalization not folded."""
     g = GraphBuilder("tiny", (1, 1, SIDE, SIDE), seed)
     x = g.relu(g.batch_norm(g.conv(g.input, "stem.conv", 8, 3, pad=1), "stem.bn"), "stem.relu")
@@ -26,7 +27,12 @@ def graph(seed: int = 0) -> Graph:
     y = g.batch_norm(g.conv(y, "conv2", 8, 3, pad=1), "bn2")
     x = g.relu(g.add(y, x, "add"), "relu2")
     x = g.flatten(g.global_average_pool(g.max_pool(x, "pool", 2, 2), "gap"))
-    return PassManager((Canonicalize(),)).run(read_model(g.finish(g.linear(x, "fc", CLASSES)))).graph
+    return g.finish(g.linear(x, "fc", CLASSES))
+
+
+def graph(seed: int = 0) -> Graph:
+    """The model, canonicalized."""
+    return PassManager((Canonicalize(),)).run(read_model(model(seed))).graph
 
 
 def images(count: int, seed: int = 0) -> tuple[Array, Array]:
