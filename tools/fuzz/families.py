@@ -9,10 +9,12 @@ from .compile_family import CompileFamily
 from .family import Family
 from .large_family import LargeFamily
 from .onnx_family import OnnxFamily
+from .prune_family import PruneFamily
 from .text_family import TextFamily
 
 
 @cache
 def families() -> dict[str, Family]:
     """Every family by name."""
-    return {f.name: f for f in (OnnxFamily(), TextFamily(), ArtifactFamily(), CompileFamily(), LargeFamily())}
+    mutated = (OnnxFamily(), TextFamily(), ArtifactFamily(), CompileFamily(), LargeFamily())
+    return {f.name: f for f in (*mutated, PruneFamily())}

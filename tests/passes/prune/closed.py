@@ -17,8 +17,7 @@ from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
-
-from .oracle import check
+from secateur.tools.checks.pruned import check
 
 Array = np.ndarray[Any, Any]
 

@@ -17,7 +17,7 @@ from secateur.passes.framework.manager import PassManager
 from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.passes.prune.decisions import decide, decided
 from secateur.passes.prune.remove import remove
-from tests.passes.prune.oracle import noise
+from secateur.tools.checks.pruned import noise
 from tests.passes.prune.test_remove import CONCAT, RESIDUAL
 from tests.passes.texts import answers, build, structure
 

@@ -8,7 +8,7 @@ from secateur.ir.channels import Group, find_channels
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.passes.prune.remove import kept_indices, remove
-from tests.passes.prune.oracle import check
+from secateur.tools.checks.pruned import check
 from tests.passes.texts import build
 
 RESIDUAL = """

@@ -43,46 +43,47 @@ def _possible(channels: Channels, wanted: Gone) -> dict[str, list[int]]:
 def noise(graph: Graph, seed: int = 0) -> dict[str, Array]:
     """Inputs of normal noise, or of small integers."""
     choose = np.random.default_rng(seed)
-    return {
-        v.name: (
-            choose.standard_normal(v.type.shape)
-            if v.type.dtype.is_float
-            else choose.integers(0, 5, v.type.shape)
-        ).astype(v.type.dtype.numpy)
-        for v in graph.inputs
-    }
+    return {v.name: _noise(choose, v.type.shape, v.type.dtype.numpy) for v in graph.inputs}
+
+
+def _noise(choose: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    found = choose.standard_normal(shape) if dtype.kind == "f" else choose.integers(0, 2, shape)
+    return np.asarray(found).astype(dtype)
 
 
 def assert_same(
     wanted: Mapping[str, Array], found: Mapping[str, Array], tolerance: float = TOLERANCE
 ) -> None:
-    """Equal: integers to the bit, reals to a share of the largest magnitude."""
-    assert wanted.keys() == found.keys()
+    """AssertionError unless integers are equal to the bit, reals to a share of the largest magnitude."""
+    if wanted.keys() != found.keys():
+        raise AssertionError(f"outputs {sorted(wanted)} became {sorted(found)}")
     for name, a in wanted.items():
         b = found[name]
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        if a.dtype.kind != "f":
-            np.testing.assert_array_equal(b, a)
-        else:
-            np.testing.assert_allclose(
-                b, a, rtol=0, atol=tolerance * max(1e-3, float(np.abs(a).max(initial=0)))
-            )
+        if (a.shape, a.dtype) != (b.shape, b.dtype):
+            raise AssertionError(f"{name}: {a.dtype} {a.shape} became {b.dtype} {b.shape}")
+        limit = tolerance * max(1e-3, _magnitude(a)) if a.dtype.kind == "f" else 0.0
+        np.testing.assert_allclose(b, a, rtol=0, atol=limit, err_msg=name)
 
 
-def removed(graph: Graph, gone: Gone, channels: Channels) -> Graph:
-    """The graph without `gone`, verified."""
-    pruned = remove(graph, gone, channels)
-    verify(pruned)
-    return pruned
+def _magnitude(array: Array) -> float:
+    """The largest finite one."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0))
 
 
 def check(
     graph: Graph, seed: int = 0, given: Mapping[str, Array] | None = None, tolerance: float = TOLERANCE
 ) -> Graph:
-    """AssertionError where masking and removing a random decision differ; the pruned graph."""
+    """The graph without a random decision; AssertionError where masking that one gives other answers."""
     channels = find_channels(graph)
     gone = random_decision(channels, seed)
-    pruned = removed(graph, gone, channels)
-    given = noise(graph, seed) if given is None else given
+    return check_decision(graph, gone, channels, noise(graph, seed) if given is None else given, tolerance)
+
+
+def check_decision(
+    graph: Graph, gone: Gone, channels: Channels, given: Mapping[str, Array], tolerance: float = TOLERANCE
+) -> Graph:
+    """The graph without `gone`; AssertionError where masking it gives other answers."""
+    pruned = remove(graph, gone, channels)
+    verify(pruned)
     assert_same(run(masked(graph, gone, channels), given), run(pruned, given), tolerance)
     return pruned
