@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.passes.prune.oracle import noise, random_decision, removed
 
 import secateur
 from secateur.ir.channels import Channels, find_channels
@@ -24,7 +25,6 @@ from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.fuse.opening import Open
 from secateur.passes.prune.masked import masked
 from tests.passes.fuse.opened_networks import network
-from tests.passes.prune.oracle import noise, random_decision, removed
 from tests.passes.texts import same_structure
 
 Answers = Mapping[str, np.ndarray[Any, Any]]
