@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save
 
 from .errors import ModelError
 from .graph import Graph
-from .parser import parse_graph
+from .parser import ParseError, parse_graph
 from .printer import print_graph
 from .support.atomic import write_whole
 
@@ -27,11 +27,13 @@ def write_graph(graph: Graph, path: Path) -> None:
 
 
 def read_graph(path: Path) -> Graph:
-    """The graph in `path`; ModelError where a file is missing or damaged."""
+    """The graph in `path`; ModelError where a file is missing or damaged, ParseError where it is no graph."""
     sibling = path.with_name(path.name + RESOURCES)
     try:
         resources = load_file(sibling) if sibling.exists() else {}
         return parse_graph(path.read_text("utf-8"), resources, sibling)
+    except ParseError as error:
+        raise ParseError(f"{path}, {error}") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

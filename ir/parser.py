@@ -16,117 +16,27 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .elementwise import Step
-from .errors import SecateurError
 from .graph import Graph, Operator, Value
 from .opdef import COMMON_ATTRIBUTES, OpDef, TypeRuleError
 from .registry import lookup
 from .support.words import meant
+from .tokens import ParseError, Token, Tokens
 from .types import ROW_MAJOR, DType, Layout, Quant, TensorType
+
+__all__ = ["ParseError", "Parser", "absent_resources", "parse_graph"]
 
 T = TypeVar("T")
 
-_TOKEN = re.compile(
-    r"""\s+|//[^\n]*
-      |(?P<name>%(?:[A-Za-z0-9_./\-]+|"(?:[^"\\\n]|\\.)*"))
-      |(?P<string>"(?:[^"\\\n]|\\.)*")
-      |(?P<type>tensor<)
-      |(?P<graph>@(?:[A-Za-z_][A-Za-z0-9_./]*|"(?:[^"\\\n]|\\.)*"))
-      |(?P<word>[A-Za-z_][A-Za-z0-9_./]*)
-      |(?P<number>-?(?:inf|nan|\d[0-9.]*(?:[eE][+-]?\d+)?))
-      |(?P<sign>->|[(){}\[\]<>=,:])
-    """,
-    re.VERBOSE,
-)
 _SHAPED = re.compile(r"(?P<dims>(?:\d{1,12}x)*)(?P<dtype>[a-z]+\d*)")
 
 
-class ParseError(SecateurError):
-    """Text that is no graph; the message gives line and column."""
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str
-    text: str
-    at: int
-
-
 @dataclass
-class Parser:
+class Parser(Tokens):
     """One text being read."""
 
-    text: str
     resources: Mapping[str, np.ndarray[Any, Any]]
     resource_file: Path | None = None
-    position: int = 0
     values: dict[str, Value] = field(default_factory=dict)
-
-    def fail(self, message: str, at: int | None = None) -> ParseError:
-        at = self.position if at is None else at
-        line = self.text.count("\n", 0, at) + 1
-        column = at - (self.text.rfind("\n", 0, at) + 1) + 1
-        shown = self.text.split("\n")[line - 1]
-        return ParseError(
-            f"line {line}, column {column}: {message}\n  {shown[:200]}\n  {' ' * (min(column, 200) - 1)}^"
-        )
-
-    # tokens
-
-    def peek(self) -> _Token:
-        while True:
-            found = _TOKEN.match(self.text, self.position)
-            if found is None:
-                if self.position >= len(self.text):
-                    return _Token("end", "end of text", self.position)
-                raise self.fail(f"unexpected character {self.text[self.position]!r}")
-            if found.lastgroup is not None:
-                return _Token(found.lastgroup, found[0], self.position)
-            self.position = found.end()
-
-    def take(self, expected: str = "", kind: str = "") -> _Token:
-        token = self.peek()
-        if (expected and token.text != expected) or (kind and token.kind != kind):
-            raise self.fail(f"expected {expected or 'a ' + kind}, found {token.text}", token.at)
-        self.position = token.at + len(token.text) if token.kind != "end" else token.at
-        return token
-
-    def accept(self, text: str) -> bool:
-        if self.peek().text != text:
-            return False
-        self.take(text)
-        return True
-
-    def sequence(self, close: str, item: Callable[[], T]) -> list[T]:
-        """Items separated by commas, up to and including `close`."""
-        items: list[T] = []
-        while not self.accept(close):
-            if items:
-                self.take(",")
-            items.append(item())
-        return items
-
-    def string(self) -> str:
-        token = self.take(kind="string")
-        return self.decoded(token.text, token.at)
-
-    def decoded(self, quoted: str, at: int) -> str:
-        try:
-            return str(json.loads(quoted))
-        except json.JSONDecodeError as error:
-            raise self.fail(f"bad string: {error.msg}", at) from None
-
-    def integer(self) -> int:
-        token = self.take(kind="number")
-        if not re.fullmatch(r"-?\d{1,19}", token.text):
-            raise self.fail(f"expected an integer, found {token.text}", token.at)
-        return int(token.text)
-
-    def number(self) -> float:
-        token = self.take()
-        try:
-            return float(token.text)
-        except ValueError:
-            raise self.fail(f"expected a number, found {token.text}", token.at) from None
 
     # types
 
@@ -283,13 +193,13 @@ class Parser:
     def graph_name(self) -> str:
         return self.unquoted(self.take(kind="graph"))
 
-    def define(self, token: _Token, value: Value) -> None:
+    def define(self, token: Token, value: Value) -> None:
         if token.text in self.values:
             raise self.fail(f"{token.text} is defined twice", token.at)
         value.name = "" if token.text[1:].isdigit() else self.unquoted(token)
         self.values[token.text] = value
 
-    def unquoted(self, token: _Token) -> str:
+    def unquoted(self, token: Token) -> str:
         """The name that stands behind the token's sigil, bare or as a string."""
         return self.decoded(token.text[1:], token.at) if token.text[1] == '"' else token.text[1:]
 

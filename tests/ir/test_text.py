@@ -223,6 +223,13 @@ def test_the_error_points_at_the_place() -> None:
     assert line[arrow.index("^") :].startswith("%z)")
 
 
+def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.sir"
+    path.write_text(GOOD.replace("%x)", "%z)"))
+    with pytest.raises(ParseError, match=rf"^{path}, line \d+, column \d+: %z is not defined above"):
+        read_graph(path)
+
+
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"nowhere\.sir: cannot be read: No such file"):
         read_graph(tmp_path / "nowhere.sir")
