@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from secateur.codegen.primitives.operator import dynamic_operands
 from secateur.ir.graph import Operator
-from secateur.ir.types import TensorType
+from secateur.ir.types import TensorType, extents
 
 
 def label_of(chosen: Operator) -> str:
@@ -32,7 +32,7 @@ def _shapes(operands: Sequence[TensorType], result: TensorType) -> str:
 def _shape(type: TensorType) -> str:
     """Without the batch where that is 1."""
     shape = type.shape[1:] if type.rank > 1 and type.shape[0] == 1 else type.shape
-    return "x".join(map(str, shape)) or "scalar"
+    return extents(shape)
 
 
 def _window(op: Operator) -> list[str]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..graph import Value
-from ..types import TensorType
+from ..types import TensorType, extents
 from .node import Handler, Node, NodeError
 from .tensors import dtype_of
 
@@ -65,7 +65,7 @@ def constant_of_shape(node: Node) -> Value:
     value = node.tensor("value") if node.has("value") else np.zeros(1, np.float32)
     if value.size != 1 or min(wanted, default=0) < 0:
         raise NodeError(
-            f"needs one value and a shape without negative extents, got {value.shape} and {wanted}"
+            f"needs one value and a shape without negative extents, got {extents(value.shape)} and {wanted}"
         )
     return node.emit("expand", [node.constant(value.reshape(()))], shape=wanted)
 
@@ -74,7 +74,7 @@ def eye_like(node: Node) -> Value:
     """Ones on diagonal `k` of a matrix; nothing of the operand matters but its type."""
     like = node.input(0).type
     if like.rank != 2:
-        raise NodeError(f"the input has shape {like.shape}, not that of a matrix")
+        raise NodeError(f"the input has shape {extents(like.shape)}, not that of a matrix")
     dtype = dtype_of(node.integer("dtype")) if node.has("dtype") else like.dtype
     node.builder.count(TensorType(like.shape, dtype))
     return node.constant(np.eye(like.shape[0], like.shape[1], k=node.integer("k", 0), dtype=dtype.numpy))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..graph import Value, constant_of
 from ..ops.rules import normalize_axis
+from ..types import extents
 from .inputs import declared
 from .node import Body, Handler, Node, NodeError, UnsupportedError
 from .tensors import Array, dtype_of
@@ -21,7 +22,7 @@ def _scalar(value: Any, what: str) -> Any:
     if array is None:
         raise UnsupportedError(f"{what} is not known while reading")
     if array.size != 1:
-        raise NodeError(f"{what} has shape {array.shape}, one element is needed")
+        raise NodeError(f"{what} has shape {extents(array.shape)}, one element is needed")
     return array.reshape(()).item()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..graph import Value, constant_of
 from ..ops.rules import normalize_axis
-from ..types import DType
+from ..types import DType, extents
 from .elementwise import cast_to
 from .node import Node, NodeError
 from .tensors import dtype_of
@@ -34,7 +34,9 @@ def along(node: Node, given: Value, x: Value, axis: int, what: str) -> Value:
         return node.emit("reshape", [given], shape=())
     at = normalize_axis(axis, x.type.rank)
     if given.type.shape != (x.type.shape[at],):
-        raise NodeError(f"{what}s {given.type.shape} do not fit axis {at} of {x.type.shape}")
+        raise NodeError(
+            f"{what}s of shape {extents(given.type.shape)} do not fit axis {at} of {extents(x.type.shape)}"
+        )
     shape = [1] * x.type.rank
     shape[at] = given.type.elements
     return node.emit("reshape", [given], shape=tuple(shape))

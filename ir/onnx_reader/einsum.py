@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..graph import Value
+from ..types import extents
 from .node import Handler, Node, NodeError
 
 MOST_LABELS = 16
@@ -66,7 +67,7 @@ def _free_axes(text: str, value: Value) -> int:
     named = text.replace("...", "", 1)
     free = value.type.rank - len(named)
     if not ((named.isalpha() and named.isascii()) or not named) or free < 0 or (free and "..." not in text):
-        raise NodeError(f"labels '{text[:80]}' do not fit shape {value.type.shape}")
+        raise NodeError(f"labels '{text[:80]}' do not fit shape {extents(value.type.shape)}")
     return free
 
 

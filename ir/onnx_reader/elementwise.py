@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Value, constant_of
-from ..types import DType
+from ..types import DType, extents
 from .node import Handler, Node, NodeError
 from .tensors import dtype_of
 
@@ -64,7 +64,7 @@ def _bound(node: Node, index: int, name: str, default: float) -> float | Value:
     if value is None or known is None:
         return value if value else default
     if known.size != 1:
-        raise NodeError(f"'{name}' has shape {known.shape}, a scalar is needed")
+        raise NodeError(f"'{name}' has shape {extents(known.shape)}, a scalar is needed")
     return float(known.reshape(()))
 
 

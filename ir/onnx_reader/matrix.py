@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Value
+from ..types import extents
 from .node import Handler, Node, NodeError
 
 
@@ -22,7 +23,7 @@ def gemm(node: Node) -> Value:
     """
     a, b, c = node.input(0), node.input(1), node.optional(2)
     if a.type.rank != 2 or b.type.rank != 2:
-        raise NodeError(f"operands {a.type.shape} and {b.type.shape} are not matrices")
+        raise NodeError(f"operands {extents(a.type.shape)} and {extents(b.type.shape)} are not matrices")
     a = node.emit("transpose", [a], perm=(1, 0)) if node.flag("transA") else a
     b = node.emit("transpose", [b], perm=(1, 0)) if node.flag("transB") else b
     b = scaled(node, b, node.number("alpha", 1.0))

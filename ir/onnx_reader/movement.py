@@ -9,6 +9,7 @@ import numpy as np
 
 from ..graph import Value, constant_of
 from ..ops.rules import broadcast, normalize_axis
+from ..types import extents
 from .node import Handler, Node, NodeError
 
 
@@ -52,7 +53,7 @@ def squeeze(node: Node) -> Value:
         else {normalize_axis(a, len(shape)) for a in axes}
     )
     if any(shape[a] != 1 for a in gone):
-        raise NodeError(f"axes {sorted(gone)} of {shape} are not all of extent 1")
+        raise NodeError(f"axes {sorted(gone)} of {extents(shape)} are not all of extent 1")
     return node.emit("reshape", [x], shape=tuple(d for i, d in enumerate(shape) if i not in gone))
 
 
@@ -185,7 +186,7 @@ def _pad_value(node: Node) -> float:
         return 0.0
     value = node.known(2, "constant_value")
     if value.size != 1:
-        raise NodeError(f"constant_value has shape {value.shape}, a scalar is needed")
+        raise NodeError(f"constant_value has shape {extents(value.shape)}, a scalar is needed")
     if np.issubdtype(value.dtype, np.integer) and int(value.reshape(())) != int(float(value.reshape(()))):
         raise NodeError(f"constant_value {value.reshape(())} is not exact in float64")
     return float(value.reshape(()))

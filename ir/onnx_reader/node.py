@@ -15,7 +15,7 @@ from ..graph import Graph, Operator, Value, constant_of
 from ..initializers import name_of_folded
 from ..interpreter import evaluate
 from ..registry import create
-from ..types import TensorType
+from ..types import TensorType, extents
 from .tensors import MAX_GRAPH_BYTES, Array, decode, decode_sparse, initializers_of
 
 FOLD_ELEMENTS = 4096
@@ -267,7 +267,7 @@ class Node:
         found = self.known(index, what)
         if found.ndim > 1 or not np.issubdtype(found.dtype, np.integer):
             raise NodeError(
-                f"{what} (input {index}) must be a list of integers, is {found.dtype} {found.shape}"
+                f"{what} (input {index}) must be a list of integers, is {found.dtype} {extents(found.shape)}"
             )
         return tuple(int(i) for i in found.reshape(-1))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..graph import Value
 from ..ops.rules import normalize_axis
-from ..types import DType
+from ..types import DType, extents
 from .elementwise import cast_to
 from .node import Handler, Node, NodeError
 
@@ -61,7 +61,7 @@ def group_normalization(node: Node) -> Value:
     x, scale, bias = (node.input(i) for i in range(3))
     shape, groups = x.type.shape, node.integer("num_groups")
     if len(shape) < 3 or groups < 1 or shape[1] % groups:
-        raise NodeError(f"{groups} groups do not fit an input of shape {shape}")
+        raise NodeError(f"{groups} groups do not fit an input of shape {extents(shape)}")
     parameters = [_of_channels(node, p, groups, shape[1]) for p in (scale, bias)]
     one, zero = (node.constant(np.full(groups, v, x.type.dtype.numpy)) for v in (1, 0))
     grouped = node.emit("reshape", [x], shape=(shape[0], groups, math.prod(shape[1:]) // groups))
@@ -75,7 +75,7 @@ def _of_channels(node: Node, p: Value, groups: int, channels: int) -> Value:
     """A parameter of every channel; before opset 21 there is one of every group."""
     wanted = groups if node.opset < 21 else channels
     if p.type.shape != (wanted,):
-        raise NodeError(f"a parameter has shape {p.type.shape}, not ({wanted},)")
+        raise NodeError(f"a parameter has shape {extents(p.type.shape)}, not {wanted}")
     rows = node.emit("reshape", [p], shape=(wanted, 1))
     wide = node.emit("expand", [rows], shape=(wanted, channels // wanted)) if wanted else rows
     return node.emit("reshape", [wide], shape=(channels,))

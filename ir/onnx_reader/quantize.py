@@ -10,7 +10,7 @@ import numpy as np
 from ..graph import Value, constant_of
 from ..ops.quantize import quant_attributes
 from ..ops.rules import normalize_axis
-from ..types import DType, Quant
+from ..types import DType, Quant, extents
 from .dynamic import dequantize_computed, dynamic_quantize_linear, is_computed, quantize_computed
 from .node import Handler, Node, NodeError
 from .tensors import Array, dtype_of
@@ -26,7 +26,8 @@ def quant_of(node: Node, at: int, rank: int, axis: int) -> Quant:
     lists = scale.ndim <= 1 and (scale.shape == zero.shape or scale.size == zero.size == 1)
     if not lists:
         raise NodeError(
-            f"scale {scale.shape} and zero point {zero.shape} must be scalars or lists of one length"
+            f"scale of shape {extents(scale.shape)} and zero point of shape {extents(zero.shape)} "
+            "must be scalars or lists of one length"
         )
     if not np.issubdtype(scale.dtype, np.floating) or not np.issubdtype(zero.dtype, np.integer):
         raise NodeError(f"scale is {scale.dtype}, zero point is {zero.dtype}")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..graph import Value
-from ..types import DType, Quant
+from ..types import DType, Quant, extents
 from .dynamic import along, dynamically_quantized
 from .node import Handler, Node, NodeError
 from .quantize import HANDLERS as QUANTIZE
@@ -41,7 +41,9 @@ def _result(node: Node, y: Value, at: int, x: Value) -> Value:
 def _whole_bias(node: Node, bias: Value, x: Quant, w: Quant) -> Value:
     """A bias of i32, counted in steps of input scale x weight scale, as reals."""
     if bias.type.dtype != DType.I32 or bias.type.rank != 1:
-        raise NodeError(f"bias {bias.type.shape} of {bias.type.dtype.value} is no list of i32")
+        raise NodeError(
+            f"bias of shape {extents(bias.type.shape)} and {bias.type.dtype.value} is no list of i32"
+        )
     steps = np.array([x.scales[0] * s for s in w.scales]).astype(np.float32)
     dead = dead_scales(node, 1) | dead_scales(node, 4) | (steps == 0)
     quant = Quant(positive(steps), (0,) * len(steps), None if len(steps) == 1 else 0)
@@ -83,7 +85,7 @@ def q_gemm(node: Node) -> Value:
     """alpha A B + C; C counts in steps of alpha x A's scale x B's. Real where there is no scale."""
     a, b, c = node.input(0), node.input(3), node.optional(6)
     if a.type.rank != 2 or b.type.rank != 2:
-        raise NodeError(f"operands {a.type.shape} and {b.type.shape} are not matrices")
+        raise NodeError(f"operands {extents(a.type.shape)} and {extents(b.type.shape)} are not matrices")
     transposed = node.flag("transB")
     x, w = _quants(node, 0 if transposed else 1)
     quants = x, _times(w, node.number("alpha", 1.0))

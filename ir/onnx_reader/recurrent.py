@@ -11,6 +11,7 @@ import numpy as np
 from ..elementwise import FUNCTIONS, Step
 from ..graph import Value, constant_of
 from ..ops.recurrent import DIRECTIONS, GATES
+from ..types import extents
 from .node import Handler, Node, NodeError
 
 _ACTIVATIONS = {
@@ -62,7 +63,7 @@ def _input(node: Node) -> Value:
     """X, steps outermost."""
     x = node.input(0)
     if x.type.rank != 3:
-        raise NodeError(f"the input has shape {x.type.shape}, not steps x sequences x features")
+        raise NodeError(f"the input has shape {extents(x.type.shape)}, not steps x sequences x features")
     return node.emit("transpose", [x], perm=(1, 0, 2)) if node.flag("layout") else x
 
 
@@ -73,7 +74,7 @@ def _bias_halves(node: Node, columns: int) -> tuple[Value | None, Value | None]:
         return None, None
     directions = bias.type.shape[0]
     if bias.type.shape != (directions, 2 * columns):
-        raise NodeError(f"B has shape {bias.type.shape}, not ({directions}, {2 * columns})")
+        raise NodeError(f"B has shape {extents(bias.type.shape)}, not {directions}x{2 * columns}")
     return (
         _columns(node, bias, 0, columns),
         _columns(node, bias, columns, columns),
@@ -89,7 +90,9 @@ def _gates(node: Node, x: Value, bias: Value | None) -> Value:
     """x W^T + bias for all steps and directions: T x B x D G H."""
     w = node.input(1)
     if w.type.rank != 3 or w.type.shape[2] != x.type.shape[2]:
-        raise NodeError(f"W has shape {w.type.shape}, which does not fit the input's {x.type.shape}")
+        raise NodeError(
+            f"W has shape {extents(w.type.shape)}, which does not fit the input's {extents(x.type.shape)}"
+        )
     steps, batch, features = x.type.shape
     columns = w.type.shape[0] * w.type.shape[1]
     rows = node.emit("reshape", [x], shape=(steps * batch, features))
@@ -179,7 +182,7 @@ def _read(node: Node, cell: str) -> _Recurrence:
 def _need_weights(node: Node, r: Value, directions: int, gates: int) -> None:
     hidden = node.integer("hidden_size", r.type.shape[-1] if r.type.rank else 0)
     if r.type.shape != (directions, gates * hidden, hidden) or hidden < 1:
-        raise NodeError(f"R has shape {r.type.shape}, not ({directions}, {gates * hidden}, {hidden})")
+        raise NodeError(f"R has shape {extents(r.type.shape)}, not {directions}x{gates * hidden}x{hidden}")
 
 
 def lstm(node: Node) -> list[Value]:

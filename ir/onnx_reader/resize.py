@@ -10,6 +10,7 @@ import numpy as np
 from ..graph import Value
 from ..ops.movement import COORDINATES, GRID_MODES, GRID_PADDINGS, ROUNDINGS
 from ..ops.rules import normalize_axis
+from ..types import extents
 from .node import Handler, Node, NodeError
 
 POLICIES = ("stretch", "not_larger", "not_smaller")
@@ -29,7 +30,7 @@ def _ints(node: Node, index: int, what: str) -> tuple[int, ...]:
 def scaled_shape(shape: Sequence[int], scales: Sequence[float]) -> tuple[int, ...]:
     """floor(extent * scale), the product in float32."""
     if len(scales) != len(shape) or not all(math.isfinite(s) and s > 0 for s in scales):
-        raise NodeError(f"scales {tuple(scales)} do not fit shape {tuple(shape)}")
+        raise NodeError(f"scales {tuple(scales)} do not fit shape {extents(shape)}")
     return tuple(math.floor(np.float32(d) * np.float32(s)) for d, s in zip(shape, scales, strict=True))
 
 
@@ -122,7 +123,7 @@ def _of_sizes(
     node: Node, shape: Sequence[int], sizes: dict[int, int]
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
     if min(shape) < 1 or min(sizes.values()) < 1:
-        raise NodeError(f"cannot resize {tuple(shape)} to sizes {tuple(sizes.values())}")
+        raise NodeError(f"cannot resize {extents(shape)} to sizes {tuple(sizes.values())}")
     return policy_target(node.choice("keep_aspect_ratio_policy", "stretch", POLICIES), shape, sizes)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, SparseTensorProto, TensorProto, numpy_helper
 
 from ..errors import ModelError
-from ..types import DType, TensorType
+from ..types import DType, TensorType, extents
 from .external import external_bytes
 from .shown import shown
 
@@ -57,7 +57,8 @@ def _decode(tensor: TensorProto, folder: Path | None) -> Array:
     if place != RAW:
         return _listed(tensor, place, dtype, shape)
     if len(tensor.raw_data) != size:
-        raise ValueError(f"holds {len(tensor.raw_data)} bytes, shape {shape} of {dtype.value} needs {size}")
+        found = len(tensor.raw_data)
+        raise ValueError(f"holds {found} bytes, shape {extents(shape)} of {dtype.value} needs {size}")
     return _elements(np.frombuffer(tensor.raw_data, np.uint8), dtype, shape)
 
 
@@ -115,7 +116,8 @@ def _dense(shape: tuple[int, ...], values: Array, indices: Array) -> Array:
     if type.bytes > MAX_DENSE_BYTES:
         raise ValueError(f"takes {type.bytes} bytes when dense, the limit is {MAX_DENSE_BYTES}")
     if values.ndim != 1 or indices.dtype != np.int64 or len(indices) != len(values):
-        raise ValueError(f"values {values.shape} and indices {indices.dtype} {indices.shape} do not fit")
+        given = f"{indices.dtype} indices of shape {extents(indices.shape)}"
+        raise ValueError(f"values of shape {extents(values.shape)} and {given} do not fit")
     places = _places(shape, indices)
     if (np.diff(places) <= 0).any():
         raise ValueError("indices do not ascend, or name one element twice")
@@ -131,9 +133,9 @@ def _places(shape: tuple[int, ...], indices: Array) -> Array:
     elif indices.ndim == 1:
         limits, flat = np.array(int(np.prod(shape))), True
     else:
-        raise ValueError(f"indices {indices.shape} do not fit shape {shape}")
+        raise ValueError(f"indices {extents(indices.shape)} do not fit shape {extents(shape)}")
     if ((indices < 0) | (indices >= limits)).any():
-        raise ValueError(f"an index is outside shape {shape}")
+        raise ValueError(f"an index is outside shape {extents(shape)}")
     return indices if flat or not shape else np.ravel_multi_index(tuple(indices.T), shape)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..graph import Value
+from ..types import extents
 from .node import Handler, Node, NodeError
 
 AUTO_PAD = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
@@ -14,7 +15,9 @@ AUTO_PAD = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 def _axes(node: Node, x: Value, name: str, n: int) -> tuple[int, ...]:
     found = node.ints(name, (1,) * n)
     if len(found) != n or min(found) < 1:
-        raise NodeError(f"attribute '{name}' is {found}, input {x.type.shape} needs {n} positive numbers")
+        raise NodeError(
+            f"attribute '{name}' is {found}, input {extents(x.type.shape)} needs {n} positive numbers"
+        )
     return found
 
 
@@ -42,7 +45,7 @@ def _pads(
 def spatial_rank(x: Value) -> int:
     """Number of axes after batch and channel, at least one."""
     if x.type.rank < 3:
-        raise NodeError(f"input {x.type.shape} has no spatial axes")
+        raise NodeError(f"input {extents(x.type.shape)} has no spatial axes")
     return x.type.rank - 2
 
 
@@ -50,7 +53,7 @@ def window(node: Node, x: Value, kernel: tuple[int, ...]) -> dict[str, Any]:
     """The attributes strides, dilations and pads of the window `kernel` over `x`."""
     n = spatial_rank(x)
     if len(kernel) != n or min(kernel) < 1:
-        raise NodeError(f"kernel {kernel} does not fit input {x.type.shape}")
+        raise NodeError(f"kernel {kernel} does not fit input {extents(x.type.shape)}")
     strides, dilations = _axes(node, x, "strides", n), _axes(node, x, "dilations", n)
     return {"strides": strides, "dilations": dilations, "pads": _pads(node, x, kernel, strides, dilations)}
 
@@ -60,7 +63,8 @@ def kernel_of(node: Node, w: Value) -> tuple[int, ...]:
     kernel = w.type.shape[2:]
     if node.ints("kernel_shape", kernel) != kernel:
         raise NodeError(
-            f"attribute 'kernel_shape' is {node.ints('kernel_shape')}, the weights are {w.type.shape}"
+            f"attribute 'kernel_shape' is {node.ints('kernel_shape')}, "
+            f"the weights are {extents(w.type.shape)}"
         )
     return kernel
 
@@ -68,7 +72,7 @@ def kernel_of(node: Node, w: Value) -> tuple[int, ...]:
 def channel_bias(node: Node, bias: Value, rank: int) -> Value:
     """A bias of C elements as an operand of shape 1 x C x 1..., ready for an epilogue."""
     if bias.type.rank != 1:
-        raise NodeError(f"bias {bias.type.shape} is not one-dimensional")
+        raise NodeError(f"bias of shape {extents(bias.type.shape)} is not one-dimensional")
     return node.emit("reshape", [bias], shape=(1, bias.type.shape[0], *[1] * (rank - 2)))
 
 
@@ -82,7 +86,7 @@ def conv_transpose(node: Node) -> Value:
     x, w, bias = node.input(0), node.input(1), node.optional(2)
     n, kernel = spatial_rank(x), kernel_of(node, w)
     if len(kernel) != n:
-        raise NodeError(f"weights {w.type.shape} do not fit input {x.type.shape}")
+        raise NodeError(f"weights {extents(w.type.shape)} do not fit input {extents(x.type.shape)}")
     strides, dilations = _axes(node, x, "strides", n), _axes(node, x, "dilations", n)
     more = node.ints("output_padding", (0,) * n)
     if len(more) != n:
