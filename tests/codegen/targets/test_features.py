@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from secateur.codegen.backends.cpu import machine, objects
-from secateur.codegen.backends.cpu.objects import assembly_of, build_object
+from secateur.codegen.backends.cpu.objects import assembly_of
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
+from secateur.codegen.program import Module
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Rates, Target
+from secateur.codegen.tvm_lowering import lower
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create
@@ -79,8 +81,9 @@ def assembly(wanted: Sequence[tuple[str, Operator]], target: Target) -> str:
         )
         primitive = next(fitting)
         lay_out(op, *primitive.layouts(op, target)[0])
-        built = build_object(primitive.kernel(op, target), f"k{number}", target)
-        texts.append(assembly_of(built, target).replace(".L", f".Lk{number}_"))
+        symbol = f"k{number}"
+        _, llvm_ir = lower(primitive.kernel(op, target), symbol, target)
+        texts.append(assembly_of(Module(symbol, b"", {"ll": llvm_ir}), target).replace(".L", f".L{symbol}_"))
     return "\n".join(texts)
 
 
