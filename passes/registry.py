@@ -15,6 +15,7 @@ from .fuse.opening import Open
 from .integer import integer
 from .layout import InsertConversions
 from .memory.memory import Memory
+from .prune.prune import Prune
 from .prune.removal import Remove
 from .quantize import equalize
 from .quantize.equalize import Equalize
@@ -24,6 +25,7 @@ from .select.select import Select
 PASSES: tuple[type[Pass], ...] = (
     Canonicalize,
     Open,
+    Prune,
     Remove,
     Fuse,
     Equalize,

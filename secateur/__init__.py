@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 
 from .errors import SecateurError
 from .ir.errors import ModelError, VerifyError
-from .options import Inputs, Int8, Limits, Watch
+from .options import Inputs, Int8, Limits, Pruning, Watch
 from .passes.quantize.calibration.preparation import Preparation
 from .version import __version__
 
 if TYPE_CHECKING:
     from .compiler import Artifact, compile
     from .model import read
+    from .passes.prune.report import PruningReport
     from .passes.quantize.report import QuantizationReport
+    from .pruner import prune
     from .quantizer import quantize
     from .runtime.session import Session, load
 
@@ -34,6 +36,8 @@ __all__ = [
     "Limits",
     "ModelError",
     "Preparation",
+    "Pruning",
+    "PruningReport",
     "QuantizationReport",
     "SecateurError",
     "Session",
@@ -42,11 +46,14 @@ __all__ = [
     "__version__",
     "compile",
     "load",
+    "prune",
     "quantize",
     "read",
 ]
 
 _LAZY = {
+    "PruningReport": "passes.prune.report",
+    "prune": "pruner",
     "Artifact": "compiler",
     "compile": "compiler",
     "QuantizationReport": "passes.quantize.report",

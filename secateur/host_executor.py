@@ -15,6 +15,7 @@ from .ir.graph import Graph, Value
 from .ir.support.unfinished import temporary_folder
 from .ir.types import DType
 from .passes.framework.manager import PassManager
+from .passes.fuse.closing import close_sums
 from .passes.layout import InsertConversions
 from .passes.memory.memory import Memory
 from .passes.quantize.calibration.statistics import Arrays
@@ -75,6 +76,7 @@ def _session(graph: Graph) -> Session:
     copy = graph.clone()
     shown = _numbers(copy)
     copy.set_outputs(shown, shown.values())
+    close_sums(copy)
     row, backend = host(), backend_of(host())
     passes = (Select(backend.costs(row)), InsertConversions(), Memory())
     program = backend.emit(PassManager(passes).run(copy).graph, row)

@@ -143,6 +143,7 @@ class Pruning(PruningRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check()
         if self.images is not None and self.images < 1:
             raise SecateurError(f"images must be 1 or more, is {self.images}")
         if self.max_drop is not None and self.data is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from .codegen.backends.registry import backend_of
@@ -15,12 +16,18 @@ from .ir.choice import CostTable
 from .ir.errors import SecateurError
 from .passes.framework.base import Pass
 from .passes.framework.pipeline import parse_pipeline
+from .passes.prune.linear.moments import Data
+from .passes.prune.prune import Prune
+from .passes.prune.search import Material
 from .passes.quantize.calibrate import CalibrationData
 from .passes.quantize.quantize import Listener, Quantize, ignored
 from .passes.select.select import Select
 
 Costs = CostTable | str | Path
 """A table of times, or its file, which `secateur profile` writes."""
+
+MOST_BATCHES = 256
+"""Of calibration data that pruning looks at."""
 
 
 def prepare(
@@ -39,7 +46,15 @@ def prepare(
 def _equipped(step: Pass, costs: CostTable, data: CalibrationData | None, listen: Listener) -> Pass:
     if isinstance(step, Quantize):
         return replace(step, costs=costs, data=data, listen=listen)
+    if isinstance(step, Prune):
+        return replace(step, costs=costs, material=Material() if data is None else _material(data))
     return replace(step, costs=costs) if isinstance(step, Select) else step
+
+
+def _material(data: CalibrationData) -> Material:
+    """Calibration data as pruning reads it: several times."""
+    batches = tuple(islice(data.batches, MOST_BATCHES))
+    return Material(Data(batches, data.execute, data.progress), data.labelled)
 
 
 def cost_table(target: Target, tune: bool = False, costs: Costs | None = None) -> CostTable:

@@ -56,13 +56,13 @@ def curves(channels: Channels, importance: Mapping[str, Floats]) -> tuple[Curve,
     return tuple(curve(g, importance[g.name]) for g in channels.groups if g.name in importance)
 
 
-def transferred(given: tuple[Curve, ...], channels: Channels) -> tuple[Curve, ...]:
-    """The curves of a graph's groups as those of the graph that fusion made of it, in the same order.
+def transferred(given: tuple[Curve, ...], channels: Channels) -> dict[str, Curve]:
+    """The curves of a graph's groups as those of the graph that fusion made of it, by the old groups' names.
 
     A group is found again by the ONNX nodes of its makers and by its size; one that is not is left out, and
     keeps all its units.
     """
-    found: list[Curve] = []
+    found: dict[str, Curve] = {}
     taken: set[Group] = set()
     for old in given:
         nodes = _nodes(old.group)
@@ -70,8 +70,8 @@ def transferred(given: tuple[Curve, ...], channels: Channels) -> tuple[Curve, ..
         group = next((g for g in alike if nodes & _nodes(g)), None)
         if group is not None:
             taken.add(group)
-            found.append(Curve(group, old.order, old.loss))
-    return tuple(found)
+            found[old.group.name] = Curve(group, old.order, old.loss)
+    return found
 
 
 def _nodes(group: Group) -> set[str]:

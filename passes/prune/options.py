@@ -14,20 +14,22 @@ Space = Literal["standard", "aggressive"]
 Criterion = Literal[
     "auto", "l1", "l2", "fpgm", "batch_norm", "output_error", "reconstruction", "dependence", "taylor"
 ]
-BUDGETS = ("macs", "latency", "size", "memory", "loss")
+BUDGETS = ("macs", "latency", "size", "loss")
 
 
 @documented
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a pruned network may cost, and how its channels are judged; a limit at least is given."""
+    """What a pruned network may cost, and how its channels are judged.
+
+    One limit is given, on cost or on the importance lost, or `max_drop`, or both.
+    """
 
     macs: Annotated[
         float | None, Help("Multiplications at most, as a share of the model's.", "PERCENT", "share")
     ] = None
     latency: Annotated[float | None, Help("Estimated time on one core at most.", "TIME", "seconds")] = None
     size: Annotated[int | None, Help("Weights at most.", "SIZE", "bytes")] = None
-    memory: Annotated[int | None, Help("Arena at most.", "SIZE", "bytes")] = None
     loss: Annotated[
         float | None,
         Help("Importance lost at most, as a share of all there is.", "PERCENT", "share"),
@@ -57,9 +59,19 @@ class Recipe:
             limit = getattr(self, name)
             if limit is not None and not 0 <= limit < math.inf:
                 raise SecateurError(f"{name} must be a number from 0 on, is {limit:g}")
-        if self.max_drop is None and all(getattr(self, name) is None for name in BUDGETS):
+        if len(self.budget) > 1:
+            raise SecateurError(f"{' and '.join(self.budget)} are given; pruning keeps one limit at a time")
+
+    def check(self) -> None:
+        """SecateurError where nothing limits what a pruned network may cost."""
+        if not self.budget and self.max_drop is None:
             known = ", ".join((*BUDGETS, "max_drop"))
             raise SecateurError(f"what a pruned network may cost is not said; give one of {known}")
+
+    @property
+    def budget(self) -> dict[str, float]:
+        """The limit that is given, by its name."""
+        return {name: getattr(self, name) for name in BUDGETS if getattr(self, name) is not None}
 
     def criterion_with(self, has_data: bool) -> str:
         """The criterion, where there is calibration data or is not."""

@@ -32,6 +32,8 @@ def test_public_names() -> None:
         "Limits",
         "ModelError",
         "Preparation",
+        "Pruning",
+        "PruningReport",
         "QuantizationReport",
         "SecateurError",
         "Session",
@@ -40,6 +42,7 @@ def test_public_names() -> None:
         "__version__",
         "compile",
         "load",
+        "prune",
         "quantize",
         "read",
     ]
@@ -50,13 +53,13 @@ def test_public_names_exist_and_are_documented() -> None:
     assert undocumented == []
 
 
-@pytest.mark.parametrize("value", [secateur.Limits, secateur.Int8])
+@pytest.mark.parametrize("value", [secateur.Limits, secateur.Int8, secateur.Pruning])
 def test_every_option_stands_in_the_docstring(value: type) -> None:
     described = {line.strip().partition(":")[0] for line in (value.__doc__ or "").splitlines()}
     assert {name for name, option in options_of(value).items() if option.help} <= described
 
 
-@pytest.mark.parametrize("value", [secateur.Limits, secateur.Int8])
+@pytest.mark.parametrize("value", [secateur.Limits, secateur.Int8, secateur.Pruning])
 def test_an_option_has_one_name_in_python_and_on_the_command_line(value: type) -> None:
     words = {parameter.name for parameter in command_options(value)}
     assert words == {name for name, option in options_of(value).items() if option.help}
@@ -80,8 +83,8 @@ def test_a_keyword_that_never_was_is_an_error_as_ever() -> None:
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'secateur' has no attribute 'prune'"):
-        _ = secateur.prune
+    with pytest.raises(AttributeError, match="module 'secateur' has no attribute 'shrink'"):
+        _ = secateur.shrink
 
 
 def test_version_is_the_installed_one() -> None:

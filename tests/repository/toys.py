@@ -97,7 +97,7 @@ class Mirrors(Pass):
     ),
     Edit("passes/registry.py", "from . import mirrors\n", "from .canonicalize import canonicalize"),
     Edit("passes/registry.py", "from .mirrors import Mirrors\n", "from .quantize.equalize"),
-    Edit("passes/registry.py", "Mirrors, ", "Canonicalize, Fuse"),
+    Edit("passes/registry.py", "Mirrors,\n    ", "Fuse,\n    Equalize,"),
     Edit("passes/registry.py", "*mirrors.RULES, ", "*canonicalize.RULES"),
 )
 

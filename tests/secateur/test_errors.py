@@ -15,12 +15,15 @@ from secateur.ir import errors
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("ir", "passes", "codegen", "costs", "runtime", "secateur")
 INSIDE = {
+    "BeyondError": "an answer of the optimizer to itself",
     "CutShortError": "an answer of the selector to itself",
     "MatchFailure": "an answer of a rule",
     "NoCourseError": "an answer of the selector to itself",
     "NodeError": "becomes a ModelError that names the node",
     "TooManyLabelsError": "an answer of the selector to itself",
     "TooWideError": "an answer of the selector to itself",
+    "_TooManyError": "an answer of the optimizer to itself",
+    "_TwiceError": "becomes a SecateurError that names the file",
     "TypeRuleError": "becomes a ParseError, a VerifyError or a ModelError that names the operator",
 }
 """Exceptions that are caught where they are understood, and why."""

@@ -236,5 +236,5 @@ def _check_quantization(quantize: Precision | None, asked: Quantization, making:
 def _quantizing(
     asked: Quantization, model: Path, graph: Graph, making: Making, limits: Limits
 ) -> Compilation:
-    check_float(graph)
+    check_float(graph, "quantized")
     return Compilation(asked, model, graph, making.target, limits, making.pipeline, making.costs)

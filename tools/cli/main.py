@@ -61,6 +61,7 @@ class Row:
 ROWS = (
     Row("compile", "compile_model", "Compile a model to a self-contained artifact."),
     Row("quantize", "quantize_model", "Quantize a model to int8 and write it as ONNX (QDQ)."),
+    Row("prune", "prune_model", "Remove the channels of a model that matter least."),
     Row("run", "run", "Run an artifact once and say what came out."),
     Row("select", "select", "Show the plans that no other beats in both time and memory."),
     Row("staircase", "staircase", "Show how a layer's time depends on its channels."),

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secateur.options import Int8
-from secateur.passes.quantize.calibration.preparation import Preparation, preparation_of
 from secateur.passes.quantize.options import Recipe
 
 from ..pages.quantization_report import check_paths
 from .checks import check_readable
 from .common import refuse
 from .groups import Given, flag
+from .images import Images
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph
@@ -26,16 +26,9 @@ option = partial(typer.Option, rich_help_panel="Quantization")
 
 
 @dataclass(frozen=True)
-class Extras:
+class Extras(Images):
     """How image files are prepared, and what is written besides the network; None and False: nothing."""
 
-    mean: Annotated[
-        str | None, option(help="Taken off pixels scaled to 0..1: one number, or three with commas.")
-    ] = None
-    std: Annotated[str | None, option(help="Pixels are then divided by it: one number, or three.")] = None
-    resize: Annotated[
-        int | None, option(help="Resize an image's shorter side to so many pixels, then cut.")
-    ] = None
     save_ranges: Annotated[
         Path | None, option(metavar="FILE.json", help="Write the ranges there, to be edited and reused.")
     ] = None
@@ -98,14 +91,10 @@ class Quantization:
 
     def int8(self, known: Collection[str] = ()) -> Int8:
         """The value object, for a model whose nodes are `known`: one of their names may hold commas."""
-        more: dict[str, Any] = {"preparation": self._preparation()}
+        more: dict[str, Any] = {"preparation": self.extras.preparation}
         if texts := self.given.words.get("keep_float"):
             more["keep_float"] = [name for text in texts for name in _names(text, known)]
         return self.given.value(**more)
-
-    def _preparation(self) -> Preparation | None:
-        """How image files are prepared; None where nothing is said about it."""
-        return preparation_of(self.extras.mean, self.extras.std, self.extras.resize)
 
 
 def _names(text: str, known: Collection[str]) -> list[str]:

@@ -45,7 +45,7 @@ def quantize_model(
     with progress() as show:
         show("reading", 0, 1)
         graph = settled.read(model)
-        check_float(graph)
+        check_float(graph, "quantized")
         work = Quantizing(asked, model, graph, target, kept)
         if not json:
             print(work.gain.text, flush=True)

@@ -64,14 +64,15 @@ def _operators(path: Path, show: Progress) -> Measured:
     return medians(samples)
 
 
-def check_float(graph: Graph) -> None:
-    """SecateurError where a graph is no float network any more."""
+def check_float(graph: Graph, becoming: str) -> None:
+    """SecateurError where a graph is no float network any more; `becoming` is what it was to be."""
     from secateur.pipeline import is_lowered
 
     if is_lowered(graph):
-        raise refuse("this IR has its primitives already; quantization wants the float network")
+        raise refuse(f"this IR has its primitives already; only a float network can be {becoming}")
     if any(op.name.startswith("q.") for op in graph.operators):
-        raise refuse("this model is quantized already; compile it as it is, without quantizing")
+        why = f"only a float network can be {becoming}"
+        raise refuse(f"this model is quantized already, and {why}; compile it as it is")
 
 
 # What it did ---------------------------------------------------------------------------------------

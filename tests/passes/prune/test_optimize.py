@@ -52,7 +52,9 @@ class Case:
         self.channels = find_channels(self.graph)
         self.curves = drawn(self.channels, seed)
         fused = passed(self.graph, "fuse")
-        self.optimizer = Optimizer(fused, transferred(self.curves, find_channels(fused)), self.costs, most)
+        self.optimizer = Optimizer(
+            fused, list(transferred(self.curves, find_channels(fused)).values()), self.costs, most
+        )
 
     def seconds(self, gone: Mapping[str, tuple[int, ...]]) -> float:
         """What selection plans for the graph pruned in truth."""

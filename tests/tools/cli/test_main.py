@@ -51,8 +51,9 @@ OURS = {
     for name in (
         "", ".errors", ".ir", ".ir.errors", ".ir.support", ".ir.support.options",
         ".ir.support.progress", ".ir.support.unfinished", ".ir.support.units", ".ir.support.words",
-        ".options", ".passes", ".passes.quantize", ".passes.quantize.calibration",
-        ".passes.quantize.calibration.preparation", ".passes.quantize.options", ".tools", ".tools.cli",
+        ".options", ".passes", ".passes.prune", ".passes.prune.options", ".passes.quantize",
+        ".passes.quantize.calibration", ".passes.quantize.calibration.preparation",
+        ".passes.quantize.options", ".tools", ".tools.cli",
         ".tools.cli.common", ".tools.cli.groups", ".tools.cli.interrupts", ".tools.cli.main",
         ".tools.cli.quantities", ".version",
     )

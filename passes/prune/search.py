@@ -1,0 +1,247 @@
+"""From a recipe to a pruned network: ranked, decided, removed, repaired, judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+from secateur.ir.channels import Group, find_channels
+from secateur.ir.choice import CostTable
+from secateur.ir.errors import CheckError, SecateurError
+from secateur.ir.graph import Graph
+from secateur.ir.support.units import duration_text
+
+from ..fuse.closing import close_sums
+from ..fuse.fuse import fused_open
+from ..fuse.opening import open_sums
+from ..quantize.measure import Labelled, accuracy
+from ..select.sweeps import TIES
+from .criteria.criterion import Evidence, Ranking
+from .criteria.registry import criterion, rankings
+from .criteria.sensitivity import weighed
+from .curves import Curve, transferred
+from .figures import compiled, layer_rows
+from .linear.moments import Data
+from .open_costs import OpenCosts
+from .optimize import Budget, BudgetError, Optimizer
+from .options import Recipe
+from .remove import Gone, kept_indices, remove
+from .repair.repair import repair
+from .report import GroupRow, PruningReport
+from .sizes import SizedCosts
+
+TRIALS = 7
+"""Networks that are tried for a limit on accuracy: the range of times is halved so often."""
+CLOSINGS = 4
+"""Limits on the time with open sums that are tried for one on the time of what is compiled."""
+TIGHTER = 0.99
+SHOWN = 3
+"""Reasons that are given where nothing can be pruned."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What the network will see, in batches; and labelled, read anew each time, where it has labels."""
+
+    data: Data = field(default_factory=Data)
+    labelled: Callable[[], Labelled] | None = None
+
+
+class DropError(CheckError):
+    """Accuracy that falls by more than is allowed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A pruned network: the units gone of each group of the graph, and what is left, repaired."""
+
+    gone: Gone
+    graph: Graph
+    accuracy: float | None
+
+
+class Search:
+    """Looks for the network that a recipe asks for, in a canonical float graph.
+
+    What is costly is worked out once, when first wanted. SecateurError where nothing can be pruned.
+    """
+
+    def __init__(self, graph: Graph, recipe: Recipe, costs: CostTable, material: Material) -> None:
+        recipe.check()
+        self.whole, self.graph, self.recipe, self.material = graph, graph.clone(), recipe, material
+        self.costs = SizedCosts(OpenCosts(costs))
+        if recipe.space == "aggressive":
+            open_sums(self.graph)
+            self.graph.remove_dead()
+        self.channels = find_channels(self.graph)
+        self.groups = [g for g in self.channels.groups if g.size > 1 and not self._is_kept(g)]
+        if not self.groups:
+            raise SecateurError(f"there is nothing to prune: {self._why_nothing()}")
+
+    def _is_kept(self, group: Group) -> bool:
+        nodes = [node for op in group.makers for node in op.loc.split("+")]
+        return any(fnmatchcase(node, pattern) for node in nodes for pattern in self.recipe.keep)
+
+    def _why_nothing(self) -> str:
+        if any(map(self._is_kept, self.channels.groups)):
+            return "every group of channels is to be kept"
+        reasons = dict.fromkeys(f.reason for f in self.channels.frozen)
+        return "; ".join(list(reasons)[:SHOWN]) or "no operator has filters of its own"
+
+    @property
+    def _data(self) -> Data:
+        return self.material.data
+
+    @cached_property
+    def criterion(self) -> str:
+        """The name of the criterion that judges."""
+        return self.recipe.criterion_with(bool(self._data.batches))
+
+    @cached_property
+    def rankings(self) -> Mapping[str, Ranking]:
+        """The units of each group, ranked."""
+        evidence = Evidence(self.graph, self.groups, self._data)
+        if self._data.batches and criterion(self.criterion).needs:
+            evidence = weighed(evidence)
+        return rankings(self.criterion, evidence)
+
+    @cached_property
+    def curves(self) -> Mapping[str, Curve]:
+        """For each group that is found again in the fused graph, its curve there."""
+        given = tuple(_curve(g, self.rankings[g.name]) for g in self.groups)
+        return transferred(given, find_channels(self._fused))
+
+    @cached_property
+    def _fused(self) -> Graph:
+        """The graph as fusion leaves it, but for sums of channels, which stay open."""
+        return fused_open(self.graph.clone())
+
+    @cached_property
+    def optimizer(self) -> Optimizer:
+        return Optimizer(self._fused, list(self.curves.values()), self.costs)
+
+    # Networks --------------------------------------------------------------------------------------
+
+    def best(self) -> Found:
+        """The network that the recipe asks for.
+
+        SecateurError where the limit cannot be kept (the message names the nearest), DropError where accuracy
+        falls by more than is allowed.
+        """
+        if not self.recipe.budget:
+            return self._smallest()
+        found = self._found(self._budget())
+        if found.accuracy is not None and not self._may_fall_to(found.accuracy):
+            raise DropError(
+                f"accuracy falls from {self.accuracy:.2f} % to {found.accuracy:.2f} % "
+                f"({self.recipe.max_drop:g} points allowed); allow a larger network, or more"
+            )
+        return found
+
+    def _budget(self) -> Budget:
+        ((name, limit),) = self.recipe.budget.items()
+        if name == "macs":
+            return Budget(macs=int(limit * sum(op.macs for op in self._fused.operators)))
+        if name == "loss":
+            return Budget(loss=limit * sum(float(c.loss[1]) for c in self.curves.values()))
+        return Budget(weights=int(limit)) if name == "size" else Budget(seconds=limit)
+
+    def _found(self, budget: Budget) -> Found:
+        gone = self._decided(budget)
+        pruned = remove(self.graph, gone, self.channels)
+        if self._data.batches and self.recipe.repair and gone:
+            pruned = repair(self.graph, pruned, gone, self._data, channels=self.channels)
+        close_sums(pruned)
+        return Found(gone, pruned, self._accuracy_of(pruned))
+
+    def _decided(self, budget: Budget) -> Gone:
+        """What goes within a budget; where that is time, time is looked at again once sums are closed."""
+        if budget.seconds is None:
+            return self._within(budget)
+        limit = asked = budget.seconds
+        for _ in range(CLOSINGS):
+            gone = self._within(Budget(seconds=asked))
+            closed = compiled(remove(self.graph, gone, self.channels), self.costs).figures.seconds
+            if closed <= limit * (1 + TIES):
+                return gone
+            asked *= limit / closed * TIGHTER
+        nearest = f"the nearest found take {duration_text(closed)}"
+        raise BudgetError(f"no counts were found that keep {duration_text(limit)}; {nearest}", closed)
+
+    def _within(self, budget: Budget) -> dict[str, list[int]]:
+        names = {c.group.name: name for name, c in self.curves.items()}
+        found = self.optimizer.within(budget).gone
+        return self.channels.closure({names[name]: units for name, units in found.items()})
+
+    @cached_property
+    def accuracy(self) -> float | None:
+        """Of the whole network, in percent; None where it is not limited."""
+        return self._accuracy_of(self.whole)
+
+    def _accuracy_of(self, graph: Graph) -> float | None:
+        if self.recipe.max_drop is None:
+            return None
+        if self.material.labelled is None:
+            raise SecateurError("a limit on accuracy (max_drop) needs labelled data")
+        return accuracy(graph, self.material.labelled(), self._data.execute)
+
+    def _may_fall_to(self, accuracy: float) -> bool:
+        assert self.recipe.max_drop is not None
+        assert self.accuracy is not None
+        return self.accuracy - accuracy <= self.recipe.max_drop + 1e-9
+
+    def _smallest(self) -> Found:
+        """The fastest network found whose accuracy falls by no more than is allowed."""
+        low, high, best = self._least_seconds(), self.optimizer.before, None
+        for number in range(TRIALS):
+            self._data.progress("pruning: networks tried", number, TRIALS)
+            middle = (low + high) / 2
+            found = self._found(Budget(seconds=middle))
+            if found.accuracy is not None and self._may_fall_to(found.accuracy):
+                best, high = found, middle
+            else:
+                low = middle
+        if best is None:
+            raise DropError(
+                f"no pruned network was found whose accuracy falls by at most {self.recipe.max_drop:g} points"
+            )
+        return best
+
+    def _least_seconds(self) -> float:
+        try:
+            self.optimizer.within(Budget(seconds=0.0))
+        except BudgetError as error:
+            return error.nearest
+        return 0.0
+
+    # What is said of it ----------------------------------------------------------------------------
+
+    def report(self, found: Found) -> PruningReport:
+        """What was done to make a network."""
+        before, after = compiled(self.whole, self.costs), compiled(found.graph, self.costs)
+        rows = (_group_row(g, self.rankings[g.name], len(found.gone.get(g.name, ()))) for g in self.groups)
+        pair = None
+        if self.accuracy is not None and found.accuracy is not None:
+            pair = (self.accuracy, found.accuracy)
+        return PruningReport(
+            self.criterion,
+            tuple(rows),
+            tuple(layer_rows(before, after)),
+            before.figures,
+            after.figures,
+            kept_indices(self.graph, found.gone, self.channels),
+            tuple(dict.fromkeys(f.reason for f in self.channels.frozen)),
+            pair,
+        )
+
+
+def _curve(group: Group, ranking: Ranking) -> Curve:
+    """A ranking as what keeping k units loses."""
+    return Curve(group, ranking.order[::-1].astype("int64"), ranking.losses[::-1])
+
+
+def _group_row(group: Group, ranking: Ranking, gone: int) -> GroupRow:
+    lost, whole = float(ranking.losses[gone]), float(ranking.losses[-1])
+    return GroupRow(group.name, group.size, group.size - gone, lost, whole)

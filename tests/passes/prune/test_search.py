@@ -1,0 +1,125 @@
+"""The pass `prune`: limits are kept, decisions can be edited, and what cannot be done is said."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from secateur.codegen.backends.registry import backend_of
+from secateur.codegen.targets.find import find
+from secateur.ir.errors import SecateurError
+from secateur.ir.graph import Graph
+from secateur.ir.interpreter import run
+from secateur.ir.noise import noise
+from secateur.ir.opdef import PRUNED
+from secateur.ir.parser import parse_graph
+from secateur.ir.printer import print_graph
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.framework.pipeline import format_pass, parse_pipeline
+from secateur.passes.prune.linear.moments import Data
+from secateur.passes.prune.prune import Prune
+from secateur.passes.prune.removal import Remove
+from secateur.passes.prune.report import PruningReport
+from secateur.passes.prune.search import Material
+
+from .calibrated import batches
+from .nets import residual
+
+TARGET = find("rpi4")
+COSTS = backend_of(TARGET).costs(TARGET)
+DATA = Material(Data(batches(residual(1), 8)))
+
+
+def pruned(graph: Graph, step: Prune) -> tuple[Graph, PruningReport]:
+    reports: list[PruningReport] = []
+    outcome = PassManager((replace(step, costs=COSTS, listen=reports.append),)).run(graph)
+    return outcome.graph, reports[0]
+
+
+@pytest.mark.parametrize("material", [Material(), DATA], ids=["weights", "data"])
+@pytest.mark.parametrize("space", ["standard", "aggressive"])
+def test_a_limit_on_macs_is_kept(material: Material, space: str) -> None:
+    found, report = pruned(residual(1), Prune(macs=0.5, space=space, material=material))  # type: ignore[arg-type]
+    assert report.after.macs <= 0.5 * report.before.macs
+    assert report.after.seconds < report.before.seconds
+    assert report.loss > 0
+    assert run(found, noise(found))["y"].shape == (1, 5)
+
+
+def test_a_limit_on_time_is_kept() -> None:
+    _, whole = pruned(residual(1), Prune(macs=1.0))
+    limit = 0.7 * whole.before.seconds
+    _, report = pruned(residual(1), Prune(latency=limit))
+    assert report.after.seconds <= limit * (1 + 1e-9)
+
+
+def test_nothing_goes_where_nothing_must() -> None:
+    graph = residual(1)
+    found, report = pruned(graph, Prune(macs=1.0))
+    assert report.loss == 0
+    assert report.after == report.before
+    assert print_graph(found)[0] == print_graph(graph)[0]
+
+
+def test_a_decision_is_written_edited_and_carried_out() -> None:
+    step = Prune(macs=0.6, space="standard", repair=False)
+    whole, _ = pruned(residual(1), step)
+    decided, _ = pruned(residual(1), replace(step, remove=False))
+    assert any(PRUNED in op.attributes for op in decided.operators)
+    text, resources = print_graph(decided)
+    again = PassManager((Remove(),)).run(parse_graph(text, resources)).graph
+    assert print_graph(again)[0] == print_graph(whole)[0]
+
+
+def test_a_limit_that_nothing_keeps_names_the_nearest() -> None:
+    with pytest.raises(SecateurError, match=r"no counts keep .*; the least possible is "):
+        pruned(residual(1), Prune(latency=1e-9))
+
+
+RELU = """
+graph @g(%x: tensor<1x3x4x4xf32>) {
+  %y = nn.relu(%x) : tensor<1x3x4x4xf32>
+  return %y as "y"
+}
+"""
+
+
+def test_a_network_without_filters_says_so() -> None:
+    with pytest.raises(SecateurError, match="there is nothing to prune: "):
+        pruned(parse_graph(RELU), Prune(macs=0.5))
+
+
+def test_kept_nodes_stay_whole() -> None:
+    graph = residual(1)
+    _, free = pruned(graph, Prune(macs=0.6))
+    names = [row.name for row in free.groups if row.pruned]
+    _, report = pruned(graph, Prune(macs=0.6, keep=(names[0],)))
+    assert names[0] not in [row.name for row in report.groups]
+    with pytest.raises(SecateurError, match="every group of channels is to be kept"):
+        pruned(graph, Prune(macs=0.6, keep=("*",)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prune{macs=0.5,latency=0.1}", "macs and latency are given; pruning keeps one limit at a time"),
+        ("prune{macs=-1}", "macs must be a number from 0 on, is -1"),
+        ("prune{macs=0.5,criterion=l3}", "unknown criterion 'l3'"),
+    ],
+)
+def test_a_recipe_that_cannot_be(text: str, message: str) -> None:
+    with pytest.raises(SecateurError, match=re.escape(message)):
+        parse_pipeline(text)
+
+
+def test_a_recipe_without_a_limit() -> None:
+    with pytest.raises(SecateurError, match="what a pruned network may cost is not said; give one of macs, "):
+        pruned(residual(1), Prune())
+
+
+def test_a_recipe_is_text() -> None:
+    text = "prune{macs=0.5,criterion=l2,space=standard,repair=false}"
+    (step,) = parse_pipeline(text)
+    assert format_pass(step) == text
