@@ -115,10 +115,9 @@ class Analysis:
         """A component that is all of an axis stays, since nothing would be left, unless that is spared."""
         spared = self.spared
         for number, (place, axis) in enumerate(self.numbering.axes):
-            found, value = self.along(number), place.value
+            found = self.along(number)
             if len(found) and (found == found[0]).all() and not spared[found[0]]:
-                name = value.name or (value.producer.loc if value.producer else "")
-                self.reasons.append(Reason(number, f"axis {axis} of '{name}' would lose all that it has"))
+                self.reasons.append(Reason(number, _nothing_left(place, axis)))
 
     def _one_axis_each(self) -> None:
         """An operator makes channels along one axis, the last possible: a decision lists these alone."""
@@ -131,3 +130,13 @@ class Analysis:
                 axis = self.numbering.axes[last[one.operator].axis][1]
                 text = said_of(one.operator, f"makes channels along axis {axis}, and so no others")
                 self.reasons.append(Reason(one.axis, text, one.ids))
+
+
+def _nothing_left(place: Place, axis: int) -> str:
+    """Why a component stays that is all of an axis: a sentence."""
+    value, maker = place.value, place.value.producer
+    if place.reader is not None:
+        reads = said_of(place.reader, f"reads as operand {place.port}")
+        return f"nothing would be left of axis {axis} of '{value.name}', which {reads}"
+    makes = said_of(maker, "makes") if maker is not None else f"the graph input '{value.name}' is"
+    return f"nothing would be left of axis {axis} of what {makes}"

@@ -127,3 +127,34 @@ def test_a_source_of_what_must_stay_must_stay() -> None:
     (frozen,) = (f for f in channels.frozen if f.value is a)
     assert frozen.indices.tolist() == [1, 2]
     assert frozen.reason == "it is part of the graph output 'y0'"
+
+
+def test_a_unit_that_is_all_of_an_axis_stays() -> None:
+    """One filter is all that there is."""
+    n = Network()
+    a = n.product(n.x, 2, "a")
+    both = n.graph.append(create("nn.reduce_sum", [a], {"axes": (1,)}, "sum")).result
+    widened = n.graph.append(create("nn.add", [a, both], {}, "add")).result
+    single = n.product(widened, 1, "one")
+    channels = n.channels(n.product(single, 5, "last"))
+    assert [g.name for g in channels.groups] == ["a"]
+
+
+def test_why_the_last_one_stays_names_the_operator() -> None:
+    """Two groups of which each loses the same place: with k = 1 a place is all there is."""
+    graph = Graph()
+    x = graph.add_input(TensorType((1, 2, 1, 1)), "x")
+    window = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+    for name, shape, groups in (
+        ("first", (4, 2, 1, 1), 1),
+        ("grouped", (2, 2, 1, 1), 2),
+        ("last", (3, 2, 1, 1), 1),
+    ):
+        w = graph.append(create("nn.constant", [], {"value": np.ones(shape, np.float32)})).result
+        w.name = f"{name}.weight"
+        x = graph.append(create("nn.conv", [x, w], {**window, "groups": groups}, name)).result
+    graph.set_outputs([x], ["y"])
+    (reason,) = (f.reason for f in find_channels(graph).frozen if f.value.producer.loc == "grouped")
+    assert reason == (
+        "nothing would be left of axis 0 of 'grouped.weight', which 'grouped' (nn.conv) reads as operand 1"
+    )
