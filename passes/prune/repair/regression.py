@@ -8,8 +8,8 @@ sampled windows
 
 and the bias gains the mean of t - W' x'. The ridge pulls towards W and not towards zero: directions that the
 data does not show stay as they were trained. How much of it is told by the data: of `RIDGES`, shares of the
-mean of C's diagonal, the one is taken with which each half of the batches predicts the other best. Where
-there are fewer windows than columns it is a large one, and none of the others' noise is learned.
+mean of C's diagonal, that before the one with which each half of the batches predicts the other best. Where
+there are fewer windows than columns it is a large one, and their noise is not learned.
 
 Covariances are summed over batches: memory is 16 bytes times (columns + rows) times columns for each
 group of the layer, twice (k k Cin)^2 and a little for a convolution, however much data there is.
@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -29,9 +30,10 @@ from secateur.ir.graph import Operator
 from ..linear.matrices import Array, Floats, Indices, matrices, row_channels
 from ..linear.moments import Moments
 
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, math.inf)
-FIRST = 1
-"""The ridge that is tried first; from there it goes on as long as it gets better."""
+RIDGES = (*(0.01 * 4.0**k for k in range(-5, 6)), math.inf)
+"""Each four times the one before: all of the data wants less than half of it, so one step less is taken."""
+FIRST = 5
+"""The ridge that is tried first; from there on as long as it gets better."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +102,11 @@ class _Problem:
         n = self.square.shape[1]
         more = ridge * np.trace(self.square, axis1=1, axis2=2) / n
         regular = self.square + np.where(more > 0, more, 1.0)[:, None, None] * np.eye(n)
-        return np.linalg.solve(regular, self.cross.swapaxes(1, 2)).swapaxes(1, 2)
+        solved = np.linalg.solve(regular, self.cross.swapaxes(1, 2)).swapaxes(1, 2)
+        return np.asarray(solved, np.float64)
 
     def bias(self, step: Floats) -> Floats:
-        return self.residual - np.einsum("grn,gn->gr", step, self.mean)
+        return np.asarray(self.residual - np.einsum("grn,gn->gr", step, self.mean))
 
     def error(self, step: Floats, bias: Floats) -> float:
         """The mean square of what is left, but for what no step changes."""
@@ -143,24 +146,21 @@ def _results(matrices: Floats, columns: Array) -> Floats:
 
 
 def _ridge(halves: tuple[_Sums, _Sums], centred: bool) -> float:
-    """Of `RIDGES` the one with which each half predicts the other best; inf where there is one batch."""
+    """The ridge before that with which each half predicts the other best; inf where there is one batch."""
     if not all(half.columns.count for half in halves):
         return math.inf
-    problems = [_Problem.of(half, centred) for half in halves]
-    errors: dict[int, float] = {}
+    first, second = (_Problem.of(half, centred) for half in halves)
 
+    @cache
     def error(at: int) -> float:
         if not 0 <= at < len(RIDGES):
             return math.inf
-        if at not in errors:
-            errors[at] = sum(_unforeseen(*pair, RIDGES[at]) for pair in (problems, problems[::-1]))
-        return errors[at]
+        return _unforeseen(first, second, RIDGES[at]) + _unforeseen(second, first, RIDGES[at])
 
-    best = FIRST
-    way = 1 if error(FIRST + 1) < error(FIRST) else -1
+    best, way = FIRST, 1 if error(FIRST + 1) < error(FIRST) else -1
     while error(best + way) < error(best):
         best += way
-    return RIDGES[best]
+    return RIDGES[max(0, best - 1)]
 
 
 def _unforeseen(seen: _Problem, unseen: _Problem, ridge: float) -> float:
