@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from secateur.ir.channels import Channels, Group
 from secateur.ir.errors import SecateurError
 
+from .criteria.criterion import Ranking
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -54,6 +56,15 @@ def curves(channels: Channels, importance: Mapping[str, Floats]) -> tuple[Curve,
     if unknown:
         raise SecateurError(f"there is no group '{unknown[0]}' to be important")
     return tuple(curve(g, importance[g.name]) for g in channels.groups if g.name in importance)
+
+
+def ranked(channels: Channels, rankings: Mapping[str, Ranking]) -> tuple[Curve, ...]:
+    """The curves of the groups that a criterion has ranked; others keep all their units."""
+    return tuple(
+        Curve(g, rankings[g.name].order[::-1].astype(np.int64), rankings[g.name].losses[::-1].copy())
+        for g in channels.groups
+        if g.name in rankings
+    )
 
 
 def transferred(given: tuple[Curve, ...], channels: Channels) -> dict[str, Curve]:

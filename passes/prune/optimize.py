@@ -3,15 +3,17 @@
     found = optimize(fused, curves, costs, Budget(seconds=0.02))
     remove(graph, found.gone)                      # the graph before fusion, whose groups have these names
 
-`fused` is the graph as selection sees it, `curves` are its groups' (`transferred` gives them from those
-of the graph before fusion). Exact over the counts that are weighed (`candidates.py`), for any of the limits,
-up to the resolution that the answer states. The answer's time is what selection plans for the pruned graph.
+`fused` is the graph as selection sees it, `curves` are its groups' (`curves.transferred` gives them from
+those of the graph before fusion). Exact over the counts that are weighed (`candidates.py`), for any of the
+limits, up to the resolution that the answer states. The answer's time is what selection plans for the pruned
+graph.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +26,7 @@ from secateur.ir.support.units import duration_text, size_text
 from ..select.elimination import TooWideError
 from ..select.graphs import problem_of
 from ..select.solver import Solver
+from ..select.sweeps import TIES
 from ..select.tolls import kept_duration
 from .candidates import MOST, candidates
 from .curves import Curve
@@ -32,6 +35,8 @@ from .extents import Extents
 from .sizes import SizedCosts
 from .tables import Row, Times, summed
 from .weighing import Answer, BeyondError, Pair, weighed
+
+_PRICES, _DEAREST = 12, 1e3  # of time that are tried, and times the loss that all time costs at most
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ class Optimizer:
         self.extents = Extents(fused, self.curves)
         self.counts = candidates(self.extents, self.costs, most)
         self.domains = Domains(self.extents, self.counts)
+        self._planned: dict[tuple[int, ...], float] = {}
 
     @cached_property
     def times(self) -> Times:
@@ -115,8 +121,11 @@ class Optimizer:
 
     def seconds(self, counts: Mapping[int, int]) -> float:
         """Of the graph at these counts (by the curves' numbers), as selection plans it."""
-        found = problem_of(self.extents.pruned(counts), self.costs)
-        return Solver(found.problem).fastest().costs.seconds
+        key = tuple(counts.get(i, size) for i, size in enumerate(self.extents.sizes))
+        if key not in self._planned:
+            found = problem_of(self.extents.pruned(counts), self.costs)
+            self._planned[key] = Solver(found.problem).fastest().costs.seconds
+        return self._planned[key]
 
     def loss(self, counts: Mapping[int, int]) -> float:
         """Importance lost at these counts."""
@@ -131,7 +140,29 @@ class Optimizer:
             raise self._beyond(name, limit, error.least) from None
         except TooWideError as error:
             raise SecateurError(f"counts of too many groups depend on each other: {error}") from None
-        return self._pruning(name, answer)
+        found = self._pruning(name, answer)
+        if name in _COUNTED and found.seconds > self.before * (1 + TIES):
+            return self._no_slower(name, limit, found)
+        return found
+
+    def _no_slower(self, name: str, limit: float, slower: Pruning) -> Pruning:
+        """Counts within a limit on what is counted that take no longer than the whole graph.
+
+        Time is weighed with loss at a price, as low as does it; the answer says that the loss may not be the
+        least. Where no price does it, the slower counts are the answer.
+        """
+        low, high, found = 0.0, max(slower.loss, 1.0) / self.before * _DEAREST, None
+        for _ in range(_PRICES):
+            price = math.sqrt(low * high) if low else high / _DEAREST
+            priced = [(v, rows * price) for v, rows in self.times.tables]
+            costs = _pairs([*self._losses(), *priced], self._spent(name))
+            tried = self._pruning(name, weighed(self.times.sizes, [*costs, *self.domains.tables], limit))
+            if tried.seconds > self.before * (1 + TIES):
+                low = price
+                continue
+            high, found = price, tried
+        doubt = "the counts that lose least take longer than the whole network does"
+        return replace(found or slower, bound=slower.bound, doubt=doubt)
 
     def _weighed(self, name: str, limit: float) -> Answer:
         pairs = self.pairs(name)
