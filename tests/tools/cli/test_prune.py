@@ -1,0 +1,264 @@
+"""`secateur prune`: what it writes, says and refuses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+from onnx import numpy_helper
+
+from secateur import read
+from secateur.ir.graph import Graph
+from secateur.ir.interpreter import run
+from secateur.passes.prune.kept import read_kept
+
+from ..conftest import Cli
+
+TARGET = ("--target", "rpi4")
+TEXT = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[1,3,8,8] x) => (float[1,5] y) {
+  a = Conv <kernel_shape=[3,3], pads=[1,1,1,1]> (x, w1, b1)
+  b = Relu (a)
+  c = Conv <kernel_shape=[3,3], pads=[1,1,1,1]> (b, w2)
+  d = Relu (c)
+  e = GlobalAveragePool (d)
+  f = Flatten (e)
+  y = Gemm <transB=1> (f, w3, b3)
+}
+"""
+SHAPES = {"w1": (32, 3, 3, 3), "b1": (32,), "w2": (24, 32, 3, 3), "w3": (5, 24), "b3": (5,)}
+ONLY = """
+<ir_version: 8, opset_import: ["" : 17]>
+only (float[1,3,8,8] x) => (float[1,4,6,6] y) { y = Conv (x, w) }
+"""
+
+
+def saved(text: str, shapes: dict[str, tuple[int, ...]], path: Path) -> Path:
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(5)
+    for name, shape in shapes.items():
+        array = rng.standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two convolutions of 32 and 24 filters and a classifier, as ONNX."""
+    return saved(TEXT, SHAPES, tmp_path_factory.mktemp("net") / "net.onnx")
+
+
+@pytest.fixture(scope="module")
+def images(net: Path) -> Path:
+    """Inputs with the labels that the network gives them."""
+    x = np.random.default_rng(3).standard_normal((16, 3, 8, 8)).astype(np.float32)
+    graph = read(net)
+    labels = [int(np.argmax(run(graph, {"x": image[None]})["y"])) for image in x]
+    np.savez(net.with_name("images.npz"), x=x, labels=np.array(labels))
+    return net.with_name("images.npz")
+
+
+def macs(graph: Graph) -> int:
+    return sum(op.macs for op in graph.operators)
+
+
+# What it does --------------------------------------------------------------------------------------
+
+
+def test_a_pruned_model_keeps_the_limit_and_is_written_with_all_that_was_asked_for(
+    cli: Cli, net: Path, tmp_path: Path
+) -> None:
+    out, page, kept = tmp_path / "out.onnx", tmp_path / "page.html", tmp_path / "kept.json"
+    words = ("--macs", "50%", "-o", out, "--report", page, "--save-kept", kept)
+    result = cli("prune", net, *TARGET, *words)
+    assert result.code == 0, result.err
+    assert 0 < macs(read(out)) <= macs(read(net)) / 2
+    assert "1 layer" not in result.told
+    for said in (
+        "channels",
+        "MACs",
+        "importance",
+        f"model: {out}",
+        f"report: {page}",
+        f"kept indices: {kept}",
+    ):
+        assert said in result.out
+    assert page.read_text().startswith("<!doctype html>")
+    onnx.checker.check_model(str(out), full_check=True)
+
+
+def test_the_side_file_tells_what_became_of_every_initializer(cli: Cli, net: Path, tmp_path: Path) -> None:
+    out, side = tmp_path / "out.onnx", tmp_path / "kept.json"
+    assert cli("prune", net, *TARGET, "--macs", "50%", "-o", out, "--save-kept", side).code == 0
+    kept = read_kept(side)
+    before, after = (
+        {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer} for path in (net, out)
+    )
+    assert before.keys() <= after.keys()
+    assert all(after[name].dtype == np.int64 for name in after.keys() - before.keys())  # shapes
+    for name, array in before.items():
+        for axis, indices in kept.get(name, {}).items():
+            array = np.take(array, indices, axis)
+        np.testing.assert_array_equal(after[name], array)
+
+
+def test_repaired_on_data_it_answers_nearer(cli: Cli, net: Path, images: Path, tmp_path: Path) -> None:
+    plain, repaired = tmp_path / "plain.onnx", tmp_path / "repaired.onnx"
+    words = ("prune", net, *TARGET, "--macs", "60%", "--data", images, "--criterion", "l2", "-o")
+    assert cli(*words, plain, "--no-repair").code == 0
+    assert cli(*words, repaired).code == 0
+    x = np.load(images)["x"]
+    wanted, *answers = (
+        np.concatenate([run(graph, {"x": image[None]})["y"] for image in x])
+        for graph in map(read, (net, plain, repaired))
+    )
+    errors = [float(np.square(answer - wanted).sum()) for answer in answers]
+    assert errors[1] < errors[0]
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(
+    cli: Cli, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("prune", net, *TARGET, "--macs", "50%")
+    dry = cli(*words, "--dry-run")
+    assert dry.code == 0, dry.err
+    assert list(tmp_path.iterdir()) == []
+    real = cli(*words)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.pruned.onnx"]
+    assert real.out == dry.out + "model: net.pruned.onnx\n"
+
+
+def test_json_and_nothing_else(cli: Cli, net: Path) -> None:
+    data = cli("prune", net, *TARGET, "--macs", "50%", "--dry-run", "--json").json
+    assert data["output"] is None
+    assert data["after"]["macs"] <= data["before"]["macs"] / 2
+    assert {group["name"] for group in data["groups"]}
+
+
+def test_what_may_go_is_explained_without_a_limit(cli: Cli, net: Path) -> None:
+    result = cli("prune", net, "--explain")
+    assert result.code == 0, result.err
+    assert "2 groups, 56 channels that may go" in result.out
+    assert "it is part of the graph output 'y'" in result.out
+
+
+def test_a_limit_on_accuracy_alone_looks_for_the_smallest_network(
+    cli: Cli, net: Path, images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.onnx"
+    words = ("--max-drop", "20", "--data", images, "-o", out, "--json")
+    data = cli("prune", net, *TARGET, *words).json
+    assert data["accuracy"]["before"] == 100
+    assert data["accuracy"]["after"] >= 80
+    assert data["after"]["seconds"] < data["before"]["seconds"]
+    assert macs(read(out)) == data["after"]["macs"]
+
+
+# What cannot be done -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "nearest"), [(("--latency", "1ns"), r"[\d.]+us"), (("--size", "8B"), r"\d+ bytes")]
+)
+def test_a_limit_that_cannot_be_met_names_the_nearest(
+    cli: Cli, net: Path, tmp_path: Path, limit: tuple[str, str], nearest: str
+) -> None:
+    out = tmp_path / "out.onnx"
+    out.write_text("as it was")
+    result = cli("prune", net, *TARGET, *limit, "-o", out)
+    assert result.code == 2
+    assert re.search(f"the least possible is {nearest}", result.told)
+    assert "Traceback" not in result.err
+    assert out.read_text() == "as it was"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.onnx"]
+
+
+def test_nothing_to_prune_says_why(cli: Cli, tmp_path: Path) -> None:
+    only = saved(ONLY, {"w": (4, 3, 3, 3)}, tmp_path / "only.onnx")
+    result = cli("prune", only, *TARGET, "--macs", "50%", "-o", tmp_path / "out.onnx")
+    assert result.code == 2
+    assert "nothing to prune" in result.told
+    assert "it is part of the graph output 'y'" in result.told
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_all_kept_leaves_nothing_to_prune(cli: Cli, net: Path) -> None:
+    result = cli("prune", net, *TARGET, "--macs", "50%", "--keep", "*", "--dry-run")
+    assert result.code == 2
+    assert "every group of channels is to be kept" in result.told
+
+
+def test_images_of_another_shape_are_one_clear_error(cli: Cli, net: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "small.npz", x=np.zeros((4, 3, 7, 7), np.float32))
+    result = cli("prune", net, *TARGET, "--macs", "50%", "--data", tmp_path / "small.npz", "--dry-run")
+    assert result.code == 2
+    assert result.told.count("error:") == 1
+    assert "small.npz" in result.told
+    assert "7" in result.told
+    assert "8" in result.told
+
+
+def test_accuracy_without_labels_is_refused(cli: Cli, net: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "unlabelled.npz", x=np.zeros((4, 3, 8, 8), np.float32))
+    words = ("--max-drop", "1", "--data", tmp_path / "unlabelled.npz", "--dry-run")
+    result = cli("prune", net, *TARGET, *words)
+    assert result.code == 2
+    assert "label" in result.told
+
+
+def test_an_accuracy_that_is_not_kept_gives_1_and_writes_nothing(
+    cli: Cli, net: Path, images: Path, tmp_path: Path
+) -> None:
+    with np.load(images) as arrays:
+        np.savez(tmp_path / "few.npz", x=arrays["x"], labels=arrays["labels"])
+    words = ("--macs", "10%", "--max-drop", "0", "--no-repair", "--data", tmp_path / "few.npz")
+    result = cli("prune", net, *TARGET, *words, "-o", tmp_path / "out.onnx")
+    assert result.code == 1
+    assert "accuracy falls from 100.00 %" in result.told
+    assert not (tmp_path / "out.onnx").exists()
+
+
+# Options that are refused before any work ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "give one of macs"),
+        (["--macs", "half"], "50%"),
+        (["--latency", "20"], "time with its unit"),
+        (["--macs", "50%", "--criterion", "nope"], "nope"),
+        (["--macs", "50%", "--report", "page.pdf"], "suffix"),
+        (["--macs", "50%", "-o", "none/out.onnx"], "none"),
+        (["--macs", "50%", "--save-kept", "none/kept.json"], "none"),
+        (["--macs", "50%", "--data", "none.npz"], "none.npz"),
+        (["--macs", "50%", "--costs", "none.json"], "none.json"),
+        (["--macs", "50%", "--target", "nope"], "nope"),
+        (["--max-drop", "1"], "label"),
+    ],
+)
+def test_bad_options_are_refused_before_work(
+    cli: Cli, net: Path, words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cli("prune", net, *words)
+    assert result.code == 2
+    assert says in result.told
+    assert "reading" not in result.err
+    assert "Traceback" not in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quantized_model_is_refused(cli: Cli, net: Path, tmp_path: Path) -> None:
+    int8 = tmp_path / "int8.onnx"
+    assert cli("quantize", net, "-o", int8, "--calibration", "random:2", *TARGET).code == 0
+    result = cli("prune", int8, *TARGET, "--macs", "50%", "--dry-run")
+    assert result.code == 2
+    assert "quantized already" in result.told
