@@ -1,6 +1,6 @@
 # Every target works on a fresh checkout: it makes its own virtual environment in .venv.
 #
-#   make demo    compile a trained network, show the IR, run it, compare with ONNX Runtime
+#   make demo    compile a trained network, show the IR, quantize and prune it, run all, compare with ONNX Runtime
 #   make test    the whole test suite, and a part of it as lesser processors would run it
 #   make test-hosts   that part alone
 #   make test-train   the tests that train networks, with PyTorch (minutes, 3 GB; make test runs them where it is there)

@@ -1,11 +1,12 @@
-"""The tour in one command: compile a trained network in fp32 and int8, run both on images it never saw.
+"""The tour in one command: compile a trained network in fp32, int8, and pruned and int8; run all on images it
+never saw.
 
     python -m secateur.tools.demo [--output build/demo]
 
 Needs a checkout of the repository (`examples/digits`). Everything is compared
 with ONNX Runtime where that is installed. Exit code 1 where a prediction of the
-fp32 network differs from its, an accuracy is below 98 %, or int8 loses more
-than 0.3 points.
+fp32 network differs from its, an accuracy is below 98 %, int8 loses more
+than 0.3 points, or pruning and int8 more than 1.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.options import Int8, Watch
+from secateur.options import Int8, Pruning, Watch
 
 from .checks.layers import has_onnxruntime
+from .pages.prune_text import verdict
 from .progress import progress
 from .report import duration, size
 from .tables import table
@@ -41,6 +43,9 @@ EXAMPLE = ROOT / "examples" / "digits"
 MODEL = "resnet20.onnx"
 ACCURACY = 0.98
 LARGEST_DROP = 0.003
+LARGEST_DROP_PRUNED = 0.01
+MACS = 0.5
+PRUNED_ON = 64  # images
 SHOWN = (("before", "*-canonicalize.sir", 10), ("after", "*-fuse.sir", 3))  # as many as make the block
 WIDTH = 110
 
@@ -78,18 +83,20 @@ def example_module() -> ModuleType:
     return module
 
 
-def compile_example(path: Path, quantize: Int8 | None = None, dump_ir: Path | None = None) -> Artifact:
-    """Compiles the example to `path` and says how long it took."""
+def compile_example(
+    path: Path, quantize: Int8 | None = None, dump_ir: Path | None = None, model: Path | None = None
+) -> Artifact:
+    """Compiles the example (or a `model` made of it) to `path` and says how long it took."""
     import secateur
 
     start = time.monotonic()
     with progress() as show:
         artifact = secateur.compile(
-            EXAMPLE / MODEL, path, quantize=quantize, watch=Watch(progress=show, dump_ir=dump_ir)
+            model or EXAMPLE / MODEL, path, quantize=quantize, watch=Watch(progress=show, dump_ir=dump_ir)
         )
     first, last = artifact.outcome.records[0], artifact.outcome.records[-1]
     print(
-        f"compiled {EXAMPLE.name}/{MODEL} in {time.monotonic() - start:.1f} s: "
+        f"compiled {model.name if model else f'{EXAMPLE.name}/{MODEL}'} in {time.monotonic() - start:.1f} s: "
         f"{first.operators_before} operators became {last.operators_after}"
     )
     return artifact
@@ -98,12 +105,32 @@ def compile_example(path: Path, quantize: Int8 | None = None, dump_ir: Path | No
 def quantize_example(path: Path, images: Floats) -> Artifact:
     """Compiles the example to int8, calibrated on `images` of the training split, and says what that did."""
     print(f"\nNow in int8, with ranges chosen on {len(images)} images of the training split:")
-    batches = [{"image": image[None]} for image in images]
-    artifact = compile_example(path, Int8(batches, layers="all"))
+    artifact = compile_example(path, Int8(batches_of(images), layers="all"))
     integer = [op for op in artifact.graph.operators if any(v.type.quant is not None for v in op.operands)]
     winograd = sum(op.name == "prim.winograd_conv" for op in integer)
     print(f"{len(integer)} operators compute on bytes, {winograd} of them Winograd convolutions")
     return artifact
+
+
+def batches_of(images: Floats) -> list[dict[str, Floats]]:
+    """An image at a time, as the network takes them."""
+    return [{"image": image[None]} for image in images]
+
+
+def prune_example(folder: Path, images: Floats) -> Path:
+    """Prunes the example on `images`, without training, and compiles what is left to int8; the artifact."""
+    import secateur
+
+    share = f"{MACS:.0%}"
+    print(f"\nNow pruned to {share} of its multiplications, on {PRUNED_ON} images and without training:")
+    model = folder / "resnet20-pruned.onnx"
+    shown = images[:: max(1, len(images) // PRUNED_ON)][:PRUNED_ON]
+    with progress() as show:
+        pruning = Pruning(macs=MACS, data=batches_of(shown))
+        report = secateur.prune(EXAMPLE / MODEL, pruning, model, progress=show)
+    print(verdict(report))
+    quantize = Int8(batches_of(images), layers="all")
+    return compile_example(folder / "resnet20-pruned-int8.so", quantize, model=model).path
 
 
 def excerpt(path: Path, count: int) -> str:
@@ -205,31 +232,36 @@ def accuracy(row: Measured, labels: NDArray[np.int64]) -> float:
 
 
 def faults(
-    real: Measured, quantized: Measured, peer: Measured | None, labels: NDArray[np.int64]
+    real: Measured,
+    smaller: Sequence[tuple[Measured, float]],
+    peer: Measured | None,
+    labels: NDArray[np.int64],
 ) -> list[str]:
-    """What is wrong with the results, as sentences."""
+    """What is wrong with the results, as sentences; `smaller` has networks, and what each may lose."""
     found = []
     if peer is not None and np.any(real.labels != peer.labels):
         found.append(f"{np.sum(real.labels != peer.labels)} predictions differ from {peer.name}'s")
-    for row in (real, quantized):
+    for row in (real, *(row for row, _ in smaller)):
         if accuracy(row, labels) < ACCURACY:
             found.append(f"{row.name}: accuracy {accuracy(row, labels):.2%} is below {ACCURACY:.0%}")
-    drop = accuracy(real, labels) - accuracy(quantized, labels)
-    if drop > LARGEST_DROP:
-        found.append(f"int8 loses {100 * drop:.2f} points of accuracy, more than {100 * LARGEST_DROP:g}")
+    for row, most in smaller:
+        drop = accuracy(real, labels) - accuracy(row, labels)
+        if drop > most:
+            found.append(f"{row.name} loses {100 * drop:.2f} points of accuracy, more than {100 * most:g}")
     return found
 
 
-def compare(rows: Sequence[Measured]) -> None:
-    """Prints how far logits lie apart, and what int8 gained."""
-    real, quantized, *peers = rows
-    if peers:
-        difference = np.abs(real.logits - peers[0].logits).max()
+def compare(real: Measured, smaller: Sequence[Measured], peer: Measured | None) -> None:
+    """Prints how far logits lie apart, and what int8 and pruning gained."""
+    if peer is not None:
+        difference = np.abs(real.logits - peer.logits).max()
         print(f"largest difference of an fp32 logit from ONNX Runtime's: {difference:.2g}")
-    noise = np.square(quantized.logits - real.logits, dtype=np.float64).sum()
-    signal = np.square(real.logits, dtype=np.float64).sum()
-    gain = median(real.seconds) / median(quantized.seconds)
-    print(f"int8 against fp32: {gain:.2f}x the speed, logits at {10 * np.log10(signal / noise):.1f} dB SQNR")
+    for row in smaller:
+        noise = np.square(row.logits - real.logits, dtype=np.float64).sum()
+        signal = np.square(real.logits, dtype=np.float64).sum()
+        gain = median(real.seconds) / median(row.seconds)
+        decibels = 10 * np.log10(signal / noise)
+        print(f"{row.name} against fp32: {gain:.2f}x the speed, logits at {decibels:.1f} dB SQNR")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -243,17 +275,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_fusion(folder / "ir")
     calibration = data.network_input(data.load_calibration().images)
     quantized = quantize_example(folder / "resnet20-int8.so", calibration).path
+    pruned = prune_example(folder, calibration)
     digits = data.load_heldout()
-    networks = {"secateur fp32": real, "secateur int8": quantized}
+    networks = {"secateur fp32": real, "secateur int8": quantized, "secateur int8, pruned": pruned}
     rows = run_networks(networks, data.network_input(digits.images))
     print_results(rows, digits.labels)
-    compare(rows)
+    first, int8, least, *peers = rows
+    peer = peers[0] if peers else None
+    compare(first, (int8, least), peer)
     print(
-        f"\nartifacts: {real} and {quantized.name}\n"
+        f"\nartifacts: {real}, {quantized.name} and {pruned.name}\n"
         f"IR after each pass, kernels as TIR, LLVM IR and assembly: {folder / 'ir'}"
     )
-    peer = rows[2] if len(rows) > 2 else None
-    wrong = faults(rows[0], rows[1], peer, digits.labels)
+    smaller = ((int8, LARGEST_DROP), (least, LARGEST_DROP_PRUNED))
+    wrong = faults(first, smaller, peer, digits.labels)
     for fault in wrong:
         print(f"error: {fault}", file=sys.stderr)
     return 1 if wrong else 0

@@ -18,12 +18,15 @@ def test_demo_compiles_shows_runs_and_compares(tmp_path: Path, capsys: pytest.Ca
         "IR after fusion",
         "epilogue = [add, add, relu]",
         "360 held-out images",
-        "secateur fp32     99.17% (357/360)",
+        "secateur fp32          99.17% (357/360)",
         "chosen on 200 images",
         "operators compute on bytes",
-        "secateur int8     99.",
-        "onnxruntime fp32  99.17%",
-        f"artifacts: {tmp_path}/resnet20.so and resnet20-int8.so",
+        "secateur int8          99.",
+        "without training",
+        "fewer MACs for",
+        "secateur int8, pruned  9",
+        "onnxruntime fp32       99.17%",
+        f"artifacts: {tmp_path}/resnet20.so, resnet20-int8.so and resnet20-pruned-int8.so",
         f"{tmp_path}/ir",
     ):
         assert words in out
@@ -70,30 +73,34 @@ RIGHT = [1] * 500
 
 def test_a_prediction_unlike_the_peers_is_a_fault() -> None:
     real, peer = measured("fp32", RIGHT), measured("onnxruntime", [2, *RIGHT[1:]])
-    assert demo.faults(real, real, peer, np.array(RIGHT)) == ["1 predictions differ from onnxruntime's"]
+    found = demo.faults(real, [(real, 0.003)], peer, np.array(RIGHT))
+    assert found == ["1 predictions differ from onnxruntime's"]
 
 
 def test_int8_may_differ_from_the_peer_within_its_drop() -> None:
     quantized = measured("int8", [2, *RIGHT[1:]])
-    assert demo.faults(measured("fp32", RIGHT), quantized, measured("peer", RIGHT), np.array(RIGHT)) == []
+    real, peer = measured("fp32", RIGHT), measured("peer", RIGHT)
+    assert demo.faults(real, [(quantized, 0.003)], peer, np.array(RIGHT)) == []
 
 
 def test_losing_more_than_the_largest_drop_is_a_fault() -> None:
     quantized = measured("int8", [2, 2, *RIGHT[2:]])
-    assert demo.faults(measured("fp32", RIGHT), quantized, None, np.array(RIGHT)) == [
+    smaller = [(quantized, 0.003), (measured("pruned", [2, 2, *RIGHT[2:]]), 0.01)]
+    assert demo.faults(measured("fp32", RIGHT), smaller, None, np.array(RIGHT)) == [
         "int8 loses 0.40 points of accuracy, more than 0.3"
     ]
 
 
 def test_low_accuracy_is_a_fault() -> None:
     poor = measured("int8", [1, 2])
-    assert demo.faults(poor, poor, None, np.array([1, 3])) == ["int8: accuracy 50.00% is below 98%"] * 2
+    found = demo.faults(poor, [(poor, 0.003)], None, np.array([1, 3]))
+    assert found == ["int8: accuracy 50.00% is below 98%"] * 2
 
 
 def test_int8_is_compared_with_fp32(capsys: pytest.CaptureFixture[str]) -> None:
     real = demo.Measured("fp32", np.full((2, 10), 10, np.float32), [2e-3], 1, "")
     quantized = demo.Measured("int8", np.full((2, 10), 11, np.float32), [1e-3], 1, "")
-    demo.compare([real, quantized])
+    demo.compare(real, [quantized], None)
     assert capsys.readouterr().out == "int8 against fp32: 2.00x the speed, logits at 20.0 dB SQNR\n"
 
 
