@@ -49,7 +49,7 @@ class Recipe:
     space: Annotated[
         Space,
         Help("aggressive also takes residual sums apart, so that each block keeps channels of its own."),
-    ] = "aggressive"
+    ] = "standard"
     repair: Annotated[bool, Help("Solve for the weights behind what is removed, on the data.")] = True
     keep: Annotated[Sequence[str], Help("ONNX nodes to leave whole.", "NAMES")] = ()
 

@@ -120,6 +120,6 @@ def test_a_recipe_without_a_limit() -> None:
 
 
 def test_a_recipe_is_text() -> None:
-    text = "prune{macs=0.5,criterion=l2,space=standard,repair=false}"
+    text = "prune{macs=0.5,criterion=l2,space=aggressive,repair=false}"
     (step,) = parse_pipeline(text)
     assert format_pass(step) == text
