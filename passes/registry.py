@@ -9,7 +9,7 @@ from secateur.ir.support.words import listed
 from .canonicalize import canonicalize
 from .canonicalize.canonicalize import Canonicalize
 from .framework.base import Pass
-from .fuse import closing, fuse, opening
+from .fuse import closing, fuse, merging, opening
 from .fuse.fuse import Fuse
 from .fuse.opening import Open
 from .integer import integer
@@ -44,6 +44,7 @@ def rules() -> dict[str, tuple[Rule, ...]]:
     for rule in (
         *canonicalize.RULES,
         *opening.RULES,
+        *merging.RULES,
         *fuse.RULES,
         *closing.RULES,
         *equalize.RULES,

@@ -15,7 +15,7 @@ from ..canonicalize.constants import holds_integers
 from ..canonicalize.joins import split_joins
 from ..framework.base import Pass
 from ..integer.integer import make_integer
-from . import affine, closing, composites, epilogues, opening, padding, transposed
+from . import affine, closing, composites, epilogues, merging, opening, padding, transposed
 
 LEVELS = ("none", "conservative", "standard", "aggressive")
 
@@ -30,7 +30,11 @@ PHASES: dict[str, tuple[tuple[Rule, ...], ...]] = {
         transposed.RULES,
     ),
 }
-PHASES["aggressive"] = PHASES["standard"]  # on sums that were opened, and closed again
+PHASES["aggressive"] = (
+    composites.RULES,
+    padding.RULES + affine.RULES + merging.RULES,
+    *PHASES["standard"][2:],
+)
 RULES: tuple[Rule, ...] = tuple(rule for phase in PHASES["standard"] for rule in phase)
 
 
@@ -56,9 +60,9 @@ class Fuse(Pass):
     roundings as before; `standard` also rewrites weights and replaces expanded
     activations, and in a quantized network makes operators between dequantize and
     quantize compute with integers. `aggressive` opens residual additions before (see
-    the pass `open`), all or those of `blocks`, one name or pattern a line: for what is
-    pruned between. At every level, sums that were opened are closed, and
-    concatenations too wide for one kernel split.
+    the pass `open`), all or those of `blocks`, one name or pattern a line, and makes one
+    of parallel convolutions where that saves work. At every level, sums that were opened
+    are closed, and concatenations too wide for one kernel split.
     """
 
     name: ClassVar[str] = "fuse"
