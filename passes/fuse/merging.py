@@ -54,7 +54,7 @@ def _need_plain(m: Match, *operators: Operator) -> None:
 
 
 def _margins(large: Operator, small: Operator) -> list[tuple[int, int]] | None:
-    """How far the small kernel is padded, along each axis, to lie on the large one's taps; None: it cannot."""
+    """How far the small kernel is padded, along each axis, to lie on taps of the large one; or None."""
     n = len(large["strides"])
     found = [
         (large["pads"][i] - small["pads"][i], large["pads"][n + i] - small["pads"][n + i]) for i in range(n)
@@ -166,8 +166,8 @@ def _guard_joined(m: Match) -> None:
 def _joined(m: Match) -> Value:
     """concat(..., conv(x, w) + b, conv(x, v) + c, ...)   ->   concat(..., conv(x, [w; v]) + [b; c], ...)
 
-    along the channels, where the convolutions stand next to each other, differ in their filters alone, have one group and no
-    other use.
+    along the channels, where the convolutions stand next to each other, differ in their filters alone, have
+    one group and no other use.
     """
     parts = [_stacked(m, run) if len(run) > 1 else run[0] for run in _runs(m.root.operands, m)]
     return parts[0] if len(parts) == 1 else m.new("nn.concat", parts, axis=1)

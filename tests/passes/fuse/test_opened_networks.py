@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.passes.prune.oracle import noise, random_decision, removed
 
 import secateur
 from secateur.ir.channels import Channels, find_channels
@@ -24,6 +23,8 @@ from secateur.passes.fuse.closing import close_sums, is_open
 from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.fuse.opening import Open
 from secateur.passes.prune.masked import masked
+from secateur.passes.prune.remove import Gone, remove
+from secateur.tools.checks.pruned import noise, random_decision
 from tests.passes.fuse.opened_networks import network
 from tests.passes.texts import same_structure
 
@@ -58,6 +59,13 @@ def test_unpruned_it_is_what_standard_fusion_makes(name: str) -> None:
     want = run(graph, given)
     assert moved(want, run(opened, given)) <= 1e-6
     assert moved(want, run(aggressive, given)) <= 1e-5
+
+
+def removed(graph: Graph, gone: Gone, channels: Channels) -> Graph:
+    """The graph without `gone`, verified."""
+    pruned = remove(graph, gone, channels)
+    verify(pruned)
+    return pruned
 
 
 def groups_of(graph: Graph) -> int:

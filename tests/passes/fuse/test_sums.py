@@ -71,9 +71,11 @@ def test_guard_holds_back_and_says_why(case: Case) -> None:
 BLOCKS = f"""
   %w = const : tensor<4x4x3x3xf32>
   %v = const : tensor<4x4x3x3xf32>
-  %a = nn.conv(%x, %w) {{SAME}} : {X} loc("one/conv")
+  %g = nn.sigmoid(%x) : {X}
+  %a = nn.conv(%g, %w) {{SAME}} : {X} loc("one/conv")
   %b = nn.add(%a, %x) : {X} loc("one/add")
-  %c = nn.conv(%b, %v) {{SAME}} : {X} loc("two/conv")
+  %h = nn.sigmoid(%b) : {X}
+  %c = nn.conv(%h, %v) {{SAME}} : {X} loc("two/conv")
   %y = nn.add(%c, %b) : {X} loc("two/add")
   return %y as "y" """
 
