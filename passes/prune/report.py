@@ -61,7 +61,8 @@ class PruningReport:
 
     `kept` gives for each initializer that lost something the indices that stay along each axis, so that
     a training framework can follow. `frozen` are sentences: what could not be pruned, and why. `accuracy`
-    (before, then after, in percent) is None without labelled data; `criterion` is the one that judged.
+    (before, then after, in percent) is None without labelled data; `criterion` is the one that judged;
+    `repaired` are the layers whose weights were solved for anew.
     `model` and `target` are names, for people.
     """
 

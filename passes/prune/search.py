@@ -23,11 +23,13 @@ from .criteria.registry import criterion, rankings
 from .criteria.sensitivity import weighed
 from .curves import Curve, transferred
 from .figures import compiled, layer_rows
+from .frozen import frozen_sentences
 from .linear.moments import Data
 from .open_costs import OpenCosts
 from .optimize import Budget, BudgetError, Optimizer
 from .options import Recipe
 from .remove import Gone, kept_indices, remove
+from .repair.changed import changed_layers
 from .repair.repair import repair
 from .report import GroupRow, PruningReport
 from .sizes import SizedCosts
@@ -55,11 +57,12 @@ class DropError(CheckError):
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A pruned network: the units gone of each group of the graph, and what is left, repaired."""
+    """A pruned network: the units gone of each group of the graph, what is left, and the layers repaired."""
 
     gone: Gone
     graph: Graph
     accuracy: float | None
+    repaired: tuple[str, ...] = ()
 
 
 class Search:
@@ -87,8 +90,8 @@ class Search:
     def _why_nothing(self) -> str:
         if any(map(self._is_kept, self.channels.groups)):
             return "every group of channels is to be kept"
-        reasons = dict.fromkeys(f.reason for f in self.channels.frozen)
-        return "; ".join(list(reasons)[:SHOWN]) or "no operator has filters of its own"
+        why = frozen_sentences(self.channels)
+        return "; ".join(why[:SHOWN]) or "no operator has filters of its own"
 
     @property
     def _data(self) -> Data:
@@ -150,11 +153,12 @@ class Search:
 
     def _found(self, budget: Budget) -> Found:
         gone = self._decided(budget)
-        pruned = remove(self.graph, gone, self.channels)
+        pruned, repaired = remove(self.graph, gone, self.channels), tuple[str, ...]()
         if self._data.batches and self.recipe.repair and gone:
-            pruned = repair(self.graph, pruned, gone, self._data, channels=self.channels)
+            removed, pruned = pruned, repair(self.graph, pruned, gone, self._data, channels=self.channels)
+            repaired = changed_layers(removed, pruned)
         close_sums(pruned)
-        return Found(gone, pruned, self._accuracy_of(pruned))
+        return Found(gone, pruned, self._accuracy_of(pruned), repaired)
 
     def _decided(self, budget: Budget) -> Gone:
         """What goes within a budget; where that is time, time is looked at again once sums are closed."""
@@ -232,8 +236,9 @@ class Search:
             before.figures,
             after.figures,
             kept_indices(self.graph, found.gone, self.channels),
-            tuple(dict.fromkeys(f.reason for f in self.channels.frozen)),
+            frozen_sentences(self.channels),
             pair,
+            found.repaired,
         )
 
 
