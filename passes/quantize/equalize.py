@@ -16,8 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.registry import create
@@ -34,49 +32,10 @@ from ..fuse.affine import (
     scale_inputs,
     scale_outputs,
 )
-
-HOMOGENEOUS = ("relu", "leaky_relu")
-"""Functions f with f(s x) = s f(x) for s > 0."""
+from .magnitudes import HOMOGENEOUS, factors
+from .streams import equalize_groups
 
 POOLS = ("nn.max_pool", "nn.average_pool")
-
-
-# Ranges of channels --------------------------------------------------------------------------------
-
-
-def _weights(op: Operator) -> Array:
-    weights = constant_of(op.operands[1])
-    assert weights is not None
-    return np.abs(weights)
-
-
-def result_ranges(op: Operator) -> Array:
-    """The largest magnitude of weights and bias that make each result channel."""
-    weights, bias = _weights(op), bias_of(op)
-    if op.name == "nn.conv":
-        largest = weights.reshape(weights.shape[0], -1).max(axis=1)
-    elif op.name == "nn.matmul":
-        largest = weights.max(axis=0)
-    else:
-        g, (c, m) = op["groups"], weights.shape[:2]
-        largest = weights.reshape(g, c // g, m, -1).max(axis=(1, 3)).reshape(-1)
-    return np.asarray(largest if bias is None else np.maximum(largest, np.abs(bias)))
-
-
-def input_ranges(op: Operator) -> Array:
-    """The largest magnitude of the weights that meet each input channel."""
-    weights = _weights(op)
-    if op.name != "nn.conv":
-        return np.asarray(weights.reshape(weights.shape[0], -1).max(axis=1))
-    g, (m, c) = op["groups"], weights.shape[:2]
-    return np.asarray(weights.reshape(g, m // g, c, -1).max(axis=(1, 3)).reshape(-1))
-
-
-def factors(first: Operator, second: Operator) -> Array:
-    """The power of two nearest to sqrt(r1 / r2) for each channel; 1 where a range is 0 or not finite."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        exponents = np.rint(np.log2(result_ranges(first) / input_ranges(second)) / 2)
-    return np.asarray(np.exp2(np.where(np.isfinite(exponents), exponents, 0.0)))
 
 
 # The rule ------------------------------------------------------------------------------------------
@@ -169,7 +128,8 @@ RULES: tuple[Rule, ...] = tuple(
 
 @dataclass(frozen=True)
 class Equalize(Pass):
-    """Moves powers of two between the weights of neighbouring layers, so that their channels' ranges agree.
+    """Moves powers of two between the weights of neighbouring layers, so that their channels' ranges agree;
+    then between all layers of a group of channels, such as a residual stream.
 
     Stands after `fuse` and before calibration: it changes the ranges of the values between the layers.
     """
@@ -186,4 +146,5 @@ class Equalize(Pass):
     def run(self, graph: Graph) -> Graph:
         rewrite(graph, RULES)
         graph.remove_dead()
+        equalize_groups(graph)
         return graph

@@ -21,7 +21,8 @@ from secateur.passes.framework.pipeline import format_pass
 from secateur.passes.quantize.calibration.histogram import Histogram
 from secateur.passes.quantize.calibration.ranges import choose, quant_of
 from secateur.passes.quantize.calibration.statistics import Statistics, quantizable, stream
-from secateur.passes.quantize.equalize import Equalize, factors, input_ranges, result_ranges
+from secateur.passes.quantize.equalize import Equalize
+from secateur.passes.quantize.magnitudes import factors, input_ranges, result_ranges
 from tests.passes.texts import Array, build, inputs, names, structure
 
 CONV = "{strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]"
