@@ -70,6 +70,13 @@ def _magnitude(array: Array) -> float:
     return float(np.abs(array[np.isfinite(array)]).max(initial=0))
 
 
+def removed(graph: Graph, gone: Gone, channels: Channels) -> Graph:
+    """The graph without `gone`, verified."""
+    pruned = remove(graph, gone, channels)
+    verify(pruned)
+    return pruned
+
+
 def check(
     graph: Graph, seed: int = 0, given: Mapping[str, Array] | None = None, tolerance: float = TOLERANCE
 ) -> Graph:
@@ -83,7 +90,6 @@ def check_decision(
     graph: Graph, gone: Gone, channels: Channels, given: Mapping[str, Array], tolerance: float = TOLERANCE
 ) -> Graph:
     """The graph without `gone`; AssertionError where masking it gives other answers."""
-    pruned = remove(graph, gone, channels)
-    verify(pruned)
+    pruned = removed(graph, gone, channels)
     assert_same(run(masked(graph, gone, channels), given), run(pruned, given), tolerance)
     return pruned

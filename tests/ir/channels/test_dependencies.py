@@ -154,7 +154,8 @@ def test_why_the_last_one_stays_names_the_operator() -> None:
         w.name = f"{name}.weight"
         x = graph.append(create("nn.conv", [x, w], {**window, "groups": groups}, name)).result
     graph.set_outputs([x], ["y"])
-    (reason,) = (f.reason for f in find_channels(graph).frozen if f.value.producer.loc == "grouped")
+    frozen = {f.value.producer: f.reason for f in find_channels(graph).frozen}
+    (reason,) = (r for op, r in frozen.items() if op is not None and op.loc == "grouped")
     assert reason == (
         "nothing would be left of axis 0 of 'grouped.weight', which 'grouped' (nn.conv) reads as operand 1"
     )
