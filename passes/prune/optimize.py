@@ -28,6 +28,7 @@ from ..select.graphs import problem_of
 from ..select.solver import Solver
 from ..select.sweeps import TIES
 from ..select.tolls import kept_duration
+from .arena import forbidding
 from .candidates import MOST, candidates
 from .curves import Curve
 from .domains import Domains
@@ -36,27 +37,30 @@ from .sizes import SizedCosts
 from .tables import Row, Times, summed
 from .weighing import Answer, BeyondError, Pair, weighed
 
+_TIGHTENINGS = 12  # of what is asked of the bound on an arena
 _PRICES, _DEAREST = 12, 1e3  # of time that are tried, and times the loss that all time costs at most
 
 
 @dataclass(frozen=True)
 class Budget:
     """What is limited, one thing only: `seconds` on one core, multiply-accumulates, bytes of `weights` (of
-    constants, as they are in the model), or the importance lost: then time is least, else the loss is.
+    constants, as they are in the model), bytes of `arena`, or the importance lost: then time is least, else
+    the loss is. Of an arena the limit is on the peak of the plan of least memory that selection finds.
     """
 
     seconds: float | None = None
     macs: int | None = None
     weights: int | None = None
+    arena: int | None = None
     loss: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.given) != 1:
-            raise SecateurError("pruning wants one limit: on seconds, macs, weights or loss")
+            raise SecateurError("pruning wants one limit: on seconds, macs, weights, arena or loss")
 
     @property
     def given(self) -> dict[str, float]:
-        names = ("seconds", "macs", "weights", "loss")
+        names = ("seconds", "macs", "weights", "arena", "loss")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
@@ -134,6 +138,8 @@ class Optimizer:
     def within(self, budget: Budget) -> Pruning:
         """The best counts within a budget; BudgetError where none keeps it."""
         ((name, limit),) = budget.given.items()
+        if budget.arena is not None:
+            return self._within_arena(budget.arena)
         try:
             answer = self._weighed(name, limit)
         except BeyondError as error:
@@ -144,6 +150,34 @@ class Optimizer:
         if name in _COUNTED and found.seconds > self.before * (1 + TIES):
             return self._no_slower(name, limit, found)
         return found
+
+    def peak(self, counts: Mapping[int, int]) -> int:
+        """Bytes of arena of the graph at these counts, by the plan of least memory."""
+        found = problem_of(self.extents.pruned(counts), self.costs)
+        return Solver(found.problem).smallest().costs.peak
+
+    def _within_arena(self, limit: int) -> Pruning:
+        """The counts of least loss by the bound on what lives together, tightened until the peak fits."""
+        asked, bound = limit, 0.0
+        for tried in range(_TIGHTENINGS):
+            pairs = [*_pairs(self._losses(), ()), *forbidding(self.extents, self.domains, asked)]
+            sizes = list(map(len, self.domains.states))
+            try:
+                answer = weighed(sizes, [*pairs, *self.domains.tables], 0.0)
+            except BeyondError:
+                break
+            bound = bound if tried else answer.cost
+            peak = self.peak(dict(enumerate(self._picked(answer))))
+            if peak <= limit:
+                found = self._pruning("arena", answer)
+                doubt = "a plan of less memory may fit counts that lose less" if tried else ""
+                return replace(found, spent=peak, bound=bound, doubt=doubt)
+            asked = min(asked - 1, asked * limit // peak)
+        least = self.peak({i: counts[0] for i, counts in enumerate(self.counts)})
+        raise self._beyond("arena", limit, least)
+
+    def _picked(self, answer: Answer) -> list[int]:
+        return [counts[v] for counts, v in zip(self.counts, answer.values, strict=False)]
 
     def _no_slower(self, name: str, limit: float, slower: Pruning) -> Pruning:
         """Counts within a limit on what is counted that take no longer than the whole graph.
@@ -185,7 +219,7 @@ class Optimizer:
         return self.times.tables if name == "seconds" else summed(self.extents, self.domains, _COUNTED[name])
 
     def _pruning(self, name: str, answer: Answer) -> Pruning:
-        picked = [counts[v] for counts, v in zip(self.counts, answer.values, strict=False)]
+        picked = self._picked(answer)
         counts = dict(enumerate(picked))
         seconds = self.seconds(counts)
         spent = seconds if name == "seconds" else answer.toll
@@ -219,6 +253,7 @@ _TEXTS: dict[str, Callable[[float], str]] = {
     "seconds": kept_duration,
     "macs": lambda macs: f"{macs:.0f} multiply-accumulates",
     "weights": lambda bytes: f"{size_text(round(bytes))} of weights",
+    "arena": lambda bytes: f"{size_text(round(bytes))} of arena",
     "loss": lambda loss: f"a loss of {loss:g}",
 }
 

@@ -143,6 +143,23 @@ def test_what_is_counted_is_kept_at_the_least_loss(name: str) -> None:
         assert found.loss == pytest.approx(min(of.optimizer.loss(c) for c in every if spent(c) <= limit))
 
 
+@pytest.mark.parametrize(("kind", "target", "seed"), KINDS_AND_TARGETS[::2])
+def test_the_arena_fits(kind: str, target: str, seed: int) -> None:
+    """No counts that fit lose less than the bound; where the answer has no doubt it is the best."""
+    of = case(kind, target, seed).optimizer
+    every = [dict(enumerate(picked)) for picked in product(*of.counts)]
+    peaks = [of.peak(counts) for counts in every]
+    for limit in (max(peaks), (min(peaks) + max(peaks)) // 2, min(peaks)):
+        least = min(of.loss(c) for c, peak in zip(every, peaks, strict=True) if peak <= limit)
+        found = of.within(Budget(arena=limit))
+        assert found.spent <= limit
+        assert found.spent == of.peak(dict(enumerate(found.kept.values())))
+        assert found.bound <= least * (1 + 1e-9) <= found.loss * (1 + 1e-9) + 1e-9
+        assert found.doubt or found.loss == pytest.approx(least)
+    with pytest.raises(BudgetError, match="of arena"):
+        of.within(Budget(arena=1))
+
+
 @pytest.mark.parametrize("kind", ["inception", "dense"])
 def test_sums_of_groups_stand_for_their_terms(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With sums as variables of their own, answers are those without."""
