@@ -51,7 +51,7 @@ def prune(
         costs=cost_table(row, costs=costs),
         listen=reports.append,
     )
-    pruned = PassManager((Canonicalize(), step)).run(graph).graph
+    pruned = PassManager((Canonicalize(share=False), step)).run(graph).graph
     if output is not None:
         write_whole(Path(output), to_onnx(pruned).SerializeToString(deterministic=True))
     return replace(reports[0], target=row.name)

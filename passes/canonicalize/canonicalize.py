@@ -22,7 +22,8 @@ RULES = identities.RULES + movement.RULES
 class Canonicalize(Pass):
     """Folds constants through the interpreter, merges equal operators, applies identities, removes dead code.
 
-    `fold` limits the bytes of a folded constant that is larger than what it is computed from.
+    `fold` limits the bytes of a folded constant that is larger than what it is computed from. Without `share`
+    equal constants that have names stay apart, so that initializers are found again in what is written.
     """
 
     name: ClassVar[str] = "canonicalize"
@@ -30,6 +31,7 @@ class Canonicalize(Pass):
     gives: ClassVar[Stage] = READ
 
     fold: int = field(default=16 << 20, metadata={"unit": "bytes"})
+    share: bool = True
 
     @property
     def tolerance(self) -> float:
@@ -40,7 +42,8 @@ class Canonicalize(Pass):
         changed = True
         while changed:
             graph.remove_dead()
-            changes = fold_constants(graph, self.fold) + merge_duplicates(graph) + share_joins(graph)
+            changes = fold_constants(graph, self.fold) + merge_duplicates(graph, self.share)
+            changes += share_joins(graph)
             changed = changes + rewrite(graph, RULES).total() > 0
         graph.remove_dead()
         return graph

@@ -46,11 +46,16 @@ def _equal(a: Operator, b: Operator) -> bool:
     return left.keys() == right.keys() and all(_same(left[k], right[k]) for k in left)
 
 
-def merge_duplicates(graph: Graph) -> int:
-    """Replaces operators by earlier ones of the same name, operands and attributes; returns how many."""
+def merge_duplicates(graph: Graph, share: bool = True) -> int:
+    """Replaces operators by earlier ones of the same name, operands and attributes; returns how many.
+
+    Without `share` constants that have names stay.
+    """
     seen: dict[Hashable, list[Operator]] = {}
     merged: dict[Operator, list[Operator]] = {}
     for op in graph.operators:
+        if not share and op.name == "nn.constant" and op.result.name:
+            continue
         rivals = seen.setdefault(_key(op), [])
         first = next((r for r in rivals if _equal(r, op)), None)
         if first is None:

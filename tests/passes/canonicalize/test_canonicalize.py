@@ -118,6 +118,17 @@ def test_constants_that_differ_in_one_element_are_not_merged() -> None:
     assert merged.outputs[0] is not merged.outputs[2]
 
 
+def test_equal_constants_of_different_names_may_stay_apart() -> None:
+    text = f"""graph @g(%x: {T}) {{
+      %a = nn.constant() {{value = dense<3xf32: [0.0, 1.0, 2.0]>}} : tensor<3xf32>
+      %b = nn.constant() {{value = dense<3xf32: [0.0, 1.0, 2.0]>}} : tensor<3xf32>
+      %c = nn.div(%x, %a) : {T}
+      %d = nn.div(%x, %b) : {T}
+      return %c as "c", %d as "d" }}"""
+    assert names(Canonicalize().run(build(text))) == ["nn.div"]
+    assert names(Canonicalize(share=False).run(build(text))) == ["nn.div", "nn.div"]
+
+
 def test_dead_code_goes_and_inputs_stay() -> None:
     graph = build(body(T, f'%a = nn.relu(%z) : {T} %y = nn.abs(%x) : {T} return %y as "y"'))
     cleaned = Canonicalize().run(graph)

@@ -108,6 +108,37 @@ def test_the_side_file_tells_what_became_of_every_initializer(cli: Cli, net: Pat
         np.testing.assert_array_equal(after[name], array)
 
 
+TWINS = """
+<ir_version: 8, opset_import: ["" : 17]>
+twins (float[1,3,8,8] x) => (float[1,2,8,8] y) {
+  a = Conv <kernel_shape=[3,3], pads=[1,1,1,1]> (x, w1, b1)
+  b = Relu (a)
+  c = Conv <kernel_shape=[3,3], pads=[1,1,1,1]> (b, w2, b2)
+  d = Relu (c)
+  y = Conv (d, w3)
+}
+"""
+
+
+def test_equal_initializers_keep_their_names(cli: Cli, tmp_path: Path) -> None:
+    shapes = {"w1": (16, 3, 3, 3), "b1": (16,), "w2": (16, 16, 3, 3), "b2": (16,), "w3": (2, 16, 1, 1)}
+    model = saved(TWINS, shapes, tmp_path / "twins.onnx")
+    proto = onnx.load(model)
+    for tensor in proto.graph.initializer:
+        if tensor.name in ("b1", "b2"):
+            tensor.CopyFrom(numpy_helper.from_array(np.ones(16, np.float32), tensor.name))
+    onnx.save(proto, model)
+    out, side = tmp_path / "out.onnx", tmp_path / "kept.json"
+    assert cli("prune", model, *TARGET, "--macs", "50%", "-o", out, "--save-kept", side).code == 0
+    after = {t.name: tuple(t.dims) for t in onnx.load(out).graph.initializer}
+    kept = read_kept(side)
+    assert after.keys() == shapes.keys()
+    for name, shape in shapes.items():
+        wanted = [len(kept.get(name, {}).get(axis, range(n))) for axis, n in enumerate(shape)]
+        assert list(after[name]) == wanted
+    assert after["b1"] != (16,) or after["b2"] != (16,)
+
+
 def test_repaired_on_data_it_answers_nearer(cli: Cli, net: Path, images: Path, tmp_path: Path) -> None:
     plain, repaired = tmp_path / "plain.onnx", tmp_path / "repaired.onnx"
     words = ("prune", net, *TARGET, "--macs", "60%", "--data", images, "--criterion", "l2", "-o")
