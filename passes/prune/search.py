@@ -12,6 +12,7 @@ from secateur.ir.choice import CostTable
 from secateur.ir.errors import CheckError, SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.support.units import duration_text
+from secateur.ir.support.words import listed
 
 from ..fuse.closing import close_sums
 from ..fuse.fuse import fused_open
@@ -74,6 +75,7 @@ class Search:
     def __init__(self, graph: Graph, recipe: Recipe, costs: CostTable, material: Material) -> None:
         recipe.check()
         self.whole, self.graph, self.recipe, self.material = graph, graph.clone(), recipe, material
+        self._check_kept()
         self.costs = SizedCosts(OpenCosts(costs))
         if recipe.space == "aggressive":
             open_sums(self.graph)
@@ -84,8 +86,17 @@ class Search:
             raise SecateurError(f"there is nothing to prune: {self._why_nothing()}")
 
     def _is_kept(self, group: Group) -> bool:
-        nodes = [node for op in group.makers for node in op.loc.split("+")]
+        """Whether a node that is to be left whole has channels of the group in its result."""
+        made = [m.value.producer for m in group.members if m.value.producer is not None]
+        nodes = {node for op in (*group.makers, *made) for node in op.loc.split("+")}
         return any(fnmatchcase(node, pattern) for node in nodes for pattern in self.recipe.keep)
+
+    def _check_kept(self) -> None:
+        """SecateurError for a name or pattern that is no node's."""
+        nodes = {node for op in self.whole.operators for node in op.loc.split("+")}
+        unknown = [p for p in self.recipe.keep if not any(fnmatchcase(node, p) for node in nodes)]
+        if unknown:
+            raise SecateurError(f"keep: there is no ONNX node {listed(unknown, nodes)}")
 
     def _why_nothing(self) -> str:
         if any(map(self._is_kept, self.channels.groups)):

@@ -131,7 +131,9 @@ def totals(report: PruningReport) -> list[Total]:
 
 
 def times(before: float, after: float) -> str:
-    """`2.10x less`."""
+    """`2.10x less`; `as before`."""
+    if before == after:
+        return "as before"
     return f"{before / after:.2f}x less" if after else "-"
 
 
@@ -147,8 +149,12 @@ def verdict(report: PruningReport) -> str:
 
 
 def _less(before: Figures, after: Figures) -> Iterator[str]:
-    yield f"{times(before.seconds, after.seconds)} time"
-    yield f"{times(before.macs, after.macs).removesuffix('less')}fewer MACs"
+    yield f"{_factor(before.seconds, after.seconds)} less time"
+    yield f"{_factor(before.macs, after.macs)} fewer MACs"
+
+
+def _factor(before: float, after: float) -> str:
+    return f"{before / after:.2f}x" if after else "infinitely"
 
 
 def _costs(report: PruningReport) -> Iterator[str]:

@@ -228,6 +228,21 @@ def test_all_kept_leaves_nothing_to_prune(cli: Cli, net: Path) -> None:
     assert "every group of channels is to be kept" in result.told
 
 
+def test_a_node_that_is_kept_keeps_its_channels(cli: Cli, net: Path) -> None:
+    free, kept = (
+        cli("prune", net, *TARGET, "--macs", "70%", *words, "--dry-run", "--json").json
+        for words in ((), ("--keep", "Relu*1"))
+    )
+    assert [group["name"] for group in free["groups"]] == ["Conv#0", "Conv#2"]
+    assert [group["name"] for group in kept["groups"]] == ["Conv#2"]
+
+
+def test_a_node_to_keep_that_is_not_there_is_refused(cli: Cli, net: Path) -> None:
+    result = cli("prune", net, *TARGET, "--macs", "50%", "--keep", "Conv#1", "--dry-run")
+    assert result.code == 2
+    assert "keep: there is no ONNX node 'Conv#1'; did you mean 'Conv#" in result.told
+
+
 def test_images_of_another_shape_are_one_clear_error(cli: Cli, net: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "small.npz", x=np.zeros((4, 3, 7, 7), np.float32))
     result = cli("prune", net, *TARGET, "--macs", "50%", "--data", tmp_path / "small.npz", "--dry-run")

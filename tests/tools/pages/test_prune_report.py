@@ -82,6 +82,7 @@ def test_nothing_removed_is_said() -> None:
         table_text(NOTHING).splitlines()[-1] == "nothing was removed: the network keeps the limits as it is"
     )
     assert "group" not in table_text(NOTHING).splitlines()[0]
+    assert table_text(NOTHING).count("as before") == 4
 
 
 def test_tables_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
