@@ -67,15 +67,18 @@ def _build(missing: Mapping[str, Kernel], target: Target, compile: Compile) -> G
 
 
 def _build_here(tasks: deque[Task], cores: int) -> Generator[Module, None, None]:
-    """Builds in this process, for as long as others would not be done with the rest sooner."""
+    """Builds in this process, for as long as others would not be done with the rest sooner.
+
+    The pace is counted in this thread's time on a core: where the cores are busy, others wait as well.
+    """
     built, seconds = 0, 0.0
     while tasks and not (built and _others_gain(seconds / built, len(tasks), cores)):
         compile, kernel, symbol, target = tasks.popleft()
-        begin, loaded = time.monotonic(), compile in _LOADED
+        begin, loaded = time.thread_time(), compile in _LOADED
         yield compile(kernel, symbol, target)
         _LOADED.add(compile)
         if loaded:  # otherwise it loaded the compiler, which tells nothing of the next
-            built, seconds = built + 1, seconds + time.monotonic() - begin
+            built, seconds = built + 1, seconds + time.thread_time() - begin
 
 
 def _others_gain(pace: float, kernels: int, cores: int) -> bool:
