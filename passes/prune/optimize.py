@@ -93,6 +93,10 @@ class BudgetError(SecateurError):
         self.nearest = nearest
 
 
+class CoupledError(SecateurError):
+    """Counts of too many groups depend on each other; fewer counts of each may do."""
+
+
 def optimize(
     fused: Graph, curves: Sequence[Curve], costs: CostTable, budget: Budget, most: int = MOST
 ) -> Pruning:
@@ -136,7 +140,10 @@ class Optimizer:
         return sum(float(c.loss[counts.get(i, c.group.size)]) for i, c in enumerate(self.curves))
 
     def within(self, budget: Budget) -> Pruning:
-        """The best counts within a budget; BudgetError where none keeps it."""
+        """The best counts within a budget; BudgetError where none keeps it.
+
+        CoupledError where fewer counts of each group must do.
+        """
         ((name, limit),) = budget.given.items()
         if budget.arena is not None:
             return self._within_arena(budget.arena)
@@ -145,7 +152,7 @@ class Optimizer:
         except BeyondError as error:
             raise self._beyond(name, limit, error.least) from None
         except TooWideError as error:
-            raise SecateurError(f"counts of too many groups depend on each other: {error}") from None
+            raise CoupledError(f"counts of too many groups depend on each other: {error}") from None
         found = self._pruning(name, answer)
         if name in _COUNTED and found.seconds > self.before * (1 + TIES):
             return self._no_slower(name, limit, found)

@@ -14,7 +14,7 @@ Space = Literal["standard", "aggressive"]
 Criterion = Literal[
     "auto", "l1", "l2", "fpgm", "batch_norm", "output_error", "reconstruction", "dependence", "taylor"
 ]
-BUDGETS = ("macs", "latency", "size", "loss")
+BUDGETS = ("macs", "latency", "size", "memory", "loss")
 
 
 @documented
@@ -30,6 +30,7 @@ class Recipe:
     ] = None
     latency: Annotated[float | None, Help("Estimated time on one core at most.", "TIME", "seconds")] = None
     size: Annotated[int | None, Help("Weights at most.", "SIZE", "bytes")] = None
+    memory: Annotated[int | None, Help("Arena at most, of the plan of least memory.", "SIZE", "bytes")] = None
     loss: Annotated[
         float | None,
         Help("Importance lost at most, as a share of all there is.", "PERCENT", "share"),

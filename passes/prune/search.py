@@ -27,7 +27,7 @@ from .figures import compiled, layer_rows
 from .frozen import frozen_sentences
 from .linear.moments import Data
 from .open_costs import OpenCosts
-from .optimize import Budget, BudgetError, Optimizer
+from .optimize import Budget, BudgetError, CoupledError, Optimizer, Pruning
 from .options import Recipe
 from .remove import Gone, kept_indices, remove
 from .repair.changed import changed_layers
@@ -37,6 +37,8 @@ from .sizes import SizedCosts
 
 TRIALS = 7
 """Networks that are tried for a limit on accuracy: the range of times is halved so often."""
+COUNTS = (16, 8, 5, 3, 2)
+"""Counts of each group that are weighed; fewer where too many groups depend on each other."""
 CLOSINGS = 4
 """Limits on the time with open sums that are tried for one on the time of what is compiled."""
 TIGHTER = 0.99
@@ -76,6 +78,7 @@ class Search:
         recipe.check()
         self.whole, self.graph, self.recipe, self.material = graph, graph.clone(), recipe, material
         self._check_kept()
+        self._coarser = iter(COUNTS[1:])
         self.costs = SizedCosts(OpenCosts(costs))
         if recipe.space == "aggressive":
             open_sums(self.graph)
@@ -134,7 +137,21 @@ class Search:
 
     @cached_property
     def optimizer(self) -> Optimizer:
-        return Optimizer(self._fused, list(self.curves.values()), self.costs)
+        """Of as many counts of each group as could be weighed so far."""
+        return self._optimizer(COUNTS[0])
+
+    def _optimizer(self, most: int) -> Optimizer:
+        return Optimizer(self._fused, list(self.curves.values()), self.costs, most)
+
+    def _optimized(self, budget: Budget) -> Pruning:
+        while True:
+            try:
+                return self.optimizer.within(budget)
+            except CoupledError:
+                fewer = next(self._coarser, None)
+                if fewer is None:
+                    raise
+                self.optimizer = self._optimizer(fewer)
 
     # Networks --------------------------------------------------------------------------------------
 
@@ -160,6 +177,8 @@ class Search:
             return Budget(macs=int(limit * sum(op.macs for op in self._fused.operators)))
         if name == "loss":
             return Budget(loss=limit * sum(float(c.loss[1]) for c in self.curves.values()))
+        if name == "memory":
+            return Budget(arena=int(limit))
         return Budget(weights=int(limit)) if name == "size" else Budget(seconds=limit)
 
     def _found(self, budget: Budget) -> Found:
@@ -187,7 +206,7 @@ class Search:
 
     def _within(self, budget: Budget) -> dict[str, list[int]]:
         names = {c.group.name: name for name, c in self.curves.items()}
-        found = self.optimizer.within(budget).gone
+        found = self._optimized(budget).gone
         return self.channels.closure({names[name]: units for name, units in found.items()})
 
     @cached_property
@@ -226,7 +245,7 @@ class Search:
 
     def _least_seconds(self) -> float:
         try:
-            self.optimizer.within(Budget(seconds=0.0))
+            self._optimized(Budget(seconds=0.0))
         except BudgetError as error:
             return error.nearest
         return 0.0

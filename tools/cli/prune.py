@@ -10,7 +10,7 @@ import typer
 
 from secateur.options import Pruning
 from secateur.passes.prune.kept import write_kept
-from secateur.passes.quantize.calibration.data import check_source
+from secateur.passes.quantize.calibration.data import NOISE, check_source
 
 from ..pages.prune_report import check_paths, json_data, write_reports
 from ..pages.prune_text import explain_text, table_text
@@ -60,14 +60,14 @@ def prune_model(
 ) -> None:
     """Remove the channels of a model that matter least.
 
-    A float model becomes a smaller one, as ONNX. Give one limit: --macs, --latency, --size, --loss, or
-    --max-drop with labelled data.
+    A float model becomes a smaller one, as ONNX. Give one limit: --macs, --latency, --size,
+    --memory, --loss, or --max-drop with labelled data.
     """
     settled.check(model)
     check_target(target)
     check_readable(costs)
     if explain:
-        explain_groups(model, settled)
+        explain_groups(model, settled, pruning.words.get("space") == "aggressive")
         return
     path = None if dry_run else output or default_output(model)
     check_paths(report or ())
@@ -91,19 +91,26 @@ def prune_model(
         print_json({"output": None if path is None else str(path), **json_data(found)})
         return
     print(table_text(found))
+    if str(asked.data).startswith(NOISE):
+        print("warning: the data is noise; what matters on images may matter less there")
     for name, files in (("model", [path]), ("kept indices", [save_kept]), ("report", report or [])):
         for file in filter(None, files):
             print(f"{name}: {file}")
 
 
-def explain_groups(model: Path, settled: Settled) -> None:
+def explain_groups(model: Path, settled: Settled, opened: bool) -> None:
     """Prints the groups of channels of the model as it is pruned, and why the other channels stay."""
     from secateur.ir.channels import find_channels
     from secateur.passes.canonicalize.canonicalize import Canonicalize
+    from secateur.passes.fuse.opening import open_sums
 
     graph = settled.read(model)
     check_float(graph, "pruned")
-    print(explain_text(find_channels(Canonicalize().run(graph))))
+    graph = Canonicalize().run(graph)
+    if opened:
+        open_sums(graph)
+        graph.remove_dead()
+    print(explain_text(find_channels(graph)))
 
 
 def default_output(model: Path) -> Path:

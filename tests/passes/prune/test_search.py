@@ -18,11 +18,15 @@ from secateur.ir.parser import parse_graph
 from secateur.ir.printer import print_graph
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.framework.pipeline import format_pass, parse_pipeline
+from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.prune.linear.moments import Data
+from secateur.passes.prune.optimize import Budget, CoupledError, Optimizer, Pruning
 from secateur.passes.prune.prune import Prune
 from secateur.passes.prune.removal import Remove
 from secateur.passes.prune.report import PruningReport
 from secateur.passes.prune.search import Material
+from secateur.passes.select.graphs import problem_of
+from secateur.passes.select.solver import Solver
 
 from .calibrated import batches
 from .nets import residual
@@ -53,6 +57,32 @@ def test_a_limit_on_time_is_kept() -> None:
     limit = 0.7 * whole.before.seconds
     _, report = pruned(residual(1), Prune(latency=limit))
     assert report.after.seconds <= limit * (1 + 1e-9)
+
+
+def test_a_limit_on_memory_is_kept() -> None:
+    _, whole = pruned(residual(1), Prune(macs=1.0))
+    found, _ = pruned(residual(1), Prune(memory=whole.before.memory // 2))
+    limited = problem_of(Fuse().run(found.clone()), COSTS).problem
+    assert Solver(limited).smallest().costs.peak <= whole.before.memory // 2
+
+
+def test_fewer_counts_are_weighed_where_too_many_depend_on_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weighed: list[int] = []
+    within = Optimizer.within
+
+    def limited(self: Optimizer, budget: Budget) -> Pruning:
+        weighed.append(max(map(len, self.counts)))
+        if weighed[-1] > 4:
+            raise CoupledError("too many")
+        return within(self, budget)
+
+    monkeypatch.setattr(Optimizer, "within", limited)
+    _, report = pruned(residual(1, width=64), Prune(macs=0.5))
+    assert weighed == sorted(weighed, reverse=True)
+    assert weighed[0] > 4 >= weighed[-1]
+    assert report.after.macs <= 0.5 * report.before.macs
 
 
 def test_nothing_goes_where_nothing_must() -> None:
