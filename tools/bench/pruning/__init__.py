@@ -1,0 +1,1 @@
+"""Pruning methods side by side on one trained network: accuracy at the same multiplications."""
