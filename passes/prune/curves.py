@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,8 +67,8 @@ def ranked(channels: Channels, rankings: Mapping[str, Ranking]) -> tuple[Curve, 
     )
 
 
-def transferred(given: tuple[Curve, ...], channels: Channels) -> dict[str, Curve]:
-    """The curves of a graph's groups as those of the graph that fusion made of it, by the old groups' names.
+def transferred(given: tuple[Curve, ...], groups: Sequence[Group]) -> dict[str, Curve]:
+    """The curves of a graph's groups as those of `groups`, of the graph that fusion made of it, by old names.
 
     A group is found again by the ONNX nodes of its makers and by its size; one that is not is left out, and
     keeps all its units.
@@ -77,7 +77,7 @@ def transferred(given: tuple[Curve, ...], channels: Channels) -> dict[str, Curve
     taken: set[Group] = set()
     for old in given:
         nodes = _nodes(old.group)
-        alike = (g for g in channels.groups if g.size == old.group.size and g not in taken)
+        alike = (g for g in groups if g.size == old.group.size and g not in taken)
         group = next((g for g in alike if nodes & _nodes(g)), None)
         if group is not None:
             taken.add(group)

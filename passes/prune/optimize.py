@@ -30,7 +30,7 @@ from ..select.sweeps import TIES
 from ..select.tolls import kept_duration
 from .arena import forbidding
 from .candidates import MOST, candidates
-from .curves import Curve
+from .curves import Curve, Floats
 from .domains import Domains
 from .extents import Extents
 from .sizes import SizedCosts
@@ -85,6 +85,22 @@ class Pruning:
     doubt: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What the second of two curves (by their places) loses with units that the first does not keep.
+
+    `losses[i]` is for unit i in the order of both: those count that the second keeps and the first does not.
+    """
+
+    first: int
+    second: int
+    losses: Floats
+
+    def lost(self, first: int, second: int) -> float:
+        """Where the two keep so many."""
+        return float(self.losses[first:second].sum())
+
+
 class BudgetError(SecateurError):
     """No counts that are weighed keep the budget; the message names the nearest that some keep."""
 
@@ -110,8 +126,16 @@ def optimize(
 class Optimizer:
     """The same for several budgets: what counts cost is worked out once."""
 
-    def __init__(self, fused: Graph, curves: Sequence[Curve], costs: CostTable, most: int = MOST) -> None:
+    def __init__(
+        self,
+        fused: Graph,
+        curves: Sequence[Curve],
+        costs: CostTable,
+        most: int = MOST,
+        carried: Sequence[Carried] = (),
+    ) -> None:
         self.curves, self.costs = tuple(curves), SizedCosts(costs)
+        self.carried = tuple(carried)
         self.extents = Extents(fused, self.curves)
         self.counts = candidates(self.extents, self.costs, most)
         self.domains = Domains(self.extents, self.counts)
@@ -137,7 +161,9 @@ class Optimizer:
 
     def loss(self, counts: Mapping[int, int]) -> float:
         """Importance lost at these counts."""
-        return sum(float(c.loss[counts.get(i, c.group.size)]) for i, c in enumerate(self.curves))
+        kept = [counts.get(i, size) for i, size in enumerate(self.extents.sizes)]
+        alone = sum(float(c.loss[k]) for c, k in zip(self.curves, kept, strict=True))
+        return alone + sum(one.lost(kept[one.first], kept[one.second]) for one in self.carried)
 
     def within(self, budget: Budget) -> Pruning:
         """The best counts within a budget; BudgetError where none keeps it.
@@ -219,6 +245,12 @@ class Optimizer:
         return [*found, *self.domains.tables]
 
     def _losses(self) -> Iterator[Row]:
+        yield from self._alone()
+        for one in self.carried:
+            first, second = (self.counts[number] for number in (one.first, one.second))
+            yield (one.first, one.second), np.array([[one.lost(a, b) for b in second] for a in first])
+
+    def _alone(self) -> Iterator[Row]:
         for number, (one, counts) in enumerate(zip(self.curves, self.counts, strict=True)):
             yield (number,), one.loss[list(counts)]
 

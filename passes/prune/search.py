@@ -34,6 +34,7 @@ from .repair.changed import changed_layers
 from .repair.repair import repair
 from .report import GroupRow, PruningReport
 from .sizes import SizedCosts
+from .streams import find_streams
 
 TRIALS = 7
 """Networks that are tried for a limit on accuracy: the range of times is halved so often."""
@@ -84,7 +85,8 @@ class Search:
             open_sums(self.graph)
             self.graph.remove_dead()
         self.channels = find_channels(self.graph)
-        self.groups = [g for g in self.channels.groups if g.size > 1 and not self._is_kept(g)]
+        self.streams = find_streams(self.graph, self.channels)
+        self.groups = [g for g in self.streams.groups if g.size > 1 and not self._is_kept(g)]
         if not self.groups:
             raise SecateurError(f"there is nothing to prune: {self._why_nothing()}")
 
@@ -118,17 +120,24 @@ class Search:
 
     @cached_property
     def rankings(self) -> Mapping[str, Ranking]:
-        """The units of each group, ranked."""
-        evidence = Evidence(self.graph, self.groups, self._data)
+        """The units of each group of the graph, ranked."""
+        evidence = Evidence(self.graph, self.channels.groups, self._data)
         if self._data.batches and criterion(self.criterion).needs:
             evidence = weighed(evidence)
         return rankings(self.criterion, evidence)
 
     @cached_property
-    def curves(self) -> Mapping[str, Curve]:
+    def _ranked(self) -> dict[str, Curve]:
+        """The curves of the groups that are pruned."""
+        by_weights = not criterion(self.criterion).needs
+        found = self.streams.curves(self.rankings, by_weights)
+        return {g.name: found[g.name] for g in self.groups}
+
+    @cached_property
+    def curves(self) -> dict[str, Curve]:
         """For each group that is found again in the fused graph, its curve there."""
-        given = tuple(_curve(g, self.rankings[g.name]) for g in self.groups)
-        return transferred(given, find_channels(self._fused))
+        channels = find_channels(self._fused)
+        return transferred(tuple(self._ranked.values()), find_streams(self._fused, channels).groups)
 
     @cached_property
     def _fused(self) -> Graph:
@@ -141,7 +150,8 @@ class Search:
         return self._optimizer(COUNTS[0])
 
     def _optimizer(self, most: int) -> Optimizer:
-        return Optimizer(self._fused, list(self.curves.values()), self.costs, most)
+        carried = self.streams.carried(self.rankings, self.curves)
+        return Optimizer(self._fused, list(self.curves.values()), self.costs, most, list(carried))
 
     def _optimized(self, budget: Budget) -> Pruning:
         while True:
@@ -255,7 +265,7 @@ class Search:
     def report(self, found: Found) -> PruningReport:
         """What was done to make a network."""
         before, after = compiled(self.whole, self.costs), compiled(found.graph, self.costs)
-        rows = (_group_row(g, self.rankings[g.name], len(found.gone.get(g.name, ()))) for g in self.groups)
+        rows = (_group_row(g, self._ranked[g.name], len(found.gone.get(g.name, ()))) for g in self.groups)
         pair = None
         if self.accuracy is not None and found.accuracy is not None:
             pair = (self.accuracy, found.accuracy)
@@ -272,11 +282,6 @@ class Search:
         )
 
 
-def _curve(group: Group, ranking: Ranking) -> Curve:
-    """A ranking as what keeping k units loses."""
-    return Curve(group, ranking.order[::-1].astype("int64"), ranking.losses[::-1])
-
-
-def _group_row(group: Group, ranking: Ranking, gone: int) -> GroupRow:
-    lost, whole = float(ranking.losses[gone]), float(ranking.losses[-1])
-    return GroupRow(group.name, group.size, group.size - gone, lost, whole)
+def _group_row(group: Group, curve: Curve, gone: int) -> GroupRow:
+    left = group.size - gone
+    return GroupRow(group.name, group.size, left, float(curve.loss[left]), float(curve.loss[0]))

@@ -81,7 +81,7 @@ def fused_with_curves(graph: Graph, criterion: str = "l1") -> tuple[Graph, tuple
     channels = find_channels(before)
     found = ranked(channels, rankings(criterion, Evidence(before, channels.groups)))
     fused = PassManager(tuple(parse_pipeline("fuse"))).run(before).graph
-    return fused, tuple(transferred(found, find_channels(fused)).values())
+    return fused, tuple(transferred(found, find_channels(fused).groups).values())
 
 
 def measured(fused: Graph, curves: tuple[Curve, ...], target: str, rates: Iterable[int], most: int) -> Row:

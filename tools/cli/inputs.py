@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -39,8 +40,31 @@ class Port(Protocol):
     def dtype(self) -> np.dtype[Any]: ...
 
 
+_preparing = partial(typer.Option, rich_help_panel="Images")
+
+
 @dataclass(frozen=True)
-class Feed:
+class Images:
+    """How image files are prepared; None: as they are."""
+
+    mean: Annotated[
+        str | None, _preparing(help="Taken off pixels scaled to 0..1: one number, or three with commas.")
+    ] = None
+    std: Annotated[str | None, _preparing(help="Pixels are then divided by it: one number, or three.")] = None
+    resize: Annotated[
+        int | None, _preparing(help="Resize an image's shorter side to so many pixels, then cut.")
+    ] = None
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """As a value; None where nothing is said about it."""
+        from secateur.passes.quantize.calibration.preparation import preparation_of
+
+        return preparation_of(self.mean, self.std, self.resize)
+
+
+@dataclass(frozen=True)
+class Feed(Images):
     """What the command line says about the arrays that go into a network."""
 
     input: Annotated[
@@ -51,36 +75,17 @@ class Feed:
             help="An input: a .npy file, an image (.png, .jpg, ...), or random:SEED. Repeatable.",
         ),
     ] = None
-    mean: Annotated[
-        str | None,
-        typer.Option(help="Taken off an image's pixels scaled to 0..1: one number, or three with commas."),
-    ] = None
-    std: Annotated[str | None, typer.Option(help="Pixels are then divided by it: one number, or three.")] = (
-        None
-    )
-    resize: Annotated[
-        int | None, typer.Option(help="Resize an image's shorter side to so many pixels, then cut.")
-    ] = None
-
-    @property
-    def images(self) -> Preparation | None:
-        """How image files are read; None where nothing is said about it."""
-        if (self.mean, self.std, self.resize) == (None, None, None):
-            return None
-        from secateur.passes.quantize.calibration.preparation import preparation_of
-
-        return preparation_of(self.mean, self.std, self.resize)
 
     def check(self) -> None:
         """SecateurError where this cannot be right whatever the network; OSError without a file."""
         sources = [_source_of(text) for text in self.input or ()]
         check_readable(*(Path(source) for source in sources if not source.startswith(_RANDOM)))
-        if self.images is not None and not any(map(_is_image, sources)):
+        if self.preparation is not None and not any(map(_is_image, sources)):
             raise refuse("--mean, --std and --resize prepare images; no --input is an image file")
 
     def arrays(self, ports: Sequence[Port]) -> dict[str, Array]:
         """The arrays of --input for the inputs `ports`; see `parse_inputs`."""
-        return parse_inputs(self.input, ports, self.images)
+        return parse_inputs(self.input, ports, self.preparation)
 
     def arrays_or_noise(self, ports: Sequence[Port]) -> dict[str, Array]:
         """The same; seeded noise where no --input is given."""

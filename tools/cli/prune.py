@@ -19,7 +19,7 @@ from ..report import print_json
 from .checks import check_outputs, check_readable, check_target
 from .common import Costs, Json, Target, refuse
 from .groups import Given, spread
-from .images import Images
+from .inputs import Images
 from .quantized import check_float
 from .source import Settled
 

@@ -17,7 +17,7 @@ from ..pages.quantization_report import check_paths
 from .checks import check_readable
 from .common import refuse
 from .groups import Given, flag
-from .images import Images
+from .inputs import Images
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph

@@ -53,7 +53,7 @@ class Case:
         self.curves = drawn(self.channels, seed)
         fused = passed(self.graph, "fuse")
         self.optimizer = Optimizer(
-            fused, list(transferred(self.curves, find_channels(fused)).values()), self.costs, most
+            fused, list(transferred(self.curves, find_channels(fused).groups).values()), self.costs, most
         )
 
     def seconds(self, gone: Mapping[str, tuple[int, ...]]) -> float:

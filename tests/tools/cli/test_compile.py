@@ -106,7 +106,7 @@ def test_timings_name_every_pass_and_phase(cli: Cli, model: Path, tmp_path: Path
         (["--target", "rpi44"], "unknown target 'rpi44'; did you mean 'rpi4'?"),
         (
             ["--pipeline", "canonicalize,fuze"],
-            "did you mean 'fuse'? Known: canonicalize, equalize, fuse, layout, memory, quantize, select",
+            "did you mean 'fuse'? Known: canonicalize, equalize, fuse, layout, memory, open, prune, ",
         ),
         (["--pipeline", "memory,fuse"], "takes stage"),
         (["--print-ir-after", "fuze"], "no pass 'fuze'; did you mean 'fuse'?"),
