@@ -90,7 +90,8 @@ def pruned(model: Path, macs: float) -> onnx.ModelProto:
 
 def loaded(source: onnx.ModelProto) -> ResNet20:
     """The network with the model's weights."""
-    network = ResNet20().eval()
+    network = ResNet20()
+    network.eval()
     arrays = {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()) for i in source.graph.initializer}
     state = {name: arrays.get(name, tensor) for name, tensor in network.state_dict().items()}
     network.load_state_dict(state)
