@@ -1,56 +1,66 @@
-"""The one list of passes."""
+"""The one list of passes and rules: where each is; a pass is imported when it is asked for."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.rewrite import Rule
 from secateur.ir.support.words import listed
 
-from .canonicalize import canonicalize
-from .canonicalize.canonicalize import Canonicalize
 from .framework.base import Pass
-from .fuse import closing, fuse, merging, opening
-from .fuse.fuse import Fuse
-from .fuse.opening import Open
-from .integer import integer
-from .layout import InsertConversions
-from .memory.memory import Memory
-from .prune.prune import Prune
-from .prune.removal import Remove
-from .quantize import equalize
-from .quantize.equalize import Equalize
-from .quantize.quantize import Quantize
-from .select.select import Select
 
-PASSES: tuple[type[Pass], ...] = (
-    Canonicalize,
-    Open,
-    Prune,
-    Remove,
-    Fuse,
-    Equalize,
-    Quantize,
-    Select,
-    InsertConversions,
-    Memory,
+PASSES: Mapping[str, str] = {
+    "canonicalize": "canonicalize.canonicalize.Canonicalize",
+    "open": "fuse.opening.Open",
+    "prune": "prune.prune.Prune",
+    "remove": "prune.removal.Remove",
+    "fuse": "fuse.fuse.Fuse",
+    "equalize": "quantize.equalize.Equalize",
+    "quantize": "quantize.quantize.Quantize",
+    "select": "select.select.Select",
+    "layout": "layout.InsertConversions",
+    "memory": "memory.memory.Memory",
+}
+"""The module and class of each pass by its name, in the order of the road."""
+
+RULES = (
+    "canonicalize.canonicalize",
+    "fuse.opening",
+    "fuse.merging",
+    "fuse.fuse",
+    "fuse.closing",
+    "quantize.equalize",
+    "integer.integer",
 )
+"""Modules whose `RULES` are those of a pass."""
 
-BY_NAME: dict[str, type[Pass]] = {p.name: p for p in PASSES}
+
+class _ByName(Mapping[str, type[Pass]]):
+    """The passes by name."""
+
+    def __getitem__(self, name: str) -> type[Pass]:
+        module, _, cls = PASSES[name].rpartition(".")
+        found: type[Pass] = getattr(import_module(f".{module}", __package__), cls)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PASSES)
+
+    def __len__(self) -> int:
+        return len(PASSES)
+
+
+BY_NAME: Mapping[str, type[Pass]] = _ByName()
 
 
 def rules() -> dict[str, tuple[Rule, ...]]:
     """Every rewriting rule of every pass, for `--explain`; rows that differ in pattern alone share a name."""
     table: dict[str, tuple[Rule, ...]] = {}
-    for rule in (
-        *canonicalize.RULES,
-        *opening.RULES,
-        *merging.RULES,
-        *fuse.RULES,
-        *closing.RULES,
-        *equalize.RULES,
-        *integer.RULES,
-    ):
-        table[rule.name] = (*table.get(rule.name, ()), rule)
+    for module in RULES:
+        for rule in import_module(f".{module}", __package__).RULES:
+            table[rule.name] = (*table.get(rule.name, ()), rule)
     return table
 
 

@@ -17,6 +17,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.support.options import options_of
 from secateur.ir.support.words import known_names
 
+from ..registry import BY_NAME
 from .base import Pass
 
 UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -37,12 +38,6 @@ class PipelineError(SecateurError):
 def _option_fields(cls: type[Pass]) -> list[Field[Any]]:
     """The fields that text may set; a cost table handed in by the compiler is none of them."""
     return [f for f in fields(cls) if f.metadata.get("option", True)]
-
-
-def _registry() -> Mapping[str, type[Pass]]:
-    from ..registry import BY_NAME
-
-    return BY_NAME
 
 
 # Values --------------------------------------------------------------------------------------------
@@ -158,7 +153,7 @@ def _parse_pass(piece: re.Match[str], known: Mapping[str, type[Pass]]) -> Pass:
 
 def parse_pipeline(text: str, known: Mapping[str, type[Pass]] | None = None) -> tuple[Pass, ...]:
     """The passes that `text` names, of `known` (default: the registry); PipelineError where it is none."""
-    known = _registry() if known is None else known
+    known = BY_NAME if known is None else known
     if not text.strip():
         raise PipelineError("the pipeline names no pass")
     return tuple(_parse_pass(piece, known) for piece in _pieces(_ITEM, text, "pipeline"))

@@ -95,10 +95,8 @@ class Mirrors(Pass):
         return graph
 ''',
     ),
-    Edit("passes/registry.py", "from . import mirrors\n", "from .canonicalize import canonicalize"),
-    Edit("passes/registry.py", "from .mirrors import Mirrors\n", "from .quantize.equalize"),
-    Edit("passes/registry.py", "Mirrors,\n    ", "Fuse,\n    Equalize,"),
-    Edit("passes/registry.py", "*mirrors.RULES, ", "*canonicalize.RULES"),
+    Edit("passes/registry.py", '"mirrors": "mirrors.Mirrors",\n    ', '"fuse": '),
+    Edit("passes/registry.py", '"mirrors",\n    ', '"canonicalize.canonicalize",'),
 )
 
 PRIMITIVE = (

@@ -59,11 +59,14 @@ def check_runs_here(name: str) -> None:
 
 def check_pipeline(text: str | None) -> None:
     """The text names passes that can follow each other."""
-    from secateur.passes.framework.manager import check_stages
+    if text is None:
+        return
     from secateur.passes.framework.pipeline import parse_pipeline
 
-    if text is not None:
-        check_stages(parse_pipeline(text))
+    steps = parse_pipeline(text)
+    from secateur.passes.framework.manager import check_stages  # heavier than names that are wrong need
+
+    check_stages(steps)
 
 
 def check_limits(pipeline: str | None, limits: Limits) -> None:
