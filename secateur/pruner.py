@@ -16,6 +16,7 @@ from .model import Model, graph_of
 from .options import Inputs, Pruning
 from .passes.canonicalize.canonicalize import Canonicalize
 from .passes.framework.manager import PassManager
+from .passes.prune.criteria.criterion import Gradients
 from .passes.prune.linear.moments import Data
 from .passes.prune.options import Recipe
 from .passes.prune.prune import Prune
@@ -33,11 +34,13 @@ def prune(
     *,
     inputs: Inputs = Inputs(),
     costs: Costs | None = None,
+    gradients: Gradients | None = None,
     progress: Progress = silent,
 ) -> PruningReport:
     """Prunes a float `model` for `target`, and writes it to `output` as ONNX.
 
-    Times are those of the target's cost model, or of the table `costs`. Without `output` nothing is written.
+    Times are those of the target's cost model, or of the table `costs`. `gradients` are for the criterion
+    taylor, as `secateur.train.gradients` makes them. Without `output` nothing is written.
 
     Raises SecateurError for anything wrong with the request or the model, where nothing can be pruned, and
     where a limit cannot be kept; its subclass CheckError where accuracy falls by more than is allowed.
@@ -47,7 +50,7 @@ def prune(
     reports: list[PruningReport] = []
     step = Prune(
         **{f.name: getattr(pruning, f.name) for f in fields(Recipe)},
-        material=material(pruning, graph, progress),
+        material=replace(material(pruning, graph, progress), gradients=gradients),
         costs=cost_table(row, costs=costs),
         listen=reports.append,
     )

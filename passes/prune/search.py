@@ -19,7 +19,7 @@ from ..fuse.fuse import fused_open
 from ..fuse.opening import open_sums
 from ..quantize.measure import Labelled, accuracy
 from ..select.sweeps import TIES
-from .criteria.criterion import Evidence, Ranking
+from .criteria.criterion import Evidence, Gradients, Ranking
 from .criteria.registry import criterion, rankings
 from .criteria.sensitivity import weighed
 from .curves import Curve, transferred
@@ -49,10 +49,13 @@ SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What the network will see, in batches; and labelled, read anew each time, where it has labels."""
+    """What the network will see, in batches; labelled, read anew each time, where it has labels; and the
+    loss's gradients on that, where somebody can differentiate.
+    """
 
     data: Data = field(default_factory=Data)
     labelled: Callable[[], Labelled] | None = None
+    gradients: Gradients | None = None
 
 
 class DropError(CheckError):
@@ -121,7 +124,7 @@ class Search:
     @cached_property
     def rankings(self) -> Mapping[str, Ranking]:
         """The units of each group of the graph, ranked."""
-        evidence = Evidence(self.graph, self.channels.groups, self._data)
+        evidence = Evidence(self.graph, self.channels.groups, self._data, self.material.gradients)
         if self._data.batches and criterion(self.criterion).needs:
             evidence = weighed(evidence)
         return rankings(self.criterion, evidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,10 @@ from .groups import Given, spread
 from .inputs import Images
 from .quantized import check_float
 from .source import Settled
+
+if TYPE_CHECKING:
+    from secateur.ir.graph import Graph
+    from secateur.passes.prune.criteria.criterion import Gradients
 
 SUFFIX = ".pruned.onnx"
 
@@ -81,9 +85,9 @@ def prune_model(
         check_float(graph, "pruned")
         import secateur
 
-        found = replace(
-            secateur.prune(graph, asked, path, target, costs=costs, progress=show), model=model.name
-        )
+        slopes = gradients_on(asked, graph) if asked.criterion == "taylor" else None
+        made = secateur.prune(graph, asked, path, target, costs=costs, gradients=slopes, progress=show)
+        found = replace(made, model=model.name)
     write_reports(found, report or ())
     if save_kept is not None:
         write_kept(found.kept, save_kept)
@@ -96,6 +100,18 @@ def prune_model(
     for name, files in (("model", [path]), ("kept indices", [save_kept]), ("report", report or [])):
         for file in filter(None, files):
             print(f"{name}: {file}")
+
+
+def gradients_on(asked: Pruning, graph: Graph) -> Gradients:
+    """The loss's gradients on the labelled data; SecateurError where there is none, or no PyTorch."""
+    if not isinstance(asked.data, str | Path):
+        raise refuse("--criterion taylor differentiates the loss on labelled images; give some (--data)")
+    try:
+        from secateur.train.data import load
+        from secateur.train.gradients import gradients
+    except ImportError:
+        raise refuse("--criterion taylor needs PyTorch: pip install 'secateur[train]'") from None
+    return gradients(load(asked.data, graph, asked.preparation))
 
 
 def explain_groups(model: Path, settled: Settled, opened: bool) -> None:

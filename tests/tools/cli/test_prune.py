@@ -310,3 +310,43 @@ def test_a_quantized_model_is_refused(cli: Cli, net: Path, tmp_path: Path) -> No
     result = cli("prune", int8, *TARGET, "--macs", "50%", "--dry-run")
     assert result.code == 2
     assert "quantized already" in result.told
+
+
+def test_what_the_loss_says_needs_labelled_images(cli: Cli, net: Path) -> None:
+    result = cli("prune", str(net), "--macs", "50%", "--criterion", "taylor", *TARGET, "--dry-run")
+    assert result.code == 2
+    assert "--criterion taylor differentiates the loss on labelled images; give some (--data)" in result.err
+
+
+def test_channels_are_ranked_by_what_the_loss_says(cli: Cli, net: Path, images: Path) -> None:
+    pytest.importorskip("torch", reason="gradients are PyTorch's; make test-train installs it")
+    words = ["--macs", "50%", "--criterion", "taylor", "--data", str(images), "--dry-run"]
+    result = cli("prune", str(net), *words, *TARGET)
+    assert result.code == 0, result.err
+    assert "(taylor)" in result.out
+
+
+def test_noise_is_said_to_be_noise(cli: Cli, net: Path) -> None:
+    result = cli("prune", str(net), "--macs", "50%", "--data", "random:4", *TARGET, "--dry-run")
+    assert result.code == 0, result.err
+    assert "warning: the data is noise" in result.out
+
+
+def test_opened_sums_are_explained_where_they_are_asked_for(cli: Cli, tmp_path: Path) -> None:
+    block = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    net (float[1,4,8,8] x) => (float[1,5] y) {
+      s = Conv <kernel_shape=[1,1]> (x, w0)
+      a = Conv <kernel_shape=[3,3], pads=[1,1,1,1]> (s, w1)
+      b = Add (a, s)
+      e = GlobalAveragePool (b)
+      f = Flatten (e)
+      y = Gemm (f, w2)
+    }
+    """
+    shapes = {"w0": (8, 4, 1, 1), "w1": (8, 8, 3, 3), "w2": (8, 5)}
+    path = str(saved(block, shapes, tmp_path / "block.onnx"))
+    assert "1 group" in cli("prune", path, "--explain").out
+    opened = cli("prune", path, "--explain", "--space", "aggressive").out
+    assert "1 group" not in opened
+    assert "carried" in opened
