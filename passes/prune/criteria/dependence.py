@@ -10,16 +10,15 @@ weights are looked at. 0 is a channel that the next layer absorbs exactly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from secateur.ir.channels import Group
-
 from ..linear.matrices import Floats
-from ..linear.problems import Problem, problems
+from ..linear.problems import Problem
 from .criterion import Criterion, Evidence, Ranking, Rankings
-from .terms import rank_terms
+from .readers import rank_by_readers
 
 
 def channel_covariance(part: Problem) -> Floats:
@@ -54,16 +53,12 @@ def pivoted(covariance: Floats) -> Ranking:
     return Ranking.of_steps(order[::-1], (np.array(unexplained[-2::-1]) - unexplained[-1]).tolist())
 
 
+def _ranked(parts: Sequence[Problem], size: int) -> Ranking:
+    return pivoted(sum(map(channel_covariance, parts), np.zeros((size, size))) / len(parts))
+
+
 def rank(evidence: Evidence) -> Rankings:
-    found: Rankings = {}
-    unread: list[Group] = []
-    for group, parts in problems(evidence.graph, evidence.groups, evidence.data, {}):
-        if not parts:
-            unread.append(group)
-        else:
-            whole = sum((channel_covariance(p) for p in parts), np.zeros((group.size, group.size)))
-            found[group.name] = pivoted(whole / len(parts))
-    return found | rank_terms(replace(evidence, sensitivity={}), unread)
+    return rank_by_readers(replace(evidence, sensitivity={}), _ranked)
 
 
 CRITERION = Criterion(

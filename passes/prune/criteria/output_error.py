@@ -9,14 +9,14 @@ linear operator sums over: see `terms.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from secateur.ir.channels import Group
-
 from ..linear.matrices import Floats
-from ..linear.problems import problems
+from ..linear.problems import Problem
 from .criterion import Criterion, Evidence, Ranking, Rankings
-from .terms import rank_terms
+from .readers import rank_by_readers
 
 
 def greedy(errors: Floats) -> Ranking:
@@ -33,17 +33,12 @@ def greedy(errors: Floats) -> Ranking:
     return Ranking.of_steps(order, losses)
 
 
+def _ranked(parts: Sequence[Problem], size: int) -> Ranking:
+    return greedy(sum((p.unit_errors() for p in parts), np.zeros((size, size))))
+
+
 def rank(evidence: Evidence) -> Rankings:
-    found: Rankings = {}
-    unread: list[Group] = []
-    for group, parts in problems(evidence.graph, evidence.groups, evidence.data, evidence.sensitivity):
-        if not parts:
-            unread.append(group)
-        else:
-            found[group.name] = greedy(
-                sum((p.unit_errors() for p in parts), np.zeros((group.size, group.size)))
-            )
-    return found | rank_terms(evidence, unread)
+    return rank_by_readers(evidence, _ranked)
 
 
 CRITERION = Criterion("output_error", "error in the next layers' results, weights unchanged", rank, "data")

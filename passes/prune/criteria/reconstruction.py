@@ -19,12 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secateur.ir.channels import Group
-
 from ..linear.matrices import Array, Floats, Indices
-from ..linear.problems import Problem, problems
+from ..linear.problems import Problem
 from .criterion import Criterion, Evidence, Ranking, Rankings
-from .terms import rank_terms
+from .readers import rank_by_readers
 
 RIDGE = 1e-3
 """Added to a covariance's diagonal, times its mean: directions that the data barely shows count as noise."""
@@ -98,14 +96,7 @@ def eliminate(parts: Sequence[Problem], size: int) -> Ranking:
 
 
 def rank(evidence: Evidence) -> Rankings:
-    found: Rankings = {}
-    unread: list[Group] = []
-    for group, parts in problems(evidence.graph, evidence.groups, evidence.data, evidence.sensitivity):
-        if not parts:
-            unread.append(group)
-        else:
-            found[group.name] = eliminate(parts, group.size)
-    return found | rank_terms(evidence, unread)
+    return rank_by_readers(evidence, eliminate)
 
 
 CRITERION = Criterion(
