@@ -24,8 +24,8 @@ FILES = (
     "tests/runtime/test_manifest.py",
     "tests/secateur/test_compile.py",
     "tests/secateur/test_quantize.py",
-    "tests/tools/cli/test_compile.py",
-    "tests/tools/cli/test_quantize.py",
+    "tests/tools/cli/commands/test_compile.py",
+    "tests/tools/cli/commands/test_quantize.py",
     "tests/tools/test_profiling.py",
     "tests/tools/test_tuning.py",
 )

@@ -3,7 +3,7 @@
 A block that is not to be run is marked `text`. Lines that set up the checkout
 (`make`, `git clone`, activating the environment) are left out: that has been done
 for what is running this test. A profile of a whole network is estimated, not measured,
-which takes a minute; `tests/tools/cli/test_profile.py` measures one of a small network.
+which takes a minute; `tests/tools/cli/commands/test_profile.py` measures one of a small network.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""The commands of `secateur`, one file each, cheap to import: each imports what it needs when it runs."""
+"""The command line `secateur`: `commands/` holds a file each; here is what they share and print."""

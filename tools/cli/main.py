@@ -44,7 +44,7 @@ def _typer(completion: bool = False, **options: Any) -> typer.Typer:
 
 @dataclass(frozen=True)
 class Row:
-    """A command: its name, the function in `NAME.py` beside this file, and its first line of help."""
+    """A command: its name, the function in `commands/NAME.py`, and its first line of help."""
 
     name: str
     function: str
@@ -52,7 +52,7 @@ class Row:
 
     def load(self) -> Any:
         """The command, ready to be called; imports its file."""
-        function = getattr(import_module(f".{self.name}", __package__), self.function)
+        function = getattr(import_module(f".commands.{self.name}", __package__), self.function)
         single = _typer()
         single.command(self.name, cls=Sections, context_settings=_CONTEXT)(function)
         return typer.main.get_command(single)

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from secateur.tools.cli import commands
 from secateur.tools.cli.main import ROWS, describe
 
 from ..conftest import Cli
@@ -28,6 +29,11 @@ def test_help_names_every_command(cli: Cli) -> None:
     assert result.code == 0
     listed = result.out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in listed] == [row.name for row in ROWS]
+
+
+def test_each_command_is_one_file_of_its_name() -> None:
+    files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__"}
+    assert files == {row.name for row in ROWS}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from secateur.codegen.targets.rows import TARGETS
-from secateur.tools.cli import doctor
+from secateur.tools.cli.commands import doctor
 
-from ..conftest import Cli
+from ...conftest import Cli
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def test_targets_lists_every_row(cli: Cli) -> None:

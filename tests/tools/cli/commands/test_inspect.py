@@ -8,7 +8,7 @@ from secateur import compile
 from secateur.ir.parser import parse_graph
 from secateur.options import Kind
 
-from ..conftest import Cli
+from ...conftest import Cli
 
 SMALL = """graph @small(%x: tensor<1x2x3x3xf32>) {
   %0 = nn.relu(%x) : tensor<1x2x3x3xf32>
@@ -61,7 +61,7 @@ def test_inspect_says_what_each_primitive_adds_to_the_artifact(cli: Cli, model: 
 
 
 def test_inspect_says_where_memory_kept_a_faster_primitive_out(cli: Cli) -> None:
-    digits = Path(__file__).parents[3] / "examples" / "digits" / "resnet20.onnx"
+    digits = Path(__file__).parents[4] / "examples" / "digits" / "resnet20.onnx"
     words = (
         "--target",
         "rpi4",

@@ -8,10 +8,10 @@ import pytest
 from secateur import load
 from secateur.ir.errors import SecateurError
 from secateur.ir.noise import random_array
-from secateur.tools.cli.bench import statistics
-from secateur.tools.cli.run import write_outputs
+from secateur.tools.cli.commands.bench import statistics
+from secateur.tools.cli.commands.run import write_outputs
 
-from ..conftest import Cli
+from ...conftest import Cli
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ from secateur.options import Pruning
 from secateur.passes.prune.kept import write_kept
 from secateur.passes.quantize.calibration.data import NOISE, check_source
 
-from ..pages.prune_report import check_paths, json_data, write_reports
-from ..pages.prune_text import explain_text, table_text
-from ..progress import progress
-from ..report import print_json
-from .checks import check_outputs, check_readable, check_target
-from .common import Costs, Json, Target, refuse
-from .groups import Given, spread
-from .inputs import Images
-from .quantized import check_float
-from .source import Settled
+from ...pages.prune_report import check_paths, json_data, write_reports
+from ...pages.prune_text import explain_text, table_text
+from ...progress import progress
+from ...report import print_json
+from ..checks import check_outputs, check_readable, check_target
+from ..common import Costs, Json, Target, refuse
+from ..groups import Given, spread
+from ..inputs import Images
+from ..quantized import check_float
+from ..source import Settled
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph

@@ -17,7 +17,7 @@ from secateur.ir.files import read_graph
 from secateur.ir.interpreter import run
 from secateur.runtime.session import Session
 
-from ..conftest import Cli
+from ...conftest import Cli
 
 
 def test_compiles_to_an_artifact_that_answers_as_the_interpreter(

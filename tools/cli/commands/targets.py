@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ..report import print_json, size
-from ..tables import table
-from .common import Json
+from ...report import print_json, size
+from ...tables import table
+from ..common import Json
 
 if TYPE_CHECKING:
     from secateur.codegen.targets.target import Target

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..progress import progress
-from ..report import print_json
-from ..tables import table
-from .checks import check_folder
-from .common import Json, Threads, refuse
-from .groups import spread
-from .inputs import Feed
-from .opened import check_runnable, opened
-from .source import Settled
+from ...progress import progress
+from ...report import print_json
+from ...tables import table
+from ..checks import check_folder
+from ..common import Json, Threads, refuse
+from ..groups import spread
+from ..inputs import Feed
+from ..opened import check_runnable, opened
+from ..source import Settled
 
 if TYPE_CHECKING:
     import numpy as np

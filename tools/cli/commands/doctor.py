@@ -15,9 +15,9 @@ from pathlib import Path
 
 import typer
 
-from ..report import print_json
-from ..tables import table
-from .common import Json
+from ...report import print_json
+from ...tables import table
+from ..common import Json
 
 
 @dataclass(frozen=True)

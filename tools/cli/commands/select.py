@@ -11,15 +11,15 @@ import typer
 from secateur.ir.support.atomic import write_whole
 from secateur.options import Limits
 
-from ..pages.frontier import frontier as frontier_of
-from ..pages.frontier_page import render_page
-from ..pages.frontier_report import json_data, table_text, write_csv
-from ..progress import progress
-from ..report import print_json
-from .checks import check_outputs, check_readable, check_target
-from .common import Costs, Json, Target, Tune
-from .groups import Given, spread
-from .source import Settled, check_unchosen
+from ...pages.frontier import frontier as frontier_of
+from ...pages.frontier_page import render_page
+from ...pages.frontier_report import json_data, table_text, write_csv
+from ...progress import progress
+from ...report import print_json
+from ..checks import check_outputs, check_readable, check_target
+from ..common import Costs, Json, Target, Tune
+from ..groups import Given, spread
+from ..source import Settled, check_unchosen
 
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each plan there.")]
 Page = Annotated[

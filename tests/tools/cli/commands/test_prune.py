@@ -16,7 +16,7 @@ from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.passes.prune.kept import read_kept
 
-from ..conftest import Cli
+from ...conftest import Cli
 
 TARGET = ("--target", "rpi4")
 TEXT = """

@@ -13,15 +13,15 @@ import typer
 from secateur.ir.support.words import known_names
 from secateur.options import Limits
 
-from ..progress import Progress, progress
-from ..report import print_json
-from .checks import check_limits, check_pipeline, check_readable, check_target
-from .choices import Choices
-from .common import Costs, Json, Pipeline, Target, refuse
-from .compiled import artifact_bytes
-from .groups import Given, spread
-from .inspected import print_text
-from .source import Settled, source_kind
+from ...progress import Progress, progress
+from ...report import print_json
+from ..checks import check_limits, check_pipeline, check_readable, check_target
+from ..choices import Choices
+from ..common import Costs, Json, Pipeline, Target, refuse
+from ..compiled import artifact_bytes
+from ..groups import Given, spread
+from ..inspected import print_text
+from ..source import Settled, source_kind
 
 if TYPE_CHECKING:
     from secateur.codegen.targets.target import Target as TargetRow

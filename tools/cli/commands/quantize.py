@@ -9,14 +9,14 @@ import typer
 
 from secateur.options import Int8, Limits
 
-from ..progress import progress
-from ..report import print_json, size
-from .checks import check_outputs, check_target
-from .common import Json, Target, refuse
-from .groups import Given, spread
-from .quantization import Extras, Quantization
-from .quantized import Quantizing, check_float, quantize_to
-from .source import Settled
+from ...progress import progress
+from ...report import print_json, size
+from ..checks import check_outputs, check_target
+from ..common import Json, Target, refuse
+from ..groups import Given, spread
+from ..quantization import Extras, Quantization
+from ..quantized import Quantizing, check_float, quantize_to
+from ..source import Settled
 
 SUFFIX = ".int8.onnx"
 

@@ -12,7 +12,7 @@ from secateur import compile
 from secateur.ir.errors import SecateurError
 from secateur.tools.checks.layers import Thresholds, difference
 
-from ..conftest import Cli
+from ...conftest import Cli
 
 LOOSE = Thresholds()
 

@@ -22,7 +22,7 @@ from secateur.tools.cli.groups import Given
 from secateur.tools.cli.quantization import Extras, Quantization
 from secateur.tools.pages.quantization_rows import keep_float_option
 
-from ..conftest import Cli
+from ...conftest import Cli
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .checks import check_outputs, check_pipeline, check_target
-from .common import Target
-from .groups import spread
-from .source import Settled
+from ..checks import check_outputs, check_pipeline, check_target
+from ..common import Target
+from ..groups import spread
+from ..source import Settled
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph

@@ -16,8 +16,8 @@ from secateur.costs.samples import Timing
 from secateur.costs.table import Table, write_table
 from secateur.ir.files import write_graph
 
-from ..conftest import Cli
-from ..profiled import ELSEWHERE, graph, network, results, written
+from ...conftest import Cli
+from ...profiled import ELSEWHERE, graph, network, results, written
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import typer
 from secateur.ir.support.words import known_names
 from secateur.options import Int8, Kind, Limits, Verify, Watch
 
-from ..progress import Progress, progress
-from ..report import print_json
-from .checks import (
+from ...progress import Progress, progress
+from ...report import print_json
+from ..checks import (
     check_folder,
     check_limits,
     check_output,
@@ -26,13 +26,13 @@ from .checks import (
     check_target,
     check_timed_here,
 )
-from .common import Costs, Json, Pipeline, Target, Tune, refuse
-from .compiled import summary, text_of
-from .groups import Given, spread
-from .quantization import Extras, Quantization
-from .quantization import option as quantization_option
-from .quantized import Compilation, check_float
-from .source import Settled
+from ..common import Costs, Json, Pipeline, Target, Tune, refuse
+from ..compiled import summary, text_of
+from ..groups import Given, spread
+from ..quantization import Extras, Quantization
+from ..quantization import option as quantization_option
+from ..quantized import Compilation, check_float
+from ..source import Settled
 
 if TYPE_CHECKING:
     from secateur import Artifact

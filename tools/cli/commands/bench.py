@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..progress import Progress, progress
-from ..report import amount, duration, facts, node_text, print_json, size
-from ..tables import table
-from .common import Json, Threads
-from .groups import spread
-from .inputs import Feed
-from .opened import check_runnable, opened
-from .source import Settled
+from ...progress import Progress, progress
+from ...report import amount, duration, facts, node_text, print_json, size
+from ...tables import table
+from ..common import Json, Threads
+from ..groups import spread
+from ..inputs import Feed
+from ..opened import check_runnable, opened
+from ..source import Settled
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..progress import Progress, progress
-from ..report import print_json
-from .checks import check_outputs, check_readable, is_here
-from .common import Json, Target, refuse
-from .groups import spread
-from .profiled import bundle_data, bundle_text, table_data, table_text
-from .source import Settled, check_unchosen
+from ...progress import Progress, progress
+from ...report import print_json
+from ..checks import check_outputs, check_readable, is_here
+from ..common import Json, Target, refuse
+from ..groups import spread
+from ..profiled import bundle_data, bundle_text, table_data, table_text
+from ..source import Settled, check_unchosen
 
 if TYPE_CHECKING:
     from secateur.codegen.targets.target import Target as Row
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from secateur.costs.table import Table
     from secateur.ir.graph import Graph
 
-    from ..checks.table import Check
+    from ...checks.table import Check
 
 board_option = partial(typer.Option, rich_help_panel="Boards")
 check_option = partial(typer.Option, rich_help_panel="Check")
@@ -175,6 +175,6 @@ def _table(network: Network, board: Board, fresh: bool, path: Path, show: Progre
 def _checked(graph: Graph, table: Table, row: Row, path: Path, show: Progress) -> Check:
     from secateur.costs.measured import TableCosts
 
-    from ..checks.table import check
+    from ...checks.table import check
 
     return check(graph, TableCosts(table, row, str(path)), show)

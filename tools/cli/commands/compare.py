@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..progress import Progress, progress
-from ..report import print_json, shape_text
-from ..tables import table
-from .checks import check_pipeline, check_readable, check_runs_here
-from .common import Json, Pipeline, Target, refuse
-from .groups import spread
-from .inputs import Feed, graph_ports
-from .source import Settled, source_kind
+from ...progress import Progress, progress
+from ...report import print_json, shape_text
+from ...tables import table
+from ..checks import check_pipeline, check_readable, check_runs_here
+from ..common import Json, Pipeline, Target, refuse
+from ..groups import spread
+from ..inputs import Feed, graph_ports
+from ..source import Settled, source_kind
 
 if TYPE_CHECKING:
     from secateur.ir.graph import Graph
 
-    from ..checks.layers import Arrays, Difference, Thresholds
+    from ...checks.layers import Arrays, Difference, Thresholds
 
 
 class Reference(StrEnum):
@@ -64,7 +64,7 @@ def compare(
     Without --input, on seeded noise. The model is compiled with all surviving values as outputs, so
     layouts may differ from those of the artifact.
     """
-    from ..checks.layers import Thresholds
+    from ...checks.layers import Thresholds
 
     settled.check(model)
     check_readable(artifact)
@@ -99,7 +99,7 @@ def compare(
 
 
 def _reference(asked: Reference | None, model: Path) -> Reference:
-    from ..checks.layers import has_onnxruntime
+    from ...checks.layers import has_onnxruntime
 
     is_onnx = source_kind(model) == "onnx"
     if asked is Reference.onnxruntime and not is_onnx:
@@ -128,7 +128,7 @@ class _Comparison:
         from secateur.prepare import prepare
         from secateur.runtime.session import load
 
-        from ..checks import layers
+        from ...checks import layers
 
         before, after = layers.split_pipeline(
             prepare(pipeline or default_pipeline(self.graph, find(target)), find(target))
@@ -145,7 +145,7 @@ class _Comparison:
 
     def _wanted(self, exposed: Graph, inputs: Arrays) -> dict[str, Any]:
         """The values of the reference."""
-        from ..checks import layers
+        from ...checks import layers
 
         if self.reference is Reference.interpreter:
             return layers.interpreted_values(self.graph, inputs)

@@ -11,14 +11,14 @@ import typer
 
 from secateur.ir.support.atomic import write_whole
 
-from ..pages.staircase import csv_text, json_data, staircases, steps_text, table_text
-from ..pages.staircase_page import render_page
-from ..progress import progress
-from ..report import print_json
-from .checks import check_outputs, check_readable, check_target
-from .common import Costs, Json, Target
-from .groups import spread
-from .source import Settled, check_unchosen
+from ...pages.staircase import csv_text, json_data, staircases, steps_text, table_text
+from ...pages.staircase_page import render_page
+from ...progress import progress
+from ...report import print_json
+from ..checks import check_outputs, check_readable, check_target
+from ..common import Costs, Json, Target
+from ..groups import spread
+from ..source import Settled, check_unchosen
 
 
 class Axis(Enum):
