@@ -1,0 +1,48 @@
+"""The codecs by name, and their numbers in streams, which never change their meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .blocks import Patterns, SharedBlocks
+from .codec import Codec
+from .huffman import Huffman, ZeroRun
+from .plain import Bitmap, Dictionary, Raw
+from .planes import Planes
+from .rans import Rans
+
+
+@dataclass(frozen=True)
+class Row:
+    """One codec: its number in a stream, and whether it decodes about as fast as memory is read."""
+
+    number: int
+    codec: Codec
+    fast: bool = False
+
+
+CODECS: Mapping[str, Row] = {
+    "raw": Row(0, Raw(), fast=True),
+    "dictionary": Row(1, Dictionary(), fast=True),
+    "bitmap": Row(2, Bitmap(), fast=True),
+    "huffman": Row(3, Huffman()),
+    "zero-run": Row(4, ZeroRun()),
+    "patterns": Row(5, Patterns()),
+    "shared-blocks": Row(6, SharedBlocks(), fast=True),
+    "rans": Row(7, Rans(), fast=True),
+    "planes": Row(8, Planes()),
+}
+BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
+
+CHOOSING = {"fast": tuple(n for n, r in CODECS.items() if r.fast), "best": tuple(CODECS)}
+"""Names that stand for several codecs, of which the one that takes the least is used, tensor by tensor."""
+
+NAMES = (*CODECS, *CHOOSING)
+
+
+def named(name: str) -> tuple[str, ...]:
+    """The codecs that a name stands for; KeyError for a name of none."""
+    if name not in CODECS:
+        return CHOOSING[name]
+    return (name,)

@@ -1,0 +1,96 @@
+"""Arrays as streams of bytes, by a codec or by the best of several.
+
+A stream is a byte that tells its codec (`registry`), then the codec's payload. Elements of more than one byte
+are taken apart: the first byte of all elements, then the second, and so on, each coded for itself. Such a
+stream is SPLIT, the bytes of an element, and for each of them the length of its stream (4 bytes) and the
+stream. Bytes that do not get fewer are stored as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .codec import Bytes, Shape, require
+from .registry import BY_NUMBER, CODECS, named
+
+SPLIT = 255
+Array = NDArray[Any]
+
+
+def encode(array: Array, codec: str = "best") -> bytes:
+    """The stream of an array by the codec of that name, or by the best of those that it stands for.
+
+    KeyError for a name of none. At most a byte longer than the array where elements have one byte, else
+    2 and 5 for each byte of an element longer.
+    """
+    names = named(codec)
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    width = array.itemsize
+    if width == 1 or not len(data):
+        return _encode(data, array.shape, names)
+    parts = [_encode(np.ascontiguousarray(data[at::width]), array.shape, names) for at in range(width)]
+    return bytes([SPLIT, width]) + b"".join(len(p).to_bytes(4, "little") + p for p in parts)
+
+
+def _encode(data: Bytes, shape: Shape, names: Sequence[str]) -> bytes:
+    """The stream of bytes by the codec that takes the least, or as they are."""
+    for name in _by_size(data, shape, names):
+        payload = CODECS[name].codec.encode(data, shape)
+        if payload is not None and len(payload) < len(data):
+            return bytes([CODECS[name].number]) + payload
+    return bytes([CODECS["raw"].number]) + data.tobytes()
+
+
+def _by_size(data: Bytes, shape: Shape, names: Sequence[str]) -> list[str]:
+    if len(names) == 1:
+        return list(names)
+    sizes = {name: CODECS[name].codec.size(data, shape) for name in names}
+    return sorted((n for n, s in sizes.items() if s is not None), key=lambda n: sizes[n] or 0)
+
+
+def size(array: Array, codec: str) -> int:
+    """Bytes of `encode`'s stream, tables counted, to within rounding; not made where that is slow."""
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    width = array.itemsize
+    if width == 1 or not len(data):
+        return _size(data, array.shape, named(codec))
+    parts = [_size(np.ascontiguousarray(data[at::width]), array.shape, named(codec)) for at in range(width)]
+    return 2 + sum(4 + part for part in parts)
+
+
+def _size(data: Bytes, shape: Shape, names: Sequence[str]) -> int:
+    sizes = (CODECS[name].codec.size(data, shape) for name in names)
+    return 1 + min(len(data), *(s for s in sizes if s is not None), len(data))
+
+
+def decode(stream: bytes, dtype: DTypeLike, shape: Shape) -> Array:
+    """The array of a stream; StreamError where it is damaged."""
+    kind, count = np.dtype(dtype), math.prod(shape)
+    require(len(stream) > 0, "a stream is empty")
+    data = (
+        _split(stream, kind.itemsize, count) if stream[0] == SPLIT else _decode(stream, count * kind.itemsize)
+    )
+    return data.view(kind).reshape(shape)
+
+
+def _decode(stream: bytes, count: int) -> Bytes:
+    require(len(stream) > 0 and stream[0] in BY_NUMBER, "a stream is of no codec")
+    found = BY_NUMBER[stream[0]].decode(stream[1:], count)
+    return np.array(found, np.uint8)
+
+
+def _split(stream: bytes, width: int, count: int) -> Bytes:
+    require(len(stream) > 2 and stream[1] == width, "its elements have another width")
+    parts, at = np.empty((count, width), np.uint8), 2
+    for place in range(width):
+        end = at + 4 + int.from_bytes(stream[at : at + 4], "little")
+        require(end <= len(stream), "a part is cut short")
+        parts[:, place] = _decode(stream[at + 4 : end], count)
+        at = end
+    require(at == len(stream), "bytes are left over")
+    return parts.reshape(-1)

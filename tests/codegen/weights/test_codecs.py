@@ -1,0 +1,142 @@
+"""Every codec gives back every array, to the bit, and none makes noise longer than a few bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from secateur.codegen.weights.codec import StreamError
+from secateur.codegen.weights.registry import NAMES
+from secateur.codegen.weights.streams import decode, encode, size
+
+Array = NDArray[Any]
+SHAPES = st.lists(st.integers(0, 9), max_size=5).map(tuple)
+DTYPES = st.sampled_from(["int8", "uint8", "int16", "float32", "int32"])
+
+
+def noise(shape: tuple[int, ...], seed: int, values: int, zeros: float, dtype: str = "int8") -> Array:
+    """Integers of so many values, a share of which is zero; seen as another type they are arbitrary bits."""
+    rng = np.random.default_rng(seed)
+    count = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    drawn = rng.integers(-values // 2, values // 2 + 1, count).astype(np.int8)
+    drawn[rng.random(count) < zeros] = 0
+    return drawn.view(dtype).reshape(shape)
+
+
+def filters(shape: tuple[int, ...], seed: int = 0, scale: float = 25) -> Array:
+    """Int8 weights of a bell curve whose taps are alike."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.standard_normal(shape) + rng.standard_normal((*shape[:2], *(1 for _ in shape[2:])))
+    return np.clip(np.round(drawn * scale), -127, 127).astype(np.int8)
+
+
+def same(a: Array, b: Array) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=12, deadline=None)
+@given(
+    shape=SHAPES,
+    dtype=DTYPES,
+    seed=st.integers(0, 999),
+    values=st.sampled_from([0, 2, 15, 254]),
+    zeros=st.sampled_from([0, 0.5, 0.95]),
+)
+def test_any_array_comes_back(
+    name: str, shape: tuple[int, ...], dtype: str, seed: int, values: int, zeros: float
+) -> None:
+    array = noise(shape, seed, values, zeros, dtype)
+    stream = encode(array, name)
+    assert same(decode(stream, array.dtype, array.shape), array)
+    assert len(stream) <= array.nbytes + 64
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", [(16, 8, 3, 3), (64, 64), (4096 * 3,), (8, 4, 5, 5)])
+def test_filters_come_back(name: str, shape: tuple[int, ...]) -> None:
+    array = filters(shape)
+    stream = encode(array, name)
+    assert same(decode(stream, array.dtype, array.shape), array)
+    assert abs(size(array, name) - len(stream)) <= 16 + len(stream) // 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_noise_does_not_grow(name: str) -> None:
+    array = np.random.default_rng(1).integers(-128, 128, (40, 30, 3, 3)).astype(np.int8)
+    assert len(encode(array, name)) <= array.nbytes + 64
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_prefix_and_every_change_is_an_error_or_an_array(name: str) -> None:
+    array = noise((6, 4, 3, 3), 3, 6, 0.5)
+    stream = encode(np.concatenate([array, array]), name)
+    rng = np.random.default_rng(0)
+    for end in range(0, len(stream), 9):
+        with pytest.raises(StreamError):
+            decode(stream[:end], np.int8, (12, 4, 3, 3))
+    for _ in range(40):
+        damaged = bytearray(stream)
+        damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+        try:
+            assert decode(bytes(damaged), np.int8, (12, 4, 3, 3)).shape == (12, 4, 3, 3)
+        except StreamError:
+            continue
+
+
+def entropy(array: Array) -> float:
+    """Of order 0, in bytes, nothing else counted."""
+    seen = np.bincount(array.reshape(-1).view(np.uint8), minlength=256)
+    shares = seen[seen > 0] / array.size
+    return float(-(shares * np.log2(shares)).sum()) * array.size / 8
+
+
+def test_rans_takes_the_entropy() -> None:
+    array = filters((64, 64, 3, 3))
+    assert len(encode(array, "rans")) < 1.01 * entropy(array) + 64
+
+
+def test_neighbouring_taps_take_less_than_the_entropy() -> None:
+    array = filters((64, 32, 3, 3))
+    assert len(encode(array, "planes")) < 0.97 * entropy(array)
+
+
+def test_channels_of_different_size_take_less_than_the_entropy() -> None:
+    rng = np.random.default_rng(5)
+    array = (
+        np.round(rng.standard_normal((128, 96)) * 2 ** rng.uniform(0, 5, 96)).clip(-127, 127).astype(np.int8)
+    )
+    assert len(encode(array, "planes")) < 0.95 * entropy(array)
+
+
+def test_repeated_filters_take_a_word_each() -> None:
+    rng = np.random.default_rng(2)
+    known = rng.integers(-127, 128, (20, 9)).astype(np.int8)
+    array = known[rng.integers(0, 20, 2048)].reshape(64, 32, 3, 3)
+    assert len(encode(array, "patterns")) < 2048 * 5 / 8 + 20 * 9 + 64
+    assert len(encode(array, "shared-blocks")) < 2048 * 6 / 8 + 20 * 9 + 64
+
+
+def test_few_values_take_few_bits() -> None:
+    array = np.random.default_rng(3).choice([-3, 0, 5, 9], 4000).astype(np.int8)
+    assert len(encode(array, "dictionary")) == 4000 * 2 // 8 + 4 + 2
+
+
+def test_pruned_weights_take_the_place_of_what_is_left() -> None:
+    array = filters((64, 64, 3, 3))
+    array[np.random.default_rng(4).random(array.shape) < 0.9] = 0
+    left = int(np.count_nonzero(array))
+    assert len(encode(array, "bitmap")) == 1 + array.size // 8 + left
+    assert len(encode(array, "zero-run")) < array.size * 0.65 / 8 + left
+    assert len(encode(array, "best")) < array.size * 0.5 / 8 + left * 7.5 / 8
+
+
+def test_best_is_the_best() -> None:
+    for array in (filters((16, 16, 3, 3)), np.zeros((50, 50), np.int8), noise((20, 30), 1, 3, 0.5)):
+        best = len(encode(array, "best"))
+        assert best <= 16 + min(len(encode(array, name)) for name in NAMES)
