@@ -1,118 +1,145 @@
 """The comparison, row by row; rows that are in the results already are not measured again.
 
-    python -m secateur.tools.bench.pruning [--less 1.5,2.1] [--epochs 0] [--seeds 1] [--target host]
+    python -m secateur.tools.bench.pruning [--less 1.5,2.1] [--faster 2] [--epochs 3 --seeds 3]
 
-Each method prunes the ResNet-20 of `examples/fashion` to as many times fewer multiplications; with `--epochs`
-what is left is trained on. Accuracy is that on the 10,000 test images.
+Each method prunes the ResNet-20 of `examples/fashion` to as many times fewer multiplications, or until it is
+as many times faster on this machine; with `--epochs` what is left is trained on. Accuracy is that on the
+10,000 test images.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 import secateur
+from secateur.ir.onnx_writer import to_onnx
 from secateur.ir.support.atomic import write_whole
 from secateur.tools.bench.report import machine
-from secateur.train.loop import Training, accuracy
-from secateur.train.network import Network
-from secateur.train.recipe import Recipe
 
 from . import fashion
-from .methods import METHODS, Method, macs
-
-UNPRUNED = "unpruned"
+from .ask import Ask, Measure, macs
+from .clock import made_as_fast, times_faster
+from .learning import judged, judged_in_8_bits, trained
+from .methods import METHODS, Method
+from .rows import UNPRUNED, Row, as_markdown
 
 
 @dataclass(frozen=True)
-class Row:
-    """One network: shares of 1, and multiply-accumulates."""
+class Task:
+    """One row that is wanted."""
 
-    method: str
+    method: Method
+    measure: Measure
     less: float
     epochs: int
     seed: int
-    accuracy: float
-    macs: int
 
     @property
-    def key(self) -> str:
-        return f"{self.method}/{self.less:g}/{self.epochs}/{self.seed}"
+    def row(self) -> Row:
+        """Without what is measured."""
+        return Row(self.method.name, self.measure, self.less, self.epochs, self.seed, 0.0, 0)
+
+
+class Comparison:
+    """Rows that were measured, and the folder that they, the models and the checkpoints lie in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.file = folder, folder / "pruning.json"
+        for name in ("models", "trained"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        known = json.loads(self.file.read_text())["rows"] if self.file.exists() else []
+        self.rows = [Row(**row) for row in known]
+
+    def measure(self, task: Task) -> Row | None:
+        """The row of a task, added to the results; None where it is known."""
+        if task.row.key in {row.key for row in self.rows}:
+            return None
+        model = self._pruned(task)
+        found = self._trained(task, model) if task.epochs else model
+        self._add(replace(task.row, **_figures(found, in_8_bits=task.epochs > 0)))
+        return self.rows[-1]
+
+    def measure_unpruned(self) -> None:
+        """The first row."""
+        if not self.rows:
+            figures = _figures(fashion.MODEL, in_8_bits=True)
+            self._add(replace(Row(UNPRUNED, "macs", 1.0, 0, 0, 0.0, 0), **figures))
+
+    def _add(self, row: Row) -> None:
+        self.rows.append(row)
+        results = {"machine": machine([]), "rows": [asdict(row) for row in self.rows]}
+        write_whole(self.file, (json.dumps(results, indent=1) + "\n").encode())
+        write_whole(self.folder / "pruning.md", as_markdown(self.rows).encode())
+
+    def _pruned(self, task: Task) -> Path:
+        """The method's network; it is made once for all seeds."""
+        model = self._path("models", f"{task.method.name} {task.measure} {task.less:g}", ".onnx")
+        if not model.exists():
+            draft = model.with_suffix(".part")
+            if task.measure == "time":
+                made_as_fast(task.method.make, fashion.MODEL, task.less, draft)
+            else:
+                task.method.make(fashion.MODEL, Ask(1 / task.less, "macs", "host"), draft)
+            draft.replace(model)
+        return model
+
+    def _trained(self, task: Task, model: Path) -> Path:
+        name = task.row.key.replace("/", " ")
+        graph = trained(task.method, model, task.epochs, task.seed, self._path("trained", name, ".pt"))
+        found = self._path("trained", name, ".onnx")
+        write_whole(found, to_onnx(graph).SerializeToString())
+        return found
+
+    def _path(self, folder: str, name: str, suffix: str) -> Path:
+        return self.folder / folder / ("".join(c for c in name.replace(" ", "-") if c not in ",()") + suffix)
+
+
+def _figures(model: Path, in_8_bits: bool) -> dict[str, float | int | None]:
+    graph = secateur.read(model)
+    return {
+        "accuracy": judged(graph),
+        "macs": macs(graph),
+        "faster": times_faster(model, fashion.MODEL),
+        "int8": judged_in_8_bits(graph) if in_8_bits else None,
+    }
+
+
+def _tasks(
+    asked: list[tuple[Measure, float]], epochs: int, seeds: int, named: frozenset[str]
+) -> Iterator[Task]:
+    """Seed by seed, so that a comparison that is interrupted has compared the most it could."""
+    for seed in range(seeds if epochs else 1):
+        for measure, factor in asked:
+            for method in METHODS:
+                wanted = not named or method.name in named
+                if wanted and not (method.untrained if epochs else method.soft or method.taught):
+                    yield Task(method, measure, factor, epochs, seed)
 
 
 def main(
     less: Annotated[str, typer.Option(help="Times fewer multiplications, comma separated.")] = "1.5,2.1",
+    faster: Annotated[str, typer.Option(help="Times faster by this machine's clock, comma separated.")] = "",
     epochs: Annotated[int, typer.Option(min=0, help="Epochs that the pruned network is trained on.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 1,
-    target: Annotated[str, typer.Option(help="For which ours chooses.")] = "host",
+    method: Annotated[list[str], typer.Option(help="A method, by its row; default: all.")] = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="Folder of models and tables.")] = Path("build/bench-prune"),
 ) -> None:
     """Prune a trained network by several methods, and measure accuracy."""
-    console, file = Console(), out / "pruning.json"
-    (out / "models").mkdir(parents=True, exist_ok=True)
-    rows = [Row(**row) for row in json.loads(file.read_text())["rows"]] if file.exists() else []
-    known = {row.key for row in rows}
-    wanted = [
-        (m, float(f), s) for f in less.split(",") for m in METHODS for s in range(seeds if epochs else 1)
-    ]
-    if f"{UNPRUNED}/1/0/0" not in known:
-        rows.append(_measured(UNPRUNED, fashion.MODEL, 1.0, 0, 0))
-    for method, factor, seed in wanted:
-        if Row(method.name, factor, epochs, seed, 0, 0).key in known:
-            continue
-        model = out / "models" / f"{method.name}-{factor:g}.onnx".replace(" ", "-").replace(",", "")
-        if not model.exists():
-            _make(method, factor, model, target)
-        rows.append(_measured(method.name, model, factor, epochs, seed))
-        console.print(f"{rows[-1].key}: {rows[-1].accuracy:.2%}", soft_wrap=True)
-        results = {"machine": machine([]), "target": target, "rows": [asdict(row) for row in rows]}
-        write_whole(file, (json.dumps(results, indent=1) + "\n").encode())
-    write_whole(out / "pruning.md", as_markdown(rows).encode())
-    console.print(as_markdown(rows), soft_wrap=True)
-
-
-def _make(method: Method, factor: float, model: Path, target: str) -> None:
-    draft = model.with_suffix(".part")
-    method.make(fashion.MODEL, 1 / factor, draft, target)
-    draft.replace(model)
-
-
-def _measured(name: str, model: Path, factor: float, epochs: int, seed: int) -> Row:
-    graph = secateur.read(model)
-    network = Network(graph)
-    if epochs:
-        recipe = Recipe(epochs=epochs, seed=seed)
-        Training(fashion.training(), recipe, augment=fashion.augmentation()).fit(network)
-    return Row(name, factor, epochs, seed, accuracy(network, fashion.test()), macs(graph))
-
-
-def as_markdown(rows: list[Row]) -> str:
-    """A line for each method and factor: the mean accuracy over seeds, and what it lost."""
-    whole = next(row for row in rows if row.method == UNPRUNED)
-    lines = ["| method | fewer MACs | epochs | accuracy | lost |", "| --- | --- | --- | --- | --- |"]
-    for (method, factor, epochs), found in _grouped(rows).items():
-        share = mean(row.accuracy for row in found)
-        times = whole.macs / found[0].macs
-        of = f" ({len(found)} seeds)" if len(found) > 1 else ""
-        lines.append(
-            f"| {method}{of} | {times:.2f}x | {epochs} | {share:.2%} | {100 * (whole.accuracy - share):.2f} |"
-        )
-        assert factor <= times * 1.001, "every method keeps the limit"
-    return "\n".join(lines) + "\n"
-
-
-def _grouped(rows: list[Row]) -> Mapping[tuple[str, float, int], list[Row]]:
-    found: dict[tuple[str, float, int], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (row.less, row.epochs)):
-        found.setdefault((row.method, row.less, row.epochs), []).append(row)
-    return found
+    asked: list[tuple[Measure, float]] = [("macs", float(factor)) for factor in less.split(",") if factor]
+    asked += [("time", float(factor)) for factor in faster.split(",") if factor]
+    console, comparison = Console(), Comparison(out)
+    comparison.measure_unpruned()
+    for task in _tasks(asked, epochs, seeds, frozenset(method)):
+        if (row := comparison.measure(task)) is not None:
+            console.print(f"{row.key}: {row.accuracy:.2%}", soft_wrap=True)
+    console.print(as_markdown(comparison.rows), soft_wrap=True)
 
 
 if __name__ == "__main__":
