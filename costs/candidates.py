@@ -103,7 +103,7 @@ class Network:
 
 def network_of(graph: Graph, target: Target) -> Network:
     """Every kernel that selection could choose for a fused graph on `target`, but for the hopeless."""
-    asked = _Asked(backend_of(target).costs(target), target)
+    asked = Asked(backend_of(target).costs(target), target)
     problem_of(graph, asked)
     return Network(graph.name, target, tuple(unique(asked.kernels())), weight_bytes_of(graph))
 
@@ -119,7 +119,7 @@ def weight_bytes_of(graph: Graph) -> int:
 
 
 @dataclass
-class _Asked:
+class Asked:
     """A cost table that notes what it was asked."""
 
     costs: CostTable
@@ -137,6 +137,11 @@ class _Asked:
 
     def weight_bytes(self, op: Operator, choice: Choice) -> int:
         return self.costs.weight_bytes(op, choice)
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """Each that was asked for."""
+        return tuple(self._operators)
 
     def kernels(self) -> Iterator[Candidate]:
         target = self.target

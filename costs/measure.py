@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.codegen.backends.registry import kernels_of
+from secateur.codegen.build import build_kernels
+from secateur.codegen.cache import load_kernel
 from secateur.codegen.program import Port
 from secateur.codegen.targets.target import Target
 from secateur.ir.support.progress import Progress, silent
@@ -47,6 +50,42 @@ def measured(
         with rounds(waiting, target, distance, progress) as run:
             _repeat(run, waiting, samples, progress)
     return {c.symbol: timing(samples.recall(c.symbol)) for c in candidates}
+
+
+def together(
+    candidates: Sequence[Candidate],
+    target: Target,
+    distance: int,
+    progress: Progress = silent,
+    fresh: bool = False,
+) -> dict[str, Timing]:
+    """The same, but where any of them has not been timed, all are, in the same rounds.
+
+    So times compare, whatever the machine did between two runs.
+    """
+    samples = Samples(distance)
+    fresh = fresh or any(len(samples.recall(c.symbol)) < REPEATS for c in candidates)
+    return measured(candidates, target, distance, progress, fresh)
+
+
+class _SpentError(Exception):
+    """The time to build in is over."""
+
+
+def built_within(
+    candidates: Sequence[Candidate], target: Target, seconds: float, progress: Progress = silent
+) -> list[Candidate]:
+    """Those whose kernels are built, earlier or now, one after the other, for so many seconds."""
+    end = time.monotonic() + seconds
+
+    def watched(what: str, done: int, total: int) -> None:
+        progress(what, done, total)
+        if done < total and time.monotonic() >= end:
+            raise _SpentError
+
+    with suppress(_SpentError):
+        build_kernels({c.symbol: c.kernel for c in candidates}, target, kernels_of(target).compile, watched)
+    return [c for c in candidates if load_kernel(c.symbol) is not None]
 
 
 def _repeat(run: Round, waiting: Sequence[Candidate], samples: Samples, progress: Progress) -> None:

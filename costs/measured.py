@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from secateur.codegen.backends.registry import backend_of
@@ -14,7 +15,9 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Operator
 from secateur.ir.types import Layout, TensorType
 
-from .candidates import of_choice, of_conversion
+from .calibrate import Calibration
+from .candidates import Candidate, of_choice, of_conversion
+from .kin import kin_of
 from .table import Table, compiled_for, kernels_version, read_table
 
 
@@ -35,7 +38,11 @@ def with_times(choices: Sequence[Choice], times: Sequence[float | None]) -> tupl
 
 @dataclass
 class TableCosts:
-    """Implements `secateur.ir.choice.CostTable` with a table's times, and estimates where it has none."""
+    """Implements `secateur.ir.choice.CostTable` with a table's times.
+
+    Where it has none of an operator, those of kernels of the same kind at other extents tell (`Calibration`);
+    what nothing tells of is estimated.
+    """
 
     table: Table
     target: Target
@@ -46,33 +53,66 @@ class TableCosts:
         default_factory=dict, repr=False
     )
     _estimated: int = 0
+    _between: int = 0
 
     def __post_init__(self) -> None:
         self._analytic = backend_of(self.target).costs(self.target)
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return Calibration((e.kin, e.timing.seconds) for e in self.table.entries if e.kin is not None)
+
+    @property
+    def between(self) -> int:
+        """Operators whose times are calibrated by others."""
+        return self._between
 
     def choices(self, op: Operator) -> tuple[Choice, ...]:
         if op not in self._choices:
             self._choices[op] = self._timed(op)
         return self._choices[op]
 
+    def has(self, op: Operator) -> bool:
+        """Whether a way to compute the operator has a time of its own."""
+        return any(time is not None for time in self._times(self._kernels(op, self._analytic.choices(op))))
+
+    def estimate(self, op: Operator) -> float:
+        """The least time by the cost model, whatever the table says."""
+        return min(choice.seconds for choice in self._analytic.choices(op))
+
+    def _kernels(self, op: Operator, choices: Sequence[Choice]) -> list[Candidate | None]:
+        return [of_choice(op, choice, self.target) for choice in choices]
+
+    def _times(self, kernels: Sequence[Candidate | None]) -> list[float | None]:
+        return [self.table.seconds.get(kernel.symbol) if kernel else None for kernel in kernels]
+
     def _timed(self, op: Operator) -> tuple[Choice, ...]:
         choices = self._analytic.choices(op)
-        kernels = [of_choice(op, choice, self.target) for choice in choices]
-        times = [self.table.seconds.get(kernel.symbol) if kernel else None for kernel in kernels]
-        free = any(choice.seconds <= 0 for choice in choices)
-        self._estimated += all(time is None for time in times) and not free
+        kernels = self._kernels(op, choices)
+        times = self._times(kernels)
+        if any(choice.seconds <= 0 for choice in choices) or any(time is not None for time in times):
+            return with_times(choices, times)
+        times = [self._calibrated(kernel) for kernel in kernels]
+        known = any(time is not None for time in times)
+        self._between += known
+        self._estimated += not known
         return with_times(choices, times)
+
+    def _calibrated(self, kernel: Candidate | None) -> float | None:
+        return self._calibration.seconds(kin_of(kernel)) if kernel else None
 
     def weight_bytes(self, op: Operator, choice: Choice) -> int:
         return self._analytic.weight_bytes(op, choice)
 
     def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
         asked = (type, source, destination)
+        estimate = self._analytic.conversion(type, source, destination)
         new = source != destination and asked not in self._conversions
-        if new and (kernel := of_conversion(type, source, destination, self.target)):
-            self._conversions[asked] = self.table.seconds.get(kernel.symbol)
+        if new and (kernel := of_conversion(type, source, destination, self.target, estimate)):
+            measured = self.table.seconds.get(kernel.symbol)
+            self._conversions[asked] = self._calibrated(kernel) if measured is None else measured
         known = self._conversions.get(asked)
-        return self._analytic.conversion(type, source, destination) if known is None else known
+        return estimate if known is None else known
 
     @property
     def note(self) -> str | None:

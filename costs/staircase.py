@@ -25,6 +25,8 @@ from secateur.passes.prune.sizes import (
     is_layer,
 )
 
+from .measured import TableCosts
+
 FILTERS, CHANNELS = "filters", "channels"
 AXES = (FILTERS, CHANNELS)
 
@@ -47,7 +49,8 @@ class Staircase:
     """A layer's time at `counts` of its filters or channels, rising: the least, and by primitive.
 
     A primitive that a count does not have is missing there. `primitives[name][count]` and `times[count]` are
-    in seconds on one core.
+    in seconds on one core. Where times are a table's, `estimates` are the cost model's least times beside
+    them, and `measured` the counts that the table has; else both are empty.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Staircase:
     times: Mapping[int, float]
     primitives: Mapping[str, Mapping[int, float]]
     tiling: Callable[[int], Mapping[str, str]] = field(repr=False)
+    estimates: Mapping[int, float] = field(default_factory=dict)
+    measured: frozenset[int] = frozenset()
 
     @property
     def full(self) -> int:
@@ -115,6 +120,7 @@ def staircase(
     """
     full = filters_of(op) if axis == FILTERS else channels_of(op)
     sized = costs if isinstance(costs, SizedCosts) else SizedCosts(costs)
+    table = sized.costs if isinstance(sized.costs, TableCosts) else None
     found: dict[int, tuple[Choice, ...]] = {}
     operators: dict[int, Operator] = {}
     for count in range(1, full + 1):
@@ -128,7 +134,11 @@ def staircase(
     def cut(count: int) -> Mapping[str, str]:
         return tiling(operators[count], best[count], target)
 
-    return Staircase(op.loc or op.name, op.name, axis, tuple(found), times, _by_primitive(found), cut)
+    return Staircase(
+        op.loc or op.name, op.name, axis, tuple(found), times, _by_primitive(found), cut,
+        {count: table.estimate(other) for count, other in operators.items()} if table else {},
+        frozenset(count for count, other in operators.items() if table and table.has(other)),
+    )  # fmt: skip
 
 
 def _at(op: Operator, axis: str, count: int) -> Operator | None:

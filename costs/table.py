@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.support.atomic import write_whole
 
 from .candidates import Candidate
+from .kin import Kin, kin_of
 from .samples import Timing
 
 FORMAT = "secateur costs 1"
@@ -25,11 +26,12 @@ _TEXTS = ("target", "processor", "measured", "compiler")
 
 @dataclass(frozen=True)
 class Entry:
-    """One kernel; an estimate has no repeats."""
+    """One kernel; an estimate has no repeats. Tables of earlier versions say nothing of its kin."""
 
     symbol: str
     label: str
     timing: Timing
+    kin: Kin | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def table_of(
     target: Target, measured: str, candidates: Iterable[Candidate], timings: Mapping[str, Timing]
 ) -> Table:
     """The table of candidates whose times are known by symbol."""
-    rows = [Entry(c.symbol, c.label, timings[c.symbol]) for c in candidates]
+    rows = [Entry(c.symbol, c.label, timings[c.symbol], kin_of(c)) for c in candidates]
     rows.sort(key=lambda entry: (entry.label, entry.symbol))
     return Table(target.name, compiled_for(target), measured, kernels_version(), tuple(rows))
 
@@ -88,13 +90,15 @@ def text_of(table: Table) -> str:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    timing = entry.timing
+    timing, kin = entry.timing, entry.kin
+    of = {} if kin is None else {**asdict(kin), "estimate": _rounded(kin.estimate)}
     return {
         "symbol": entry.symbol,
         "label": entry.label,
         "seconds": _rounded(timing.seconds),
         "quartiles": [_rounded(q) for q in timing.quartiles],
         "repeats": timing.repeats,
+        **of,
     }
 
 
@@ -137,4 +141,18 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         raise SecateurError("a kernel's symbol and label must be texts")
     if not all(isinstance(t, int | float) and 0 <= t < math.inf for t in (seconds, low, high, repeats)):
         raise SecateurError(f"{label}: seconds, quartiles and repeats must be numbers from 0 on")
-    return Entry(symbol, label, Timing(float(seconds), (float(low), float(high)), int(repeats)))
+    return Entry(symbol, label, Timing(float(seconds), (float(low), float(high)), int(repeats)), _kin(row))
+
+
+def _kin(row: Mapping[str, Any]) -> Kin | None:
+    """Of a row; None in a table of an earlier version."""
+    if "kind" not in row:
+        return None
+    texts, extents, estimate = (row["kind"], row["variant"]), tuple(row["extents"]), row["estimate"]
+    if not all(isinstance(text, str) for text in texts) or not all(
+        type(n) is int and n >= 0 for n in extents
+    ):
+        raise SecateurError(f"{row['label']}: its kind must be a text, and its extents whole numbers")
+    if not isinstance(estimate, int | float) or not 0 <= estimate < math.inf:
+        raise SecateurError(f"{row['label']}: its estimate must be a number from 0 on")
+    return Kin(*texts, extents, float(estimate))

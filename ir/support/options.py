@@ -19,7 +19,8 @@ from ..errors import SecateurError
 from .words import known_names
 
 Class = TypeVar("Class", bound=type)
-Unit = Literal["bytes", "seconds", "share"]
+Unit = Literal["bytes", "seconds", "share", "time"]
+"""How a number counts; a time is in seconds or a `units.Share`."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,15 @@ def documented(cls: Class) -> Class:
     return cls
 
 
+_COUNTED = {
+    "bytes": " In bytes.",
+    "seconds": " In seconds.",
+    "time": " In seconds, or a text such as 50%.",
+}
+
+
 def _line(option: Option) -> str:
-    unit = f" In {option.help.unit}." if option.help and option.help.unit in ("bytes", "seconds") else ""
+    unit = _COUNTED.get(option.help.unit or "", "") if option.help else ""
     return f"{option.meaning}{unit}{f' Of {listing}.' if (listing := ', '.join(option.choices)) else ''}"
 
 
@@ -115,4 +123,4 @@ def _check(option: Option, value: Any) -> None:
 def _settled(value: Any, kind: type) -> Any:
     if kind is tuple:
         return tuple(filter(None, [value] if isinstance(value, str) else value))
-    return float(value) if kind is float and value is not None else value
+    return float(value) if kind is float and value is not None and not isinstance(value, float) else value

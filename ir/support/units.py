@@ -9,7 +9,26 @@ from decimal import Decimal
 SIZES = {
     "": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
 }  # fmt: skip
-DURATIONS = {"NS": Decimal("1e-9"), "US": Decimal("1e-6"), "MS": Decimal("1e-3"), "S": Decimal(1)}
+DURATIONS = {
+    "NS": Decimal("1e-9"), "US": Decimal("1e-6"), "MS": Decimal("1e-3"), "S": Decimal(1), "MIN": Decimal(60),
+}  # fmt: skip
+
+
+class Share(float):
+    """A share of what there is, where a number alone would have a unit: `50%`."""
+
+    def __str__(self) -> str:
+        return f"{_plain(Decimal(repr(float(self))) * 100)}%"
+
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Share) and float(self) == float(other)
+
+    def __hash__(self) -> int:
+        return hash((Share, float(self)))
+
+
 _QUANTITY = re.compile(r"((?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][+-]?\d{1,2})?)\s*([A-Za-z]*)")
 _SHOWN_SIZES = ("GiB", "MiB", "KiB", "GB", "MB", "kB")
 _SHOWN_DURATIONS = ("s", "ms", "us", "ns")
@@ -33,6 +52,14 @@ def read_share(text: str) -> float | None:
     if found is None:
         return None
     return float(found / 100 if text.strip().endswith("%") else found)
+
+
+def read_time(text: str) -> float | None:
+    """`20ms` as seconds, `50%` as a `Share`; None for what is neither."""
+    if not text.strip().endswith("%"):
+        return read_duration(text)
+    share = read_share(text)
+    return None if share is None else Share(share)
 
 
 def _quantity(text: str, units: Mapping[str, int | Decimal]) -> Decimal | None:

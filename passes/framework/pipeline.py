@@ -15,6 +15,7 @@ from typing import Any
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.options import options_of
+from secateur.ir.support.units import read_time
 from secateur.ir.support.words import known_names
 
 from ..registry import BY_NAME
@@ -60,6 +61,14 @@ def _read_int(text: str) -> int:
     if found is None:
         raise ValueError(text)
     return int(found[1]) * UNITS[found[2]]
+
+
+def _read_time(text: str) -> float:
+    """Seconds, or a share."""
+    time = read_time(text) if text.endswith("%") else float(text)
+    if time is None:
+        raise ValueError(text)
+    return time
 
 
 def _read_bool(text: str) -> bool:
@@ -128,7 +137,9 @@ def _option(cls: type[Pass], name: str, text: str) -> Any:
     known = [f.name for f in _option_fields(cls)]
     if name not in known:
         raise PipelineError(f"pass {cls.name} has no option '{name}'{known_names(name, known)}")
-    read, wanted = _READERS[options_of(cls)[name].kind]
+    option = options_of(cls)[name]
+    is_time = option.help is not None and option.help.unit == "time"
+    read, wanted = (_read_time, "a number of seconds or a share") if is_time else _READERS[option.kind]
     try:
         return read(text)
     except ValueError:

@@ -9,12 +9,20 @@ from typing import Annotated, Literal
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.options import Help, documented, settle
+from secateur.ir.support.units import read_time
 
 Space = Literal["standard", "aggressive"]
 Criterion = Literal[
     "auto", "l1", "l2", "fpgm", "batch_norm", "output_error", "reconstruction", "dependence", "taylor"
 ]
 BUDGETS = ("macs", "latency", "size", "memory", "loss")
+
+
+def _time(text: str) -> float:
+    time = read_time(text)
+    if time is None:
+        raise SecateurError(f"latency {text} is no time such as 20ms, and no share such as 50%")
+    return time
 
 
 @documented
@@ -28,7 +36,9 @@ class Recipe:
     macs: Annotated[
         float | None, Help("Multiplications at most, as a share of the model's.", "PERCENT", "share")
     ] = None
-    latency: Annotated[float | None, Help("Estimated time on one core at most.", "TIME", "seconds")] = None
+    latency: Annotated[
+        float | str | None, Help("Time on one core at most, or a share of the model's.", "TIME", "time")
+    ] = None
     size: Annotated[int | None, Help("Weights at most.", "SIZE", "bytes")] = None
     memory: Annotated[int | None, Help("Arena at most, of the plan of least memory.", "SIZE", "bytes")] = None
     loss: Annotated[
@@ -55,6 +65,8 @@ class Recipe:
     keep: Annotated[Sequence[str], Help("ONNX nodes to leave whole.", "NAMES")] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.latency, str):
+            object.__setattr__(self, "latency", _time(self.latency))
         settle(self)
         for name in (*BUDGETS, "max_drop"):
             limit = getattr(self, name)

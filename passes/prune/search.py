@@ -11,7 +11,7 @@ from secateur.ir.channels import Group, find_channels
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import CheckError, SecateurError
 from secateur.ir.graph import Graph
-from secateur.ir.support.units import duration_text
+from secateur.ir.support.units import Share, duration_text
 from secateur.ir.support.words import listed
 
 from ..fuse.closing import close_sums
@@ -192,7 +192,13 @@ class Search:
             return Budget(loss=limit * sum(float(c.loss[1]) for c in self.curves.values()))
         if name == "memory":
             return Budget(arena=int(limit))
-        return Budget(weights=int(limit)) if name == "size" else Budget(seconds=limit)
+        if name == "size":
+            return Budget(weights=int(limit))
+        return Budget(seconds=limit * self._whole_seconds if isinstance(limit, Share) else limit)
+
+    @cached_property
+    def _whole_seconds(self) -> float:
+        return compiled(self.whole, self.costs).figures.seconds
 
     def _found(self, budget: Budget) -> Found:
         gone = self._decided(budget)

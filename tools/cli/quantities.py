@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from secateur.ir.support.units import read_duration, read_share, read_size
+from secateur.ir.support.units import read_duration, read_share, read_size, read_time
 
 from .common import refuse
 
@@ -33,9 +33,18 @@ def parse_share(text: str, option: str = "--macs") -> float:
     return share
 
 
+def parse_time(text: str, option: str = "--latency") -> float:
+    """`20ms` as seconds, `50%` as a `Share`."""
+    time = read_time(text)
+    if time is None:
+        raise refuse(f"{option} {text}: expected a time with its unit, such as 20ms, or a share, such as 50%")
+    return time
+
+
 PARSERS: Mapping[str, Callable[[str, str], int | float]] = {
     "bytes": parse_size,
     "seconds": parse_duration,
     "share": parse_share,
+    "time": parse_time,
 }
-EXAMPLES = {"bytes": "4MiB", "seconds": "20ms", "share": "50%"}
+EXAMPLES = {"bytes": "4MiB", "seconds": "20ms", "share": "50%", "time": "20ms or 50%"}

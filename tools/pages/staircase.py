@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..progress import Progress
 
-COLUMNS = ("layer", "operator", "axis", "count", "seconds", "primitive", "keep", "cliff")
+COLUMNS = ("layer", "operator", "axis", "count", "seconds", "primitive", "keep", "cliff", "measured")
 _SHOWN = 8  # counts that a row of the table names
 
 
@@ -160,11 +160,11 @@ def csv_text(found: Staircases) -> str:
 
 
 def _lines(stairs: Staircase) -> Iterator[tuple[Any, ...]]:
-    keep, cliffs = set(stairs.keep), set(stairs.cliffs)
+    kinds = set(stairs.keep), set(stairs.cliffs), stairs.measured
     for count in stairs.counts:
         for name, times in stairs.primitives.items():
             if count in times:
-                marks = (int(count in keep), int(count in cliffs))
+                marks = (int(count in kind) for kind in kinds)
                 yield stairs.name, stairs.operator, stairs.axis, count, times[count], name, *marks
 
 
@@ -188,6 +188,8 @@ def _layer_data(stairs: Staircase) -> dict[str, Any]:
         "primitives": {
             name: [times.get(count) for count in stairs.counts] for name, times in stairs.primitives.items()
         },
+        "estimates": [stairs.estimates.get(count) for count in stairs.counts] if stairs.estimates else None,
+        "measured": sorted(stairs.measured),
         "keep": stairs.keep,
         "cliffs": stairs.cliffs,
         "worst_slowdown": worst_of(stairs),

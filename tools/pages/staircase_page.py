@@ -42,14 +42,16 @@ class Mark:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A layer's plot: `best` is the path of the least time."""
+    """A layer's plot: `best` is the path of the least time, `estimate` what the cost model says of it."""
 
     counts: Scale
     time: Scale
     best: str
+    estimate: str
     lines: tuple[Line, ...]
     keep: tuple[Mark, ...]
     cliffs: tuple[Mark, ...]
+    measured: tuple[Mark, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Section:
 
 def drawing(stairs: Staircase, colours: Mapping[str, int]) -> Drawing:
     """Where everything stands; primitives that are far slower than the best leave the plot."""
-    slowest = max(stairs.times.values())
+    slowest = max([*stairs.times.values(), *estimates_of(stairs).values()])
     top = slowest * (_SLOWEST if _crowded(stairs, slowest) else _HEADROOM)
     unit, name = next(((u, n) for u, n in SECONDS if slowest >= u), SECONDS[-1])
     time = Scale(0.0, top or unit, BOX.bottom, BOX.top, unit, name)
@@ -76,9 +78,18 @@ def drawing(stairs: Staircase, colours: Mapping[str, int]) -> Drawing:
     )
     marks = (
         tuple(Mark(counts.place(c), time.place(stairs.times[c]), _title(stairs, c)) for c in found)
-        for found in (stairs.keep, stairs.cliffs)
+        for found in (stairs.keep, stairs.cliffs, sorted(stairs.measured))
     )
-    return Drawing(counts, time, _path(stairs.times, counts, time), tuple(x for x in lines if x.path), *marks)
+    best, estimate = (_path(times, counts, time) for times in (stairs.times, estimates_of(stairs)))
+    return Drawing(counts, time, best, estimate, tuple(x for x in lines if x.path), *marks)
+
+
+def estimates_of(stairs: Staircase) -> dict[int, float]:
+    """What the cost model says beside a table's times, scaled to the layer's own count: shapes compare."""
+    whole = stairs.estimates.get(stairs.full)
+    if not whole:
+        return {}
+    return {count: time * stairs.times[stairs.full] / whole for count, time in stairs.estimates.items()}
 
 
 def _crowded(stairs: Staircase, slowest: float) -> bool:
@@ -122,9 +133,18 @@ def section(stairs: Staircase, colours: Mapping[str, int]) -> Section:
         ("worth keeping", kept_text(stairs)),
         ("cliffs", f"{len(stairs.cliffs)} counts take longer than a larger one; worst {worst(stairs)}"),
     )
+    if stairs.measured:
+        counts = f"{len(stairs.measured)} of {len(stairs.counts)}; between them estimates, stretched"
+        facts += (("counts measured", counts), ("model", model_text(stairs)))
     steps = tuple(_step(step) for step in reversed(stairs.steps))
     title = f"{node_text(stairs.name)}: {stairs.axis}"
     return Section(title, stairs.name, facts, drawing(stairs, colours), steps)
+
+
+def model_text(stairs: Staircase) -> str:
+    """How the cost model compares with a table's times at the counts that were measured."""
+    ratios = [stairs.times[count] / stairs.estimates[count] for count in sorted(stairs.measured)]
+    return f"times are {min(ratios):.2f} to {max(ratios):.2f} of what the cost model estimates"
 
 
 def colours_of(layers: Sequence[Staircase]) -> dict[str, int]:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secateur.passes.prune.options import Space
+
 from ...progress import Progress, progress
 from ...report import print_json
 from ..checks import check_outputs, check_readable, is_here
 from ..common import Json, Target, refuse
 from ..groups import spread
 from ..profiled import bundle_data, bundle_text, table_data, table_text
+from ..quantities import parse_duration
+from ..quantized import check_float
 from ..source import Settled, check_unchosen
 
 if TYPE_CHECKING:
@@ -25,8 +29,10 @@ if TYPE_CHECKING:
 
     from ...checks.table import Check
 
+BUDGET = "15min"
 board_option = partial(typer.Option, rich_help_panel="Boards")
 check_option = partial(typer.Option, rich_help_panel="Check")
+count_option = partial(typer.Option, rich_help_panel="Pruning")
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,54 @@ class Checking:
     ] = 15.0
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Whether, and how many, counts of channels are timed that pruning may keep."""
+
+    prune: Annotated[
+        bool,
+        count_option(
+            "--prune", help="Time also the counts of channels that pruning would weigh, for `prune --costs`."
+        ),
+    ] = False
+    space: Annotated[
+        Space | None,
+        count_option(help="With --prune: as `prune --space` will take the model. Default: standard."),
+    ] = None
+    budget: Annotated[
+        str | None,
+        count_option(
+            metavar="TIME",
+            help=f"With --prune: build kernels for so long, such as 90s or 20min; another run goes on from "
+            f"there. Default: {BUDGET}.",
+        ),
+    ] = None
+    most: Annotated[
+        int | None,
+        count_option(
+            min=1,
+            metavar="N",
+            help="With --prune and --bundle, --results or --analytic: so many kernels at other counts, those "
+            "that tell most. Default: all.",
+        ),
+    ] = None
+
+    @property
+    def seconds(self) -> float:
+        return parse_duration(self.budget or BUDGET, "--budget")
+
+    def check(self, elsewhere: bool) -> None:
+        """SecateurError where options do not go together."""
+        given = [f"--{name}" for name in ("space", "budget", "most") if getattr(self, name) is not None]
+        if given and not self.prune:
+            raise refuse(f"{given[0]} is about counts of channels; give --prune too")
+        if self.budget is not None and elsewhere:
+            raise refuse("--budget limits what is measured here; --most limits a bundle's kernels")
+        if self.most is not None and not elsewhere:
+            raise refuse("--most limits a bundle's kernels; --budget limits what is measured here")
+        self.seconds  # noqa: B018  (refuses what is no time)
+
+
 @spread()
 def profile(
     model: Annotated[Path, typer.Argument(help="An ONNX model, or IR text (.sir).")],
@@ -92,24 +146,30 @@ def profile(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Measure all again, also what earlier runs have measured.")
     ] = False,
+    counts: Counts,
     boards: Board,
     checking: Checking,
     json: Json = False,
 ) -> None:
     """Measure what a model's kernels take, for --costs.
 
-    All that selection could choose is timed, conversions of layouts too, on one thread, in rounds. A run
-    that was interrupted goes on where it was. For another machine, --bundle and --results do it there.
+    All that selection could choose is timed, conversions of layouts too, on one thread, in rounds; with
+    --prune also at fewer channels. A run that was interrupted goes on where it was. For another machine,
+    --bundle and --results do it there.
     """
     _check(model, settled, target, output, boards, checking)
+    counts.check(boards.elsewhere)
     path, found = output or Path(f"{model.stem}.{target}.json"), None
+    from secateur.costs.table import write_table
+
     with progress() as show:
         show("reading", 0, 1)
-        network, graph, row = _network(model, settled, target)
+        network, graph, row = _network(model, settled, target, counts, boards.elsewhere)
         if boards.bundle is not None:
             _bundle(network, boards.bundle, json, show)
             return
-        table = _table(network, boards, fresh, path, show)
+        table = _table(network, graph, counts, boards, fresh, show)
+        write_table(table, path)
         if checking.check:
             found = _checked(graph, table, row, path, show)
     if json:
@@ -138,13 +198,21 @@ def _check(
     check_outputs(board.bundle, output)
 
 
-def _network(model: Path, settled: Settled, target: str) -> tuple[Network, Graph, Row]:
+def _network(
+    model: Path, settled: Settled, target: str, counts: Counts, elsewhere: bool
+) -> tuple[Network, Graph, Row]:
+    """The network as it is; with the counts to be timed where that is not for this machine to say."""
     from secateur.codegen.targets.find import find
-    from secateur.costs.network import profiled
+    from secateur.costs.network import at_counts, profiled
 
     graph, row = settled.read(model), find(target)
     check_unchosen(graph, "profiling")
-    return profiled(graph, row), graph, row
+    network = profiled(graph, row)
+    if counts.prune:
+        check_float(graph, "pruned")
+        if elsewhere:
+            network = at_counts(network, graph, counts.space or "standard", counts.most)
+    return network, graph, row
 
 
 def _bundle(network: Network, path: Path, json: bool, show: Progress) -> None:
@@ -157,19 +225,19 @@ def _bundle(network: Network, path: Path, json: bool, show: Progress) -> None:
         print(bundle_text(made, path))
 
 
-def _table(network: Network, board: Board, fresh: bool, path: Path, show: Progress) -> Table:
-    """The table, which has been written to `path`."""
-    from secateur.costs.network import analytic_table, board_table, measured_table
-    from secateur.costs.table import write_table
+def _table(
+    network: Network, graph: Graph, counts: Counts, board: Board, fresh: bool, show: Progress
+) -> Table:
+    from secateur.costs.network import analytic_table, board_table, measured_at_counts, measured_table
 
     if board.results is not None:
-        table = board_table(network, board.results, board.board)
-    elif board.analytic:
-        table = analytic_table(network)
-    else:
-        table = measured_table(network, show, fresh)
-    write_table(table, path)
-    return table
+        return board_table(network, board.results, board.board)
+    if board.analytic:
+        return analytic_table(network)
+    if counts.prune:
+        space = counts.space or "standard"
+        return measured_at_counts(network, graph, space, counts.seconds, show, fresh)
+    return measured_table(network, show, fresh)
 
 
 def _checked(graph: Graph, table: Table, row: Row, path: Path, show: Progress) -> Check:
