@@ -62,7 +62,8 @@ def measured_at_counts(
     """
     target, kernels = network.target, network.kernels
     table, end = measured_table(network, progress, fresh), time.monotonic() + budget
-    for _ in range(ASKED):
+    for asked in range(ASKED):
+        progress("counts asked for", asked, ASKED)
         others = counts.at_counts(graph, target, kernels, TableCosts(table, target), space)
         built = built_within(others, target, end - time.monotonic(), progress)
         if not built:

@@ -25,6 +25,9 @@ class Share(float):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Share) and float(self) == float(other)
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((Share, float(self)))
 

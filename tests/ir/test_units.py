@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.ir.support.units import duration_text, read_duration, read_size, size_text
+from secateur.ir.support.units import Share, duration_text, read_duration, read_size, read_time, size_text
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,19 @@ def test_what_is_no_size_is_none(text: str) -> None:
 @pytest.mark.parametrize("text", ["20", "ms", "-1ms", "20 MiB", "inf"])
 def test_what_is_no_time_is_none(text: str) -> None:
     assert read_duration(text) is None
+
+
+@pytest.mark.parametrize("text", ["50%", "33.3%", "0%", "120%", "0.125%"])
+def test_a_share_is_no_number_of_seconds(text: str) -> None:
+    share = read_time(text)
+    assert isinstance(share, Share)
+    assert str(share) == text
+    assert share != float(share)
+    assert float(share) == pytest.approx(float(text.removesuffix("%")) / 100, rel=1e-12)
+
+
+def test_a_time_is_seconds_or_a_share() -> None:
+    assert read_time("20ms") == 0.02
+    assert read_time("15min") == 900.0
+    assert read_time("20") is None
+    assert read_time("x%") is None

@@ -7,6 +7,8 @@ from typing import get_args
 import pytest
 
 from secateur.ir.errors import SecateurError
+from secateur.ir.support.units import Share
+from secateur.passes.framework.pipeline import format_pipeline, parse_pipeline
 from secateur.passes.prune.criteria.registry import CRITERIA
 from secateur.passes.prune.options import BUDGETS, Criterion, Recipe
 
@@ -23,6 +25,33 @@ def test_auto_is_what_the_data_allows() -> None:
 def test_without_a_limit_it_is_not_known_what_to_do() -> None:
     with pytest.raises(SecateurError, match=r"give one of macs, latency, size, (memory, )?loss, max_drop"):
         Recipe().check()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("20ms", 0.02), ("2min", 120.0), ("0.5s", 0.5)])
+def test_a_limit_on_time_may_be_a_text(text: str, seconds: float) -> None:
+    assert Recipe(latency=text) == Recipe(latency=seconds)
+
+
+def test_a_share_of_the_models_time_is_none_of_seconds() -> None:
+    half = Recipe(latency="50%")
+    assert half.latency == Share(0.5)
+    assert half != Recipe(latency=0.5)
+    text = format_pipeline(parse_pipeline("prune{latency=50%}"))
+    assert text == "prune{latency=50%}"
+    assert (
+        parse_pipeline(text) == parse_pipeline("prune{latency=50%}") != parse_pipeline("prune{latency=0.5}")
+    )
+
+
+@pytest.mark.parametrize("text", ["soon", "20", "%", "-5%", ""])
+def test_a_text_that_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(SecateurError, match="is no time such as 20ms, and no share such as 50%"):
+        Recipe(latency=text)
+
+
+def test_a_pipeline_with_what_is_no_time_is_refused() -> None:
+    with pytest.raises(SecateurError, match="latency=soon is not a number of seconds or a share"):
+        parse_pipeline("prune{latency=soon}")
 
 
 @pytest.mark.parametrize("name", [*BUDGETS, "max_drop"])

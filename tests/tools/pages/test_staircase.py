@@ -13,8 +13,12 @@ import pytest
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.targets.find import find
-from secateur.costs.staircase import FILTERS, Staircase, changes
+from secateur.costs.measured import TableCosts
+from secateur.costs.network import analytic_table, profiled
+from secateur.costs.staircase import FILTERS, Staircase, changes, layers, staircase
 from secateur.model import read
+from secateur.passes.framework.manager import PassManager
+from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.tools.pages.staircase import (
     COLUMNS,
     Staircases,
@@ -25,8 +29,9 @@ from secateur.tools.pages.staircase import (
     table_text,
     worst_of,
 )
-from secateur.tools.pages.staircase_page import render_page
+from secateur.tools.pages.staircase_page import estimates_of, render_page
 
+from ...passes.prune.nets import residual
 from ..conftest import Cli
 from .test_quantization_report import Page
 
@@ -134,6 +139,31 @@ def test_the_page_needs_nothing_else_and_escapes_names(found: Staircases) -> Non
     assert not any(name in ("src", "href") for _, attributes in page.tags for name in attributes)
     assert sum(tag == "svg" for tag, _ in page.tags) == len(found.layers) + 1
     assert any("<b>" in word for word in page.words)
+
+
+def test_measured_times_stand_beside_the_models() -> None:
+    """A table in which all takes twice its estimate: counts measured are told, the curve keeps its shape."""
+    row, graph = find(TARGET), residual(0)
+    table = analytic_table(profiled(graph, row))
+    doubled = (replace(e, timing=replace(e.timing, seconds=2 * e.timing.seconds)) for e in table.entries)
+    costs = TableCosts(replace(table, entries=tuple(doubled)), row)
+    op = next(op for op in layers(PassManager(parse_pipeline("canonicalize,fuse")).run(graph).graph))
+    stairs = staircase(op, FILTERS, costs, row)
+    assert stairs.measured == {stairs.full}
+    assert {c: 2 * t for c, t in stairs.estimates.items()} == pytest.approx(stairs.times)
+    assert estimates_of(stairs) == pytest.approx(stairs.times)
+    data = json_data(Staircases("m", TARGET, "t.json", (stairs,)))["layers"][0]
+    assert data["measured"] == [stairs.full]
+    assert data["estimates"] == [stairs.estimates[count] for count in stairs.counts]
+    page = Page(render_page(Staircases("m", TARGET, "t.json", (stairs,))))
+    assert sum(a.get("class") == "measured" for _, a in page.tags) == 1
+    assert sum(a.get("class") == "model" for _, a in page.tags) == 1
+    assert any("2.00 to 2.00 of what the cost model estimates" in word for word in page.words)
+
+
+def test_without_a_table_nothing_is_measured(found: Staircases) -> None:
+    assert not any(s.measured or s.estimates for s in found.layers)
+    assert 'class="measured"' not in render_page(found)
 
 
 # The command ---------------------------------------------------------------------------------------
