@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
@@ -38,6 +39,7 @@ def distance_of(weight_bytes: int) -> int:
     return min(max(1 << max(0, weight_bytes - 1).bit_length(), NEAREST), FARTHEST)
 
 
+@functools.cache
 def processor() -> str:
     """This machine's processor by name."""
     info = Path("/proc/cpuinfo")
@@ -57,9 +59,9 @@ class Samples:
         data = read_entry(self._path(symbol))
         return tuple(json.loads(data)["seconds"]) if data else ()
 
-    def add(self, symbol: str, seconds: float) -> None:
-        """Keeps one more run; readers see the old entry or the new."""
-        write_entry(self._path(symbol), json.dumps({"seconds": [*self.recall(symbol), seconds]}).encode())
+    def add(self, symbol: str, *seconds: float) -> None:
+        """Keeps some more runs; readers see the old entry or the new."""
+        write_entry(self._path(symbol), json.dumps({"seconds": [*self.recall(symbol), *seconds]}).encode())
 
     def forget(self, symbol: str) -> None:
         self._path(symbol).unlink(missing_ok=True)

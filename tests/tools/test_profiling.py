@@ -120,15 +120,25 @@ def test_an_interrupted_measurement_goes_on_where_it_was(monkeypatch: pytest.Mon
     asked = network("host")
     kernels, symbols = asked.kernels[:2], [c.symbol for c in asked.kernels[:2]]
     log: list[int] = []
-    monkeypatch.setattr(measure, "rounds", lambda *_: interrupted(4, log, *symbols))
+    monkeypatch.setattr(measure, "rounds", lambda *_: interrupted(1 + 3 * measure.RUNS, log, *symbols))
     with pytest.raises(KeyboardInterrupt):
         measure.measured(kernels, asked.target, NEAREST)
     assert len(Samples(NEAREST).recall(symbols[0])) == 3  # the first round only warms up
     log = []
     monkeypatch.setattr(measure, "rounds", lambda *_: interrupted(99, log, *symbols))
     found = measure.measured(kernels, asked.target, NEAREST)
-    assert len(log) == 1 + measure.REPEATS - 3
+    assert len(log) == 1 + measure.RUNS * (measure.REPEATS - 3)
     assert {t.repeats for t in found.values()} == {measure.REPEATS}
+
+
+@pytest.mark.usefixtures("own_samples")
+def test_a_round_is_the_fastest_of_some_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = network("host")
+    kernels = asked.kernels[:1]
+    monkeypatch.setattr(measure, "rounds", lambda *_: interrupted(99, [], kernels[0].symbol))
+    (timed,) = measure.measured(kernels, asked.target, NEAREST).values()
+    runs = [2.0 + number for number in range(1, 1 + measure.RUNS * measure.REPEATS)]  # the first warms up
+    assert timed == timing(runs[:: measure.RUNS])
 
 
 @pytest.mark.usefixtures("own_samples")
