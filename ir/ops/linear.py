@@ -5,6 +5,10 @@ steps of the result as unit, a sum becomes t = f32(sum) * multiplier, rounded
 once to float32; a second term is rounded by itself, then added. What is stored
 is `limits`-clamped round_half_even(t) + zero point. An activation such as ReLU
 is a matter of `limits`. A result of `dtype` f32 is t in real units, as it is.
+
+With `rounding` tflite a sum is instead multiplied by an integer and shifted, as
+TFLite's reference kernels do it (ir/reference/tflite.py): without residual, and
+with an 8-bit result.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from ..opdef import Attribute, OpDef, Signature, Types
 from ..types import DType, Quant, TensorType, extents
 from .axes import ELEMENTWISE, WINDOWS, equal_axes, extras
 from .compute import POOL, POOL_AXES, WINDOW, conv_groups, conv_macs, conv_relations, conv_shape, pool_shape
+from .quantize import ROUNDING, need_rounding
 from .rows import register
 from .rules import require
 
@@ -32,6 +37,7 @@ RESULT = (
     Attribute("zero_points", "ints", (), "the result's zero point"),
     Attribute("dtype", "dtype", DType.U8, "u8, or f32 for a result in real units"),
     Attribute("limits", "ints", (0, 255), "smallest and largest stored value"),
+    ROUNDING,
 )
 
 
@@ -80,7 +86,9 @@ def _weights(type: TensorType, axis: int) -> None:
 
 
 def _result(sig: Signature, shape: tuple[int, ...]) -> TensorType:
+    tflite = need_rounding(sig)
     if sig["dtype"] == DType.F32:
+        require(not tflite, "rounding as TFLite gives no real result")
         require(not sig["scales"] and not sig["zero_points"], "a real result has no scale")
         return TensorType(shape)
     require(sig["dtype"] == DType.U8, f"a result is u8 or f32, not {sig['dtype'].value}")
@@ -95,6 +103,7 @@ def _result(sig: Signature, shape: tuple[int, ...]) -> TensorType:
 
 def _residual(sig: Signature, index: int, shape: tuple[int, ...]) -> None:
     require(len(sig.types) <= index + 1, f"at most one residual, got {len(sig.types) - index}")
+    require(len(sig.types) <= index or not need_rounding(sig), "rounding as TFLite adds no residual")
     for extra in sig.types[index:]:
         _activation(extra, "residual")
         require(extra.shape == shape, f"the residual is {extra}, the result {extents(shape)}")
@@ -175,12 +184,21 @@ def _binary(sig: Signature) -> Sequence[TensorType]:
     return [_result(sig, a)]
 
 
+def _sum(sig: Signature) -> Sequence[TensorType]:
+    """A kernel of TFLite multiplies the sum by less than 1."""
+    found = _binary(sig)
+    coarsest = 2.0 * max(one_quant(t)[0] for t in sig.types)
+    fine = not need_rounding(sig) or coarsest < 2.0**20 * one_quant(found[0])[0]
+    require(fine, "rounding as TFLite wants the result's scale above 2^-19 of an operand's")
+    return found
+
+
 register(
     OpDef(
         "q.linear_add",
         "t = f32(a - za) * (sa / s) + f32(b - zb) * (sb / s); b broadcasts to a.",
         ("a", "b"),
-        _binary,
+        _sum,
         RESULT,
         elementwise_from=0,
         axes=ELEMENTWISE,
@@ -202,6 +220,7 @@ register(
 def _prelu(sig: Signature) -> Sequence[TensorType]:
     x, slopes = sig.types
     _activation(x, "input")
+    require(not need_rounding(sig), "slopes have no rounding as TFLite")
     require(x.rank >= 2, f"the input is {x}, without channels")
     require(
         (slopes.shape, slopes.dtype) == ((x.shape[1],), DType.F32), f"slopes are {slopes}, not one a channel"
@@ -235,7 +254,12 @@ register(
 
 def _average_pool(sig: Signature) -> Sequence[TensorType]:
     _activation(sig.types[0], "input")
-    return [_result(sig, pool_shape(sig))]
+    result = _result(sig, pool_shape(sig))
+    if need_rounding(sig) and result.quant != sig.types[0].quant:
+        whole = tuple(sig["kernel"]) == sig.types[0].shape[2:] and not any(sig["pads"])
+        require(whole, "rounding as TFLite changes the quantization of the mean of a whole plane only")
+        require(sig["limits"] == (0, 255), "rounding as TFLite limits no mean of a whole plane")
+    return [result]
 
 
 register(
@@ -259,6 +283,7 @@ def _winograd(sig: Signature) -> Sequence[TensorType]:
     require(len(pads) == 4 and min(pads) >= 0, f"pads {written(pads)} are not four counts")
     require(x.rank == 4, f"the input is {x}, not an image")
     _activation(x, "input")
+    require(not need_rounding(sig), "a Winograd tile has no rounding as TFLite")
     positions, channels = (tile[0] + 2) * (tile[1] + 2), x.shape[1]
     require(
         u.rank == 3 and u.dtype == DType.I8 and (u.shape[0], u.shape[2]) == (positions, channels),

@@ -19,6 +19,19 @@ QUANT = (
 )
 
 
+FLOAT32, TFLITE = "float32", "tflite"
+ROUNDING = Attribute(
+    "rounding", "str", FLOAT32, "float32: one IEEE operation after another; tflite: as its reference kernels"
+)
+"""Which of two exact definitions an operator has; see `ir/reference/tflite.py` for the second."""
+
+
+def need_rounding(sig: Signature) -> bool:
+    """Whether the operator rounds as TFLite; refuses a name that is none of the two."""
+    require(sig["rounding"] in (FLOAT32, TFLITE), f"unknown rounding '{sig['rounding']}'")
+    return bool(sig["rounding"] == TFLITE)
+
+
 def quant_attributes(quant: Quant) -> dict[str, object]:
     """The attributes that say `quant`."""
     axis = {} if quant.axis is None else {"axis": quant.axis}
@@ -47,6 +60,7 @@ _SCALED = Axes(elementwise_relations, "", _kept_scales)
 def _quantize(sig: Signature) -> Sequence[TensorType]:
     x = sig.types[0]
     require(x.dtype.is_float, f"the input is {x.dtype.value}, only floats are quantized")
+    require(not need_rounding(sig) or sig["axis"] == -1, "TFLite quantizes by one scale")
     return [quantized(x.shape, sig["dtype"], sig)]
 
 
@@ -56,7 +70,7 @@ register(
         "round_half_even(x / scale) + zero point, saturated; division in float32, NaN gives the zero point.",
         ("x",),
         _quantize,
-        (*QUANT, Attribute("dtype", "dtype", doc="stored type")),
+        (*QUANT, Attribute("dtype", "dtype", doc="stored type"), ROUNDING),
         axes=_SCALED,
     )
 )
@@ -106,7 +120,7 @@ register(
         "The table's element at the operand's byte, read as unsigned.",
         ("x", "table"),
         _table,
-        QUANT,
+        (*QUANT, Attribute("function", "str", "", "what the table holds, where TFLite has an operator for it")),
         elementwise_from=0,
         axes=Axes(
             lambda ports: equal_axes(0, range(ports.result.rank)),

@@ -12,6 +12,7 @@ sums of integers are kept in their own type.
 from __future__ import annotations
 
 from ..graph import Operator
+from ..ops.quantize import TFLITE
 from . import (
     carried,
     elementwise,
@@ -24,6 +25,7 @@ from . import (
     recurrent,
     reduce,
     resize,
+    tflite,
     windows,
     winograd,
 )
@@ -48,7 +50,8 @@ RULES: dict[str, Rule] = {
 
 def rule_of(op: Operator) -> Rule:
     """The meaning of `op`; KeyError for an operator without one."""
-    return RULES[op.name.split(".", 1)[1]]
+    name = op.name.split(".", 1)[1]
+    return tflite.RULES[name] if op.get("rounding") == TFLITE else RULES[name]
 
 
 __all__ = ["RULES", "Array", "Rule", "rule_of"]

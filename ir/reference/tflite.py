@@ -1,0 +1,142 @@
+"""Operators on 8-bit tensors with `rounding = "tflite"`: as the reference kernels of TFLite compute them.
+
+Those kernels store i8; ours is the same integer and zero point plus 128, which changes no difference to a
+zero point. Where a kernel looks at the stored integer itself, it is that of i8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
+
+from ..graph import Operator
+from ..ops.linear import one_quant
+from .fixed_point import Integers, away, multiplier_of, multipliers_of, rescaled
+from .rule import Array
+from .windows import conv_sums, taps
+
+SIGN = 128
+"""What a stored u8 has more than TFLite's i8."""
+
+
+def _scales(op: Operator) -> list[float]:
+    """Of the operands that are activations, as float32 holds them."""
+    return [one_quant(v.type)[0] for v in op.operands]
+
+
+def _centred(op: Operator, index: int, x: Array) -> Integers:
+    return np.subtract(x, one_quant(op.operands[index].type)[1], dtype=np.int64)
+
+
+def _stored(op: Operator, steps: Integers) -> Array:
+    """The result for `steps` from its zero point."""
+    return np.clip(steps + one_quant(op.result.type)[1], *op["limits"]).astype(np.uint8)
+
+
+def channel_factors(op: Operator) -> tuple[Integers, Integers]:
+    """Multiplier and shift of each output channel of a convolution or matrix product.
+
+    One scale of a matrix's weights is multiplied in float32, those of channels in float64.
+    """
+    weights = op.operands[1].type.quant
+    assert weights is not None, "the type rule wants quantized weights"
+    x, y = one_quant(op.operands[0].type)[0], one_quant(op.result.type)[0]
+    scales = np.array(weights.scales, np.float32)
+    products = scales.astype(np.float64) * x
+    if "matmul" in op.name and weights.axis is None:
+        products = (scales * np.float32(x)).astype(np.float64)
+    channels = op.result.type.shape[-1 if "matmul" in op.name else 1]
+    return multipliers_of(np.broadcast_to(products / y, (channels,)))
+
+
+def linear_conv(op: Operator, arrays: Sequence[Array]) -> Array:
+    x, w, bias = arrays
+    shape = (-1, *[1] * (x.ndim - 2))
+    sums = conv_sums(op, _centred(op, 0, x).astype(np.float64), w.astype(np.float64)).astype(np.int64)
+    multiplier, shift = (factor.reshape(shape) for factor in channel_factors(op))
+    return _stored(op, rescaled(sums + bias.reshape(shape), multiplier, shift))
+
+
+def linear_matmul(op: Operator, arrays: Sequence[Array]) -> Array:
+    x, w, bias = arrays
+    sums = np.matmul(_centred(op, 0, x).astype(np.float64), w.astype(np.float64)).astype(np.int64) + bias
+    return _stored(op, rescaled(sums, *channel_factors(op)))
+
+
+ADD_BITS = 20
+"""By so many bits the terms of a sum are shifted up before they are brought to a common scale."""
+
+
+def linear_add(op: Operator, arrays: Sequence[Array]) -> Array:
+    """Both terms in steps of twice the larger scale, 20 bits finer; then in steps of the result."""
+    a, b = _scales(op)
+    common = 2.0 * max(a, b)
+    terms = [
+        rescaled(_centred(op, i, x) << ADD_BITS, *multiplier_of(scale / common))
+        for i, (x, scale) in enumerate(zip(arrays, (a, b), strict=True))
+    ]
+    return _stored(op, rescaled(terms[0] + terms[1], *multiplier_of(add_factor(op))))
+
+
+def add_factor(op: Operator) -> float:
+    """What a step of the sum is worth in steps of the result; a kernel wants it below 1."""
+    unit = np.float32(1 << ADD_BITS) * np.float32(one_quant(op.result.type)[0])
+    return 2.0 * max(_scales(op)) / float(unit)
+
+
+def linear_mul(op: Operator, arrays: Sequence[Array]) -> Array:
+    a, b = map(np.float32, _scales(op))
+    factor = float(a * b / np.float32(one_quant(op.result.type)[0]))
+    products = _centred(op, 0, arrays[0]) * _centred(op, 1, arrays[1])
+    return _stored(op, rescaled(products, *multiplier_of(factor)))
+
+
+def linear_average_pool(op: Operator, arrays: Sequence[Array]) -> Array:
+    """A pool where the quantization stays, else the mean of a whole plane."""
+    (x,) = arrays
+    return _pool(op, x) if op.result.type.quant == op.operands[0].type.quant else _mean(op, x)
+
+
+def _pool(op: Operator, x: Array) -> Array:
+    """The mean of stored i8, halves away from zero; padding that counts is the zero point."""
+    n, zero = len(op["kernel"]), one_quant(op.operands[0].type)[1] - SIGN
+    signed, begins = x.astype(np.int64) - SIGN, op["pads"][:n]
+    if op["count_include_pad"]:
+        edges = [(0, 0), (0, 0), *zip(begins, op["pads"][n:], strict=True)]
+        signed, begins = np.pad(signed, edges, constant_values=zero), [0] * n
+    total = reduce(np.add, taps(op, signed, op["kernel"], begins=begins))
+    count = reduce(np.add, taps(op, np.ones_like(signed), op["kernel"], begins=begins))
+    mean = np.where(total > 0, (total + count // 2) // count, -((count // 2 - total) // count))
+    return np.clip(mean + SIGN, *op["limits"]).astype(np.uint8)
+
+
+def _mean(op: Operator, x: Array) -> Array:
+    """The sum from the zero point times a multiplier that 1 / count has been put into."""
+    count = math.prod(op["kernel"])
+    multiplier, shift = multiplier_of(_scales(op)[0] / one_quant(op.result.type)[0])
+    bits = min(count.bit_length() - 1, 32, 31 + shift)
+    total = reduce(np.add, taps(op, _centred(op, 0, x), op["kernel"]))
+    return _stored(op, rescaled(total, (multiplier << bits) // count, shift - bits))
+
+
+def quantize(op: Operator, arrays: Sequence[Array]) -> Array:
+    """x / scale in float32, halves away from zero, plus the zero point, saturated."""
+    (x,) = arrays
+    scale, zero = one_quant(op.result.type)
+    steps = np.nan_to_num(away(x.astype(np.float32) / np.float32(scale)), posinf=1e18, neginf=-1e18)
+    limits = np.iinfo(op.result.type.dtype.numpy)
+    return np.clip(steps + zero, limits.min, limits.max).astype(op.result.type.dtype.numpy)
+
+
+RULES = {
+    "linear_conv": linear_conv,
+    "linear_matmul": linear_matmul,
+    "linear_add": linear_add,
+    "linear_mul": linear_mul,
+    "linear_average_pool": linear_average_pool,
+    "quantize": quantize,
+}
+"""By the operator, what it means where its attribute `rounding` is `tflite`."""
