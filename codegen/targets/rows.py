@@ -12,6 +12,7 @@ from secateur.ir.errors import SecateurError
 from .aliases import meant_by
 from .isa import AVX2, AVX512, AVX512_VNNI, NEON32, NEON64, SSE, Isa
 from .target import Cpu, Rates, Target
+from .tflite import TFLITE
 
 _V2 = ("sse4.2", "ssse3", "popcnt")
 _V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
@@ -73,7 +74,8 @@ BOARDS = (
     _armv7("cortex-a15", "cortex-a15", clock_ghz=1.9, l2_bytes=1 << 20),
 )  # fmt: skip
 
-TARGETS: dict[str, Target] = {row.name: row for row in (*GENERIC, *BOARDS)}
+PROCESSORS: dict[str, Target] = {row.name: row for row in (*GENERIC, *BOARDS)}
+TARGETS: dict[str, Target] = PROCESSORS | {row.name: row for row in TFLITE}
 
 
 def named(name: str, *others: str) -> Target:

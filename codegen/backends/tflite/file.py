@@ -72,6 +72,11 @@ class File:
             vars(made.builtinOptions).update(fields)
         self.operators.append(made)
 
+    def rename(self, tensor: int, name: str) -> None:
+        """Calls a tensor by another name, which is an output's."""
+        if self.tensors[tensor].name != name:
+            self.tensors[tensor].name = self._free(name)
+
     def data(self, inputs: Sequence[int], outputs: Sequence[int], notes: Mapping[str, str]) -> bytes:
         """The whole file."""
         graph = schema().SubGraphT()

@@ -1,0 +1,153 @@
+"""A graph in TFLite's terms becomes the bytes of a file, or one error that lists all that has no form there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from secateur.ir.errors import ModelError
+from secateur.ir.graph import Graph, Operator, Value, constant_of
+from secateur.ir.ops.quantize import TFLITE
+from secateur.ir.types import DType, extents
+
+from ...targets.target import Target
+from ...targets.tflite import Tflite
+from . import dense, moves, windows
+from .file import RUNTIME
+from .order import plain
+from .writer import Held, Mapper, Unmapped, Writer
+
+MAPPERS: dict[str, Mapper] = {**windows.MAPPERS, **dense.MAPPERS, **moves.MAPPERS}
+"""By the operator of the IR: what writes it."""
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The bytes of a file, and what is said of them."""
+
+    data: bytes
+    manifest: Mapping[str, Any]
+
+
+def emit(graph: Graph, target: Target, manifest: Mapping[str, Any]) -> Flat:
+    """The file of `graph`; ModelError with every operator that has no form in it."""
+    assert isinstance(target.machine, Tflite), "the registry gives a target its backend"
+    writer = Writer(graph, target.machine)
+    inputs = [_given(writer, value) for value in graph.inputs]
+    reasons = [*_batches(graph), *_written(writer), *_outputs_refused(writer)]
+    if reasons:
+        raise ModelError(_refusal(target, reasons))
+    outputs = [_returned(writer, v, n) for v, n in zip(graph.outputs, graph.output_names, strict=True)]
+    data = writer.file.data(inputs, outputs, {"min_runtime_version": RUNTIME})
+    return Flat(data, {**manifest, **_facts(writer, target, data)})
+
+
+def _refusal(target: Target, reasons: list[str]) -> str:
+    lines = "\n".join(f"  {line}" for line in reasons)
+    count = f"{len(reasons)} things have" if len(reasons) > 1 else "one thing has"
+    return f"for {target.name}, {count} no form in an 8-bit TFLite file:\n{lines}"
+
+
+# Ends -----------------------------------------------------------------------------------------------
+
+
+def _given(writer: Writer, value: Value) -> int:
+    """The tensor of an input; one of u8 is brought to i8 behind it."""
+    type, shape = value.type, value.type.shape
+    tensor = writer.file.tensor(value.name, shape, type.dtype.numpy, type.quant)
+    if type.dtype == DType.U8 and type.quant is not None:
+        made = writer.result(f"{value.name}_signed", type, shape)
+        writer.file.operator("QUANTIZE", 1, [tensor], [made])
+        writer.same(value, Held(made, plain(shape), shape))
+    else:
+        writer.same(value, Held(tensor, plain(shape), shape))
+    return tensor
+
+
+def _returned(writer: Writer, value: Value, name: str) -> int:
+    """The tensor of an output, in the IR's order and shape, of its own type, under its name."""
+    type, shape = value.type, value.type.shape
+    tensor = writer.read(value, plain(shape), shape)
+    if type.dtype == DType.U8:
+        made = writer.file.tensor(name, shape, type.dtype.numpy, type.quant)
+        writer.file.operator("QUANTIZE", 1, [tensor], [made])
+        return made
+    if value not in writer.graph.inputs:
+        writer.file.rename(tensor, name)
+    return tensor
+
+
+def _batches(graph: Graph) -> Iterator[str]:
+    for value in graph.inputs:
+        if value.type.rank > 1 and value.type.shape[0] != 1:
+            yield f"input '{value.name}' ({extents(value.type.shape)}): only a batch of 1 is compiled (--batch 1)"
+
+
+def _outputs_refused(writer: Writer) -> Iterator[str]:
+    for value, name in zip(writer.graph.outputs, writer.graph.output_names, strict=True):
+        if value.is_constant:
+            yield f"output '{name}': it is a constant"
+        elif value in writer.graph.inputs and value.type.dtype.is_float:
+            yield f"output '{name}': it is an input that nothing quantizes"
+
+
+# Operators ------------------------------------------------------------------------------------------
+
+
+def _written(writer: Writer) -> Iterator[str]:
+    """Writes every operator; the reasons of those that have no form, with their nodes.
+
+    What only reads the result of one of these is not named again.
+    """
+    lost: set[Value] = set()
+    for op in writer.graph.operators:
+        if op.name == "nn.constant":
+            continue
+        if not lost.isdisjoint(op.operands) and op.name in MAPPERS:
+            lost.update(op.results)
+            continue
+        try:
+            mapper_of(op)(writer, op)
+        except Unmapped as error:
+            lost.update(op.results)
+            yield f"{op.loc or op.result.name or 'unnamed'} ({op.name}): {error}"
+
+
+def mapper_of(op: Operator) -> Mapper:
+    """What writes the operator; Unmapped where nothing does."""
+    found = MAPPERS.get(op.name)
+    real = all(v.type.dtype.is_float for v in (*op.operands, *op.results))
+    if found is None or (real and op.name.startswith("nn.")):
+        raise Unmapped("it computes in float" if real else "TFLite has no operator for it")
+    if op.definition.attribute("rounding") is not None and op["rounding"] != TFLITE:
+        raise Unmapped("it does not round as TFLite does, which the pass 'tflite' makes it do")
+    return found
+
+
+# Facts ----------------------------------------------------------------------------------------------
+
+
+def _facts(writer: Writer, target: Target, data: bytes) -> dict[str, Any]:
+    """What the manifest says: the target, operators of the IR with their work, and sizes."""
+    graph = writer.graph
+    computed = [op for op in graph.operators if op.name != "nn.constant"]
+    return {
+        "target": {"name": target.name},
+        "operators": [{"name": op.name, "loc": op.loc, "macs": op.macs} for op in computed],
+        "weights_bytes": sum(_constant_bytes(op) for op in graph.operators),
+        "arena_bytes": max((_live_bytes(op) for op in computed), default=0),
+        "bytes": len(data),
+        "tflite_operators": len(writer.file.operators),
+    }
+
+
+def _constant_bytes(op: Operator) -> int:
+    array = constant_of(op.results[0])
+    return 0 if array is None else int(np.asarray(array).nbytes)
+
+
+def _live_bytes(op: Operator) -> int:
+    return sum(v.type.bytes for v in (*op.operands, *op.results) if not v.is_constant)

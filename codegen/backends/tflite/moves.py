@@ -1,0 +1,198 @@
+"""What moves elements: mostly nothing is left of it, for a file may hold elements in any order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from secateur.ir.graph import Operator
+from secateur.ir.ops.linear import one_quant
+
+from .dense import standard, standard_shape
+from .order import channels_last, plain, transposed
+from .padding import pad_into
+from .schema import schema
+from .windows import joined, need_bytes
+from .writer import Held, Mapper, Writer, image_shape, need
+
+IMAGE_AXES = {0: 0, 1: 3, 2: 1, 3: 2}
+"""Where an image's axis is with channels last."""
+
+
+def file_axis(rank: int, axis: int) -> int:
+    """The axis of a tensor in the standard order."""
+    return IMAGE_AXES[axis % rank] if rank == 4 else axis % rank
+
+
+def along_file(values: tuple[int, ...]) -> list[int]:
+    """One number an axis, in the order of the file's axes."""
+    return [values[0], *values[2:], values[1]] if len(values) == 4 else list(values)
+
+
+def _standard(writer: Writer, op: Operator, index: int = 0) -> int:
+    type = op.operands[index].type
+    return writer.read(op.operands[index], standard(type.shape), standard_shape(type.shape))
+
+
+def _make(writer: Writer, op: Operator) -> int:
+    shape = op.result.type.shape
+    return writer.make(op.result, standard(shape), standard_shape(shape))
+
+
+def reshape(writer: Writer, op: Operator) -> None:
+    """Nothing: the same elements, wherever they lie."""
+    x = op.operands[0]
+    need(not x.is_constant, "it reshapes a constant")
+    writer.order_of(x)
+    writer.same(op.result, writer.held[x])
+
+
+def transpose(writer: Writer, op: Operator) -> None:
+    """Nothing where the file's order can be seen as one of the result, else from the standard order."""
+    x, perm = op.operands[0], op["perm"]
+    held, shape = writer.order_of(x), x.type.shape
+    found = transposed(held, shape, perm)
+    if found is not None:
+        writer.same(op.result, Held(writer.held[x].tensor, found, writer.held[x].shape))
+        return
+    tensor = writer.read(x, plain(shape), shape)
+    order = transposed(plain(shape), shape, perm)
+    assert order is not None, "the IR's order has the shape's axes"
+    writer.same(op.result, Held(tensor, order, shape))
+
+
+def concat(writer: Writer, op: Operator) -> None:
+    for value in op.operands:
+        need_bytes(value.type)
+    parts = [_standard(writer, op, i) for i in range(len(op.operands))]
+    joined(writer, parts, _make(writer, op), file_axis(op.result.type.rank, op["axis"]))
+
+
+def slice_(writer: Writer, op: Operator) -> None:
+    """SLICE, or STRIDED_SLICE where it takes every so manieth element."""
+    starts, sizes, steps = (along_file(op[name]) for name in ("starts", "sizes", "steps"))
+    need(min(steps) > 0, "it steps backwards")
+    x = _standard(writer, op)
+    begin = writer.file.constant("begin", np.array(starts, np.int32))
+    if set(steps) == {1}:
+        size = writer.file.constant("size", np.array(sizes, np.int32))
+        writer.file.operator("SLICE", 2, [x, begin, size], [_make(writer, op)], "SliceOptions")
+        return
+    ends = [a + (n - 1) * s + 1 for a, n, s in zip(starts, sizes, steps, strict=True)]
+    end = writer.file.constant("end", np.array(ends, np.int32))
+    step = writer.file.constant("strides", np.array(steps, np.int32))
+    made = _make(writer, op)
+    writer.file.operator("STRIDED_SLICE", 2, [x, begin, end, step], [made], "StridedSliceOptions")
+
+
+def pad(writer: Writer, op: Operator) -> None:
+    x, rank = op.operands[0], op.result.type.rank
+    need_bytes(x.type)
+    need(min(op["pads"]) >= 0, "it cuts where it pads by less than 0")
+    need(rank <= 4, f"TFLite pads no more than 4 axes, it has {rank}")
+    pairs = tuple(zip(along_file(op["pads"][:rank]), along_file(op["pads"][rank:]), strict=True))
+    if op["mode"] == "constant":
+        pad_into(writer, _standard(writer, op), _make(writer, op), x.type, pairs, int(op["value"]))
+        return
+    need(op["mode"] == "reflect", f"it pads by mode {op['mode']}")
+    counts = writer.file.constant("pads", np.array(pairs, np.int32))
+    operands = [_standard(writer, op), counts]
+    writer.file.operator(
+        "MIRROR_PAD", 2, operands, [_make(writer, op)], "MirrorPadOptions", mode=int(schema().MirrorPadMode.REFLECT)
+    )
+
+
+def depth_to_space(writer: Writer, op: Operator) -> None:
+    need(op["mode"] == "DCR", "it takes channels in the order CRD")
+    x, made = writer.image(op.operands[0]), writer.make_image(op.result)
+    writer.file.operator("DEPTH_TO_SPACE", 2, [x], [made], "DepthToSpaceOptions", blockSize=op["block"])
+
+
+def space_to_depth(writer: Writer, op: Operator) -> None:
+    need(op["mode"] == "DCR", "it takes channels in the order CRD")
+    x, made = writer.image(op.operands[0]), writer.make_image(op.result)
+    writer.file.operator("SPACE_TO_DEPTH", 2, [x], [made], "SpaceToDepthOptions", blockSize=op["block"])
+
+
+def resize(writer: Writer, op: Operator) -> None:
+    """RESIZE_NEAREST_NEIGHBOR of images by whole factors, where all its ways to round agree."""
+    x, y = op.operands[0].type, op.result.type
+    need(x.rank == 4 and x.shape[:2] == y.shape[:2], "it resizes other axes than height and width")
+    need(op["mode"] == "nearest", f"it resizes by mode {op['mode']}")
+    whole = all(b % a == 0 for a, b in zip(x.shape[2:], y.shape[2:], strict=True))
+    factors = all(s == b / a for s, a, b in zip(op["scales"][2:], x.shape[2:], y.shape[2:], strict=True))
+    need(whole and factors and not op["antialias"], "it does not enlarge by whole factors")
+    need(op["coordinates"] in ("asymmetric", "half_pixel", "pytorch_half_pixel"), _COORDINATES)
+    floors = op["coordinates"] != "asymmetric" or op["rounding"] == "floor"
+    need(floors, f"it rounds by {op['rounding']}, which shifts its pixels")
+    size = writer.file.constant("size", np.array(y.shape[2:], np.int32))
+    operands = [writer.image(op.operands[0]), size]
+    made = writer.make(op.result, channels_last(y.shape), image_shape(y.shape))
+    writer.file.operator(
+        "RESIZE_NEAREST_NEIGHBOR",
+        2,
+        operands,
+        [made],
+        "ResizeNearestNeighborOptions",
+        alignCorners=False,
+        halfPixelCenters=False,
+    )
+
+
+_COORDINATES = "its coordinates have no form in TFLite"
+
+
+def table(writer: Writer, op: Operator) -> None:
+    """A change of sign is none in the file; a function is TFLite's operator of that name."""
+    x, values = op.operands[0], op.operands[1]
+    flips = np.asarray(values.producer["value"] if values.producer is not None else ()).view(np.uint8)
+    if x.type.dtype != op.result.type.dtype and bool((flips == np.arange(256) ^ 0x80).all()):
+        writer.order_of(x)
+        writer.same(op.result, writer.held[x])
+        return
+    kind = op["function"]
+    need(kind in FUNCTIONS, "it looks bytes up in a table, which is no operator of TFLite")
+    _elementwise(writer, op, *FUNCTIONS[kind])
+
+
+FUNCTIONS: dict[str, tuple[str, int, str]] = {
+    "requantize": ("QUANTIZE", 1, ""),
+    "logistic": ("LOGISTIC", 2, ""),
+    "tanh": ("TANH", 2, ""),
+    "hard_swish": ("HARD_SWISH", 1, ""),
+}
+"""TFLite's operator of a function that a table holds, its version, and its table of options."""
+
+
+def _elementwise(writer: Writer, op: Operator, kind: str, version: int, options: str) -> None:
+    x = op.operands[0]
+    held = writer.order_of(x)
+    operand = writer.read(x, held, writer.held[x].shape)
+    made = writer.make(op.result, held, writer.held[x].shape)
+    writer.file.operator(kind, version, [operand], [made], options)
+
+
+def quantize(writer: Writer, op: Operator) -> None:
+    need(op.operands[0] in writer.graph.inputs, "it quantizes what is computed in float")
+    need(op["axis"] == -1, "its result has more than one scale")
+    one_quant(op.result.type)
+    _elementwise(writer, op, "QUANTIZE", 1, "")
+
+
+def dequantize(writer: Writer, op: Operator) -> None:
+    need(writer.graph.is_output(op.result) and not op.result.uses, "what it gives is computed on in float")
+    _elementwise(writer, op, "DEQUANTIZE", 2, "")
+
+
+MAPPERS: dict[str, Mapper] = {
+    "nn.reshape": reshape,
+    "nn.transpose": transpose,
+    "nn.concat": concat,
+    "nn.slice": slice_,
+    "nn.pad": pad,
+    "nn.depth_to_space": depth_to_space,
+    "nn.space_to_depth": space_to_depth,
+    "nn.resize": resize,
+    "q.table": table,
+    "q.quantize": quantize,
+    "q.dequantize": dequantize,
+}

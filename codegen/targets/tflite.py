@@ -1,0 +1,29 @@
+"""Machines that run TFLite files: any int8 runtime, and the Edge TPU with what its compiler maps.
+
+What the Edge TPU takes is the table of its compiler's documentation (version 16.0, runtime 14).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .target import Machine, Target
+
+
+@dataclass(frozen=True)
+class Tflite(Machine):
+    """A runtime of TFLite files.
+
+    `groups`: convolutions may have groups; else each group is an operator of its own. `coral`: what the Edge
+    TPU's compiler maps is worth knowing. `cached_bytes` of weights stay on the chip.
+    """
+
+    groups: bool
+    coral: bool = False
+    cached_bytes: int = 0
+
+
+TFLITE = (
+    Target("litert", Tflite(groups=True)),
+    Target("edgetpu", Tflite(groups=False, coral=True, cached_bytes=7 << 20)),
+)
