@@ -122,7 +122,7 @@ def mapper_of(op: Operator) -> Mapper:
     real = all(v.type.dtype.is_float for v in (*op.operands, *op.results))
     if found is None or (real and op.name.startswith("nn.")):
         raise Unmapped("it computes in float" if real else "TFLite has no operator for it")
-    if op.definition.attribute("rounding") is not None and op["rounding"] != TFLITE:
+    if op.name.startswith("q.") and op.definition.attribute("rounding") and op["rounding"] != TFLITE:
         raise Unmapped("it does not round as TFLite does, which the pass 'tflite' makes it do")
     return found
 

@@ -104,7 +104,7 @@ def pad(writer: Writer, op: Operator) -> None:
 def depth_to_space(writer: Writer, op: Operator) -> None:
     need(op["mode"] == "DCR", "it takes channels in the order CRD")
     x, made = writer.image(op.operands[0]), writer.make_image(op.result)
-    writer.file.operator("DEPTH_TO_SPACE", 2, [x], [made], "DepthToSpaceOptions", blockSize=op["block"])
+    writer.file.operator("DEPTH_TO_SPACE", 1, [x], [made], "DepthToSpaceOptions", blockSize=op["block"])
 
 
 def space_to_depth(writer: Writer, op: Operator) -> None:

@@ -11,7 +11,7 @@ from secateur.ir.ops.linear import one_quant
 from secateur.ir.types import Quant, TensorType
 
 from .order import channels_last
-from .padding import Window, padded_input, scheme_code, window_of
+from .padding import Window, padded, padded_input, scheme_code, window_of
 from .schema import schema
 from .writer import Array, Mapper, Writer, image_shape, limited_as, need, stored_quant
 
@@ -172,21 +172,20 @@ def average_pool(writer: Writer, op: Operator) -> None:
         return
     window, fused = window_of(op, op["kernel"]), activation(op)
     need(window.dilations == (1, 1), "its window is dilated, TFLite's pools are not")
-    x, scheme = padded_input(writer, op, window)
-    padded = any(map(any, window.pads))
-    need(not padded or op["count_include_pad"] == (scheme == "VALID"), _COUNTS)
-    need(not padded or not _past_padding(op, window), _COUNTS)
+    x, scheme = _averaged(writer, op, window)
     _pool(writer, op, "AVERAGE_POOL_2D", x, window, scheme, fused)
 
 
-_COUNTS = "padding that its average leaves out (or counts) is not what SAME pads by"
-
-
-def _past_padding(op: Operator, window: Window) -> bool:
-    """Whether a window reaches past the padding, to what never counts, where padding does."""
-    ends = op["pads"][len(op["kernel"]) :]
-    given = ((0,) * (2 - len(ends))) + tuple(ends)
-    return bool(op["count_include_pad"]) and any(p[1] > g for p, g in zip(window.pads, given, strict=True))
+def _averaged(writer: Writer, op: Operator, window: Window) -> tuple[int, str]:
+    """Padding that counts is an operator of its own; padding that does not can be SAME's alone."""
+    if not any(map(any, window.pads)) or not op["count_include_pad"]:
+        x, scheme = padded_input(writer, op, window)
+        need(scheme == "SAME" or not any(map(any, window.pads)), "what its average leaves out is not what SAME pads by")
+        return x, scheme
+    ends = (0,) * (2 - len(op["kernel"])) + tuple(op["pads"][len(op["kernel"]) :])
+    past = any(pads[1] > end for pads, end in zip(window.pads, ends, strict=True))
+    need(not past, "a window reaches past its padding, to what does not count")
+    return padded(writer, op.operands[0], ((0, 0), *window.pads, (0, 0))), "VALID"
 
 
 def mean(writer: Writer, op: Operator) -> None:
