@@ -19,6 +19,7 @@ PASSES: Mapping[str, str] = {
     "fuse": "fuse.fuse.Fuse",
     "equalize": "quantize.equalize.Equalize",
     "quantize": "quantize.quantize.Quantize",
+    "tflite": "tflite.tflite.ToTflite",
     "select": "select.select.Select",
     "layout": "layout.InsertConversions",
     "memory": "memory.memory.Memory",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .codegen.backends.registry import backend_of
 from .codegen.targets.host import host, runnable
 from .ir.graph import Graph, Value
+from .ir.ops.quantize import rounds_as_tflite
 from .ir.support.unfinished import temporary_folder
 from .ir.types import DType
 from .passes.framework.manager import PassManager
@@ -50,7 +51,7 @@ class HostExecutor:
     def __call__(
         self, graph: Graph, batches: Iterable[Arrays], values: Sequence[Value]
     ) -> Iterator[list[Array]]:
-        if macs(graph) < LARGE or not runnable():
+        if macs(graph) < LARGE or not runnable() or rounds_as_tflite(graph.operators):
             yield from interpreted(graph, batches, values)
             return
         session, numbers = self._opened(graph), _numbers(graph)

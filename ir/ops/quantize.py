@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..axes import OUT, Axes, Narrowing
+from ..graph import Operator
 from ..opdef import Attribute, OpDef, Signature, TypeRuleError
 from ..types import DType, Quant, TensorType
 from .axes import elementwise_relations, equal_axes
@@ -30,6 +31,11 @@ def need_rounding(sig: Signature) -> bool:
     """Whether the operator rounds as TFLite; refuses a name that is none of the two."""
     require(sig["rounding"] in (FLOAT32, TFLITE), f"unknown rounding '{sig['rounding']}'")
     return bool(sig["rounding"] == TFLITE)
+
+
+def rounds_as_tflite(operators: Iterable[Operator]) -> bool:
+    """Whether any of the operators rounds as TFLite does, for which there are no kernels of ours."""
+    return any(op.get("rounding") == TFLITE for op in operators)
 
 
 def quant_attributes(quant: Quant) -> dict[str, object]:

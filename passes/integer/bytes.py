@@ -9,7 +9,7 @@ import numpy as np
 from secateur.ir.graph import Operator, Value, constant_of
 from secateur.ir.ops.quantize import quant_attributes
 from secateur.ir.registry import registry
-from secateur.ir.rewrite import Any_, Const, Match, Op, Rule, always
+from secateur.ir.rewrite import Any_, Const, Match, Op, Rule
 from secateur.ir.types import DType, Quant
 
 from .parts import byte_quant, one_scale
@@ -62,8 +62,16 @@ def _signed_operand(m: Match) -> Value:
     return m.new("q.dequantize", [_flip(m, m.value("x"), DType.U8)], dtype=m.root["dtype"])
 
 
+def _guard_composed(m: Match) -> None:
+    named = m.root["function"] or m.op("inner")["function"]
+    m.need(not named, "a table names its function, which is an operator of its own in TFLite")
+
+
 def _composed(m: Match) -> Value:
-    """table(table(x, t), u)   ->   table(x, u[t])"""
+    """table(table(x, t), u)   ->   table(x, u[t])
+
+    where neither names a function.
+    """
     inner, outer = m.array("t"), m.array("u")
     quant = m.root.result.type.quant
     assert quant is not None
@@ -198,7 +206,12 @@ UNSIGNED: tuple[Rule, ...] = (
     Rule("signed-operand", Op("q.dequantize", (_X,)), _guard_signed_operand, _signed_operand),
 )
 COMPOSED: tuple[Rule, ...] = (
-    Rule("table-of-table", Op("q.table", (Op("q.table", (_X, Const("t"))), Const("u"))), always, _composed),
+    Rule(
+        "table-of-table",
+        Op("q.table", (Op("q.table", (_X, Const("t")), "inner"), Const("u"))),
+        _guard_composed,
+        _composed,
+    ),
     Rule("table-nothing", Op("q.table", (_X, _FLIP)), _guard_identity, _identity),
 )
 MOVED: tuple[Rule, ...] = (

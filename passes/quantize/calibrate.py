@@ -29,7 +29,7 @@ from .calibration.statistics import (
 )
 from .insert import Floats, real_bias, round_weights
 from .measure import Executor, Labelled, interpreted
-from .options import LARGEST
+from .options import WeightForm
 from .plan import Plan, shared_groups
 
 KEPT_IMAGES = 32
@@ -173,16 +173,17 @@ def quantizations(graph: Graph, plan: Plan, ranges: Ranges) -> dict[Value, Quant
 
 
 def corrections(
-    graph: Graph, plan: Plan, quants: Mapping[Value, Quant], calibration: Calibration, largest: int = LARGEST
+    graph: Graph,
+    plan: Plan,
+    quants: Mapping[Value, Quant],
+    calibration: Calibration,
+    form: WeightForm = WeightForm(),
 ) -> dict[Operator, Floats]:
-    """For each linear operator, what its bias gains so that rounding its weights moves no mean.
-
-    `largest` is the largest magnitude of a weight.
-    """
+    """For each linear operator, what its bias gains so that rounding its weights moves no mean."""
     names, found = value_names(graph), dict[Operator, Floats]()
     for op, kind in plan.kinds.items():
         mean = calibration.means.get(names[op.operands[0]])
         if kind == "linear" and mean is not None:
-            rounded = round_weights(op, quants[op.operands[0]].scales[0], real_bias(op), largest)
+            rounded = round_weights(op, quants[op.operands[0]].scales[0], real_bias(op), form)
             found[op] = weight_correction(op, rounded.real, mean)
     return found

@@ -24,7 +24,7 @@ from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant
 
 from ..fuse.affine import bias_of, channel_axis
-from .options import LARGEST
+from .options import WeightForm
 from .plan import Plan
 
 Floats = NDArray[np.float64]
@@ -60,17 +60,19 @@ def weights_axis(op: Operator) -> int:
     return 1 if op.name == "nn.matmul" else 0
 
 
-def round_weights(op: Operator, input_scale: float, bias: Floats, largest: int = LARGEST) -> Weights:
-    """The nearest weights in [-largest, largest]; scales are no smaller than lets the bias fit 31 bits."""
+def round_weights(op: Operator, input_scale: float, bias: Floats, form: WeightForm = WeightForm()) -> Weights:
+    """The nearest weights of the form; scales are no smaller than lets the bias fit 31 bits."""
     real, axis = constant_of(op.operands[1]), weights_axis(op)
     assert real is not None, "a planned operator's weights are constant"
     real = real.astype(np.float64)
     others = tuple(i for i in range(real.ndim) if i != axis)
     least = np.maximum(np.abs(bias) / (input_scale * LARGEST_BIAS), LEAST_SCALE)
-    scales = np.maximum(np.abs(real).max(axis=others, initial=0.0) / largest, least).astype(np.float32)
+    scales = np.maximum(np.abs(real).max(axis=others, initial=0.0) / form.largest, least).astype(np.float32)
+    if form.matrix_scale and op.name == "nn.matmul":
+        scales = np.full_like(scales, scales.max(initial=0.0))
     shape = [-1 if i == axis else 1 for i in range(real.ndim)]
     steps = np.rint(real / scales.astype(np.float64).reshape(shape))
-    return Weights(np.clip(steps, -largest, largest).astype(np.int8), scales, axis)
+    return Weights(np.clip(steps, -form.largest, form.largest).astype(np.int8), scales, axis)
 
 
 def real_bias(op: Operator) -> Floats:
@@ -105,12 +107,12 @@ def _quantized_bias(op: Operator, weights: Weights, input_scale: float, bias: Fl
 
 
 def _round_linear(
-    graph: Graph, op: Operator, input_scale: float, correction: Floats | None, largest: int
+    graph: Graph, op: Operator, input_scale: float, correction: Floats | None, form: WeightForm
 ) -> None:
     """Gives the operator rounded weights, and a bias corrected and rounded."""
     bias, had = real_bias(op), bias_of(op) is not None
     bias = bias if correction is None else bias + correction
-    weights = round_weights(op, input_scale, bias, largest)
+    weights = round_weights(op, input_scale, bias, form)
     made, extras = _quantized_weights(op, weights), op.operands[2 + had :]
     values, steps = [made[-1].result], op["epilogue"][had:]
     if bias.any():
@@ -152,14 +154,11 @@ def insert(
     quants: Mapping[Value, Quant],
     corrections: Mapping[Operator, Floats],
     names: Mapping[Value, str],
-    largest: int = LARGEST,
+    form: WeightForm = WeightForm(),
 ) -> None:
-    """Puts the pairs in place; `corrections` are added to the bias of linear operators.
-
-    `largest` is the largest magnitude of a weight.
-    """
+    """Puts the pairs in place; `corrections` are added to the bias of linear operators."""
     linear: Sequence[Operator] = [op for op, kind in plan.kinds.items() if kind == "linear"]
     inputs = {op: op.operands[0] for op in linear}
     insert_pairs(graph, plan, quants, names)
     for op in linear:
-        _round_linear(graph, op, quants[inputs[op]].scales[0], corrections.get(op), largest)
+        _round_linear(graph, op, quants[inputs[op]].scales[0], corrections.get(op), form)

@@ -16,6 +16,7 @@ from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.words import listed
 
 from ..fuse.affine import LINEAR
+from ..tflite.rounding import in_tflite_terms
 from ..winograd.winograd import Options as WinogradOptions
 from .calibrate import Calibration, corrections, quantizations
 from .calibration.statistics import value_names
@@ -38,7 +39,7 @@ def prepare(graph: Graph, options: Options) -> Graph:
     graph = graph.clone()
     if options.equalize:
         graph = Equalize().run(graph)
-    split_epilogues(graph)
+    split_epilogues(graph, residuals=not options.tflite)
     return graph
 
 
@@ -70,12 +71,12 @@ def with_pairs(
     """
     graph = prepared.clone()
     numbered = {op for i, op in enumerate(graph.operators) if i in kept}
-    plan = make_plan(graph, float_operators(graph, float_layers) | numbered)
+    plan = make_plan(graph, float_operators(graph, float_layers) | numbered, whole=options.tflite)
     quants, names = quantizations(graph, plan, calibration.ranges), value_names(graph)
-    largest, corrected = options.largest_weight, dict[Operator, Floats]()
+    corrected = dict[Operator, Floats]()
     if options.bias_correction:
-        corrected = corrections(graph, plan, quants, calibration, largest)
-    insert(graph, plan, quants, corrected, names, largest)
+        corrected = corrections(graph, plan, quants, calibration, options.weights)
+    insert(graph, plan, quants, corrected, names, options.weights)
     return graph
 
 
@@ -113,6 +114,8 @@ class Maker:
         if key not in self.made:
             graph = with_pairs(self.prepared, self.calibration, self.options, key, self.kept)
             lower(graph)
+            if self.options.tflite:
+                in_tflite_terms(graph)
             self.made[key] = graph
         return self.made[key]
 
@@ -204,8 +207,13 @@ class Maker:
         if not self.judge.demands:
             return given
         first = self.quantized(given)
-        if self.judge.verdict(first).passes:
+        verdict = self.judge.verdict(first)
+        if verdict.passes:
             return given
+        if self.options.tflite:
+            raise LimitError(
+                f"the limit cannot be kept, as no layer stays in float: {self.judge.complaint(verdict)}"
+            )
         order = self._noisiest(first)
         most = len(order) - 1  # one layer at least computes in 8 bits, or nothing was quantized
         count = smallest_that_passes(most, lambda n: self._enough((*given, *order[:n]))) if order else None

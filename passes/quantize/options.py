@@ -12,6 +12,7 @@ from secateur.ir.support.options import Help, documented, settle
 Method = Literal["minmax", "percentile", "mse", "entropy"]
 Winograd = Literal["auto", "off", "2", "4x2", "4", "lance"]
 Layers = Literal["auto", "all"]
+Rounding = Literal["float32", "tflite"]
 
 LARGEST = 127
 REDUCED = 63
@@ -60,8 +61,34 @@ class Recipe:
         return self.layers == "auto" and self.winograd in ("auto", "off")
 
 
+@dataclass(frozen=True)
+class WeightForm:
+    """How weights are rounded: their largest magnitude, and whether a matrix has one scale for all columns."""
+
+    largest: int = LARGEST
+    matrix_scale: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options(Recipe):
-    """How a network is quantized, and `min_sqnr`, what its outputs must keep, in dB."""
+    """How a network is quantized, and `min_sqnr`, what its outputs must keep, in dB.
+
+    With `rounding` tflite everything computes in 8 bits, by what TFLite can express: no layer stays in float,
+    residuals and pools are operators of their own, and a matrix has one scale.
+    """
 
     min_sqnr: float | None = None
+    rounding: Rounding = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tflite and self.keep_float:
+            raise SecateurError("TFLite's 8-bit targets keep no layer in float; leave keep_float out")
+
+    @property
+    def tflite(self) -> bool:
+        return self.rounding == "tflite"
+
+    @property
+    def weights(self) -> WeightForm:
+        return WeightForm(self.largest_weight, self.tflite)

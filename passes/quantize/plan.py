@@ -28,10 +28,14 @@ MOVES = ("nn.max_pool", "nn.concat", "nn.reshape", "nn.transpose", "nn.slice", "
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The operators that compute in 8 bits with their kinds, and the values to quantize, in graph order."""
+    """The operators that compute in 8 bits with their kinds, and the values to quantize, in graph order.
+
+    A `whole` plan keeps outputs in 8 bits too, and the quantization of what pools over a part of a plane.
+    """
 
     kinds: dict[Operator, str]
     values: tuple[Value, ...]
+    whole: bool = False
 
 
 def _linear(op: Operator) -> bool:
@@ -104,17 +108,29 @@ def _pays(op: Operator, kind: str, kinds: Collection[Operator], wanted: Collecti
     return kind == "average" and op.operands[0].producer in kinds
 
 
-def make_plan(graph: Graph, float_operators: Collection[Operator] = ()) -> Plan:
-    """The largest plan without `float_operators` that quantizes nothing but what planned operators read."""
+def make_plan(graph: Graph, float_operators: Collection[Operator] = (), whole: bool = False) -> Plan:
+    """The largest plan without `float_operators` that quantizes nothing but what planned operators read.
+
+    A `whole` one takes all operators that can compute in 8 bits, and quantizes outputs too.
+    """
     kinds = {
         op: kind for op in graph.operators if op not in float_operators and (kind := kind_of(op)) is not None
     }
-    before = -1
+    before = len(kinds) if whole else -1
     while before != len(kinds):
         before, wanted = len(kinds), _wanted(kinds)
         kinds = {op: kind for op, kind in kinds.items() if _pays(op, kind, kinds, wanted)}
     wanted = _wanted(kinds)
-    return Plan(kinds, tuple(v for v in graph.values() if v in wanted))
+    if whole:
+        wanted |= {op.result for op in kinds}
+    return Plan(kinds, tuple(v for v in graph.values() if v in wanted), whole)
+
+
+def of_plane(op: Operator) -> bool:
+    """Whether an average is one of a whole plane, which TFLite's MEAN gives a quantization of its own."""
+    if op.name != "nn.average_pool":
+        return True
+    return tuple(op["kernel"]) == op.operands[0].type.shape[2:] and not any(op["pads"])
 
 
 # One quantization for several values ---------------------------------------------------------------
@@ -124,7 +140,7 @@ def shared_groups(plan: Plan) -> list[list[Value]]:
     """The quantized values, those in one list where moves make them share their quantization."""
     group = {v: [v] for v in plan.values}
     for op, kind in plan.kinds.items():
-        if kind == "move":
+        if kind == "move" or (plan.whole and kind == "average" and not of_plane(op)):
             _join(group, [*op.operands, op.result])
     return list({id(members): members for members in group.values()}.values())
 

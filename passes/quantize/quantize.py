@@ -76,7 +76,12 @@ def quantized_pairs(
 
 
 def calibrated(graph: Graph, data: CalibrationData, options: Options, costs: CostTable | None) -> Maker:
-    """Streams the data through `graph`, and is ready to make quantized networks of it."""
+    """Streams the data through `graph`, and is ready to make quantized networks of it.
+
+    A network that rounds as TFLite is in 8 bits as a whole, whatever that costs, and has no Winograd tiles.
+    """
+    if options.tflite:
+        options, costs = replace(options, winograd="off", layers="all"), None
     prepared = prepare(graph, options)
     calibration = calibrate(prepared, data, options.method, options.percent, options.equalize)
     labelled = data.labels() if options.max_drop is not None else ()

@@ -32,10 +32,10 @@ def residual_of(op: Operator) -> Value | None:
     return value if whole and constant_of(value) is None else None
 
 
-def linear_steps(op: Operator) -> int:
+def linear_steps(op: Operator, residuals: bool = True) -> int:
     """How many steps of a linear operator's epilogue become part of it in integers."""
     steps: Epilogue = op["epilogue"]
-    taken = (bias_of(op) is not None) + (residual_of(op) is not None)
+    taken = (bias_of(op) is not None) + (residuals and residual_of(op) is not None)
     return taken + (len(steps) > taken and steps[taken].op in LIMITS)
 
 
@@ -81,8 +81,8 @@ def _rebuilt(graph: Graph, op: Operator, parts: Sequence[Epilogue], fixed: int) 
     graph.erase(op)
 
 
-def split_epilogues(graph: Graph) -> None:
-    """Cuts every epilogue in place; see the file's docstring."""
+def split_epilogues(graph: Graph, residuals: bool = True) -> None:
+    """Cuts every epilogue in place; see the file's docstring. Without `residuals`, before those too."""
     for op in list(graph.operators):
         if op.name not in CUT or op.result.type.dtype != DType.F32:
             continue
@@ -90,7 +90,7 @@ def split_epilogues(graph: Graph) -> None:
         if op.name == "nn.map":
             parts, fixed = _parts(steps, op.operands[1:]), 1
         else:
-            taken = linear_steps(op)
+            taken = linear_steps(op, residuals)
             rest = op.operands[2 + extra_operands(steps[:taken]) :]
             parts, fixed = [steps[:taken], *_parts(steps[taken:], rest)], 2
         if len(parts) > 1:

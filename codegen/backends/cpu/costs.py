@@ -8,6 +8,7 @@ from secateur.ir.capacity import excess_of
 from secateur.ir.choice import Choice
 from secateur.ir.errors import ModelError
 from secateur.ir.graph import Operator
+from secateur.ir.ops.quantize import rounds_as_tflite
 from secateur.ir.types import Layout, TensorType
 
 from ...primitives.chosen import chosen_as, weight_bytes
@@ -35,6 +36,11 @@ class AnalyticCosts:
         if excess := excess_of(op):
             raise ModelError(
                 f"{op.name} (ONNX node {op.loc or 'unnamed'}): {excess}; the pass 'fuse' splits it"
+            )
+        if rounds_as_tflite([op]):
+            raise ModelError(
+                f"{op.name} (ONNX node {op.loc or 'unnamed'}) rounds as TFLite does, for which "
+                f"{self.target.name} has no kernels; compile it for litert or edgetpu"
             )
         reasons: list[str] = []
         found: list[Choice] = []

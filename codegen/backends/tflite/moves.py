@@ -158,7 +158,7 @@ FUNCTIONS: dict[str, tuple[str, int, str]] = {
     "requantize": ("QUANTIZE", 1, ""),
     "logistic": ("LOGISTIC", 2, ""),
     "tanh": ("TANH", 2, ""),
-    "hard_swish": ("HARD_SWISH", 1, ""),
+    "relu": ("RELU", 2, ""),
 }
 """TFLite's operator of a function that a table holds, its version, and its table of options."""
 
