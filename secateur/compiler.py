@@ -19,7 +19,7 @@ from .ir.printer import print_graph
 from .ir.stages import PLACED
 from .ir.support.ir_text import SUFFIX
 from .model import Model, graph_of
-from .options import Inputs, Int8, Kind, Limits, Watch
+from .options import Ends, Inputs, Int8, Kind, Limits, Watch
 from .passes.framework.base import Pass
 from .passes.framework.manager import DumpIR, Outcome, PassManager
 from .passes.framework.pipeline import format_pass, parse_pipeline
@@ -66,15 +66,17 @@ def compile(
     costs: Costs | None = None,
     tune: bool = False,
     pipeline: str | None = None,
-    kind: Kind = "so",
+    kind: Kind | None = None,
+    ends: Ends = Ends(),
     watch: Watch = Watch(),
     **moved: Never,
 ) -> Artifact:
     """Compiles `model` (an ONNX file, an IR text, or a graph) to an artifact for `target` at `output`.
 
     `output` defaults to the model's name with the suffix of `kind`: `so` (one library), `dir` or `tar`
-    (library, header, static bench program, manifest, IR). `inputs` says what is known of the model's inputs,
-    `limits` what its plan must keep, `quantize` how it computes in 8 bits, `watch` what is shown and checked.
+    (library, header, static bench program, manifest, IR); `tflite` for targets that run such files, where
+    `ends` says what it takes and gives. `inputs` says what is known of the model's inputs, `limits` what its
+    plan must keep, `quantize` how it computes in 8 bits, `watch` what is shown and checked.
 
     `costs` is a table of times, or the file of one that `secateur profile` wrote, for this target; with
     `tune`, primitives are timed on this machine (minutes at first; kept in the cache). Else times are
@@ -89,13 +91,14 @@ def compile(
     watch.progress("reading", 0, 1)
     graph = graph_of(model, inputs)
     data = calibration_data(quantize, graph, watch.progress) if quantize else None
-    path = Path(output) if output is not None else _default_output(model, kind)
+    form: str = kind or backend_of(row).kinds[0]
+    path = Path(output) if output is not None else _default_output(model, form)
 
     def attempt(asked: Limits) -> Artifact:
         reports: list[QuantizationReport] = []
-        text = pipeline_of(graph, row, pipeline, asked, quantize)
+        text = pipeline_of(graph, row, pipeline, asked, quantize, ends)
         built = build(graph, row, prepare(text, row, tune, data, reports.append, costs), watch)
-        verified = _write(built, row, path, kind, watch, limits.size)
+        verified = _write(built, row, path, form, watch, limits.size)
         program, outcome = built.program, built.outcome
         return Artifact(path, program.manifest, outcome.graph, outcome, next(iter(reports), None), verified)
 
@@ -160,7 +163,7 @@ def _write(
         built.program,
         path,
         kind,
-        {} if kind == "so" else {f"ir/final{SUFFIX}": print_graph(built.outcome.graph)[0]},
+        {} if kind in ("so", "tflite") else {f"ir/final{SUFFIX}": print_graph(built.outcome.graph)[0]},
         check,
     )
     watch.progress("linking", 1, 1)
@@ -174,7 +177,7 @@ def _checked(draft: Path, outcome: Outcome, given: Mapping[str, Any] | None) -> 
     return check_artifact(draft, outcome.graph, inputs, outcome.answers)
 
 
-def _default_output(model: Model, kind: Kind) -> Path:
+def _default_output(model: Model, kind: str) -> Path:
     stem = model.name if isinstance(model, Graph) else Path(model).stem
     return Path(stem if kind == "dir" else f"{stem}.{kind}")
 

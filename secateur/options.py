@@ -21,7 +21,8 @@ from .passes.quantize.options import Recipe
 if TYPE_CHECKING:
     from .passes.framework.manager import Observer
 
-Kind = Literal["so", "dir", "tar"]
+Kind = Literal["so", "dir", "tar", "tflite"]
+Io = Literal["int8", "uint8", "float32"]
 Verify = Literal["passes", "artifact"]
 Calibration = str | Path | Iterable[Mapping[str, Any]]
 
@@ -92,6 +93,22 @@ class Limits:
             limit = getattr(self, name)
             if limit is not None and not 0 <= limit < math.inf:
                 raise SecateurError(f"{name} must be a number from 0 on, is {limit:g}")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """What a TFLite file takes and gives."""
+
+    io: Annotated[
+        Io, Help("Element type of inputs and outputs: of a TFLite file's own bytes, or what is converted.")
+    ] = "int8"
+    keep_nchw: Annotated[
+        bool, Help("Images with channels first, as the model has them; a TFLite file transposes them.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 @documented

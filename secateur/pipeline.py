@@ -9,12 +9,13 @@ from .codegen.backends.registry import backend_of
 from .codegen.targets.target import Target
 from .ir.errors import SecateurError
 from .ir.graph import Graph
-from .options import Int8, Limits
+from .options import Ends, Int8, Limits
 from .passes.framework.pipeline import format_pipeline, parse_pipeline
 from .passes.fuse.fuse import Fuse
 from .passes.quantize.options import Recipe
 from .passes.quantize.quantize import Quantize
 from .passes.select.select import Select
+from .passes.tflite.tflite import ToTflite
 
 PLACING = "layout,memory"
 BESIDE_WEIGHTS = 48 << 10  # bytes of a library, about, of a small network's code, manifest and runtime
@@ -31,18 +32,24 @@ def default_pipeline(graph: Graph, target: Target) -> str:
 
 
 def pipeline_of(
-    graph: Graph, target: Target, given: str | None, limits: Limits, quantize: Int8 | None
+    graph: Graph,
+    target: Target,
+    given: str | None,
+    limits: Limits,
+    quantize: Int8 | None,
+    ends: Ends = Ends(),
 ) -> str:
     """The pipeline given, else the default one with the pass `quantize` behind fusion, and limits in it.
 
-    The limit on SQNR is the quantization's where there is one. SecateurError for both limits and a pipeline.
+    The limit on SQNR is the quantization's where there is one. SecateurError for both limits and a pipeline,
+    and for ends of a file that the target does not run.
     """
     if given is not None:
-        return without_limits(given, limits)
-    text = default_pipeline(graph, target)
+        return with_ends(without_limits(given, limits), target, ends)
+    text = with_ends(default_pipeline(graph, target), target, ends)
     if quantize is None:
         return limited(text, limits)
-    step = quantize_step(quantize, limits.min_sqnr)
+    step = quantize_step(quantize, limits.min_sqnr, target)
     return limited(_behind_fusion(text, step), replace(limits, min_sqnr=None))
 
 
@@ -66,6 +73,17 @@ def without_limits(pipeline: str, limits: Limits) -> str:
     return pipeline
 
 
+def with_ends(pipeline: str, target: Target, ends: Ends) -> str:
+    """The pipeline with what a file takes and gives; SecateurError where no pass makes such a file."""
+    if ends == Ends():
+        return pipeline
+    steps = parse_pipeline(pipeline)
+    if not any(isinstance(step, ToTflite) for step in steps):
+        raise SecateurError(f"io and keep_nchw are for TFLite files; {target.name} runs none")
+    given = {f.name: getattr(ends, f.name) for f in fields(ends)}
+    return format_pipeline(replace(step, **given) if isinstance(step, ToTflite) else step for step in steps)
+
+
 def limited(pipeline: str, limits: Limits) -> str:
     """The pipeline's text with limits in its pass `select`; SecateurError where none chooses primitives."""
     options = {name: value for name, value in _select_options(limits).items() if value is not None}
@@ -73,7 +91,7 @@ def limited(pipeline: str, limits: Limits) -> str:
         return pipeline
     steps = parse_pipeline(pipeline)
     if not any(isinstance(step, Select) for step in steps):
-        raise SecateurError("limits are kept by choosing primitives; here they have been chosen already")
+        raise SecateurError("limits are kept by choosing primitives; no primitives are chosen here, or they have been chosen already")
     return format_pipeline(replace(step, **options) if isinstance(step, Select) else step for step in steps)
 
 
@@ -89,6 +107,8 @@ def _select_options(limits: Limits) -> dict[str, Any]:
     }
 
 
-def quantize_step(quantize: Int8, min_sqnr: float | None = None) -> Quantize:
-    """The pass, without its data."""
-    return Quantize(**{f.name: getattr(quantize, f.name) for f in fields(Recipe)}, min_sqnr=min_sqnr)
+def quantize_step(quantize: Int8, min_sqnr: float | None = None, target: Target | None = None) -> Quantize:
+    """The pass, without its data, rounding as the target's machines do."""
+    given = {f.name: getattr(quantize, f.name) for f in fields(Recipe)}
+    rounding = backend_of(target).rounding if target is not None else "float32"
+    return Quantize(**given, min_sqnr=min_sqnr, rounding=rounding)

@@ -46,7 +46,7 @@ def quantize(
     data = calibration_data(int8, graph, progress)
     fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
     pairs, report = quantized_pairs(
-        fused, data, quantize_step(int8, limits.min_sqnr), backend_of(row).costs(row)
+        fused, data, quantize_step(int8, limits.min_sqnr, row), backend_of(row).costs(row)
     )
     if output is not None:
         write_whole(Path(output), to_onnx(pairs).SerializeToString(deterministic=True))

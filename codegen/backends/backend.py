@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from secateur.ir.choice import CostTable
 from secateur.ir.graph import Graph
@@ -48,6 +48,8 @@ class Backend(ABC, Generic[Emission]):
     """The passes, as text, from a graph as read to one that it emits."""
     takes: Stage = PLACED
     """The stage of graphs that it emits."""
+    rounding: Literal["float32", "tflite"] = "float32"
+    """Which of the two exact definitions of operators on bytes its machines compute."""
 
     @abstractmethod
     def costs(self, target: Target) -> CostTable:

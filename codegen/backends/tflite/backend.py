@@ -26,6 +26,7 @@ class TfliteBackend(Backend[Flat]):
     kinds = ("tflite",)
     pipeline = "canonicalize,fuse,tflite"
     takes = QUANTIZED
+    rounding = "tflite"
 
     def costs(self, target: Target) -> CostTable:
         from .costs import Uncounted
