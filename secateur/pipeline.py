@@ -91,7 +91,10 @@ def limited(pipeline: str, limits: Limits) -> str:
         return pipeline
     steps = parse_pipeline(pipeline)
     if not any(isinstance(step, Select) for step in steps):
-        raise SecateurError("limits are kept by choosing primitives; no primitives are chosen here, or they have been chosen already")
+        raise SecateurError(
+            "limits are kept by choosing primitives; no primitives are chosen here, "
+            "or they have been chosen already"
+        )
     return format_pipeline(replace(step, **options) if isinstance(step, Select) else step for step in steps)
 
 

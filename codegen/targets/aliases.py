@@ -32,7 +32,6 @@ class Meant:
 
 _CPU = "GPUs are no targets yet, the board's CPU is"
 _GPU = "GPUs are no targets yet"
-_TPU = "the Edge TPU is no target yet"
 _V6 = "kernels need NEON, which ARMv6 lacks"
 _PI = ("rpi4", "rpi3", "rpi5", "rpi2")
 _JETSON = ("jetson-nano-cpu", "jetson-tx2-cpu", "jetson-xavier-cpu", "jetson-orin-cpu")
@@ -70,7 +69,8 @@ _TABLE: tuple[tuple[Meant, str], ...] = (
     (Meant((), _GPU),
      "cuda gpu nvptx rocm opencl vulkan metal cuda-sm_53 cuda-sm_62 cuda-sm_72 cuda-sm_75 cuda-sm_80 "
      "cuda-sm_86 cuda-sm_87 cuda-sm_89 cuda-sm_90 sm_53 sm_62 sm_72 sm_87"),
-    (Meant((), _TPU), "edgetpu tpu coral coral-usb google-coral coral-dev-board tflite"),
+    (Meant(("edgetpu",)), "tpu coral coral-usb google-coral coral-dev-board coral-usb-accelerator"),
+    (Meant(("litert",)), "tflite tensorflow-lite tf-lite tflite-micro litert-micro tflm ethos-u vela"),
     (Meant(("armv8-a", "armv7-a+neon")), "arm neon cortex-a"),
     (Meant(("armv8-a",)),
      "aarch64 arm64 armv8 armv8-a+neon armv8.0 armv8.0-a arm64-v8a cortex-a35 cortex-a73"),

@@ -15,15 +15,21 @@ class Tflite(Machine):
     """A runtime of TFLite files.
 
     `groups`: convolutions may have groups; else each group is an operator of its own. `coral`: what the Edge
-    TPU's compiler maps is worth knowing. `cached_bytes` of weights stay on the chip.
+    TPU's compiler maps is worth knowing. `cached_bytes` of weights stay on the chip. `runs_on` is for people.
     """
 
+    runs_on: str
     groups: bool
     coral: bool = False
     cached_bytes: int = 0
 
 
 TFLITE = (
-    Target("litert", Tflite(groups=True)),
-    Target("edgetpu", Tflite(groups=False, coral=True, cached_bytes=7 << 20)),
+    Target(
+        "litert", Tflite("any runtime of 8-bit TFLite: LiteRT, LiteRT Micro, Ethos-U by Vela", groups=True)
+    ),
+    Target(
+        "edgetpu",
+        Tflite("the Edge TPU, behind edgetpu_compiler", groups=False, coral=True, cached_bytes=7 << 20),
+    ),
 )

@@ -126,7 +126,10 @@ register(
         "The table's element at the operand's byte, read as unsigned.",
         ("x", "table"),
         _table,
-        (*QUANT, Attribute("function", "str", "", "what the table holds, where TFLite has an operator for it")),
+        (
+            *QUANT,
+            Attribute("function", "str", "", "what the table holds, where TFLite has an operator for it"),
+        ),
         elementwise_from=0,
         axes=Axes(
             lambda ports: equal_axes(0, range(ports.result.rank)),

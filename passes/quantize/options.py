@@ -63,7 +63,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class WeightForm:
-    """How weights are rounded: their largest magnitude, and whether a matrix has one scale for all columns."""
+    """How weights are rounded: to which largest magnitude, and whether a matrix has one scale."""
 
     largest: int = LARGEST
     matrix_scale: bool = False

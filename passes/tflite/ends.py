@@ -1,6 +1,8 @@
 """What a TFLite file takes and gives: bytes or floats, images with channels last.
 
-    conv(quantize(x: 1x3x8x8xf32) {u8, z})   ->   conv(transpose(table(x: 1x8x8x3xi8 {z - 128}, sign flipped)))
+    conv(quantize(x: 1x3x8x8xf32) {u8, z})
+
+       ->   conv(transpose(table(x: 1x8x8x3xi8 {z - 128}, sign flipped)))
 
 The graph stays what the file computes: run by the interpreter it takes and gives the same arrays.
 """
@@ -131,13 +133,23 @@ def _set_output(graph: Graph, value: Value, dtype: DType, keep_nchw: bool) -> Va
     if stored is None or stored.type.quant is None:
         return value
     operators: list[Operator] = []
-    if not keep_nchw and stored.type.rank > 3:
+    if not keep_nchw and (stored.type.rank > 3 or (stored.type.rank == 3 and _of_window(stored))):
         operators.append(create("nn.transpose", [stored], {"perm": _behind(stored.type.rank)}))
     operators += _from_bytes(_last(operators, stored), dtype)
     graph.operators += operators
     result = _last(operators, stored)
     result.name = result.name or value.name
     return result
+
+
+def _of_window(value: Value) -> bool:
+    """Whether a window makes the value, or what is made of a window's result place by place."""
+    op = value.producer
+    while op is not None and op.name not in WINDOWS and op.operands:
+        if op.operands[0].type.shape != value.type.shape:
+            return False
+        op = op.operands[0].producer
+    return op is not None and op.name in WINDOWS
 
 
 def _stored(value: Value) -> Value | None:

@@ -1,8 +1,8 @@
 """A quantized graph in TFLite's terms: its operators round as TFLite's do, and its functions are TFLite's.
 
-    linear_conv(x, w, b)                        ->   linear_conv(x, w, b) {rounding = tflite}
-    linear_average_pool(x) {s2} over a part     ->   requantize(linear_average_pool(x) {s1} {rounding = tflite})
-    table(x, values of a known function)        ->   table(x, TFLite's values) {function}
+    linear_conv(x, w, b)                      ->   linear_conv(x, w, b) {rounding = tflite}
+    linear_average_pool(x) {s2} of a part     ->   requantize(linear_average_pool(x) {s1, tflite})
+    table(x, values of a known function)      ->   table(x, TFLite's values) {function}
 
 What has no such form stays as it is, and is refused by who writes the file. Doing it again changes nothing.
 """

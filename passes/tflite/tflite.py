@@ -1,8 +1,8 @@
 """The pass that brings a quantized graph into TFLite's terms: rounding, functions, and ends.
 
-    %1 = q.quantize(%x) : 1x3x32x32xu8        %1 = nn.transpose(...%x: 1x32x32x3xi8...)
-    %2 = q.linear_conv(%1, %w, %b)       ->   %2 = q.linear_conv(%1, %w, %b) {rounding = "tflite"}
-    return q.dequantize(%2)                   return q.table(%2, sign flipped)
+%1 = q.quantize(%x) : 1x3x32x32xu8        %1 = nn.transpose(...%x: 1x32x32x3xi8...)
+%2 = q.linear_conv(%1, %w, %b)       ->   %2 = q.linear_conv(%1, %w, %b) {rounding = "tflite"}
+return q.dequantize(%2)                   return q.table(%2, sign flipped)
 """
 
 from __future__ import annotations

@@ -6,9 +6,13 @@ Each check raises SecateurError, or OSError where the system refuses.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secateur.ir.errors import SecateurError
 from secateur.options import Limits
+
+if TYPE_CHECKING:
+    from secateur.codegen.targets.target import Machine
 
 HOST = "host"
 
@@ -24,11 +28,28 @@ def check_target(name: str) -> None:
 def check_output(target: str, path: Path, kind: str) -> None:
     """The target's backend may write an artifact of that kind there."""
     from secateur.codegen.backends.registry import backend_for
-    from secateur.codegen.targets.find import find
     from secateur.codegen.targets.target import Cpu
 
-    machine = Cpu if target == HOST else type(find(target).machine)
-    backend_for(machine).check_destination(path, kind)
+    backend_for(Cpu if target == HOST else _machine(target)).check_destination(path, kind)
+
+
+def _machine(target: str) -> type[Machine]:
+    from secateur.codegen.targets.find import find
+
+    return type(find(target).machine)
+
+
+def artifact_kinds(target: str) -> tuple[str, ...]:
+    """The kinds of artifacts for a target, the usual one first."""
+    from secateur.codegen.backends.registry import backend_for
+    from secateur.codegen.targets.target import Cpu
+
+    return backend_for(Cpu if target == HOST else _machine(target)).kinds
+
+
+def has_kernels(target: str) -> bool:
+    """Whether programs for the target call kernels of ours, whose times are estimated."""
+    return "so" in artifact_kinds(target)
 
 
 def is_here(name: str) -> bool:

@@ -39,9 +39,7 @@ def _pass_row(record: Record) -> dict[str, Any]:
 
 def summary(artifact: Artifact, phases: Mapping[str, float]) -> dict[str, Any]:
     """For JSON: the artifact, its manifest, what the passes did, and what each phase took."""
-    from secateur.runtime.manifest import read_manifest
-
-    manifest = read_manifest(artifact.path)
+    manifest = _manifest(artifact)
     return {
         "artifact": str(artifact.path),
         "bytes": artifact_bytes(artifact.path),
@@ -50,6 +48,13 @@ def summary(artifact: Artifact, phases: Mapping[str, float]) -> dict[str, Any]:
         "phases": [{"phase": name, "seconds": seconds} for name, seconds in phases.items()],
         "verified": [asdict(row) for row in artifact.verified],
     }
+
+
+def _manifest(artifact: Artifact) -> Mapping[str, Any]:
+    """What the artifact itself says, where it has a manifest in it."""
+    from secateur.runtime.manifest import read_manifest
+
+    return artifact.manifest if "tflite_operators" in artifact.manifest else read_manifest(artifact.path)
 
 
 def text_of(artifact: Artifact, phases: Mapping[str, float], timings: bool) -> str:

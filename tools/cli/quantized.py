@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur.options import Int8, Limits, Watch
+from secateur.options import Ends, Int8, Limits, Watch
 
 from ..pages.quantization_layers import Measured, Times, layer_report
 from ..pages.quantization_page import sqnr_text
@@ -16,6 +16,7 @@ from ..pages.quantization_report import json_data, write_reports
 from ..pages.quantization_times import Selection, Timed, medians
 from ..progress import Progress
 from ..report import node_text
+from .checks import has_kernels
 from .common import refuse
 from .inputs import noise_of
 from .quantization import Quantization, node_names
@@ -142,6 +143,12 @@ class Compilation(Quantizing):
 
     given_pipeline: str | None = None
     costs: Path | None = None
+    ends: Ends = Ends()
+
+    @property
+    def timed(self) -> bool:
+        """Whether the target's operators have kernels of ours, whose times are estimated."""
+        return has_kernels(self.target)
 
     @cached_property
     def gain(self) -> Gain:
@@ -169,7 +176,8 @@ class Compilation(Quantizing):
         from secateur.codegen.targets.find import find
         from secateur.pipeline import pipeline_of
 
-        return pipeline_of(self.graph, find(self.target), self.given_pipeline, self.limits, self.int8)
+        row = find(self.target)
+        return pipeline_of(self.graph, row, self.given_pipeline, self.limits, self.int8, self.ends)
 
     def finish(self, artifact: Artifact, show: Progress) -> LayerReport:
         """Times what is to be timed, and writes what is wanted besides the artifact."""
@@ -177,7 +185,8 @@ class Compilation(Quantizing):
         times = None
         if self.asked.extras.profile:
             times = profile(artifact.path, self.graph, self.target, show)
-        return self.conclude(artifact.quantization, self.selection.timed, times)
+        rows = self.selection.timed if self.timed else listed(artifact.quantization)
+        return self.conclude(artifact.quantization, rows, times)
 
 
 def quantize_to(path: Path, work: Quantizing, show: Progress) -> LayerReport:
@@ -185,11 +194,15 @@ def quantize_to(path: Path, work: Quantizing, show: Progress) -> LayerReport:
     import secateur
 
     report = secateur.quantize(work.graph, work.int8, path, work.target, limits=work.limits, progress=show)
-    chosen = [
+    return work.conclude(report, listed(report))
+
+
+def listed(report: QuantizationReport) -> list[Timed]:
+    """The operators of a report as they stand in it."""
+    return [
         Timed(row.name, row.operator.partition(".")[2], row.primitive, row.seconds or 0.0)
         for row in report.rows
     ]
-    return work.conclude(report, chosen)
 
 
 def describe(
@@ -203,7 +216,8 @@ def describe(
     """The report of a quantized `graph`, with the float network's times beside its own."""
     from ..pages.quantization_times import float_selection
 
-    known = Times(chosen, float_selection(graph, target), times.measured, times.real_measured)
+    real = float_selection(graph, target) if has_kernels(target) else []
+    known = Times(chosen, real, times.measured, times.real_measured)
     return layer_report(graph.name, report, known, _facts(int8, target, report), int8.layer_sqnr)
 
 

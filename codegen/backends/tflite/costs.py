@@ -1,4 +1,4 @@
-"""The cost table of TFLite's targets: a runtime chooses its own kernels, so there is nothing to choose here."""
+"""The cost table of TFLite's targets: a runtime has its own kernels, so there is nothing to choose."""
 
 from __future__ import annotations
 
@@ -27,4 +27,6 @@ class Uncounted:
 
     @property
     def _refusal(self) -> SecateurError:
-        return SecateurError(f"target {self.name} runs TFLite files: there are no primitives to choose for it")
+        return SecateurError(
+            f"target {self.name} runs TFLite files: there are no primitives to choose for it"
+        )

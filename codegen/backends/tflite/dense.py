@@ -94,9 +94,7 @@ def binary(kind: str, options: str) -> Mapper:
         operands = [writer.read(a, order, shapes[0]), writer.read(b, second, shapes[1])]
         made = writer.make(op.result, order, shapes[0])
         version = 3 if kind == "MUL" and _grows(op) else 2
-        writer.file.operator(
-            kind, version, operands, [made], options, fusedActivationFunction=activation(op)
-        )
+        writer.file.operator(kind, version, operands, [made], options, fusedActivationFunction=activation(op))
 
     return mapper
 

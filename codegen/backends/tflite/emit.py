@@ -1,4 +1,4 @@
-"""A graph in TFLite's terms becomes the bytes of a file, or one error that lists all that has no form there."""
+"""A graph in TFLite's terms becomes a file's bytes, or one error that lists all that has no form there."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ class Flat:
 def emit(graph: Graph, target: Target, manifest: Mapping[str, Any]) -> Flat:
     """The file of `graph`; ModelError with every operator that has no form in it."""
     assert isinstance(target.machine, Tflite), "the registry gives a target its backend"
+    if not any(op.name.startswith("q.") for op in graph.operators):
+        raise ModelError(
+            f"a file for {target.name} computes in 8 bits, and this network in float: quantize it "
+            "(--quantize int8 --calibration IMAGES), or give a model with QuantizeLinear and DequantizeLinear"
+        )
     writer = Writer(graph, target.machine)
     inputs = [_given(writer, value) for value in graph.inputs]
     reasons = [*_batches(graph), *_written(writer), *_outputs_refused(writer)]
@@ -83,7 +88,8 @@ def _returned(writer: Writer, value: Value, name: str) -> int:
 def _batches(graph: Graph) -> Iterator[str]:
     for value in graph.inputs:
         if value.type.rank > 1 and value.type.shape[0] != 1:
-            yield f"input '{value.name}' ({extents(value.type.shape)}): only a batch of 1 is compiled (--batch 1)"
+            shape = extents(value.type.shape)
+            yield f"input '{value.name}' ({shape}): only a batch of 1 is compiled (--batch 1)"
 
 
 def _outputs_refused(writer: Writer) -> Iterator[str]:
@@ -100,19 +106,16 @@ def _outputs_refused(writer: Writer) -> Iterator[str]:
 def _written(writer: Writer) -> Iterator[str]:
     """Writes every operator; the reasons of those that have no form, with their nodes.
 
-    What only reads the result of one of these is not named again.
+    A tensor stands for the result of one of these, so that what reads it is judged by itself.
     """
-    lost: set[Value] = set()
     for op in writer.graph.operators:
         if op.name == "nn.constant":
-            continue
-        if not lost.isdisjoint(op.operands) and op.name in MAPPERS:
-            lost.update(op.results)
             continue
         try:
             mapper_of(op)(writer, op)
         except Unmapped as error:
-            lost.update(op.results)
+            for value in op.results:
+                writer.make(value, plain(value.type.shape), value.type.shape)
             yield f"{op.loc or op.result.name or 'unnamed'} ({op.name}): {error}"
 
 

@@ -34,7 +34,12 @@ class File:
     _names: dict[str, int] = field(default_factory=dict)
 
     def tensor(
-        self, name: str, shape: Sequence[int], dtype: np.dtype[Any], quant: Quant | None = None, buffer: int = 0
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: np.dtype[Any],
+        quant: Quant | None = None,
+        buffer: int = 0,
     ) -> int:
         """A tensor; `quant` is as stored, its axis that of the file."""
         made = schema().TensorT()
@@ -62,7 +67,7 @@ class File:
         options: str = "",
         **fields: Any,
     ) -> None:
-        """An operator of TFLite; `options` is the name of its table of options, `fields` what stands in it."""
+        """An operator of TFLite; `options` names its table of options, `fields` is what stands in it."""
         made = schema().OperatorT()
         made.opcodeIndex = self._code(getattr(schema().BuiltinOperator, kind), version)
         made.inputs, made.outputs = list(inputs), list(outputs)

@@ -97,7 +97,12 @@ def pad(writer: Writer, op: Operator) -> None:
     counts = writer.file.constant("pads", np.array(pairs, np.int32))
     operands = [_standard(writer, op), counts]
     writer.file.operator(
-        "MIRROR_PAD", 2, operands, [_make(writer, op)], "MirrorPadOptions", mode=int(schema().MirrorPadMode.REFLECT)
+        "MIRROR_PAD",
+        2,
+        operands,
+        [_make(writer, op)],
+        "MirrorPadOptions",
+        mode=int(schema().MirrorPadMode.REFLECT),
     )
 
 

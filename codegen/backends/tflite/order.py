@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import prod
 from operator import mul
 from typing import Any
@@ -89,10 +89,10 @@ def refined(given: Order, shape: Shape) -> tuple[Order, list[list[int]]] | None:
     at = 1
     for extent in given.split:
         inside = sorted({at, at * extent, *(c for c in cuts if at < c < at * extent)})
-        if any(b % a for a, b in zip(inside, inside[1:], strict=False)):
+        if any(b % a for a, b in pairwise(inside)):
             return None
         pieces.append(list(range(len(split), len(split) + len(inside) - 1)))
-        split += [b // a for a, b in zip(inside, inside[1:], strict=False)]
+        split += [b // a for a, b in pairwise(inside)]
         at *= extent
     perm = [i for axis in given.perm for i in pieces[axis]]
     groups = _grouped(split, shape)
@@ -115,7 +115,7 @@ def _grouped(split: Sequence[int], shape: Shape) -> list[list[int]] | None:
 
 
 def transposed(given: Order, shape: Shape, perm: Sequence[int]) -> Order | None:
-    """The order of what a transpose makes of a tensor of `shape`, by the same bytes; None where it has none."""
+    """The order of what a transpose makes of a tensor of `shape`, in the same bytes; None where none is."""
     found = refined(given, shape)
     if found is None:
         return None

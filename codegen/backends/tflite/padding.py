@@ -1,4 +1,4 @@
-"""Padding of windows: SAME or VALID where one of them is it exactly, else an operator PAD before the window."""
+"""Padding of windows: SAME or VALID where one of them is it exactly, else an operator PAD before it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def window_of(op: Operator, kernel: Sequence[int]) -> Window:
     need(n <= 2, f"it has {n} axes of space, TFLite's windows have 2")
     extents, out = op.operands[0].type.shape[2:], op.result.type.shape[2:]
     strides, dilations, begins = op["strides"], op["dilations"], op["pads"][:n]
-    reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, strides, kernel, dilations, strict=True)]
+    reach = [
+        (o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, strides, kernel, dilations, strict=True)
+    ]
     pads = tuple((b, max(0, r - b - e)) for b, r, e in zip(begins, reach, extents, strict=True))
     return Window(_two(kernel, 1), _two(strides, 1), _two(dilations, 1), ((0, 0),) * (2 - n) + pads)
 
@@ -69,7 +71,9 @@ def scheme(window: Window, extents: Sequence[int], out: Sequence[int]) -> str | 
         if valid == list(out):
             return "VALID"
     same = tuple(map(_same, extents, window.kernel, window.strides, window.dilations))
-    fits = same == window.pads and [-(-e // s) for e, s in zip(extents, window.strides, strict=True)] == list(out)
+    fits = same == window.pads and [-(-e // s) for e, s in zip(extents, window.strides, strict=True)] == list(
+        out
+    )
     return "SAME" if fits else None
 
 

@@ -180,7 +180,10 @@ def _averaged(writer: Writer, op: Operator, window: Window) -> tuple[int, str]:
     """Padding that counts is an operator of its own; padding that does not can be SAME's alone."""
     if not any(map(any, window.pads)) or not op["count_include_pad"]:
         x, scheme = padded_input(writer, op, window)
-        need(scheme == "SAME" or not any(map(any, window.pads)), "what its average leaves out is not what SAME pads by")
+        need(
+            scheme == "SAME" or not any(map(any, window.pads)),
+            "what its average leaves out is not what SAME pads by",
+        )
         return x, scheme
     ends = (0,) * (2 - len(op["kernel"])) + tuple(op["pads"][len(op["kernel"]) :])
     past = any(pads[1] > end for pads, end in zip(window.pads, ends, strict=True))

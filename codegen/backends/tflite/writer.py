@@ -186,7 +186,9 @@ def limited_as(op: Operator, limits: Sequence[int]) -> str:
         found = (0 if low is None else max(0, low), 255 if high is None else min(255, high))
         if found == tuple(limits):
             return name
-    raise Unmapped(f"it limits its result to {limits[0]}..{limits[1]} of 0..255, as no activation of TFLite does")
+    raise Unmapped(
+        f"it limits its result to {limits[0]}..{limits[1]} of 0..255, as no activation of TFLite does"
+    )
 
 
 ACTIVATIONS: dict[str, tuple[float | None, float | None]] = {

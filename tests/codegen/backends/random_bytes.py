@@ -104,9 +104,7 @@ def product(d: Draw) -> Graph:
     met, columns = d.whole(1, 40), d.whole(1, 12)
     x = d.bytes("x", 1, met)
     w = d.weights(columns, (met, columns), [None, 1][d.whole(0, 1)])
-    return d.returned(
-        "q.linear_matmul", [x, w, d.bias(columns)], **d.result(_scale_of(x), _scale_of(w))
-    )
+    return d.returned("q.linear_matmul", [x, w, d.bias(columns)], **d.result(_scale_of(x), _scale_of(w)))
 
 
 def pair(op: str) -> Callable[[Draw], Graph]:
@@ -127,7 +125,9 @@ def average(d: Draw) -> Graph:
     x = d.bytes("x", 1, d.whole(1, 5), d.whole(3, 11), d.whole(3, 11))
     if d.rng.random() < 0.5:
         whole = {"kernel": x.type.shape[2:], "strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1)}
-        return d.returned("q.linear_average_pool", [x], **whole, **d.result(_scale_of(x)) | {"limits": (0, 255)})
+        return d.returned(
+            "q.linear_average_pool", [x], **whole, **d.result(_scale_of(x)) | {"limits": (0, 255)}
+        )
     assert x.type.quant is not None
     kernel = (d.whole(1, 3), d.whole(1, 3))
     result = {"scales": x.type.quant.scales, "zero_points": x.type.quant.zero_points, "rounding": "tflite"}
@@ -139,7 +139,9 @@ def average(d: Draw) -> Graph:
 def largest(d: Draw) -> Graph:
     x = d.bytes("x", 1, d.whole(1, 5), d.whole(4, 11), d.whole(4, 11))
     kernel = (d.whole(1, 4), d.whole(1, 4))
-    return d.returned("nn.max_pool", [x], kernel=kernel, ceil_mode=d.rng.random() < 0.3, **d.window(kernel, False))
+    return d.returned(
+        "nn.max_pool", [x], kernel=kernel, ceil_mode=d.rng.random() < 0.3, **d.window(kernel, False)
+    )
 
 
 def stored(d: Draw) -> Graph:
@@ -155,7 +157,11 @@ def joined(d: Draw) -> Graph:
     axis = d.whole(1, rank - 1)
     shapes = [[1, *(d.whole(1, 4) for _ in range(rank - 1))] for _ in range(d.whole(2, 3))]
     parts = [
-        d.bytes(f"x{i}", *(s if a == axis else e for a, (s, e) in enumerate(zip(shape, shapes[0], strict=True))), quant=quant)
+        d.bytes(
+            f"x{i}",
+            *(s if a == axis else e for a, (s, e) in enumerate(zip(shape, shapes[0], strict=True))),
+            quant=quant,
+        )
         for i, shape in enumerate(shapes)
     ]
     return d.returned("nn.concat", parts, axis=axis)
@@ -174,7 +180,10 @@ def part(d: Draw) -> Graph:
     x = d.bytes("x", 1, d.whole(2, 6), d.whole(3, 8), d.whole(3, 8))
     steps = tuple(1 if i == 0 or d.rng.random() < 0.5 else 2 for i in range(4))
     starts = (0, *(d.whole(0, 1) for _ in range(3)))
-    sizes = tuple(1 if i == 0 else (n - a + s - 1) // s for i, (n, a, s) in enumerate(zip(x.type.shape, starts, steps, strict=True)))
+    sizes = tuple(
+        1 if i == 0 else (n - a + s - 1) // s
+        for i, (n, a, s) in enumerate(zip(x.type.shape, starts, steps, strict=True))
+    )
     return d.returned("nn.slice", [x], starts=starts, sizes=sizes, steps=steps)
 
 
@@ -183,7 +192,13 @@ def moved(d: Draw) -> Graph:
     x = d.bytes("x", 1, d.whole(1, 4), d.whole(1, 4), d.whole(1, 4))
     perm = (0, *(int(i) + 1 for i in d.rng.permutation(3)))
     turned = d.graph.append(create("nn.transpose", [x], {"perm": perm})).result
-    flat = d.graph.append(create("nn.reshape", [turned], {"shape": (turned.type.shape[1], -(-x.type.elements // turned.type.shape[1]))})).result
+    flat = d.graph.append(
+        create(
+            "nn.reshape",
+            [turned],
+            {"shape": (turned.type.shape[1], -(-x.type.elements // turned.type.shape[1]))},
+        )
+    ).result
     return d.returned("nn.transpose", [flat], perm=(1, 0))
 
 
@@ -200,8 +215,12 @@ def blocks(d: Draw) -> Graph:
     """Pixels into channels or back."""
     block = d.whole(2, 3)
     if d.rng.random() < 0.5:
-        return d.returned("nn.depth_to_space", [d.bytes("x", 1, block * block * d.whole(1, 3), 2, 3)], block=block)
-    return d.returned("nn.space_to_depth", [d.bytes("x", 1, d.whole(1, 3), 2 * block, 3 * block)], block=block)
+        return d.returned(
+            "nn.depth_to_space", [d.bytes("x", 1, block * block * d.whole(1, 3), 2, 3)], block=block
+        )
+    return d.returned(
+        "nn.space_to_depth", [d.bytes("x", 1, d.whole(1, 3), 2 * block, 3 * block)], block=block
+    )
 
 
 GENERATORS: dict[str, Callable[[Draw], Graph]] = {

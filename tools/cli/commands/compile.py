@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from secateur.ir.support.words import known_names
-from secateur.options import Int8, Kind, Limits, Verify, Watch
+from secateur.options import Ends, Int8, Kind, Limits, Verify, Watch
 
 from ...progress import Progress, progress
 from ...report import print_json
 from ..checks import (
+    artifact_kinds,
     check_folder,
     check_limits,
     check_output,
@@ -25,6 +26,7 @@ from ..checks import (
     check_runs_here,
     check_target,
     check_timed_here,
+    has_kernels,
 )
 from ..common import Costs, Json, Pipeline, Target, Tune, refuse
 from ..compiled import summary, text_of
@@ -54,15 +56,20 @@ class Making:
     ] = None
     target: Target = "host"
     pipeline: Pipeline = None
-    kind: Annotated[Kind | None, typer.Option(help="Default: by the output's suffix, else so.")] = None
+    kind: Annotated[Kind | None, typer.Option(help="Default: by target and output, else so.")] = None
     tune: Tune = False
     costs: Costs = None
 
     @property
     def form(self) -> Kind:
-        """As asked for, else by the output: an existing folder is `dir`, `.tar` is `tar`, the rest `so`."""
+        """As asked for; else what the target takes alone; else by the output.
+
+        An existing folder is `dir`, `.tar` is `tar`, the rest `so`.
+        """
         if self.kind is not None:
             return self.kind
+        if not has_kernels(self.target):
+            return cast(Kind, artifact_kinds(self.target)[0])
         if self.output is not None and self.output.is_dir():
             return "dir"
         return "tar" if self.output is not None and self.output.suffix == ".tar" else "so"
@@ -162,6 +169,7 @@ def compile_model(
     making: Making,
     settled: Settled,
     limits: Given[Limits],
+    tflite: Given[Ends],
     json: Json = False,
     watching: Watching,
     quantize: Annotated[Precision | None, quantization_option(help="Compute in 8 bits.")] = None,
@@ -177,12 +185,13 @@ def compile_model(
     with progress() as show:
         show("reading", 0, 1)
         graph = settled.read(model)
-        work = _quantizing(asked, model, graph, making, kept) if quantize else None
-        text = work.pipeline if work else _float_pipeline(graph, making, kept)
+        ends = tflite.value()
+        work = _quantizing(asked, model, graph, making, kept, ends) if quantize else None
+        text = work.pipeline if work else _float_pipeline(graph, making, kept, ends)
         watching.check_pipeline(text)
-        if work and not json:
+        if work and work.timed and not json:
             print(work.gain.text, flush=True)
-        watch = watching.watch([work.selection] if work else [], show)
+        watch = watching.watch([work.selection] if work and work.timed else [], show)
         artifact = _compiled(graph, making.path(model), making, text, work, watch)
         layers = work.finish(artifact, show) if work else None
     if json:
@@ -195,11 +204,11 @@ def compile_model(
         print(work.text(layers))
 
 
-def _float_pipeline(graph: Graph, making: Making, limits: Limits) -> str:
+def _float_pipeline(graph: Graph, making: Making, limits: Limits, ends: Ends) -> str:
     from secateur.codegen.targets.find import find
     from secateur.pipeline import pipeline_of
 
-    return pipeline_of(graph, find(making.target), making.pipeline, limits, None)
+    return pipeline_of(graph, find(making.target), making.pipeline, limits, None, ends)
 
 
 def _compiled(
@@ -234,7 +243,7 @@ def _check_quantization(quantize: Precision | None, asked: Quantization, making:
 
 
 def _quantizing(
-    asked: Quantization, model: Path, graph: Graph, making: Making, limits: Limits
+    asked: Quantization, model: Path, graph: Graph, making: Making, limits: Limits, ends: Ends
 ) -> Compilation:
     check_float(graph, "quantized")
-    return Compilation(asked, model, graph, making.target, limits, making.pipeline, making.costs)
+    return Compilation(asked, model, graph, making.target, limits, making.pipeline, making.costs, ends)

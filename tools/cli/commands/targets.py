@@ -16,16 +16,21 @@ if TYPE_CHECKING:
 def targets(json: Json = False) -> None:
     """List the processors and boards to compile for."""
     from secateur.codegen.targets.host import HOST, host, runnable
-    from secateur.codegen.targets.rows import TARGETS
+    from secateur.codegen.targets.rows import PROCESSORS, TARGETS
 
     here = [host()] if os.environ.get(HOST) or runnable() else []  # other machines compile for boards too
-    rows = [*map(_row, (*here, *TARGETS.values()))]
+    rows = [*map(_row, (*here, *PROCESSORS.values()))]
+    others = [_file_row(row) for row in TARGETS.values() if row.name not in PROCESSORS]
     if json:
-        print_json(rows)
+        print_json([*rows, *others])
         return
     headings = ("target", "architecture", "core", "vectors", "L1", "L2", "GFLOP/s", "needs")
     spare = ("L1", "L2", "vectors")
     print(table(headings, map(_cells, rows), ("L1", "L2", "GFLOP/s"), shorten=("needs",), spare=spare))
+    print()
+    print(
+        table(("target", "artifact", "runs on"), ((o["name"], o["artifact"], o["runs_on"]) for o in others))
+    )
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -33,6 +38,14 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     caches = size(row["l1_bytes"]), size(row["l2_bytes"])
     peak, needs = f"{row['peak_gflops']:.0f}", ",".join(row["features"]) or "-"
     return row["name"], row["architecture"], row["cpu"], vectors, *caches, peak, needs
+
+
+def _file_row(target: Target) -> dict[str, Any]:
+    """A target that runs files of TFLite."""
+    from secateur.codegen.targets.tflite import Tflite
+
+    assert isinstance(target.machine, Tflite)
+    return {"name": target.name, "artifact": "tflite", "runs_on": target.machine.runs_on}
 
 
 def _row(target: Target) -> dict[str, Any]:

@@ -1,0 +1,217 @@
+"""TFLite files of whole networks: the interpreter's bytes in LiteRT, the same file twice, and refusals."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+import secateur
+from secateur import Ends, Int8, Limits, SecateurError, Watch
+from secateur.codegen.backends.tflite.schema import schema
+from secateur.ir.graph import Graph
+from secateur.ir.interpreter import run
+from secateur.tools.bench.models import build
+
+from ..codegen.backends.litert import litert, random_inputs
+from .small_networks import after_conv, residual
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def _module(folder: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{folder.name}_tflite_{name}", folder / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+DIGITS = EXAMPLES / "digits" / "resnet20.onnx"
+DATA = _module(EXAMPLES / "digits", "data")
+
+
+def digits(count: int) -> list[dict[str, NDArray[Any]]]:
+    images = DATA.network_input(DATA.load_calibration().images)[:count]
+    return [{"image": image[None].astype(np.float32)} for image in images]
+
+
+def operators(data: bytes) -> Counter[str]:
+    """How often a file has each operator of TFLite."""
+    made = schema()
+    model = made.ModelT.InitFromObj(made.Model.GetRootAsModel(data, 0))
+    names = {v: k for k, v in vars(made.BuiltinOperator).items() if not k.startswith("_")}
+    return Counter(
+        names[model.operatorCodes[op.opcodeIndex].builtinCode] for op in model.subgraphs[0].operators
+    )
+
+
+def check_bits(graph: Graph, data: bytes, seed: int = 0) -> None:
+    """LiteRT's reference kernels give the interpreter's outputs to the bit."""
+    inputs = random_inputs(graph, seed)
+    found = litert(data, inputs)
+    for name, wanted in run(graph, inputs).items():
+        assert found[name].dtype == wanted.dtype
+        np.testing.assert_array_equal(found[name], wanted)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> secateur.Artifact:
+    path = tmp_path_factory.mktemp("tflite") / "digits.tflite"
+    return secateur.compile(DIGITS, path, "edgetpu", quantize=Int8(digits(32)))
+
+
+def test_the_digits_network_is_litert_s_to_the_bit_and_as_good(compiled: secateur.Artifact) -> None:
+    """At most 0.3 points are lost against float: one digit of 360 is as many."""
+    data, heldout = compiled.path.read_bytes(), DATA.load_heldout()
+    images = DATA.network_input(heldout.images).astype(np.float32)
+    (port,) = compiled.graph.inputs
+    assert (port.type.dtype.value, port.type.shape) == ("i8", (1, *images.shape[2:], images.shape[1]))
+    assert port.type.quant is not None
+    scale, zero = port.type.quant.scales[0], port.type.quant.zero_points[0]
+    stored = np.clip(np.rint(images / np.float32(scale)) + zero, -128, 127).astype(np.int8)
+    right = 0
+    for image, label in zip(stored.transpose(0, 2, 3, 1), heldout.labels, strict=True):
+        right += int(litert(data, {"image": image[None]})["logits"].argmax() == label)
+    assert right >= 353, "98 of 100 in float"
+    for seed in range(3):
+        check_bits(compiled.graph, data, seed)
+
+
+def test_channels_come_last_without_a_transpose(compiled: secateur.Artifact) -> None:
+    found = operators(compiled.path.read_bytes())
+    assert found["CONV_2D"] == 21
+    assert found["ADD"] == 9
+    assert found["MEAN"] == found["FULLY_CONNECTED"] == 1
+    assert set(found) <= {"CONV_2D", "ADD", "MEAN", "FULLY_CONNECTED", "PAD", "RESHAPE"}
+
+
+def test_the_same_request_gives_the_same_bytes(tmp_path: Path) -> None:
+    files = []
+    for number in range(2):
+        graph, path = residual(), tmp_path / f"{number}.tflite"
+        secateur.compile(graph, path, "edgetpu", quantize=Int8(noise_of(graph, 2)))
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+@pytest.mark.parametrize("keep_nchw", [False, True])
+def test_ends_are_as_asked_for(io: Any, keep_nchw: bool, tmp_path: Path) -> None:
+    graph = residual()
+    ends = Ends(io=io, keep_nchw=keep_nchw)
+    artifact = secateur.compile(
+        graph, tmp_path / "m.tflite", "litert", quantize=Int8(noise_of(graph, 2)), ends=ends
+    )
+    (port,), (result,) = artifact.graph.inputs, artifact.graph.outputs
+    assert port.type.dtype.numpy == result.type.dtype.numpy == np.dtype(io)
+    assert port.type.shape == ((1, 3, 8, 9) if keep_nchw else (1, 8, 9, 3))
+    data = artifact.path.read_bytes()
+    assert (operators(data)["TRANSPOSE"] > 0) == keep_nchw
+    check_bits(artifact.graph, data)
+
+
+FORMS = {
+    "silu": ("s = Sigmoid (c) y = Mul (c, s)", {}),
+    "hard_swish": ("y = HardSwish (c)", {}),
+    "hard_sigmoid": ("y = HardSigmoid <alpha = 0.16666667, beta = 0.5> (c)", {}),
+    "tanh": ("y = Tanh (c)", {}),
+    "squeeze and excite": (
+        "m = GlobalAveragePool (c) r = Conv (m, w1) s = Relu (r) e = Conv (s, w2) g = Sigmoid (e) y = Mul (c, g)",
+        {"w1": (2, 4, 1, 1), "w2": (4, 2, 1, 1)},
+    ),
+    "grouped": ("y = Conv <group = 2, pads = [1, 1, 1, 1]> (c, w1)", {"w1": (6, 2, 3, 3)}),
+    "concat": ("r = Relu (c) d = Conv (r, w1) y = Concat <axis = 1> (r, d)", {"w1": (5, 4, 1, 1)}),
+    "flatten": ("r = Relu (c) f = Flatten (r) y = Gemm (f, w1)", {"w1": (4 * 8 * 9, 7)}),
+    "average": ("y = AveragePool <kernel_shape = [3, 3], strides = [2, 2]> (c)", {}),
+    "average with padding": (
+        "y = AveragePool <kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = 1> (c)",
+        {},
+    ),
+    "pool with padding": (
+        "y = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (c)",
+        {},
+    ),
+    "one axis": (
+        "s = Constant <value_ints = [1, 4, 72]> () r = Reshape (c, s) y = Conv <pads = [1, 1]> (r, w1)",
+        {"w1": (5, 4, 3)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("target", ["litert", "edgetpu"])
+def test_a_form_of_the_networks_is_litert_s_to_the_bit(name: str, target: str, tmp_path: Path) -> None:
+    nodes, weights = FORMS[name]
+    graph = after_conv(nodes, **weights)
+    artifact = secateur.compile(graph, tmp_path / "m.tflite", target, quantize=Int8(noise_of(graph, 3)))
+    data = artifact.path.read_bytes()
+    assert operators(data)["TRANSPOSE"] == 0
+    assert artifact.quantization is not None
+    assert artifact.quantization.sqnr > 25
+    for seed in range(3):
+        check_bits(artifact.graph, data, seed)
+
+
+def noise_of(graph: Graph, count: int) -> list[dict[str, NDArray[Any]]]:
+    rng = np.random.default_rng(0)
+    return [
+        {v.name: rng.normal(size=v.type.shape).astype(np.float32) for v in graph.inputs} for _ in range(count)
+    ]
+
+
+def test_a_batch_is_refused(tmp_path: Path) -> None:
+    graph = residual(batch=2)
+    with pytest.raises(SecateurError, match=r"input 'x' \(2x8x9x3\): only a batch of 1"):
+        secateur.compile(graph, tmp_path / "m.tflite", "litert", quantize=Int8(noise_of(graph, 1)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_everything_without_a_form_is_named_at_once(tmp_path: Path) -> None:
+    graph = after_conv(
+        "e = Softplus (c) f = Conv (e, w1) a = Abs (f) y = Conv (a, w2)", w1=(4, 4, 1, 1), w2=(2, 4, 1, 1)
+    )
+    with pytest.raises(SecateurError) as refused:
+        secateur.compile(graph, tmp_path / "m.tflite", "edgetpu", quantize=Int8(noise_of(graph, 1)))
+    assert str(refused.value).count("it looks bytes up in a table") == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["squeezenet1.1", "mobilenet-v2", "resnet18"])
+def test_a_network_of_the_benchmark_is_litert_s_to_the_bit(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.onnx"
+    onnx.save(build(name, side=32), path)
+    with pytest.warns(UserWarning, match="noise"):
+        artifact = secateur.compile(path, tmp_path / "m.tflite", "edgetpu", quantize=Int8("random:1"))
+    data = artifact.path.read_bytes()
+    assert operators(data)["TRANSPOSE"] == 0
+    check_bits(artifact.graph, data)
+
+
+def test_a_network_in_float_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SecateurError, match="computes in 8 bits, and this network in float: quantize it"):
+        secateur.compile(DIGITS, tmp_path / "m.tflite", "litert")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_limits_and_ends_of_other_targets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SecateurError, match="io and keep_nchw are for TFLite files; x86-64-v3 runs none"):
+        secateur.compile(DIGITS, tmp_path / "m.so", "x86-64-v3", ends=Ends(io="uint8"))
+    with pytest.raises(SecateurError, match="no primitives are chosen here"):
+        secateur.compile(DIGITS, tmp_path / "m.tflite", "litert", limits=Limits(memory=1 << 20))
+    asked = Int8(digits(1), keep_float=("/fc/Gemm",))
+    with pytest.raises(SecateurError, match="keep no layer in float"):
+        secateur.compile(DIGITS, tmp_path / "m.tflite", "litert", quantize=asked)
+    with pytest.raises(SecateurError, match="cannot run on this machine"):
+        secateur.compile(DIGITS, tmp_path / "m.tflite", "litert", watch=Watch(verify="artifact"))
