@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..graph import Operator
 from ..ops.linear import one_quant
 from .fixed_point import Integers, away, multiplier_of, multipliers_of, rescaled
-from .rule import Array
+from .quantize import saturated
+from .rule import Array, Rule
 from .windows import conv_sums, taps
 
 SIGN = 128
@@ -28,42 +30,47 @@ def _scales(op: Operator) -> list[float]:
 
 
 def _centred(op: Operator, index: int, x: Array) -> Integers:
-    return np.subtract(x, one_quant(op.operands[index].type)[1], dtype=np.int64)
+    return x.astype(np.int64) - one_quant(op.operands[index].type)[1]
 
 
 def _stored(op: Operator, steps: Integers) -> Array:
     """The result for `steps` from its zero point."""
-    return np.clip(steps + one_quant(op.result.type)[1], *op["limits"]).astype(np.uint8)
+    return _clipped(steps + one_quant(op.result.type)[1], op)
 
 
-def channel_factors(op: Operator) -> tuple[Integers, Integers]:
-    """Multiplier and shift of each output channel of a convolution or matrix product.
+def _clipped(stored: Integers, op: Operator) -> Array:
+    low, high = op["limits"]
+    return np.clip(stored, low, high).astype(np.uint8)
 
-    One scale of a matrix's weights is multiplied in float32, those of channels in float64.
-    """
+
+def channel_factors(op: Operator) -> NDArray[np.float64]:
+    """Of a convolution or matrix product: what one unit of each channel's sum is worth."""
     weights = op.operands[1].type.quant
     assert weights is not None, "the type rule wants quantized weights"
     x, y = one_quant(op.operands[0].type)[0], one_quant(op.result.type)[0]
-    scales = np.array(weights.scales, np.float32)
-    products = scales.astype(np.float64) * x
-    if "matmul" in op.name and weights.axis is None:
-        products = (scales * np.float32(x)).astype(np.float64)
     channels = op.result.type.shape[-1 if "matmul" in op.name else 1]
-    return multipliers_of(np.broadcast_to(products / y, (channels,)))
+    return np.broadcast_to(np.array(weights.scales, np.float32).astype(np.float64) * x / y, (channels,))
 
 
 def linear_conv(op: Operator, arrays: Sequence[Array]) -> Array:
     x, w, bias = arrays
     shape = (-1, *[1] * (x.ndim - 2))
     sums = conv_sums(op, _centred(op, 0, x).astype(np.float64), w.astype(np.float64)).astype(np.int64)
-    multiplier, shift = (factor.reshape(shape) for factor in channel_factors(op))
+    multiplier, shift = (part.reshape(shape) for part in multipliers_of(channel_factors(op)))
     return _stored(op, rescaled(sums + bias.reshape(shape), multiplier, shift))
 
 
 def linear_matmul(op: Operator, arrays: Sequence[Array]) -> Array:
+    """With one scale of the weights, FULLY_CONNECTED, which multiplies in float64 and rounds once.
+
+    With one a column it is a 1x1 convolution.
+    """
     x, w, bias = arrays
     sums = np.matmul(_centred(op, 0, x).astype(np.float64), w.astype(np.float64)).astype(np.int64) + bias
-    return _stored(op, rescaled(sums, *channel_factors(op)))
+    weights, factors = op.operands[1].type.quant, channel_factors(op)
+    if weights is not None and weights.axis is None:
+        return _stored(op, away(sums * factors).astype(np.int64))
+    return _stored(op, rescaled(sums, *multipliers_of(factors)))
 
 
 ADD_BITS = 20
@@ -109,8 +116,8 @@ def _pool(op: Operator, x: Array) -> Array:
         signed, begins = np.pad(signed, edges, constant_values=zero), [0] * n
     total = reduce(np.add, taps(op, signed, op["kernel"], begins=begins))
     count = reduce(np.add, taps(op, np.ones_like(signed), op["kernel"], begins=begins))
-    mean = np.where(total > 0, (total + count // 2) // count, -((count // 2 - total) // count))
-    return np.clip(mean + SIGN, *op["limits"]).astype(np.uint8)
+    mean: Integers = np.where(total > 0, (total + count // 2) // count, -((count // 2 - total) // count))
+    return _clipped(mean + SIGN, op)
 
 
 def _mean(op: Operator, x: Array) -> Array:
@@ -127,11 +134,10 @@ def quantize(op: Operator, arrays: Sequence[Array]) -> Array:
     (x,) = arrays
     scale, zero = one_quant(op.result.type)
     steps = np.nan_to_num(away(x.astype(np.float32) / np.float32(scale)), posinf=1e18, neginf=-1e18)
-    limits = np.iinfo(op.result.type.dtype.numpy)
-    return np.clip(steps + zero, limits.min, limits.max).astype(op.result.type.dtype.numpy)
+    return saturated(steps + zero, op.result.type.dtype.numpy)
 
 
-RULES = {
+RULES: dict[str, Rule] = {
     "linear_conv": linear_conv,
     "linear_matmul": linear_matmul,
     "linear_add": linear_add,

@@ -29,7 +29,7 @@ from .calibration.statistics import (
 )
 from .insert import Floats, real_bias, round_weights
 from .measure import Executor, Labelled, interpreted
-from .options import WeightForm
+from .options import USUAL, WeightForm
 from .plan import Plan, shared_groups
 
 KEPT_IMAGES = 32
@@ -177,7 +177,7 @@ def corrections(
     plan: Plan,
     quants: Mapping[Value, Quant],
     calibration: Calibration,
-    form: WeightForm = WeightForm(),
+    form: WeightForm = USUAL,
 ) -> dict[Operator, Floats]:
     """For each linear operator, what its bias gains so that rounding its weights moves no mean."""
     names, found = value_names(graph), dict[Operator, Floats]()

@@ -24,7 +24,7 @@ from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant
 
 from ..fuse.affine import bias_of, channel_axis
-from .options import WeightForm
+from .options import USUAL, WeightForm
 from .plan import Plan
 
 Floats = NDArray[np.float64]
@@ -60,7 +60,7 @@ def weights_axis(op: Operator) -> int:
     return 1 if op.name == "nn.matmul" else 0
 
 
-def round_weights(op: Operator, input_scale: float, bias: Floats, form: WeightForm = WeightForm()) -> Weights:
+def round_weights(op: Operator, input_scale: float, bias: Floats, form: WeightForm = USUAL) -> Weights:
     """The nearest weights of the form; scales are no smaller than lets the bias fit 31 bits."""
     real, axis = constant_of(op.operands[1]), weights_axis(op)
     assert real is not None, "a planned operator's weights are constant"
@@ -154,7 +154,7 @@ def insert(
     quants: Mapping[Value, Quant],
     corrections: Mapping[Operator, Floats],
     names: Mapping[Value, str],
-    form: WeightForm = WeightForm(),
+    form: WeightForm = USUAL,
 ) -> None:
     """Puts the pairs in place; `corrections` are added to the bias of linear operators."""
     linear: Sequence[Operator] = [op for op, kind in plan.kinds.items() if kind == "linear"]

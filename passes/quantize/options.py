@@ -69,6 +69,9 @@ class WeightForm:
     matrix_scale: bool = False
 
 
+USUAL = WeightForm()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options(Recipe):
     """How a network is quantized, and `min_sqnr`, what its outputs must keep, in dB.

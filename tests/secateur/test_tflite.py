@@ -22,7 +22,7 @@ from secateur.ir.interpreter import run
 from secateur.tools.bench.models import build
 
 from ..codegen.backends.litert import litert, random_inputs
-from .small_networks import after_conv, residual
+from .small_networks import Shapes, after_conv, residual
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -121,13 +121,14 @@ def test_ends_are_as_asked_for(io: Any, keep_nchw: bool, tmp_path: Path) -> None
     check_bits(artifact.graph, data)
 
 
-FORMS = {
+FORMS: dict[str, tuple[str, Shapes]] = {
     "silu": ("s = Sigmoid (c) y = Mul (c, s)", {}),
     "hard_swish": ("y = HardSwish (c)", {}),
     "hard_sigmoid": ("y = HardSigmoid <alpha = 0.16666667, beta = 0.5> (c)", {}),
     "tanh": ("y = Tanh (c)", {}),
     "squeeze and excite": (
-        "m = GlobalAveragePool (c) r = Conv (m, w1) s = Relu (r) e = Conv (s, w2) g = Sigmoid (e) y = Mul (c, g)",
+        "m = GlobalAveragePool (c) r = Conv (m, w1) s = Relu (r) e = Conv (s, w2) g = Sigmoid (e) "
+        "y = Mul (c, g)",
         {"w1": (2, 4, 1, 1), "w2": (4, 2, 1, 1)},
     ),
     "grouped": ("y = Conv <group = 2, pads = [1, 1, 1, 1]> (c, w1)", {"w1": (6, 2, 3, 3)}),
@@ -153,7 +154,7 @@ FORMS = {
 @pytest.mark.parametrize("target", ["litert", "edgetpu"])
 def test_a_form_of_the_networks_is_litert_s_to_the_bit(name: str, target: str, tmp_path: Path) -> None:
     nodes, weights = FORMS[name]
-    graph = after_conv(nodes, **weights)
+    graph = after_conv(nodes, weights)
     artifact = secateur.compile(graph, tmp_path / "m.tflite", target, quantize=Int8(noise_of(graph, 3)))
     data = artifact.path.read_bytes()
     assert operators(data)["TRANSPOSE"] == 0
@@ -178,9 +179,8 @@ def test_a_batch_is_refused(tmp_path: Path) -> None:
 
 
 def test_everything_without_a_form_is_named_at_once(tmp_path: Path) -> None:
-    graph = after_conv(
-        "e = Softplus (c) f = Conv (e, w1) a = Abs (f) y = Conv (a, w2)", w1=(4, 4, 1, 1), w2=(2, 4, 1, 1)
-    )
+    nodes = "e = Softplus (c) f = Conv (e, w1) a = Abs (f) y = Conv (a, w2)"
+    graph = after_conv(nodes, {"w1": (4, 4, 1, 1), "w2": (2, 4, 1, 1)})
     with pytest.raises(SecateurError) as refused:
         secateur.compile(graph, tmp_path / "m.tflite", "edgetpu", quantize=Int8(noise_of(graph, 1)))
     assert str(refused.value).count("it looks bytes up in a table") == 2

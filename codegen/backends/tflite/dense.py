@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
@@ -84,19 +83,29 @@ def binary(kind: str, options: str) -> Mapper:
 
     def mapper(writer: Writer, op: Operator) -> None:
         a, b = op.operands
-        if a.type.shape == b.type.shape:
-            order = next((o for o in map(writer.order_of, (a, b)) if not o.is_plain), writer.order_of(a))
-            shape = _shape_of(writer, order, (a, b))
-            shapes = (shape, shape)
-        else:
-            order, shapes = standard(a.type.shape), tuple(map(standard_shape, (a.type.shape, b.type.shape)))
-        second = order if a.type.shape == b.type.shape else standard(b.type.shape)
-        operands = [writer.read(a, order, shapes[0]), writer.read(b, second, shapes[1])]
-        made = writer.make(op.result, order, shapes[0])
+        first, second = _common(writer, a, b)
+        operands = [writer.read(a, *first), writer.read(b, *second)]
+        made = writer.make(op.result, *first)
         version = 3 if kind == "MUL" and _grows(op) else 2
         writer.file.operator(kind, version, operands, [made], options, fusedActivationFunction=activation(op))
 
     return mapper
+
+
+Place = tuple[Order, tuple[int, ...]]
+
+
+def _common(writer: Writer, a: Value, b: Value) -> tuple[Place, Place]:
+    """Orders and shapes in which two operands are read: one for both where their shapes are equal."""
+    if a.type.shape != b.type.shape:
+        return _standard_place(a.type.shape), _standard_place(b.type.shape)
+    order = next((o for o in map(writer.order_of, (a, b)) if not o.is_plain), writer.order_of(a))
+    place = order, _shape_of(writer, order, (a, b))
+    return place, place
+
+
+def _standard_place(shape: tuple[int, ...]) -> Place:
+    return standard(shape), standard_shape(shape)
 
 
 def _grows(op: Operator) -> bool:
@@ -110,7 +119,7 @@ def _shape_of(writer: Writer, order: Order, values: tuple[Value, ...]) -> tuple[
     for value in values:
         if not value.is_constant and writer.held[value].order == order:
             return writer.held[value].shape
-    return order.shape if order.shape and prod(order.shape) else values[0].type.shape
+    return values[0].type.shape
 
 
 def standard(shape: tuple[int, ...]) -> Order:

@@ -35,7 +35,7 @@ class Flat:
 def emit(graph: Graph, target: Target, manifest: Mapping[str, Any]) -> Flat:
     """The file of `graph`; ModelError with every operator that has no form in it."""
     assert isinstance(target.machine, Tflite), "the registry gives a target its backend"
-    if not any(op.name.startswith("q.") for op in graph.operators):
+    if all(value.type.quant is None for value in graph.values()):
         raise ModelError(
             f"a file for {target.name} computes in 8 bits, and this network in float: quantize it "
             "(--quantize int8 --calibration IMAGES), or give a model with QuantizeLinear and DequantizeLinear"

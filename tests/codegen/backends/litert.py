@@ -12,6 +12,7 @@ from secateur.codegen.backends.tflite.emit import emit
 from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
+from secateur.ir.types import DType
 
 Array = NDArray[Any]
 interpreter = pytest.importorskip(
@@ -39,9 +40,9 @@ def random_inputs(graph: Graph, seed: int) -> dict[str, Array]:
         if dtype.is_float:
             found[value.name] = rng.normal(size=shape).astype(np.float32)
             continue
-        limits = np.iinfo(dtype.numpy)
-        array = rng.integers(limits.min, limits.max + 1, shape)
-        edges = rng.choice([limits.min, limits.max], shape)
+        low, high = (0, 255) if dtype == DType.U8 else (-128, 127)
+        array = rng.integers(low, high + 1, shape)
+        edges = rng.choice([low, high], shape)
         found[value.name] = np.where(rng.random(shape) < 0.2, edges, array).astype(dtype.numpy)
     return found
 

@@ -101,7 +101,7 @@ def convolution(d: Draw) -> Graph:
 
 def product(d: Draw) -> Graph:
     """A matrix of one row or more by constants of one scale or one a column."""
-    met, columns = d.whole(1, 40), d.whole(1, 12)
+    met, columns = d.whole(1, 40), d.whole(1, 2000)
     x = d.bytes("x", 1, met)
     w = d.weights(columns, (met, columns), [None, 1][d.whole(0, 1)])
     return d.returned("q.linear_matmul", [x, w, d.bias(columns)], **d.result(_scale_of(x), _scale_of(w)))
@@ -111,7 +111,7 @@ def pair(op: str) -> Callable[[Draw], Graph]:
     """A sum or product, of equal shapes or with the second broadcast."""
 
     def graph(d: Draw) -> Graph:
-        shape = (1, d.whole(1, 6), d.whole(1, 5), d.whole(1, 5))
+        shape = (1, d.whole(1, 40), d.whole(1, 9), d.whole(1, 9))
         second = shape if d.rng.random() < 0.5 else (1, shape[1], 1, 1)
         a, b = d.bytes("a", *shape), d.bytes("b", *second)
         scale = max(map(_scale_of, (a, b))) if op == "add" else _scale_of(a) * _scale_of(b) * 100
@@ -122,7 +122,7 @@ def pair(op: str) -> Callable[[Draw], Graph]:
 
 def average(d: Draw) -> Graph:
     """A pool that keeps its quantization, or the mean of a plane that does not."""
-    x = d.bytes("x", 1, d.whole(1, 5), d.whole(3, 11), d.whole(3, 11))
+    x = d.bytes("x", 1, d.whole(1, 400), d.whole(3, 11), d.whole(3, 11))
     if d.rng.random() < 0.5:
         whole = {"kernel": x.type.shape[2:], "strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1)}
         return d.returned(

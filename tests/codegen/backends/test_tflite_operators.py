@@ -30,17 +30,20 @@ def _single_rounding(x: Integers, multiplier: Integers | int, shift: Integers | 
     """What TFLite's kernels compute when they are built to round once."""
     wide = x.astype(object) * multiplier
     down = 31 - np.asarray(shift, object)
-    return ((wide + 2 ** (down - 1)) // 2**down).astype(np.int64)
+    found: Integers = ((wide + 2 ** (down - 1)) // 2**down).astype(np.int64)
+    return found
 
 
 def _half_up(x: Integers, bits: Integers | int) -> Integers:
-    return np.where(np.asarray(bits) > 0, (x + (1 << np.maximum(bits, 1) - 1)) >> bits, x)
+    found: Integers = np.where(np.asarray(bits) > 0, (x + (1 << np.maximum(bits, 1) - 1)) >> bits, x)
+    return found
 
 
 def _by_float32(x: Integers, multiplier: Integers | int, shift: Integers | int) -> Integers:
     """Our other definition: one rounding of a product in float32."""
     factor = (np.asarray(multiplier, np.float64) * 2.0 ** (np.asarray(shift) - 31)).astype(np.float32)
-    return np.rint(x.astype(np.float32) * factor).astype(np.int64)
+    found: Integers = np.rint(x.astype(np.float32) * factor).astype(np.int64)
+    return found
 
 
 @pytest.mark.parametrize(
