@@ -15,6 +15,7 @@ from secateur.ir.support.progress import Progress, silent
 
 from ...targets.target import Target
 from ..backend import Backend, Dumps
+from .costs import Uncounted
 from .emit import Flat, emit
 from .schema import schema
 
@@ -29,8 +30,6 @@ class TfliteBackend(Backend[Flat]):
     rounding = "tflite"
 
     def costs(self, target: Target) -> CostTable:
-        from .costs import Uncounted
-
         return Uncounted(target.name)
 
     def emit(

@@ -20,7 +20,7 @@ from secateur.ir.types import DType, Quant, TensorType
 
 from ...targets.tflite import Tflite
 from .file import File
-from .order import Order, Shape, channels_last, plain
+from .order import Order, Shape, channels_last, plain, refined
 
 Array = NDArray[Any]
 SIGN = 128
@@ -170,8 +170,6 @@ def common_cut(held: Order, wanted: Order) -> tuple[Shape, Shape] | None:
 
 def _finest(held: Order, wanted: Order) -> tuple[Shape, list[int], list[int]] | None:
     """A split that both orders' axes consist of, and each order's permutation of it."""
-    from .order import refined
-
     first, second = refined(held, wanted.split), refined(wanted, held.split)
     if first is None or second is None:
         return None
