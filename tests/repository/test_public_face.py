@@ -27,6 +27,7 @@ def heavy_modules(code: str) -> list[str]:
 def test_public_names() -> None:
     assert secateur.__all__ == [
         "Artifact",
+        "Ends",
         "Inputs",
         "Int8",
         "Limits",
