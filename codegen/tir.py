@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
+from secateur.ir.support.unasked import hidden
+
 __all__ = [
     "FENCE",
     "Registers",
@@ -41,7 +43,8 @@ class _Module:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(import_module(self._name), name)
+        with hidden():
+            found = getattr(import_module(self._name), name)
         setattr(self, name, found)
         return found
 

@@ -13,8 +13,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import tvm
-from tvm import tirx
+from secateur.ir.support.unasked import hidden
+
+with hidden():
+    import tvm
+    from tvm import tirx
 
 from .kernel import Kernel
 from .targets.target import Target

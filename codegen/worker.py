@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any
 
+from secateur.ir.support.unasked import do_without
+
 from .kernel import Kernel
 from .program import Module
 from .targets.target import Target
@@ -73,16 +75,10 @@ def _follow(parent: int) -> None:
         raise SystemExit(1)
 
 
-def _hide_torch() -> None:
-    """TVM imports PyTorch where it finds it, which takes longer than all the rest and serves nothing here."""
-    modules: dict[str, Any] = sys.modules
-    modules["torch"] = None
-
-
 def main() -> None:
     """Serves until the input ends; the parent's number is the argument."""
     _follow(int(sys.argv[1]))
-    _hide_torch()
+    do_without("torch")
     tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
     while True:

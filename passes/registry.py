@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from secateur.ir.errors import SecateurError
-from secateur.ir.rewrite import Rule
 from secateur.ir.support.words import listed
 
-from .framework.base import Pass
+if TYPE_CHECKING:  # a wrong name is refused before NumPy is imported
+    from secateur.ir.rewrite import Rule
+
+    from .framework.base import Pass
 
 PASSES: Mapping[str, str] = {
     "canonicalize": "canonicalize.canonicalize.Canonicalize",
@@ -38,7 +41,7 @@ RULES = (
 """Modules whose `RULES` are those of a pass."""
 
 
-class _ByName(Mapping[str, type[Pass]]):
+class _ByName(Mapping[str, "type[Pass]"]):
     """The passes by name."""
 
     def __getitem__(self, name: str) -> type[Pass]:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.options import options_of
@@ -19,7 +19,9 @@ from secateur.ir.support.units import read_time
 from secateur.ir.support.words import known_names
 
 from ..registry import BY_NAME
-from .base import Pass
+
+if TYPE_CHECKING:
+    from .base import Pass
 
 UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_.+/-]*")

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from secateur.ir.errors import CheckError, SecateurError
+from secateur.ir.support.unasked import do_without
 from secateur.ir.support.words import meant
 
 from .groups import Sections
@@ -181,6 +182,7 @@ def _options(
 def main() -> None:
     """The console script."""
     install()
+    do_without("torch")
     if not debugging():
         sys.excepthook = _report_defect
         warnings.showwarning = _warn

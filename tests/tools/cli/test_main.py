@@ -56,7 +56,8 @@ OURS = {
     f"secateur{name}"
     for name in (
         "", ".errors", ".ir", ".ir.errors", ".ir.support", ".ir.support.options",
-        ".ir.support.progress", ".ir.support.unfinished", ".ir.support.units", ".ir.support.words",
+        ".ir.support.progress", ".ir.support.unasked", ".ir.support.unfinished", ".ir.support.units",
+        ".ir.support.words",
         ".options", ".passes", ".passes.prune", ".passes.prune.options", ".passes.quantize",
         ".passes.quantize.calibration", ".passes.quantize.calibration.preparation",
         ".passes.quantize.options", ".tools", ".tools.cli",

@@ -1,0 +1,71 @@
+"""Libraries that nobody asked for are hidden where a process is ours, from what imports them for itself."""
+
+import os
+import subprocess
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from secateur.ir.support import unasked
+
+OURS = """
+import sys
+from secateur.tools.cli.main import main
+sys.argv[1:] = ["--version"]
+try:
+    main()
+except SystemExit:
+    pass
+import secateur.codegen.tvm_lowering
+assert "torch" not in sys.modules
+import torch
+print(torch.asked)
+"""
+
+
+@pytest.fixture
+def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module that can be imported, and that this process does without."""
+    name = "secateur_test_guest"
+    (tmp_path / f"{name}.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(unasked, "_UNASKED", {name})
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return name
+
+
+def test_what_a_process_does_without_is_hidden_for_a_while(guest: str) -> None:
+    with unasked.hidden(), pytest.raises(ModuleNotFoundError, match=guest):
+        import_module(guest)
+    assert import_module(guest)
+
+
+def test_other_threads_find_it_meanwhile(guest: str) -> None:
+    with unasked.hidden():
+        thread = threading.Thread(target=import_module, args=[guest])
+        thread.start()
+        thread.join()
+        assert guest in sys.modules
+
+
+def test_nothing_is_hidden_that_was_not_named(guest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unasked, "_UNASKED", set())
+    with unasked.hidden():
+        assert import_module(guest)
+
+
+def test_a_command_compiles_without_pytorch_which_it_finds_when_it_asks(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("asked = 'found'\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", OURS],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("found\n")
