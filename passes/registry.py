@@ -49,6 +49,9 @@ class _ByName(Mapping[str, "type[Pass]"]):
         found: type[Pass] = getattr(import_module(f".{module}", __package__), cls)
         return found
 
+    def __contains__(self, name: object) -> bool:
+        return name in PASSES
+
     def __iter__(self) -> Iterator[str]:
         return iter(PASSES)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -93,6 +93,16 @@ class Limits:
             limit = getattr(self, name)
             if limit is not None and not 0 <= limit < math.inf:
                 raise SecateurError(f"{name} must be a number from 0 on, is {limit:g}")
+
+    def check_beside(self, pipeline: str | None) -> None:
+        """SecateurError where there is a limit beside a pipeline, which says itself what it keeps."""
+        default = Limits()
+        several = [f.name for f in fields(self) if getattr(self, f.name) != getattr(default, f.name)]
+        if pipeline is not None and several:
+            raise SecateurError(
+                f"a limit ({', '.join(several)}) does not go together with a pipeline; write it into that, "
+                "such as quantize{min_sqnr=30} or select{memory=4MiB,seconds=0.02,sqnr=110}"
+            )
 
 
 @documented

@@ -45,7 +45,8 @@ def pipeline_of(
     and for ends of a file that the target does not run.
     """
     if given is not None:
-        return with_ends(without_limits(given, limits), target, ends)
+        limits.check_beside(given)
+        return with_ends(given, target, ends)
     text = with_ends(default_pipeline(graph, target), target, ends)
     if quantize is None:
         return limited(text, limits)
@@ -59,18 +60,6 @@ def _behind_fusion(pipeline: str, step: Quantize) -> str:
     if not any(isinstance(s, Fuse) for s in steps):
         raise SecateurError("a graph is quantized before primitives are chosen; here they have been already")
     return format_pipeline(s for old in steps for s in ((old, step) if isinstance(old, Fuse) else (old,)))
-
-
-def without_limits(pipeline: str, limits: Limits) -> str:
-    """The pipeline; SecateurError where limits are given beside it."""
-    default = Limits()
-    several = [f.name for f in fields(limits) if getattr(limits, f.name) != getattr(default, f.name)]
-    if several:
-        instead = (
-            "write it into that, such as quantize{min_sqnr=30} or select{memory=4MiB,seconds=0.02,sqnr=110}"
-        )
-        raise SecateurError(f"a limit ({', '.join(several)}) does not go together with a pipeline; {instead}")
-    return pipeline
 
 
 def with_ends(pipeline: str, target: Target, ends: Ends) -> str:

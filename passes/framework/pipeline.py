@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -157,10 +157,13 @@ def _options(cls: type[Pass], text: str) -> dict[str, Any]:
     return options
 
 
+def _check_name(name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise PipelineError(f"unknown pass '{name}'{known_names(name, sorted(known))}")
+
+
 def _parse_pass(piece: re.Match[str], known: Mapping[str, type[Pass]]) -> Pass:
-    cls = known.get(piece["name"])
-    if cls is None:
-        raise PipelineError(f"unknown pass '{piece['name']}'{known_names(piece['name'], sorted(known))}")
+    cls = known[piece["name"]]
     return cls(**_options(cls, piece["options"] or ""))
 
 
@@ -169,4 +172,7 @@ def parse_pipeline(text: str, known: Mapping[str, type[Pass]] | None = None) -> 
     known = BY_NAME if known is None else known
     if not text.strip():
         raise PipelineError("the pipeline names no pass")
-    return tuple(_parse_pass(piece, known) for piece in _pieces(_ITEM, text, "pipeline"))
+    pieces = _pieces(_ITEM, text, "pipeline")
+    for piece in pieces:  # before the first is asked for, which imports it
+        _check_name(piece["name"], known)
+    return tuple(_parse_pass(piece, known) for piece in pieces)

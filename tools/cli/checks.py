@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.ir.errors import SecateurError
-from secateur.options import Limits
 
 if TYPE_CHECKING:
     from secateur.codegen.targets.target import Machine
@@ -88,14 +87,6 @@ def check_pipeline(text: str | None) -> None:
     from secateur.passes.framework.manager import check_stages  # heavier than names that are wrong need
 
     check_stages(steps)
-
-
-def check_limits(pipeline: str | None, limits: Limits) -> None:
-    """No limits are given beside a pipeline."""
-    from secateur.pipeline import without_limits
-
-    if pipeline is not None:
-        without_limits(pipeline, limits)
 
 
 def check_readable(*paths: Path | None) -> None:

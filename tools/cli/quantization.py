@@ -13,7 +13,6 @@ import typer
 from secateur.options import Int8
 from secateur.passes.quantize.options import Recipe
 
-from ..pages.quantization_report import check_paths
 from .checks import check_readable
 from .common import refuse
 from .groups import Given, flag
@@ -49,7 +48,10 @@ class Extras(Images):
         """SecateurError where something cannot be written."""
         if self.save_ranges is not None and not self.save_ranges.parent.is_dir():
             raise refuse(f"--save-ranges {self.save_ranges}: there is no folder {self.save_ranges.parent}")
-        check_paths(self.report or ())
+        if self.report:
+            from ..pages.quantization_report import check_paths
+
+            check_paths(self.report)
 
 
 @dataclass(frozen=True)

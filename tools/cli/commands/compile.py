@@ -19,7 +19,6 @@ from ...report import print_json
 from ..checks import (
     artifact_kinds,
     check_folder,
-    check_limits,
     check_output,
     check_pipeline,
     check_readable,
@@ -33,13 +32,14 @@ from ..compiled import summary, text_of
 from ..groups import Given, spread
 from ..quantization import Extras, Quantization
 from ..quantization import option as quantization_option
-from ..quantized import Compilation, check_float
 from ..source import Settled
 
 if TYPE_CHECKING:
     from secateur import Artifact
     from secateur.ir.graph import Graph
     from secateur.passes.framework.manager import Observer
+
+    from ..quantized import Compilation
 
 
 option = partial(typer.Option, rich_help_panel="Passes")
@@ -86,8 +86,8 @@ class Making:
     def check(self, model: Path, limits: Limits) -> None:
         """SecateurError where it cannot be made: target, pipeline, or what the output would replace."""
         check_target(self.target)
+        limits.check_beside(self.pipeline)
         check_pipeline(self.pipeline)
-        check_limits(self.pipeline, limits)
         check_readable(self.costs)
         if self.tune:
             check_timed_here(self.target)
@@ -245,5 +245,7 @@ def _check_quantization(quantize: Precision | None, asked: Quantization, making:
 def _quantizing(
     asked: Quantization, model: Path, graph: Graph, making: Making, limits: Limits, ends: Ends
 ) -> Compilation:
+    from ..quantized import Compilation, check_float
+
     check_float(graph, "quantized")
     return Compilation(asked, model, graph, making.target, limits, making.pipeline, making.costs, ends)

@@ -15,7 +15,7 @@ from secateur.options import Limits
 
 from ...progress import Progress, progress
 from ...report import print_json
-from ..checks import check_limits, check_pipeline, check_readable, check_target
+from ..checks import check_pipeline, check_readable, check_target
 from ..choices import Choices
 from ..common import Costs, Json, Pipeline, Target, refuse
 from ..compiled import artifact_bytes
@@ -65,10 +65,10 @@ def inspect(
     else:
         settled.check(file)
         check_target(target)
+        asked = _Asked(target, pipeline, costs, limits.value())
+        asked.limits.check_beside(pipeline)
         check_pipeline(pipeline)
         check_readable(costs)
-        asked = _Asked(target, pipeline, costs, limits.value())
-        check_limits(pipeline, asked.limits)
         with progress() as show:
             result = _model(file, settled, asked, ir, show)
     if json:
