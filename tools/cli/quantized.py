@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.options import Ends, Int8, Limits, Watch
+from secateur.passes.quantize.calibration.preparation import NOISE
 
 from ..pages.quantization_layers import Measured, Times, layer_report
 from ..pages.quantization_page import sqnr_text
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ..pages.quantization_rows import LayerReport, LayerRow
     from .int8_gain import Gain
 
-NOISE = "random:"
 PROFILED_RUNS = 20
 _SHOWN = 3
 _CLOSE = 0.03  # of a gain that was foretold

@@ -22,12 +22,11 @@ from secateur.ir.noise import random_array
 
 from .arrays import from_npy, from_npz, mapped
 from .images import SUFFIXES, ImageReader, pillow
-from .preparation import Preparation
+from .preparation import NOISE, Preparation
 from .source import Array, Batch, Source, image_count, only_input, source_of, spread
 
 Batches = Iterable[Mapping[str, Array]]
 
-NOISE = "random:"
 LIST = ".txt"
 READERS = {".npy": from_npy, ".npz": from_npz}
 

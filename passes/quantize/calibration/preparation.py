@@ -1,4 +1,4 @@
-"""How pixels become a network's input."""
+"""How pixels become a network's input, and how noise instead of them is asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from secateur.ir.errors import SecateurError
+
+NOISE = "random:"  # and a number of images
 
 
 @dataclass(frozen=True)

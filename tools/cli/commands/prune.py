@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secateur.options import Pruning
-from secateur.passes.prune.kept import write_kept
-from secateur.passes.quantize.calibration.data import NOISE, check_source
+from secateur.passes.quantize.calibration.preparation import NOISE
 
 from ...pages.prune_report import check_paths, json_data, write_reports
 from ...pages.prune_text import explain_text, table_text
@@ -78,6 +77,8 @@ def prune_model(
     check_outputs(path, save_kept)
     asked = pruning.value(preparation=images.preparation)
     if isinstance(asked.data, str | Path):
+        from secateur.passes.quantize.calibration.data import check_source
+
         check_source(asked.data)
     with progress() as show:
         show("reading", 0, 1)
@@ -90,6 +91,8 @@ def prune_model(
         found = replace(made, model=model.name)
     write_reports(found, report or ())
     if save_kept is not None:
+        from secateur.passes.prune.kept import write_kept
+
         write_kept(found.kept, save_kept)
     if json:
         print_json({"output": None if path is None else str(path), **json_data(found)})
