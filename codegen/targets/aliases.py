@@ -70,7 +70,7 @@ _TABLE: tuple[tuple[Meant, str], ...] = (
      "cuda gpu nvptx rocm opencl vulkan metal cuda-sm_53 cuda-sm_62 cuda-sm_72 cuda-sm_75 cuda-sm_80 "
      "cuda-sm_86 cuda-sm_87 cuda-sm_89 cuda-sm_90 sm_53 sm_62 sm_72 sm_87"),
     (Meant(("edgetpu",)), "tpu coral coral-usb google-coral coral-dev-board coral-usb-accelerator"),
-    (Meant(("litert",)), "tflite tensorflow-lite tf-lite tflite-micro litert-micro tflm ethos-u vela"),
+    (Meant(("litert",)), "tflite tensorflow-lite tflite-micro litert-micro tflm ethos-u vela"),
     (Meant(("armv8-a", "armv7-a+neon")), "arm neon cortex-a"),
     (Meant(("armv8-a",)),
      "aarch64 arm64 armv8 armv8-a+neon armv8.0 armv8.0-a arm64-v8a cortex-a35 cortex-a73"),
