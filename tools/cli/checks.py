@@ -107,6 +107,17 @@ def check_outputs(*paths: Path | None) -> None:
             check_writable(path)
 
 
+def check_apart(model: Path, *outputs: Path | None) -> None:
+    """No output takes the place of the model, and none that of another."""
+    seen: dict[Path, Path] = {}
+    for path in filter(None, outputs):
+        if path.exists() and path.samefile(model):
+            raise SecateurError(f"{path}: is the model itself; name another file")
+        if path.resolve() in seen:
+            raise SecateurError(f"{path}: two outputs would be written there; name another file")
+        seen[path.resolve()] = path
+
+
 def check_folder(path: Path | None) -> None:
     """Files can be written to the folder, which may have to be made."""
     from secateur.ir.support.atomic import check_writable

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from secateur.ir.support.unfinished import abandon
@@ -29,6 +33,28 @@ def install() -> None:
     os.set_blocking(tell, False)
     signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(told, frozenset(map(int, heeded))), daemon=True).start()
+
+
+@contextmanager
+def telling(*files: Path | None) -> Iterator[None]:
+    """A block that writes files, each whole or not at all; where it is interrupted it says which."""
+    wanted = [file for file in files if file is not None]
+    before = [_stamp(file) for file in wanted]
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        written = [str(f) for f, stamp in zip(wanted, before, strict=True) if _stamp(f) != stamp]
+        print(f"interrupted: {', '.join(written) or 'nothing'} was written", file=sys.stderr)
+        raise
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Changes when the file is written; None where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def exit_code(number: int) -> int:

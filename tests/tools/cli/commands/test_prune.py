@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from secateur.ir.interpreter import run
 from secateur.passes.prune.kept import read_kept
 
 from ...conftest import Cli
+from .test_quantize import heed_interrupts
 
 TARGET = ("--target", "rpi4")
 TEXT = """
@@ -350,3 +354,69 @@ def test_opened_sums_are_explained_where_they_are_asked_for(cli: Cli, tmp_path: 
     opened = cli("prune", path, "--explain", "--space", "aggressive").out
     assert "1 group" not in opened
     assert "carried" in opened
+
+
+# What is there before, and what an interrupt leaves --------------------------------------------------
+
+
+def test_the_model_itself_is_not_written_over(cli: Cli, net: Path, tmp_path: Path) -> None:
+    model, link = tmp_path / "net.onnx", tmp_path / "link.onnx"
+    model.write_bytes(net.read_bytes())
+    link.symlink_to(model)
+    for words in (("-o", model), ("-o", link), ("--save-kept", model)):
+        refused = cli("prune", model, *TARGET, "--macs", "50%", *words)
+        assert refused.code == 2
+        assert f"error: {words[1]}: is the model itself; name another file" in refused.err
+    assert model.read_bytes() == net.read_bytes()
+    assert sorted(tmp_path.iterdir()) == [link, model]
+
+
+def test_two_outputs_are_two_files(cli: Cli, net: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    refused = cli(
+        "prune", net, *TARGET, "--macs", "50%", "-o", out, "--save-kept", tmp_path / "." / "out.json"
+    )
+    assert refused.code == 2
+    assert "two outputs would be written there" in refused.err
+    assert not out.exists()
+
+
+SLOW_REPAIR = """
+import sys, time
+from secateur.passes.prune import search
+from secateur.tools.cli.main import main
+
+repair = search.repair
+
+def slow(*given, **more):
+    print("repairing", file=sys.stderr, flush=True)
+    time.sleep(60)
+    return repair(*given, **more)
+
+search.repair = slow
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_no_file_and_says_so(
+    net: Path, images: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    old = tmp_path / "out.onnx"
+    old.write_bytes(b"from before")
+    words = ["prune", net, *TARGET, "--macs", "50%", "--data", images, "-o", old, "--no-blocks",
+             "--save-kept", tmp_path / "kept.json", "--report", tmp_path / "page.html"]  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_REPAIR, *map(str, words)],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=heed_interrupts,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        while process.stderr.readline() not in ("repairing\n", ""):
+            pass
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == code, rest
+    assert "Traceback" not in rest
+    assert "interrupted: nothing was written" in rest
+    assert list(tmp_path.iterdir()) == [old]
+    assert old.read_bytes() == b"from before"
