@@ -173,4 +173,10 @@ SETTLED_ATTRIBUTES: dict[str, str] = {
 PRUNED = "pruned"
 """Indices of the channels of an operator's result that go: see `secateur.passes.prune.decisions`."""
 
-COMMON_ATTRIBUTES: dict[str, str] = {PRUNED: "ints", **SETTLED_ATTRIBUTES}
+BYPASSED = "bypassed"
+"""The operand of an addition that goes, with all that only it needs: the sum is its other operand."""
+
+DECISIONS: dict[str, str] = {PRUNED: "ints", BYPASSED: "int"}
+"""What pruning decides; the pass `remove` uses it up."""
+
+COMMON_ATTRIBUTES: dict[str, str] = {**DECISIONS, **SETTLED_ATTRIBUTES}

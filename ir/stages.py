@@ -12,7 +12,7 @@ checks the spec at each boundary. The numbered rules:
   S7 from selection on, every operator has a primitive
   S8 once laid out, operands have the layouts that the primitive wants
   S9 once placed, every result and every workspace has its place in the arena
-  S10 from selection on, no operator has channels that are decided to go
+  S10 from selection on, no operator has channels or an operand that are decided to go
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .graph import Operator, Value
-from .opdef import PRUNED, SETTLED_ATTRIBUTES
+from .opdef import BYPASSED, PRUNED, SETTLED_ATTRIBUTES
 from .types import ROW_MAJOR
 
 Check = Callable[[Operator], str | None]
@@ -88,8 +88,10 @@ def _chosen(op: Operator) -> str | None:
 
 
 def _not_pruned(op: Operator) -> str | None:
-    left = PRUNED in op.attributes
-    return "S10: its pruned channels have not been removed; run the pass remove" if left else None
+    if PRUNED in op.attributes:
+        return "S10: its pruned channels have not been removed; run the pass remove"
+    left = BYPASSED in op.attributes
+    return "S10: its bypassed operand has not been removed; run the pass remove" if left else None
 
 
 def _layouts_agree(op: Operator) -> str | None:

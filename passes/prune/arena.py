@@ -35,15 +35,19 @@ class _Moment:
 
     def bytes(self, extents: Extents, point: Point) -> int:
         """At least so many are needed."""
-        there, made = (sum(_bytes(extents, v, point) for v in values) for values in (self.there, self.made))
-        return max(there, made) if self.shares else there + made
+        there = _tensors(extents, self.there, point)
+        made = _tensors(extents, self.made, point)
+        if not made.isdisjoint(there):
+            return sum(_bytes(extents, v, point) for v in made | there)
+        before, after = (sum(_bytes(extents, v, point) for v in values) for values in (there, made))
+        return max(before, after) if self.shares else before + after
 
 
 def forbidding(extents: Extents, domains: Domains, limit: int) -> Iterator[Pair]:
     """Tables that forbid the counts for which more than `limit` bytes live at the same time."""
     for moment in _moments(extents.graph):
         variables = tuple(
-            sorted({v for value in (*moment.there, *moment.made) for v in domains.of_value(value)})
+            sorted({v for value in (*moment.there, *moment.made) for v in domains.of_tensor(value)})
         )
         needed = [moment.bytes(extents, point) for point in domains.points(variables)]
         cost = np.where(np.array(needed) > limit, math.inf, 0.0).reshape(domains.shape(variables))
@@ -63,6 +67,12 @@ def _moments(graph: Graph) -> Iterator[_Moment]:
         for value in dying:
             del live[value]
         live.update((v, None) for v in made if last.get(v, -1) > i)
+
+
+def _tensors(extents: Extents, values: Sequence[Value], point: Point) -> set[Value]:
+    """The values whose bytes are there."""
+    found = (extents.branches.tensor(value, point.gone) for value in values)
+    return {value for value in found if value is not None}
 
 
 def _shares(op: Operator, dying: Sequence[Value]) -> bool:

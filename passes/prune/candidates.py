@@ -71,4 +71,4 @@ def _seconds(extents: Extents, costs: CostTable, operators: Sequence[Operator], 
         sized = [extents.operator(op, point) for op in operators]
     except UnsizedError:
         return None
-    return sum(min(choice.seconds for choice in costs.choices(op)) for op in sized)
+    return sum(min(choice.seconds for choice in costs.choices(op)) for op in sized if op is not None)

@@ -27,18 +27,20 @@ FEW = 1024
 
 @dataclass(frozen=True)
 class State:
-    """A value of a variable: the counts that it stands for and, of a sum, that sum.
+    """A value of a variable: the counts that it stands for and, of a sum, that sum; or the branch that goes.
 
     Of a sum the counts are one way to have it.
     """
 
-    counts: tuple[tuple[int, int], ...]
+    counts: tuple[tuple[int, int], ...] = ()
     sums: tuple[tuple[Groups, int], ...] = ()
+    gone: tuple[int, ...] = ()
 
 
 @dataclass(eq=False)
 class Domains:
-    """Variables in order of their making: first one a group, then sums; `tables` tie sums to their terms."""
+    """Variables in order of their making: first one a group, then one a branch (it stays, it goes), then
+    sums; `tables` tie sums to their terms."""
 
     extents: Extents
     candidates: Sequence[Sequence[int]]
@@ -50,14 +52,28 @@ class Domains:
         for number, counts in enumerate(self.candidates):
             self.states.append([State(((number, count),)) for count in counts])
             self._sums[(number,)] = number
+        for number in range(len(self.extents.branches.all)):
+            self.states.append([State(), State(gone=(number,))])
+
+    def branch(self, number: int) -> int:
+        """The variable of a branch."""
+        return len(self.candidates) + number
 
     def of_operator(self, op: Operator) -> tuple[int, ...]:
         """The variables that an operator's cost depends on."""
-        return self._variables((*op.operands, *op.results), wide=op)
+        return self._and(self._variables((*op.operands, *op.results), wide=op), self.extents.branches.of(op))
 
     def of_value(self, value: Value) -> tuple[int, ...]:
         """The variables that a value's size depends on."""
-        return self._variables((value,))
+        around = self.extents.branches.around(value.producer) if value.producer else ()
+        return self._and(self._variables((value,)), around)
+
+    def of_tensor(self, value: Value) -> tuple[int, ...]:
+        """The variables on which the bytes of a value depend, and whether they are its own."""
+        return self._and(self.of_value(value), self.extents.branches.sharing(value))
+
+    def _and(self, variables: tuple[int, ...], branches: Iterable[int]) -> tuple[int, ...]:
+        return tuple(sorted({*variables, *map(self.branch, branches)}))
 
     def points(self, variables: Sequence[int]) -> Iterator[Point]:
         """For each combination of the variables' states, in the order of an array over them, the counts."""
@@ -65,7 +81,8 @@ class Domains:
             # Groups of their own come last: what a sum says of them is one way of several.
             ordered = sorted(states, key=lambda s: not s.sums)
             counts = {group: count for state in ordered for group, count in state.counts}
-            yield Point(counts, dict(pair for state in ordered for pair in state.sums))
+            gone = frozenset(number for state in states for number in state.gone)
+            yield Point(counts, dict(pair for state in ordered for pair in state.sums), gone)
 
     def shape(self, variables: Sequence[int]) -> tuple[int, ...]:
         return tuple(len(self.states[v]) for v in variables)

@@ -13,9 +13,11 @@ from secateur.ir.axes import Axis, Narrowing, Ports
 from secateur.ir.channels import NONE
 from secateur.ir.channels.relations import port_value, ports_of
 from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.registry import create
 
+from .bypasses import Branches, Bypass, Left
 from .curves import Curve
-from .sizes import Attributes, Shape, at_shape, resized, sized
+from .sizes import Attributes, Shape, at_shape, resized
 
 Ints = NDArray[np.int64]
 
@@ -24,11 +26,13 @@ Ints = NDArray[np.int64]
 class Point:
     """How many units groups keep, by number; those that are not there keep all.
 
-    `sums` says how many the groups of an axis keep together, where that is all that counts.
+    `sums` says how many the groups of an axis keep together, where that is all that counts; `gone` are the
+    numbers of the branches that go.
     """
 
     counts: Mapping[int, int]
     sums: Mapping[tuple[int, ...], int] = field(default_factory=dict)
+    gone: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +51,12 @@ class _Along:
 
 
 class Extents:
-    """Of the values of a graph, by the counts of the groups of some curves (their place is their number)."""
+    """Of the values of a graph, by the counts of the groups of some curves (their place is their number) and
+    by which of the branches that may go do."""
 
-    def __init__(self, graph: Graph, curves: Sequence[Curve]) -> None:
+    def __init__(self, graph: Graph, curves: Sequence[Curve], bypasses: Sequence[Bypass] = ()) -> None:
         self.graph, self.curves = graph, tuple(curves)
+        self.branches = Branches(bypasses)
         self._along: dict[tuple[Value, int], list[_Along]] = {}
         self._ranks = [np.argsort(c.order) for c in curves]
         for number, one in enumerate(curves):
@@ -103,10 +109,24 @@ class Extents:
         """Of a value."""
         return tuple(self.extent(value, axis, point) for axis in range(value.type.rank))
 
-    def operator(self, op: Operator, point: Point) -> Operator:
-        """An operator at these extents, on operands of its own; UnsizedError where there is none."""
-        shapes = [self.shape(v, point) for v in op.operands]
-        return sized(op, shapes, self.attributes(op, point))
+    def operator(self, op: Operator, point: Point) -> Operator | None:
+        """An operator at these extents, on operands of its own; UnsizedError where there is no such thing.
+
+        None where nothing is computed: it is gone, or left to one of its operands.
+        """
+        left = self.branches.left(op, point.gone)
+        if left is not None and left.is_operand:
+            return None
+        operands = [op.operands[i] for i in (range(len(op.operands)) if left is None else left.operands)]
+        values = [at_shape(v, self.shape(v, point)) for v in operands]
+        return self._resized(op, left, values, point)
+
+    def _resized(self, op: Operator, left: Left | None, values: Sequence[Value], point: Point) -> Operator:
+        """What is left of an operator, on these operands."""
+        if left is not None and left.name != op.name:
+            return create(left.name, values, {"epilogue": left.epilogue}, op.loc)
+        given = self.attributes(op, point)
+        return resized(op, values, given if left is None else {**given, "epilogue": left.epilogue})
 
     def attributes(self, op: Operator, point: Point) -> Attributes:
         """Those that change."""
@@ -127,9 +147,12 @@ class Extents:
             goes |= ranks[along.units] >= count
         return np.flatnonzero(~goes)
 
-    def pruned(self, counts: Mapping[int, int]) -> Graph:
-        """The graph at these counts by its types alone: what constants hold is lost, times are right."""
-        point, graph = Point(counts), self.graph
+    def pruned(self, counts: Mapping[int, int], gone: frozenset[int] = frozenset()) -> Graph:
+        """The graph at these counts by its types alone: what constants hold is lost, times are right.
+
+        Branches `gone` are not there.
+        """
+        point, graph = Point(counts, gone=gone), self.graph
         after = Graph(graph.name)
         values = {v: after.add_input(v.type, v.name) for v in graph.inputs}
         for op in graph.operators:
@@ -138,11 +161,16 @@ class Extents:
                 assert value.producer is not None, "a constant's"
                 made = Operator(op.definition, [], value.producer.attributes, [value.type], op.loc)
             else:
-                operands = [values[v] for v in op.operands]
-                made = resized(op, operands, self.attributes(op, point))
+                left = self.branches.left(op, gone)
+                if left is not None and left.is_operand:
+                    values.update((op.result, values[op.operands[i]]) for i in left.operands)
+                    continue
+                places = range(len(op.operands)) if left is None else left.operands
+                made = self._resized(op, left, [values[op.operands[i]] for i in places], point)
             after.append(made)
             for old, new in zip(op.results, made.results, strict=True):
                 new.name = old.name
                 values[old] = new
         after.set_outputs([values[v] for v in graph.outputs], graph.output_names)
+        after.remove_dead()
         return after

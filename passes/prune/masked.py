@@ -6,6 +6,7 @@ A channel that goes is no term of the sums that it was one of. So `masked` has t
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,15 @@ from secateur.ir.graph import Graph, Operator
 from secateur.ir.registry import create
 from secateur.ir.types import TensorType
 
+from .branches import Bypassed
 from .remove import Gone
 
 
-def masked(graph: Graph, gone: Gone, channels: Channels | None = None) -> Graph:
-    """A copy of the graph in which the units `gone` add zero (the zero point where quantized) to every sum.
+def masked(
+    graph: Graph, gone: Gone, channels: Channels | None = None, bypassed: Bypassed = MappingProxyType({})
+) -> Graph:
+    """A copy of the graph in which the units `gone` add zero (the zero point where quantized) to every sum,
+    and so do the operands that additions are `bypassed` of.
 
     SecateurError as `remove`.
     """
@@ -32,6 +37,8 @@ def masked(graph: Graph, gone: Gone, channels: Channels | None = None) -> Graph:
         goes = cut.gone(place_of(op, port), axis)
         if goes.any():
             _mask(copy, operators[op], port, axis, goes)
+    for op, port in bypassed.items():
+        _mask(copy, operators[op], port, 0, np.ones(op.result.type.shape[0], np.bool_))
     return copy
 
 

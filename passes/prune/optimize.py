@@ -29,7 +29,9 @@ from ..select.solver import Solver
 from ..select.sweeps import TIES
 from ..select.tolls import kept_duration
 from .arena import forbidding
+from .bypasses import find_bypasses
 from .candidates import MOST, candidates
+from .criteria.branches import Branch
 from .curves import Curve, Floats
 from .domains import Domains
 from .extents import Extents
@@ -68,6 +70,7 @@ class Budget:
 class Pruning:
     """What is kept and lost. `kept` and `gone` are by the names of the groups of the curves given.
 
+    `branches` are those that go, by name; groups within them count as kept.
     `seconds` is the time of the plan that selection makes of the pruned graph, `before` that of the whole;
     `spent` is how much of the budget is used. No other counts of those weighed lose less than `bound`
     (take less time, with a limit on loss); where the answer may be above it by more than rounding, it is by
@@ -83,6 +86,7 @@ class Pruning:
     bound: float
     resolution: float
     doubt: str = ""
+    branches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +137,16 @@ class Optimizer:
         costs: CostTable,
         most: int = MOST,
         carried: Sequence[Carried] = (),
+        branches: Sequence[tuple[Branch, float]] = (),
     ) -> None:
         self.curves, self.costs = tuple(curves), SizedCosts(costs)
         self.carried = tuple(carried)
-        self.extents = Extents(fused, self.curves)
+        self.bypasses = tuple(find_bypasses(fused, branches))
+        self.extents = Extents(fused, self.curves, self.bypasses)
+        self._around = [self.extents.branches.with_group(c.group) for c in self.curves]
         self.counts = candidates(self.extents, self.costs, most)
         self.domains = Domains(self.extents, self.counts)
-        self._planned: dict[tuple[int, ...], float] = {}
+        self._planned: dict[tuple[object, ...], float] = {}
 
     @cached_property
     def times(self) -> Times:
@@ -151,18 +158,20 @@ class Optimizer:
         """Seconds of the whole graph as selection plans it."""
         return self.seconds({})
 
-    def seconds(self, counts: Mapping[int, int]) -> float:
-        """Of the graph at these counts (by the curves' numbers), as selection plans it."""
-        key = tuple(counts.get(i, size) for i, size in enumerate(self.extents.sizes))
+    def seconds(self, counts: Mapping[int, int], gone: frozenset[int] = frozenset()) -> float:
+        """Of the graph at these counts (by the curves' numbers) without branches `gone`, as planned."""
+        key = (gone, *(counts.get(i, size) for i, size in enumerate(self.extents.sizes)))
         if key not in self._planned:
-            found = problem_of(self.extents.pruned(counts), self.costs)
+            found = problem_of(self.extents.pruned(counts, gone), self.costs)
             self._planned[key] = Solver(found.problem).fastest().costs.seconds
         return self._planned[key]
 
-    def loss(self, counts: Mapping[int, int]) -> float:
-        """Importance lost at these counts."""
+    def loss(self, counts: Mapping[int, int], gone: frozenset[int] = frozenset()) -> float:
+        """Importance lost at these counts without branches `gone`; groups within these lose no more."""
         kept = [counts.get(i, size) for i, size in enumerate(self.extents.sizes)]
-        alone = sum(float(c.loss[k]) for c, k in zip(self.curves, kept, strict=True))
+        rows = zip(self.curves, kept, self._around, strict=True)
+        alone = sum(float(c.loss[k]) for c, k, around in rows if not gone.intersection(around))
+        alone += sum(self.bypasses[number].loss for number in gone)
         return alone + sum(one.lost(kept[one.first], kept[one.second]) for one in self.carried)
 
     def within(self, budget: Budget) -> Pruning:
@@ -184,9 +193,9 @@ class Optimizer:
             return self._no_slower(name, limit, found)
         return found
 
-    def peak(self, counts: Mapping[int, int]) -> int:
+    def peak(self, counts: Mapping[int, int], gone: frozenset[int] = frozenset()) -> int:
         """Bytes of arena of the graph at these counts, by the plan of least memory."""
-        found = problem_of(self.extents.pruned(counts), self.costs)
+        found = problem_of(self.extents.pruned(counts, gone), self.costs)
         return Solver(found.problem).smallest().costs.peak
 
     def _within_arena(self, limit: int) -> Pruning:
@@ -200,17 +209,33 @@ class Optimizer:
             except BeyondError:
                 break
             bound = bound if tried else answer.cost
-            peak = self.peak(dict(enumerate(self._picked(answer))))
+            peak = self.peak(*self._chosen(answer))
             if peak <= limit:
-                found = self._pruning("arena", answer)
-                doubt = "a plan of less memory may fit counts that lose less" if tried else ""
-                return replace(found, spent=peak, bound=bound, doubt=doubt)
+                return self._with_arena(answer, peak, bound, tried > 0)
             asked = min(asked - 1, asked * limit // peak)
-        least = self.peak({i: counts[0] for i, counts in enumerate(self.counts)})
-        raise self._beyond("arena", limit, least)
+        peak, answer = self._least_arena()
+        if peak <= limit:
+            return self._with_arena(answer, peak, bound, True)
+        raise self._beyond("arena", limit, peak)
 
-    def _picked(self, answer: Answer) -> list[int]:
-        return [counts[v] for counts, v in zip(self.counts, answer.values, strict=False)]
+    def _with_arena(self, answer: Answer, peak: int, bound: float, doubted: bool) -> Pruning:
+        found = self._pruning("arena", answer)
+        doubt = "a plan of less memory may fit counts that lose less" if doubted else ""
+        return replace(found, spent=peak, bound=bound, doubt=doubt)
+
+    def _least_arena(self) -> tuple[int, Answer]:
+        """The least arena of the fewest counts, with all branches or without any."""
+        groups, branches = [0] * len(self.counts), len(self.bypasses)
+        ways = [Answer((*groups, *[gone] * branches), 0.0, 0.0, 0.0) for gone in (0, 1)]
+        return min(((self.peak(*self._chosen(way)), way) for way in ways), key=lambda found: found[0])
+
+    def _chosen(self, answer: Answer) -> tuple[dict[int, int], frozenset[int]]:
+        """The counts of an answer, and the branches that go; groups within these keep all."""
+        picked = [counts[v] for counts, v in zip(self.counts, answer.values, strict=False)]
+        gone = frozenset(n for n in range(len(self.bypasses)) if answer.values[self.domains.branch(n)])
+        rows = enumerate(zip(picked, self._around, strict=True))
+        whole = self.extents.sizes
+        return {i: whole[i] if gone.intersection(around) else k for i, (k, around) in rows}, gone
 
     def _no_slower(self, name: str, limit: float, slower: Pruning) -> Pruning:
         """Counts within a limit on what is counted that take no longer than the whole graph.
@@ -252,15 +277,20 @@ class Optimizer:
 
     def _alone(self) -> Iterator[Row]:
         for number, (one, counts) in enumerate(zip(self.curves, self.counts, strict=True)):
-            yield (number,), one.loss[list(counts)]
+            around = self._around[number]
+            rows = np.zeros((len(counts), 2 ** len(around)))
+            rows[:, 0] = one.loss[list(counts)]
+            variables = (number, *map(self.domains.branch, around))
+            yield variables, rows.reshape(self.domains.shape(variables))
+        for number, bypass in enumerate(self.bypasses):
+            yield (self.domains.branch(number),), np.array([0.0, bypass.loss])
 
     def _spent(self, name: str) -> Iterable[Row]:
         return self.times.tables if name == "seconds" else summed(self.extents, self.domains, _COUNTED[name])
 
     def _pruning(self, name: str, answer: Answer) -> Pruning:
-        picked = self._picked(answer)
-        counts = dict(enumerate(picked))
-        seconds = self.seconds(counts)
+        counts, gone = self._chosen(answer)
+        seconds = self.seconds(counts, gone)
         spent = seconds if name == "seconds" else answer.toll
         expected = {"seconds": answer.toll, "loss": answer.cost}.get(name, seconds)
         doubt = (
@@ -269,9 +299,10 @@ class Optimizer:
             else (f"the tables say {duration_text(expected)}, selection {duration_text(seconds)}")
         )
         return Pruning(
-            {c.group.name: n for c, n in zip(self.curves, picked, strict=True)},
-            {c.group.name: c.gone(n) for c, n in zip(self.curves, picked, strict=True) if n < c.group.size},
-            self.loss(counts), seconds, self.before, spent, answer.bound, answer.resolution, doubt,
+            {c.group.name: n for c, n in zip(self.curves, counts.values(), strict=True)},
+            {c.group.name: c.gone(counts[i]) for i, c in enumerate(self.curves) if counts[i] < c.group.size},
+            self.loss(counts, gone), seconds, self.before, spent, answer.bound, answer.resolution, doubt,
+            tuple(self.bypasses[number].name for number in sorted(gone)),
         )  # fmt: skip
 
     def _beyond(self, name: str, limit: float, least: float) -> BudgetError:

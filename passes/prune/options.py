@@ -61,6 +61,9 @@ class Recipe:
         Space,
         Help("aggressive also takes residual sums apart, so that each block keeps channels of its own."),
     ] = "standard"
+    blocks: Annotated[
+        bool, Help("Residual blocks may go whole, to their skip; what that loses is judged on data.")
+    ] = True
     repair: Annotated[bool, Help("Solve for the weights behind what is removed, on the data.")] = True
     keep: Annotated[Sequence[str], Help("ONNX nodes to leave whole.", "NAMES")] = ()
 

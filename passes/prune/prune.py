@@ -21,6 +21,7 @@ from secateur.ir.graph import Graph
 from secateur.ir.stages import READ, Stage
 
 from ..framework.base import Pass
+from .branches import bypass
 from .decisions import decide
 from .options import Recipe
 from .report import PruningReport
@@ -66,4 +67,5 @@ class Prune(Recipe, Pass):
         if self.remove:
             return found.graph
         decide(search.graph, found.gone, search.channels)
+        bypass(search.graph, found.bypassed)
         return search.graph

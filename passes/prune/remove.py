@@ -7,49 +7,62 @@ that an ONNX initializer keeps its name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.axes import OUT
+from secateur.ir.bounds import bounds_of
 from secateur.ir.channels import Channels, Cut, Place, find_channels
 from secateur.ir.channels.relations import place_of
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.initializers import initializer_axis, initializer_of, name_and_form
-from secateur.ir.opdef import PRUNED
+from secateur.ir.opdef import DECISIONS
 from secateur.ir.registry import create
 from secateur.ir.types import Quant, TensorType
 
+from .branches import Bypassed
+
 Array = NDArray[Any]
 Gone = Mapping[str, Collection[int]]
+_LIMITS = ("nn.relu", "nn.clip")
 Kept = dict[str, dict[int, list[int]]]
 """Name of an initializer -> axis -> indices that stay."""
 
 
-def remove(graph: Graph, gone: Gone, channels: Channels | None = None) -> Graph:
+def remove(
+    graph: Graph, gone: Gone, channels: Channels | None = None, bypassed: Bypassed = MappingProxyType({})
+) -> Graph:
     """A new graph without the units `gone` (group name -> units); `channels` are the graph's, where known.
 
-    SecateurError: an unknown group or unit, or an axis of which nothing would be left.
+    Of the additions `bypassed` one operand goes too, with what only it needs; an activation behind one that
+    then does nothing goes as well. SecateurError: an unknown group or unit, or an axis of which nothing
+    would be left.
     """
-    return _Removal(graph, Cut(channels or find_channels(graph), gone)).graph()
+    return _Removal(graph, Cut(channels or find_channels(graph), gone), bypassed).graph()
 
 
-def kept_indices(graph: Graph, gone: Gone, channels: Channels | None = None) -> Kept:
+def kept_indices(
+    graph: Graph, gone: Gone, channels: Channels | None = None, bypassed: Bypassed = MappingProxyType({})
+) -> Kept:
     """For each initializer that loses something by `remove`: the indices of its axes that stay.
 
-    A constant that several operators read and that loses different parts there has a name for each.
+    A constant that several operators read and that loses different parts there has a name for each. One
+    that only bypassed operators read keeps no index of its first axis.
     """
-    removal = _Removal(graph, Cut(channels or find_channels(graph), gone))
+    removal = _Removal(graph, Cut(channels or find_channels(graph), gone), bypassed)
     removal.graph()
     return removal.kept
 
 
 class _Removal:
-    def __init__(self, graph: Graph, cut: Cut) -> None:
-        self.before, self.cut = graph, cut
+    def __init__(self, graph: Graph, cut: Cut, bypassed: Bypassed) -> None:
+        self.before, self.cut, self.bypassed = graph, cut, bypassed
         self.after = Graph(graph.name)
         self.kept: Kept = {}
         self._names = {v.name for v in graph.values()}
@@ -63,6 +76,8 @@ class _Removal:
         outputs = [self._values[Place(v)] for v in self.before.outputs]
         self.after.set_outputs(outputs, self.before.output_names)
         self.after.remove_dead()
+        if self.bypassed:
+            self._note_gone()
         return self.after
 
     # constants
@@ -106,15 +121,38 @@ class _Removal:
         self._names.add(f"{stem}__{count}{form}")
         return f"{stem}__{count}{form}" if name else ""
 
+    def _note_gone(self) -> None:
+        """Of constants that nothing reads any more no index stays."""
+        left = {initializer_of(v) for v in self.after.values() if v.is_constant and v.name}
+        for value in self.before.values():
+            if value.is_constant and value.name and value.uses and initializer_of(value) not in left:
+                axes = {initializer_axis(value, 0): list[int]()} if value.type.rank else {}
+                self.kept[initializer_of(value)] = axes
+
     # operators
 
     def _rebuild(self, op: Operator) -> None:
+        if op in self.bypassed:
+            self._values[Place(op.result)] = self._values[Place(op.operands[1 - self.bypassed[op]])]
+        elif self._does_nothing(op):
+            self._values[Place(op.result)] = self._values[Place(op.operands[0])]
+        else:
+            self._remake(op)
+
+    def _does_nothing(self, op: Operator) -> bool:
+        """Whether it is an activation of a bypassed sum whose skip lies within its limits already."""
+        if op.name not in _LIMITS or op.operands[0].producer not in self.bypassed:
+            return False
+        low, high = (0.0, math.inf) if op.name == "nn.relu" else (op["min"], op["max"])
+        return bounds_of(self._values[Place(op.operands[0])]).within(low, high)
+
+    def _remake(self, op: Operator) -> None:
         places = [place_of(op, port) for port in (*range(len(op.operands)), OUT)]
         operands = [self._values[p] for p in places[:-1]]
         if any(map(self.cut.touches, places)):
             new = self._narrowed(op, operands)
         else:
-            attributes = {k: v for k, v in op.attributes.items() if k != PRUNED}
+            attributes = {k: v for k, v in op.attributes.items() if k not in DECISIONS}
             new = Operator(op.definition, operands, attributes, [r.type for r in op.results], op.loc)
         self.after.append(new)
         new.result.name = op.result.name
@@ -125,7 +163,7 @@ class _Removal:
         for port, array in axes.constants(narrowing).items():
             operands[port] = self._constant(array, operands[port].name)
         changed = axes.attributes(narrowing)
-        attributes = {k: changed.get(k, v) for k, v in op.attributes.items() if k != PRUNED}
+        attributes = {k: changed.get(k, v) for k, v in op.attributes.items() if k not in DECISIONS}
         new = create(op.name, operands, attributes, op.loc)
         new.result.type = self._typed(Place(op.result), new.result.type)
         return new

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class GroupRow:
     """A group of channels: units before and after, and the importance lost with those that went.
 
-    `importance` is that of all units together; None where it is not known.
+    `importance` is that of all units together; None where it is not known. `block` is the block that they
+    all went with, whose loss is not theirs.
     """
 
     name: str
@@ -18,10 +19,21 @@ class GroupRow:
     after: int
     loss: float
     importance: float | None = None
+    block: str = ""
 
     @property
     def pruned(self) -> bool:
         return self.after < self.before
+
+
+@dataclass(frozen=True)
+class BlockRow:
+    """A residual block of which the skip is left, by the node that added it: the layers that went, what is
+    lost."""
+
+    name: str
+    layers: tuple[str, ...]
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ class PruningReport:
     `kept` gives for each initializer that lost something the indices that stay along each axis, so that
     a training framework can follow. `frozen` are sentences: what could not be pruned, and why. `accuracy`
     (before, then after, in percent) is None without labelled data; `criterion` is the one that judged;
-    `repaired` are the layers whose weights were solved for anew.
+    `repaired` are the layers whose weights were solved for anew, `blocks` what went whole.
     `model` and `target` are names, for people.
     """
 
@@ -77,11 +89,12 @@ class PruningReport:
     repaired: tuple[str, ...] = ()
     model: str = ""
     target: str = ""
+    blocks: tuple[BlockRow, ...] = ()
 
     @property
     def loss(self) -> float:
-        """The importance lost, summed over groups."""
-        return sum(row.loss for row in self.groups)
+        """The importance lost, summed over groups and blocks."""
+        return sum(row.loss for row in self.groups) + sum(row.loss for row in self.blocks)
 
     @property
     def importance(self) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -10,7 +10,7 @@ from functools import cached_property
 from secateur.ir.channels import Group, find_channels
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import CheckError, SecateurError
-from secateur.ir.graph import Graph
+from secateur.ir.graph import Graph, Operator
 from secateur.ir.support.units import Share, duration_text
 from secateur.ir.support.words import listed
 
@@ -19,6 +19,10 @@ from ..fuse.fuse import fused_open
 from ..fuse.opening import open_sums
 from ..quantize.measure import Labelled, accuracy
 from ..select.sweeps import TIES
+from .branches import Bypassed
+from .bypasses import is_within
+from .criteria.branch_losses import JUDGES, branch_losses
+from .criteria.branches import Branch, bypassed, find_branches
 from .criteria.criterion import Evidence, Gradients, Ranking
 from .criteria.registry import criterion, rankings
 from .criteria.sensitivity import weighed
@@ -32,7 +36,7 @@ from .options import Recipe
 from .remove import Gone, kept_indices, remove
 from .repair.changed import changed_layers
 from .repair.repair import repair
-from .report import GroupRow, PruningReport
+from .report import BlockRow, GroupRow, PruningReport
 from .sizes import SizedCosts
 from .streams import find_streams
 
@@ -64,12 +68,23 @@ class DropError(CheckError):
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A pruned network: the units gone of each group of the graph, what is left, and the layers repaired."""
+    """A pruned network: the units gone of each group of the graph, the branches gone, what is left, and the
+    layers repaired."""
 
     gone: Gone
     graph: Graph
     accuracy: float | None
     repaired: tuple[str, ...] = ()
+    branches: tuple[Branch, ...] = ()
+
+    @property
+    def bypassed(self) -> Bypassed:
+        """The branches as a decision."""
+        return bypassed(self.branches)
+
+
+Decision = tuple[dict[str, list[int]], tuple[Branch, ...]]
+"""Units that go by group, and branches that do."""
 
 
 class Search:
@@ -96,7 +111,11 @@ class Search:
     def _is_kept(self, group: Group) -> bool:
         """Whether a node that is to be left whole has channels of the group in its result."""
         made = [m.value.producer for m in group.members if m.value.producer is not None]
-        nodes = {node for op in (*group.makers, *made) for node in op.loc.split("+")}
+        return self._names_any((*group.makers, *made))
+
+    def _names_any(self, operators: Iterable[Operator]) -> bool:
+        """Whether one of the operators is to be left whole."""
+        nodes = {node for op in operators for node in op.loc.split("+")}
         return any(fnmatchcase(node, pattern) for node in nodes for pattern in self.recipe.keep)
 
     def _check_kept(self) -> None:
@@ -122,12 +141,26 @@ class Search:
         return self.recipe.criterion_with(bool(self._data.batches))
 
     @cached_property
-    def rankings(self) -> Mapping[str, Ranking]:
-        """The units of each group of the graph, ranked."""
+    def _evidence(self) -> Evidence:
         evidence = Evidence(self.graph, self.channels.groups, self._data, self.material.gradients)
         if self._data.batches and criterion(self.criterion).needs:
             evidence = weighed(evidence)
-        return rankings(self.criterion, evidence)
+        return evidence
+
+    @cached_property
+    def rankings(self) -> Mapping[str, Ranking]:
+        """The units of each group of the graph, ranked."""
+        return rankings(self.criterion, self._evidence)
+
+    @cached_property
+    def branches(self) -> dict[str, tuple[Branch, float]]:
+        """The residual branches that may go whole and what that loses, by name; none where no data says."""
+        judge = JUDGES.get(self.criterion)
+        if judge is None or not self.recipe.blocks:
+            return {}
+        found = [b for b in find_branches(self.graph) if not self._names_any((*b.operators, b.sum))]
+        losses = (judge if self.recipe.repair else branch_losses)(self._evidence, found)
+        return {b.name: (b, losses[b.name]) for b in found}
 
     @cached_property
     def _ranked(self) -> dict[str, Curve]:
@@ -154,7 +187,8 @@ class Search:
 
     def _optimizer(self, most: int) -> Optimizer:
         carried = self.streams.carried(self.rankings, self.curves)
-        return Optimizer(self._fused, list(self.curves.values()), self.costs, most, list(carried))
+        curves, branches = list(self.curves.values()), list(self.branches.values())
+        return Optimizer(self._fused, curves, self.costs, most, list(carried), branches)
 
     def _optimized(self, budget: Budget) -> Pruning:
         while True:
@@ -201,32 +235,38 @@ class Search:
         return compiled(self.whole, self.costs).figures.seconds
 
     def _found(self, budget: Budget) -> Found:
-        gone = self._decided(budget)
-        pruned, repaired = remove(self.graph, gone, self.channels), tuple[str, ...]()
-        if self._data.batches and self.recipe.repair and gone:
+        decision = self._decided(budget)
+        gone, branches = decision
+        pruned, repaired = self._removed(decision), tuple[str, ...]()
+        if self._data.batches and self.recipe.repair and (gone or branches):
             removed, pruned = pruned, repair(self.graph, pruned, gone, self._data, channels=self.channels)
             repaired = changed_layers(removed, pruned)
         close_sums(pruned)
-        return Found(gone, pruned, self._accuracy_of(pruned), repaired)
+        return Found(gone, pruned, self._accuracy_of(pruned), repaired, branches)
 
-    def _decided(self, budget: Budget) -> Gone:
+    def _removed(self, decision: Decision) -> Graph:
+        gone, branches = decision
+        return remove(self.graph, gone, self.channels, bypassed(branches))
+
+    def _decided(self, budget: Budget) -> Decision:
         """What goes within a budget; where that is time, time is looked at again once sums are closed."""
         if budget.seconds is None:
             return self._within(budget)
         limit = asked = budget.seconds
         for _ in range(CLOSINGS):
-            gone = self._within(Budget(seconds=asked))
-            closed = compiled(remove(self.graph, gone, self.channels), self.costs).figures.seconds
+            decision = self._within(Budget(seconds=asked))
+            closed = compiled(self._removed(decision), self.costs).figures.seconds
             if closed <= limit * (1 + TIES):
-                return gone
+                return decision
             asked *= limit / closed * TIGHTER
         nearest = f"the nearest found take {duration_text(closed)}"
         raise BudgetError(f"no counts were found that keep {duration_text(limit)}; {nearest}", closed)
 
-    def _within(self, budget: Budget) -> dict[str, list[int]]:
+    def _within(self, budget: Budget) -> Decision:
         names = {c.group.name: name for name, c in self.curves.items()}
-        found = self._optimized(budget).gone
-        return self.channels.closure({names[name]: units for name, units in found.items()})
+        found = self._optimized(budget)
+        gone = self.channels.closure({names[name]: units for name, units in found.gone.items()})
+        return gone, tuple(self.branches[name][0] for name in found.branches)
 
     @cached_property
     def accuracy(self) -> float | None:
@@ -274,7 +314,11 @@ class Search:
     def report(self, found: Found) -> PruningReport:
         """What was done to make a network."""
         before, after = compiled(self.whole, self.costs), compiled(found.graph, self.costs)
-        rows = (_group_row(g, self._ranked[g.name], len(found.gone.get(g.name, ()))) for g in self.groups)
+        rows = (
+            _group_row(g, self._ranked[g.name], len(found.gone.get(g.name, ())), found.branches)
+            for g in self.groups
+        )
+        blocks = (BlockRow(b.name, b.layers, self.branches[b.name][1]) for b in found.branches)
         pair = None
         if self.accuracy is not None and found.accuracy is not None:
             pair = (self.accuracy, found.accuracy)
@@ -284,13 +328,17 @@ class Search:
             tuple(layer_rows(before, after)),
             before.figures,
             after.figures,
-            kept_indices(self.graph, found.gone, self.channels),
+            kept_indices(self.graph, found.gone, self.channels, found.bypassed),
             frozen_sentences(self.channels),
             pair,
             found.repaired,
+            blocks=tuple(blocks),
         )
 
 
-def _group_row(group: Group, curve: Curve, gone: int) -> GroupRow:
+def _group_row(group: Group, curve: Curve, gone: int, branches: Iterable[Branch]) -> GroupRow:
+    block = next((b.name for b in branches if is_within(group, b.operators, b.sum)), "")
+    if block:
+        return GroupRow(group.name, group.size, 0, 0.0, float(curve.loss[0]), block)
     left = group.size - gone
     return GroupRow(group.name, group.size, left, float(curve.loss[left]), float(curve.loss[0]))

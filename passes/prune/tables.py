@@ -3,13 +3,16 @@
 Variables: those of `domains.py`; for each operator its way, that is, a combination of layouts by the
 fastest primitive that has it; for each value, or for several that the same operators read, the layouts
 that it is had in (as in `select/tables.py`). An operator's table is over its way and the counts that its
-extents depend on, a value's over its maker's way, the layouts wished, and its own counts.
+extents depend on, a value's over its maker's way, the layouts wished, and its own counts. Where the
+branch is gone that an operator belongs to, its way is one that wants nothing and makes nothing (`NONE`);
+where an operator is left to one of its operands, it has a way for each layout, that of the operand.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +25,7 @@ from secateur.ir.types import ROW_MAJOR, Layout
 
 from ..select.problem import Problem, Step, Way
 from ..select.tables import Available, Labelling
+from .bypasses import NOTHING, Left
 from .domains import Domains
 from .extents import Extents, Point
 from .sizes import UnsizedError, at_shape
@@ -29,6 +33,9 @@ from .sizes import UnsizedError, at_shape
 Floats = NDArray[np.float64]
 Row = tuple[tuple[int, ...], Floats]
 """A table: its variables, and an axis for each."""
+
+NONE = ""
+"""In place of a layout: none is wanted, nothing is made."""
 
 Form = tuple[tuple[str, ...], str]
 """The layouts of the operands computed at run time, and of the result."""
@@ -41,6 +48,13 @@ class _Timed:
     op: Operator
     counts: tuple[int, ...]
     forms: dict[Form, Floats]
+
+    def passed(self, left: Left, layouts: Iterable[str], where: Floats) -> None:
+        """Adds the ways to be left to an operand, in the same layout, that cost nothing `where`."""
+        dynamic = [i for i, v in enumerate(self.op.operands) if not v.is_constant]
+        for layout in layouts:
+            wants = tuple(layout if i in left.operands else NONE for i in dynamic)
+            self.forms[wants, layout] = where
 
 
 @dataclass(eq=False)
@@ -57,6 +71,7 @@ class Times:
     def __post_init__(self) -> None:
         self.operators = [op for op in self.graph.operators if op.name != "nn.constant"]
         timed = [self._timed(op) for op in self.operators]
+        self._pass(timed)
         self.layouts = self._layouts(timed)
         self.values = [v for v in self.graph.values() if not v.is_constant]
         self.of_value = {v: self.domains.of_value(v) for v in self.values}
@@ -78,17 +93,32 @@ class Times:
         shape = self.domains.shape(counts)
         forms: dict[Form, Floats] = {}
         for at, point in enumerate(self.domains.points(counts)):
-            for choice in self._choices(op, point):
-                rows = forms.setdefault(_form(op, choice), np.full(shape, math.inf).reshape(-1))
-                rows[at] = min(rows[at], choice.seconds)
+            for form, seconds in self._ways(op, point):
+                rows = forms.setdefault(form, np.full(shape, math.inf).reshape(-1))
+                rows[at] = min(rows[at], seconds)
         return _Timed(op, counts, {form: rows.reshape(shape) for form, rows in forms.items()})
 
-    def _choices(self, op: Operator, point: Point) -> Sequence[Choice]:
-        """None where the operator has no meaning at these counts."""
-        try:
-            return self.costs.choices(self.extents.operator(op, point))
-        except UnsizedError:
-            return ()
+    def _ways(self, op: Operator, point: Point) -> Iterator[tuple[Form, float]]:
+        """None where the operator has no meaning at these counts, or is left to an operand."""
+        left = self.extents.branches.left(op, point.gone)
+        if left is NOTHING:
+            yield (tuple(NONE for _ in _dynamic(op)), NONE), 0.0
+            return
+        with suppress(UnsizedError):
+            sized = self.extents.operator(op, point)
+            for choice in () if sized is None else self.costs.choices(sized):
+                yield _form(op, choice, left), choice.seconds
+
+    def _pass(self, timed: Sequence[_Timed]) -> None:
+        """Gives operators that may be left to an operand the ways for that."""
+        known = {layout for one in timed for wants, makes in one.forms for layout in (*wants, makes)}
+        for one in timed:
+            lefts = [self.extents.branches.left(one.op, p.gone) for p in self.domains.points(one.counts)]
+            passing = [left is not None and left.is_operand and left is not NOTHING for left in lefts]
+            if any(passing):
+                free = np.where(passing, 0.0, math.inf).reshape(self.domains.shape(one.counts))
+                left = next(left for left, passes in zip(lefts, passing, strict=True) if passes and left)
+                one.passed(left, sorted({ROW_MAJOR.name, *known} - {NONE}), free)
 
     # Forms that no plan needs
 
@@ -103,7 +133,7 @@ class Times:
                     found.setdefault(value, set()).add(layout)
                 for value in one.op.results:
                     found.setdefault(value, set()).add(makes)
-        return found
+        return {value: layouts - {NONE} for value, layouts in found.items()}
 
     def _drop(self, one: _Timed, layouts: dict[Value, set[str]]) -> None:
         """Drops forms for which another, with conversions from and to any layout, is nowhere slower."""
@@ -117,7 +147,7 @@ class Times:
         }
         after = {
             made: sum(self._worst(value, {made}, layouts[value], points) for value in one.op.results)
-            for made in {makes for _, makes in one.forms}
+            for made in {makes for _, makes in one.forms} - {NONE}
         }
         for form in sorted(one.forms, key=lambda f: -float(np.min(one.forms[f]))):
             others = (f for f in one.forms if f != form)
@@ -128,6 +158,8 @@ class Times:
     def _beats(one: _Timed, form: Form, other: Form, to: dict[Any, Floats], after: dict[str, Any]) -> bool:
         """Whether `form` is at least as fast as `other` even if all that differs is converted."""
         (wants, makes), (others, made) = form, other
+        if [layout == NONE for layout in (*wants, makes)] != [layout == NONE for layout in (*others, made)]:
+            return False
         total = one.forms[form].reshape(-1)
         for i, (layout, given) in enumerate(zip(wants, others, strict=True)):
             total = total + (to[i, layout] if layout != given else 0.0)
@@ -182,10 +214,13 @@ class Times:
         counts = self.of_value[value]
         shape = (len(made), len(states), *self.domains.shape(counts))
         rows = np.zeros((len(made), len(states), math.prod(shape[2:])))
+        around = self.extents.branches.around(value.producer) if value.producer else frozenset()
         if any(state - {layout} for state in states for layout in made):
             for at, point in enumerate(self.domains.points(counts)):
+                if around & point.gone:
+                    continue
                 type = self._type(value, point)
-                for i, layout in enumerate(made):
+                for i, layout in ((i, layout) for i, layout in enumerate(made) if layout != NONE):
                     for j, state in enumerate(states):
                         others = [other for other in state if other != layout]
                         known = self.layouts[value].issuperset(others)
@@ -208,18 +243,22 @@ def summed(extents: Extents, domains: Domains, of: Callable[[Operator], float]) 
 
 def _given(extents: Extents, op: Operator, point: Point, of: Callable[[Operator], float]) -> float:
     try:
-        return float(of(extents.operator(op, point)))
+        sized = extents.operator(op, point)
     except UnsizedError:
         return math.inf
+    return 0.0 if sized is None else float(of(sized))
 
 
 def _dynamic(op: Operator) -> list[Value]:
     return [v for v in op.operands if not v.is_constant]
 
 
-def _form(op: Operator, choice: Choice) -> Form:
-    wants = zip(op.operands, choice.operand_layouts, strict=True)
-    return tuple(layout.name for v, layout in wants if not v.is_constant), choice.result_layout.name
+def _form(op: Operator, choice: Choice, left: Left | None) -> Form:
+    """By the operands of `op`; the choice is for what is left of it."""
+    places = range(len(op.operands)) if left is None else left.operands
+    wants = {i: layout.name for i, layout in zip(places, choice.operand_layouts, strict=True)}
+    dynamic = (i for i, v in enumerate(op.operands) if not v.is_constant)
+    return tuple(wants.get(i, NONE) for i in dynamic), choice.result_layout.name
 
 
 def _forms(one: _Timed) -> list[Form]:
@@ -232,6 +271,9 @@ class _Labelling(Labelling):
     def __post_init__(self) -> None:
         self.read: list[tuple[int, int | None, int, Sequence[Available]]] = []
         super().__post_init__()
+
+    def _wanted(self, reader: int, value: int) -> tuple[Available, ...]:
+        return tuple(wish - {NONE} for wish in super()._wanted(reader, value))
 
     def _add_costs(self, value: int, maker: int | None, variable: int, states: Sequence[Available]) -> None:
         self.read.append((value, maker, variable, states))

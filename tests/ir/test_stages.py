@@ -99,6 +99,12 @@ REFUSED = {
         "S10: its pruned channels have not been removed",
         _SETTLED,
     ),
+    "S10 an operand to be bypassed": Case(
+        f"%x: {IMAGE}",
+        f"%y = prim.relu(%x) {{bypassed = 0, {PLACE}}} : {IMAGE}",
+        "S10: its bypassed operand has not been removed",
+        _SETTLED,
+    ),
     "S8 another layout": Case(
         f"%x: {BLOCKED}",
         f"%y = prim.relu(%x) {{{PLACE}}} : {IMAGE}",

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from secateur.ir.channels import Channels, Cut, find_channels
 from secateur.ir.errors import SecateurError
-from secateur.ir.graph import Graph
+from secateur.ir.graph import Graph, Operator
 from secateur.ir.interpreter import run
 from secateur.ir.verifier import verify
+from secateur.passes.prune.branches import Bypassed
+from secateur.passes.prune.criteria.branches import bypassed, find_branches
 from secateur.passes.prune.masked import masked
 from secateur.passes.prune.remove import Gone, remove
 
 Array = np.ndarray[Any, Any]
+NONE: Bypassed = MappingProxyType({})
 TOLERANCE = 1e-4  # of an answer's largest magnitude: sums in another order
 
 
@@ -38,6 +42,12 @@ def _possible(channels: Channels, wanted: Gone) -> dict[str, list[int]]:
             Cut(channels, {**gone, name: units})
             gone[name] = list(units)
     return gone
+
+
+def random_branches(graph: Graph, seed: int) -> dict[Operator, int]:
+    """Half of the residual branches, at random, as a decision that they go."""
+    choose = np.random.default_rng(seed)
+    return bypassed(branch for branch in find_branches(graph) if choose.random() < 0.5)
 
 
 def noise(graph: Graph, seed: int = 0) -> dict[str, Array]:
@@ -70,9 +80,9 @@ def _magnitude(array: Array) -> float:
     return float(np.abs(array[np.isfinite(array)]).max(initial=0))
 
 
-def removed(graph: Graph, gone: Gone, channels: Channels) -> Graph:
-    """The graph without `gone`, verified."""
-    pruned = remove(graph, gone, channels)
+def removed(graph: Graph, gone: Gone, channels: Channels, branches: Bypassed = NONE) -> Graph:
+    """The graph without `gone` and some branches, verified."""
+    pruned = remove(graph, gone, channels, branches)
     verify(pruned)
     return pruned
 
@@ -82,14 +92,20 @@ def check(
 ) -> Graph:
     """The graph without a random decision; AssertionError where masking that one gives other answers."""
     channels = find_channels(graph)
-    gone = random_decision(channels, seed)
-    return check_decision(graph, gone, channels, noise(graph, seed) if given is None else given, tolerance)
+    gone, branches = random_decision(channels, seed), random_branches(graph, seed)
+    given = noise(graph, seed) if given is None else given
+    return check_decision(graph, gone, channels, given, tolerance, branches)
 
 
 def check_decision(
-    graph: Graph, gone: Gone, channels: Channels, given: Mapping[str, Array], tolerance: float = TOLERANCE
+    graph: Graph,
+    gone: Gone,
+    channels: Channels,
+    given: Mapping[str, Array],
+    tolerance: float = TOLERANCE,
+    branches: Bypassed = NONE,
 ) -> Graph:
-    """The graph without `gone`; AssertionError where masking it gives other answers."""
-    pruned = removed(graph, gone, channels)
-    assert_same(run(masked(graph, gone, channels), given), run(pruned, given), tolerance)
+    """The graph without `gone` and some branches; AssertionError where masking these gives other answers."""
+    pruned = removed(graph, gone, channels, branches)
+    assert_same(run(masked(graph, gone, channels, branches), given), run(pruned, given), tolerance)
     return pruned

@@ -20,7 +20,7 @@ from .charts import (
     short_name,
     time_ticks,
 )
-from .prune_text import changed, gain_text, lost_text, primitive_text, totals, verdict
+from .prune_text import changed, gain_text, group_lost_text, lost_text, primitive_text, totals, verdict
 
 if TYPE_CHECKING:
     from secateur.passes.prune.report import GroupRow, LayerRow, LayerState, PruningReport
@@ -43,7 +43,9 @@ def group_chart(groups: Sequence[GroupRow]) -> Chart:
 
 
 def _group_text(row: GroupRow) -> str:
-    return f"{row.before} → {row.after}, {lost_text(row)} lost" if row.pruned else f"{row.before}"
+    if row.block:
+        return f"{row.before} → 0, with its block"
+    return f"{row.before} → {row.after}, {group_lost_text(row)} lost" if row.pruned else f"{row.before}"
 
 
 def time_chart(layers: Sequence[LayerRow]) -> Chart:
@@ -99,6 +101,9 @@ def _facts(report: PruningReport) -> Iterator[tuple[str, str]]:
     yield "judged by", report.criterion
     for name, before, after, gain in totals(report):
         yield name, f"{before} → {after} ({gain})"
+    for row in report.blocks:
+        lost = lost_text(row, report.importance)
+        yield "block that goes", f"{row.name} ({', '.join(row.layers)}), {lost} of the importance lost"
     yield "that is", verdict(report)
     if report.importance:
         yield "importance", f"{amount(report.loss)} of {amount(report.importance)} lost"

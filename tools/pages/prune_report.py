@@ -25,10 +25,12 @@ COLUMNS = (
 
 
 def csv_text(report: PruningReport) -> str:
-    """A heading, a line for each group, then one for each layer; empty where there is no value."""
+    """A heading, a line for each block that went, group and layer; empty where there is no value."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
+    for block in report.blocks:
+        writer.writerow({"kind": "block", "name": block.name, "loss": block.loss})
     for group in report.groups:
         writer.writerow(
             {
@@ -70,6 +72,7 @@ def json_data(report: PruningReport) -> dict[str, Any]:
         else dict(zip(("before", "after"), report.accuracy, strict=True)),
         "before": asdict(report.before),
         "after": asdict(report.after),
+        "blocks": [asdict(row) for row in report.blocks],
         "groups": [asdict(row) for row in report.groups],
         "layers": [asdict(row) for row in report.layers],
         "repaired": list(report.repaired),

@@ -10,13 +10,23 @@ from ..tables import table
 
 if TYPE_CHECKING:
     from secateur.ir.channels import Channels, Group
-    from secateur.passes.prune.report import Figures, GroupRow, LayerRow, LayerState, PruningReport
+    from secateur.passes.prune.criteria.branches import Branch
+    from secateur.passes.prune.report import BlockRow, Figures, GroupRow, LayerRow, LayerState, PruningReport
 
 
 def table_text(report: PruningReport) -> str:
     """Groups that lost channels, layers that changed, the longest first, totals, and what they cost."""
-    parts = [_groups(report), _layers(report), _totals(report), verdict(report)]
+    parts = [_blocks(report), _groups(report), _layers(report), _totals(report), verdict(report)]
     return "\n\n".join(part for part in parts if part)
+
+
+# Blocks --------------------------------------------------------------------------------------------
+
+
+def _blocks(report: PruningReport) -> str:
+    cells = ((row.name, ", ".join(row.layers), lost_text(row, report.importance)) for row in report.blocks)
+    heads = ("block that goes", "layers", "lost")
+    return table(heads, cells, right=("lost",), shorten=("layers",)) if report.blocks else ""
 
 
 # Groups --------------------------------------------------------------------------------------------
@@ -26,7 +36,7 @@ def _groups(report: PruningReport) -> str:
     rows = [row for row in report.groups if row.pruned]
     if not rows:
         return ""
-    cells = ((row.name, row.before, row.after, lost_text(row)) for row in rows)
+    cells = ((row.name, row.before, row.after, group_lost_text(row)) for row in rows)
     text = table(
         ("group", "channels", "kept", "lost"),
         cells,
@@ -37,11 +47,16 @@ def _groups(report: PruningReport) -> str:
     return f"{text}\n({_counted(whole, 'other group')} whole)" if whole else text
 
 
-def lost_text(row: GroupRow | PruningReport) -> str:
-    """The importance lost, as a share where all of it is known."""
-    if row.importance:
-        return f"{row.loss / row.importance:.2%}"
+def lost_text(row: GroupRow | BlockRow | PruningReport, importance: float | None) -> str:
+    """The importance lost, as a share of all where that is known."""
+    if importance:
+        return f"{row.loss / importance:.2%}"
     return f"{row.loss:.3g}"
+
+
+def group_lost_text(row: GroupRow) -> str:
+    """Of the group's own importance; what goes with its block is lost there."""
+    return "with its block" if row.block else lost_text(row, row.importance)
 
 
 # Layers --------------------------------------------------------------------------------------------
@@ -143,7 +158,7 @@ def _totals(report: PruningReport) -> str:
 
 def verdict(report: PruningReport) -> str:
     """One line: what became less, and what that cost."""
-    if not any(row.pruned for row in report.groups):
+    if not report.blocks and not any(row.pruned for row in report.groups):
         return "nothing was removed: the network keeps the limits as it is"
     return f"{', '.join(_less(report.before, report.after))} for {', '.join(_costs(report))}"
 
@@ -158,7 +173,8 @@ def _factor(before: float, after: float) -> str:
 
 
 def _costs(report: PruningReport) -> Iterator[str]:
-    share = f"{lost_text(report)} of the importance" if report.importance else f"importance {report.loss:.3g}"
+    lost = lost_text(report, report.importance)
+    share = f"{lost} of the importance" if report.importance else f"importance {lost}"
     yield f"{share} ({report.criterion})"
     if report.accuracy is not None:
         real, pruned = report.accuracy
@@ -176,17 +192,26 @@ def _counted(count: int, what: str) -> str:
 # What may go ---------------------------------------------------------------------------------------
 
 
-def explain_text(channels: Channels) -> str:
-    """The groups of channels that go together, who makes and reads them; then what stays, and why."""
+def explain_text(channels: Channels, branches: Sequence[Branch] = ()) -> str:
+    """The groups of channels that go together, who makes and reads them; the blocks that may go whole; then
+    what stays, and why."""
     from secateur.passes.prune.frozen import frozen_sentences
 
     count = sum(group.size for group in channels.groups)
     parts = [f"{_counted(len(channels.groups), 'group')}, {_counted(count, 'channel')} that may go:"]
     parts = [*parts, _explained(channels.groups)] if channels.groups else ["no channel can be removed"]
+    if branches:
+        blocks = _counted(len(branches), "block")
+        parts += [f"{blocks} that may go whole, to what is added:", _branches(branches)]
     sentences = frozen_sentences(channels)
     if sentences:
         parts.append("\n".join(["What stays:", *(f"  {sentence}" for sentence in sentences)]))
     return "\n\n".join(parts)
+
+
+def _branches(branches: Sequence[Branch]) -> str:
+    cells = ((branch.name, ", ".join(branch.layers)) for branch in branches)
+    return table(("added by", "layers"), cells, shorten=("added by", "layers"))
 
 
 def _explained(groups: Sequence[Group]) -> str:

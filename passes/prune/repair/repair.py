@@ -162,9 +162,13 @@ class _Repair:
         if not self.options.compensate:
             return None
         old, new = sum_behind(before, self.before), sum_behind(now, self.now)
-        if old is None or new is None or new.other not in self.changed:
+        if old is None or new is None or not self._lost_any(old.other, new.other):
             return None
         return (old, new) if len(self._indices(old.other, 1)) == new.other.type.shape[1] else None
+
+    def _lost_any(self, before: Value, now: Value) -> bool:
+        """Whether the other operand is not what it was; where a branch is gone it is its skip."""
+        return now in self.changed or self.twins.get(before) is not now
 
     def _lost(self, sums: tuple[Sum, Sum], batch: int, where: Windows) -> Array:
         """What the other operand has lost at some windows: samples x kept channels."""

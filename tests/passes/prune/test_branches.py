@@ -7,8 +7,10 @@ import pytest
 
 from secateur.ir.graph import Value
 from secateur.ir.verifier import verify
-from secateur.passes.prune.criteria.branches import branch_losses, find_branches, without
+from secateur.passes.prune.criteria.branch_losses import branch_losses, solved_branch_losses
+from secateur.passes.prune.criteria.branches import bypassed, find_branches
 from secateur.passes.prune.criteria.sensitivity import sensitivities, weighed
+from secateur.passes.prune.remove import remove
 from tests.passes.prune.calibrated import TWO, answers, evidence, with_constant
 from tests.passes.prune.test_criteria import constant
 from tests.passes.prune.test_remove import CONCAT, RESIDUAL
@@ -60,7 +62,7 @@ def test_what_others_use_is_no_branch(text: str) -> None:
 
 def test_without_a_branch_the_sum_is_its_skip() -> None:
     graph = build(RESIDUAL)
-    less = without(graph, find_branches(graph))
+    less = remove(graph, {}, bypassed=bypassed(find_branches(graph)))
     verify(less)
     assert names(less) == ["nn.conv", "nn.batch_norm", "nn.relu", "nn.reduce_mean", "nn.matmul"]
     assert len(find_branches(graph)) == 1
@@ -81,8 +83,33 @@ def test_a_branch_of_zeros_costs_nothing_and_leaves_the_answers_alone() -> None:
     silent = with_constant(graph, "w3", np.zeros_like(constant(graph, "w3")))
     found, branches = evidence(silent), find_branches(silent)
     assert branch_losses(found, branches) == {"add": 0.0}
-    same = answers(without(silent, branches), found.data)
+    same = answers(remove(silent, {}, bypassed=bypassed(branches)), found.data)
     np.testing.assert_array_equal(same, answers(silent, found.data))
+
+
+def test_what_a_linear_map_of_the_skip_explains_is_not_lost_where_the_rest_is_solved() -> None:
+    """The branch of two 1x1 convolutions is such a map; with a ReLU in between a part of it is not."""
+    text = PROJECTED.replace("4x3x3x3", "4x3x1x1").replace("4x4x3x3", "4x4x1x1").replace("SAME", "VALID")
+    graph = build(text)
+    found, branches = evidence(graph, 40), find_branches(graph)
+    as_it_is, solved = (judge(found, branches)["add"] for judge in (branch_losses, solved_branch_losses))
+    assert solved < 1e-3 * as_it_is
+    bent = build(
+        text.replace("nn.conv(%a, %w2)", "nn.conv(%r, %w2)").replace(
+            "  %b =", "  %r = nn.relu(%a) : tensor<1x4x6x6xf32>\n  %b ="
+        )
+    )
+    as_it_is, solved = (
+        judge(evidence(bent, 40), find_branches(bent))["add"]
+        for judge in (branch_losses, solved_branch_losses)
+    )
+    assert 0.01 * as_it_is < solved < as_it_is
+
+
+def test_a_map_that_images_do_not_agree_on_explains_nothing() -> None:
+    graph = build(RESIDUAL)
+    found, branches = evidence(graph, 1), find_branches(graph)
+    assert solved_branch_losses(found, branches) == branch_losses(found, branches)
 
 
 # Sensitivity ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, constant_of
 from secateur.ir.printer import print_graph
 from secateur.ir.verifier import verify
-from secateur.passes.prune.criteria.branches import find_branches, without
+from secateur.passes.prune.criteria.branches import bypassed, find_branches
 from secateur.passes.prune.criteria.criterion import Evidence
 from secateur.passes.prune.criteria.registry import rankings
 from secateur.passes.prune.linear.moments import Data
@@ -204,7 +204,7 @@ def test_a_residual_sum_is_repaired_by_the_branch_that_comes_last() -> None:
 
 def test_a_branch_that_went_whole_is_made_good_by_what_follows() -> None:
     found = evidence(build(RESIDUAL), 40)
-    less = without(found.graph, find_branches(found.graph))
+    less = remove(found.graph, {}, bypassed=bypassed(find_branches(found.graph)))
     repaired = repair(found.graph, less, {}, found.data)
     assert names(repaired) == names(less)
     assert power(found.graph, repaired, found.data) < 0.5 * power(found.graph, less, found.data)

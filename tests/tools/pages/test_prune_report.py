@@ -13,7 +13,8 @@ import pytest
 
 from secateur.ir.channels import find_channels
 from secateur.ir.errors import SecateurError
-from secateur.passes.prune.report import Figures, GroupRow, LayerRow, LayerState, PruningReport
+from secateur.passes.prune.criteria.branches import find_branches
+from secateur.passes.prune.report import BlockRow, Figures, GroupRow, LayerRow, LayerState, PruningReport
 from secateur.tools.bench import models
 from secateur.tools.pages.charts import PLOT_WIDTH
 from secateur.tools.pages.prune_page import group_chart, render_page, time_chart
@@ -39,6 +40,11 @@ REPORT = PruningReport(
     {"stem.weight": {0: [0, 1]}}, ("10 channels of /fc: it is part of the graph output 'y'",),
     accuracy=(91.5, 91.25), repaired=("/fc",), model="net.onnx", target="rpi4",
 )  # fmt: skip
+BLOCKY = replace(
+    REPORT,
+    groups=(STEM, GroupRow("/layer1/block0/conv1", 32, 0, 0.0, 1.0, "/layer1/block0/Add")),
+    blocks=(BlockRow("/layer1/block0/Add", ("/layer1/block0/conv1", "/layer1/block0/conv2"), 0.1),),
+)
 NOTHING = replace(REPORT, groups=(BRANCH,), layers=(SAME,), after=REPORT.before, accuracy=None, repaired=())
 
 
@@ -56,6 +62,16 @@ def test_tables_show_what_changed_and_count_the_rest() -> None:
     assert "/pool" not in text
     assert re.search(r"^MACs +2\.00 M +1\.00 M +2\.00x less$", text, re.M)
     assert re.search(r"^accuracy +91\.50 % +91\.25 % +-0\.25 points$", text, re.M)
+
+
+def test_a_block_that_went_whole_is_named() -> None:
+    text = table_text(BLOCKY)
+    assert re.search(r"^/layer1/block0/Add +/layer1/block0/conv1, /layer1/block0/conv2 +5\.00%$", text, re.M)
+    assert re.search(r"^/layer1/block0/conv1 +32 +0 +with its block$", text, re.M)
+    assert "6.00% of the importance" in verdict(BLOCKY)
+    assert json_data(BLOCKY)["blocks"][0]["name"] == "/layer1/block0/Add"
+    assert "block,/layer1/block0/Add,,,0.1" in csv_text(BLOCKY)
+    assert verdict(replace(BLOCKY, groups=(BRANCH,))) != verdict(NOTHING)
 
 
 def test_layers_that_took_longest_come_first() -> None:
@@ -120,6 +136,13 @@ def test_groups_are_explained_with_makers_and_readers() -> None:
     assert re.search(r"^stem +8 +3 +branch$", text, re.M)
 
 
+def test_blocks_that_may_go_are_explained() -> None:
+    graph = build(TEXT)
+    text = explain_text(find_channels(graph), find_branches(graph))
+    assert "1 block that may go whole, to what is added:" in text
+    assert re.search(r"^add +branch$", text, re.M)
+
+
 def test_what_stays_for_like_reasons_is_told_together() -> None:
     text = explain_text(find_channels(build(TEXT)))
     last = text.splitlines()[-1]
@@ -163,7 +186,8 @@ def test_csv_has_a_line_for_each_group_and_layer() -> None:
 def test_json_holds_everything() -> None:
     data = json.loads(json.dumps(json_data(REPORT), allow_nan=False))
     assert data["accuracy"] == {"before": 91.5, "after": 91.25}
-    assert data["groups"][0] == {"name": "/stem", "before": 64, "after": 40, "loss": 0.02, "importance": 1.0}
+    stem = {"name": "/stem", "before": 64, "after": 40, "loss": 0.02, "importance": 1.0, "block": ""}
+    assert data["groups"][0] == stem
     assert data["layers"][2]["after"] is None
     assert (data["model"], data["before"]["macs"], data["loss"]) == ("net.onnx", 2_000_000, 0.02)
 

@@ -15,10 +15,11 @@ from ...pages.prune_report import check_paths, json_data, write_reports
 from ...pages.prune_text import explain_text, table_text
 from ...progress import progress
 from ...report import print_json
-from ..checks import check_outputs, check_readable, check_target
+from ..checks import check_apart, check_outputs, check_readable, check_target
 from ..common import Costs, Json, Target, refuse
 from ..groups import Given, spread
 from ..inputs import Images
+from ..interrupts import telling
 from ..quantized import check_float
 from ..source import Settled
 
@@ -75,12 +76,13 @@ def prune_model(
     path = None if dry_run else output or default_output(model)
     check_paths(report or ())
     check_outputs(path, save_kept)
+    check_apart(model, path, save_kept, *(report or ()))
     asked = pruning.value(preparation=images.preparation)
     if isinstance(asked.data, str | Path):
         from secateur.passes.quantize.calibration.data import check_source
 
         check_source(asked.data)
-    with progress() as show:
+    with telling(path, save_kept, *(report or ())), progress() as show:
         show("reading", 0, 1)
         graph = settled.read(model)
         check_float(graph, "pruned")
@@ -89,11 +91,11 @@ def prune_model(
         slopes = gradients_on(asked, graph) if asked.criterion == "taylor" else None
         made = secateur.prune(graph, asked, path, target, costs=costs, gradients=slopes, progress=show)
         found = replace(made, model=model.name)
-    write_reports(found, report or ())
-    if save_kept is not None:
-        from secateur.passes.prune.kept import write_kept
+        write_reports(found, report or ())
+        if save_kept is not None:
+            from secateur.passes.prune.kept import write_kept
 
-        write_kept(found.kept, save_kept)
+            write_kept(found.kept, save_kept)
     if json:
         print_json({"output": None if path is None else str(path), **json_data(found)})
         return
@@ -118,10 +120,11 @@ def gradients_on(asked: Pruning, graph: Graph) -> Gradients:
 
 
 def explain_groups(model: Path, settled: Settled, opened: bool) -> None:
-    """Prints the groups of channels of the model as it is pruned, and why the other channels stay."""
+    """Prints the groups of channels of the model as it is pruned, the blocks, and why other channels stay."""
     from secateur.ir.channels import find_channels
     from secateur.passes.canonicalize.canonicalize import Canonicalize
     from secateur.passes.fuse.opening import open_sums
+    from secateur.passes.prune.criteria.branches import find_branches
 
     graph = settled.read(model)
     check_float(graph, "pruned")
@@ -129,7 +132,7 @@ def explain_groups(model: Path, settled: Settled, opened: bool) -> None:
     if opened:
         open_sums(graph)
         graph.remove_dead()
-    print(explain_text(find_channels(graph)))
+    print(explain_text(find_channels(graph), find_branches(graph)))
 
 
 def default_output(model: Path) -> Path:
