@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from secateur.ir.elementwise import Epilogue, extra_operands
 
+from ..rounding import up
 from ..targets.target import Target
 
 Floats = NDArray[np.float32]
@@ -197,8 +198,3 @@ def pair(values: Sequence[int], missing: int) -> tuple[int, int]:
     """Along height and width; of a row, `missing` along the height."""
     first, second = values if len(values) == 2 else (missing, values[0])
     return first, second
-
-
-def up(value: int, multiple: int) -> int:
-    """`value` rounded up to a multiple."""
-    return -(-value // multiple) * multiple

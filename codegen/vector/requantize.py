@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import channel_multipliers, one_quant, residual_multiplier
 
-from ..primitives.specs import up
+from ..rounding import up
 from ..targets.target import Target
 from ..tir import T, load, splat
 from .shuffles import hold

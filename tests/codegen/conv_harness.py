@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.primitives.specs import ConvSpec, DenseSpec, TransposedSpec, layout_block, up
+from secateur.codegen.primitives.specs import ConvSpec, DenseSpec, TransposedSpec, layout_block
+from secateur.codegen.rounding import up
 from secateur.codegen.targets.host import cpu_flags
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target

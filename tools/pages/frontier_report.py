@@ -62,16 +62,18 @@ def _point_data(found: Frontier, point: Point) -> Mapping[str, Any]:
 
 
 def table_text(found: Frontier) -> str:
-    """A row a point, the fastest last; below, how to get the same costs and what is in doubt."""
+    """A row a point, the fastest last; below, its pipeline on a line of its own, and what is in doubt."""
     least = found.points[-1].seconds
     rows = (
-        (duration(p.seconds), _share(p.seconds, least), size(p.arena), len(p.differences), p.pipeline)
-        for p in found.points
+        (number, duration(p.seconds), _share(p.seconds, least), size(p.arena), len(p.differences))
+        for number, p in enumerate(found.points, 1)
     )
-    headings = ("time", "slower", "arena", "differ", "pipeline")
-    text = table(headings, rows, right=headings[:-1])
+    headings = ("plan", "time", "slower", "arena", "differ")
+    text = table(headings, rows, right=headings)
+    pipelines = [f"{number:4}  {p.pipeline}" for number, p in enumerate(found.points, 1)]
     measured = [f"times are not estimates: compile with {found.options} too"] if found.options else []
-    return "\n".join([text, *measured, *(f"not all may be optimal: {doubt}" for doubt in found.doubts)])
+    doubts = (f"not all may be optimal: {doubt}" for doubt in found.doubts)
+    return "\n".join([text, "", "for compile --pipeline:", *pipelines, *measured, *doubts])
 
 
 def _share(seconds: float, least: float) -> str:

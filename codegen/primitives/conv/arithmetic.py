@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...rounding import up
 from ...targets.target import Target
 from ...tir import Registers, T, load, splat
 from ...vector.dot import QUAD, Dot, dot_of
-from ..specs import ConvSpec, up
+from ..specs import ConvSpec
 
 Expr = Any
 Buffer = Any

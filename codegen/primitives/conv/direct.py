@@ -7,8 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ...rounding import up
 from ...targets.target import Target
-from ..specs import ConvSpec, layout_block, up
+from ..specs import ConvSpec, layout_block
 from .arithmetic import Arithmetic, arithmetic_of
 from .plan import (
     Tiling,

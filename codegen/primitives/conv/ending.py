@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ...rounding import up
 from ...tir import T, load, splat, store
 from ...vector import epilogue
 from ...vector.requantize import BLOCK, Requantize
-from ..specs import ConvSpec, layout_block, up
+from ..specs import ConvSpec, layout_block
 from .int8_spec import LinearSpec, column_classes
 
 Expr = Any

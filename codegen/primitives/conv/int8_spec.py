@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ...rounding import up
 from ...targets.target import Target
 from ...vector.requantize import BLOCK, Requantization
-from ..specs import ConvSpec, block_name, up
+from ..specs import ConvSpec, block_name
 
 Array = NDArray[Any]
 Taps = tuple[int, ...]

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ...rounding import up
 from ...tir import T, fence, prefetch, prim_func
-from ..specs import ConvSpec, Floats, layout_block, up
+from ..specs import ConvSpec, Floats, layout_block
 from .arithmetic import Arithmetic, Float32
 from .ending import kernel_pointers, opened
 from .plan import Run, Tiling, row_runs, strip_count

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ...kernel import Kernel
+from ...rounding import up
 from ...targets.target import Target
 from ...tir import Registers, T, load, prim_func, splat, store
-from ..specs import Floats, TransposedSpec, block_name, seconds, up
+from ..specs import Floats, TransposedSpec, block_name, seconds
 from .arithmetic import Float32
 from .ending import Finish, pointers, split_buffers
 from .plan import KernelSpec, Tiling, bordered_tiles, choose_vectors, even_split

@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 from ...kernel import Kernel
+from ...rounding import up
 from ...targets.target import Target
 from ...tir import T, load, prim_func, store
 from ..conv.arithmetic import Float32
 from ..conv.ending import Finish, pointers, split_buffers
 from ..conv.plan import KernelSpec
 from ..conv.tile import pack_bias
-from ..specs import DenseSpec, Floats, seconds, up
+from ..specs import DenseSpec, Floats, seconds
 from .panels import DensePlan, PanelNest, Panels
 
 Expr = Any

@@ -15,6 +15,7 @@ from secateur.ir.ops.linear import one_quant
 from secateur.ir.types import ROW_MAJOR
 
 from ...kernel import Kernel
+from ...rounding import up
 from ...targets.target import Target
 from ...tir import T, load, prim_func, store, view
 from ...vector.dot import QUAD, dot_of
@@ -31,7 +32,7 @@ from ..conv.arithmetic import Int8
 from ..conv.plan import KernelSpec
 from ..generic import CALL_SECONDS, same_layouts
 from ..operator import Argument, Combination, Constant, Operand, Primitive, constant_of
-from ..specs import seconds, up
+from ..specs import seconds
 from .panels import DensePlan, PanelNest, Panels
 
 Expr = Any

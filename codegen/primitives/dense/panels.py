@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...rounding import up
 from ...tir import T, fence, store, view
 from ..conv.arithmetic import Arithmetic
-from ..specs import up
 
 Expr = Any
 Buffer = Any

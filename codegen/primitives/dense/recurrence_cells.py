@@ -16,11 +16,11 @@ import numpy as np
 from secateur.ir.elementwise import Step
 from secateur.ir.ops.recurrent import GATES
 
+from ...rounding import up
 from ...tir import Registers, T, load, splat, store, view
 from ...vector.loops import Expr, each_vector
 from ...vector.numeric import Numeric, convert, multiply_add
 from ...vector.shuffles import hold
-from ..specs import up
 
 SUMS = 8  # vectors of sums in a tile, to hide the latency of a multiply-add
 Sums = Sequence[Any]  # for each gate of a tile, registers of its vectors

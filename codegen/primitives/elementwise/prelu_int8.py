@@ -14,6 +14,7 @@ from secateur.ir.ops.linear import one_quant, prelu_multipliers
 from secateur.ir.types import ROW_MAJOR, DType
 
 from ...kernel import Kernel
+from ...rounding import up
 from ...targets.target import Target
 from ...tir import T, load, prim_func, splat, store
 from ...vector.loops import Expr
@@ -23,7 +24,6 @@ from ...vector.shuffles import hold
 from ...vector.walk import Walk, loaded
 from ..generic import Generic, block_refusal, is_constant, target_block, type_after
 from ..operator import Array, Combination, constant_of
-from ..specs import up
 
 _FIRST = 5  # of the parameters, behind those of the result: the zero point, and a step's worth from zero on
 

@@ -128,9 +128,15 @@ def test_json_names_operators_and_nodes() -> None:
 
 def test_the_table_says_what_is_in_doubt() -> None:
     lines = table_text(DRAWN).splitlines()
-    assert lines[2].split() == ["3.00", "ms", "50.0%", "512.0", "KiB", "2", LEAN.pipeline]
     assert lines[-1] == "not all may be optimal: not all was <tried>"
-    assert len(lines) == 5
+    assert len(lines) == 9
+
+
+def test_the_table_is_narrow_and_pipelines_stand_below_a_line_each() -> None:
+    shown, below = table_text(DRAWN).split("\n\nfor compile --pipeline:\n")
+    assert shown.splitlines()[2].split() == ["1", "3.00", "ms", "50.0%", "512.0", "KiB", "2"]
+    assert max(map(len, shown.splitlines())) <= 80
+    assert [line.split() for line in below.splitlines()[:2]] == [["1", LEAN.pipeline], ["2", FAST.pipeline]]
 
 
 def test_measured_times_are_wanted_again_for_compiling() -> None:
@@ -208,7 +214,7 @@ def test_select_prints_writes_and_draws(cli: Cli, model: Path, tmp_path: Path) -
     line, page = tmp_path / "points.csv", tmp_path / "points.html"
     result = cli("select", model, "--target", TARGET, "--csv", line, "--frontier", page)
     assert result.code == 0, result.err
-    assert result.out.splitlines()[0].split() == ["time", "slower", "arena", "differ", "pipeline"]
+    assert result.out.splitlines()[0].split() == ["plan", "time", "slower", "arena", "differ"]
     assert f"page: {page}" in result.out
     shown = cli("select", model, "--target", TARGET, "--json").json
     assert shown["model"] == model.name

@@ -11,7 +11,7 @@ from secateur.codegen.vector.dot import QUAD
 from secateur.codegen.vector.requantize import BLOCK
 from secateur.codegen.vector.shuffles import hold
 
-from ...specs import up
+from ....rounding import up
 from ..int8_spec import LinearSpec
 
 Expr = Any

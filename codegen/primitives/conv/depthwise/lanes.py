@@ -15,7 +15,8 @@ from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.target import Target
 from secateur.codegen.tir import Registers, T, load, prim_func, when
 
-from ...specs import ConvSpec, Floats, layout_block, seconds, up
+from ....rounding import up
+from ...specs import ConvSpec, Floats, layout_block, seconds
 from ..ending import kernel_pointers, opened
 from ..plan import KernelSpec, Run, even_split, row_runs
 from ..tile import kernel_rows, pack_bias

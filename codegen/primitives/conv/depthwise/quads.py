@@ -28,8 +28,9 @@ from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import channel_multipliers, one_quant
 from secateur.ir.types import ROW_MAJOR, Layout
 
+from ....rounding import up
 from ...operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of
-from ...specs import seconds, up
+from ...specs import seconds
 from ..int8_spec import LinearSpec
 from ..linear_operators import linear_spec, refusal
 from .interleave import PIXELS, QuadSpec, build, quads

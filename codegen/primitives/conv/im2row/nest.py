@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ....rounding import up
 from ....tir import T, fence, load, prefetch, prim_func, splat, store, view
 from ....vector.dot import QUAD
-from ...specs import ConvSpec, layout_block, up
+from ...specs import ConvSpec, layout_block
 from ..arithmetic import Arithmetic
 from ..ending import kernel_pointers, opened
 from .plan import LINE, Strip, depth, pieces, unrolled

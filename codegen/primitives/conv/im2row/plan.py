@@ -13,11 +13,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ....rounding import up
 from ....targets.target import Target
 from ....vector.dot import QUAD
 from ....vector.requantize import BLOCK
 from ...operator import Cost
-from ...specs import ConvSpec, layout_block, seconds, up
+from ...specs import ConvSpec, layout_block, seconds
 from ..arithmetic import arithmetic_of
 from ..plan import choose_vectors, step_cycles
 

@@ -20,9 +20,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ....kernel import Kernel
+from ....rounding import up
 from ....targets.target import Target
 from ...operator import Cost
-from ...specs import Floats, layout_block, up
+from ...specs import Floats, layout_block
 from ..arithmetic import arithmetic_of
 from ..int8_spec import LinearSpec
 from ..plan import KernelSpec

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ....rounding import up
 from ....tir import T, load, prefetch, prim_func, store, view, when
 from ....vector.dot import QUAD
 from ....vector.shuffles import hold
-from ...specs import layout_block, up
+from ...specs import layout_block
 from ..arithmetic import Arithmetic
 from ..ending import kernel_pointers, opened
 from ..int8_spec import LinearSpec

@@ -9,10 +9,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ....rounding import up
 from ....targets.target import Target
 from ....vector.dot import QUAD
 from ...operator import Cost
-from ...specs import layout_block, up
+from ...specs import layout_block
 from ..arithmetic import Arithmetic, arithmetic_of
 from ..int8_spec import LinearSpec
 from ..plan import Run, even_split, row_runs, step_cycles

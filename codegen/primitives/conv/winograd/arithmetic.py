@@ -16,7 +16,8 @@ from secateur.codegen.vector.requantize import BLOCK
 from secateur.codegen.vector.shuffles import hold
 from secateur.ir.winograd import winograd
 
-from ...specs import ConvSpec, layout_block, up
+from ....rounding import up
+from ...specs import ConvSpec, layout_block
 from ..arithmetic import Arithmetic as Products
 from ..arithmetic import Int8
 from ..ending import FloatFinish, LinearFinish, pointers

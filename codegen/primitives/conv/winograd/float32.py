@@ -13,8 +13,9 @@ from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.target import Target
 from secateur.ir.winograd import winograd
 
+from ....rounding import up
 from ...operator import Cost
-from ...specs import ConvSpec, Floats, up
+from ...specs import ConvSpec, Floats
 from ..arithmetic import Float32
 from ..plan import even_split
 from ..planned import Planned

@@ -20,6 +20,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
 from secateur.ir.types import ROW_MAJOR, Layout, blocked
 
+from ....rounding import up
 from ...operator import (
     Adjustable,
     Argument,
@@ -31,7 +32,6 @@ from ...operator import (
     constant_of,
     workspace_limit,
 )
-from ...specs import up
 from ..arithmetic import Int8
 from ..int8_spec import LinearSpec
 from ..plan import cheapest, even_split, worth_offering

@@ -14,7 +14,8 @@ from typing import Any
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.tir import Registers, T, fence, load, prefetch, prim_func, store, view, when
 
-from ...specs import layout_block, up
+from ....rounding import up
+from ...specs import layout_block
 from ..plan import KernelSpec
 from .arithmetic import Buffers, Patch, Read
 from .plan import Blocking, Shape

@@ -18,8 +18,9 @@ import numpy as np
 
 from secateur.codegen.targets.target import Target
 
+from ....rounding import up
 from ...operator import Cost
-from ...specs import ConvSpec, layout_block, up
+from ...specs import ConvSpec, layout_block
 from .arithmetic import Arithmetic
 
 Kind = TypeVar("Kind", bound=Arithmetic)
