@@ -27,6 +27,7 @@ from .primitives.operator import Argument, Array, Operand, constant_of
 from .primitives.registry import Primitives
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
+from .weights.storing import coded
 from .worker import Compile
 
 
@@ -36,15 +37,18 @@ class _Weights:
 
     arrays: list[Array] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
+    stored: list[str] = field(default_factory=list)
     end: int = 0
     _known: dict[tuple[str, bytes], int] = field(default_factory=dict)
 
-    def place(self, array: Array) -> Ref:
+    def place(self, array: Array, stored: str) -> Ref:
+        """Where the array lies; where it is there already, it stays stored as it is."""
         key = (f"{array.dtype} {array.shape}", hashlib.sha256(np.ascontiguousarray(array).data).digest())
         if key not in self._known:
             self._known[key] = self.end
             self.arrays.append(array)
             self.offsets.append(self.end)
+            self.stored.append(stored)
             self.end += _aligned(max(array.nbytes, 1))
         return Ref(Space.WEIGHTS, offset=self._known[key])
 
@@ -72,7 +76,7 @@ class _Lowering:
             return self.ports[value]
         constant = constant_of(value)
         if constant is not None:
-            return self.weights.place(constant)
+            return self.weights.place(constant, _stored([value]))
         assert value.producer is not None
         offset = value.producer["offset"][value.producer.results.index(value)]
         return Ref(Space.ARENA, offset=offset)
@@ -83,7 +87,9 @@ class _Lowering:
         primitive = self.primitives.find(op)
         arguments = primitive.arguments(op, self.target)
         places = [
-            self.place(op.operands[a.index]) if isinstance(a, Operand) else self.weights.place(a.array)
+            self.place(op.operands[a.index])
+            if isinstance(a, Operand)
+            else self.weights.place(a.array, _stored(op.operands))
             for a in arguments
         ]
         results = [self.place(r) for r in op.results]
@@ -104,6 +110,13 @@ class _Lowering:
                 return False
             place = replace(place, offset=place.offset + operand.type.bytes)
         return True
+
+
+def _stored(operands: Sequence[Value]) -> str:
+    """The codec of what is made of an operator's constants: the largest one's."""
+    constants = [v.producer for v in operands if v.producer is not None and v.is_constant]
+    largest = max(constants, key=lambda op: op["value"].nbytes, default=None)
+    return "" if largest is None else str(largest["stored"])
 
 
 def _overwritten(
@@ -181,4 +194,5 @@ def lower(
         arena_bytes=arena_bytes(graph),
         workspace_bytes=max((op.get("workspace", 0) for op in graph.operators), default=0),
         manifest=dict(manifest or {}),
+        streams=coded(lowering.weights.arrays, lowering.weights.stored, progress),
     )

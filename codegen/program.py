@@ -93,7 +93,8 @@ class Program:
 
     `arena_bytes` includes the first thread's workspaces; every further thread
     needs `workspace_bytes` more. Weights are laid out at `weight_offsets`
-    (each a multiple of `ALIGNMENT`).
+    (each a multiple of `ALIGNMENT`). Where the artifact holds them coded, each
+    has its stream in `streams` (`codegen.weights`), which the runtime decodes.
     """
 
     name: str
@@ -107,3 +108,4 @@ class Program:
     arena_bytes: int
     workspace_bytes: int
     manifest: dict[str, Any] = field(default_factory=dict)
+    streams: tuple[bytes, ...] = ()

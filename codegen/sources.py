@@ -18,11 +18,13 @@ import numpy as np
 from .destination import SEAL_FIELDS, SEAL_MAGIC
 from .program import ALIGNMENT, Port, Program
 from .program_check import DTYPE_BYTES, ProgramError, weights_bytes
+from .weights.storing import entries, summary
 
 MANIFEST_FORMAT = 1
-RUNTIME_SOURCES = ("cpu.c", "model.c", "pool.c", "state.c")
+DECODER_SOURCES = ("decode.c", "decode_prefix.c", "decode_rans.c", "decode_avx2.c")
+RUNTIME_SOURCES = ("cpu.c", "model.c", "pool.c", "state.c", *DECODER_SOURCES)
 BENCH_SOURCES = ("bench.c", "bench_data.c")
-RUNTIME_FILES = ("secateur.h", "internal.h", "bench.h", *RUNTIME_SOURCES, *BENCH_SOURCES)
+RUNTIME_FILES = ("secateur.h", "internal.h", "decode.h", "bench.h", *RUNTIME_SOURCES, *BENCH_SOURCES)
 _LARGE = 1 << 30  # bytes of weights past which x86-64 code must not lie within their reach
 
 
@@ -55,7 +57,17 @@ class ThreadCost:
 
 def thread_cost(program: Program) -> ThreadCost:
     state, thread = interface_constant("SECATEUR_STATE_BYTES"), interface_constant("SECATEUR_THREAD_BYTES")
-    return ThreadCost(state + _rounded(program.arena_bytes), thread + _rounded(program.workspace_bytes))
+    arena, decoded = program.arena_bytes, 0
+    if program.streams:
+        arena = max(arena, interface_constant("SECATEUR_DECODER_BYTES"))
+        decoded = weights_bytes(program)
+    first = state + _rounded(arena) + _rounded(decoded)
+    return ThreadCost(first, thread + _rounded(program.workspace_bytes))
+
+
+def stored_bytes(program: Program) -> int:
+    """Bytes that the weights take in the artifact."""
+    return sum(map(len, program.streams)) if program.streams else weights_bytes(program)
 
 
 def manifest(program: Program) -> dict[str, Any]:
@@ -82,6 +94,9 @@ def manifest(program: Program) -> dict[str, Any]:
         "thread_bytes": cost.next,
         "weights_bytes": weights_bytes(program),
     }
+    if program.streams:
+        own["coded_bytes"] = stored_bytes(program)
+        own["stored"] = summary(program.streams, program.weights)
     if taken := own.keys() & program.manifest.keys():
         raise ProgramError(f"the manifest's {sorted(taken)} are written by the artifact itself")
     return own | program.manifest
@@ -114,7 +129,7 @@ def model_header(program: Program) -> str:
 
 def embedding(program: Program) -> tuple[str, ...]:
     """Lines of assembly that place weights.bin and manifest.json, found beside it, and an empty seal."""
-    large = weights_bytes(program) >= _LARGE and program.target.triple.startswith("x86_64")
+    large = stored_bytes(program) >= _LARGE and program.target.triple.startswith("x86_64")
     section = '.lrodata.secateur, "al", %progbits' if large else '.rodata.secateur, "a", %progbits'
     return (
         f".section {section}",
@@ -137,8 +152,11 @@ def embedding(program: Program) -> tuple[str, ...]:
 
 
 def write_weights(program: Program, path: Path) -> None:
-    """Writes the weights' bytes at their offsets, gaps zero."""
+    """Writes the weights' streams, or their bytes at their offsets, gaps zero."""
     with path.open("wb") as file:
+        if program.streams:
+            file.writelines(program.streams)
+            return
         file.truncate(weights_bytes(program))
         for offset, array in zip(program.weight_offsets, program.weights, strict=True):
             file.seek(offset)
@@ -205,6 +223,9 @@ def _render(template: str, program: Program, **more: Any) -> str:
             arena_bytes=program.arena_bytes,
             workspace_bytes=program.workspace_bytes,
             weights_bytes=weights_bytes(program),
+            streams=entries(program.streams, program.weights, program.weight_offsets)
+            if program.streams
+            else [],
             **more,
         )
     )

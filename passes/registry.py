@@ -26,6 +26,7 @@ PASSES: Mapping[str, str] = {
     "select": "select.select.Select",
     "layout": "layout.InsertConversions",
     "memory": "memory.memory.Memory",
+    "store": "store.Store",
 }
 """The module and class of each pass by its name, in the order of the road."""
 

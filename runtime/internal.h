@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "decode.h"
 #include "secateur.h"
 
 /* A kernel computes tasks begin <= t < end. */
@@ -15,6 +16,12 @@ typedef struct rt_feature {
     const char *name;    /* LLVM's name */
     const char *message; /* what to say where it is missing */
 } rt_feature;
+
+/* Where an array of coded weights lies, and where its bytes belong. */
+typedef struct rt_stream {
+    uint64_t at, coded, offset, bytes;
+    uint32_t check; /* Adler-32 of the bytes */
+} rt_stream;
 
 /* The constant table that model.c holds. */
 typedef struct rt_model {
@@ -26,8 +33,10 @@ typedef struct rt_model {
     uint64_t arena_bytes;     /* first thread's workspace included */
     uint64_t workspace_bytes; /* of every further thread */
     uint64_t weights_bytes, manifest_bytes;
-    const unsigned char *weights;
+    const unsigned char *weights; /* as kernels read them, or coded where there are streams */
     const char *manifest;
+    const rt_stream *streams;
+    int32_t stream_count;
 } rt_model;
 
 extern const rt_model model_table;
@@ -79,6 +88,7 @@ struct secateur_state {
 
 _Static_assert(sizeof(secateur_state) <= SECATEUR_STATE_BYTES, "SECATEUR_STATE_BYTES is too small");
 _Static_assert(sizeof(rt_worker) <= SECATEUR_THREAD_BYTES, "SECATEUR_THREAD_BYTES is too small");
+_Static_assert(sizeof(rt_scratch) <= SECATEUR_DECODER_BYTES, "SECATEUR_DECODER_BYTES is too small");
 
 /* Called by the driver for operator number `index`. */
 void rt_dispatch(secateur_state *state, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks,

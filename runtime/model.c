@@ -28,9 +28,14 @@ const secateur_operator *secateur_operator_at(int32_t index) {
     return index >= 0 && index < model_table.operator_count ? &model_table.operators[index] : NULL;
 }
 
-const void *secateur_weights(void) { return model_table.weights; }
+const void *secateur_weights(void) { return model_table.stream_count ? NULL : model_table.weights; }
 
 uint64_t secateur_weights_bytes(void) { return model_table.weights_bytes; }
+
+uint64_t secateur_coded_bytes(void) {
+    const rt_stream *last = model_table.streams + model_table.stream_count - 1;
+    return model_table.stream_count ? last->at + last->coded : 0;
+}
 
 static const char *missing_feature(void) {
     for (int32_t i = 0; i < model_table.feature_count; i++)
@@ -51,6 +56,7 @@ const char *secateur_message(secateur_status status) {
     case SECATEUR_ERROR_OPTIONS:
         return "the options' size must be sizeof(secateur_options), and fields that this model does not know must be zero; "
                "SECATEUR_OPTIONS_INIT sets the size";
+    case SECATEUR_ERROR_DAMAGED: return "the model's coded weights are damaged";
     }
     return "unknown status";
 }

@@ -29,6 +29,7 @@ extern "C" {
 #define SECATEUR_ALIGNMENT 64    /* of a caller's arena and of a caller's weights, in bytes */
 #define SECATEUR_MAX_THREADS 256
 #define SECATEUR_STATE_BYTES 1024 /* of an arena, taken by the state itself */
+#define SECATEUR_DECODER_BYTES 81920 /* of an arena at least, beside the state, where weights are coded */
 #define SECATEUR_THREAD_BYTES 64  /* of an arena, taken by each thread after the first, besides its workspace */
 
 #ifdef __GNUC__
@@ -46,7 +47,8 @@ typedef enum secateur_status {
     SECATEUR_ERROR_WEIGHTS = 5,   /* the caller's weights have the wrong size or are not aligned */
     SECATEUR_ERROR_THREAD = 6,    /* a thread could not be started */
     SECATEUR_ERROR_BUSY = 7,      /* the state is running in another thread */
-    SECATEUR_ERROR_OPTIONS = 8    /* the options' size is wrong, or they use fields unknown to this model */
+    SECATEUR_ERROR_OPTIONS = 8,   /* the options' size is wrong, or they use fields unknown to this model */
+    SECATEUR_ERROR_DAMAGED = 9    /* the model's coded weights are damaged */
 } secateur_status;
 
 typedef enum secateur_dtype {
@@ -106,10 +108,11 @@ SECATEUR_API int32_t secateur_operator_count(void);
 SECATEUR_API const secateur_tensor *secateur_input(int32_t index);
 SECATEUR_API const secateur_tensor *secateur_output(int32_t index);
 SECATEUR_API const secateur_operator *secateur_operator_at(int32_t index);
-SECATEUR_API const void *secateur_weights(void);
-SECATEUR_API uint64_t secateur_weights_bytes(void);
+SECATEUR_API const void *secateur_weights(void);     /* null where they are coded: each state decodes them */
+SECATEUR_API uint64_t secateur_weights_bytes(void);  /* as kernels read them */
+SECATEUR_API uint64_t secateur_coded_bytes(void);    /* in the model, 0 where they are not coded */
 
-/* Bytes of everything a state needs, 0 where `threads` is out of range or the sum exceeds the address space. */
+/* Bytes of everything a state needs, decoded weights included, 0 where `threads` is out of range or the sum exceeds the address space. */
 SECATEUR_API uint64_t secateur_arena_bytes(int32_t threads);
 
 /* Makes a state. `options` may be null. The first thing done is to check the processor; no code of the model
@@ -123,6 +126,10 @@ SECATEUR_API secateur_status secateur_run(secateur_state *state, const void *con
 /* As secateur_run; ns[i] receives the nanoseconds of operator i. */
 SECATEUR_API secateur_status secateur_profile(secateur_state *state, const void *const *inputs,
                                               void *const *outputs, int64_t *ns);
+
+/* The weights that a state computes with, for options.weights of further states: those need
+ * secateur_weights_bytes(), rounded up to 64, less of an arena where weights are coded, and end before it. */
+SECATEUR_API const void *secateur_state_weights(const secateur_state *state);
 
 /* Ends the state's threads and frees what it allocated; null is allowed. */
 SECATEUR_API void secateur_free(secateur_state *state);

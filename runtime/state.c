@@ -1,6 +1,6 @@
 /* States: making, running, freeing.
  *
- * One block of memory holds it all: state | workers | arena | workspaces of the workers. */
+ * One block of memory holds it all: state | workers | arena | workspaces of the workers | decoded weights. */
 #define _POSIX_C_SOURCE 200112L
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +22,23 @@ static int aligned(const void *pointer) { return (uintptr_t)pointer % SECATEUR_A
 
 static uint64_t worker_bytes(void) { return SECATEUR_THREAD_BYTES + rounded(model_table.workspace_bytes); }
 
+/* Before a model runs, the decoder works where its tensors will lie. */
+static uint64_t tensors_bytes(void) {
+    uint64_t bytes = model_table.arena_bytes;
+    return rounded(model_table.stream_count && bytes < SECATEUR_DECODER_BYTES ? SECATEUR_DECODER_BYTES : bytes);
+}
+
+static uint64_t decoded_bytes(void) { return model_table.stream_count ? rounded(model_table.weights_bytes) : 0; }
+
 uint64_t secateur_arena_bytes(int32_t threads) {
     if (threads < 1 || threads > SECATEUR_MAX_THREADS) return 0;
-    uint64_t bytes = SECATEUR_STATE_BYTES + rounded(model_table.arena_bytes) + (uint64_t)(threads - 1) * worker_bytes();
+    uint64_t bytes = SECATEUR_STATE_BYTES + tensors_bytes() + (uint64_t)(threads - 1) * worker_bytes() + decoded_bytes();
     return bytes > SIZE_MAX / 2 ? 0 : bytes;
+}
+
+/* Of a state that decodes no weights where the caller gives them. */
+static uint64_t block_bytes(const secateur_options *options, int32_t threads) {
+    return secateur_arena_bytes(threads) - (options->weights ? decoded_bytes() : 0);
 }
 
 static int processor_fits(void) {
@@ -66,8 +79,8 @@ static int read_options(const secateur_options *given, secateur_options *options
 static secateur_status check_options(const secateur_options *options, int32_t threads) {
     if (threads < 1 || threads > SECATEUR_MAX_THREADS) return SECATEUR_ERROR_ARGUMENT;
     if (!processor_fits()) return SECATEUR_ERROR_PROCESSOR;
-    uint64_t bytes = secateur_arena_bytes(threads);
-    if (bytes == 0) return SECATEUR_ERROR_MEMORY;
+    if (secateur_arena_bytes(threads) == 0) return SECATEUR_ERROR_MEMORY;
+    uint64_t bytes = block_bytes(options, threads);
     if (options->arena && (!aligned(options->arena) || options->arena_bytes < bytes)) return SECATEUR_ERROR_ARENA;
     if (options->weights && (!aligned(options->weights) || options->weights_bytes != model_table.weights_bytes))
         return SECATEUR_ERROR_WEIGHTS;
@@ -82,10 +95,30 @@ static unsigned char *allocate(uint64_t bytes) {
 static secateur_status start_threads(secateur_state *state) {
     if (state->threads == 1) return SECATEUR_OK;
     unsigned char *workers = (unsigned char *)state + SECATEUR_STATE_BYTES;
-    unsigned char *workspaces = state->arena + rounded(model_table.arena_bytes);
+    unsigned char *workspaces = state->arena + tensors_bytes();
     int started = rt_pool_start(&state->pool, state->threads, (rt_worker *)workers, workspaces,
                                 rounded(model_table.workspace_bytes));
     return started ? SECATEUR_OK : SECATEUR_ERROR_THREAD;
+}
+
+/* The model's weights at `to`, gaps zero; 0 where they are damaged. */
+static int decode_weights(unsigned char *to, rt_scratch *scratch) {
+    memset(to, 0, (size_t)decoded_bytes());
+    for (int32_t i = 0; i < model_table.stream_count; i++) {
+        const rt_stream *s = &model_table.streams[i];
+        rt_span in = {model_table.weights + s->at, model_table.weights + s->at + s->coded};
+        if (!rt_decode(in, to + s->offset, s->bytes, scratch)) return 0;
+        if (rt_adler(to + s->offset, s->bytes) != s->check) return 0;
+    }
+    return 1;
+}
+
+/* Weights as kernels read them: the caller's, the model's, or decoded behind the workspaces. */
+static secateur_status find_weights(secateur_state *state, const secateur_options *options, unsigned char *decoded) {
+    state->weights = options->weights ? options->weights : model_table.weights;
+    if (options->weights || !model_table.stream_count) return SECATEUR_OK;
+    state->weights = decoded;
+    return decode_weights(decoded, (rt_scratch *)state->arena) ? SECATEUR_OK : SECATEUR_ERROR_DAMAGED;
 }
 
 secateur_status secateur_create(const secateur_options *given, secateur_state **result) {
@@ -96,19 +129,21 @@ secateur_status secateur_create(const secateur_options *given, secateur_state **
     int32_t threads = options->threads ? options->threads : 1;
     secateur_status status = check_options(options, threads);
     if (status != SECATEUR_OK) return status;
-    unsigned char *block = options->arena ? options->arena : allocate(secateur_arena_bytes(threads));
+    unsigned char *block = options->arena ? options->arena : allocate(block_bytes(options, threads));
     if (!block) return SECATEUR_ERROR_MEMORY;
     secateur_state *state = (secateur_state *)block;
     memset(state, 0, sizeof *state);
     state->arena = block + SECATEUR_STATE_BYTES + (size_t)(threads - 1) * SECATEUR_THREAD_BYTES;
-    state->weights = options->weights ? options->weights : model_table.weights;
     state->owned = options->arena ? NULL : block;
     state->threads = threads;
-    status = start_threads(state);
+    status = find_weights(state, options, block + (secateur_arena_bytes(threads) - decoded_bytes()));
+    if (status == SECATEUR_OK) status = start_threads(state);
     if (status == SECATEUR_OK) *result = state;
     else free(state->owned);
     return status;
 }
+
+const void *secateur_state_weights(const secateur_state *state) { return state ? state->weights : NULL; }
 
 void secateur_free(secateur_state *state) {
     if (!state) return;

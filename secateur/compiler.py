@@ -25,7 +25,7 @@ from .passes.framework.manager import DumpIR, Outcome, PassManager
 from .passes.framework.pipeline import format_pass, parse_pipeline
 from .passes.memory.placement import check_placement
 from .passes.quantize.report import QuantizationReport
-from .pipeline import pipeline_of
+from .pipeline import pipeline_of, storing
 from .prepare import Costs, prepare, warn_of_estimates
 from .size import check_size, within_size
 from .verification import Verified, check_artifact, check_runnable
@@ -68,6 +68,7 @@ def compile(
     pipeline: str | None = None,
     kind: Kind | None = None,
     ends: Ends = Ends(),
+    compress: str | None = None,
     watch: Watch = Watch(),
     **moved: Never,
 ) -> Artifact:
@@ -81,6 +82,9 @@ def compile(
     `costs` is a table of times, or the file of one that `secateur profile` wrote, for this target; with
     `tune`, primitives are timed on this machine (minutes at first; kept in the cache). Else times are
     estimates. `pipeline` replaces the default passes, and has the limits in it then.
+
+    `compress` names the codec by which the artifact holds weights: `fast` or `best`, chosen tensor by tensor,
+    or one of `codegen/weights/registry.py`. They are decoded when a state is made, into memory of its own.
 
     Raises SecateurError for anything wrong with the request or the model, its subclass ValidationError
     where a check fails; no output is left half-written.
@@ -96,7 +100,7 @@ def compile(
 
     def attempt(asked: Limits) -> Artifact:
         reports: list[QuantizationReport] = []
-        text = pipeline_of(graph, row, pipeline, asked, quantize, ends)
+        text = storing(pipeline_of(graph, row, pipeline, asked, quantize, ends), compress, row)
         built = build(graph, row, prepare(text, row, tune, data, reports.append, costs), watch)
         verified = _write(built, row, path, form, watch, limits.size)
         program, outcome = built.program, built.outcome

@@ -7,14 +7,17 @@ from typing import Any
 
 from .codegen.backends.registry import backend_of
 from .codegen.targets.target import Target
+from .codegen.weights.storing import check_codec
 from .ir.errors import SecateurError
 from .ir.graph import Graph
+from .ir.stages import PLACED
 from .options import Ends, Int8, Limits
 from .passes.framework.pipeline import format_pipeline, parse_pipeline
 from .passes.fuse.fuse import Fuse
 from .passes.quantize.options import Recipe
 from .passes.quantize.quantize import Quantize
 from .passes.select.select import Select
+from .passes.store import Store
 from .passes.tflite.tflite import ToTflite
 
 PLACING = "layout,memory"
@@ -52,6 +55,22 @@ def pipeline_of(
         return limited(text, limits)
     step = quantize_step(quantize, limits.min_sqnr, target)
     return limited(_behind_fusion(text, step), replace(limits, min_sqnr=None))
+
+
+def storing(pipeline: str, codec: str | None, target: Target) -> str:
+    """The pipeline with the pass `store` at its end where a codec is named.
+
+    SecateurError for a name of none, where the pipeline says already how constants are stored, or where the
+    target's files hold them as they are.
+    """
+    if codec is None:
+        return pipeline
+    check_codec(codec)
+    if backend_of(target).takes != PLACED:
+        raise SecateurError(f"files for {target.name} hold weights as they are; none can be coded")
+    if any(isinstance(step, Store) for step in parse_pipeline(pipeline)):
+        raise SecateurError("the pipeline has the pass 'store' already, which names the codec of weights")
+    return f"{pipeline},{format_pipeline([Store(codec)])}"
 
 
 def _behind_fusion(pipeline: str, step: Quantize) -> str:

@@ -61,7 +61,8 @@ class Bitmap(Codec):
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         there = data != 0
         bits: bytes = np.packbits(there, bitorder="little").tobytes()
-        return bits + data[there].tobytes()
+        kept: Bytes = data[there]
+        return bits + kept.tobytes()
 
     def decode(self, payload: bytes, count: int) -> Bytes:
         bits = -(-count // 8)

@@ -195,7 +195,8 @@ def _limits(rows: Signed, count: int) -> Signed:
     """Energies that part the contexts, each of about as many symbols."""
     seen = np.sort(_energies(rows).reshape(-1))
     contexts = min(max(count // _SYMBOLS, 1), MOST_CONTEXTS)
-    limits = np.unique(seen[[len(seen) * n // contexts for n in range(1, contexts)]].astype(np.int64))
+    places = [len(seen) * n // contexts for n in range(1, contexts)]
+    limits: Signed = np.unique(seen[np.array(places, np.int64)])
     return limits[limits < seen[-1]]
 
 

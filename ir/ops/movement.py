@@ -25,7 +25,10 @@ register(
         "A tensor known at compile time.",
         (),
         _constant,
-        (Attribute("value", "array"),),
+        (
+            Attribute("value", "array"),
+            Attribute("stored", "str", "", "the codec by which an artifact holds it; empty: as it is"),
+        ),
         axes=axes.CONSTANT,
     )
 )

@@ -64,10 +64,16 @@ def text_of(artifact: Artifact, phases: Mapping[str, float], timings: bool) -> s
     line = (
         f"{artifact.path}: {size(facts['bytes'])} for {manifest['target']['name']}, "
         f"{len(operators)} operators, {amount(sum(row['macs'] for row in operators))}MAC, "
-        f"{size(manifest['weights_bytes'])} weights, {size(manifest['arena_bytes'])} arena"
+        f"{_weights(manifest)} weights, {size(manifest['arena_bytes'])} arena"
     )
     checked = [_verified(row) for row in artifact.verified]
     return "\n".join([*([_timings(facts)] if timings else []), line, *checked])
+
+
+def _weights(manifest: Mapping[str, Any]) -> str:
+    """What they take in memory, and in the file where that is not the same."""
+    bytes = size(manifest["weights_bytes"])
+    return f"{bytes} ({size(manifest['coded_bytes'])} coded)" if "coded_bytes" in manifest else bytes
 
 
 def _verified(row: Verified) -> str:

@@ -115,6 +115,11 @@ def _weights(row: Mapping[str, Any]) -> str | None:
     return f"{size(packed)} (+{size(packed - own)})" if packed > own + _PADDING else size(packed)
 
 
+def _stored(row: Mapping[str, int]) -> str:
+    """The arrays that one codec holds."""
+    return f"{size(row['coded_bytes'])} for {size(row['bytes'])} in {row['arrays']} arrays"
+
+
 def _print_artifact(result: Mapping[str, Any]) -> None:
     manifest = result["manifest"]
     target = manifest["target"]
@@ -132,6 +137,7 @@ def _print_artifact(result: Mapping[str, Any]) -> None:
         *ports,
         ("MACs", amount(sum(row["macs"] for row in manifest["operators"]))),
         ("weights", size(manifest["weights_bytes"])),
+        *((f"stored by {name}", _stored(row)) for name, row in manifest.get("stored", {}).items()),
         ("arena", f"{size(arena)}, and {size(thread)} for each further thread"),
         *((name, manifest[name]) for name in ("pipeline", "secateur") if name in manifest),
     ]

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 option = partial(typer.Option, rich_help_panel="Passes")
 Passes = list[str] | None
 Precision = Literal["int8"]
+Compression = Literal["none", "fast", "best"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,21 @@ class Making:
     kind: Annotated[Kind | None, typer.Option(help="Default: by target and output, else so.")] = None
     tune: Tune = False
     costs: Costs = None
+    compress: Annotated[
+        Compression,
+        typer.Option(
+            help="Hold weights coded, decoded when the model is loaded: quickly, or to the fewest bytes."
+        ),
+    ] = "none"
+    codec: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The one codec of weights, such as rans; see docs/weights.md."),
+    ] = None
+
+    @property
+    def stored(self) -> str | None:
+        """The codec of weights, or what stands for several."""
+        return self.codec or (None if self.compress == "none" else self.compress)
 
     @property
     def form(self) -> Kind:
@@ -88,10 +104,20 @@ class Making:
         check_target(self.target)
         limits.check_beside(self.pipeline)
         check_pipeline(self.pipeline)
+        self._check_codec()
         check_readable(self.costs)
         if self.tune:
             check_timed_here(self.target)
         check_output(self.target, self.path(model), self.form)
+
+    def _check_codec(self) -> None:
+        if self.codec is None:
+            return
+        from secateur.codegen.weights.storing import check_codec
+
+        check_codec(self.codec)
+        if self.compress != "none":
+            raise refuse("--codec names the one codec, --compress chooses among several: give one of them")
 
 
 @dataclass(frozen=True)
@@ -224,6 +250,7 @@ def _compiled(
         costs=making.costs,
         tune=making.tune,
         pipeline=pipeline,
+        compress=making.stored,
         kind=making.form,
         watch=watch,
     )

@@ -1,0 +1,79 @@
+"""A program's constants as streams."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from secateur.ir.errors import SecateurError
+from secateur.ir.support.progress import Progress, silent
+from secateur.ir.support.words import known_names
+
+from .registry import BY_NUMBER, CODECS, NAMES
+from .streams import SPLIT, Array, encode
+
+PLAIN = "raw"
+
+
+def check_codec(name: str) -> None:
+    """SecateurError for a name of no codec."""
+    if name not in NAMES:
+        raise SecateurError(f"there is no codec '{name}' of weights{known_names(name, list(NAMES))}")
+
+
+def coded(arrays: Sequence[Array], stored: Sequence[str], progress: Progress = silent) -> tuple[bytes, ...]:
+    """The stream of each array by the codec of that name, as it is for an empty one; none where all are.
+
+    SecateurError for a name of no codec.
+    """
+    for name in sorted(set(filter(None, stored))):
+        check_codec(name)
+    if not any(stored):
+        return ()
+    streams = []
+    for number, (array, name) in enumerate(zip(arrays, stored, strict=True)):
+        progress("weights", number, len(arrays))
+        streams.append(encode(array, name or PLAIN))
+    return tuple(streams)
+
+
+def codec_of(stream: bytes) -> str:
+    """The name of a stream's codec; `split` where bytes of the elements have one each."""
+    if stream[0] == SPLIT:
+        return "split"
+    return next(name for name, row in CODECS.items() if row.codec is BY_NUMBER[stream[0]])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stream's row in the artifact: where it begins and ends, where its bytes go, and their Adler-32."""
+
+    at: int
+    coded: int
+    offset: int
+    bytes: int
+    check: int
+
+
+def entries(streams: Sequence[bytes], arrays: Sequence[Array], offsets: Sequence[int]) -> list[Entry]:
+    """The rows of streams that lie one behind the other."""
+    rows, at = [], 0
+    for stream, array, offset in zip(streams, arrays, offsets, strict=True):
+        check = zlib.adler32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        rows.append(Entry(at, len(stream), offset, array.nbytes, check))
+        at += len(stream)
+    return rows
+
+
+def summary(streams: Sequence[bytes], arrays: Sequence[Array]) -> Mapping[str, Mapping[str, int]]:
+    """By codec: how many arrays, their bytes, and what they take."""
+    found: dict[str, dict[str, int]] = {}
+    for stream, array in zip(streams, arrays, strict=True):
+        row = found.setdefault(codec_of(stream), {"arrays": 0, "bytes": 0, "coded_bytes": 0})
+        row["arrays"] += 1
+        row["bytes"] += array.nbytes
+        row["coded_bytes"] += len(stream)
+    return found

@@ -1,0 +1,36 @@
+"""Store: how the artifact holds constants.
+
+    %w = nn.constant() {value = ...}
+ -> %w = nn.constant() {value = ..., stored = "best"}
+
+What a primitive makes of a constant (packed, transformed) is stored by the codec that the constant names, and
+decoded when a state of the model is made. The names are those of the backend, which refuses another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from secateur.ir.graph import Graph
+from secateur.ir.stages import PLACED, Stage
+
+from .framework.base import Pass
+
+
+@dataclass(frozen=True)
+class Store(Pass):
+    """Names the codec by which the artifact holds the constants."""
+
+    codec: str = "best"
+
+    name: ClassVar[str] = "store"
+    takes: ClassVar[Stage] = PLACED
+    gives: ClassVar[Stage] = PLACED
+
+    def run(self, graph: Graph) -> Graph:
+        graph = graph.clone()
+        for op in graph.operators:
+            if op.name == "nn.constant":
+                op.attributes["stored"] = self.codec
+        return graph

@@ -1,0 +1,129 @@
+/* Streams of coded weights: which codec, elements of several bytes, and the codecs without a model. */
+#include "decode.h"
+
+#include <string.h>
+
+enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, SPLIT = 255 };
+
+uint32_t rt_adler(const unsigned char *data, uint64_t bytes) {
+    uint32_t low = 1, high = 0;
+    while (bytes) {
+        uint32_t some = bytes < 5552 ? (uint32_t)bytes : 5552; /* so many cannot overflow */
+        uint32_t sum = 0, weighted = 0;
+        for (uint32_t i = 0; i < some; i++) {
+            sum += data[i];
+            weighted += (some - i) * data[i];
+        }
+        high = (uint32_t)((high + (uint64_t)some * low + weighted) % 65521);
+        low = (low + sum) % 65521;
+        data += some;
+        bytes -= some;
+    }
+    return high << 16 | low;
+}
+
+static int decode_raw(rt_span in, rt_place to) {
+    if (rt_left(in) != to.count) return 0;
+    if (to.stride == 1) {
+        if (to.count) memcpy(to.out, in.at, (size_t)to.count);
+        return 1;
+    }
+    for (uint64_t i = 0; i < to.count; i++) to.out[i * to.stride] = in.at[i];
+    return 1;
+}
+
+static int32_t width_of(uint32_t entries) {
+    int32_t width = 0;
+    while (width < 32 && entries > 1u << width) width++;
+    return width;
+}
+
+static uint64_t bytes_of(uint64_t count, uint32_t width) { return (count * width + 7) / 8; }
+
+static int decode_dictionary(rt_span in, rt_place to) {
+    if (rt_left(in) < 2 || rt_left(in) <= (uint64_t)in.at[0] + 1) return 0;
+    uint32_t entries = in.at[0] + 1u;
+    int32_t width = width_of(entries);
+    const unsigned char *values = in.at + 1;
+    in.at += 1 + entries;
+    if (rt_left(in) != bytes_of(to.count, (uint32_t)width)) return 0;
+    rt_bits bits = rt_bits_of(in);
+    for (uint64_t i = 0; i < to.count; i++) {
+        uint32_t number = rt_take(&bits, width);
+        if (number >= entries) return 0;
+        to.out[i * to.stride] = values[number];
+    }
+    return 1;
+}
+
+static int decode_bitmap(rt_span in, rt_place to) {
+    uint64_t bits = bytes_of(to.count, 1);
+    if (rt_left(in) < bits) return 0;
+    rt_span left = {in.at + bits, in.end};
+    for (uint64_t i = 0; i < to.count; i++) {
+        int there = in.at[i >> 3] >> (i & 7) & 1;
+        if (there && left.at == left.end) return 0;
+        to.out[i * to.stride] = there ? *left.at++ : 0;
+    }
+    return left.at == left.end;
+}
+
+static int decode_shared_blocks(rt_span in, rt_place to) {
+    if (rt_left(in) < 5) return 0;
+    uint32_t size = in.at[0], distinct = rt_u32(in.at + 1);
+    if (!size || to.count % size || rt_left(in) - 5 < (uint64_t)distinct * size) return 0;
+    uint64_t blocks = to.count / size;
+    int32_t width = width_of(distinct);
+    const unsigned char *rows = in.end - (uint64_t)distinct * size, *there = in.at + 5;
+    if ((uint64_t)(rows - there) < bytes_of(blocks, 1)) return 0;
+    rt_span numbers = {there + bytes_of(blocks, 1), rows};
+    rt_bits bits = rt_bits_of(numbers);
+    uint64_t used = 0;
+    for (uint64_t block = 0; block < blocks; block++) {
+        int filled = there[block >> 3] >> (block & 7) & 1;
+        uint32_t number = filled ? rt_take(&bits, width) : 0;
+        if (filled && number >= distinct) return 0;
+        const unsigned char *row = rows + (uint64_t)number * size;
+        unsigned char *out = to.out + block * size * to.stride;
+        for (uint32_t i = 0; i < size; i++) out[i * to.stride] = filled ? row[i] : 0;
+        used += (uint64_t)filled;
+    }
+    return !bits.missing && rt_left(numbers) == bytes_of(used, (uint32_t)width);
+}
+
+static int decode_bytes(rt_span in, rt_place to, rt_scratch *scratch) {
+    if (in.at == in.end) return 0;
+    int codec = *in.at++;
+    switch (codec) {
+    case RAW: return decode_raw(in, to);
+    case DICTIONARY: return decode_dictionary(in, to);
+    case BITMAP: return decode_bitmap(in, to);
+    case HUFFMAN: return rt_decode_huffman(in, to, scratch);
+    case ZERO_RUN: return rt_decode_zero_run(in, to, scratch);
+    case PATTERNS: return rt_decode_patterns(in, to, scratch);
+    case SHARED_BLOCKS: return decode_shared_blocks(in, to);
+    case RANS: return rt_decode_rans(in, to, scratch);
+    case PLANES: return rt_decode_planes(in, to, scratch);
+    default: return 0;
+    }
+}
+
+int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch) {
+    rt_place whole = {out, bytes, 1};
+    if (rt_left(in) < 1 || *in.at != SPLIT) return decode_bytes(in, whole, scratch);
+    if (rt_left(in) < 2) return 0;
+    uint32_t width = in.at[1];
+    if (!width || bytes % width) return 0;
+    in.at += 2;
+    for (uint32_t place = 0; place < width; place++) {
+        if (rt_left(in) < 4) return 0;
+        uint32_t length = rt_u32(in.at);
+        in.at += 4;
+        if (rt_left(in) < length) return 0;
+        rt_span part = {in.at, in.at + length};
+        rt_place to = {out + place, bytes / width, width};
+        if (!decode_bytes(part, to, scratch)) return 0;
+        in.at += length;
+    }
+    return in.at == in.end;
+}

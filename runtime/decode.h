@@ -1,0 +1,148 @@
+/* Decoding of coded weights: see codegen/weights, whose formats these are. */
+#ifndef SECATEUR_DECODE_H
+#define SECATEUR_DECODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    RT_LOG_SLOTS = 12,
+    RT_SLOTS = 1 << RT_LOG_SLOTS, /* parts that a table's counts add up to */
+    RT_LANES = 256,               /* at most */
+    RT_CONTEXTS = 13,             /* tables of one array at most */
+    RT_DEPTH = 8,                 /* planes that are looked back at */
+    RT_WORD_BITS = 15,            /* of a word of a prefix code at most */
+    RT_PATTERNS = 1024
+};
+
+/* Bytes that are still to be read. */
+typedef struct rt_span {
+    const unsigned char *at, *end;
+} rt_span;
+
+/* Where decoded bytes go: byte i to out[i * stride]. */
+typedef struct rt_place {
+    unsigned char *out;
+    uint64_t count, stride;
+} rt_place;
+
+typedef struct rt_lanes {
+    uint32_t state[RT_LANES];
+    uint32_t lanes;
+} rt_lanes;
+
+/* Which of the next words each of eight lanes takes, by the set of lanes that take one. */
+typedef struct rt_takes {
+    unsigned char word[256][8];
+} rt_takes;
+
+typedef struct rt_planes {
+    unsigned char symbols[RT_CONTEXTS][RT_SLOTS]; /* by slot */
+    uint32_t codes[RT_CONTEXTS][256];             /* by symbol: count less one << 12 | sum of the counts before */
+    int8_t past[RT_LANES];
+    unsigned char contexts[RT_LANES], rest[RT_LANES];
+    uint16_t sums[RT_LANES], sizes[RT_LANES];
+    uint64_t base[RT_LANES]; /* where the places of a block lie in the first plane */
+    uint32_t run, first_run; /* so many of them lie side by side */
+    rt_takes takes;
+} rt_planes;
+
+typedef struct rt_prefix {
+    uint16_t words[1 << RT_WORD_BITS]; /* by the next bits: symbol << 4 | length, 0 where no word begins so */
+    uint32_t known[RT_PATTERNS];       /* by pattern: the block where it first occurs */
+    unsigned char lengths[RT_PATTERNS + 2];
+} rt_prefix;
+
+/* What a decoder needs while it works. */
+typedef struct rt_scratch {
+    rt_lanes lanes;
+    int eights; /* lanes are decoded eight at once */
+    uint16_t counts[256];
+    union {
+        struct {
+            uint32_t slots[RT_SLOTS]; /* symbol | count less one << 8 | place within the symbol << 20 */
+            rt_takes takes;
+        } rans;
+        rt_planes planes;
+        rt_prefix prefix;
+    } as;
+} rt_scratch;
+
+/* Each decodes a payload to its end; 0 where it is damaged. Nothing is read or written outside what is given. */
+int rt_decode_huffman(rt_span in, rt_place to, rt_scratch *scratch);
+int rt_decode_zero_run(rt_span in, rt_place to, rt_scratch *scratch);
+int rt_decode_patterns(rt_span in, rt_place to, rt_scratch *scratch);
+int rt_decode_rans(rt_span in, rt_place to, rt_scratch *scratch);
+int rt_decode_planes(rt_span in, rt_place to, rt_scratch *scratch);
+
+/* The stream of `bytes` bytes that an array takes. */
+int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch);
+
+#if defined(__x86_64__) /* decode_avx2.c: a symbol of each of `lanes` lanes, a multiple of 8, as many words being there */
+void rt_fill_takes(rt_takes *takes);
+const unsigned char *rt_step_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes,
+                                    const unsigned char *at, unsigned char *out);
+const unsigned char *rt_rest_eights(rt_planes *planes, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
+                                    const unsigned char *at, unsigned char *out);
+#endif
+
+uint32_t rt_adler(const unsigned char *data, uint64_t bytes); /* Adler-32 */
+
+static inline uint32_t rt_u32(const unsigned char *at) {
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static inline uint32_t rt_u16(const unsigned char *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8; }
+
+static inline uint64_t rt_left(rt_span in) { return (uint64_t)(in.end - in.at); }
+
+/* Numbers of a few bits, the first in the lowest place. Past the end they are zeros, and `missing` tells. */
+typedef struct rt_bits {
+    const unsigned char *begin, *at, *end;
+    uint64_t held;
+    int32_t count, missing;
+} rt_bits;
+
+static inline rt_bits rt_bits_of(rt_span in) {
+    rt_bits bits = {in.at, in.at, in.end, 0, 0, 0};
+    return bits;
+}
+
+static inline void rt_refill(rt_bits *bits) {
+    while (bits->count <= 56 && bits->at < bits->end) {
+        bits->held |= (uint64_t)*bits->at++ << bits->count;
+        bits->count += 8;
+    }
+}
+
+static inline void rt_drop(rt_bits *bits, int32_t count) {
+    if (count > bits->count) {
+        bits->missing = 1;
+        count = bits->count;
+    }
+    bits->held >>= count;
+    bits->count -= count;
+}
+
+static inline uint32_t rt_take(rt_bits *bits, int32_t count) { /* 32 at most */
+    rt_refill(bits);
+    uint32_t value = (uint32_t)(bits->held & ((1ull << count) - 1));
+    rt_drop(bits, count);
+    return value;
+}
+
+/* Bytes touched so far. */
+static inline uint64_t rt_bits_bytes(const rt_bits *bits) {
+    return (uint64_t)(bits->at - bits->begin) - (uint64_t)(bits->count / 8);
+}
+
+/* An exponential Golomb code; past 2^24 it is no number of ours, which `missing` tells. */
+static inline uint32_t rt_golomb(rt_bits *bits, int32_t order) {
+    int32_t more = 0;
+    while (!bits->missing && rt_take(bits, 1)) more++;
+    if (more + order > 24) bits->missing = 1;
+    if (bits->missing) return 0;
+    return rt_take(bits, more + order) + (1u << (more + order)) - (1u << order);
+}
+
+#endif

@@ -1,0 +1,72 @@
+/* Lanes of a decoder, eight at once, on processors with AVX2; the same states and words as decode_rans.c. */
+#include "decode.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#define EIGHT __attribute__((target("avx2,popcnt")))
+
+/* For each set of lanes that take a word, which of the next words each takes. */
+void rt_fill_takes(rt_takes *takes) {
+    for (uint32_t set = 0; set < 256; set++)
+        for (uint32_t lane = 0, word = 0; lane < 8; lane++) takes->word[set][lane] = (unsigned char)(set >> lane & 1 ? word++ : 0);
+}
+
+/* States that are too low take words in order; eight words can be read. */
+EIGHT static inline __m256i refilled(__m256i state, const rt_takes *takes, const unsigned char **at) {
+    __m256i low = _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), _mm256_setzero_si256());
+    uint32_t set = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(low));
+    __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)*at));
+    __m256i which = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)takes->word[set]));
+    __m256i more = _mm256_or_si256(_mm256_slli_epi32(state, 16), _mm256_permutevar8x32_epi32(words, which));
+    *at += 2 * _mm_popcnt_u32(set);
+    return _mm256_blendv_epi8(state, more, low);
+}
+
+/* The lowest byte of each of eight numbers. */
+EIGHT static inline void put_bytes(unsigned char *out, __m256i numbers) {
+    const __m256i lowest = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1, -1,
+                                            -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    __m256i packed = _mm256_shuffle_epi8(numbers, lowest);
+    int32_t halves[2] = {_mm_cvtsi128_si32(_mm256_castsi256_si128(packed)),
+                         _mm_cvtsi128_si32(_mm256_extracti128_si256(packed, 1))};
+    memcpy(out, halves, 8);
+}
+
+EIGHT static inline __m256i load(const uint32_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
+
+EIGHT const unsigned char *rt_step_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes,
+                                          const unsigned char *at, unsigned char *out) {
+    const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1), one = _mm256_set1_epi32(1);
+    for (uint32_t i = 0; i < lanes; i += 8) {
+        __m256i x = load(state + i);
+        __m256i entry = _mm256_i32gather_epi32((const int *)slots, _mm256_and_si256(x, part), 4);
+        __m256i count = _mm256_add_epi32(_mm256_and_si256(_mm256_srli_epi32(entry, 8), part), one);
+        put_bytes(out + i, entry);
+        x = _mm256_mullo_epi32(count, _mm256_srli_epi32(x, RT_LOG_SLOTS));
+        x = _mm256_add_epi32(x, _mm256_srli_epi32(entry, 20));
+        _mm256_storeu_si256((__m256i *)(state + i), refilled(x, takes, &at));
+    }
+    return at;
+}
+
+EIGHT const unsigned char *rt_rest_eights(rt_planes *planes, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
+                                          const unsigned char *at, unsigned char *out) {
+    const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1), one = _mm256_set1_epi32(1), byte = _mm256_set1_epi32(255);
+    for (uint32_t i = 0; i < lanes; i += 8) {
+        __m256i x = load(state + i), slot = _mm256_and_si256(x, part);
+        __m256i context = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(contexts + i)));
+        __m256i at_slot = _mm256_add_epi32(_mm256_slli_epi32(context, RT_LOG_SLOTS), slot);
+        __m256i symbol = _mm256_and_si256(_mm256_i32gather_epi32((const int *)(const void *)planes->symbols, at_slot, 1), byte);
+        __m256i at_symbol = _mm256_add_epi32(_mm256_slli_epi32(context, 8), symbol);
+        __m256i code = _mm256_i32gather_epi32((const int *)planes->codes, at_symbol, 4);
+        __m256i count = _mm256_add_epi32(_mm256_srli_epi32(code, RT_LOG_SLOTS), one);
+        put_bytes(out + i, symbol);
+        x = _mm256_mullo_epi32(count, _mm256_srli_epi32(x, RT_LOG_SLOTS));
+        x = _mm256_add_epi32(x, _mm256_sub_epi32(slot, _mm256_and_si256(code, part)));
+        _mm256_storeu_si256((__m256i *)(state + i), refilled(x, &planes->takes, &at));
+    }
+    return at;
+}
+#endif

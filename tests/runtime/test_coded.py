@@ -1,0 +1,241 @@
+"""Coded weights at run time: the decoders in C against those in Python, and states that decode."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import shutil
+import subprocess
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from secateur.codegen.artifact import seal, write_artifact
+from secateur.codegen.destination import SEAL_FIELDS, SEAL_MAGIC
+from secateur.codegen.program import Program
+from secateur.codegen.sources import DECODER_SOURCES
+from secateur.codegen.weights.codec import StreamError
+from secateur.codegen.weights.registry import NAMES
+from secateur.codegen.weights.storing import coded
+from secateur.codegen.weights.streams import decode, encode
+from secateur.runtime.library import Library, OptionsStruct
+from secateur.runtime.session import SessionError, load
+
+ROOT = Path(__file__).parents[2]
+Array = NDArray[Any]
+Case = tuple[bytes, str, tuple[int, ...]]
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of decode.c, under the sanitizers of addresses and of undefined behaviour."""
+    compiler = shutil.which("gcc") or pytest.skip("gcc is not installed: apt-get install gcc")
+    output = tmp_path_factory.mktemp("decoder") / "decode"
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror"]
+    sources = [str(ROOT / "runtime" / name) for name in (*DECODER_SOURCES, "cpu.c")]
+    main = str(Path(__file__).with_name("decode.c"))
+    command = [compiler, "-std=c11", "-O1", "-g", *flags, f"-I{ROOT / 'runtime'}", main, *sources, "-o"]
+    subprocess.run([*command, str(output)], check=True)
+    return output
+
+
+def arrays() -> list[Array]:
+    rng = np.random.default_rng(0)
+    filters = rng.standard_normal((24, 16, 3, 3)) * 20 + rng.standard_normal((24, 16, 1, 1)) * 15
+    known = rng.integers(-9, 9, (12, 9)).astype(np.int8)
+    pruned = np.where(rng.random((40, 50)) < 0.85, 0, rng.integers(-127, 128, (40, 50))).astype(np.int8)
+    return [
+        filters.clip(-127, 127).astype(np.int8),
+        known[rng.integers(0, 12, 300)].reshape(20, 15, 3, 3),
+        pruned,
+        rng.choice([-3, 0, 7], (31, 9)).astype(np.int8),
+        rng.standard_normal((16, 9), np.float32),
+        rng.integers(-300, 300, 500).astype(np.int16),
+        np.zeros((70, 33), np.int8),
+        np.full((5,), -128, np.int8),
+        np.zeros((0, 3), np.float32),
+    ]
+
+
+def in_c(decoder: Path, cases: Sequence[Case], folder: Path) -> list[str]:
+    """What the decoders in C say of each stream."""
+    file = folder / "streams"
+    with file.open("wb") as out:
+        for stream, dtype, shape in cases:
+            size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            out.write(len(stream).to_bytes(4, "little") + size.to_bytes(4, "little") + stream)
+    done = subprocess.run([decoder, file], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+def in_python(case: Case) -> str:
+    try:
+        return str(zlib.adler32(decode(*case).tobytes()))
+    except StreamError:
+        return "damaged"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_c_decodes_what_python_encodes(decoder: Path, tmp_path: Path, name: str) -> None:
+    cases = [(encode(a, name), a.dtype.str, a.shape) for a in arrays()]
+    assert in_c(decoder, cases, tmp_path) == [str(zlib.adler32(a.tobytes())) for a in arrays()]
+
+
+def damaged(stream: bytes, rng: np.random.Generator) -> bytes:
+    """A stream cut short, made longer, or with a few bytes changed, mostly near its head."""
+    data, kind = bytearray(stream), rng.integers(8)
+    if kind == 0:
+        return bytes(data[: rng.integers(len(data))])
+    if kind == 1:
+        return bytes(data) + bytes(rng.integers(1, 4))
+    for _ in range(rng.integers(1, 4)):
+        end = len(data) if kind < 4 else min(len(data), 40)
+        data[rng.integers(end)] = rng.integers(256) if kind % 2 else data[rng.integers(end)] ^ 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_damaged_streams_are_told_alike_and_nothing_outside_is_touched(
+    decoder: Path, tmp_path: Path, name: str
+) -> None:
+    rng = np.random.default_rng(len(name))
+    small = [a.reshape(-1)[: 3 * 9 * 8].reshape(-1, 3, 3) if a.size % 9 == 0 else a for a in arrays()[:6]]
+    streams = [(encode(a, name), a.dtype.str, a.shape) for a in small]
+    cases = [(damaged(s, rng), dtype, shape) for s, dtype, shape in streams for _ in range(60)]
+    assert in_c(decoder, cases, tmp_path) == [in_python(case) for case in cases]
+
+
+# States --------------------------------------------------------------------------------------------
+
+
+def with_filters(program: Program, codec: str) -> Program:
+    """The program with an array of weights more, all coded."""
+    extra = arrays()[0]
+    end = program.weight_offsets[-1] + -(-program.weights[-1].nbytes // 64) * 64
+    weights = (*program.weights, extra)
+    streams = coded(weights, [codec] * len(weights))
+    return replace(program, weights=weights, weight_offsets=(*program.weight_offsets, end), streams=streams)
+
+
+@pytest.fixture(scope="module")
+def coded_so(programs: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program = with_filters(programs.scale_relu_sum(), "best")
+    return write_artifact(program, tmp_path_factory.mktemp("coded") / "coded.so")
+
+
+def image(programs: ModuleType) -> Array:
+    return np.random.default_rng(3).standard_normal((programs.ROWS, programs.COLUMNS), dtype=np.float32)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_coded_weights_give_the_same_bits(coded_so: Path, programs: ModuleType, threads: int) -> None:
+    x = image(programs)
+    with load(coded_so, threads) as session:
+        np.testing.assert_array_equal(session.run({"x": x})["y"], programs.expected(x)[0])
+        manifest = session.manifest
+        assert session.arena_bytes == manifest["arena_bytes"] + (threads - 1) * manifest["thread_bytes"]
+
+
+def test_the_manifest_says_what_weights_take(coded_so: Path) -> None:
+    with load(coded_so) as session:
+        manifest = session.manifest
+    rows = manifest["stored"].values()
+    assert sum(row["coded_bytes"] for row in rows) == manifest["coded_bytes"] < manifest["weights_bytes"]
+    assert manifest["stored"]["planes"]["bytes"] == arrays()[0].nbytes
+    assert manifest["arena_bytes"] > manifest["weights_bytes"]
+
+
+class Raw:
+    """The C interface of a library, with functions that a session does not use."""
+
+    def __init__(self, path: Path) -> None:
+        self.library = Library(path)
+        for name, result in (
+            ("secateur_weights", ctypes.c_void_p),
+            ("secateur_coded_bytes", ctypes.c_uint64),
+            ("secateur_state_weights", ctypes.c_void_p),
+        ):
+            getattr(self.library, name).restype = result
+        self.library.secateur_state_weights.argtypes = [ctypes.c_void_p]
+
+    def create(self, **options: Any) -> tuple[int, ctypes.c_void_p]:
+        state = ctypes.c_void_p()
+        given = OptionsStruct(size=ctypes.sizeof(OptionsStruct), **options)
+        return self.library.secateur_create(ctypes.byref(given), ctypes.byref(state)), state
+
+
+def test_states_share_decoded_weights(coded_so: Path) -> None:
+    raw = Raw(coded_so)
+    size = raw.library.secateur_weights_bytes()
+    assert raw.library.secateur_weights() is None
+    assert 0 < raw.library.secateur_coded_bytes() < size
+    status, first = raw.create()
+    shared = raw.library.secateur_state_weights(first)
+    assert status == 0
+    expected = arrays()[0].tobytes()
+    assert ctypes.string_at(shared + size - len(expected), len(expected)) == expected
+    needed = raw.library.secateur_arena_bytes(1) - -(-size // 64) * 64
+    memory = ctypes.create_string_buffer(needed + 64)
+    arena = -(-ctypes.addressof(memory) // 64) * 64
+    given = {"weights": shared, "weights_bytes": size, "arena": arena}
+    assert raw.create(**given, arena_bytes=needed - 1)[0] == 4
+    status, second = raw.create(**given, arena_bytes=needed)
+    assert status == 0
+    assert raw.library.secateur_state_weights(second) == shared
+    assert raw.create(arena=arena, arena_bytes=needed)[0] == 4
+    raw.library.secateur_free(second)
+    raw.library.secateur_free(first)
+    raw.library.close()
+
+
+def test_weights_that_are_not_coded_are_read_in_place(model_so: Path) -> None:
+    raw = Raw(model_so)
+    status, state = raw.create()
+    assert status == 0
+    assert raw.library.secateur_coded_bytes() == 0
+    assert raw.library.secateur_state_weights(state) == raw.library.secateur_weights()
+    raw.library.secateur_free(state)
+    raw.library.close()
+
+
+@pytest.mark.parametrize("codec", ["best", "raw", "rans"])
+def test_damaged_weights_are_an_error(programs: ModuleType, tmp_path: Path, codec: str) -> None:
+    program = with_filters(programs.scale_relu_sum(), codec)
+    path = write_artifact(program, tmp_path / "damaged.so")
+    data, stream = bytearray(path.read_bytes()), program.streams[-1]
+    at = data.find(stream) + len(stream) // 2
+    data[at] ^= 4
+    end = data.find(SEAL_MAGIC) + len(SEAL_MAGIC)
+    data[end : end + SEAL_FIELDS.size] = bytes(SEAL_FIELDS.size)
+    path.write_bytes(data)
+    seal(path)
+    with pytest.raises(SessionError, match="coded weights are damaged"):
+        load(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("board", "emulator"), [("AARCH64", ["qemu-aarch64", "-cpu", "cortex-a53"]), ("ARMV7", ["qemu-arm"])]
+)
+def test_arm_decodes_too(programs: ModuleType, tmp_path: Path, board: str, emulator: list[str]) -> None:
+    if shutil.which(emulator[0]) is None:
+        pytest.skip(f"{emulator[0]} is not installed: apt-get install qemu-user")
+    program = with_filters(programs.scale_relu_sum(getattr(programs, board)), "best")
+    folder = write_artifact(program, tmp_path / board, "dir")
+    x = image(programs)
+    np.save(tmp_path / "x.npy", x)
+    files = ["--input", str(tmp_path / "x.npy"), "--output", str(tmp_path / "y.npy")]
+    files += ["--output", str(tmp_path / "total.npy"), "--iterations", "1", "--json"]
+    command = [*emulator, str(folder / "bench"), *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["operators"]
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), programs.expected(x)[0])
