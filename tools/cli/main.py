@@ -68,6 +68,7 @@ ROWS = (
     Row("staircase", "staircase", "Show how a layer's time depends on its channels."),
     Row("profile", "profile", "Measure what a model's kernels take, for --costs."),
     Row("inspect", "inspect", "Show what a model or an artifact is made of."),
+    Row("weights", "weights", "Show what a model's weights take by codec, layer by layer."),
     Row("opt", "opt", "Run passes on IR text; print what they give, or write it as ONNX."),
     Row("bench", "bench", "Time an artifact on this machine."),
     Row("compare", "compare", "Compare every layer with a reference."),
