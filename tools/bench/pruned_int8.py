@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -43,15 +44,14 @@ class Row:
         return self.turns[NETWORKS[0]].median / self.turns[network].median
 
 
-def measured(name: str, folder: Path, latency: str, costs: Path | None, int8: Mapping[str, str]) -> Row:
+def measured(name: str, folder: Path, latency: str, costs: Path | None) -> Row:
     """A model's row; artifacts lie in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     model, data = source(name, folder)
     pruned = folder / f"{name}.pruned.onnx"
-    report = secateur.prune(
-        model, Pruning(latency=latency, criterion="l2", repair=False), pruned, costs=costs
-    )
-    artifacts = list(_compiled(name, model, pruned, data, folder, costs, int8))
+    asked = Pruning(latency=latency, criterion="l2", repair=False)
+    report = secateur.prune(model, asked, pruned, costs=costs)
+    artifacts = list(_compiled(model, pruned, data, folder / name, costs))
     found = dict(zip(NETWORKS, turns(artifacts), strict=True))
     return Row(name, report.after.seconds / report.before.seconds, found)
 
@@ -63,23 +63,13 @@ def source(name: str, folder: Path) -> tuple[Path, str]:
     return models.save(name, folder), "random:4"
 
 
-def _compiled(
-    name: str,
-    model: Path,
-    pruned: Path,
-    data: str,
-    folder: Path,
-    costs: Path | None,
-    int8: Mapping[str, str],
-) -> Iterator[Path]:
+def _compiled(model: Path, pruned: Path, data: str, folder: Path, costs: Path | None) -> Iterator[Path]:
     """Artifacts, in the order of `NETWORKS`."""
-    for number, (path, quantize) in enumerate(
-        (path, q)
-        for q in (None, Int8(data, **int8))
-        for path in (model, pruned)  # type: ignore[arg-type]
-    ):
-        output = folder / f"{name}-{number}.so"
+    folder.mkdir(exist_ok=True)
+    int8 = Int8(data)
+    for number, (quantize, path) in enumerate(product((None, int8), (model, pruned))):
         table = costs if quantize is None else None
+        output = folder / f"{number}.so"
         yield secateur.compile(path, output, target="host", quantize=quantize, costs=table).path
 
 
@@ -107,7 +97,6 @@ def main(
             help="A table of `secateur profile --prune`, of a single model, for its float networks."
         ),
     ] = None,
-    winograd: Annotated[str, typer.Option(help="Of the int8 networks, as `compile --winograd`.")] = "auto",
     out: Annotated[Path, typer.Option(help="Folder of models, artifacts and the result.")] = Path(
         "build/bench-pruned-int8"
     ),
@@ -116,7 +105,7 @@ def main(
     bar = BAR_VNNI if has_vnni() else BAR
     rows = []
     for name in which.split(","):
-        rows.append(measured(name, out, latency, costs, {"winograd": winograd}))
+        rows.append(measured(name, out, latency, costs))
         print(text(rows[-1], bar))
     found = {"machine": machine([]), "bar": bar, "rows": [asdict(row) for row in rows]}
     write_whole(out / "pruned_int8.json", (json.dumps(found, indent=1) + "\n").encode())
