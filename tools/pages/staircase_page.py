@@ -128,7 +128,7 @@ def _step(step: Step) -> tuple[int, str, str, tuple[str, ...]]:
 
 def section(stairs: Staircase, colours: Mapping[str, int]) -> Section:
     """One layer's part of the page."""
-    facts = (
+    facts: tuple[tuple[str, str], ...] = (
         (f"all {stairs.full}", duration(stairs.times[stairs.full])),
         ("worth keeping", kept_text(stairs)),
         ("cliffs", f"{len(stairs.cliffs)} counts take longer than a larger one; worst {worst(stairs)}"),
