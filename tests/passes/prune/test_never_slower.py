@@ -17,13 +17,17 @@ from secateur.tools.bench.never_slower import boards, fused_with_curves, measure
 from .nets import residual
 
 
+EVERY = {"x86-64-v3", "rpi4", "rpi2"}  # a board of each instruction set, where no rate is left out
+
+
 @pytest.mark.parametrize("target", boards())
 def test_no_rate_makes_the_network_slower(target: str) -> None:
     fused, curves = fused_with_curves(residual(0, width=32, blocks=1))
-    row = measured(fused, curves, target, range(1, 91), most=4)
-    assert [rate.percent for rate in row.rates] == list(range(1, 91))
+    rates = range(1, 91, 1 if target in EVERY else 3)
+    row = measured(fused, curves, target, rates, most=4)
+    assert [rate.percent for rate in row.rates] == list(rates)
     reached = [rate for rate in row.rates if rate.ours is not None]
-    assert len(reached) >= 20
+    assert len(reached) >= 20 / rates.step
     assert all(rate.ours is not None and rate.ours <= 1 + 1e-9 for rate in reached)
     assert target in text([row])
 
