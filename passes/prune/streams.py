@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-import networkx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,6 +107,8 @@ class Streams:
 
         A stream matters as its readers say or, `by_weights`, as the filters that make it.
         """
+        import networkx  # takes as long to import as all else that a small command needs
+
         own = {name: _importance(s, rankings, by_weights) for name, s in self.streams.items()}
         graph = networkx.Graph([(link.first, link.second) for link in self.links])
         graph.add_nodes_from(own)

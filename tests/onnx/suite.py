@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import ModelProto
 from onnx.backend.test.loader import load_node_model_tests
@@ -19,6 +20,7 @@ from onnx.backend.test.runner import Runner, _normalize_tensor
 
 from secateur.ir.onnx_reader import OPERATORS
 from secateur.tools.checks.onnx_backend import CompileGraph, SecateurBackend
+from tests.kept import kept
 
 FUNCTIONS = "functions"
 """The group of models of several nodes: bodies of ONNX functions."""
@@ -46,8 +48,13 @@ class Case:
 @cache
 def loaded() -> list[Any]:
     """Every node test of the suite, as it is shipped."""
+    return kept(f"onnx-{onnx.__version__}-numpy-{np.__version__}", computed)
+
+
+def computed() -> list[Any]:
+    """The suite as it makes itself: it computes its expected outputs in Python, which takes ten seconds."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of NumPy, while the suite computes its expected outputs
+        warnings.simplefilter("ignore")  # of NumPy
         return list(load_node_model_tests())
 
 

@@ -16,7 +16,6 @@ from secateur.tools.bench.never_slower import boards, fused_with_curves, measure
 
 from .nets import residual
 
-
 EVERY = {"x86-64-v3", "rpi4", "rpi2"}  # a board of each instruction set, where no rate is left out
 
 
