@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -36,18 +37,22 @@ from .curves import Curve, Floats
 from .domains import Domains
 from .extents import Extents
 from .sizes import SizedCosts
+from .surrogate import within_both
 from .tables import Row, Times, summed
 from .weighing import Answer, BeyondError, Pair, weighed
 
 _TIGHTENINGS = 12  # of what is asked of the bound on an arena
+_TIGHTER = "a plan of less memory may fit counts that lose less"
 _PRICES, _DEAREST = 12, 1e3  # of time that are tried, and times the loss that all time costs at most
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What is limited, one thing only: `seconds` on one core, multiply-accumulates, bytes of `weights` (of
-    constants, as they are in the model), bytes of `arena`, or the importance lost: then time is least, else
-    the loss is. Of an arena the limit is on the peak of the plan of least memory that selection finds.
+    """What is limited: `seconds` on one core, multiply-accumulates, bytes of `weights` (of constants, as they
+    are in the model), bytes of `arena`, or the importance lost: then time is least, else the loss is. Of an
+    arena the limit is on the peak of the plan of least memory that selection finds.
+
+    Two of the first three may be limited at once, and the arena too; loss is limited alone.
     """
 
     seconds: float | None = None
@@ -57,8 +62,15 @@ class Budget:
     loss: float | None = None
 
     def __post_init__(self) -> None:
-        if len(self.given) != 1:
-            raise SecateurError("pruning wants one limit: on seconds, macs, weights, arena or loss")
+        if not self.given:
+            raise SecateurError("pruning wants a limit: on seconds, macs, weights, arena or loss")
+        if len(self.sums) > 2 or (self.loss is not None and len(self.given) > 1):
+            raise SecateurError(f"pruning cannot limit {', '.join(self.given)} at the same time")
+
+    @property
+    def sums(self) -> dict[str, float]:
+        """The limits on what adds up over operators."""
+        return {name: limit for name, limit in self.given.items() if name != "arena"}
 
     @property
     def given(self) -> dict[str, float]:
@@ -179,48 +191,44 @@ class Optimizer:
 
         CoupledError where fewer counts of each group must do.
         """
-        ((name, limit),) = budget.given.items()
-        if budget.arena is not None:
-            return self._within_arena(budget.arena)
         try:
-            answer = self._weighed(name, limit)
-        except BeyondError as error:
-            raise self._beyond(name, limit, error.least) from None
+            if budget.arena is not None:
+                return self._within_arena(budget.arena, budget.sums)
+            found = self._pruning(budget.sums, *self._weighed(budget.sums))
+            slower = (
+                budget.seconds is None and budget.loss is None and found.seconds > self.before * (1 + TIES)
+            )
+            return self._no_slower(budget.sums, found) if slower else found
         except TooWideError as error:
             raise CoupledError(f"counts of too many groups depend on each other: {error}") from None
-        found = self._pruning(name, answer)
-        if name in _COUNTED and found.seconds > self.before * (1 + TIES):
-            return self._no_slower(name, limit, found)
-        return found
 
     def peak(self, counts: Mapping[int, int], gone: frozenset[int] = frozenset()) -> int:
         """Bytes of arena of the graph at these counts, by the plan of least memory."""
         found = problem_of(self.extents.pruned(counts, gone), self.costs)
         return Solver(found.problem).smallest().costs.peak
 
-    def _within_arena(self, limit: int) -> Pruning:
+    def _within_arena(self, limit: int, sums: Mapping[str, float]) -> Pruning:
         """The counts of least loss by the bound on what lives together, tightened until the peak fits."""
         asked, bound = limit, 0.0
+        if sums:
+            self._weighed(sums)  # says which limit cannot be kept even without one on the arena
         for tried in range(_TIGHTENINGS):
-            pairs = [*_pairs(self._losses(), ()), *forbidding(self.extents, self.domains, asked)]
-            sizes = list(map(len, self.domains.states))
             try:
-                answer = weighed(sizes, [*pairs, *self.domains.tables], 0.0)
-            except BeyondError:
+                answer, doubt = self._weighed(sums, tuple(forbidding(self.extents, self.domains, asked)))
+            except BudgetError:
                 break
-            bound = bound if tried else answer.cost
+            bound = bound if tried else answer.bound
             peak = self.peak(*self._chosen(answer))
             if peak <= limit:
-                return self._with_arena(answer, peak, bound, tried > 0)
+                return self._with_arena(answer, peak, bound, doubt or (_TIGHTER if tried else ""))
             asked = min(asked - 1, asked * limit // peak)
         peak, answer = self._least_arena()
-        if peak <= limit:
-            return self._with_arena(answer, peak, bound, True)
-        raise self._beyond("arena", limit, peak)
+        if peak > limit or sums:
+            raise self._beyond("arena", limit, peak, sums)
+        return self._with_arena(answer, peak, bound, _TIGHTER)
 
-    def _with_arena(self, answer: Answer, peak: int, bound: float, doubted: bool) -> Pruning:
-        found = self._pruning("arena", answer)
-        doubt = "a plan of less memory may fit counts that lose less" if doubted else ""
+    def _with_arena(self, answer: Answer, peak: int, bound: float, doubt: str) -> Pruning:
+        found = self._pruning({}, answer, "")
         return replace(found, spent=peak, bound=bound, doubt=doubt)
 
     def _least_arena(self) -> tuple[int, Answer]:
@@ -237,8 +245,8 @@ class Optimizer:
         whole = self.extents.sizes
         return {i: whole[i] if gone.intersection(around) else k for i, (k, around) in rows}, gone
 
-    def _no_slower(self, name: str, limit: float, slower: Pruning) -> Pruning:
-        """Counts within a limit on what is counted that take no longer than the whole graph.
+    def _no_slower(self, limits: Mapping[str, float], slower: Pruning) -> Pruning:
+        """Counts within limits on what is counted that take no longer than the whole graph.
 
         Time is weighed with loss at a price, as low as does it; the answer says that the loss may not be the
         least. Where no price does it, the slower counts are the answer.
@@ -247,8 +255,10 @@ class Optimizer:
         for _ in range(_PRICES):
             price = math.sqrt(low * high) if low else high / _DEAREST
             priced = [(v, rows * price) for v, rows in self.times.tables]
-            costs = _pairs([*self._losses(), *priced], self._spent(name))
-            tried = self._pruning(name, weighed(self.times.sizes, [*costs, *self.domains.tables], limit))
+            try:
+                tried = self._pruning(limits, *self._weighed(limits, tuple(_pairs(priced, ())), timed=True))
+            except BudgetError:
+                break
             if tried.seconds > self.before * (1 + TIES):
                 low = price
                 continue
@@ -256,15 +266,57 @@ class Optimizer:
         doubt = "the counts that lose least take longer than the whole network does"
         return replace(found or slower, bound=slower.bound, doubt=doubt)
 
-    def _weighed(self, name: str, limit: float) -> Answer:
-        pairs = self.pairs(name)
-        timed = name in ("seconds", "loss")
-        return weighed(self.times.sizes if timed else list(map(len, self.domains.states)), pairs, limit)
+    def _weighed(
+        self, limits: Mapping[str, float], more: tuple[Pair, ...] = (), timed: bool = False
+    ) -> tuple[Answer, str]:
+        """The answer of least cost within limits on sums, with more tables, and why it may not be the best.
+
+        Its toll is the first sum. BudgetError where none is found.
+        """
+        timed = timed or not limits.keys().isdisjoint(("seconds", "loss"))
+        sizes = self.times.sizes if timed else list(map(len, self.domains.states))
+        if len(limits) > 1:
+            return self._within_both(limits, sizes, more)
+        ((name, limit),) = limits.items() or [("", 0.0)]
+        try:
+            return weighed(sizes, [*self.pairs(name), *more], limit), ""
+        except BeyondError as error:
+            raise self._beyond(name or "arena", limit, error.least) from None
+
+    def _within_both(
+        self, limits: Mapping[str, float], sizes: Sequence[int], more: tuple[Pair, ...]
+    ) -> tuple[Answer, str]:
+        rows = {name: list(self._spent(name)) for name in limits}
+        common = [*_pairs(self._losses(), ()), *self.domains.tables, *more]
+
+        def solve(weight: float, limit: float) -> Answer:
+            shares = zip(limits.items(), (weight, 1 - weight), strict=True)
+            tolls = [(v, row * (w / most)) for (name, most), w in shares if w for v, row in rows[name]]
+            return weighed(sizes, [*common, *_pairs((), tolls)], limit)
+
+        def sums(answer: Answer) -> tuple[float, float]:
+            first, second = (_total(rows[name], answer) / limit for name, limit in limits.items())
+            return first, second
+
+        for name, limit in limits.items():
+            if limit <= 0:
+                raise self._beyond(name, limit, 0.0)
+        try:
+            both = within_both(solve, sums)
+        except BeyondError:
+            (a, x), (b, y) = limits.items()
+            text = f"no counts were found that keep {_TEXTS[a](x)} and {_TEXTS[b](y)}"
+            raise BudgetError(text, math.inf) from None
+        answer, first = both.answer, next(iter(limits))
+        doubt = "" if answer.cost <= both.bound * (1 + TIES) else "counts that lose less may keep both limits"
+        return replace(answer, toll=_total(rows[first], answer), bound=both.bound), doubt
 
     def pairs(self, name: str) -> list[Pair]:
-        """The problem's tables where `name` is limited; the variables are those of `times`, counts first."""
+        """The problem's tables where `name` (or nothing) is limited, over the variables of `times`."""
         if name == "loss":
             found = list(_pairs(self.times.tables, self._losses()))
+        elif not name:
+            found = list(_pairs(self._losses(), ()))
         else:
             found = list(_pairs(self._losses(), self._spent(name)))
         return [*found, *self.domains.tables]
@@ -288,13 +340,14 @@ class Optimizer:
     def _spent(self, name: str) -> Iterable[Row]:
         return self.times.tables if name == "seconds" else summed(self.extents, self.domains, _COUNTED[name])
 
-    def _pruning(self, name: str, answer: Answer) -> Pruning:
+    def _pruning(self, limits: Mapping[str, float], answer: Answer, doubted: str) -> Pruning:
+        name = next(iter(limits), "")
         counts, gone = self._chosen(answer)
         seconds = self.seconds(counts, gone)
         spent = seconds if name == "seconds" else answer.toll
         expected = {"seconds": answer.toll, "loss": answer.cost}.get(name, seconds)
         doubt = (
-            ""
+            doubted
             if abs(seconds - expected) <= 1e-9 * expected
             else (f"the tables say {duration_text(expected)}, selection {duration_text(seconds)}")
         )
@@ -305,9 +358,15 @@ class Optimizer:
             tuple(self.bypasses[number].name for number in sorted(gone)),
         )  # fmt: skip
 
-    def _beyond(self, name: str, limit: float, least: float) -> BudgetError:
+    def _beyond(
+        self, name: str, limit: float, least: float, others: Mapping[str, float] = MappingProxyType({})
+    ) -> BudgetError:
         text = _TEXTS[name]
-        return BudgetError(f"no counts keep {text(limit)}; the least possible is {text(least)}", least)
+        if others:
+            kept = " and ".join(_TEXTS[other](most) for other, most in others.items())
+            return BudgetError(f"no counts were found that keep {text(limit)} with {kept}", least)
+        possible = f"; the least possible is {text(least)}" if math.isfinite(least) else ""
+        return BudgetError(f"no counts keep {text(limit)}{possible}", least)
 
 
 def _macs(op: Operator) -> float:
@@ -326,6 +385,11 @@ _TEXTS: dict[str, Callable[[float], str]] = {
     "arena": lambda bytes: f"{size_text(round(bytes))} of arena",
     "loss": lambda loss: f"a loss of {loss:g}",
 }
+
+
+def _total(rows: Iterable[Row], answer: Answer) -> float:
+    """The sum of tables where an answer is."""
+    return sum(float(row[tuple(answer.values[v] for v in variables)]) for variables, row in rows)
 
 
 def _pairs(costs: Iterable[Row], tolls: Iterable[Row]) -> Iterator[Pair]:

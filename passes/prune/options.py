@@ -30,7 +30,8 @@ def _time(text: str) -> float:
 class Recipe:
     """What a pruned network may cost, and how its channels are judged.
 
-    One limit is given, on cost or on the importance lost, or `max_drop`, or both.
+    A limit is given, on cost or on the importance lost, or `max_drop`, or both. Two of `macs`, `latency` and
+    `size` may be limited at once, and `memory` with them.
     """
 
     macs: Annotated[
@@ -75,8 +76,12 @@ class Recipe:
             limit = getattr(self, name)
             if limit is not None and not 0 <= limit < math.inf:
                 raise SecateurError(f"{name} must be a number from 0 on, is {limit:g}")
-        if len(self.budget) > 1:
-            raise SecateurError(f"{' and '.join(self.budget)} are given; pruning keeps one limit at a time")
+        sums = [name for name in self.budget if name != "memory"]
+        if len(sums) > 2 or ("loss" in sums and len(self.budget) > 1):
+            raise SecateurError(
+                f"{' and '.join(self.budget)} are given; pruning keeps two of macs, latency and size "
+                "at a time, and memory with them; loss alone"
+            )
 
     def check(self) -> None:
         """SecateurError where nothing limits what a pruned network may cost."""
@@ -86,7 +91,7 @@ class Recipe:
 
     @property
     def budget(self) -> dict[str, float]:
-        """The limit that is given, by its name."""
+        """The limits that are given, by their names."""
         return {name: getattr(self, name) for name in BUDGETS if getattr(self, name) is not None}
 
     def criterion_with(self, has_data: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 
@@ -219,16 +219,15 @@ class Search:
         return found
 
     def _budget(self) -> Budget:
-        ((name, limit),) = self.recipe.budget.items()
-        if name == "macs":
-            return Budget(macs=int(limit * sum(op.macs for op in self._fused.operators)))
-        if name == "loss":
-            return Budget(loss=limit * sum(float(c.loss[1]) for c in self.curves.values()))
-        if name == "memory":
-            return Budget(arena=int(limit))
-        if name == "size":
-            return Budget(weights=int(limit))
-        return Budget(seconds=limit * self._whole_seconds if isinstance(limit, Share) else limit)
+        recipe, latency = self.recipe, self.recipe.latency
+        macs, lost = recipe.macs, recipe.loss
+        return Budget(
+            macs=None if macs is None else int(macs * sum(op.macs for op in self._fused.operators)),
+            loss=None if lost is None else lost * sum(float(c.loss[1]) for c in self.curves.values()),
+            arena=None if recipe.memory is None else int(recipe.memory),
+            weights=None if recipe.size is None else int(recipe.size),
+            seconds=latency * self._whole_seconds if isinstance(latency, Share) else latency,
+        )
 
     @cached_property
     def _whole_seconds(self) -> float:
@@ -254,7 +253,7 @@ class Search:
             return self._within(budget)
         limit = asked = budget.seconds
         for _ in range(CLOSINGS):
-            decision = self._within(Budget(seconds=asked))
+            decision = self._within(replace(budget, seconds=asked))
             closed = compiled(self._removed(decision), self.costs).figures.seconds
             if closed <= limit * (1 + TIES):
                 return decision

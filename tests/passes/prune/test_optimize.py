@@ -245,10 +245,10 @@ def test_a_budget_that_cannot_be_kept_names_the_nearest() -> None:
         of.optimizer.within(Budget(macs=1))
 
 
-def test_a_budget_is_one_thing() -> None:
-    with pytest.raises(SecateurError, match="one limit"):
+def test_a_budget_has_a_limit_and_loss_is_limited_alone() -> None:
+    with pytest.raises(SecateurError, match="wants a limit"):
         Budget()
-    with pytest.raises(SecateurError, match="one limit"):
+    with pytest.raises(SecateurError, match="cannot limit seconds, loss at the same time"):
         Budget(seconds=1.0, loss=1.0)
 
 

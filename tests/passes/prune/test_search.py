@@ -134,7 +134,7 @@ def test_kept_nodes_stay_whole() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("prune{macs=0.5,latency=0.1}", "macs and latency are given; pruning keeps one limit at a time"),
+        ("prune{macs=0.5,loss=0.1}", "macs and loss are given; pruning keeps two of macs, latency and size"),
         ("prune{macs=-1}", "macs must be a number from 0 on, is -1"),
         ("prune{macs=0.5,criterion=l3}", "unknown criterion 'l3'"),
     ],

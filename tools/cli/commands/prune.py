@@ -64,7 +64,7 @@ def prune_model(
 ) -> None:
     """Remove the channels of a model that matter least.
 
-    A float model becomes a smaller one, as ONNX. Give one limit: --macs, --latency, --size,
+    A float model becomes a smaller one, as ONNX. Give a limit: --macs, --latency, --size,
     --memory, --loss, or --max-drop with labelled data.
     """
     settled.check(model)
