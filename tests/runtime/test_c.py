@@ -18,7 +18,7 @@ import pytest
 
 from secateur.codegen.link import build_folder
 from secateur.codegen.sources import RUNTIME_SOURCES, model_header, thread_cost
-from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.rows import PROCESSORS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "c"
@@ -201,7 +201,7 @@ def _known_features() -> dict[str, set[str]]:
 
 def test_every_targets_features_can_be_checked() -> None:
     known = _known_features()
-    for target in TARGETS.values():
+    for target in PROCESSORS.values():
         unknown = set(target.features) - known[target.triple.split("-")[0]]
         assert not unknown, f"{target.name}: runtime/cpu.c does not know {unknown}"
 

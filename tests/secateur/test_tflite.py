@@ -215,3 +215,19 @@ def test_limits_and_ends_of_other_targets_are_refused(tmp_path: Path) -> None:
         secateur.compile(DIGITS, tmp_path / "m.tflite", "litert", quantize=asked)
     with pytest.raises(SecateurError, match="cannot run on this machine"):
         secateur.compile(DIGITS, tmp_path / "m.tflite", "litert", watch=Watch(verify="artifact"))
+
+
+def test_a_quantized_model_keeps_its_scales_and_integers(tmp_path: Path) -> None:
+    """What QDQ ONNX holds goes into the file: the same bytes come out as of a file made at once."""
+    graph = residual()
+    asked = Int8(noise_of(graph, 3))
+    secateur.quantize(graph, asked, tmp_path / "qdq.onnx", "litert")
+    whole = secateur.compile(graph, tmp_path / "whole.tflite", "litert", quantize=asked)
+    kept = secateur.compile(tmp_path / "qdq.onnx", tmp_path / "kept.tflite", "litert")
+    first, second = whole.path.read_bytes(), kept.path.read_bytes()
+    assert operators(first) == operators(second)
+    check_bits(kept.graph, second)
+    for seed in range(3):
+        inputs = random_inputs(whole.graph, seed)
+        (wanted,), (found,) = litert(first, inputs).values(), litert(second, inputs).values()
+        np.testing.assert_array_equal(found, wanted)

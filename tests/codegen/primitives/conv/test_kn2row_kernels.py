@@ -18,7 +18,7 @@ from secateur.codegen.primitives.conv.kn2row.row_major import KN2ROW
 from secateur.codegen.primitives.conv.kn2row.row_major_plan import row_tiles
 from secateur.codegen.primitives.operator import Constant, Primitive
 from secateur.codegen.primitives.specs import ConvSpec
-from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.rows import PROCESSORS, TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.elementwise import Step
@@ -182,7 +182,7 @@ def test_tiles_cover_a_row_once() -> None:
             assert covered == list(range(width))
 
 
-@pytest.mark.parametrize("name", list(TARGETS))
+@pytest.mark.parametrize("name", list(PROCESSORS))
 @pytest.mark.parametrize("filters", [1, 3, 8, 64])
 def test_tiles_fit_the_registers(name: str, filters: int) -> None:
     target = TARGETS[name]
