@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from secateur.ir.graph import Graph
 
 Number = bool | int | float
-SourceKind = Literal["artifact", "ir", "onnx"]
+SourceKind = Literal["artifact", "ir", "onnx", "tflite"]
 _HEAD = 512  # bytes that tell files apart
 
 
@@ -102,13 +102,15 @@ def check_unchosen(graph: Graph, work: str) -> None:
 
 
 def source_kind(path: Path) -> SourceKind:
-    """What a file holds, by its first bytes: an artifact (.so, folder, tar), IR text, or else ONNX."""
+    """What a file holds, by its first bytes: an artifact (.so, folder, tar), TFLite, IR text, else ONNX."""
     if path.is_dir():
         return "artifact"
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if head.startswith(b"\x7fELF") or head[257:262] == b"ustar" or path.suffix in (".so", ".tar"):
         return "artifact"
+    if head[4:8] == b"TFL3":
+        return "tflite"
     return "ir" if is_ir_text(path, head) else "onnx"
 
 

@@ -46,7 +46,8 @@ _PACKAGES = (  # distribution, purpose, required, version wanted
     ("safetensors", "weights beside IR text", True, ">=0.6,<1"),
     ("jinja2", "generated C sources", True, ">=3.1,<4"),
     ("rich", "progress", True, ">=14,<16"),
-    ("typer", "this command line", True, ">=0.20,<1"),
+    ("typer", "this command line", True, ">=0.20,<0.29"),
+    ("ai-edge-litert", "writes TFLite files, and runs them", False, ">=2.1"),
     ("onnxruntime", "reference of `compare`, peer of the demo", False, ">=1.20"),
 )
 _PROGRAMS = (  # program, purpose, Debian package

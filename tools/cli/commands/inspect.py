@@ -22,6 +22,7 @@ from ..compiled import artifact_bytes
 from ..groups import Given, spread
 from ..inspected import print_text
 from ..source import Settled, source_kind
+from ..tflite import print_tflite
 
 if TYPE_CHECKING:
     from secateur.codegen.targets.target import Target as TargetRow
@@ -32,7 +33,7 @@ READ = "read"
 FINAL = "final"
 
 
-Source = Annotated[Path, typer.Argument(help="An ONNX model, IR text (.sir), or an artifact.")]
+Source = Annotated[Path, typer.Argument(help="An ONNX model, IR text (.sir), an artifact, or a TFLite file.")]
 IrStage = Annotated[
     str | None,
     typer.Option(
@@ -58,6 +59,9 @@ def inspect(
     A summary, every operator, and for a model the best other primitive of each operator and the memory map it
     gets when compiled.
     """
+    if source_kind(file) == "tflite":
+        print_tflite(file, json)
+        return
     if source_kind(file) == "artifact":
         if limits.words:
             raise refuse(f"{file}: is an artifact, whose primitives are chosen; limits are for a model")

@@ -1,0 +1,105 @@
+"""What a TFLite file holds: its operators with their tensors, whoever wrote it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from secateur.ir.errors import ModelError
+
+from .schema import schema
+
+MAGIC = b"TFL3"
+"""At the fifth byte of every such file."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of a file; `constant` ones have elements in it, of so many bytes."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    constant: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An operator of a file; `options` are its own, by the schema's names."""
+
+    kind: str
+    version: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    options: Mapping[str, Any]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of what multiplies by weights."""
+        weights = self.inputs[1].shape if len(self.inputs) > 1 else ()
+        result = prod(self.outputs[0].shape)
+        if self.kind == "CONV_2D":
+            return result * prod(weights[1:])
+        if self.kind == "DEPTHWISE_CONV_2D":
+            return result * prod(weights[1:3])
+        return result * weights[-1] if self.kind == "FULLY_CONNECTED" and weights else 0
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(t.bytes for t in self.inputs if t.constant)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A file's inputs, operators in their order, and outputs."""
+
+    inputs: tuple[Tensor, ...]
+    operators: tuple[Listed, ...]
+    outputs: tuple[Tensor, ...]
+
+
+def read_contents(path: Path) -> Contents:
+    """What the file holds; ModelError where it is no TFLite file, or a damaged one."""
+    data = path.read_bytes()
+    if data[4:8] != MAGIC:
+        raise ModelError(f"{path}: is no TFLite file")
+    made = schema()
+    try:
+        model = made.ModelT.InitFromObj(made.Model.GetRootAsModel(data, 0))
+        return _contents(model, made)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error) as error:
+        raise ModelError(f"{path}: is damaged: {error}") from None
+
+
+def _contents(model: Any, made: Any) -> Contents:
+    graph = model.subgraphs[0]
+    tensors = [_tensor(t, model.buffers, _names(made.TensorType)) for t in graph.tensors]
+    kinds = _names(made.BuiltinOperator)
+
+    def chosen(indices: Any) -> tuple[Tensor, ...]:
+        return tuple(tensors[i] for i in (() if indices is None else indices) if i >= 0)
+
+    operators = []
+    for op in graph.operators:
+        code = model.operatorCodes[op.opcodeIndex]
+        kind = kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode), "unknown")
+        options = vars(op.builtinOptions) if op.builtinOptions is not None else {}
+        operators.append(Listed(kind, code.version, chosen(op.inputs), chosen(op.outputs), options))
+    return Contents(chosen(graph.inputs), tuple(operators), chosen(graph.outputs))
+
+
+def _names(enumeration: Any) -> dict[int, str]:
+    return {v: k for k, v in vars(enumeration).items() if isinstance(v, int)}
+
+
+def _tensor(tensor: Any, buffers: Any, types: Mapping[int, str]) -> Tensor:
+    data = buffers[tensor.buffer].data if tensor.buffer < len(buffers) else None
+    size = 0 if data is None else len(data)
+    shape = () if tensor.shape is None else tuple(map(int, tensor.shape))
+    name = tensor.name.decode(errors="replace") if isinstance(tensor.name, bytes) else str(tensor.name)
+    return Tensor(name, shape, types.get(tensor.type, "unknown").lower(), size > 0, size)
