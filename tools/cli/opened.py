@@ -21,14 +21,34 @@ if TYPE_CHECKING:
     from .inputs import Array, Port
 
     Arrays = Callable[[Sequence[Port]], dict[str, Array]]
+    Outputs = dict[str, Array]
 
 
-def check_runnable(path: Path, settled: Settled) -> None:
-    """SecateurError where these options are for a model and the file is none, or the other way."""
-    if source_kind(path) != "artifact":
+def check_runnable(path: Path, settled: Settled, tflite: bool = False) -> None:
+    """SecateurError where these options are for a model and the file is none, or the other way.
+
+    TFLite files are for the commands that say so.
+    """
+    kind = source_kind(path)
+    if kind == "tflite" and not tflite:
+        raise SecateurError(f"{path}: is a TFLite file; `run` runs it, and `inspect` shows what it holds")
+    if kind not in ("artifact", "tflite"):
         settled.check(path)
     elif settled != Settled():
         raise SecateurError(f"{path}: is an artifact, whose shapes and constants are settled already")
+
+
+@contextmanager
+def run_of(path: Path, threads: int, settled: Settled, arrays: Arrays, show: Progress) -> Iterator[Outputs]:
+    """What one run gives: of a TFLite file in LiteRT, else as `opened`."""
+    if source_kind(path) != "tflite":
+        with opened(path, threads, settled, arrays, show) as (session, inputs):
+            yield session.run(inputs)
+        return
+    from ..litert import LitertSession
+
+    with LitertSession(path, threads) as litert:
+        yield litert.run(arrays(litert.inputs))
 
 
 @contextmanager

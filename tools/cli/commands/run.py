@@ -16,7 +16,7 @@ from ..checks import check_folder
 from ..common import Json, Threads, refuse
 from ..groups import spread
 from ..inputs import Feed
-from ..opened import check_runnable, opened
+from ..opened import check_runnable, run_of
 from ..source import Settled
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ HEADINGS = ("output", "type", "min", "mean", "max", "largest at", "file")
 @spread()
 def run(
     artifact: Annotated[
-        Path, typer.Argument(help="A compiled model: .so, folder or tar; or a model, compiled for this run.")
+        Path,
+        typer.Argument(
+            help="A compiled model: .so, folder, tar or TFLite; or a model, compiled for this run."
+        ),
     ],
     *,
     feed: Feed,
@@ -40,11 +43,11 @@ def run(
     json: Json = False,
 ) -> None:
     """Run an artifact once and say what came out. A model is compiled for this machine first."""
-    check_runnable(artifact, settled)
+    check_runnable(artifact, settled, tflite=True)
     feed.check()
     check_folder(output_dir)
-    with progress() as show, opened(artifact, threads, settled, feed.arrays, show) as (session, inputs):
-        outputs = session.run(inputs)
+    with progress() as show, run_of(artifact, threads, settled, feed.arrays, show) as outputs:
+        pass
     files = write_outputs(outputs, output_dir) if output_dir else {}
     rows = [_summary(name, array) | {"file": files.get(name)} for name, array in outputs.items()]
     if json:
