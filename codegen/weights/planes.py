@@ -197,7 +197,8 @@ def _limits(rows: Signed, count: int) -> Signed:
     contexts = min(max(count // _SYMBOLS, 1), MOST_CONTEXTS)
     places = [len(seen) * n // contexts for n in range(1, contexts)]
     limits: Signed = np.unique(seen[np.array(places, np.int64)])
-    return limits[limits < seen[-1]]
+    below: Signed = limits[limits < seen[-1]]
+    return below
 
 
 def _contexts(rows: Signed, limits: Signed) -> Signed:
