@@ -31,6 +31,7 @@ class ToTflite(Pass):
     name: ClassVar[str] = "tflite"
     takes: ClassVar[Stage] = READ
     gives: ClassVar[Stage] = QUANTIZED
+    changes_ends: ClassVar[bool] = True
 
     io: str = "int8"
     keep_nchw: bool = False

@@ -217,6 +217,16 @@ def test_limits_and_ends_of_other_targets_are_refused(tmp_path: Path) -> None:
         secateur.compile(DIGITS, tmp_path / "m.tflite", "litert", watch=Watch(verify="artifact"))
 
 
+def test_passes_are_validated_up_to_other_ends(tmp_path: Path) -> None:
+    """The pass that changes what is taken and given has nothing to be compared with."""
+    graph, watch = residual(), Watch(verify="passes")
+    asked = Int8(noise_of(graph, 2))
+    made = secateur.compile(graph, tmp_path / "m.tflite", "litert", quantize=asked, watch=watch)
+    moved = {record.text.partition("{")[0]: record.moved for record in made.outcome.records}
+    assert moved["fuse"] is not None
+    assert moved["tflite"] is None
+
+
 def test_a_quantized_model_keeps_its_scales_and_integers(tmp_path: Path) -> None:
     """What QDQ ONNX holds goes into the file: the same bytes come out as of a file made at once."""
     graph = residual()

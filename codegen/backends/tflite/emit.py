@@ -16,7 +16,6 @@ from secateur.ir.types import DType, extents
 from ...targets.target import Target
 from ...targets.tflite import Tflite
 from . import dense, moves, windows
-from .file import RUNTIME
 from .order import plain
 from .writer import Held, Mapper, Unmapped, Writer
 
@@ -46,7 +45,7 @@ def emit(graph: Graph, target: Target, manifest: Mapping[str, Any]) -> Flat:
     if reasons:
         raise ModelError(_refusal(target, reasons))
     outputs = [_returned(writer, v, n) for v, n in zip(graph.outputs, graph.output_names, strict=True)]
-    data = writer.file.data(inputs, outputs, {"min_runtime_version": RUNTIME})
+    data = writer.file.data(inputs, outputs)
     return Flat(data, {**manifest, **_facts(writer, target, data)})
 
 

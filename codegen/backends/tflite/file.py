@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,6 @@ from .schema import aligned_buffer, packed, schema
 
 Array = NDArray[Any]
 DESCRIPTION = "Secateur"
-RUNTIME = "1.14.0"
-"""The first TensorFlow whose TFLite reads every operator version written here; newer files ask for more."""
 
 
 @dataclass(eq=False)
@@ -82,14 +80,13 @@ class File:
         if self.tensors[tensor].name != name:
             self.tensors[tensor].name = self._free(name)
 
-    def data(self, inputs: Sequence[int], outputs: Sequence[int], notes: Mapping[str, str]) -> bytes:
+    def data(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """The whole file."""
         graph = schema().SubGraphT()
         graph.name, graph.tensors, graph.operators = "main", self.tensors, self.operators
         graph.inputs, graph.outputs = list(inputs), list(outputs)
         model = schema().ModelT()
         model.version, model.description, model.subgraphs = 3, DESCRIPTION, [graph]
-        model.metadata = [self._note(key, text) for key, text in notes.items()]
         model.operatorCodes, model.buffers = self.codes, self.buffers
         return packed(model)
 
@@ -115,11 +112,6 @@ class File:
             self.codes.append(made)
             self._code_of[code, version] = len(self.codes) - 1
         return self._code_of[code, version]
-
-    def _note(self, key: str, text: str) -> Any:
-        made = schema().MetadataT()
-        made.name, made.buffer = key, self._buffer(text.encode().ljust(16, b"\0"))
-        return made
 
 
 def _quantization(quant: Quant) -> Any:
