@@ -18,7 +18,7 @@ from secateur.ir.support.atomic import replacing
 
 from .cache import cache_folder
 from .destination import EXECUTABLE, SEAL_FIELDS, SEAL_MAGIC, TEXTS, check_destination
-from .link import build_folder, link_bench, link_shared
+from .link import Parts, build_folder, link_bench, link_shared, processor_parts
 from .program import Program
 from .program_check import ProgramError
 
@@ -30,33 +30,34 @@ def write_artifact(
     dumps: Mapping[str, str | bytes] | None = None,
     cache: Path | None = None,
     check: Callable[[Path], None] | None = None,
+    parts: Parts | None = None,
 ) -> Path:
     """Writes `program` to `path` as `so` (model.so alone), `dir` or `tar`; returns the path.
 
     A folder and a tar hold model.so, model.h, bench, manifest.json and `dumps` (relative name to content).
     Replaces an artifact of the same kind; never touches another kind of file, nor a folder that holds any.
     `check` gets the finished artifact before it takes its place; where it raises, nothing is written.
+    `parts` is what it is linked of, where that is not a processor's code.
     Raises SecateurError (bad arguments), ProgramError, LinkError, OSError.
     """
-    path, dumps = Path(path), dumps or {}
+    path, dumps, parts = Path(path), dumps or {}, parts or processor_parts(program)
     check_destination(path, kind, dumps)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with build_folder(program) as folder, replacing(path) as draft:
-        seal(link_shared(program, folder, cache or cache_folder()))
-        _fill(program, folder, draft, kind, dumps, cache or cache_folder())
+    with build_folder(program, parts) as folder, replacing(path) as draft:
+        seal(link_shared(program, folder, cache or cache_folder(), parts.runtime))
+        if kind != "so":
+            link_bench(program, folder, cache or cache_folder(), parts.runtime, static=parts.static)
+        _fill(folder, draft, kind, dumps)
         if check is not None:
             check(draft)
     return path
 
 
-def _fill(
-    program: Program, folder: Path, draft: Path, kind: str, dumps: Mapping[str, str | bytes], cache: Path
-) -> None:
+def _fill(folder: Path, draft: Path, kind: str, dumps: Mapping[str, str | bytes]) -> None:
     """The draft, from model.so in the build folder."""
     if kind == "so":
         _place(folder / "model.so", draft)
         return
-    link_bench(program, folder, cache)
     content = draft if kind == "dir" else folder / "content"
     _gather(folder, content, dumps)
     if kind == "tar":

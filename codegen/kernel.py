@@ -23,6 +23,8 @@ class Kernel:
     elements is read once, to compute the element of the output at the same place. Tasks 0 <= t < `tasks` are
     independent of each other.
     `workspace` is in bytes, per thread; 64-byte alignment may be assumed.
+
+    On a GPU a task is a thread's, or, where `threads` is not 0, that of a block of so many together.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Kernel:
     tasks: int
     workspace: int = 0
     overwritten: tuple[int, ...] = ()  # places among the pointers
+    threads: int = 0
 
     def __post_init__(self) -> None:
         if self.tasks < 1 or self.workspace < 0:

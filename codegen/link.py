@@ -19,7 +19,7 @@ from secateur.ir.support.unfinished import child, temporary_folder
 from .backends.cpu.driver import emit_driver
 from .entries import read_entry, write_entry
 from .program import Program
-from .sources import BENCH_SOURCES, RUNTIME_FILES, RUNTIME_SOURCES, write_sources
+from .sources import BENCH_SOURCES, RUNTIME_FILES, RUNTIME_SOURCES, DeviceTable, write_sources
 from .targets.target import Cpu
 
 _COMPILE = ("-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-I.")
@@ -28,7 +28,9 @@ _SHARED = (
     "-Wl,--version-script=exports.map",
 )  # fmt: skip
 _STATIC = ("-O2", "-static", "-s", "-Wl,--build-id=none")
+_DYNAMIC = ("-O2", "-s", "-Wl,--build-id=none")
 _LIBRARIES = ("-lm", "-lpthread")
+_LOADING = "-ldl"  # where the runtime opens a driver: a library of its own in old versions of glibc
 _EXPORTS = "{ global: secateur_*; local: *; };\n"
 _MESSAGE_LINES = 20
 
@@ -103,33 +105,69 @@ class Toolchain:
             )
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What an artifact is linked of, besides its tables.
+
+    `runtime` names the C runtime's sources. A `static` bench runs on any Linux; one that opens a driver
+    cannot be. For a GPU, `device` is what the tables say of it, and `ptx` its code.
+    """
+
+    driver: bytes
+    kernels: tuple[bytes, ...]
+    runtime: tuple[str, ...] = RUNTIME_SOURCES
+    static: bool = True
+    device: DeviceTable | None = None
+    ptx: bytes = b""
+
+
+def processor_parts(program: Program) -> Parts:
+    """Of a program whose modules are objects for a processor."""
+    return Parts(emit_driver(program), tuple(module.code for module in program.modules))
+
+
 @contextmanager
-def build_folder(program: Program) -> Iterator[Path]:
+def build_folder(program: Program, parts: Parts | None = None) -> Iterator[Path]:
     """A temporary folder with every source and object of the program; gone afterwards."""
-    driver = emit_driver(program)
+    parts = parts or processor_parts(program)
     with temporary_folder("secateur-") as folder:
-        write_sources(program, folder)
+        write_sources(program, folder, parts.device)
         (folder / "exports.map").write_text(_EXPORTS)
-        (folder / "driver.o").write_bytes(driver)
-        for index, module in enumerate(program.modules):
-            (folder / f"kernel{index}.o").write_bytes(module.code)
+        (folder / "driver.o").write_bytes(parts.driver)
+        if parts.device:
+            (folder / "model.ptx").write_bytes(parts.ptx)
+        for index, code in enumerate(parts.kernels):
+            (folder / f"kernel{index}.o").write_bytes(code)
         yield folder
 
 
-def link_shared(program: Program, folder: Path, cache: Path) -> Path:
+def link_shared(
+    program: Program, folder: Path, cache: Path, runtime: Sequence[str] = RUNTIME_SOURCES
+) -> Path:
     """Links `model.so` in a build folder; it needs libc alone and exports the interface alone."""
-    tools = Toolchain(program.target.cpu.zig_triple, cache)
-    objects = _model_objects(tools, program, folder) + tools.runtime(folder, RUNTIME_SOURCES)
+    tools = Toolchain(program.target.host.zig_triple, cache)
+    objects = _model_objects(tools, folder) + _runtime(tools, folder, runtime)
     return tools.link(folder, _SHARED, objects, "model.so")
 
 
-def link_bench(program: Program, folder: Path, cache: Path) -> Path:
-    """Links `bench` in a build folder: a static executable that runs and times the model."""
-    tools = Toolchain(static_triple(program.target.cpu), cache)
-    objects = _model_objects(tools, program, folder) + tools.runtime(
-        folder, (*RUNTIME_SOURCES, *BENCH_SOURCES)
-    )
-    return tools.link(folder, _STATIC, objects, "bench")
+def link_bench(
+    program: Program,
+    folder: Path,
+    cache: Path,
+    runtime: Sequence[str] = RUNTIME_SOURCES,
+    *,
+    static: bool = True,
+) -> Path:
+    """Links `bench` in a build folder: an executable that runs and times the model."""
+    host = program.target.host
+    tools = Toolchain(static_triple(host) if static else host.zig_triple, cache)
+    objects = _model_objects(tools, folder) + _runtime(tools, folder, (*runtime, *BENCH_SOURCES))
+    return tools.link(folder, _STATIC if static else _DYNAMIC, objects, "bench")
+
+
+def _runtime(tools: Toolchain, folder: Path, sources: Sequence[str]) -> list[str]:
+    """The runtime's objects, and what they need besides libc."""
+    return tools.runtime(folder, sources) + [_LOADING] * ("cuda.c" in sources)
 
 
 def static_triple(cpu: Cpu) -> str:
@@ -138,9 +176,9 @@ def static_triple(cpu: Cpu) -> str:
     return f"{arch}-{system}-{abi.split('.')[0].replace('gnu', 'musl')}"
 
 
-def _model_objects(tools: Toolchain, program: Program, folder: Path) -> list[str]:
+def _model_objects(tools: Toolchain, folder: Path) -> list[str]:
     table = tools.compile(folder, "model_table.c", f"{tools.triple}-model_table.o")
-    kernels = [f"kernel{index}.o" for index in range(len(program.modules))]
+    kernels = sorted((path.name for path in folder.glob("kernel*.o")), key=lambda name: (len(name), name))
     return [table, "driver.o", *kernels]
 
 

@@ -98,7 +98,7 @@ class _Lowering:
         symbol = kernel_symbol(kernel, self.target)
         self.kernels[symbol] = kernel
         self.calls.append(Call(symbol, (*places, *results), kernel.tasks, op.loc or op.name, op.name,
-                               op.get("workspace_offset", -1), op.macs))  # fmt: skip
+                               op.get("workspace_offset", -1), op.macs, kernel.threads))  # fmt: skip
 
     def stays_in_place(self, op: Operator) -> bool:
         """Whether a view's or a join's operands already lie where the result wants them."""

@@ -54,7 +54,7 @@ class Call:
     """One operator at run time.
 
     `workspace` is the arena offset of the first thread's workspace, or -1 where
-    the kernel needs none; further threads use memory of their own.
+    the kernel needs none; further threads use memory of their own. `threads` is as in `Kernel`.
     """
 
     symbol: str
@@ -64,6 +64,7 @@ class Call:
     operator: str
     workspace: int = -1
     macs: int = 0
+    threads: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,12 @@ from .weights.storing import entries, summary
 
 MANIFEST_FORMAT = 1
 DECODER_SOURCES = ("decode.c", "decode_prefix.c", "decode_rans.c", "decode_avx2.c")
-RUNTIME_SOURCES = ("cpu.c", "model.c", "pool.c", "state.c", *DECODER_SOURCES)
+_ANY_SOURCES = ("cpu.c", "model.c", "options.c", *DECODER_SOURCES)
+RUNTIME_SOURCES = (*_ANY_SOURCES, "pool.c", "state.c")
+DEVICE_SOURCES = (*_ANY_SOURCES, "cuda.c", "device.c")
 BENCH_SOURCES = ("bench.c", "bench_data.c")
-RUNTIME_FILES = ("secateur.h", "internal.h", "decode.h", "bench.h", *RUNTIME_SOURCES, *BENCH_SOURCES)
+_HEADERS = ("secateur.h", "internal.h", "decode.h", "threads.h", "cuda.h", "bench.h")
+RUNTIME_FILES = (*_HEADERS, *sorted({*RUNTIME_SOURCES, *DEVICE_SOURCES}), *BENCH_SOURCES)
 _LARGE = 1 << 30  # bytes of weights past which x86-64 code must not lie within their reach
 
 
@@ -80,9 +83,9 @@ def manifest(program: Program) -> dict[str, Any]:
         "name": program.name,
         "target": {
             "name": target.name,
-            "triple": target.triple,
-            "cpu": target.cpu.core,
-            "features": list(target.features),
+            "triple": target.host.triple,
+            "cpu": target.host.core,
+            "features": list(target.host.features),
         },
         "inputs": [_port(port) for port in program.inputs],
         "outputs": [_port(port) for port in program.outputs],
@@ -112,10 +115,21 @@ def manifest_text(program: Program) -> str:
         raise ProgramError(f"the manifest cannot be written as JSON: {error}") from None
 
 
-def model_table(program: Program) -> str:
+@dataclass(frozen=True)
+class DeviceTable:
+    """What the constant table of a model for a GPU says of the GPU; the PTX lies beside it as model.ptx."""
+
+    kernels: tuple[str, ...]
+    architecture: int
+    ptx_version: int
+    arena_bytes: int
+
+
+def model_table(program: Program, device: DeviceTable | None = None) -> str:
     """The text of the generated model_table.c."""
     size = len(manifest_text(program).encode())
-    return _render("model.c.j2", program, manifest_bytes=size, embedding=embedding(program))
+    lines = (*(_PTX if device else ()), *embedding(program))
+    return _render("model.c.j2", program, manifest_bytes=size, embedding=lines, device=device)
 
 
 def model_header(program: Program) -> str:
@@ -127,9 +141,19 @@ def model_header(program: Program) -> str:
     )  # fmt: skip
 
 
+_PTX = (
+    '.section .rodata.secateur_ptx, "a", %progbits',
+    ".globl model_ptx",
+    ".hidden model_ptx",
+    "model_ptx:",
+    '.incbin "model.ptx"',
+    ".byte 0",
+)
+
+
 def embedding(program: Program) -> tuple[str, ...]:
     """Lines of assembly that place weights.bin and manifest.json, found beside it, and an empty seal."""
-    large = stored_bytes(program) >= _LARGE and program.target.triple.startswith("x86_64")
+    large = stored_bytes(program) >= _LARGE and program.target.host.triple.startswith("x86_64")
     section = '.lrodata.secateur, "al", %progbits' if large else '.rodata.secateur, "a", %progbits'
     return (
         f".section {section}",
@@ -163,10 +187,10 @@ def write_weights(program: Program, path: Path) -> None:
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-def write_sources(program: Program, folder: Path) -> None:
+def write_sources(program: Program, folder: Path, device: DeviceTable | None = None) -> None:
     """Writes the generated files (model_table.c, model.h, ...) and the runtime into `folder`."""
     (folder / "manifest.json").write_text(manifest_text(program), encoding="utf-8")
-    (folder / "model_table.c").write_text(model_table(program), encoding="utf-8")
+    (folder / "model_table.c").write_text(model_table(program, device), encoding="utf-8")
     (folder / "model.h").write_text(model_header(program), encoding="utf-8")
     write_weights(program, folder / "weights.bin")
     for name in RUNTIME_FILES:
@@ -219,7 +243,7 @@ def _render(template: str, program: Program, **more: Any) -> str:
             inputs=[_port(port) for port in program.inputs],
             outputs=[_port(port) for port in program.outputs],
             calls=program.calls,
-            features=program.target.features,
+            features=program.target.host.features,
             arena_bytes=program.arena_bytes,
             workspace_bytes=program.workspace_bytes,
             weights_bytes=weights_bytes(program),

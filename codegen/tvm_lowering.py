@@ -26,18 +26,21 @@ from .tir import FENCE, fenced
 _LOCK = threading.Lock()  # of threads that build kernels side by side, one at a time is in TVM
 
 
-def lower(kernel: Kernel, symbol: str, target: Target) -> tuple[str, str]:
-    """TIR text and LLVM IR text; the latter defines `SYMBOL_kernel(ptr..., i32, i32)` and is reproducible."""
+def lower(kernel: Kernel, symbol: str, target: Target, level: int = 1) -> tuple[str, str]:
+    """TIR text and LLVM IR text; the latter defines `SYMBOL_kernel(ptr..., i32, i32)` and is reproducible.
+
+    `level` is how much TVM lets LLVM optimize: 0 leaves everything to whoever gets the text.
+    """
     with _LOCK:
-        return _lowered(kernel, symbol, target)
+        return _lowered(kernel, symbol, target, level)
 
 
-def _lowered(kernel: Kernel, symbol: str, target: Target) -> tuple[str, str]:
+def _lowered(kernel: Kernel, symbol: str, target: Target, level: int) -> tuple[str, str]:
     alone = not kernel.overwritten
     function = _built(kernel, target).with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": alone})
     module = tvm.IRModule({f"{symbol}_kernel": function})
     tir = function.script(show_meta=False)
-    host = _tvm_target(target)
+    host = _tvm_target(target, level)
     lowered = tvm.ir.transform.Sequential(_passes(host))(module)
     built = tvm.get_global_func("target.build.llvm")(lowered, host)
     text = _fenced(_plain(built.inspect_source("ll"), f"{symbol}_kernel"))
@@ -55,10 +58,10 @@ def _passes(host: tvm.target.Target) -> list[Any]:
     return [x.BindTarget(host), x.StorageRewrite(), x.StmtSimplify(), x.LowerIntrin()]
 
 
-def _tvm_target(target: Target) -> tvm.target.Target:
+def _tvm_target(target: Target, level: int) -> tvm.target.Target:
     """The architecture with the row's features: the core would bring its own (see `machine`)."""
     baseline = target.cpu.baseline
-    row: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": baseline, "opt-level": 1}
+    row: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": baseline, "opt-level": level}
     if target.features:
         row["mattr"] = [f"+{name}" for name in target.features]
     if target.triple.endswith("hf"):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secateur.codegen.backends.registry import kernels_of
 from secateur.codegen.cache import cache_folder
 from secateur.codegen.link import build_folder, link_bench
 from secateur.codegen.targets.target import Target
@@ -64,6 +65,11 @@ def write_bundle(network: Network, path: Path, progress: Progress) -> Bundle:
 
     SecateurError where no kernel can be timed.
     """
+    if not kernels_of(network.target).bundles:
+        raise SecateurError(
+            f"bundles for {network.target.name} are not made yet: its kernels are chosen by estimates; "
+            "`bench` of an artifact folder (--kind dir) times a model on the board"
+        )
     parts = parts_of(network.kernels, network.target, progress)
     if not parts:
         raise SecateurError(f"{network.name}: has no kernels to time on {network.target.name}")

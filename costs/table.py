@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.codegen.cache import compiler_fingerprint
-from secateur.codegen.targets.target import Target
+from secateur.codegen.targets.target import Cuda, Target
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.atomic import write_whole
 
@@ -56,6 +56,8 @@ class Table:
 
 def compiled_for(target: Target) -> str:
     """What two machines must share for one's kernels to be the other's."""
+    if isinstance(target.machine, Cuda):
+        return f"{target.host.triple} {target.cuda.architecture.name}"
     return " ".join([target.triple, target.cpu.core, target.isa.name, *target.features])
 
 

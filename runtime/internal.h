@@ -2,15 +2,10 @@
 #ifndef SECATEUR_INTERNAL_H
 #define SECATEUR_INTERNAL_H
 
-#include <pthread.h>
 #include <stdatomic.h>
-#include <sys/types.h>
 
 #include "decode.h"
 #include "secateur.h"
-
-/* A kernel computes tasks begin <= t < end. */
-typedef void (*rt_kernel)(void *const *args, void *workspace, int32_t begin, int32_t end);
 
 typedef struct rt_feature {
     const char *name;    /* LLVM's name */
@@ -23,6 +18,14 @@ typedef struct rt_stream {
     uint32_t check; /* Adler-32 of the bytes */
 } rt_stream;
 
+/* What a GPU gets: PTX, and the kernels in it by number. */
+typedef struct rt_device {
+    const char *ptx, *const *kernels;
+    int32_t kernel_count, architecture, ptx_version; /* 72 of sm_72, 61 of PTX 6.1 */
+    uint64_t arena_bytes;                            /* in its memory */
+    const char *(*message)(secateur_status status);
+} rt_device;
+
 /* The constant table that model.c holds. */
 typedef struct rt_model {
     const char *name;
@@ -34,65 +37,29 @@ typedef struct rt_model {
     uint64_t workspace_bytes; /* of every further thread */
     uint64_t weights_bytes, manifest_bytes;
     const unsigned char *weights; /* as kernels read them, or coded where there are streams */
-    const char *manifest;
     const rt_stream *streams;
     int32_t stream_count;
+    const char *manifest;
+    const rt_device *device; /* null where the processor computes */
 } rt_model;
 
 extern const rt_model model_table;
 
-/* The driver: every call of the model in order, through rt_dispatch. */
+/* The driver: every call of the model in order, through rt_dispatch or, on a GPU, rt_launch. */
 void model_driver(secateur_state *state, unsigned char *arena, const unsigned char *weights,
                   const void *const *inputs, void *const *outputs);
 
-typedef struct rt_worker {
-    pthread_t thread;
-    struct rt_pool *pool;
-    void *workspace;
-} rt_worker;
+/* What every state's making begins with: `options` receives the caller's as this version's, `block` the memory. */
+secateur_status rt_begin(const secateur_options *given, secateur_options *options, unsigned char **block);
+int rt_pointers_given(const void *const *pointers, const secateur_tensor *tensors, int32_t count);
+uint64_t rt_rounded(uint64_t bytes); /* up to a multiple of SECATEUR_ALIGNMENT */
+uint64_t rt_tensors_bytes(void);     /* of the block, for the arena or, before, the decoder */
 
-/* Threads that share out the tasks of one call after another.
- *
- * `ticket` is call number << 32 | next task. Its other fields are written only while no task of the previous
- * call is left, so whoever moves the ticket by compare-and-swap has read the fields that belong to it. */
-typedef struct rt_pool {
-    _Atomic uint64_t ticket;
-    _Atomic(rt_kernel) kernel;
-    _Atomic(void *const *) args;
-    _Atomic int32_t tasks, chunk;
-    _Atomic int32_t done;              /* tasks finished of this call */
-    _Atomic int32_t sleepers, waiting, stop;
-    int32_t workers, threads;          /* started, wanted (the caller included) */
-    int64_t spin_ns;
-    pthread_mutex_t lock;
-    pthread_cond_t work, finished;
-    rt_worker *worker;
-    pid_t owner;
-} rt_pool;
+/* Weights as kernels read them: the caller's, the model's, or decoded at the block's end. */
+secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, rt_scratch *scratch,
+                                const unsigned char **weights);
 
-int rt_pool_start(rt_pool *pool, int32_t threads, rt_worker *workers, unsigned char *workspaces, uint64_t stride);
-void rt_pool_run(rt_pool *pool, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks);
-void rt_pool_stop(rt_pool *pool);
-int rt_pool_alive(const rt_pool *pool); /* 0 in a child process: threads do not survive a fork, held locks do */
-
-struct secateur_state {
-    unsigned char *arena;
-    const unsigned char *weights;
-    void *owned; /* to be freed, or null where the caller supplied the arena */
-    int64_t *ns; /* of the run in progress, or null */
-    _Atomic int32_t busy;
-    int32_t threads;
-    int32_t alone; /* the run in progress has no workers to share with */
-    rt_pool pool;  /* unused with one thread */
-};
-
-_Static_assert(sizeof(secateur_state) <= SECATEUR_STATE_BYTES, "SECATEUR_STATE_BYTES is too small");
-_Static_assert(sizeof(rt_worker) <= SECATEUR_THREAD_BYTES, "SECATEUR_THREAD_BYTES is too small");
 _Static_assert(sizeof(rt_scratch) <= SECATEUR_DECODER_BYTES, "SECATEUR_DECODER_BYTES is too small");
-
-/* Called by the driver for operator number `index`. */
-void rt_dispatch(secateur_state *state, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks,
-                 int32_t index);
 
 int rt_cpu_has(const char *feature); /* by LLVM's name; an unknown name counts as missing */
 int64_t rt_now(void);                /* nanoseconds of a monotonic clock */

@@ -57,6 +57,10 @@ const char *secateur_message(secateur_status status) {
         return "the options' size must be sizeof(secateur_options), and fields that this model does not know must be zero; "
                "SECATEUR_OPTIONS_INIT sets the size";
     case SECATEUR_ERROR_DAMAGED: return "the model's coded weights are damaged";
+    case SECATEUR_ERROR_DRIVER:
+    case SECATEUR_ERROR_DEVICE:
+    case SECATEUR_ERROR_DEVICE_MEMORY:
+        return model_table.device ? model_table.device->message(status) : "the model is for no GPU";
     }
     return "unknown status";
 }

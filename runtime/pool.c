@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "threads.h"
 
 enum { CHUNKS_PER_THREAD = 4, SPIN_NS = 100000, SPINS_PER_LOOK = 64, STACK_BYTES = 1 << 20 };
 

@@ -48,7 +48,10 @@ typedef enum secateur_status {
     SECATEUR_ERROR_THREAD = 6,    /* a thread could not be started */
     SECATEUR_ERROR_BUSY = 7,      /* the state is running in another thread */
     SECATEUR_ERROR_OPTIONS = 8,   /* the options' size is wrong, or they use fields unknown to this model */
-    SECATEUR_ERROR_DAMAGED = 9    /* the model's coded weights are damaged */
+    SECATEUR_ERROR_DAMAGED = 9,   /* the model's coded weights are damaged */
+    SECATEUR_ERROR_DRIVER = 10,   /* no CUDA driver, or one that is older than the model's code */
+    SECATEUR_ERROR_DEVICE = 11,   /* no GPU, one of an earlier architecture, or it failed */
+    SECATEUR_ERROR_DEVICE_MEMORY = 12 /* the GPU's memory does not hold the model */
 } secateur_status;
 
 typedef enum secateur_dtype {
@@ -123,6 +126,13 @@ SECATEUR_API secateur_status secateur_create(const secateur_options *options, se
  * Inputs and outputs must not overlap. */
 SECATEUR_API secateur_status secateur_run(secateur_state *state, const void *const *inputs, void *const *outputs);
 
+/* Of models for a GPU alone: as secateur_run, with pointers into the GPU's memory, 16-byte aligned, in order on a
+ * CUstream of the caller's (null is the default one). It returns when the work is queued: buffers belong to it until
+ * the stream has come so far, and the state must not run on another stream meanwhile. The context is the one that was
+ * current in secateur_create, else the first device's primary one. */
+SECATEUR_API secateur_status secateur_run_device(secateur_state *state, const void *const *inputs, void *const *outputs,
+                                                 void *stream);
+
 /* As secateur_run; ns[i] receives the nanoseconds of operator i. */
 SECATEUR_API secateur_status secateur_profile(secateur_state *state, const void *const *inputs,
                                               void *const *outputs, int64_t *ns);
@@ -134,7 +144,8 @@ SECATEUR_API const void *secateur_state_weights(const secateur_state *state);
 /* Ends the state's threads and frees what it allocated; null is allowed. */
 SECATEUR_API void secateur_free(secateur_state *state);
 
-/* A sentence about a status; for SECATEUR_ERROR_PROCESSOR it names the missing feature. */
+/* A sentence about a status; for SECATEUR_ERROR_PROCESSOR it names the missing feature. Of a GPU's statuses it is
+ * about the last call of this thread that gave one. */
 SECATEUR_API const char *secateur_message(secateur_status status);
 
 #ifdef __cplusplus

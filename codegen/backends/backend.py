@@ -98,6 +98,9 @@ class Backend(ABC, Generic[Emission]):
 class KernelBackend(Backend[Program]):
     """A backend whose programs call kernels: one of its primitives computes each operator."""
 
+    bundles = True
+    """Whether its kernels can be timed by executables that a user copies to a board."""
+
     @property
     @abstractmethod
     def primitives(self) -> Primitives:

@@ -7,13 +7,14 @@ from typing import Any
 
 from secateur.ir.errors import SecateurError
 
-from ..targets.target import Cpu, Machine, Target
+from ..targets.target import Cpu, Cuda, Machine, Target
 from ..targets.tflite import Tflite
 from .backend import Backend, KernelBackend
 
 BACKENDS: dict[type[Machine], str] = {
     Cpu: "secateur.codegen.backends.cpu.backend",
     Tflite: "secateur.codegen.backends.tflite.backend",
+    Cuda: "secateur.codegen.backends.cuda.backend",
 }
 """The module that has the backend as `BACKEND`, imported when a target needs it."""
 

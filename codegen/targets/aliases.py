@@ -30,11 +30,11 @@ class Meant:
         return f"{said}; did you mean {some}? Known: {names}"
 
 
-_CPU = "GPUs are no targets yet, the board's CPU is"
-_GPU = "GPUs are no targets yet"
+_GPU = "GPUs of NVIDIA's alone are targets"
 _V6 = "kernels need NEON, which ARMv6 lacks"
 _PI = ("rpi4", "rpi3", "rpi5", "rpi2")
-_JETSON = ("jetson-nano-cpu", "jetson-tx2-cpu", "jetson-xavier-cpu", "jetson-orin-cpu")
+_JETSON = ("jetson-nano", "jetson-tx2", "jetson-xavier", "jetson-orin", "jetson-orin-nano")
+_JETSON_CPU = ("jetson-nano-cpu", "jetson-tx2-cpu", "jetson-xavier-cpu", "jetson-orin-cpu")
 
 # Rows (and what to say), then the names for them.
 _TABLE: tuple[tuple[Meant, str], ...] = (
@@ -56,19 +56,25 @@ _TABLE: tuple[tuple[Meant, str], ...] = (
      "pi5 pi5b rpi5b raspi5 raspberrypi5 raspberrypi5b cm5 pi500 rpi500 raspberrypi500 cortex-a76 bcm2712"),
     (Meant((), _V6),
      "pi1 rpi0 rpi1 raspberrypi1 pizero pizerow rpizero rpizerow raspberrypizero armv6 armv6l armel"),
-    (Meant(_JETSON, _CPU), "jetson nvidia tegra"),
-    (Meant(_JETSON[:1], _CPU), "jetson-nano nano nvidia-jetson-nano jetson-tx1 tegra-x1"),
-    (Meant(_JETSON[1:2], _CPU), "jetson-tx2 tx2 tegra-x2"),
-    (Meant(_JETSON[2:3], _CPU),
-     "jetson-xavier xavier xavier-nx jetson-xavier-nx agx-xavier jetson-agx-xavier"),
-    (Meant(_JETSON[3:], _CPU),
-     "jetson-orin orin orin-nano orin-nx jetson-orin-nano jetson-orin-nx agx-orin jetson-agx-orin"),
-    (Meant(_JETSON[:2]), "cortex-a57"),
-    (Meant(_JETSON[2:3]), "carmel"),
-    (Meant(_JETSON[3:]), "cortex-a78 cortex-a78ae"),
-    (Meant((), _GPU),
-     "cuda gpu nvptx rocm opencl vulkan metal cuda-sm_53 cuda-sm_62 cuda-sm_72 cuda-sm_75 cuda-sm_80 "
-     "cuda-sm_86 cuda-sm_87 cuda-sm_89 cuda-sm_90 sm_53 sm_62 sm_72 sm_87"),
+    (Meant(_JETSON), "jetson nvidia tegra"),
+    (Meant(_JETSON[:1]), "nano nvidia-jetson-nano jetson-tx1 tegra-x1 sm_53 cuda-sm_53 maxwell"),
+    (Meant(_JETSON[1:2]), "tx2 tegra-x2 sm_62 cuda-sm_62"),
+    (Meant(_JETSON[2:3]),
+     "xavier xavier-nx jetson-xavier-nx agx-xavier jetson-agx-xavier sm_72 cuda-sm_72 volta"),
+    (Meant(_JETSON[3:4]), "orin agx-orin jetson-agx-orin orin-nx jetson-orin-nx"),
+    (Meant(_JETSON[4:]), "orin-nano"),
+    (Meant(_JETSON[3:]), "sm_87 cuda-sm_87"),
+    (Meant(_JETSON_CPU[:2]), "cortex-a57"),
+    (Meant(_JETSON_CPU[2:3]), "carmel"),
+    (Meant(_JETSON_CPU[3:]), "cortex-a78 cortex-a78ae"),
+    (Meant(("cuda-sm_75", "cuda-sm_86", "jetson-orin")), "cuda gpu nvptx"),
+    (Meant(("cuda-sm_61",)), "sm_61 pascal gtx1080 p4"),
+    (Meant(("cuda-sm_75",)), "sm_75 turing t4"),
+    (Meant(("cuda-sm_80",)), "sm_80 ampere a100"),
+    (Meant(("cuda-sm_86",)), "sm_86 rtx3080 rtx3090 a10"),
+    (Meant(("cuda-sm_89",)), "sm_89 ada l4 rtx4090"),
+    (Meant(("cuda-sm_90",)), "sm_90 hopper h100 h200"),
+    (Meant((), _GPU), "rocm opencl vulkan metal"),
     (Meant(("edgetpu",)), "tpu coral coral-usb google-coral coral-dev-board coral-usb-accelerator"),
     (Meant(("litert",)), "tflite tensorflow-lite tflite-micro litert-micro tflm ethos-u vela"),
     (Meant(("armv8-a", "armv7-a+neon")), "arm neon cortex-a"),

@@ -16,6 +16,7 @@ class DotKind(Enum):
     QUADS = "quads"  # one instruction
     PAIRS = "pairs"  # even and odd bytes as int16, two instructions that multiply and add pairs
     WIDENING = "widening"  # byte by byte, int16 products into int32 lanes
+    SCALAR = "scalar"  # one instruction a lane
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Fractions:
     """Instructions on vectors of `lanes` int16 fractions.
 
     The rounding product is (a b + 2^14) >> 15. Packing makes bytes of two vectors with saturation, within
-    parts of 128 bits; where it is empty, there is none.
+    parts of 128 bits; where it is empty, there is none. Without a product's name it is plain arithmetic.
     """
 
     lanes: int
@@ -130,3 +131,7 @@ NEON32 = Isa(
     "neon32", 16, 16, _widening("llvm.arm.neon.vmulls"),
     (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), fences=True, needs=("neon",),
 )  # fmt: skip
+
+# A thread of a GPU: vectors are what one access to memory moves, and arithmetic is on scalars.
+SIMT = Isa("simt", 16, 16, _widening(""), (Fractions(8, ""),))
+SIMT_DOT = replace(SIMT, dot=DotStep(DotKind.SCALAR, "llvm.nvvm.idp4a.u.s", 0.25))

@@ -10,6 +10,7 @@ from typing import Any
 from secateur.ir.errors import SecateurError
 
 from .aliases import meant_by
+from .gpus import JETSONS, PCS
 from .isa import AVX2, AVX512, AVX512_VNNI, NEON32, NEON64, SSE, Isa
 from .target import Cpu, Rates, Target
 from .tflite import TFLITE
@@ -75,7 +76,8 @@ BOARDS = (
 )  # fmt: skip
 
 PROCESSORS: dict[str, Target] = {row.name: row for row in (*GENERIC, *BOARDS)}
-TARGETS: dict[str, Target] = PROCESSORS | {row.name: row for row in TFLITE}
+GPUS: dict[str, Target] = {row.name: row for row in (*JETSONS, *PCS)}
+TARGETS: dict[str, Target] = PROCESSORS | GPUS | {row.name: row for row in TFLITE}
 
 
 def named(name: str, *others: str) -> Target:

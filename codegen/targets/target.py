@@ -1,6 +1,6 @@
 """What the compiler must know of a machine to compile for it: a name, the machine, its rates.
 
-The class of the machine says which backend compiles for it (`codegen/backends`).
+Machines are classes of `machine.py`; the class says which backend compiles for it (`codegen/backends`).
 """
 
 from __future__ import annotations
@@ -8,36 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .isa import Isa
+from .machine import Cpu, Cuda, Machine
 
-
-@dataclass(frozen=True)
-class Machine:
-    """What code is made for; the classes of machines derive from it, one for each backend."""
-
-
-@dataclass(frozen=True)
-class Cpu(Machine):
-    """A processor: what LLVM and the linker call it.
-
-    `features` are LLVM feature names: code is made for the architecture and these, and the artifact checks
-    them at load. `core` is the one that it is tuned for, whose other features are not used.
-    """
-
-    triple: str
-    zig_triple: str
-    core: str
-    isa: Isa
-    features: tuple[str, ...] = ()
-
-    @property
-    def architecture(self) -> str:
-        """`x86_64`, `aarch64` or `armv7`."""
-        return self.triple.split("-")[0]
-
-    @property
-    def baseline(self) -> str:
-        """LLVM's name of a core that has what the architecture requires, and no more."""
-        return "x86-64" if self.architecture == "x86_64" else "generic"
+__all__ = ["Cpu", "Cuda", "GpuRates", "Machine", "Rates", "Target"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +34,26 @@ class Rates:
 
 
 @dataclass(frozen=True)
+class GpuRates:
+    """What a GPU can do, for the analytic cost model; rates are of a multiprocessor and a cycle.
+
+    `fma` counts float32 multiply-adds, `half2` instructions on pairs of binary16, `dot` `dp4a`s, `matrix`
+    multiply-adds of bytes in matrix instructions; 0 is none. `launch_seconds` is from one kernel to the next.
+    """
+
+    multiprocessors: int
+    clock_ghz: float
+    fma: int
+    half2: int
+    dot: int
+    matrix: int
+    l2_bytes: int
+    l2_gbps: float
+    dram_gbps: float
+    launch_seconds: float = 4e-6
+
+
+@dataclass(frozen=True)
 class Target:
     """One row: a name on the command line, a machine, and its rates.
 
@@ -71,6 +64,28 @@ class Target:
     name: str
     machine: Machine
     rates: Rates = Rates()
+    gpu_rates: GpuRates | None = None
+
+    @property
+    def cuda(self) -> Cuda:
+        """The GPU; TypeError where the machine is none."""
+        if not isinstance(self.machine, Cuda):
+            raise TypeError(f"{self.name} is no GPU")
+        return self.machine
+
+    @property
+    def gpu(self) -> GpuRates:
+        """The GPU's rates; TypeError where the machine is none."""
+        if self.gpu_rates is None:
+            raise TypeError(f"{self.name} is no GPU")
+        return self.gpu_rates
+
+    @property
+    def host(self) -> Cpu:
+        """The processor that runs an artifact's own code; TypeError where the machine has none."""
+        if not isinstance(self.machine, (Cpu, Cuda)):
+            raise TypeError(f"{self.name} has no processor")
+        return self.machine.host
 
     @property
     def cpu(self) -> Cpu:

@@ -152,8 +152,27 @@ class Widening(Dot):
         return super().pack(np.swapaxes(quads, -1, -2))
 
 
+class Scalar(Dot):
+    """One instruction for each lane, as GPUs have (`dp4a`)."""
+
+    def element(self, buffer: Buffer, index: Expr) -> Prepared:
+        return (_held(T.reinterpret("int32", load(buffer, index, QUAD)), 1, "int32"),)
+
+    def weights(self, buffer: Buffer, index: Expr) -> Prepared:
+        quads = T.reinterpret(f"int32x{self.lanes}", load(buffer, index, self.bytes))
+        return (_held(quads, self.lanes, "int32"),)
+
+    def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
+        lanes = range(self.lanes)
+        sums = [
+            _call(self.intrinsic, "int32", element[0], *(T.Shuffle([v], [i]) for v in (weights[0], acc[at])))
+            for i in lanes
+        ]
+        acc[at] = T.Shuffle(sums, list(lanes))
+
+
 _STEPS: dict[DotKind, type[Dot]] = {
-    DotKind.QUADS: Vnni, DotKind.PAIRS: Pairs, DotKind.WIDENING: Widening,
+    DotKind.QUADS: Vnni, DotKind.PAIRS: Pairs, DotKind.WIDENING: Widening, DotKind.SCALAR: Scalar,
 }  # fmt: skip
 
 

@@ -30,7 +30,11 @@ class FixedPoint:
 
     def product(self, a: Expr, b: Expr) -> Expr:
         """(a b + 2^14) >> 15; not both -32768."""
-        return T.call_llvm_pure_intrin(self._vector, self.instructions.product, a, b)
+        if self.instructions.product:
+            return T.call_llvm_pure_intrin(self._vector, self.instructions.product, a, b)
+        wide = f"int32x{self.lanes}"
+        half, bits = (splat(v, self.lanes, "int32") for v in (1 << 14, 15))
+        return ((a.astype(wide) * b.astype(wide) + half) >> bits).astype(self._vector)
 
     def packed(self, a: Expr, b: Expr) -> Expr:
         """a + 128 and b + 128 limited to bytes, in the order of `order`; both below 2^15 - 128."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,17 @@ Expr = Any  # a TIR expression
 
 GRAIN_BYTES = 32 << 10  # a task moves about this much; less is not worth a thread's wake-up
 MOST_TASKS = 64
+_FINEST: ContextVar[bool] = ContextVar("finest", default=False)
+
+
+@contextmanager
+def finest() -> Iterator[None]:
+    """Inside, every row of work is a task of its own: where threads are many and wake up for nothing."""
+    before = _FINEST.set(True)
+    try:
+        yield
+    finally:
+        _FINEST.reset(before)
 
 
 def row_major_strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -77,12 +89,16 @@ class Tasks:
 
 def split_rows(rows: int, row_bytes: float, grain: int = GRAIN_BYTES) -> Tasks:
     """Tasks of about `grain` bytes each, at most `MOST_TASKS`; never more than rows."""
+    if _FINEST.get():
+        return Tasks(rows, 1)
     wanted = min(rows, MOST_TASKS, int(rows * row_bytes / grain))
     return Tasks(rows, -(-rows // max(1, wanted)) or 1)
 
 
 def leading(extents: Sequence[int], wanted: int = 16) -> int:
     """How many leading dimensions to share out among tasks: the fewest that give `wanted` rows."""
+    if _FINEST.get():
+        return len(extents)
     rows = 1
     for count, extent in enumerate(extents):
         if rows >= wanted:

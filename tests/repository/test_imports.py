@@ -24,6 +24,15 @@ LATE = {
         "secateur.codegen.backends.cpu.primitives",
         "secateur.codegen.lower",
     },
+    "secateur.codegen.backends.cuda.primitives": {"secateur.codegen.primitives.*"},
+    "secateur.codegen.backends.cuda.backend": {
+        "secateur.codegen.artifact",
+        "secateur.codegen.backends.cuda.costs",
+        "secateur.codegen.backends.cuda.modules",
+        "secateur.codegen.backends.cuda.parts",
+        "secateur.codegen.backends.cuda.primitives",
+        "secateur.codegen.lower",
+    },
 }
 
 

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "threads.h"
 
 enum { THREADS = 5, TASKS = 1000, STRIDE = 64, SHORT_CALLS = 200000, MOST = 40, LIMIT_SECONDS = 60 };
 

@@ -1,80 +1,21 @@
-"""The cost table of a target, by the primitives' analytic estimates."""
+"""The cost table of a processor, by the primitives' analytic estimates."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from secateur.ir.capacity import excess_of
-from secateur.ir.choice import Choice
-from secateur.ir.errors import ModelError
-from secateur.ir.graph import Operator
-from secateur.ir.ops.quantize import rounds_as_tflite
 from secateur.ir.types import Layout, TensorType
 
-from ...primitives.chosen import chosen_as, weight_bytes
+from ...primitives.estimates import Estimates
 from ...primitives.generic import CALL_SECONDS
 from ...primitives.move.relayout import Relayout
-from ...primitives.operator import Primitive
 from ...targets.target import Target
 from .primitives import PRIMITIVES
 
 
-@dataclass
-class AnalyticCosts:
-    """Implements `secateur.ir.choice.CostTable` for one target."""
+class AnalyticCosts(Estimates):
+    """Of processors."""
 
-    target: Target
-    _known: dict[Operator, tuple[Choice, ...]] = field(default_factory=dict, repr=False)
-    _weights: dict[Operator, dict[tuple[str, str], int]] = field(default_factory=dict, repr=False)
-
-    def choices(self, op: Operator) -> tuple[Choice, ...]:
-        if op not in self._known:
-            self._known[op] = self._choices(op)
-        return self._known[op]
-
-    def _choices(self, op: Operator) -> tuple[Choice, ...]:
-        if excess := excess_of(op):
-            raise ModelError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}): {excess}; the pass 'fuse' splits it"
-            )
-        if rounds_as_tflite([op]):
-            raise ModelError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}) rounds as TFLite does, for which "
-                f"{self.target.name} has no kernels; compile it for litert or edgetpu"
-            )
-        reasons: list[str] = []
-        found: list[Choice] = []
-        for primitive in PRIMITIVES.candidates(op):
-            reason = primitive.applicable(op, self.target)
-            if reason is None:
-                found += self._of(primitive, op)
-            else:
-                reasons.append(f"{primitive.name}: {reason}")
-        if not found:
-            why = "; ".join(reasons) or "no primitive implements it"
-            raise ModelError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}) "
-                f"cannot be compiled for {self.target.name}: {why}"
-            )
-        return tuple(found)
-
-    def _of(self, primitive: Primitive, op: Operator) -> list[Choice]:
-        offered, costs = primitive.layouts(op, self.target), primitive.costs(op, self.target)
-        noise, keeps = primitive.noise(op, self.target), primitive.keeps(op, self.target)
-        return [
-            Choice(
-                primitive.name,
-                operands,
-                result,
-                cost.workspace,
-                cost.seconds,
-                noise,
-                primitive.spreads,
-                keeps,
-            )
-            for cost in costs
-            for operands, result in offered
-        ]
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, PRIMITIVES)
 
     def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
         if source == destination:
@@ -83,11 +24,3 @@ class AnalyticCosts:
         cycles = type.elements * Relayout.cost / (self.target.lanes * 4 / type.dtype.bytes)
         streaming = moved / (self.target.gbps(moved) * 1e9)
         return max(streaming, cycles / (self.target.clock_ghz * 1e9)) + CALL_SECONDS
-
-    def weight_bytes(self, op: Operator, choice: Choice) -> int:
-        known = self._weights.setdefault(op, {})
-        asked = (choice.primitive, choice.result_layout.name)
-        if asked not in known:
-            chosen = chosen_as(op, choice)
-            known[asked] = weight_bytes(PRIMITIVES.find(chosen), chosen, self.target)
-        return known[asked]

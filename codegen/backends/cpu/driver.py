@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
-from ...program import Call, Program, Ref
+from ...arguments import argument_lines, ascii_of, workspace_lines
+from ...program import Call, Program
 from ...program_check import check_program
 from .machine import LOCK, target_machine
 
@@ -37,34 +38,12 @@ def driver_text(program: Program) -> str:
 
 
 def _call_lines(index: int, call: Call) -> Iterator[str]:
-    yield f"; {index}: {_ascii(call.label)}"
-    yield from _argument_lines(index, call)
-    workspace = "null"
-    if call.workspace >= 0:
-        workspace = f"%c{index}w"
-        yield f"{workspace} = getelementptr i8, ptr %arena, i64 {call.workspace}"
+    yield f"; {index}: {ascii_of(call.label)}"
+    yield from argument_lines(index, call)
+    workspace, lines = workspace_lines(index, call)
+    yield from lines
     kernel = f"ptr @{call.symbol}, ptr %args, ptr {workspace}"
     yield f"call void @rt_dispatch(ptr %state, {kernel}, i32 {call.tasks}, i32 {index})"
-
-
-def _argument_lines(index: int, call: Call) -> Iterator[str]:
-    for slot, ref in enumerate(call.args):
-        name = f"%c{index}a{slot}"
-        yield from _pointer_lines(name, ref)
-        yield f"{name}.slot = getelementptr ptr, ptr %args, i32 {slot}"
-        yield f"store ptr {name}, ptr {name}.slot"
-
-
-def _pointer_lines(name: str, ref: Ref) -> Iterator[str]:
-    if ref.space.is_callers:
-        yield f"{name}.at = getelementptr ptr, ptr %{ref.space.value}s, i32 {ref.index}"
-        yield f"{name} = load ptr, ptr {name}.at"
-    else:
-        yield f"{name} = getelementptr i8, ptr %{ref.space.value}, i64 {ref.offset}"
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode().replace("\n", " ").replace("\r", " ")
 
 
 def emit_driver(program: Program) -> bytes:

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 
 def targets(json: Json = False) -> None:
-    """List the processors and boards to compile for."""
+    """List the processors, boards and GPUs to compile for."""
     from secateur.codegen.targets.host import HOST, host, runnable
-    from secateur.codegen.targets.rows import PROCESSORS, TARGETS
+    from secateur.codegen.targets.rows import GPUS, PROCESSORS, TARGETS
 
     here = [host()] if os.environ.get(HOST) or runnable() else []  # other machines compile for boards too
     rows = [*map(_row, (*here, *PROCESSORS.values()))]
-    others = [_file_row(row) for row in TARGETS.values() if row.name not in PROCESSORS]
+    gpus = [*map(_gpu_row, GPUS.values())]
+    others = [_file_row(row) for row in TARGETS.values() if row.name not in PROCESSORS | GPUS]
     if json:
-        print_json([*rows, *others])
+        print_json([*rows, *gpus, *others])
         return
     headings = ("target", "architecture", "core", "vectors", "L1", "L2", "GFLOP/s", "needs")
     spare = ("L1", "L2", "vectors")
@@ -31,6 +32,8 @@ def targets(json: Json = False) -> None:
     print(
         table(("target", "artifact", "runs on"), ((o["name"], o["artifact"], o["runs_on"]) for o in others))
     )
+    headings = ("GPU", "code", "host", "SMs", "GHz", "DRAM GB/s", "GFLOP/s", "int8 GOP/s")
+    print("\n" + table(headings, map(_gpu_cells, gpus), headings[3:]))
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -46,6 +49,31 @@ def _file_row(target: Target) -> dict[str, Any]:
 
     assert isinstance(target.machine, Tflite)
     return {"name": target.name, "artifact": "tflite", "runs_on": target.machine.runs_on}
+
+
+def _gpu_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    rates = (f"{row[name]:.0f}" for name in ("dram_gbps", "peak_gflops", "dot_gops"))
+    parts = row["name"], f"{row['gpu']}, PTX {row['ptx']}", row["architecture"], str(row["multiprocessors"])
+    return *parts, f"{row['clock_ghz']:g}", *rates
+
+
+def _gpu_row(target: Target) -> dict[str, Any]:
+    gpu, cuda = target.gpu, target.cuda
+    cycles = gpu.multiprocessors * gpu.clock_ghz
+    return {
+        "name": target.name,
+        "architecture": cuda.host.architecture,
+        "triple": cuda.host.triple,
+        "gpu": cuda.architecture.name,
+        "ptx": f"{cuda.architecture.ptx / 10:.1f}",
+        "multiprocessors": gpu.multiprocessors,
+        "clock_ghz": gpu.clock_ghz,
+        "l2_bytes": gpu.l2_bytes,
+        "dram_gbps": gpu.dram_gbps,
+        "peak_gflops": 2 * gpu.fma * cycles,
+        "dot_gops": 8 * gpu.dot * cycles,
+        "matrix_gops": 2 * gpu.matrix * cycles,
+    }
 
 
 def _row(target: Target) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""The backend of NVIDIA's GPUs: PTX by TVM and LLVM, a driver on the host, the device part of the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from secateur.ir.choice import CostTable
+from secateur.ir.graph import Graph
+from secateur.ir.support.progress import Progress, silent
+
+from ...cache import cache_folder
+from ...destination import KINDS, check_destination
+from ...kernel import Kernel
+from ...primitives.registry import Primitives
+from ...program import Module, Program
+from ...targets.target import Target
+from ..backend import Dumps, KernelBackend
+
+
+class CudaBackend(KernelBackend):
+    """Primitives take a second to import, LLVM and TVM several: each method imports what it needs."""
+
+    name = "cuda"
+    kinds = KINDS
+    bundles = False
+    pipeline = "canonicalize,fuse,select,layout,memory"
+
+    @property
+    def primitives(self) -> Primitives:
+        from .primitives import PRIMITIVES
+
+        return PRIMITIVES
+
+    def costs(self, target: Target) -> CostTable:
+        from .costs import GpuCosts
+
+        return GpuCosts(target)
+
+    def compile(self, kernel: Kernel, symbol: str, target: Target) -> Module:
+        from .modules import build_module
+
+        return build_module(kernel, symbol, target)
+
+    def emit(
+        self,
+        graph: Graph,
+        target: Target,
+        manifest: Mapping[str, Any] | None = None,
+        progress: Progress = silent,
+    ) -> Program:
+        from ...lower import lower
+
+        return lower(graph, target, self.primitives, self.compile, manifest, progress)
+
+    def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
+        check_destination(path, kind, dumps)
+
+    def write(
+        self,
+        emitted: Program,
+        path: Path,
+        kind: str = "",
+        dumps: Dumps | None = None,
+        check: Callable[[Path], None] | None = None,
+    ) -> Path:
+        from ...artifact import write_artifact
+        from .parts import on_host, parts_of
+
+        parts = parts_of(emitted)
+        return write_artifact(
+            on_host(emitted), path, kind or self.kinds[0], dumps, cache_folder(), check, parts
+        )
+
+    def texts(self, emitted: Program) -> Iterator[tuple[str, str]]:
+        """TIR, LLVM IR and PTX of every kernel."""
+        from .modules import ptx_head
+
+        head = ptx_head(emitted.target.cuda.architecture)
+        for module in emitted.modules:
+            texts = {**module.texts, "ptx": head + module.code.decode()}
+            yield from ((f"{module.symbol}.{suffix}", text) for suffix, text in texts.items())
+
+
+BACKEND = CudaBackend()

@@ -1,0 +1,140 @@
+"""Convolutions as matrix products whose matrix of pixels is never stored, in bytes and in floats.
+
+A step's operands come from memory into shared memory: pixels as their blocks of channels lie, 16 bytes of
+four words, and packed weights. A word is four bytes, multiplied by `dp4a`, or a float.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir.graph import Operator
+
+from ...kernel import Kernel
+from ...primitives.conv.int8_spec import LinearSpec
+from ...primitives.conv.linear_operators import PaddingConvolution
+from ...primitives.conv.operators import Convolution, extra_kind
+from ...primitives.conv.tile import pack_bias
+from ...primitives.operator import constant_of
+from ...primitives.specs import ConvSpec, Floats, layout_block, up
+from ...targets.target import Target
+from .implicit_gemm_kernel import GemmSpec, build
+from .thread import thread_of
+from .tile import Tile, Work, best
+
+Array = NDArray[Any]
+
+_PLAIN_DOT = 4.0  # multiply-adds and shifts of four bytes, where there is no instruction for them
+
+
+@dataclass(frozen=True)
+class ImplicitGemm:
+    """Any kernel, stride, dilation and padding; one group; channels in blocks of 16 bytes."""
+
+    name: str = "implicit_gemm"
+
+    def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        return (spec.blocked_layouts(thread_of(target)),)
+
+    def applicable(self, spec: ConvSpec, target: Target) -> str | None:
+        if spec.groups != 1:
+            return f"{spec.groups} groups"
+        if (spec.in_layout, spec.out_layout) not in self.layouts(spec, target):
+            return f"layouts {spec.in_layout} -> {spec.out_layout}"
+        return None if self.tile(spec, target) else "no tile fits the GPU"
+
+    def work(self, spec: ConvSpec, target: Target) -> Work:
+        blocks, filters = self.blocks(spec, target), self.filters(spec, target)
+        taps = spec.kernel[0] * spec.kernel[1]
+        read = spec.batch * spec.channels * spec.height * spec.width + spec.filters * spec.channels * taps
+        written = spec.batch * spec.filters * spec.pixels * spec.result_bytes
+        moved = read * spec.element_bytes + written
+        return Work(spec.batch * spec.pixels, filters, blocks * taps, _rate(spec, target), float(moved))
+
+    def blocks(self, spec: ConvSpec, target: Target) -> int:
+        block = layout_block(self.layouts(spec, target)[0][0])
+        return up(spec.channels, block) // block
+
+    def filters(self, spec: ConvSpec, target: Target) -> int:
+        """In whole blocks of the result, and of what bytes' constants are padded to."""
+        return up(spec.filters, 16 if spec.element_bytes == 1 else thread_of(target).lanes)
+
+    def tile(self, spec: ConvSpec, target: Target) -> Tile | None:
+        return best(self.work(spec, target), self.blocks(spec, target), target)
+
+    def _tile(self, spec: ConvSpec, target: Target) -> Tile:
+        tile = self.tile(spec, target)
+        assert tile is not None, "applicable() was not asked"
+        return tile
+
+    def estimate(self, spec: ConvSpec, target: Target) -> float:
+        return self.work(spec, target).seconds(self._tile(spec, target), target)
+
+    def workspace(self, spec: ConvSpec, target: Target) -> int:
+        return 0
+
+    def tiling_words(self, spec: ConvSpec, target: Target) -> dict[str, str]:
+        tile = self._tile(spec, target)
+        return {
+            "block of threads": f"{tile.threads}: {tile.pixels} pixels x {tile.filters} filters",
+            "thread": f"{tile.thread_pixels} pixels x {tile.thread_filters} filters",
+            "waves": f"{self.work(spec, target).tasks(tile)} blocks",
+        }
+
+    def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
+        """OIHW to [filter tile][step of blocks][kh][kw][block of a step][word][filter][element of a word]."""
+        tile, count = self._tile(spec, target), self.filters(spec, target)
+        element = 4 // spec.element_bytes  # of a word
+        channels = self.blocks(spec, target) * 4 * element
+        given = weights.reshape(*weights.shape[:2], *spec.kernel)
+        padded = np.pad(given, [(0, count - given.shape[0]), (0, channels - given.shape[1]), (0, 0), (0, 0)])
+        split = padded.reshape(count // tile.filters, tile.filters, -1, tile.blocks, 4, element, *spec.kernel)
+        packed = np.ascontiguousarray(split.transpose(0, 2, 6, 7, 3, 4, 1, 5))
+        return (packed, *pack_bias(bias, spec.filters, thread_of(target).lanes))
+
+    def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
+        tile = self._tile(spec, target)
+        plain = spec.unbordered() if isinstance(spec, LinearSpec) else spec
+        dot = target.cuda.architecture.dot
+        key = GemmSpec(replace(plain, workspace_limit=None), tile, self.blocks(spec, target), dot)
+        tasks = self.work(spec, target).tasks(tile)
+        return Kernel(self.name, key, partial(build, key), tasks, tile.shared_bytes, threads=tile.threads)
+
+
+def _rate(spec: ConvSpec, target: Target) -> float:
+    gpu = target.gpu
+    if spec.element_bytes == 4:
+        return float(gpu.fma)
+    return gpu.dot or gpu.fma / _PLAIN_DOT
+
+
+def _unaligned(op: Operator, first: int) -> str | None:
+    """Refuses operands of an epilogue that may lie anywhere: those computed at run time, and not whole."""
+    for value in op.operands[first:]:
+        if constant_of(value) is None and extra_kind(value.type, op.result.type) != "full":
+            return "an operand of the epilogue that is computed at run time has not the result's shape"
+    return None
+
+
+class FloatGemm(Convolution):
+    """`nn.conv` of floats."""
+
+    def refusal(self, op: Operator) -> str | None:
+        return super().refusal(op) or _unaligned(op, 2)
+
+
+class BytesGemm(PaddingConvolution):
+    """`q.linear_conv`."""
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        kernel: Kernel = self.primitive.kernel(self.spec(op), target)
+        return kernel
+
+
+GEMM = ImplicitGemm()
+PRIMITIVES = (FloatGemm(GEMM), BytesGemm(GEMM))

@@ -1,0 +1,252 @@
+"""The kernel of `implicit_gemm`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...primitives.conv.ending import FloatFinish, LinearFinish, kernel_pointers
+from ...primitives.conv.int8_spec import LinearSpec
+from ...primitives.specs import ConvSpec, layout_block, up
+from ...tir import T, load, prim_func, store, view, when
+from ...vector.shuffles import hold
+from .block import WORDS, Words, barrier, thread
+from .tile import STAGES, Tile
+
+Expr = Any
+Buffer = Any
+
+
+@dataclass(frozen=True)
+class GemmSpec:
+    """A convolution whose channels lie in `blocks`; `dot`: four bytes times four are one instruction."""
+
+    conv: ConvSpec
+    tile: Tile
+    blocks: int
+    dot: bool
+
+    @property
+    def dtype(self) -> str:
+        """Of words and of sums."""
+        return "int32" if isinstance(self.conv, LinearSpec) else "float32"
+
+    @property
+    def steps(self) -> int:
+        return self.blocks // self.tile.blocks * self.conv.kernel[0] * self.conv.kernel[1]
+
+    @property
+    def filter_tiles(self) -> int:
+        lanes = 16 if isinstance(self.conv, LinearSpec) else WORDS
+        return -(-self.conv.filters // lanes) * lanes // self.tile.filters
+
+    @property
+    def padded(self) -> bool:
+        """Whether taps may lie outside the image."""
+        conv = self.conv
+        sizes = (conv.height, conv.width)
+        outs = (conv.out_height, conv.out_width)
+        return any(conv.pads) or any(
+            (out - 1) * stride + conv.span(axis) > size
+            for axis, (out, stride, size) in enumerate(zip(outs, conv.strides, sizes, strict=True))
+        )
+
+
+def build(spec: GemmSpec) -> Any:
+    pointers = kernel_pointers(spec.conv)
+    if isinstance(spec.conv, LinearSpec):
+        pointers.insert(pointers.index(("weights", "int8")) + 1, ("padding", "uint8"))
+    return prim_func(pointers, lambda *buffers: _Gemm(spec, buffers).emit())
+
+
+class _Gemm:
+    """One block of threads."""
+
+    def __init__(self, spec: GemmSpec, buffers: tuple[Buffer, ...]) -> None:
+        self.spec, self.tile, self.conv = spec, spec.tile, spec.conv
+        *buffers_, shared, self.block, _ = buffers
+        self.shared = view(shared, spec.dtype)
+        self._open(buffers_)
+        self.thread = hold(thread(), 1, "int32")
+        self.filter_tile = hold(T.truncmod(self.block, spec.filter_tiles), 1, "int32")
+        self.first_pixel = hold(T.truncdiv(self.block, spec.filter_tiles) * self.tile.pixels, 1, "int32")
+        across = self.tile.filters // self.tile.thread_filters
+        self.row = hold(T.truncdiv(self.thread, across) * self.tile.thread_pixels, 1, "int32")
+        self.column = hold(T.truncmod(self.thread, across) * self.tile.thread_filters, 1, "int32")
+
+    def _open(self, buffers: list[Buffer]) -> None:
+        """Data, weights, what padding is, and the ending."""
+        conv = self.conv
+        extras = conv.ending.residual if isinstance(conv, LinearSpec) else len(conv.extras)
+        self.data, self.weights = (view(b, self.spec.dtype) for b in (buffers[0], buffers[1 + extras]))
+        rest = [*buffers[1 : 1 + extras], *buffers[2 + extras :]]
+        if isinstance(conv, LinearSpec):
+            self.padding = view(rest.pop(extras), self.spec.dtype)
+            self.finish: Any = LinearFinish(conv, WORDS, tuple(rest))
+        else:
+            self.padding = None
+            self.finish = FloatFinish(conv, WORDS, tuple(rest))
+
+    def emit(self) -> None:
+        self._locate()
+        self.sums = Words(self.tile.sums, self.spec.dtype)
+        self._start()
+        self._fetch(0)
+        self._share(0)
+        barrier()
+        with T.serial(0, self.spec.steps) as step:
+            more = step + 1 < self.spec.steps
+            with when(more):
+                self._fetch(step + 1)
+            self._multiply(T.truncmod(step, STAGES) * self.tile.stage_words)
+            with when(more):
+                self._share(T.truncmod(step + 1, STAGES) * self.tile.stage_words)
+            barrier()
+        self._store()
+
+    # Where this thread's pixels lie ------------------------------------------------------------------
+
+    def _units(self, rows: int) -> list[tuple[Expr, Any]]:
+        """This thread's shares of `rows` times blocks: numbers, and when there is such a one."""
+        count, threads = rows * self.tile.blocks, self.tile.threads
+        found = []
+        for first in range(0, count, threads):
+            unit = self.thread + first
+            found.append((unit, unit < count if first + threads > count else None))
+        return found
+
+    def _locate(self) -> None:
+        """For each share: the pixel's first tap, as a row, a column, and an index of blocks of channels."""
+        self.pixel_units = self._units(self.tile.pixels)
+        count = len(self.pixel_units)
+        self.rows, self.columns, self.places = (Words(count, "int32") for _ in range(3))
+        conv, last = self.conv, self.conv.batch * self.conv.pixels - 1
+        for i, (unit, _) in enumerate(self.pixel_units):
+            row = T.truncmod(unit, self.tile.pixels)
+            pixel = hold(T.min(self.first_pixel + row, last), 1, "int32")
+            image, within = T.truncdiv(pixel, conv.pixels), hold(T.truncmod(pixel, conv.pixels), 1, "int32")
+            self.rows[i] = T.truncdiv(within, conv.out_width) * conv.strides[0] - conv.pads[0]
+            self.columns[i] = T.truncmod(within, conv.out_width) * conv.strides[1] - conv.pads[1]
+            block = image * self.spec.blocks + T.truncdiv(unit, self.tile.pixels)
+            self.places[i] = (block * conv.height + self.rows[i]) * conv.width + self.columns[i]
+
+    # A step's operands -------------------------------------------------------------------------------
+
+    def _fetch(self, step: Expr) -> None:
+        """From memory into registers: for each share, four words."""
+        conv, kh, kw = self.conv, *self.conv.kernel
+        tap = T.truncmod(step, kh * kw) if not isinstance(step, int) else step
+        blocks = T.truncdiv(step, kh * kw) * self.tile.blocks if not isinstance(step, int) else 0
+        down = (T.truncdiv(tap, kw) if kh > 1 else 0) * conv.dilations[0] if not isinstance(tap, int) else 0
+        along = (T.truncmod(tap, kw) if kw > 1 else 0) * conv.dilations[1] if not isinstance(tap, int) else 0
+        offset = hold((blocks * conv.height + down) * conv.width + along + T.int32(0), 1, "int32")
+        self.down, self.along = (hold(v + T.int32(0), 1, "int32") for v in (down, along))
+        if not hasattr(self, "fetched"):
+            self.fetched = Words(WORDS * len(self.pixel_units), self.spec.dtype)
+            self.weight_units = self._units(self.tile.filters)
+            self.panels = Words(WORDS * len(self.weight_units), self.spec.dtype)
+        for i, (_, there) in enumerate(self.pixel_units):
+            self._if(there, lambda i=i: self._fetch_pixel(i, offset))
+        panel = self.tile.filters * self.tile.blocks
+        first = (self.filter_tile * self.spec.steps + step) * panel
+        for i, (unit, there) in enumerate(self.weight_units):
+            place = (first + unit) * WORDS
+            self._if(there, lambda i=i, p=place: self.panels.fetch(WORDS * i, self.weights, p, WORDS))
+
+    def _fetch_pixel(self, i: int, offset: Expr) -> None:
+        place = (self.places[i] + offset) * WORDS
+        if not self.spec.padded:
+            self.fetched.fetch(WORDS * i, self.data, place, WORDS)
+            return
+        row, column = self.rows[i] + self.down, self.columns[i] + self.along
+        conv = self.conv
+        inside = T.And(T.And(row >= 0, row < conv.height), T.And(column >= 0, column < conv.width))
+        with T.If(inside):
+            with T.Then():
+                self.fetched.fetch(WORDS * i, self.data, place, WORDS)
+            with T.Else():
+                self.fetched.put(WORDS * i, self._outside())
+
+    def _outside(self) -> Expr:
+        if self.padding is not None:
+            return load(self.padding, 0, WORDS)
+        return T.Broadcast(T.float32(0), WORDS)
+
+    def _if(self, condition: Any, emit: Any) -> None:
+        if condition is None:
+            emit()
+            return
+        with when(condition):
+            emit()
+
+    def _share(self, stage: Expr) -> None:
+        """From registers into shared memory: pixels word by word, side by side; weights as they are."""
+        for i, (unit, there) in enumerate(self.pixel_units):
+            self._if(there, lambda i=i, u=unit: self._share_pixel(i, u, stage))
+        first = stage + self.tile.pixels * self.tile.blocks * WORDS
+        for i, (unit, there) in enumerate(self.weight_units):
+            place = first + unit * WORDS
+            self._if(there, lambda i=i, p=place: store(self.shared, p, self.panels.quad(WORDS * i), WORDS))
+
+    def _share_pixel(self, i: int, unit: Expr, stage: Expr) -> None:
+        pixels = self.tile.pixels
+        row = T.truncdiv(unit, pixels) * (WORDS * pixels) + T.truncmod(unit, pixels)
+        place = hold(stage + row, 1, "int32")
+        for word in range(WORDS):
+            store(self.shared, place + word * pixels, self.fetched[WORDS * i + word], 1)
+
+    # Sums --------------------------------------------------------------------------------------------
+
+    def _channel(self, j: int) -> Expr:
+        return self.filter_tile * self.tile.filters + self.column + j
+
+    def _start(self) -> None:
+        tile = self.tile
+        for j in range(0, tile.thread_filters, WORDS):
+            first = hold_vector(self.finish.start(self._channel(j), (0, 0), ()), self.spec.dtype)
+            for i in range(tile.thread_pixels):
+                self.sums.put(i * tile.thread_filters + j, first)
+
+    def _multiply(self, stage: Expr) -> None:
+        tile = self.tile
+        pixels, filters = (Words(n, self.spec.dtype) for n in (tile.thread_pixels, tile.thread_filters))
+        panels = stage + tile.pixels * tile.blocks * WORDS
+        for word in range(tile.blocks * WORDS):
+            pixels.fetch(0, self.shared, stage + word * tile.pixels + self.row, tile.thread_pixels)
+            filters.fetch(0, self.shared, panels + word * tile.filters + self.column, tile.thread_filters)
+            for i in range(tile.thread_pixels):
+                for j in range(tile.thread_filters):
+                    at = i * tile.thread_filters + j
+                    self.sums[at] = self._product(pixels[i], filters[j], self.sums[at])
+
+    def _product(self, a: Expr, b: Expr, total: Expr) -> Expr:
+        if self.spec.dtype == "float32":
+            return T.fma(a, b, total)
+        if self.spec.dot:
+            return T.call_llvm_pure_intrin("int32", "llvm.nvvm.idp4a.u.s", a, b, total)
+        for place in range(0, 32, 8):
+            unsigned, signed = (a >> place) & 255, (b << (24 - place)) >> 24
+            total = total + unsigned * signed
+        return total
+
+    def _store(self) -> None:
+        tile, conv = self.tile, self.conv
+        for i in range(tile.thread_pixels):
+            pixel = hold(self.first_pixel + self.row + i, 1, "int32")
+            with when(pixel < conv.batch * conv.pixels):
+                for j in range(0, tile.thread_filters, WORDS):
+                    self._if(self._exists(j), lambda i=i, j=j, p=pixel: self._store_quad(i, j, p))
+
+    def _exists(self, j: int) -> Any:
+        """When the result has a block for these filters, or None where it always does."""
+        stored = up(self.conv.filters, layout_block(self.conv.out_layout))
+        return None if stored == self.spec.filter_tiles * self.tile.filters else self._channel(j) < stored
+
+    def _store_quad(self, i: int, j: int, pixel: Expr) -> None:
+        image, within = T.truncdiv(pixel, self.conv.pixels), T.truncmod(pixel, self.conv.pixels)
+        total = self.sums.quad(i * self.tile.thread_filters + j)
+        self.finish.store(total, image, within, self._channel(j))
+
+
+def hold_vector(value: Expr, dtype: str) -> Expr:
+    return hold(value, WORDS, dtype)

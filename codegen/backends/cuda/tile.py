@@ -1,0 +1,129 @@
+"""How a matrix product is cut for a GPU: the frozen schedule of a kernel, and what it takes by the model.
+
+A block of threads computes `pixels` x `filters` results, a thread `thread_pixels` x `thread_filters` of them
+in registers. A step brings 16 bytes of `blocks` blocks of channels for each pixel and filter into shared
+memory, which has room for two, so that the next step's loads are under way while this one multiplies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...targets.machine import Architecture
+from ...targets.target import Target
+
+BLOCK_BYTES = 16  # of a pixel's block of channels
+STAGES = 2
+WARP = 32
+_MOST_REGISTERS = 255
+_SPARE_REGISTERS = 48  # addresses, counters, requantization
+_BUSY_WARPS = 8  # resident on a multiprocessor, from which on latencies are hidden
+_EFFICIENCY = 0.75  # of the multiply rate, in a step whose loads are hidden
+_SHARED_WORDS = 32  # that a multiprocessor's shared memory gives a cycle
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One schedule; see above."""
+
+    pixels: int
+    filters: int
+    thread_pixels: int
+    thread_filters: int
+    blocks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.pixels % self.thread_pixels or self.filters % self.thread_filters or self.thread_filters % 4:
+            raise ValueError(f"{self}: threads do not divide the block, or filters are no vectors")
+
+    @property
+    def threads(self) -> int:
+        return (self.pixels // self.thread_pixels) * (self.filters // self.thread_filters)
+
+    @property
+    def sums(self) -> int:
+        """Of a thread."""
+        return self.thread_pixels * self.thread_filters
+
+    @property
+    def stage_words(self) -> int:
+        return (self.pixels + self.filters) * self.blocks * BLOCK_BYTES // 4
+
+    @property
+    def shared_bytes(self) -> int:
+        return STAGES * self.stage_words * 4
+
+    @property
+    def registers(self) -> int:
+        """An estimate of what a thread takes."""
+        loads = -(-self.stage_words // self.threads)
+        return self.sums + self.thread_pixels + self.thread_filters + loads + _SPARE_REGISTERS
+
+    def resident(self, architecture: Architecture) -> int:
+        """Blocks that a multiprocessor holds at once; 0 where none fits."""
+        registers = self.registers * self.threads
+        if self.shared_bytes > architecture.block_shared_bytes or self.registers > _MOST_REGISTERS:
+            return 0
+        if registers > architecture.block_registers:
+            return 0
+        return min(
+            architecture.blocks,
+            architecture.threads // self.threads,
+            architecture.registers // registers,
+            architecture.shared_bytes // self.shared_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """A matrix product of `pixels` x `filters` results, each of `steps` taps and blocks of channels.
+
+    `rate` is the words that a multiprocessor multiplies a cycle, `moved` the bytes from and to DRAM.
+    """
+
+    pixels: int
+    filters: int
+    steps: int
+    rate: float
+    moved: float
+
+    def tasks(self, tile: Tile) -> int:
+        return -(-self.pixels // tile.pixels) * -(-self.filters // tile.filters)
+
+    def seconds(self, tile: Tile, target: Target) -> float:
+        """Whole waves of blocks, DRAM or the second-level cache, whichever takes longest; and the launch."""
+        gpu, tasks = target.gpu, self.tasks(tile)
+        resident = tile.resident(target.cuda.architecture)
+        here = -(-tasks // gpu.multiprocessors)  # blocks of the multiprocessor that has most
+        warps = min(resident, here) * -(-tile.threads // WARP)
+        words = self.steps * BLOCK_BYTES // 4
+        products = tile.pixels * tile.filters * words
+        fetched = words * tile.threads * (tile.thread_pixels + tile.thread_filters)
+        hidden = _EFFICIENCY * min(1, warps / _BUSY_WARPS)
+        cycles = max(products / self.rate, fetched / _SHARED_WORDS) / hidden
+        near = tasks * (tile.pixels + tile.filters) * self.steps * BLOCK_BYTES
+        busy = here * cycles / (gpu.clock_ghz * 1e9)
+        far = max(self.moved / (gpu.dram_gbps * 1e9), near / (gpu.l2_gbps * 1e9))
+        return max(busy, far) + gpu.launch_seconds
+
+
+_SHAPES = (
+    (128, 64, 8, 8), (64, 64, 8, 4), (64, 32, 4, 4), (32, 64, 4, 4), (32, 32, 4, 4), (128, 32, 8, 4),
+    (128, 16, 4, 4), (64, 16, 2, 4), (32, 16, 1, 4), (128, 8, 2, 4), (128, 4, 1, 4), (128, 128, 8, 8),
+)  # fmt: skip
+
+
+def candidates(filters: int, blocks: int, architecture: Architecture) -> Iterator[Tile]:
+    """Tiles that divide `filters` (whole blocks of the result) and `blocks` of channels, and fit."""
+    for shape in _SHAPES:
+        for step in (2, 1):
+            tile = Tile(*shape, step)
+            if filters % tile.filters == 0 and blocks % step == 0 and tile.resident(architecture):
+                yield tile
+
+
+def best(work: Work, blocks: int, target: Target) -> Tile | None:
+    """The fastest tile by the model; None where none fits."""
+    found = candidates(work.filters, blocks, target.cuda.architecture)
+    return min(found, key=lambda tile: work.seconds(tile, target), default=None)

@@ -1,0 +1,125 @@
+"""The SIMT emulator: a stand-in for CUDA's driver, and kernels compiled from the LLVM IR that becomes PTX.
+
+The stand-in is loaded as `libcuda.so.1`, so that an artifact's C runtime finds it and knows no difference.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from secateur.codegen.program import Module
+
+_HERE = Path(__file__).parent
+_COLLECTIVE = re.compile(r"@llvm\.nvvm\.(?:barrier|shfl|mma|wmma|bar)")
+_ENTRY = re.compile(r"^define ptx_kernel void @(\w+)\(([^)]*)\)", flags=re.M)
+_UNLIMITED = (1 << 64) - 1
+_ENGINES: dict[str, Any] = {}  # machine code lives as long as its engine
+
+
+@functools.cache
+def stand_in() -> ctypes.CDLL:
+    """The stand-in, loaded once for the process under the name by which the runtime opens it."""
+    folder = Path(tempfile.mkdtemp(prefix="secateur-simt-"))
+    library = folder / "libcuda.so.1"
+    flags = ["-std=c11", "-O2", "-g", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"]
+    command = [sys.executable, "-m", "ziglang", "cc", *flags, str(_HERE / "simt.c"), "-o", str(library)]
+    environment = os.environ | {"ZIG_LOCAL_CACHE_DIR": str(folder / "cache")}
+    subprocess.run(command, check=True, env=environment)
+    loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    loaded.simt_live.restype = loaded.simt_launches.restype = ctypes.c_int64
+    loaded.simt_kernel.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int]
+    loaded.simt_fail.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int]
+    loaded.simt_configure.argtypes = [ctypes.c_int] * 4 + [ctypes.c_uint64, ctypes.c_int]
+    return loaded
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What there is: 72 is sm_72, 12040 is CUDA 12.4, 84 is PTX 8.4; `memory` in bytes.
+
+    `order` is that of a block's threads: 0 up, 1 down, else a seed.
+    """
+
+    devices: int = 1
+    capability: int = 90
+    driver: int = 12040
+    ptx: int = 84
+    memory: int = _UNLIMITED
+    order: int = 0
+
+
+def configure(gpu: Gpu = Gpu()) -> None:
+    """From now on there is this GPU, and nothing fails."""
+    stand_in().simt_configure(*astuple(gpu))
+
+
+def on_host(llvm_ir: str) -> str:
+    """The LLVM IR of a kernel's module as one for this machine, with an entry that unpacks the parameters.
+
+    Intrinsics of GPUs become functions of the stand-in. Address spaces stay: here they are all one.
+    """
+    text = re.sub(r"@llvm\.nvvm\.barrier\.cta\.sync[a-z.]*", "@simt_barrier", llvm_ir)
+    text = re.sub(r"@llvm\.nvvm\.([\w.]+)", lambda m: "@simt_" + m[1].replace(".", "_"), text)
+    text = text.replace("= internal addrspace(3) global", "= addrspace(3) global")  # others may change it
+    return text.replace("define ptx_kernel void", "define void") + _entry(llvm_ir)
+
+
+def _entry(llvm_ir: str) -> str:
+    found = _ENTRY.search(llvm_ir)
+    assert found, "the LLVM IR has a kernel"
+    spaces = [
+        "ptr addrspace(1)" if "addrspace(1)" in parameter else parameter.split()[0]
+        for parameter in found[2].split(", ")
+    ]
+    lines = [f"define void @simt.{found[1]}(ptr %parameters) {{"]
+    for i, kind in enumerate(spaces):
+        lines += [
+            f"  %slot{i} = getelementptr ptr, ptr %parameters, i32 {i}",
+            f"  %place{i} = load ptr, ptr %slot{i}",
+            f"  %value{i} = load {kind}, ptr %place{i}",
+        ]
+    values = ", ".join(f"{kind} %value{i}" for i, kind in enumerate(spaces))
+    return "\n".join([*lines, f"  call void @{found[1]}({values})", "  ret void", "}"]) + "\n"
+
+
+def load_kernels(modules: Iterable[Module]) -> None:
+    """Makes the kernels of a program known to the stand-in, compiled for this machine."""
+    for module in modules:
+        if module.symbol not in _ENGINES:
+            _ENGINES[module.symbol] = _compile(module)
+
+
+def load_dumped(folder: Path) -> None:
+    """Those that `--dump-ir` wrote as LLVM IR into a folder."""
+    load_kernels(Module(path.stem, b"", {"ll": path.read_text()}) for path in sorted(folder.glob("*.ll")))
+
+
+def _compile(module: Module) -> Any:
+    library = stand_in()
+    for name in re.findall(r"@(simt_\w+)\(", on_host(module.texts["ll"])):
+        llvm.add_symbol(name, ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
+    parsed = llvm.parse_assembly(on_host(module.texts["ll"]))
+    parsed.verify()
+    passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    passes.getModulePassManager().run(parsed, passes)
+    engine = llvm.create_mcjit_compiler(parsed, machine)
+    engine.finalize_object()
+    collective = bool(_COLLECTIVE.search(module.texts["ll"]))
+    address = engine.get_function_address(f"simt.{module.symbol}")
+    library.simt_kernel(module.symbol.encode(), address, collective)
+    return engine
