@@ -48,7 +48,7 @@ _PACKAGES = (  # distribution, purpose, required, version wanted
     ("rich", "progress", True, ">=14,<16"),
     ("typer", "this command line", True, ">=0.20,<0.29"),
     ("ai-edge-litert", "writes TFLite files, and runs them", False, ">=2.1"),
-    ("nvidia-cuda-nvcc-cu12", "ptxas: tests assemble kernels for GPUs with it", False, ">=12.9,<13"),
+    ("nvidia-cuda-nvcc-cu12", "ptxas: tests assemble kernels for GPUs with it", False, "==12.9.*"),
     ("onnxruntime", "reference of `compare`, peer of the demo", False, ">=1.20"),
 )
 _PROGRAMS = (  # program, purpose, Debian package
