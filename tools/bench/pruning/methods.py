@@ -31,6 +31,11 @@ class Method:
     taught: bool = False
     untrained: bool = False
 
+    @property
+    def learns(self) -> bool:
+        """Whether it is more than its network, which then stands in another row too."""
+        return bool(self.soft) or self.taught
+
 
 def _ours(**options: object) -> Make:
     def make(model: Path, ask: Ask, output: Path) -> None:
