@@ -18,7 +18,7 @@ from torch.nn.functional import relu
 from .fashion import example
 
 ROUND_TO = (8, 4, 2)
-"""What numbers of filters are multiples of: less where it stops too early. A layer of 16 is never cut below 8."""
+"""Of which numbers of filters are multiples; less where that stops too early: no layer is cut below it."""
 STEPS = 400
 """Rates that are tried, rising, until few enough multiplications are left."""
 
