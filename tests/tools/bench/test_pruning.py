@@ -69,7 +69,7 @@ def test_the_share_follows_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(clock, "times_faster", lambda draft, _whole: 0.5 / float(draft.read_text()) + 0.5)
     output = tmp_path / "pruned.onnx"
-    found = clock.made_as_fast(make, MODEL, 2.0, output)
+    found = clock.made_as_fast(make, MODEL, 2.0, None, output)
     assert asked[0] == 0.5
     assert asked[1] < 0.5
     assert 2.0 <= found <= 2.1
@@ -80,7 +80,7 @@ def test_the_share_follows_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_never_fast_enough_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "times_faster", lambda *_: 1.5)
     with pytest.raises(ValueError, match="2 times faster"):
-        clock.made_as_fast(lambda _m, _a, out: out.write_text(""), MODEL, 2.0, tmp_path / "pruned.onnx")
+        clock.made_as_fast(lambda _m, _a, out: out.write_text(""), MODEL, 2.0, None, tmp_path / "pruned.onnx")
 
 
 def test_the_knapsack_keeps_what_is_worth_most() -> None:

@@ -50,8 +50,8 @@ class Task:
 class Comparison:
     """Rows that were measured, and the folder that they, the models and the checkpoints lie in."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.file = folder, folder / "pruning.json"
+    def __init__(self, folder: Path, costs: Path | None) -> None:
+        self.folder, self.file, self.costs = folder, folder / "pruning.json", costs
         for name in ("models", "trained"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         known = json.loads(self.file.read_text())["rows"] if self.file.exists() else []
@@ -84,9 +84,9 @@ class Comparison:
         if not model.exists():
             draft = model.with_suffix(".part")
             if task.measure == "time":
-                made_as_fast(task.method.make, fashion.MODEL, task.less, draft)
+                made_as_fast(task.method.make, fashion.MODEL, task.less, self.costs, draft)
             else:
-                task.method.make(fashion.MODEL, Ask(1 / task.less, "macs", "host"), draft)
+                task.method.make(fashion.MODEL, Ask(1 / task.less, "macs", costs=self.costs), draft)
             draft.replace(model)
         return model
 
@@ -129,12 +129,15 @@ def main(
     epochs: Annotated[int, typer.Option(min=0, help="Epochs that the pruned network is trained on.")] = 3,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 3,
     method: Annotated[list[str] | None, typer.Option(help="A method, by its row; default: all.")] = None,
+    costs: Annotated[
+        Path | None, typer.Option(help="Times by `profile --prune`; default: estimates.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of models and tables.")] = Path("build/bench-prune"),
 ) -> None:
     """Prune a trained network by several methods, and measure accuracy."""
     asked: list[tuple[Measure, float]] = [("macs", float(factor)) for factor in less.split(",") if factor]
     asked += [("time", float(factor)) for factor in faster.split(",") if factor]
-    console, comparison = Console(), Comparison(out)
+    console, comparison = Console(), Comparison(out, costs)
     comparison.measure_unpruned()
     for task in _tasks(asked, epochs, seeds, frozenset(method or ())):
         if (row := comparison.measure(task)) is not None:

@@ -16,11 +16,15 @@ Measure = Literal["macs", "time"]
 
 @dataclass(frozen=True)
 class Ask:
-    """The share of the whole network's multiplications, or of its time on `target`, that may be left."""
+    """The share of the whole network's multiplications, or of its time on `target`, that may be left.
+
+    `costs` is a table of times that were measured; None stands for the target's estimates.
+    """
 
     share: float
     measure: Measure
-    target: str
+    target: str = "host"
+    costs: Path | None = None
 
 
 Make = Callable[[Path, Ask, Path], object]

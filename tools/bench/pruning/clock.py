@@ -49,7 +49,7 @@ def _medians(sessions: Sequence[Session]) -> list[float]:
     return [median(times) for times in taken]
 
 
-def made_as_fast(make: Make, model: Path, faster: float, output: Path) -> float:
+def made_as_fast(make: Make, model: Path, faster: float, costs: Path | None, output: Path) -> float:
     """Prunes the model until it is as many times faster by the clock; how many times it is.
 
     What is asked of the method follows what was measured. ValueError where no try is fast enough.
@@ -57,7 +57,7 @@ def made_as_fast(make: Make, model: Path, faster: float, output: Path) -> float:
     share, best = 1 / faster, float("inf")
     draft = output.with_suffix(".try.onnx")
     for _ in range(TRIES):
-        make(model, Ask(share, "time", "host"), draft)
+        make(model, Ask(share, "time", costs=costs), draft)
         measured = times_faster(draft, model)
         if faster <= measured < best:
             best = measured

@@ -94,7 +94,7 @@ def _cost(graph: Graph, found: Sequence[Curve], ask: Ask) -> Cost:
     row = find(ask.target)
     over = tuple(transferred(tuple(found), find_channels(fused).groups).values())
     assert len(over) == len(found), "fusion keeps the groups of this network"
-    optimizer = Optimizer(fused, over, cost_table(row))
+    optimizer = Optimizer(fused, over, cost_table(row, costs=ask.costs))
     if ask.measure == "time":
         return optimizer.seconds
     return lambda counts: float(sum(op.macs for op in optimizer.extents.pruned(counts).operators))

@@ -51,7 +51,8 @@ def judged_in_8_bits(graph: Graph) -> float:
     with TemporaryDirectory() as folder:
         model, artifact = Path(folder) / "model.onnx", Path(folder) / "model.so"
         model.write_bytes(to_onnx(graph).SerializeToString())
-        secateur.compile(model, artifact, "host", quantize=Int8(calibration=str(fashion.CALIBRATION)))
+        eight = Int8(calibration=str(fashion.CALIBRATION), layers="all")
+        secateur.compile(model, artifact, "host", quantize=eight)
         with secateur.load(artifact) as session:
             images, labels = fashion.test().images.numpy(), fashion.test().labels.numpy()
             name = session.inputs[0].name

@@ -41,10 +41,11 @@ def _ours(**options: object) -> Make:
     def make(model: Path, ask: Ask, output: Path) -> None:
         limit = ask.share
         if ask.measure == "time":
-            whole = secateur.prune(model, Pruning(macs=1.0), None, ask.target)
+            whole = secateur.prune(model, Pruning(macs=1.0), None, ask.target, costs=ask.costs)
             limit *= whole.before.seconds
         name = {"macs": "macs", "time": "latency"}[ask.measure]
-        secateur.prune(model, Pruning(**{name: limit}, **options), output, ask.target)  # type: ignore[arg-type]
+        pruning = Pruning(**{name: limit}, **options)  # type: ignore[arg-type]
+        secateur.prune(model, pruning, output, ask.target, costs=ask.costs)
 
     return make
 
