@@ -67,7 +67,7 @@ def test_the_share_follows_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyP
         asked.append(ask.share)
         output.write_text(str(ask.share))
 
-    monkeypatch.setattr(clock, "times_faster", lambda draft, _whole: 0.5 / float(draft.read_text()) + 0.5)
+    monkeypatch.setattr(clock, "times_faster", lambda draft, *_: 0.5 / float(draft.read_text()) + 0.5)
     output = tmp_path / "pruned.onnx"
     found = clock.made_as_fast(make, MODEL, 2.0, None, output)
     assert asked[0] == 0.5

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import secateur
 from secateur import Pruning
+from secateur.ir.support.units import Share
 
 from .ask import Ask, Make
 from .fashion import CALIBRATION
@@ -39,12 +40,8 @@ class Method:
 
 def _ours(**options: object) -> Make:
     def make(model: Path, ask: Ask, output: Path) -> None:
-        limit = ask.share
-        if ask.measure == "time":
-            whole = secateur.prune(model, Pruning(macs=1.0), None, ask.target, costs=ask.costs)
-            limit *= whole.before.seconds
-        name = {"macs": "macs", "time": "latency"}[ask.measure]
-        pruning = Pruning(**{name: limit}, **options)  # type: ignore[arg-type]
+        limit = {"macs": {"macs": ask.share}, "time": {"latency": Share(ask.share)}}[ask.measure]
+        pruning = Pruning(**limit, **options)  # type: ignore[arg-type]
         secateur.prune(model, pruning, output, ask.target, costs=ask.costs)
 
     return make
