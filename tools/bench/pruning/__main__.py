@@ -63,14 +63,14 @@ class Comparison:
             return None
         model = self._pruned(task)
         found = self._trained(task, model) if task.epochs else model
-        self._add(replace(task.row, **self._figures(found, in_8_bits=task.epochs > 0)))
+        self._add(self._measured(task.row, found, in_8_bits=task.epochs > 0))
         return self.rows[-1]
 
     def measure_unpruned(self) -> None:
         """The first row."""
         if not self.rows:
-            figures = self._figures(fashion.MODEL, in_8_bits=True)
-            self._add(replace(Row(UNPRUNED, "macs", 1.0, 0, 0, 0.0, 0), **figures))
+            row = Row(UNPRUNED, "macs", 1.0, 0, 0, 0.0, 0)
+            self._add(self._measured(row, fashion.MODEL, in_8_bits=True))
 
     def _add(self, row: Row) -> None:
         self.rows.append(row)
@@ -97,14 +97,15 @@ class Comparison:
         write_whole(found, to_onnx(graph).SerializeToString())
         return found
 
-    def _figures(self, model: Path, in_8_bits: bool) -> dict[str, float | int | None]:
+    def _measured(self, row: Row, model: Path, in_8_bits: bool) -> Row:
         graph = secateur.read(model)
-        return {
-            "accuracy": judged(graph),
-            "macs": macs(graph),
-            "faster": times_faster(model, fashion.MODEL, self.costs),
-            "int8": judged_in_8_bits(graph) if in_8_bits else None,
-        }
+        return replace(
+            row,
+            accuracy=judged(graph),
+            macs=macs(graph),
+            faster=times_faster(model, fashion.MODEL, self.costs),
+            int8=judged_in_8_bits(graph) if in_8_bits else None,
+        )
 
     def _path(self, folder: str, name: str, suffix: str) -> Path:
         return self.folder / folder / ("".join(c for c in name.replace(" ", "-") if c not in ",()") + suffix)
