@@ -47,6 +47,8 @@ COUNTS = (16, 8, 5, 3, 2)
 CLOSINGS = 4
 """Limits on the time with open sums that are tried for one on the time of what is compiled."""
 TIGHTER = 0.99
+NEAR = 0.97
+"""Of the time that is allowed, what a network with closed sums takes at least, or more is asked for."""
 SHOWN = 3
 """Reasons that are given where nothing can be pruned."""
 
@@ -219,19 +221,24 @@ class Search:
         return found
 
     def _budget(self) -> Budget:
-        recipe, latency = self.recipe, self.recipe.latency
+        recipe = self.recipe
         macs, lost = recipe.macs, recipe.loss
         return Budget(
             macs=None if macs is None else int(macs * sum(op.macs for op in self._fused.operators)),
             loss=None if lost is None else lost * sum(float(c.loss[1]) for c in self.curves.values()),
             arena=None if recipe.memory is None else int(recipe.memory),
             weights=None if recipe.size is None else int(recipe.size),
-            seconds=latency * self._whole_seconds if isinstance(latency, Share) else latency,
+            seconds=self._seconds,
         )
 
-    @cached_property
-    def _whole_seconds(self) -> float:
-        return compiled(self.whole, self.costs).figures.seconds
+    @property
+    def _seconds(self) -> float | None:
+        """The limit on time, where there is one."""
+        latency = self.recipe.latency
+        assert not isinstance(latency, str), "a recipe reads texts"
+        if isinstance(latency, Share):
+            return latency * compiled(self.whole, self.costs).figures.seconds
+        return latency
 
     def _found(self, budget: Budget) -> Found:
         decision = self._decided(budget)
@@ -252,12 +259,17 @@ class Search:
         if budget.seconds is None:
             return self._within(budget)
         limit = asked = budget.seconds
+        kept: tuple[float, Decision] | None = None
         for _ in range(CLOSINGS):
             decision = self._within(replace(budget, seconds=asked))
             closed = compiled(self._removed(decision), self.costs).figures.seconds
-            if closed <= limit * (1 + TIES):
-                return decision
-            asked *= limit / closed * TIGHTER
+            if closed <= limit * (1 + TIES) and (kept is None or kept[0] < closed):
+                kept = closed, decision
+            if kept is not None and (self.recipe.space == "standard" or kept[0] >= limit * NEAR):
+                break
+            asked *= limit / closed * (TIGHTER if closed > limit else 1)
+        if kept is not None:
+            return kept[1]
         nearest = f"the nearest found take {duration_text(closed)}"
         raise BudgetError(f"no counts were found that keep {duration_text(limit)}; {nearest}", closed)
 

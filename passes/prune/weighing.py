@@ -73,8 +73,11 @@ def weighed(sizes: Sequence[int], tables: Iterable[Pair], limit: float, most: in
 
     Where a joining makes more than `most` labels, costs are rounded up to a grid, which the answer's
     `resolution` accounts for. BeyondError where nothing keeps the limit; TooWideError where a table has
-    more than a few million entries.
+    more than a few million entries. Neither costs nor tolls may be negative.
     """
+    tables = list(tables)
+    if any((table.cost < 0).any() or (table.toll < 0).any() for table in tables):
+        raise ValueError("costs and tolls are sums of what is not negative")
     tree = Tree(sizes, tables)
     found, price, bound = _relaxed(tree, limit)
     if not price:

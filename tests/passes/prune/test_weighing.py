@@ -68,6 +68,12 @@ def test_every_limit_is_met_at_the_least_cost(seed: int) -> None:
         assert found.resolution == 0
 
 
+def test_what_is_negative_is_refused() -> None:
+    """A bound on what is to come would be none, and the search for a price would not end."""
+    with pytest.raises(ValueError, match="negative"):
+        weighed([2], [Pair((0,), np.zeros(2), np.array([0.0, -1.0]))], 0.0)
+
+
 def test_what_is_impossible_names_the_least_toll() -> None:
     sizes, tables = drawn(5)
     least = min(sums(tables, values)[1] for values in product(*map(range, sizes)))
