@@ -120,6 +120,15 @@ def _stored(row: Mapping[str, int]) -> str:
     return f"{size(row['coded_bytes'])} for {size(row['bytes'])} in {row['arrays']} arrays"
 
 
+def _needs(manifest: Mapping[str, Any]) -> str:
+    """What a board must have besides a processor of the artifact's kind."""
+    device = manifest.get("device")
+    if device is not None:
+        gpu, ptx = device["architecture"], device["ptx"] / 10
+        return f"an NVIDIA GPU, {gpu} or later, and a driver that reads PTX {ptx}"
+    return ", ".join(manifest["target"]["features"]) or "nothing special"
+
+
 def _print_artifact(result: Mapping[str, Any]) -> None:
     manifest = result["manifest"]
     target = manifest["target"]
@@ -133,11 +142,12 @@ def _print_artifact(result: Mapping[str, Any]) -> None:
         ("file", f"{result['file']} ({size(result['bytes'])})"),
         ("model", manifest["name"]),
         ("target", f"{target['name']} ({target['cpu']})"),
-        ("needs", ", ".join(target["features"]) or "nothing special"),
+        ("needs", _needs(manifest)),
         *ports,
         ("MACs", amount(sum(row["macs"] for row in manifest["operators"]))),
         ("weights", size(manifest["weights_bytes"])),
         *((f"stored by {name}", _stored(row)) for name, row in manifest.get("stored", {}).items()),
+        *(("arena of the GPU", size(d["arena_bytes"])) for d in (manifest.get("device"),) if d),
         ("arena", f"{size(arena)}, and {size(thread)} for each further thread"),
         *((name, manifest[name]) for name in ("pipeline", "secateur") if name in manifest),
     ]

@@ -174,3 +174,10 @@ def test_opt_points_at_the_culprit(cli: Cli, small: Path, old: str, new: str, me
     result = cli("opt", small)
     assert (result.code, result.out) == (2, "")
     assert message in result.err
+
+
+def test_inspect_says_which_gpu_an_artifact_needs(cli: Cli, small: Path, tmp_path: Path) -> None:
+    compile(small, tmp_path / "small.so", "jetson-nano")
+    found = cli("inspect", tmp_path / "small.so").out
+    assert "an NVIDIA GPU, sm_53 or later, and a driver that reads PTX 4.2" in found
+    assert "arena of the GPU" in found
