@@ -22,6 +22,8 @@ INSIDE = {
     "NodeError": "becomes a ModelError that names the node",
     "TooManyLabelsError": "an answer of the selector to itself",
     "TooWideError": "an answer of the selector to itself",
+    "Unmapped": "becomes a SecateurError that lists all that has no form",
+    "_SpentError": "ends a measurement when its time is spent",
     "_TooManyError": "an answer of the optimizer to itself",
     "_TwiceError": "becomes a SecateurError that names the file",
     "TypeRuleError": "becomes a ParseError, a VerifyError or a ModelError that names the operator",

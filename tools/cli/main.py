@@ -72,7 +72,7 @@ ROWS = (
     Row("opt", "opt", "Run passes on IR text; print what they give, or write it as ONNX."),
     Row("bench", "bench", "Time an artifact on this machine."),
     Row("compare", "compare", "Compare every layer with a reference."),
-    Row("targets", "targets", "List the processors and boards to compile for."),
+    Row("targets", "targets", "List the processors, boards and GPUs to compile for."),
     Row("doctor", "doctor", "Say what is installed, what is missing, and how to install it."),
     Row("help", "show_help", "Show the help of a command, or the list of commands."),
 )

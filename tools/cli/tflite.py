@@ -6,9 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur.ir.types import extents
-
-from ..report import amount, duration, print_json, size
+from ..report import amount, duration, print_json, shape_text, size
 from ..tables import table
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ def _row(row: Mapped) -> dict[str, Any]:
 
 def _cells(row: Mapped) -> tuple[str, ...]:
     op = row.operator
-    result = f"{extents(op.outputs[0].shape)} {op.outputs[0].dtype}"
+    result = f"{shape_text(op.outputs[0].shape)} {op.outputs[0].dtype}"
     macs, weights = (amount(op.macs) if op.macs else "-"), (size(op.weight_bytes) if op.weight_bytes else "-")
     return op.kind, str(op.version), result, macs, weights, row.reason or "maps"
 

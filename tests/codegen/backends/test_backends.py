@@ -14,7 +14,7 @@ from secateur.codegen import primitives
 from secateur.codegen.backends.backend import KernelBackend
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.backends.registry import BACKENDS, backend_of, kernels_of
-from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.rows import GPUS, TARGETS
 from secateur.codegen.targets.target import Machine, Target
 from secateur.costs.candidates import network_of
 from secateur.ir.errors import SecateurError
@@ -114,6 +114,7 @@ def test_every_row_has_a_backend_of_its_class() -> None:
     names = {row.name: backend_of(row).name for row in TARGETS.values()}
     assert names.pop("toy") == names.pop("toy-narrow") == "toy"
     assert names.pop("edgetpu") == names.pop("litert") == "tflite"
+    assert {names.pop(row.name) for row in GPUS.values()} == {"cuda"}
     assert set(names.values()) == {"cpu"}
     assert isinstance(kernels_of(TARGETS["rpi4"]), KernelBackend)
 

@@ -59,7 +59,7 @@ def test_fields_left_out_keep_their_defaults() -> None:
 def test_help_has_a_section_for_each_group(cli: Cli) -> None:
     text = cli("compile", "--help").out
     titles = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert titles == ["Arguments:", "Options:", "Limits:", "Passes:", "Quantization:", "Images:"]
+    assert titles == ["Arguments:", "Options:", "Limits:", "Tflite:", "Passes:", "Quantization:", "Images:"]
     general, _, quantization = text.partition("Quantization:\n")
     assert "--target" in general
     assert "--calibration" in quantization
