@@ -21,7 +21,8 @@ from ...primitives.conv.linear_operators import PaddingConvolution
 from ...primitives.conv.operators import Convolution, extra_kind
 from ...primitives.conv.tile import pack_bias
 from ...primitives.operator import constant_of
-from ...primitives.specs import ConvSpec, Floats, layout_block, up
+from ...primitives.specs import ConvSpec, Floats, layout_block
+from ...rounding import up
 from ...targets.target import Target
 from .implicit_gemm_kernel import GemmSpec, build
 from .thread import thread_of

@@ -7,7 +7,8 @@ from typing import Any
 
 from ...primitives.conv.ending import FloatFinish, LinearFinish, kernel_pointers
 from ...primitives.conv.int8_spec import LinearSpec
-from ...primitives.specs import ConvSpec, layout_block, up
+from ...primitives.specs import ConvSpec, layout_block
+from ...rounding import up
 from ...tir import T, load, prim_func, store, view, when
 from ...vector.shuffles import hold
 from .block import WORDS, Words, barrier, thread

@@ -72,8 +72,7 @@ TILES = sorted(set(candidates(128, 2, XAVIER.cuda.architecture)), key=str)
 def test_every_tile_in_every_order_of_threads(tile: Tile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing barrier shows where fibers run in another order."""
     monkeypatch.setattr(ImplicitGemm, "tile", lambda *_: tile)
-    window = {"pads": (1, 1, 1, 1), "zero": 3}
-    op, arrays = conv_case(5, shape=(1, 32, 13, 11), filters=128, kernel=(3, 3), **window)
+    op, arrays = conv_case(5, (1, 32, 13, 11), filters=128, kernel=(3, 3), pads=(1, 1, 1, 1), zero=3)
     wanted = interpreter.evaluate(op, arrays)[0]
     for order in (0, 1, 9):
         configure(Gpu(order=order))
