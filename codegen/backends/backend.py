@@ -16,6 +16,7 @@ from secateur.ir.graph import Graph
 from secateur.ir.stages import PLACED, Stage
 from secateur.ir.support.progress import Progress, silent
 
+from ..destination import KINDS, check_destination
 from ..kernel import Kernel
 from ..primitives.registry import Primitives
 from ..program import Module, Program
@@ -98,6 +99,8 @@ class Backend(ABC, Generic[Emission]):
 class KernelBackend(Backend[Program]):
     """A backend whose programs call kernels: one of its primitives computes each operator."""
 
+    kinds = KINDS
+    pipeline = "canonicalize,fuse,select,layout,memory"
     bundles = True
     """Whether its kernels can be timed by executables that a user copies to a board."""
 
@@ -109,3 +112,17 @@ class KernelBackend(Backend[Program]):
     @abstractmethod
     def compile(self, kernel: Kernel, symbol: str, target: Target) -> Module:
         """The kernel as a module that defines `symbol`; called in other processes too."""
+
+    def emit(
+        self,
+        graph: Graph,
+        target: Target,
+        manifest: Mapping[str, Any] | None = None,
+        progress: Progress = silent,
+    ) -> Program:
+        from ..lower import lower
+
+        return lower(graph, target, self.primitives, self.compile, manifest, progress)
+
+    def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
+        check_destination(path, kind, dumps)

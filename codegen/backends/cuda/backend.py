@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from secateur.ir.choice import CostTable
-from secateur.ir.graph import Graph
-from secateur.ir.support.progress import Progress, silent
 
 from ...cache import cache_folder
-from ...destination import KINDS, check_destination
 from ...kernel import Kernel
 from ...primitives.registry import Primitives
 from ...program import Module, Program
@@ -23,9 +19,7 @@ class CudaBackend(KernelBackend):
     """Primitives take a second to import, LLVM and TVM several: each method imports what it needs."""
 
     name = "cuda"
-    kinds = KINDS
     bundles = False
-    pipeline = "canonicalize,fuse,select,layout,memory"
 
     @property
     def primitives(self) -> Primitives:
@@ -42,20 +36,6 @@ class CudaBackend(KernelBackend):
         from .modules import build_module
 
         return build_module(kernel, symbol, target)
-
-    def emit(
-        self,
-        graph: Graph,
-        target: Target,
-        manifest: Mapping[str, Any] | None = None,
-        progress: Progress = silent,
-    ) -> Program:
-        from ...lower import lower
-
-        return lower(graph, target, self.primitives, self.compile, manifest, progress)
-
-    def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
-        check_destination(path, kind, dumps)
 
     def write(
         self,
