@@ -19,8 +19,8 @@ from ..errors import SecateurError
 from .words import known_names
 
 Class = TypeVar("Class", bound=type)
-Unit = Literal["bytes", "seconds", "share", "time"]
-"""How a number counts; a time is in seconds or a `units.Share`."""
+Unit = Literal["bytes", "seconds", "share", "time", "room"]
+"""How a number counts; a time is in seconds or a `units.Share`, room is in bytes or one."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ _COUNTED = {
     "bytes": " In bytes.",
     "seconds": " In seconds.",
     "time": " In seconds, or a text such as 50%.",
+    "room": " In bytes, or a text such as 50%.",
 }
 
 

@@ -59,8 +59,15 @@ def read_share(text: str) -> float | None:
 
 def read_time(text: str) -> float | None:
     """`20ms` as seconds, `50%` as a `Share`; None for what is neither."""
-    if not text.strip().endswith("%"):
-        return read_duration(text)
+    return _of_all(text) if text.strip().endswith("%") else read_duration(text)
+
+
+def read_room(text: str) -> float | None:
+    """`4MiB` as bytes, `50%` as a `Share`; None for what is neither."""
+    return _of_all(text) if text.strip().endswith("%") else read_size(text)
+
+
+def _of_all(text: str) -> Share | None:
     share = read_share(text)
     return None if share is None else Share(share)
 

@@ -67,10 +67,19 @@ def _read_int(text: str) -> int:
 
 def _read_time(text: str) -> float:
     """Seconds, or a share."""
-    time = read_time(text) if text.endswith("%") else float(text)
-    if time is None:
+    return _read_share(text) if text.endswith("%") else float(text)
+
+
+def _read_room(text: str) -> float:
+    """Bytes, or a share."""
+    return _read_share(text) if text.endswith("%") else _read_int(text)
+
+
+def _read_share(text: str) -> float:
+    share = read_time(text)
+    if share is None:
         raise ValueError(text)
-    return time
+    return share
 
 
 def _read_bool(text: str) -> bool:
@@ -85,6 +94,10 @@ _READERS: dict[type, tuple[Any, str]] = {
     int: (_read_int, "an integer or a size such as 4MiB"),
     float: (float, "a number"),
     bool: (_read_bool, "true or false"),
+}
+_BY_UNIT: dict[str | None, tuple[Any, str]] = {
+    "time": (_read_time, "a number of seconds or a share"),
+    "room": (_read_room, "a size such as 4MiB or a share"),
 }
 
 
@@ -140,8 +153,8 @@ def _option(cls: type[Pass], name: str, text: str) -> Any:
     if name not in known:
         raise PipelineError(f"pass {cls.name} has no option '{name}'{known_names(name, known)}")
     option = options_of(cls)[name]
-    is_time = option.help is not None and option.help.unit == "time"
-    read, wanted = (_read_time, "a number of seconds or a share") if is_time else _READERS[option.kind]
+    unit = option.help.unit if option.help else None
+    read, wanted = _BY_UNIT[unit] if unit in _BY_UNIT else _READERS[option.kind]
     try:
         return read(text)
     except ValueError:

@@ -35,6 +35,12 @@ def compiled(graph: Graph, costs: CostTable) -> Compiled:
     return Compiled(Figures(macs, weight_bytes(fused), solution.costs.peak, solution.costs.seconds), layers)
 
 
+def least_arena(graph: Graph, costs: CostTable) -> int:
+    """Bytes of arena that the canonical float `graph` needs fused, by the plan of least memory."""
+    fused = Fuse().run(graph.clone())
+    return Solver(problem_of(fused, costs).problem).smallest().costs.peak
+
+
 def weight_bytes(graph: Graph) -> int:
     """Bytes of all constants, as the graph has them."""
     return sum(op.result.type.bytes for op in graph.operators if op.name == "nn.constant")

@@ -274,20 +274,25 @@ class Optimizer:
         Its toll is the first sum. BudgetError where none is found.
         """
         timed = timed or not limits.keys().isdisjoint(("seconds", "loss"))
-        sizes = self.times.sizes if timed else list(map(len, self.domains.states))
         if len(limits) > 1:
-            return self._within_both(limits, sizes, more)
+            return self._within_both(limits, timed, more)
         ((name, limit),) = limits.items() or [("", 0.0)]
+        tables = [*self.pairs(name), *more]
         try:
-            return weighed(sizes, [*self.pairs(name), *more], limit), ""
+            return weighed(self._sizes(timed), tables, limit), ""
         except BeyondError as error:
             raise self._beyond(name or "arena", limit, error.least) from None
 
+    def _sizes(self, timed: bool) -> Sequence[int]:
+        """Of all variables; to be asked for after the tables, since these make variables of sums."""
+        return self.times.sizes if timed else list(map(len, self.domains.states))
+
     def _within_both(
-        self, limits: Mapping[str, float], sizes: Sequence[int], more: tuple[Pair, ...]
+        self, limits: Mapping[str, float], timed: bool, more: tuple[Pair, ...]
     ) -> tuple[Answer, str]:
         rows = {name: list(self._spent(name)) for name in limits}
         common = [*_pairs(self._losses(), ()), *self.domains.tables, *more]
+        sizes = self._sizes(timed)
 
         def solve(weight: float, limit: float) -> Answer:
             shares = zip(limits.items(), (weight, 1 - weight), strict=True)

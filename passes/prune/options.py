@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.options import Help, documented, settle
-from secateur.ir.support.units import read_time
+from secateur.ir.support.units import read_room, read_time
 
 Space = Literal["standard", "aggressive"]
 Criterion = Literal[
@@ -18,11 +18,19 @@ Criterion = Literal[
 BUDGETS = ("macs", "latency", "size", "memory", "loss")
 
 
-def _time(text: str) -> float:
-    time = read_time(text)
-    if time is None:
-        raise SecateurError(f"latency {text} is no time such as 20ms, and no share such as 50%")
-    return time
+_READERS = {
+    "latency": (read_time, "time such as 20ms"),
+    "size": (read_room, "size such as 4MiB"),
+    "memory": (read_room, "size such as 4MiB"),
+}
+
+
+def _read(name: str, text: str) -> float:
+    read, wanted = _READERS[name]
+    limit = read(text)
+    if limit is None:
+        raise SecateurError(f"{name} {text} is no {wanted}, and no share such as 50%")
+    return limit
 
 
 @documented
@@ -40,8 +48,13 @@ class Recipe:
     latency: Annotated[
         float | str | None, Help("Time on one core at most, or a share of the model's.", "TIME", "time")
     ] = None
-    size: Annotated[int | None, Help("Weights at most.", "SIZE", "bytes")] = None
-    memory: Annotated[int | None, Help("Arena at most, of the plan of least memory.", "SIZE", "bytes")] = None
+    size: Annotated[
+        int | float | str | None, Help("Weights at most, or a share of the model's.", "SIZE", "room")
+    ] = None
+    memory: Annotated[
+        int | float | str | None,
+        Help("Arena of the plan of least memory at most, or a share of the model's.", "SIZE", "room"),
+    ] = None
     loss: Annotated[
         float | None,
         Help("Importance lost at most, as a share of all there is.", "PERCENT", "share"),
@@ -69,8 +82,9 @@ class Recipe:
     keep: Annotated[Sequence[str], Help("ONNX nodes to leave whole.", "NAMES")] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.latency, str):
-            object.__setattr__(self, "latency", _time(self.latency))
+        for name in _READERS:
+            if isinstance(text := getattr(self, name), str):
+                object.__setattr__(self, name, _read(name, text))
         settle(self)
         for name in (*BUDGETS, "max_drop"):
             limit = getattr(self, name)

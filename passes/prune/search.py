@@ -27,7 +27,7 @@ from .criteria.criterion import Evidence, Gradients, Ranking
 from .criteria.registry import criterion, rankings
 from .criteria.sensitivity import weighed
 from .curves import Curve, transferred
-from .figures import compiled, layer_rows
+from .figures import Compiled, compiled, layer_rows, least_arena
 from .frozen import frozen_sentences
 from .linear.moments import Data
 from .open_costs import OpenCosts
@@ -226,19 +226,15 @@ class Search:
         return Budget(
             macs=None if macs is None else int(macs * sum(op.macs for op in self._fused.operators)),
             loss=None if lost is None else lost * sum(float(c.loss[1]) for c in self.curves.values()),
-            arena=None if recipe.memory is None else int(recipe.memory),
-            weights=None if recipe.size is None else int(recipe.size),
-            seconds=self._seconds,
+            arena=_bytes(recipe.memory, lambda: least_arena(self.whole, self.costs)),
+            weights=_bytes(recipe.size, lambda: self._unpruned.figures.weights),
+            seconds=_limit(recipe.latency, lambda: self._unpruned.figures.seconds),
         )
 
-    @property
-    def _seconds(self) -> float | None:
-        """The limit on time, where there is one."""
-        latency = self.recipe.latency
-        assert not isinstance(latency, str), "a recipe reads texts"
-        if isinstance(latency, Share):
-            return latency * compiled(self.whole, self.costs).figures.seconds
-        return latency
+    @cached_property
+    def _unpruned(self) -> Compiled:
+        """The whole network as it is compiled."""
+        return compiled(self.whole, self.costs)
 
     def _found(self, budget: Budget) -> Found:
         decision = self._decided(budget)
@@ -324,7 +320,7 @@ class Search:
 
     def report(self, found: Found) -> PruningReport:
         """What was done to make a network."""
-        before, after = compiled(self.whole, self.costs), compiled(found.graph, self.costs)
+        before, after = self._unpruned, compiled(found.graph, self.costs)
         rows = (
             _group_row(g, self._ranked[g.name], len(found.gone.get(g.name, ())), found.branches)
             for g in self.groups
@@ -353,3 +349,14 @@ def _group_row(group: Group, curve: Curve, gone: int, branches: Iterable[Branch]
         return GroupRow(group.name, group.size, 0, 0.0, float(curve.loss[0]), block)
     left = group.size - gone
     return GroupRow(group.name, group.size, left, float(curve.loss[left]), float(curve.loss[0]))
+
+
+def _limit(asked: float | str | None, whole: Callable[[], float]) -> float | None:
+    """What is asked, a share as that of the whole."""
+    assert not isinstance(asked, str), "a recipe reads texts"
+    return float(asked) * whole() if isinstance(asked, Share) else asked
+
+
+def _bytes(asked: float | str | None, whole: Callable[[], int]) -> int | None:
+    limit = _limit(asked, whole)
+    return None if limit is None else int(limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from secateur.ir.support.units import read_duration, read_share, read_size, read_time
+from secateur.ir.support.units import read_duration, read_room, read_share, read_size, read_time
 
 from .common import refuse
 
@@ -41,10 +41,25 @@ def parse_time(text: str, option: str = "--latency") -> float:
     return time
 
 
+def parse_room(text: str, option: str = "--size") -> float:
+    """`4MiB` as bytes, `50%` as a `Share`."""
+    room = read_room(text)
+    if room is None:
+        raise refuse(f"{option} {text}: expected a size, such as 4MiB, or a share, such as 50%")
+    return room
+
+
 PARSERS: Mapping[str, Callable[[str, str], int | float]] = {
     "bytes": parse_size,
     "seconds": parse_duration,
     "share": parse_share,
     "time": parse_time,
+    "room": parse_room,
 }
-EXAMPLES = {"bytes": "4MiB", "seconds": "20ms", "share": "50%", "time": "20ms or 50%"}
+EXAMPLES = {
+    "bytes": "4MiB",
+    "seconds": "20ms",
+    "share": "50%",
+    "time": "20ms or 50%",
+    "room": "4MiB or 50%",
+}

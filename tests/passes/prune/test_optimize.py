@@ -20,6 +20,7 @@ from secateur.passes.framework.manager import PassManager
 from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.passes.prune import domains
 from secateur.passes.prune.curves import Curve, curve, curves, transferred
+from secateur.passes.prune.figures import weight_bytes
 from secateur.passes.prune.optimize import Budget, BudgetError, Optimizer, Pruning, optimize
 from secateur.passes.prune.remove import remove
 from secateur.passes.select.graphs import problem_of
@@ -176,6 +177,23 @@ def test_sums_of_groups_stand_for_their_terms(kind: str, monkeypatch: pytest.Mon
         assert b.doubt == "" or b.seconds <= budget.given["seconds"] * 1.01
         assert a.loss == pytest.approx(b.loss)
     assert len(other.optimizer.domains.states) > len(other.curves)
+
+
+@pytest.mark.parametrize("kind", ["inception", "dense"])
+@pytest.mark.parametrize("limited", [("macs",), ("weights",), ("weights", "macs"), ("macs", "arena")])
+def test_sums_of_groups_are_known_where_no_time_is_asked_first(
+    kind: str, limited: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is counted makes the variables of sums itself, where tables of time did not."""
+    seed = {"inception": 2, "dense": 3}[kind]
+    of = case(kind, "x86-64-v3", seed)
+    fused = of.optimizer.extents.graph
+    macs = sum(op.macs for op in fused.operators)
+    whole = {"macs": macs, "weights": weight_bytes(fused), "arena": of.optimizer.peak({})}
+    budget = Budget(**{name: int(0.93 * whole[name]) for name in limited})
+    monkeypatch.setattr(domains, "FEW", 0)
+    other = Case(KINDS[kind](seed), "x86-64-v3", seed)
+    assert other.optimizer.within(budget).loss == pytest.approx(of.optimizer.within(budget).loss)
 
 
 # Against HiGHS -------------------------------------------------------------------------------------

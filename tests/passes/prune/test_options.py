@@ -49,6 +49,19 @@ def test_a_text_that_is_no_time_is_refused(text: str) -> None:
         Recipe(latency=text)
 
 
+@pytest.mark.parametrize("name", ["size", "memory"])
+def test_a_limit_on_bytes_may_be_a_text_or_a_share(name: str) -> None:
+    assert Recipe(**{name: "2MiB"}) == Recipe(**{name: 2 << 20})  # type: ignore[arg-type]
+    assert getattr(Recipe(**{name: "50%"}), name) == Share(0.5)  # type: ignore[arg-type]
+    text = f"prune{{{name}=50%}}"
+    assert format_pipeline(parse_pipeline(text)) == text
+    assert parse_pipeline(f"prune{{{name}=2MiB}}") == parse_pipeline(f"prune{{{name}={2 << 20}}}")
+    with pytest.raises(SecateurError, match=f"{name} soon is no size such as 4MiB, and no share"):
+        Recipe(**{name: "soon"})  # type: ignore[arg-type]
+    with pytest.raises(SecateurError, match=f"{name}=soon is not a size such as 4MiB or a share"):
+        parse_pipeline(f"prune{{{name}=soon}}")
+
+
 def test_a_pipeline_with_what_is_no_time_is_refused() -> None:
     with pytest.raises(SecateurError, match="latency=soon is not a number of seconds or a share"):
         parse_pipeline("prune{latency=soon}")
