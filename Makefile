@@ -5,6 +5,7 @@
 #   make test-hosts   that part alone
 #   make test-train   the tests that train networks, with PyTorch (minutes, 3 GB; make test runs them where it is there)
 #   make bench   speed against other inference libraries (minutes; int8: ARGS="--precision int8")
+#   make bench-arm   instructions that networks execute on ARM cores, beside other libraries' (qemu; ARGS="--networks resnet18 --by-layer")
 #   make bench-layers   single int8 layers against those of other libraries
 #   make bench-selection   the selector's plans against simpler choices, and its own speed
 #   make bench-prune   ways to prune the Fashion-MNIST network: accuracy at as many multiplications (PyTorch, 3 GB)
@@ -35,7 +36,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
 AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
 FOLDERS := ir passes codegen costs runtime tools train
 
-.PHONY: demo test test-hosts test-train bench bench-layers bench-selection bench-compile bench-prune bench-pruned public-models cost-check fuzz lint clean system-tools
+.PHONY: demo test test-hosts test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned public-models cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -53,6 +54,9 @@ test-train: $(TRAIN) system-tools
 
 bench: $(BENCH)
 	$(BIN)/python -m secateur.tools.bench.networks $(ARGS)
+
+bench-arm: $(DEV) system-tools
+	$(BIN)/python -m secateur.tools.bench.arm $(ARGS)
 
 bench-layers: $(BENCH)
 	$(BIN)/python -m secateur.tools.bench.layers $(ARGS)
