@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.words import listed
@@ -30,6 +30,22 @@ PASSES: Mapping[str, str] = {
 }
 """The module and class of each pass by its name, in the order of the road."""
 
+OPTIONS: Mapping[str, str] = {
+    "canonicalize": "options.CanonicalizeOptions",
+    "open": "options.OpenOptions",
+    "prune": "prune.options.Options",
+    "remove": "options.Nothing",
+    "fuse": "options.FuseOptions",
+    "equalize": "options.Nothing",
+    "quantize": "quantize.options.Options",
+    "tflite": "options.TfliteOptions",
+    "select": "options.SelectOptions",
+    "layout": "options.Nothing",
+    "memory": "options.MemoryOptions",
+    "store": "options.StoreOptions",
+}
+"""Where a pass inherits its options from that imports less than the pass: a wrong one is refused at once."""
+
 RULES = (
     "canonicalize.canonicalize",
     "fuse.opening",
@@ -42,12 +58,16 @@ RULES = (
 """Modules whose `RULES` are those of a pass."""
 
 
+def _found(place: str) -> Any:
+    module, _, cls = place.rpartition(".")
+    return getattr(import_module(f".{module}", __package__), cls)
+
+
 class _ByName(Mapping[str, "type[Pass]"]):
     """The passes by name."""
 
     def __getitem__(self, name: str) -> type[Pass]:
-        module, _, cls = PASSES[name].rpartition(".")
-        found: type[Pass] = getattr(import_module(f".{module}", __package__), cls)
+        found: type[Pass] = _found(PASSES[name])
         return found
 
     def __contains__(self, name: object) -> bool:
@@ -61,6 +81,11 @@ class _ByName(Mapping[str, "type[Pass]"]):
 
 
 BY_NAME: Mapping[str, type[Pass]] = _ByName()
+
+
+def declaration(name: str) -> type | None:
+    """The class of a pass's options, where there is one apart from the pass."""
+    return _found(OPTIONS[name]) if name in OPTIONS else None
 
 
 def rules() -> dict[str, tuple[Rule, ...]]:

@@ -16,13 +16,12 @@ from secateur.ir.graph import Graph
 from secateur.ir.stages import PLACED, Stage
 
 from .framework.base import Pass
+from .options import StoreOptions
 
 
-@dataclass(frozen=True)
-class Store(Pass):
+@dataclass(frozen=True, kw_only=True)
+class Store(StoreOptions, Pass):
     """Names the codec by which the artifact holds the constants."""
-
-    codec: str = "best"
 
     name: ClassVar[str] = "store"
     takes: ClassVar[Stage] = PLACED

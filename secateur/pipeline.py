@@ -70,7 +70,7 @@ def storing(pipeline: str, codec: str | None, target: Target) -> str:
         raise SecateurError(f"files for {target.name} hold weights as they are; none can be coded")
     if any(isinstance(step, Store) for step in parse_pipeline(pipeline)):
         raise SecateurError("the pipeline has the pass 'store' already, which names the codec of weights")
-    return f"{pipeline},{format_pipeline([Store(codec)])}"
+    return f"{pipeline},{format_pipeline([Store(codec=codec)])}"
 
 
 def _behind_fusion(pipeline: str, step: Quantize) -> str:

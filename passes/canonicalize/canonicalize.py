@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from secateur.ir.graph import Graph
@@ -10,6 +10,7 @@ from secateur.ir.rewrite import rewrite
 from secateur.ir.stages import READ, Stage
 
 from ..framework.base import Pass
+from ..options import CanonicalizeOptions
 from . import identities, movement
 from .constants import fold_constants
 from .duplicates import merge_duplicates
@@ -18,8 +19,8 @@ from .joins import share_joins
 RULES = identities.RULES + movement.RULES
 
 
-@dataclass(frozen=True)
-class Canonicalize(Pass):
+@dataclass(frozen=True, kw_only=True)
+class Canonicalize(CanonicalizeOptions, Pass):
     """Folds constants through the interpreter, merges equal operators, applies identities, removes dead code.
 
     `fold` limits the bytes of a folded constant that is larger than what it is computed from. Without `share`
@@ -29,9 +30,6 @@ class Canonicalize(Pass):
     name: ClassVar[str] = "canonicalize"
     takes: ClassVar[Stage] = READ
     gives: ClassVar[Stage] = READ
-
-    fold: int = field(default=16 << 20, metadata={"unit": "bytes"})
-    share: bool = True
 
     @property
     def tolerance(self) -> float:

@@ -11,17 +11,19 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.options import options_of
 from secateur.ir.support.units import read_time
 from secateur.ir.support.words import known_names
 
-from ..registry import BY_NAME
+from ..registry import BY_NAME, declaration
 
 if TYPE_CHECKING:
     from .base import Pass
+
+Made = TypeVar("Made")
 
 UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_.+/-]*")
@@ -38,7 +40,7 @@ class PipelineError(SecateurError):
     """Text that is no pipeline."""
 
 
-def _option_fields(cls: type[Pass]) -> list[Field[Any]]:
+def _option_fields(cls: type) -> list[Field[Any]]:
     """The fields that text may set; a cost table handed in by the compiler is none of them."""
     return [f for f in fields(cls) if f.metadata.get("option", True)]
 
@@ -148,25 +150,26 @@ def _pieces(pattern: re.Pattern[str], text: str, what: str) -> list[re.Match[str
     return found
 
 
-def _option(cls: type[Pass], name: str, text: str) -> Any:
+def _option(step: str, cls: type, name: str, text: str) -> Any:
     known = [f.name for f in _option_fields(cls)]
     if name not in known:
-        raise PipelineError(f"pass {cls.name} has no option '{name}'{known_names(name, known)}")
+        raise PipelineError(f"pass {step} has no option '{name}'{known_names(name, known)}")
     option = options_of(cls)[name]
     unit = option.help.unit if option.help else None
     read, wanted = _BY_UNIT[unit] if unit in _BY_UNIT else _READERS[option.kind]
     try:
         return read(text)
     except ValueError:
-        raise PipelineError(f"pass {cls.name}: option {name}={text} is not {wanted}") from None
+        raise PipelineError(f"pass {step}: option {name}={text} is not {wanted}") from None
 
 
-def _options(cls: type[Pass], text: str) -> dict[str, Any]:
+def _options(step: str, cls: type, text: str) -> dict[str, Any]:
+    """The values of the options that `text` gives to the pass `step`, whose options `cls` declares."""
     options: dict[str, Any] = {}
-    for piece in _pieces(_OPTION, text, f"options of pass {cls.name}"):
+    for piece in _pieces(_OPTION, text, f"options of pass {step}"):
         if piece["name"] in options:
-            raise PipelineError(f"pass {cls.name}: option {piece['name']} is given twice")
-        options[piece["name"]] = _option(cls, piece["name"], piece["value"])
+            raise PipelineError(f"pass {step}: option {piece['name']} is given twice")
+        options[piece["name"]] = _option(step, cls, piece["name"], piece["value"])
     return options
 
 
@@ -175,9 +178,9 @@ def _check_name(name: str, known: Collection[str]) -> None:
         raise PipelineError(f"unknown pass '{name}'{known_names(name, sorted(known))}")
 
 
-def _parse_pass(piece: re.Match[str], known: Mapping[str, type[Pass]]) -> Pass:
-    cls = known[piece["name"]]
-    return cls(**_options(cls, piece["options"] or ""))
+def _made(piece: re.Match[str], cls: type[Made]) -> Made:
+    """An object of a pass or of what declares its options, which both check them."""
+    return cls(**_options(piece["name"], cls, piece["options"] or ""))
 
 
 def parse_pipeline(text: str, known: Mapping[str, type[Pass]] | None = None) -> tuple[Pass, ...]:
@@ -186,6 +189,9 @@ def parse_pipeline(text: str, known: Mapping[str, type[Pass]] | None = None) -> 
     if not text.strip():
         raise PipelineError("the pipeline names no pass")
     pieces = _pieces(_ITEM, text, "pipeline")
-    for piece in pieces:  # before the first is asked for, which imports it
+    for piece in pieces:
         _check_name(piece["name"], known)
-    return tuple(_parse_pass(piece, known) for piece in pieces)
+    for piece in pieces:  # before the first pass is asked for, which imports it
+        if known is BY_NAME and (declared := declaration(piece["name"])):
+            _made(piece, declared)
+    return tuple(_made(piece, known[piece["name"]]) for piece in pieces)

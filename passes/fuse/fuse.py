@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.rewrite import Rule, rewrite
 from secateur.ir.stages import READ, Stage
-from secateur.ir.support.words import known_names
 
 from ..canonicalize.constants import holds_integers
 from ..canonicalize.joins import split_joins
 from ..framework.base import Pass
 from ..integer.integer import make_integer
+from ..options import FuseOptions
 from . import affine, closing, composites, epilogues, merging, opening, padding, transposed
-
-LEVELS = ("none", "conservative", "standard", "aggressive")
 
 # Composites come first, for their parts would become steps; then weights, for steps block them.
 PHASES: dict[str, tuple[tuple[Rule, ...], ...]] = {
@@ -52,8 +49,8 @@ INTEGER_TOLERANCE = 0.05
 """Of a quantized network: near a tie, a sum rounded in float32 and an exact one differ by an integer."""
 
 
-@dataclass(frozen=True)
-class Fuse(Pass):
+@dataclass(frozen=True, kw_only=True)
+class Fuse(FuseOptions, Pass):
     """Folds batch norm, scales and padding into convolutions, and element-wise operators into epilogues.
 
     `level=none` leaves operators as they are; `conservative` computes the same
@@ -68,15 +65,6 @@ class Fuse(Pass):
     name: ClassVar[str] = "fuse"
     takes: ClassVar[Stage] = READ
     gives: ClassVar[Stage] = READ
-
-    level: str = "standard"
-    blocks: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.level not in LEVELS:
-            raise SecateurError(f"pass fuse: unknown level '{self.level}'{known_names(self.level, LEVELS)}")
-        if self.blocks and self.level != "aggressive":
-            raise SecateurError("pass fuse: blocks are for level=aggressive, which opens their additions")
 
     @property
     def tolerance(self) -> float:

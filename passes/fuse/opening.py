@@ -27,6 +27,7 @@ from secateur.ir.stages import READ, Stage
 from secateur.ir.support.words import known_names
 
 from ..framework.base import Pass
+from ..options import OpenOptions
 from .channelwise import channelwise, on_channels
 from .rows import makes_rows
 
@@ -111,8 +112,8 @@ def open_sums(graph: Graph, blocks: Sequence[str] = ()) -> int:
     return rewrite(graph, [_rule(blocks)] if blocks else RULES).total()
 
 
-@dataclass(frozen=True)
-class Open(Pass):
+@dataclass(frozen=True, kw_only=True)
+class Open(OpenOptions, Pass):
     """Writes residual additions as sums of channels, so that rows and carried channels can be pruned apart.
 
     All, or those of `blocks` (names of ONNX nodes, or patterns such as `layer1*`, one a line). The pass
@@ -122,8 +123,6 @@ class Open(Pass):
     name: ClassVar[str] = "open"
     takes: ClassVar[Stage] = READ
     gives: ClassVar[Stage] = READ
-
-    blocks: tuple[str, ...] = ()
 
     def run(self, graph: Graph) -> Graph:
         open_sums(graph, self.blocks)

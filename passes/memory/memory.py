@@ -22,6 +22,7 @@ from secateur.ir.registry import create
 from secateur.ir.stages import LAID_OUT, PLACED, Stage
 
 from ..framework.base import Pass
+from ..options import MemoryOptions
 from .arena import Buffer, Piece, align, lower_bound
 from .liveness import Liveness, analyse
 from .offsets import assign_offsets
@@ -70,15 +71,13 @@ def _write(graph: Graph, liveness: Liveness, offsets: list[int]) -> None:
             op.attributes["workspace_offset"] = offsets[liveness.workspaces[op]]
 
 
-@dataclass(frozen=True)
-class Memory(Pass):
+@dataclass(frozen=True, kw_only=True)
+class Memory(MemoryOptions, Pass):
     """Places values and workspaces in one arena, computing in place where that is safe."""
 
     name: ClassVar[str] = "memory"
     takes: ClassVar[Stage] = LAID_OUT
     gives: ClassVar[Stage] = PLACED
-
-    in_place: bool = True
 
     def run(self, graph: Graph) -> Graph:
         _copy_outputs(graph)

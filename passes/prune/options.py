@@ -113,3 +113,10 @@ class Recipe:
         if self.criterion != "auto":
             return self.criterion
         return "reconstruction" if has_data else "l2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Recipe):
+    """Of the pass: without `remove` it only decides what goes."""
+
+    remove: bool = True

@@ -23,7 +23,7 @@ from secateur.ir.stages import READ, Stage
 from ..framework.base import Pass
 from .branches import bypass
 from .decisions import decide
-from .options import Recipe
+from .options import Options
 from .report import PruningReport
 from .search import Material, Search
 
@@ -35,7 +35,7 @@ def ignored(_: PruningReport) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune(Recipe, Pass):
+class Prune(Options, Pass):
     """Removes the channels that matter least, within a limit on time, multiplications, weights or loss.
 
     Its options are declared in `options.py`. Stands between `canonicalize` and `fuse`. `material` (data and
@@ -46,7 +46,6 @@ class Prune(Recipe, Pass):
     takes: ClassVar[Stage] = READ
     gives: ClassVar[Stage] = READ
 
-    remove: bool = True
     material: Material = field(
         default_factory=Material, compare=False, repr=False, metadata={"option": False}
     )

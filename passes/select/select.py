@@ -30,6 +30,7 @@ from secateur.ir.support.units import duration_text, size_text
 from ..framework.base import Pass
 from ..layout import insert_conversions
 from ..memory.memory import Memory, arena_report
+from ..options import SelectOptions
 from .forbidden import allowed
 from .graphs import GraphProblem, problem_of
 from .solver import ImpossibleError, Solution, Solver
@@ -150,8 +151,8 @@ def _warn(solution: Solution, unit: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Select(Pass):
+@dataclass(frozen=True, kw_only=True)
+class Select(SelectOptions, Pass):
     """Chooses a primitive and layouts for every operator, by the cost table of the target.
 
     Within `memory` bytes of arena, `seconds` on one core, errors that add up to an SQNR of `sqnr` dB, and
@@ -165,18 +166,10 @@ class Select(Pass):
     gives: ClassVar[Stage] = SELECTED
 
     costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})
-    memory: int | None = field(default=None, metadata={"unit": "bytes"})
-    seconds: float | None = None
-    sqnr: float | None = None
-    weights: int | None = field(default=None, metadata={"unit": "bytes"})
-    without: str = ""
-    strict: bool = False
 
     @property
     def limit(self) -> Limit | None:
-        """The limit on what adds up; SecateurError for two, which selection cannot weigh at once."""
-        if self.sqnr is not None and self.weights is not None:
-            raise SecateurError("pass select: sqnr and weights cannot both have a limit; give one of them")
+        """The limit on what adds up."""
         if self.weights is not None:
             return Limit(WEIGHTS, self.weights)
         return None if self.sqnr is None else Limit(NOISE, error_power(self.sqnr))
@@ -191,9 +184,4 @@ class Select(Pass):
         return allowed(graph, costs, self.without.split("\n"))
 
     def run(self, graph: Graph) -> Graph:
-        costs = self.allowed(graph)
-        for option in ("memory", "seconds", "sqnr", "weights"):
-            limit = getattr(self, option)
-            if limit is not None and not limit >= 0:
-                raise SecateurError(f"pass select: {option} must not be negative, is {limit}")
-        return select(graph, costs, self.memory, self.seconds, self.limit)
+        return select(graph, self.allowed(graph), self.memory, self.seconds, self.limit)

@@ -19,9 +19,10 @@ from secateur.ir.ops.quantize import TFLITE, quant_attributes
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
+from ..options import ENDS
 from .functions import constant
 
-STORED = {"int8": DType.I8, "uint8": DType.U8, "float32": DType.F32}
+STORED = dict(zip(ENDS, (DType.I8, DType.U8, DType.F32), strict=True))
 WINDOWS = ("q.linear_conv", "q.linear_average_pool", "nn.max_pool")
 _SIGN = (np.arange(256) ^ 0x80).astype(np.uint8)
 

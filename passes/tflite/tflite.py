@@ -10,18 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.stages import QUANTIZED, READ, Stage
-from secateur.ir.support.words import known_names
 
 from ..framework.base import Pass
-from .ends import STORED, set_ends
+from ..options import TfliteOptions
+from .ends import set_ends
 from .rounding import in_tflite_terms
 
 
-@dataclass(frozen=True)
-class ToTflite(Pass):
+@dataclass(frozen=True, kw_only=True)
+class ToTflite(TfliteOptions, Pass):
     """Makes operators on bytes round as TFLite's reference kernels do, and gives the graph a file's ends.
 
     `io` is the element type of inputs and outputs that are quantized: `int8`, `uint8` or `float32`. Images
@@ -32,13 +31,6 @@ class ToTflite(Pass):
     takes: ClassVar[Stage] = READ
     gives: ClassVar[Stage] = QUANTIZED
     changes_ends: ClassVar[bool] = True
-
-    io: str = "int8"
-    keep_nchw: bool = False
-
-    def __post_init__(self) -> None:
-        if self.io not in STORED:
-            raise SecateurError(f"pass tflite: unknown io '{self.io}'{known_names(self.io, tuple(STORED))}")
 
     @property
     def tolerance(self) -> float:

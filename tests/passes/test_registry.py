@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib import import_module
 from types import ModuleType
 
@@ -13,7 +14,7 @@ import secateur.passes
 from secateur.ir.errors import SecateurError
 from secateur.ir.rewrite import Rule
 from secateur.passes.framework.base import Pass
-from secateur.passes.registry import BY_NAME, check_rule, rules
+from secateur.passes.registry import BY_NAME, check_rule, declaration, rules
 
 
 def modules() -> Iterator[ModuleType]:
@@ -49,6 +50,14 @@ def test_every_pass_is_listed() -> None:
         if isinstance(thing, type) and issubclass(thing, Pass) and thing is not Pass
     }
     assert existing == set(BY_NAME.values())
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_options_are_declared_apart(name: str) -> None:
+    declared = declaration(name)
+    assert declared is not None
+    own = [field.name for field in fields(BY_NAME[name]) if field.metadata.get("option", True)]
+    assert own == [field.name for field in fields(declared)]
 
 
 def test_an_unknown_rule_is_refused() -> None:

@@ -42,7 +42,7 @@ TABLE = Noisy(1, 3, 0.1)
 
 
 def chosen(table: Table = TABLE, text: str = CHAIN, **options: object) -> list[str]:
-    return primitives(Select(table, **options).run(parse_graph(text)))  # type: ignore[arg-type]
+    return primitives(Select(costs=table, **options).run(parse_graph(text)))  # type: ignore[arg-type]
 
 
 # The sum of error powers ---------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_the_smallest_within_time_and_noise_is_that_of_brute_force(seconds: floa
         with pytest.raises(SecateurError, match=rf"nothing fits in {seconds:g}s; the least possible is \d"):
             chosen(seconds=seconds, sqnr=sqnr_of(limit))
         return
-    selected = Select(TABLE, seconds=seconds, sqnr=sqnr_of(limit)).run(parse_graph(CHAIN))
+    selected = Select(costs=TABLE, seconds=seconds, sqnr=sqnr_of(limit)).run(parse_graph(CHAIN))
     assert arena(selected) == min(c.peak for c in fit)
 
 
@@ -131,7 +131,7 @@ def test_the_fastest_within_memory_and_weights_is_that_of_brute_force(
         for plan in plans
         if 400 + 250 * sum(plan) <= weights and costs_of(found.problem, plan).peak <= (memory or math.inf)
     ]
-    selected = Select(TABLE, weights=weights, memory=memory).run(graph)
+    selected = Select(costs=TABLE, weights=weights, memory=memory).run(graph)
     number = tuple(int(name == "blocked") for name in primitives(selected))
     assert costs_of(found.problem, number).seconds == pytest.approx(min(fit))
     assert 400 + 250 * sum(number) <= weights

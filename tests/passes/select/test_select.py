@@ -222,7 +222,7 @@ def test_the_pass_takes_its_limits_from_text() -> None:
 @pytest.mark.parametrize("limit", ["memory", "seconds"])
 def test_a_negative_limit_is_refused(limit: str) -> None:
     with pytest.raises(SecateurError, match=f"pass select: {limit} must not be negative, is -1"):
-        Select(Table(1, 3, 0.1), **{limit: -1}).run(parse_graph(CHAIN))  # type: ignore[arg-type]
+        Select(costs=Table(1, 3, 0.1), **{limit: -1}).run(parse_graph(CHAIN))  # type: ignore[arg-type]
 
 
 def test_of_two_primitives_with_the_same_layouts_the_slower_is_never_chosen() -> None:

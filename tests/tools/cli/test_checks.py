@@ -87,6 +87,11 @@ REFUSED = [
 WRONG_NAMES = (
     "compile {model} --target nonsense",
     "compile {model} --pipeline canonicalize,fuze",
+    "compile {model} --pipeline fuse{{levl=basic}}",
+    "compile {model} --pipeline fuse{{level=basic}}",
+    "compile {model} --pipeline quantize{{winograd=3}}",
+    "compile {model} --pipeline prune{{blocks=maybe}}",
+    "compile {model} --pipeline select{{memory=4MB}}",
     "compile {model} --pipeline fuse --memory 1MiB",
     "compile {model} --memory 4Mb4",
     "compile {model} --kind zip",
