@@ -28,6 +28,7 @@ from .program import Module
 from .targets.target import Target
 from .worker import Compile, Task, receive, send
 
+JOBS = "SECATEUR_JOBS"
 FEW = 8  # kernels for which a process that has not loaded the compiler yet starts no others
 _START_SECONDS = 2.5  # from the start of a process until it compiles
 _LOADED: set[Compile] = set()  # what has compiled in this process, and so starts at once
@@ -59,20 +60,30 @@ def build_kernels(
 
 def _build(missing: Mapping[str, Kernel], target: Target, compile: Compile) -> Generator[Module, None, None]:
     tasks = deque((compile, kernel, symbol, target) for symbol, kernel in missing.items())
-    cores = len(os.sched_getaffinity(0)) if _interpreter() else 1
-    if cores < 2 or len(tasks) <= FEW or compile in _LOADED:
-        yield from _build_here(tasks, cores)
+    workers = _workers() if _interpreter() else 1
+    if workers < 2 or len(tasks) <= FEW or compile in _LOADED:
+        yield from _build_here(tasks, workers)
     if tasks:
-        yield from _build_in_parallel(tasks, min(len(tasks), cores))
+        yield from _build_in_parallel(tasks, min(len(tasks), workers))
 
 
-def _build_here(tasks: deque[Task], cores: int) -> Generator[Module, None, None]:
+def _workers() -> int:
+    """How many processes may compile: `$SECATEUR_JOBS`, else one for each core that is ours to use."""
+    chosen = os.environ.get(JOBS)
+    if not chosen:
+        return len(os.sched_getaffinity(0))
+    if not chosen.isdecimal() or not int(chosen):
+        raise SecateurError(f"{JOBS}={chosen} is no number of processes, from 1 on")
+    return int(chosen)
+
+
+def _build_here(tasks: deque[Task], workers: int) -> Generator[Module, None, None]:
     """Builds in this process, for as long as others would not be done with the rest sooner.
 
     The pace is counted in this thread's time on a core: where the cores are busy, others wait as well.
     """
     built, seconds = 0, 0.0
-    while tasks and not (built and _others_gain(seconds / built, len(tasks), cores)):
+    while tasks and not (built and _others_gain(seconds / built, len(tasks), workers)):
         compile, kernel, symbol, target = tasks.popleft()
         begin, loaded = time.thread_time(), compile in _LOADED
         yield compile(kernel, symbol, target)
@@ -81,9 +92,9 @@ def _build_here(tasks: deque[Task], cores: int) -> Generator[Module, None, None]
             built, seconds = built + 1, seconds + time.thread_time() - begin
 
 
-def _others_gain(pace: float, kernels: int, cores: int) -> bool:
-    """Whether kernels that take so many seconds each are built sooner by other processes, one a core."""
-    return pace * kernels > _START_SECONDS + pace * kernels / min(kernels, cores)
+def _others_gain(pace: float, kernels: int, workers: int) -> bool:
+    """Whether kernels that take so many seconds each are built sooner by so many other processes."""
+    return pace * kernels > _START_SECONDS + pace * kernels / min(kernels, workers)
 
 
 def _interpreter() -> str | None:
@@ -146,7 +157,7 @@ def _died(process: subprocess.Popen[bytes], task: Task) -> Exception:
 
 def _starved(task: Task) -> SecateurError:
     return SecateurError(
-        f"memory ran out, most likely: the process that compiled kernel {task[2]} was ended; every core "
-        "compiles at once, each with a few hundred MiB: free some memory, or use fewer cores "
-        "(taskset -c 0 secateur ...); what is compiled already is kept"
+        f"memory ran out, most likely: the process that compiled kernel {task[2]} was ended; as many compile "
+        "at once as there are cores, each with a few hundred MiB: free some memory, or let fewer do so "
+        f"({JOBS}=1 secateur ...); what is compiled already is kept"
     )

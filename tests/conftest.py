@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The user's kernel cache is left alone; ours lies in the checkout, so that a second run is quick.
 os.environ.setdefault("SECATEUR_CACHE", str(ROOT / "build" / "cache"))
-
+# As many test processes as cores: others to compile with would each load the compiler, and wait for a core.
+os.environ.setdefault("SECATEUR_JOBS", "1")
 
 share_libc(Path(os.environ["SECATEUR_CACHE"]))
 

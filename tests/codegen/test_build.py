@@ -35,6 +35,7 @@ TARGET = TARGETS["x86-64-v3"]
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SECATEUR_CACHE", str(share_libc(tmp_path / "cache")))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.delenv(build.JOBS, raising=False)  # set for other tests
     monkeypatch.setattr(build, "FEW", 3)
     monkeypatch.setattr(build, "_LOADED", set())
     cache._usable.cache_clear()
@@ -113,6 +114,27 @@ def test_a_worker_that_memory_does_not_suffice_for_is_an_error_that_helps(end: p
     with pytest.raises(SecateurError, match=r"memory ran out, .*: the process that compiled kernel large"):
         build_kernels(kernels, TARGET, BACKEND.compile)
     assert not _children()
+
+
+def test_as_many_processes_build_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def build_in_parallel(_: Any, workers: int) -> Iterator[Module]:
+        started.append(workers)
+        return iter(())
+
+    monkeypatch.setattr(build, "_build_in_parallel", build_in_parallel)
+    for jobs in ("", "3", "1"):
+        monkeypatch.setenv(build.JOBS, jobs)
+        list(build._build(_kernels(4, 6), TARGET, BACKEND.compile))
+    assert started == [2, 3]
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two"])
+def test_no_number_of_processes_is_refused(jobs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(build.JOBS, jobs)
+    with pytest.raises(SecateurError, match=f"SECATEUR_JOBS={jobs} is no number of processes, from 1 on"):
+        build_kernels(_kernels(4, 5), TARGET, BACKEND.compile)
 
 
 def test_what_is_soon_built_is_built_here(monkeypatch: pytest.MonkeyPatch) -> None:
