@@ -23,7 +23,7 @@ from .build import build_kernels
 from .cache import kernel_symbol
 from .decisions import check_decisions, may_overwrite
 from .kernel import Kernel
-from .primitives.operator import Argument, Array, Operand, constant_of
+from .primitives.operator import Argument, Array, Operand, Result, Scratch, Stage, constant_of
 from .primitives.registry import Primitives
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
@@ -84,21 +84,27 @@ class _Lowering:
     def lower(self, op: Operator) -> None:
         if self.stays_in_place(op):
             return
-        primitive = self.primitives.find(op)
-        arguments = primitive.arguments(op, self.target)
-        places = [
-            self.place(op.operands[a.index])
-            if isinstance(a, Operand)
-            else self.weights.place(a.array, _stored(op.operands))
-            for a in arguments
-        ]
-        results = [self.place(r) for r in op.results]
-        overwritten = _overwritten(op, arguments, places, results)
-        kernel = replace(primitive.kernel(op, self.target), overwritten=overwritten)
+        for stage in self.primitives.find(op).stages(op, self.target):
+            self.call(op, stage)
+
+    def call(self, op: Operator, stage: Stage) -> None:
+        """One of an operator's kernels."""
+        places = [self.argument(op, a) for a in stage.arguments]
+        kernel = replace(stage.kernel, overwritten=_overwritten(op, stage, places))
         symbol = kernel_symbol(kernel, self.target)
         self.kernels[symbol] = kernel
-        self.calls.append(Call(symbol, (*places, *results), kernel.tasks, op.loc or op.name, op.name,
-                               op.get("workspace_offset", -1), op.macs, kernel.threads))  # fmt: skip
+        self.calls.append(Call(symbol, tuple(places), kernel.tasks, op.loc or op.name, op.name,
+                               op.get("workspace_offset", -1), op.macs if stage.macs else 0,
+                               kernel.threads))  # fmt: skip
+
+    def argument(self, op: Operator, given: Argument | Result | Scratch) -> Ref:
+        if isinstance(given, Operand):
+            return self.place(op.operands[given.index])
+        if isinstance(given, Result):
+            return self.place(op.results[given.index])
+        if isinstance(given, Scratch):
+            return Ref(Space.ARENA, offset=op["workspace_offset"] + given.offset)
+        return self.weights.place(given.array, _stored(op.operands))
 
     def stays_in_place(self, op: Operator) -> bool:
         """Whether a view's or a join's operands already lie where the result wants them."""
@@ -119,16 +125,16 @@ def _stored(operands: Sequence[Value]) -> str:
     return "" if largest is None else str(largest["stored"])
 
 
-def _overwritten(
-    op: Operator, arguments: Sequence[Argument], places: Sequence[Ref], results: Sequence[Ref]
-) -> tuple[int, ...]:
+def _overwritten(op: Operator, stage: Stage, places: Sequence[Ref]) -> tuple[int, ...]:
     """The pointers that a result shares; SecateurError where the kernel needs one of them to the end.
 
     What has no elements takes no bytes, and may lie anywhere.
     """
-    found = tuple(i for i, place in enumerate(places) if place in results)
-    filled = [place for place, value in zip(results, op.results, strict=True) if value.type.bytes]
-    for argument in (arguments[i] for i in found if places[i] in filled):
+    given = list(zip(stage.arguments, places, strict=True))
+    results = [(place, op.results[a.index]) for a, place in given if isinstance(a, Result)]
+    shared, filled = {place for place, _ in results}, {place for place, r in results if r.type.bytes}
+    found = tuple(i for i, (a, place) in enumerate(given) if place in shared and not isinstance(a, Result))
+    for argument in (given[i][0] for i in found if given[i][1] in filled):
         if isinstance(argument, Operand) and not op.operands[argument.index].type.bytes:
             continue
         if not isinstance(argument, Operand) or not may_overwrite(op, argument.index):

@@ -42,6 +42,29 @@ class Constant:
 Argument = Operand | Constant
 
 
+@dataclass(frozen=True)
+class Result:
+    """A kernel argument that is the operator's result number `index`."""
+
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A kernel argument that lies `offset` bytes into the operator's workspace."""
+
+    offset: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One of the kernels that compute an operator, in order; `macs` tells that it does the multiplying."""
+
+    kernel: Kernel
+    arguments: tuple[Argument | Result | Scratch, ...]
+    macs: bool = True
+
+
 def dynamic_operands(op: Operator) -> list[int]:
     """Indices of the operands that are computed at run time."""
     return [i for i, v in enumerate(op.operands) if constant_of(v) is None]
@@ -141,6 +164,11 @@ class Primitive(ABC):
     @abstractmethod
     def kernel(self, op: Operator, target: Target) -> Kernel:
         """The kernel of an operator whose types carry the chosen layouts."""
+
+    def stages(self, op: Operator, target: Target) -> tuple[Stage, ...]:
+        """The kernels that compute it one after another; by default the only one."""
+        results = map(Result, range(len(op.results)))
+        return (Stage(self.kernel(op, target), (*self.arguments(op, target), *results)),)
 
 
 class Adjustable(Primitive):

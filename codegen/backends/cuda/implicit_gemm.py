@@ -25,12 +25,11 @@ from ...primitives.specs import ConvSpec, Floats, layout_block
 from ...rounding import up
 from ...targets.target import Target
 from .implicit_gemm_kernel import GemmSpec, build
+from .rates import most_sums, word_rate
 from .thread import thread_of
 from .tile import Tile, Work, best
 
 Array = NDArray[Any]
-
-_PLAIN_DOT = 4.0  # multiply-adds and shifts of four bytes, where there is no instruction for them
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,8 @@ class ImplicitGemm:
         read = spec.batch * spec.channels * spec.height * spec.width + spec.filters * spec.channels * taps
         written = spec.batch * spec.filters * spec.pixels * spec.result_bytes
         moved = read * spec.element_bytes + written
-        return Work(spec.batch * spec.pixels, filters, blocks * taps, _rate(spec, target), float(moved))
+        rate, most = word_rate(target, spec.element_bytes), most_sums(target, spec.element_bytes)
+        return Work(spec.batch * spec.pixels, filters, blocks * taps, rate, float(moved), most_sums=most)
 
     def blocks(self, spec: ConvSpec, target: Target) -> int:
         block = layout_block(self.layouts(spec, target)[0][0])
@@ -81,11 +81,7 @@ class ImplicitGemm:
 
     def tiling_words(self, spec: ConvSpec, target: Target) -> dict[str, str]:
         tile = self._tile(spec, target)
-        return {
-            "block of threads": f"{tile.threads}: {tile.pixels} pixels x {tile.filters} filters",
-            "thread": f"{tile.thread_pixels} pixels x {tile.thread_filters} filters",
-            "waves": f"{self.work(spec, target).tasks(tile)} blocks",
-        }
+        return {**tile.words, "waves": f"{self.work(spec, target).tasks(tile)} blocks"}
 
     def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
         """OIHW to [filter tile][step of blocks][kh][kw][block of a step][word][filter][element of a word]."""
@@ -105,13 +101,6 @@ class ImplicitGemm:
         key = GemmSpec(replace(plain, workspace_limit=None), tile, self.blocks(spec, target), dot)
         tasks = self.work(spec, target).tasks(tile)
         return Kernel(self.name, key, partial(build, key), tasks, tile.shared_bytes, threads=tile.threads)
-
-
-def _rate(spec: ConvSpec, target: Target) -> float:
-    gpu = target.gpu
-    if spec.element_bytes == 4:
-        return float(gpu.fma)
-    return gpu.dot or gpu.fma / _PLAIN_DOT
 
 
 def _unaligned(op: Operator, first: int) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +22,16 @@ Buffer = Any
 
 @dataclass(frozen=True)
 class GemmSpec:
-    """A convolution whose channels lie in `blocks`; `dot`: four bytes times four are one instruction."""
+    """A convolution whose channels lie in `blocks`; `dot`: four bytes times four are one instruction.
+
+    `signed` are the pixels' bytes; weights always are.
+    """
 
     conv: ConvSpec
     tile: Tile
     blocks: int
     dot: bool
+    signed: bool = False
 
     @property
     def dtype(self) -> str:
@@ -57,10 +63,10 @@ def build(spec: GemmSpec) -> Any:
     pointers = kernel_pointers(spec.conv)
     if isinstance(spec.conv, LinearSpec):
         pointers.insert(pointers.index(("weights", "int8")) + 1, ("padding", "uint8"))
-    return prim_func(pointers, lambda *buffers: _Gemm(spec, buffers).emit())
+    return prim_func(pointers, lambda *buffers: Gemm(spec, buffers).emit())
 
 
-class _Gemm:
+class Gemm:
     """One block of threads."""
 
     def __init__(self, spec: GemmSpec, buffers: tuple[Buffer, ...]) -> None:
@@ -69,11 +75,16 @@ class _Gemm:
         self.shared = view(shared, spec.dtype)
         self._open(buffers_)
         self.thread = hold(thread(), 1, "int32")
-        self.filter_tile = hold(T.truncmod(self.block, spec.filter_tiles), 1, "int32")
-        self.first_pixel = hold(T.truncdiv(self.block, spec.filter_tiles) * self.tile.pixels, 1, "int32")
+        self.filter_tile, self.first_pixel = self._number()
         across = self.tile.filters // self.tile.thread_filters
-        self.row = hold(T.truncdiv(self.thread, across) * self.tile.thread_pixels, 1, "int32")
+        self.row = hold(T.truncdiv(self.thread, across), 1, "int32")
         self.column = hold(T.truncmod(self.thread, across) * self.tile.thread_filters, 1, "int32")
+
+    def _number(self) -> tuple[Expr, Expr]:
+        """The block's tile of filters, and its first pixel of all images."""
+        filter_tile = hold(T.truncmod(self.block, self.spec.filter_tiles), 1, "int32")
+        pixel = hold(T.truncdiv(self.block, self.spec.filter_tiles) * self.tile.pixels, 1, "int32")
+        return filter_tile, pixel
 
     def _open(self, buffers: list[Buffer]) -> None:
         """Data, weights, what padding is, and the ending."""
@@ -121,15 +132,20 @@ class _Gemm:
         self.pixel_units = self._units(self.tile.pixels)
         count = len(self.pixel_units)
         self.rows, self.columns, self.places = (Words(count, "int32") for _ in range(3))
-        conv, last = self.conv, self.conv.batch * self.conv.pixels - 1
+        conv = self.conv
         for i, (unit, _) in enumerate(self.pixel_units):
             row = T.truncmod(unit, self.tile.pixels)
-            pixel = hold(T.min(self.first_pixel + row, last), 1, "int32")
-            image, within = T.truncdiv(pixel, conv.pixels), hold(T.truncmod(pixel, conv.pixels), 1, "int32")
+            image, pixel = self._locate_pixel(T.min(self.first_pixel + row, self._end() - 1))
+            within = hold(pixel, 1, "int32")
             self.rows[i] = T.truncdiv(within, conv.out_width) * conv.strides[0] - conv.pads[0]
             self.columns[i] = T.truncmod(within, conv.out_width) * conv.strides[1] - conv.pads[1]
             block = image * self.spec.blocks + T.truncdiv(unit, self.tile.pixels)
             self.places[i] = (block * conv.height + self.rows[i]) * conv.width + self.columns[i]
+
+    def _locate_pixel(self, pixel: Expr) -> tuple[Expr, Expr]:
+        """The image of a pixel of all, and its number there."""
+        held = hold(pixel, 1, "int32")
+        return T.truncdiv(held, self.conv.pixels), T.truncmod(held, self.conv.pixels)
 
     # A step's operands -------------------------------------------------------------------------------
 
@@ -149,10 +165,14 @@ class _Gemm:
         for i, (_, there) in enumerate(self.pixel_units):
             self._if(there, lambda i=i: self._fetch_pixel(i, offset))
         panel = self.tile.filters * self.tile.blocks
-        first = (self.filter_tile * self.spec.steps + step) * panel
+        first = (self._panels() * self.spec.steps + step) * panel
         for i, (unit, there) in enumerate(self.weight_units):
             place = (first + unit) * WORDS
             self._if(there, lambda i=i, p=place: self.panels.fetch(WORDS * i, self.weights, p, WORDS))
+
+    def _panels(self) -> Expr:
+        """The number of this block's weights."""
+        return self.filter_tile
 
     def _fetch_pixel(self, i: int, offset: Expr) -> None:
         place = (self.places[i] + offset) * WORDS
@@ -184,17 +204,20 @@ class _Gemm:
         """From registers into shared memory: pixels word by word, side by side; weights as they are."""
         for i, (unit, there) in enumerate(self.pixel_units):
             self._if(there, lambda i=i, u=unit: self._share_pixel(i, u, stage))
-        first = stage + self.tile.pixels * self.tile.blocks * WORDS
+        first = stage + self.tile.pitch * self.tile.blocks * WORDS
         for i, (unit, there) in enumerate(self.weight_units):
             place = first + unit * WORDS
             self._if(there, lambda i=i, p=place: store(self.shared, p, self.panels.quad(WORDS * i), WORDS))
 
     def _share_pixel(self, i: int, unit: Expr, stage: Expr) -> None:
-        pixels = self.tile.pixels
-        row = T.truncdiv(unit, pixels) * (WORDS * pixels) + T.truncmod(unit, pixels)
-        place = hold(stage + row, 1, "int32")
+        tile, pixel = self.tile, T.truncmod(unit, self.tile.pixels)
+        row = T.truncdiv(unit, tile.pixels) * (WORDS * tile.pitch)
+        if tile.thread_pitch != tile.thread_pixels:
+            group = hold(T.truncdiv(pixel, tile.thread_pixels), 1, "int32")
+            pixel = pixel + group * (tile.thread_pitch - tile.thread_pixels)
+        place = hold(stage + row + pixel, 1, "int32")
         for word in range(WORDS):
-            store(self.shared, place + word * pixels, self.fetched[WORDS * i + word], 1)
+            store(self.shared, place + word * tile.pitch, self.fetched[WORDS * i + word], 1)
 
     # Sums --------------------------------------------------------------------------------------------
 
@@ -210,33 +233,49 @@ class _Gemm:
 
     def _multiply(self, stage: Expr) -> None:
         tile = self.tile
-        pixels, filters = (Words(n, self.spec.dtype) for n in (tile.thread_pixels, tile.thread_filters))
-        panels = stage + tile.pixels * tile.blocks * WORDS
-        for word in range(tile.blocks * WORDS):
-            pixels.fetch(0, self.shared, stage + word * tile.pixels + self.row, tile.thread_pixels)
-            filters.fetch(0, self.shared, panels + word * tile.filters + self.column, tile.thread_filters)
-            for i in range(tile.thread_pixels):
-                for j in range(tile.thread_filters):
-                    at = i * tile.thread_filters + j
-                    self.sums[at] = self._product(pixels[i], filters[j], self.sums[at])
+        pixels, filters = (Words(n, self.spec.dtype) for n in (tile.thread_pitch, tile.thread_filters))
+        panels, row = stage + tile.pitch * tile.blocks * WORDS, self.row * tile.thread_pitch
+        words = tile.blocks * WORDS
+        with self._each(words) as several:
+            for word in several:
+                pixels.fetch(0, self.shared, stage + word * tile.pitch + row, tile.thread_pitch)
+                filters.fetch(0, self.shared, panels + word * tile.filters + self.column, tile.thread_filters)
+                for i in range(tile.thread_pixels):
+                    for j in range(tile.thread_filters):
+                        at = i * tile.thread_filters + j
+                        self.sums[at] = self._product(pixels[i], filters[j], self.sums[at])
+
+    @contextmanager
+    def _each(self, words: int) -> Iterator[Iterable[Expr]]:
+        """The words of a step, written out, or in a loop where a product is many instructions."""
+        if self.spec.dot or self.spec.dtype == "float32":
+            yield range(words)
+            return
+        with T.serial(0, words) as word:
+            yield [word]
 
     def _product(self, a: Expr, b: Expr, total: Expr) -> Expr:
         if self.spec.dtype == "float32":
             return T.fma(a, b, total)
         if self.spec.dot:
-            return T.call_llvm_pure_intrin("int32", "llvm.nvvm.idp4a.u.s", a, b, total)
+            kind = "s" if self.spec.signed else "u"
+            return T.call_llvm_pure_intrin("int32", f"llvm.nvvm.idp4a.{kind}.s", a, b, total)
         for place in range(0, 32, 8):
-            unsigned, signed = (a >> place) & 255, (b << (24 - place)) >> 24
-            total = total + unsigned * signed
+            left = (a << (24 - place)) >> 24 if self.spec.signed else (a >> place) & 255
+            total = total + left * ((b << (24 - place)) >> 24)
         return total
 
     def _store(self) -> None:
-        tile, conv = self.tile, self.conv
+        tile = self.tile
         for i in range(tile.thread_pixels):
-            pixel = hold(self.first_pixel + self.row + i, 1, "int32")
-            with when(pixel < conv.batch * conv.pixels):
+            pixel = hold(self.first_pixel + self.row * tile.thread_pixels + i, 1, "int32")
+            with when(pixel < self._end()):
                 for j in range(0, tile.thread_filters, WORDS):
                     self._if(self._exists(j), lambda i=i, j=j, p=pixel: self._store_quad(i, j, p))
+
+    def _end(self) -> int:
+        """The number of pixels."""
+        return self.conv.batch * self.conv.pixels
 
     def _exists(self, j: int) -> Any:
         """When the result has a block for these filters, or None where it always does."""

@@ -6,9 +6,10 @@ from ...primitives.registry import Primitives
 from ..cpu.primitives import PRIMITIVES as PROCESSORS
 from . import implicit_gemm
 from .per_thread import PerThread
+from .winograd import staged
 
 _UNFIT = ("im2row", "kn2row", "winograd2", "winograd4", "winograd6", "depthwise_quads")
 """Primitives that live from a core's own cache, which a thread has none of."""
 
 _PER_THREAD = tuple(PerThread(primitive) for primitive in PROCESSORS.all if primitive.name not in _UNFIT)
-PRIMITIVES = Primitives((*implicit_gemm.PRIMITIVES, *_PER_THREAD))
+PRIMITIVES = Primitives((*implicit_gemm.PRIMITIVES, *staged.PRIMITIVES, *_PER_THREAD))

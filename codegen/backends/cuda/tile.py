@@ -42,13 +42,31 @@ class Tile:
         return (self.pixels // self.thread_pixels) * (self.filters // self.thread_filters)
 
     @property
+    def words(self) -> dict[str, str]:
+        """What cuts the work (see `Primitive.tiling`)."""
+        return {
+            "block of threads": f"{self.threads}: {self.pixels} pixels x {self.filters} filters",
+            "thread": f"{self.thread_pixels} pixels x {self.thread_filters} filters",
+        }
+
+    @property
+    def thread_pitch(self) -> int:
+        """Words from one thread's pixels to the next one's, which are read four at a time."""
+        return self.thread_pixels if self.thread_pixels < 4 else -(-self.thread_pixels // 4) * 4
+
+    @property
+    def pitch(self) -> int:
+        """Words of a block's pixels in shared memory, one from each."""
+        return self.pixels // self.thread_pixels * self.thread_pitch
+
+    @property
     def sums(self) -> int:
         """Of a thread."""
         return self.thread_pixels * self.thread_filters
 
     @property
     def stage_words(self) -> int:
-        return (self.pixels + self.filters) * self.blocks * BLOCK_BYTES // 4
+        return (self.pitch + self.filters) * self.blocks * BLOCK_BYTES // 4
 
     @property
     def shared_bytes(self) -> int:
@@ -57,8 +75,9 @@ class Tile:
     @property
     def registers(self) -> int:
         """An estimate of what a thread takes."""
-        loads = -(-self.stage_words // self.threads)
-        return self.sums + self.thread_pixels + self.thread_filters + loads + _SPARE_REGISTERS
+        pixels, filters = (-(-rows * self.blocks // self.threads) for rows in (self.pixels, self.filters))
+        loads = 4 * (pixels + filters) + 3 * pixels  # of 16 bytes, and where pixels lie
+        return self.sums + self.thread_pitch + self.thread_filters + loads + _SPARE_REGISTERS
 
     def resident(self, architecture: Architecture) -> int:
         """Blocks that a multiprocessor holds at once; 0 where none fits."""
@@ -79,7 +98,8 @@ class Tile:
 class Work:
     """A matrix product of `pixels` x `filters` results, each of `steps` taps and blocks of channels.
 
-    `rate` is the words that a multiprocessor multiplies a cycle, `moved` the bytes from and to DRAM.
+    `rate` is the words that a multiprocessor multiplies a cycle, `moved` the bytes from and to DRAM. There
+    may be several such products, one for each of `images`. A thread has registers for `most_sums` sums.
     """
 
     pixels: int
@@ -87,9 +107,11 @@ class Work:
     steps: int
     rate: float
     moved: float
+    images: int = 1
+    most_sums: int = 64
 
     def tasks(self, tile: Tile) -> int:
-        return -(-self.pixels // tile.pixels) * -(-self.filters // tile.filters)
+        return self.images * -(-self.pixels // tile.pixels) * -(-self.filters // tile.filters)
 
     def seconds(self, tile: Tile, target: Target) -> float:
         """Whole waves of blocks, DRAM or the second-level cache, whichever takes longest; and the launch."""
@@ -99,7 +121,7 @@ class Work:
         warps = min(resident, here) * -(-tile.threads // WARP)
         words = self.steps * BLOCK_BYTES // 4
         products = tile.pixels * tile.filters * words
-        fetched = words * tile.threads * (tile.thread_pixels + tile.thread_filters)
+        fetched = words * tile.threads * (tile.thread_pitch + tile.thread_filters)
         hidden = _EFFICIENCY * min(1, warps / _BUSY_WARPS)
         cycles = max(products / self.rate, fetched / _SHARED_WORDS) / hidden
         near = tasks * (tile.pixels + tile.filters) * self.steps * BLOCK_BYTES
@@ -109,6 +131,9 @@ class Work:
 
 
 _SHAPES = (
+    (196, 32, 7, 4), (98, 64, 7, 8), (98, 64, 7, 4), (98, 32, 7, 4), (49, 64, 7, 4), (49, 32, 7, 4),
+    (56, 64, 7, 4), (56, 32, 7, 4), (28, 64, 7, 4), (98, 16, 7, 4), (49, 16, 7, 4), (16, 64, 4, 4),
+    (16, 64, 2, 4), (16, 32, 2, 4), (4, 128, 1, 4), (4, 64, 1, 4), (16, 16, 1, 4),
     (128, 64, 8, 8), (64, 64, 8, 4), (64, 32, 4, 4), (32, 64, 4, 4), (32, 32, 4, 4), (128, 32, 8, 4),
     (128, 16, 4, 4), (64, 16, 2, 4), (32, 16, 1, 4), (128, 8, 2, 4), (128, 4, 1, 4), (128, 128, 8, 8),
 )  # fmt: skip
@@ -126,4 +151,5 @@ def candidates(filters: int, blocks: int, architecture: Architecture) -> Iterato
 def best(work: Work, blocks: int, target: Target) -> Tile | None:
     """The fastest tile by the model; None where none fits."""
     found = candidates(work.filters, blocks, target.cuda.architecture)
-    return min(found, key=lambda tile: work.seconds(tile, target), default=None)
+    fit = (tile for tile in found if tile.sums <= work.most_sums)
+    return min(fit, key=lambda tile: work.seconds(tile, target), default=None)

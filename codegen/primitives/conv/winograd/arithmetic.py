@@ -226,7 +226,7 @@ class ByteArithmetic(Arithmetic):
 
     def ending(self, spec: Any, buffers: Buffers) -> Any:
         names = ("residual", "bias", "multipliers", "parameters", "output")
-        return _ByteEnding(spec, self.lanes, tuple(map(buffers.get, names)))
+        return ByteEnding(spec, self.lanes, tuple(map(buffers.get, names)))
 
     def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
         """x - zero point."""
@@ -282,7 +282,7 @@ class ByteArithmetic(Arithmetic):
         return output_steps(values, self.lanes, self.fused)
 
 
-class _ByteEnding(LinearFinish):
+class ByteEnding(LinearFinish):
     """Of results in steps."""
 
     def start(self, channel: Expr, rows: Any, taps: Any) -> Expr:

@@ -16,7 +16,7 @@ from secateur.codegen.backends.cuda.primitives import PRIMITIVES
 from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.chosen import chosen_as
-from secateur.codegen.primitives.operator import Constant, to_layout
+from secateur.codegen.primitives.operator import Constant, Operand, Result, Scratch, to_layout
 from secateur.codegen.targets.target import Target
 from secateur.ir.choice import Choice
 from secateur.ir.graph import Operator
@@ -36,32 +36,41 @@ def choices(op: Operator, target: Target, only: str | None = None) -> list[Choic
 def run(op: Operator, arrays: Sequence[Array], target: Target, choice: Choice) -> Array:
     """The choice's answer in logical order; AssertionError where a kernel writes outside its result."""
     chosen = chosen_as(op, choice)
-    primitive = PRIMITIVES.find(chosen)
-    inputs = [
-        given.array if isinstance(given, Constant)
-        else to_layout(arrays[given.index], choice.operand_layouts[given.index])
-        for given in primitive.arguments(chosen, target)
-    ]  # fmt: skip
-    kernel = pickle.loads(pickle.dumps(primitive.kernel(chosen, target)))  # as workers get it
-    type = chosen.results[0].type
-    return from_layout(launch(kernel, inputs, type, target), type)
+    primitive, type = PRIMITIVES.find(chosen), chosen.results[0].type
+    laid = [to_layout(a, layout) for a, layout in zip(arrays, choice.operand_layouts, strict=True)]
+    workspace = _filler(max(1, choice.workspace))
+    answer = _filler(type.dtype.bytes * int(np.prod(type.layout.physical_shape(type.shape))))
+
+    def array(given: Operand | Constant | Result | Scratch) -> Array:
+        if isinstance(given, Operand):
+            return laid[given.index]
+        if isinstance(given, Scratch):
+            return workspace[given.offset :]
+        return given.array if isinstance(given, Constant) else answer
+
+    for stage in primitive.stages(chosen, target):
+        kernel = pickle.loads(pickle.dumps(stage.kernel))  # as workers get it
+        array(stage.arguments[-1])[...] = launch(kernel, [array(a) for a in stage.arguments], target)
+    found = answer.view(type.dtype.numpy).reshape(type.layout.physical_shape(type.shape))
+    return from_layout(found, type)
 
 
-def launch(kernel: Kernel, inputs: Sequence[Array], type: Any, target: Target) -> Array:
-    """The result in memory order."""
+def _filler(count: int) -> Array:
+    return np.full(count, 0xA5, np.uint8)
+
+
+def launch(kernel: Kernel, buffers: Sequence[Array], target: Target) -> Array:
+    """What the last of the buffers holds afterwards; nothing else may change."""
     symbol = kernel_symbol(kernel, target)
     load_kernels([build_module(kernel, symbol, target)])
-    count = int(np.prod(type.layout.physical_shape(type.shape)))
-    filler = np.full(count * type.dtype.bytes, 0xA5, np.uint8).view(type.dtype.numpy)
-    filler = filler.reshape(type.layout.physical_shape(type.shape))
-    guarded = [_guarded(np.ascontiguousarray(a)) for a in (*inputs, filler)]
+    guarded = [_guarded(np.ascontiguousarray(a)) for a in buffers]
     own = 0 if kernel.threads else kernel.tasks * workspace_stride(kernel)
     workspace = _guarded(np.full(max(1, own), 0xA5, np.uint8))
     before = [raw.copy() for raw, _ in guarded]
     _launch(symbol, kernel, [array for _, array in (*guarded, workspace)])
     out = guarded[-1][1]
     answer = out.copy()
-    out[...] = filler
+    out[...] = buffers[-1]
     for (raw, _), old in zip(guarded, before, strict=True):
         assert (raw == old).all(), "the kernel wrote outside its result"
     return answer

@@ -1,0 +1,93 @@
+"""The last of three kernels: products to results. A thread has four filters of a tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from ....kernel import Kernel
+from ....primitives.conv.winograd.arithmetic import ByteEnding
+from ....primitives.conv.winograd.steps import output_steps
+from ....tir import Registers, T, load, prim_func, when
+from ....vector.shuffles import hold
+from ..block import WORDS, thread
+from .layer import Layer
+from .pairs import held
+
+Expr = Any
+THREADS = 128
+
+
+def output_kernel(layer: Layer) -> Kernel:
+    """(residual where there is one, products, bias, parameters) to the result."""
+    blocks = -(-_count(layer) // THREADS)
+    return Kernel("winograd_output", layer, partial(_build, layer), blocks, threads=THREADS)
+
+
+def _quads(layer: Layer) -> int:
+    """Of filters that the result has place for."""
+    return layer.stored // WORDS
+
+
+def _count(layer: Layer) -> int:
+    return layer.tiles * _quads(layer)
+
+
+def ending_pointers(layer: Layer) -> list[str | tuple[str, str]]:
+    return [("bias", "float32"), ("parameters", "float32"), ("output", layer.conv.ending.result)]
+
+
+def residual_pointers(layer: Layer) -> list[str | tuple[str, str]]:
+    return [("residual", "uint8")] if layer.conv.ending.residual else []
+
+
+def _build(layer: Layer) -> Any:
+    pointers = [*residual_pointers(layer), "products", *ending_pointers(layer)]
+
+    def body(*given: Any) -> None:
+        *buffers, _, block, __ = given
+        products, *ending = buffers[-4:]
+        residual = buffers[0] if layer.conv.ending.residual else None
+        number = held(block * THREADS + thread())
+        with when(number < _count(layer)):
+            tile, channel = (
+                held(T.truncdiv(number, _quads(layer))),
+                held(T.truncmod(number, _quads(layer)) * WORDS),
+            )
+            rows = layer.tiles * layer.filters
+            at = held(tile * layer.filters + channel)
+            OutputTransform(layer, residual, ending).emit(
+                tile, channel, lambda position: load(products, position * rows + at, WORDS)
+            )
+
+    return prim_func(pointers, body)
+
+
+class OutputTransform:
+    """A^T F A, bias, residual, rounding."""
+
+    def __init__(self, layer: Layer, residual: Any, ending: Sequence[Any]) -> None:
+        bias, parameters, output = ending
+        self.layer = layer
+        self.ending = ByteEnding(layer.conv, WORDS, (residual, bias, None, parameters, output))
+
+    def emit(self, tile: Expr, channel: Expr, read: Callable[[int], Expr]) -> None:
+        """Of four filters from `channel` on; `read` gives a position's products."""
+        layer, conv = self.layer, self.layer.conv
+        (high, broad), tall = layer.extent, layer.tile[0]
+        half = Registers(tall * broad, WORDS)
+        for j in range(broad):
+            column = [hold(read(i * broad + j), WORDS) for i in range(high)]
+            for i, value in enumerate(output_steps(column, WORDS, True)):
+                half[i * broad + j] = value
+        bias = self.ending.start(channel, (0, 0), ())
+        image, top, left = map(held, layer.place(tile))
+        for i in range(tall):
+            row = output_steps([half[i * broad + j] for j in range(broad)], WORDS, True)
+            for j, value in enumerate(row):
+                total = hold(hold(value, WORDS) + bias, WORDS)
+                inside = T.And(top + i < conv.out_height, left + j < conv.out_width)
+                with when(inside):
+                    pixel = (top + i) * conv.out_width + left + j
+                    self.ending.store(total, image, pixel, channel)

@@ -1,0 +1,111 @@
+"""The second of three kernels: for each position a product of tiles and filters, in steps of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....kernel import Kernel
+from ....primitives.conv.int8_spec import LinearSpec
+from ....targets.target import Target
+from ....tir import T, load, prim_func, splat, store, view
+from ....vector.shuffles import hold
+from ..block import WORDS
+from ..implicit_gemm_kernel import Gemm, GemmSpec
+from ..rates import most_sums, word_rate
+from ..tile import Tile, Work, best
+from .layer import Layer
+
+Array = NDArray[Any]
+Expr = Any
+
+
+@dataclass(frozen=True)
+class ProductsSpec(GemmSpec):
+    """Each position is an image of one row of tiles, with weights of its own."""
+
+    @property
+    def pixel_tiles(self) -> int:
+        """Of an image."""
+        return -(-self.conv.pixels // self.tile.pixels)
+
+
+def work(layer: Layer, target: Target) -> Work:
+    """Of all positions, with the tiles of each."""
+    moved = layer.v_bytes + layer.product_bytes + layer.positions * layer.channels * layer.filters
+    rate = word_rate(target, 1)
+    most = most_sums(target, 1)
+    return Work(layer.tiles, layer.filters, layer.blocks, rate, float(moved), layer.positions, most)
+
+
+def tile_of(layer: Layer, target: Target) -> Tile | None:
+    return best(work(layer, target), layer.blocks, target)
+
+
+def products_kernel(layer: Layer, tile: Tile, target: Target) -> Kernel:
+    """(V, weights, scales) to products."""
+    conv = LinearSpec(
+        layer.positions, layer.channels, 1, layer.tiles, layer.filters, (1, 1),
+        in_layout="NCHW16c", out_layout="NCHW16c",
+    )  # fmt: skip
+    spec = ProductsSpec(conv, tile, layer.blocks, target.cuda.architecture.dot, signed=True)
+    tasks = layer.positions * spec.pixel_tiles * spec.filter_tiles
+    build = partial(_build, spec)
+    return Kernel("winograd_products", spec, build, tasks, tile.shared_bytes, threads=tile.threads)
+
+
+def pack(layer: Layer, tile: Tile, weights: Array) -> Array:
+    """(position, filter, channel) to [position][filter tile][step of blocks][block][word][filter][4]."""
+    padded = np.zeros((layer.positions, layer.filters, layer.channels), np.int8)
+    padded[:, : weights.shape[1], : weights.shape[2]] = weights
+    split = padded.reshape(layer.positions, -1, tile.filters, layer.blocks, WORDS, 4)
+    return np.ascontiguousarray(split.transpose(0, 1, 3, 4, 2, 5))
+
+
+def _build(spec: ProductsSpec) -> Any:
+    pointers = [("data", "int8"), ("weights", "int8"), ("scales", "float32"), ("output", "float32")]
+    return prim_func(pointers, lambda *buffers: _Products(spec, buffers).emit())
+
+
+class _Products(Gemm):
+    """`first_pixel` is the first tile, of the position `image`."""
+
+    def _open(self, buffers: list[Any]) -> None:
+        data, weights, self.scales, self.output = buffers
+        self.data, self.weights = (view(b, "int32") for b in (data, weights))
+        self.padding = None
+
+    def _number(self) -> tuple[Expr, Expr]:
+        spec: Any = self.spec
+        rows, filters = spec.pixel_tiles, spec.filter_tiles
+        self.image = hold(T.truncdiv(self.block, rows * filters), 1, "int32")
+        within = hold(T.truncmod(self.block, rows * filters), 1, "int32")
+        first = hold(T.truncdiv(within, filters) * self.tile.pixels, 1, "int32")
+        return hold(T.truncmod(within, filters), 1, "int32"), first
+
+    def _end(self) -> int:
+        return self.conv.pixels
+
+    def _locate_pixel(self, pixel: Expr) -> tuple[Expr, Expr]:
+        return self.image, pixel
+
+    def _panels(self) -> Expr:
+        return self.image * self.spec.filter_tiles + self.filter_tile
+
+    def _start(self) -> None:
+        for at in range(0, self.tile.sums, WORDS):
+            self.sums.put(at, splat(0, WORDS, "int32"))
+
+    def _exists(self, j: int) -> Any:
+        return None
+
+    def _store_quad(self, i: int, j: int, pixel: Expr) -> None:
+        channel, filters = self._channel(j), self.conv.filters
+        scale = load(self.scales, self.image * filters + channel, WORDS)
+        total = self.sums.quad(i * self.tile.thread_filters + j).astype(f"float32x{WORDS}")
+        place = (self.image * self.conv.pixels + pixel) * filters + channel
+        store(self.output, place, total * scale, WORDS)
