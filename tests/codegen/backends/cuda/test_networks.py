@@ -188,3 +188,28 @@ def test_a_bundle_is_refused(tmp_path: Path) -> None:
     network = network_of(build(FLOATS), row)
     with pytest.raises(SecateurError, match="bundles for jetson-orin are not made yet"):
         write_bundle(network, tmp_path / "b.tar", silent)
+
+
+TWO_TILED = body(
+    "tensor<1x3x12x11xf32>",
+    "%a = const : tensor<16x3x3x3xf32> %b = const : tensor<20x16x3x3xf32> %c = const : tensor<16x20x3x3xf32> "
+    "%r = nn.conv(%x, %a) {SAME, epilogue = [relu]} : tensor<1x16x12x11xf32> "
+    "%s = nn.conv(%r, %b) {SAME, epilogue = [relu]} : tensor<1x20x12x11xf32> "
+    "%t = nn.conv(%s, %c) {SAME} : tensor<1x16x12x11xf32> "
+    '%u = nn.add(%t, %r) : tensor<1x16x12x11xf32> return %u as "u"',
+)
+
+
+def test_operators_of_several_kernels_run_one_after_another(tmp_path: Path) -> None:
+    """Between them their results lie in the workspace; a residual may be overwritten by the last."""
+    quantize = Int8("random:4", winograd="4")
+    made = compiled(build(TWO_TILED), tmp_path, quantize)
+    used = [op["primitive"] for op in made.graph.operators if op.name == "prim.winograd_conv"]
+    assert len(used) >= 2
+    assert set(used) <= {"winograd_staged", "winograd_fused"}
+    given = noise(made.graph)
+    wanted = interpreter.run(made.graph, given)
+    configure(Gpu(order=1))
+    with secateur.load(made.path) as session:
+        np.testing.assert_array_equal(session.run(given)["u"], wanted["u"])
+        assert len(session.profile(given)) == len(session.manifest["operators"])
