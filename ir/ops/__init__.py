@@ -6,10 +6,24 @@ the same meaning, for which a primitive and layouts have been chosen.
 
 from dataclasses import replace
 
-from . import carried, compute, elementwise, linear, logic, movement, normalize, quantize, recurrent, reduce
+from . import (
+    carried,
+    compute,
+    elementwise,
+    linear,
+    logic,
+    movement,
+    normalize,
+    quantize,
+    recurrent,
+    reduce,
+    tflite,
+)
 from .rows import register, rows
 
-FAMILIES = (carried, compute, elementwise, linear, logic, movement, normalize, quantize, recurrent, reduce)
+FAMILIES = (
+    carried, compute, elementwise, linear, logic, movement, normalize, quantize, recurrent, reduce, tflite
+)  # fmt: skip
 
 for _row in [row for row in rows().values() if row.name != "nn.constant"]:
     register(replace(_row, name="prim." + _row.name.split(".", 1)[1]))

@@ -122,11 +122,11 @@ def _conv_transpose(sig: Signature) -> Sequence[TensorType]:
     _same_dtype(x, w)
     _same_rank(x, w)
     _check_groups(sig, w.shape[0], x.shape[1])
-    spatial = _transposed_extents(sig, x.shape[2:], w.shape[2:])
+    spatial = transposed_extents(sig, x.shape[2:], w.shape[2:])
     return with_epilogue(sig, (x.shape[0], w.shape[1] * sig["groups"], *spatial), numeric(x), 2)
 
 
-def _transposed_extents(sig: Signature, size: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
+def transposed_extents(sig: Signature, size: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
     n = len(size)
     strides, pads, dilations, more = (sig[a] for a in ("strides", "pads", "dilations", "output_padding"))
     require(

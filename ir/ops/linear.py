@@ -73,7 +73,7 @@ def residual_multiplier(op: Operator, index: int) -> np.float32:
     return multiplier(op.result.type, one_quant(op.operands[index].type)[0])
 
 
-def _activation(type: TensorType, what: str) -> None:
+def check_activation(type: TensorType, what: str) -> None:
     require(type.dtype == DType.U8, f"the {what} is {type.dtype.value}, not u8")
     require(type.quant is not None and type.quant.axis is None, f"the {what} is not quantized with one scale")
 
@@ -105,14 +105,14 @@ def _residual(sig: Signature, index: int, shape: tuple[int, ...]) -> None:
     require(len(sig.types) <= index + 1, f"at most one residual, got {len(sig.types) - index}")
     require(len(sig.types) <= index or not need_rounding(sig), "rounding as TFLite adds no residual")
     for extra in sig.types[index:]:
-        _activation(extra, "residual")
+        check_activation(extra, "residual")
         require(extra.shape == shape, f"the residual is {extra}, the result {extents(shape)}")
 
 
 def _conv(sig: Signature) -> Sequence[TensorType]:
     x, w, bias = sig.types[:3]
     shape = conv_shape(sig)
-    _activation(x, "input")
+    check_activation(x, "input")
     _weights(w, 0)
     require((bias.shape, bias.dtype) == ((w.shape[0],), DType.I32), f"bias is {bias}, not {w.shape[0]} x i32")
     _residual(sig, 3, shape)
@@ -145,7 +145,7 @@ def _matmul(sig: Signature) -> Sequence[TensorType]:
         x.rank == 2 and w.rank == 2 and x.shape[1] == w.shape[0],
         f"matrices {x} and {w} do not multiply",
     )
-    _activation(x, "left matrix")
+    check_activation(x, "left matrix")
     _weights(w, 1)
     require((bias.shape, bias.dtype) == ((w.shape[1],), DType.I32), f"bias is {bias}, not {w.shape[1]} x i32")
     return [_result(sig, (x.shape[0], w.shape[1]))]
@@ -175,7 +175,7 @@ register(
 
 def _binary(sig: Signature) -> Sequence[TensorType]:
     for type, what in zip(sig.types, ("first operand", "second operand"), strict=True):
-        _activation(type, what)
+        check_activation(type, what)
     a, b = (t.shape for t in sig.types)
     require(
         len(a) == len(b) and all(d in (1, e) for d, e in zip(b, a, strict=True)),
@@ -219,7 +219,7 @@ register(
 
 def _prelu(sig: Signature) -> Sequence[TensorType]:
     x, slopes = sig.types
-    _activation(x, "input")
+    check_activation(x, "input")
     require(not need_rounding(sig), "slopes have no rounding as TFLite")
     require(x.rank >= 2, f"the input is {x}, without channels")
     require(
@@ -253,7 +253,7 @@ register(
 
 
 def _average_pool(sig: Signature) -> Sequence[TensorType]:
-    _activation(sig.types[0], "input")
+    check_activation(sig.types[0], "input")
     result = _result(sig, pool_shape(sig))
     if need_rounding(sig) and result.quant != sig.types[0].quant:
         whole = tuple(sig["kernel"]) == sig.types[0].shape[2:] and not any(sig["pads"])
@@ -282,7 +282,7 @@ def _winograd(sig: Signature) -> Sequence[TensorType]:
     )
     require(len(pads) == 4 and min(pads) >= 0, f"pads {written(pads)} are not four counts")
     require(x.rank == 4, f"the input is {x}, not an image")
-    _activation(x, "input")
+    check_activation(x, "input")
     require(not need_rounding(sig), "a Winograd tile has no rounding as TFLite")
     positions, channels = (tile[0] + 2) * (tile[1] + 2), x.shape[1]
     require(

@@ -33,9 +33,13 @@ def need_rounding(sig: Signature) -> bool:
     return bool(sig["rounding"] == TFLITE)
 
 
+PREFIX = "q.tflite_"
+"""What operators are called that only TFLite has (`ir/ops/tflite.py`)."""
+
+
 def rounds_as_tflite(operators: Iterable[Operator]) -> bool:
     """Whether any of the operators rounds as TFLite does, for which there are no kernels of ours."""
-    return any(op.get("rounding") == TFLITE for op in operators)
+    return any(op.get("rounding") == TFLITE or op.name.startswith(PREFIX) for op in operators)
 
 
 def quant_attributes(quant: Quant) -> dict[str, object]:

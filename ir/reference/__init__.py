@@ -26,6 +26,7 @@ from . import (
     reduce,
     resize,
     tflite,
+    tflite_kernels,
     windows,
     winograd,
 )
@@ -43,6 +44,7 @@ RULES: dict[str, Rule] = {
     **recurrent.RULES,
     **reduce.RULES,
     **resize.RULES,
+    **tflite_kernels.RULES,
     **windows.RULES,
     **winograd.RULES,
 }

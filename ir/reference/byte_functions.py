@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..elementwise import FUNCTIONS
+from ..ops.tflite import UNIT
 from ..types import Quant
 from .fixed_point import away, multiplier_of, rescaled
 
 Bytes = NDArray[np.uint8]
 
-UNIT = Quant((1 / 256,), (0,))
-"""Of what lies between 0 and 1: the only one that TFLite's logistic function and softmax have."""
 SIGNED_UNIT = Quant((1 / 128,), (128,))
 """Of what lies between -1 and 1."""
 

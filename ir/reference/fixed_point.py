@@ -44,7 +44,7 @@ def _wrapped(x: Integers) -> Integers:
     return x.astype(np.int32).astype(np.int64)
 
 
-def _high_half(x: Integers, multiplier: Integers | int) -> Integers:
+def high_half(x: Integers, multiplier: Integers | int) -> Integers:
     """round(x * multiplier / 2^31), halves away from zero."""
     product = x * multiplier
     nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
@@ -62,4 +62,4 @@ def divided(x: Integers, bits: Integers | int) -> Integers:
 def rescaled(x: Integers, multiplier: Integers | int, shift: Integers | int) -> Integers:
     """`x`, which fits 32 bits, times a factor given as multiplier and shift, which broadcast to it."""
     left, right = np.maximum(shift, 0), np.maximum(np.negative(shift), 0)
-    return divided(_high_half(_wrapped(np.left_shift(x, left)), multiplier), right)
+    return divided(high_half(_wrapped(np.left_shift(x, left)), multiplier), right)

@@ -24,23 +24,28 @@ SIGN = 128
 """What a stored u8 has more than TFLite's i8."""
 
 
-def _scales(op: Operator) -> list[float]:
+def scales_of(op: Operator) -> list[float]:
     """Of the operands that are activations, as float32 holds them."""
     return [one_quant(v.type)[0] for v in op.operands]
 
 
-def _centred(op: Operator, index: int, x: Array) -> Integers:
+def centred(op: Operator, index: int, x: Array) -> Integers:
     return x.astype(np.int64) - one_quant(op.operands[index].type)[1]
 
 
-def _stored(op: Operator, steps: Integers) -> Array:
+def stored(op: Operator, steps: Integers) -> Array:
     """The result for `steps` from its zero point."""
     return _clipped(steps + one_quant(op.result.type)[1], op)
 
 
-def _clipped(stored: Integers, op: Operator) -> Array:
-    low, high = op["limits"]
-    return np.clip(stored, low, high).astype(np.uint8)
+def _clipped(steps: Integers, op: Operator) -> Array:
+    low, high = op.get("limits") or (0, 255)
+    return np.clip(steps, low, high).astype(np.uint8)
+
+
+def along_channels(numbers: Integers, rank: int) -> Integers:
+    """One number a channel, shaped to broadcast to a tensor of `rank` axes."""
+    return numbers.reshape(-1, *[1] * (rank - 2))
 
 
 def channel_factors(op: Operator) -> NDArray[np.float64]:
@@ -55,9 +60,9 @@ def channel_factors(op: Operator) -> NDArray[np.float64]:
 def linear_conv(op: Operator, arrays: Sequence[Array]) -> Array:
     x, w, bias = arrays
     shape = (-1, *[1] * (x.ndim - 2))
-    sums = conv_sums(op, _centred(op, 0, x).astype(np.float64), w.astype(np.float64)).astype(np.int64)
+    sums = conv_sums(op, centred(op, 0, x).astype(np.float64), w.astype(np.float64)).astype(np.int64)
     multiplier, shift = (part.reshape(shape) for part in multipliers_of(channel_factors(op)))
-    return _stored(op, rescaled(sums + bias.reshape(shape), multiplier, shift))
+    return stored(op, rescaled(sums + bias.reshape(shape), multiplier, shift))
 
 
 def linear_matmul(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -66,39 +71,44 @@ def linear_matmul(op: Operator, arrays: Sequence[Array]) -> Array:
     With one a column it is a 1x1 convolution.
     """
     x, w, bias = arrays
-    sums = np.matmul(_centred(op, 0, x).astype(np.float64), w.astype(np.float64)).astype(np.int64) + bias
+    sums = np.matmul(centred(op, 0, x).astype(np.float64), w.astype(np.float64)).astype(np.int64) + bias
     weights, factors = op.operands[1].type.quant, channel_factors(op)
     if weights is not None and weights.axis is None:
-        return _stored(op, away(sums * factors).astype(np.int64))
-    return _stored(op, rescaled(sums, *multipliers_of(factors)))
+        return stored(op, away(sums * factors).astype(np.int64))
+    return stored(op, rescaled(sums, *multipliers_of(factors)))
 
 
 ADD_BITS = 20
 """By so many bits the terms of a sum are shifted up before they are brought to a common scale."""
 
 
-def linear_add(op: Operator, arrays: Sequence[Array]) -> Array:
-    """Both terms in steps of twice the larger scale, 20 bits finer; then in steps of the result."""
-    a, b = _scales(op)
-    common = 2.0 * max(a, b)
-    terms = [
-        rescaled(_centred(op, i, x) << ADD_BITS, *multiplier_of(scale / common))
-        for i, (x, scale) in enumerate(zip(arrays, (a, b), strict=True))
+def terms(op: Operator, arrays: Sequence[Array]) -> tuple[list[Integers], float]:
+    """Both terms in steps of twice the larger scale, 20 bits finer; what such a step is in the result's."""
+    scales = scales_of(op)
+    common = 2.0 * max(scales)
+    found = [
+        rescaled(centred(op, i, x) << ADD_BITS, *multiplier_of(scale / common))
+        for i, (x, scale) in enumerate(zip(arrays, scales, strict=True))
     ]
-    return _stored(op, rescaled(terms[0] + terms[1], *multiplier_of(add_factor(op))))
+    return found, add_factor(op)
+
+
+def linear_add(op: Operator, arrays: Sequence[Array]) -> Array:
+    (a, b), factor = terms(op, arrays)
+    return stored(op, rescaled(a + b, *multiplier_of(factor)))
 
 
 def add_factor(op: Operator) -> float:
     """What a step of the sum is worth in steps of the result; a kernel wants it below 1."""
     unit = np.float32(1 << ADD_BITS) * np.float32(one_quant(op.result.type)[0])
-    return 2.0 * max(_scales(op)) / float(unit)
+    return 2.0 * max(scales_of(op)) / float(unit)
 
 
 def linear_mul(op: Operator, arrays: Sequence[Array]) -> Array:
-    a, b = map(np.float32, _scales(op))
+    a, b = map(np.float32, scales_of(op))
     factor = float(a * b / np.float32(one_quant(op.result.type)[0]))
-    products = _centred(op, 0, arrays[0]) * _centred(op, 1, arrays[1])
-    return _stored(op, rescaled(products, *multiplier_of(factor)))
+    products = centred(op, 0, arrays[0]) * centred(op, 1, arrays[1])
+    return stored(op, rescaled(products, *multiplier_of(factor)))
 
 
 def linear_average_pool(op: Operator, arrays: Sequence[Array]) -> Array:
@@ -123,10 +133,10 @@ def _pool(op: Operator, x: Array) -> Array:
 def _mean(op: Operator, x: Array) -> Array:
     """The sum from the zero point times a multiplier that 1 / count has been put into."""
     count = math.prod(op["kernel"])
-    multiplier, shift = multiplier_of(_scales(op)[0] / one_quant(op.result.type)[0])
+    multiplier, shift = multiplier_of(scales_of(op)[0] / one_quant(op.result.type)[0])
     bits = min(count.bit_length() - 1, 32, 31 + shift)
-    total = reduce(np.add, taps(op, _centred(op, 0, x), op["kernel"]))
-    return _stored(op, rescaled(total, (multiplier << bits) // count, shift - bits))
+    total = reduce(np.add, taps(op, centred(op, 0, x), op["kernel"]))
+    return stored(op, rescaled(total, (multiplier << bits) // count, shift - bits))
 
 
 def quantize(op: Operator, arrays: Sequence[Array]) -> Array:

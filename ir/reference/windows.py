@@ -80,19 +80,26 @@ def conv(op: Operator, arrays: Sequence[Array]) -> Array:
 
 
 def conv_transpose(op: Operator, arrays: Sequence[Array]) -> Array:
-    """Each tap's product is added where the tap lies; then the padding is cut off."""
     x, w, *extras = arrays
-    groups, pads, extents = op["groups"], op["pads"], x.shape[2:]
+    return finished(op, transposed_sums(op, widened(x), widened(w), op["groups"]), x.dtype, extras)
+
+
+def transposed_sums(op: Operator, x: Array, w: Array, groups: int) -> Array:
+    """The transposed convolution of x by w, bias and epilogue apart, in their type.
+
+    Each tap's product is added where the tap lies; then the padding is cut off.
+    """
+    pads, extents = op["pads"], x.shape[2:]
     n = len(extents)
     full = [o + a + b for o, a, b in zip(op.result.type.shape[2:], pads[:n], pads[n:], strict=True)]
-    result = np.zeros((x.shape[0], groups, w.shape[1], *full), widened(x).dtype)
-    pixels = widened(x).reshape(x.shape[0], groups, x.shape[1] // groups, math.prod(extents))
-    kernels = widened(w).reshape(groups, w.shape[0] // groups, w.shape[1], *w.shape[2:])
+    result = np.zeros((x.shape[0], groups, w.shape[1], *full), x.dtype)
+    pixels = x.reshape(x.shape[0], groups, x.shape[1] // groups, math.prod(extents))
+    kernels = w.reshape(groups, w.shape[0] // groups, w.shape[1], *w.shape[2:])
     for tap in itertools.product(*map(range, w.shape[2:])):
         product = np.matmul(kernels[spatial(tap)].swapaxes(1, 2), pixels)
         result[_met(op, tap, extents)] += product.reshape(*result.shape[:3], *extents)
     kept = spatial(slice(a, e - b) for a, b, e in zip(pads[:n], pads[n:], full, strict=True))
-    return finished(op, result[kept].reshape(op.result.type.shape), x.dtype, extras)
+    return result[kept].reshape(op.result.type.shape)
 
 
 def _met(op: Operator, tap: Sequence[int], extents: Sequence[int]) -> Any:

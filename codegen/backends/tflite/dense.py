@@ -83,9 +83,9 @@ def binary(kind: str, options: str) -> Mapper:
 
     def mapper(writer: Writer, op: Operator) -> None:
         a, b = op.operands
-        first, second = _common(writer, a, b)
+        first, second, result = common_places(writer, op)
         operands = [writer.read(a, *first), writer.read(b, *second)]
-        made = writer.make(op.result, *first)
+        made = writer.make(op.result, *result)
         version = 3 if kind == "MUL" and _grows(op) else 2
         writer.file.operator(kind, version, operands, [made], options, fusedActivationFunction=activation(op))
 
@@ -95,13 +95,18 @@ def binary(kind: str, options: str) -> Mapper:
 Place = tuple[Order, tuple[int, ...]]
 
 
-def _common(writer: Writer, a: Value, b: Value) -> tuple[Place, Place]:
-    """Orders and shapes in which two operands are read: one for both where their shapes are equal."""
+def common_places(writer: Writer, op: Operator) -> tuple[Place, Place, Place]:
+    """Orders and shapes in which two operands that broadcast are read, and those of their result.
+
+    One for all where the shapes are equal; ranks beyond four, and orders of it, are the IR's.
+    """
+    a, b = op.operands
     if a.type.shape != b.type.shape:
-        return _standard_place(a.type.shape), _standard_place(b.type.shape)
+        first, second, result = (_standard_place(v.type.shape) for v in (a, b, op.result))
+        return first, second, result
     order = next((o for o in map(writer.order_of, (a, b)) if not o.is_plain), writer.order_of(a))
     place = order, _shape_of(writer, order, (a, b))
-    return place, place
+    return place, place, place
 
 
 def _standard_place(shape: tuple[int, ...]) -> Place:

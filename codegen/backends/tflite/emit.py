@@ -15,11 +15,15 @@ from secateur.ir.types import DType, extents
 
 from ...targets.target import Target
 from ...targets.tflite import Tflite
-from . import dense, moves, windows
+from . import dense, kernels, moves, picks, tables, windows
 from .order import plain
 from .writer import Held, Mapper, Unmapped, Writer
 
-MAPPERS: dict[str, Mapper] = {**windows.MAPPERS, **dense.MAPPERS, **moves.MAPPERS}
+MAPPERS: dict[str, Mapper] = {
+    name: mapper
+    for family in (windows, dense, moves, kernels, picks, tables)
+    for name, mapper in family.MAPPERS.items()
+}
 """By the operator of the IR: what writes it."""
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from secateur.ir.graph import Operator
-from secateur.ir.ops.linear import one_quant
 
 from .dense import standard, standard_shape
-from .order import channels_last, plain, transposed
+from .order import Order, channels_last, order, plain, transposed
 from .padding import pad_into
 from .schema import schema
 from .windows import joined, need_bytes
@@ -70,7 +69,6 @@ def concat(writer: Writer, op: Operator) -> None:
 def slice_(writer: Writer, op: Operator) -> None:
     """SLICE, or STRIDED_SLICE where it takes every so manieth element."""
     starts, sizes, steps = (along_file(op[name]) for name in ("starts", "sizes", "steps"))
-    need(min(steps) > 0, "it steps backwards")
     x = _standard(writer, op)
     begin = writer.file.constant("begin", np.array(starts, np.int32))
     if set(steps) == {1}:
@@ -85,6 +83,7 @@ def slice_(writer: Writer, op: Operator) -> None:
 
 
 def pad(writer: Writer, op: Operator) -> None:
+    """PAD or PADV2 by one byte, MIRROR_PAD by what lies at the edge."""
     x, rank = op.operands[0], op.result.type.rank
     need_bytes(x.type)
     need(min(op["pads"]) >= 0, "it cuts where it pads by less than 0")
@@ -93,7 +92,6 @@ def pad(writer: Writer, op: Operator) -> None:
     if op["mode"] == "constant":
         pad_into(writer, _standard(writer, op), _make(writer, op), x.type, pairs, int(op["value"]))
         return
-    need(op["mode"] == "reflect", f"it pads by mode {op['mode']}")
     counts = writer.file.constant("pads", np.array(pairs, np.int32))
     operands = [_standard(writer, op), counts]
     writer.file.operator(
@@ -106,98 +104,31 @@ def pad(writer: Writer, op: Operator) -> None:
     )
 
 
+def _blocked(op: Operator, shape: tuple[int, ...]) -> Order:
+    """Channels last, in the order that TFLite wants of blocks of pixels: places in a block outermost."""
+    if op["mode"] == "DCR":
+        return channels_last(shape)
+    n, c, h, w = shape
+    return order((n, c // op["block"] ** 2, op["block"] ** 2, h, w), (0, 3, 4, 2, 1))
+
+
 def depth_to_space(writer: Writer, op: Operator) -> None:
-    need(op["mode"] == "DCR", "it takes channels in the order CRD")
-    x, made = writer.image(op.operands[0]), writer.make_image(op.result)
+    shape = op.operands[0].type.shape
+    x = writer.read(op.operands[0], _blocked(op, shape), image_shape(shape))
+    made = writer.make_image(op.result)
     writer.file.operator("DEPTH_TO_SPACE", 1, [x], [made], "DepthToSpaceOptions", blockSize=op["block"])
 
 
 def space_to_depth(writer: Writer, op: Operator) -> None:
-    need(op["mode"] == "DCR", "it takes channels in the order CRD")
-    x, made = writer.image(op.operands[0]), writer.make_image(op.result)
+    x, shape = writer.image(op.operands[0]), op.result.type.shape
+    made = writer.make(op.result, _blocked(op, shape), image_shape(shape))
     writer.file.operator("SPACE_TO_DEPTH", 2, [x], [made], "SpaceToDepthOptions", blockSize=op["block"])
-
-
-def resize(writer: Writer, op: Operator) -> None:
-    """RESIZE_NEAREST_NEIGHBOR of images by whole factors, where all its ways to round agree."""
-    x, y = op.operands[0].type, op.result.type
-    need(x.rank == 4 and x.shape[:2] == y.shape[:2], "it resizes other axes than height and width")
-    need(op["mode"] == "nearest", f"it resizes by mode {op['mode']}")
-    whole = all(b % a == 0 for a, b in zip(x.shape[2:], y.shape[2:], strict=True))
-    factors = all(s == b / a for s, a, b in zip(op["scales"][2:], x.shape[2:], y.shape[2:], strict=True))
-    need(whole and factors and not op["antialias"], "it does not enlarge by whole factors")
-    need(op["coordinates"] in ("asymmetric", "half_pixel", "pytorch_half_pixel"), _COORDINATES)
-    floors = op["coordinates"] != "asymmetric" or op["rounding"] == "floor"
-    need(floors, f"it rounds by {op['rounding']}, which shifts its pixels")
-    size = writer.file.constant("size", np.array(y.shape[2:], np.int32))
-    operands = [writer.image(op.operands[0]), size]
-    made = writer.make(op.result, channels_last(y.shape), image_shape(y.shape))
-    writer.file.operator(
-        "RESIZE_NEAREST_NEIGHBOR",
-        2,
-        operands,
-        [made],
-        "ResizeNearestNeighborOptions",
-        alignCorners=False,
-        halfPixelCenters=False,
-    )
-
-
-_COORDINATES = "its coordinates have no form in TFLite"
-
-
-def table(writer: Writer, op: Operator) -> None:
-    """A change of sign is none in the file; a function is TFLite's operator of that name."""
-    x, values = op.operands[0], op.operands[1]
-    flips = np.asarray(values.producer["value"] if values.producer is not None else ()).view(np.uint8)
-    if x.type.dtype != op.result.type.dtype and bool((flips == np.arange(256) ^ 0x80).all()):
-        writer.order_of(x)
-        writer.same(op.result, writer.held[x])
-        return
-    kind = op["function"]
-    need(kind in FUNCTIONS, "it looks bytes up in a table, which is no operator of TFLite")
-    _elementwise(writer, op, *FUNCTIONS[kind])
-
-
-FUNCTIONS: dict[str, tuple[str, int, str]] = {
-    "requantize": ("QUANTIZE", 1, ""),
-    "logistic": ("LOGISTIC", 2, ""),
-    "tanh": ("TANH", 2, ""),
-    "relu": ("RELU", 2, ""),
-}
-"""TFLite's operator of a function that a table holds, its version, and its table of options."""
-
-
-def _elementwise(writer: Writer, op: Operator, kind: str, version: int, options: str) -> None:
-    x = op.operands[0]
-    held = writer.order_of(x)
-    operand = writer.read(x, held, writer.held[x].shape)
-    made = writer.make(op.result, held, writer.held[x].shape)
-    writer.file.operator(kind, version, [operand], [made], options)
-
-
-def quantize(writer: Writer, op: Operator) -> None:
-    need(op.operands[0] in writer.graph.inputs, "it quantizes what is computed in float")
-    need(op["axis"] == -1, "its result has more than one scale")
-    one_quant(op.result.type)
-    _elementwise(writer, op, "QUANTIZE", 1, "")
-
-
-def dequantize(writer: Writer, op: Operator) -> None:
-    need(writer.graph.is_output(op.result) and not op.result.uses, "what it gives is computed on in float")
-    _elementwise(writer, op, "DEQUANTIZE", 2, "")
 
 
 MAPPERS: dict[str, Mapper] = {
     "nn.reshape": reshape,
     "nn.transpose": transpose,
     "nn.concat": concat,
-    "nn.slice": slice_,
-    "nn.pad": pad,
     "nn.depth_to_space": depth_to_space,
     "nn.space_to_depth": space_to_depth,
-    "nn.resize": resize,
-    "q.table": table,
-    "q.quantize": quantize,
-    "q.dequantize": dequantize,
 }

@@ -11,7 +11,7 @@ from secateur.ir.ops.linear import one_quant
 from secateur.ir.types import Quant, TensorType
 
 from .order import channels_last
-from .padding import Window, padded, padded_input, scheme_code, window_of
+from .padding import Window, padded, padded_input, scheme, scheme_code, window_of
 from .schema import schema
 from .writer import Array, Mapper, Writer, image_shape, limited_as, need, stored_quant
 
@@ -54,18 +54,18 @@ def conv(writer: Writer, op: Operator) -> None:
 
 
 def full(writer: Writer, op: Operator, w: Array, bias: Array, quant: Quant, window: Window) -> None:
-    x, scheme = padded_input(writer, op, window)
+    x, way = padded_input(writer, op, window)
     filters = np.ascontiguousarray(w.transpose(0, 2, 3, 1))
     operands = [
         x,
         writer.file.constant(op.operands[1].name, filters, quant),
         bias_tensor(writer, op, bias, quant),
     ]
-    _conv_2d(writer, op, operands, writer.make_image(op.result), window, scheme, 6 if op["groups"] > 1 else 3)
+    _conv_2d(writer, op, operands, writer.make_image(op.result), window, way, 6 if op["groups"] > 1 else 3)
 
 
 def _conv_2d(
-    writer: Writer, op: Operator, operands: list[int], made: int, window: Window, scheme: str, version: int
+    writer: Writer, op: Operator, operands: list[int], made: int, window: Window, way: str, version: int
 ) -> None:
     writer.file.operator(
         "CONV_2D",
@@ -73,7 +73,7 @@ def _conv_2d(
         operands,
         [made],
         "Conv2DOptions",
-        padding=scheme_code(scheme),
+        padding=scheme_code(way),
         fusedActivationFunction=activation(op),
         **window.options,
         **window.dilation_options,
@@ -81,7 +81,7 @@ def _conv_2d(
 
 
 def depthwise(writer: Writer, op: Operator, w: Array, bias: Array, quant: Quant, window: Window) -> None:
-    x, scheme = padded_input(writer, op, window)
+    x, way = padded_input(writer, op, window)
     filters = np.ascontiguousarray(w.transpose(1, 2, 3, 0))
     along = quant if quant.axis is None else replace(quant, axis=3)
     writer.file.operator(
@@ -94,7 +94,7 @@ def depthwise(writer: Writer, op: Operator, w: Array, bias: Array, quant: Quant,
         ],
         [writer.make_image(op.result)],
         "DepthwiseConv2DOptions",
-        padding=scheme_code(scheme),
+        padding=scheme_code(way),
         depthMultiplier=w.shape[0] // op["groups"],
         fusedActivationFunction=activation(op),
         **window.options,
@@ -108,7 +108,7 @@ def _shares(shape: tuple[int, ...], groups: int) -> tuple[int, ...]:
 
 def split(writer: Writer, op: Operator, w: Array, bias: Array, quant: Quant, window: Window) -> None:
     """SPLIT, a convolution for each group, CONCATENATION."""
-    groups, (source, scheme) = op["groups"], padded_input(writer, op, window)
+    groups, (source, way) = op["groups"], padded_input(writer, op, window)
     x, y = op.operands[0], op.result
     whole = tuple(writer.file.tensors[source].shape)
     parts = [writer.result(f"{x.name}_group", x.type, _shares(whole, groups)) for _ in range(groups)]
@@ -126,7 +126,7 @@ def split(writer: Writer, op: Operator, w: Array, bias: Array, quant: Quant, win
             writer.file.constant(f"{op.operands[1].name}_{number}", kernel, scales),
             bias_tensor(writer, op, bias[own], scales),
         ]
-        _conv_2d(writer, op, operands, result, window, scheme, 3)
+        _conv_2d(writer, op, operands, result, window, way, 3)
     joined(writer, made, writer.make_image(y), 3)
 
 
@@ -141,8 +141,8 @@ def max_pool(writer: Writer, op: Operator) -> None:
     window = window_of(op, op["kernel"])
     need(window.dilations == (1, 1), "its window is dilated, TFLite's pools are not")
     need_bytes(op.operands[0].type)
-    x, scheme = padded_input(writer, op, window, fill=0)
-    _pool(writer, op, "MAX_POOL_2D", x, window, scheme, 0)
+    x, way = padded_input(writer, op, window, fill=0)
+    _pool(writer, op, "MAX_POOL_2D", x, window, way, 0)
 
 
 def need_bytes(type: TensorType) -> None:
@@ -150,14 +150,18 @@ def need_bytes(type: TensorType) -> None:
     need(stored_quant(type) is not None and type.dtype.bytes == 1, f"it computes on {type.dtype.value}")
 
 
-def _pool(writer: Writer, op: Operator, kind: str, x: int, window: Window, scheme: str, fused: int) -> None:
+def _pool(writer: Writer, op: Operator, kind: str, x: int, window: Window, way: str, fused: int) -> None:
+    _pool_into(writer, kind, x, writer.make_image(op.result), window, way, fused)
+
+
+def _pool_into(writer: Writer, kind: str, x: int, made: int, window: Window, way: str, fused: int) -> None:
     writer.file.operator(
         kind,
         2,
         [x],
-        [writer.make_image(op.result)],
+        [made],
         "Pool2DOptions",
-        padding=scheme_code(scheme),
+        padding=scheme_code(way),
         filterHeight=window.kernel[0],
         filterWidth=window.kernel[1],
         fusedActivationFunction=fused,
@@ -172,23 +176,55 @@ def average_pool(writer: Writer, op: Operator) -> None:
         return
     window, fused = window_of(op, op["kernel"]), activation(op)
     need(window.dilations == (1, 1), "its window is dilated, TFLite's pools are not")
-    x, scheme = _averaged(writer, op, window)
-    _pool(writer, op, "AVERAGE_POOL_2D", x, window, scheme, fused)
+    if any(map(any, window.pads)) and not op["count_include_pad"]:
+        _uncounted(writer, op, window, fused)
+        return
+    x, way = _averaged(writer, op, window)
+    _pool(writer, op, "AVERAGE_POOL_2D", x, window, way, fused)
 
 
 def _averaged(writer: Writer, op: Operator, window: Window) -> tuple[int, str]:
-    """Padding that counts is an operator of its own; padding that does not can be SAME's alone."""
-    if not any(map(any, window.pads)) or not op["count_include_pad"]:
-        x, scheme = padded_input(writer, op, window)
-        need(
-            scheme == "SAME" or not any(map(any, window.pads)),
-            "what its average leaves out is not what SAME pads by",
-        )
-        return x, scheme
+    """Padding that counts is an operator of its own."""
+    if not any(map(any, window.pads)):
+        return padded_input(writer, op, window)
     ends = (0,) * (2 - len(op["kernel"])) + tuple(op["pads"][len(op["kernel"]) :])
     past = any(pads[1] > end for pads, end in zip(window.pads, ends, strict=True))
     need(not past, "a window reaches past its padding, to what does not count")
     return padded(writer, op.operands[0], ((0, 0), *window.pads, (0, 0))), "VALID"
+
+
+def _uncounted(writer: Writer, op: Operator, window: Window, fused: int) -> None:
+    """Padding that does not count is SAME's; else SAME by steps of 1, of which those that are wanted stay.
+
+    A window by steps of 1 lies as SAME pads it around every element, so that each of ours, which begins
+    `pads` before an element, is one of those where it lies around one at all.
+    """
+    image, out = image_shape(op.operands[0].type.shape), image_shape(op.result.type.shape)
+    if found := scheme(window, image[1:3], out[1:3]):
+        _pool(writer, op, "AVERAGE_POOL_2D", writer.image(op.operands[0]), window, found, fused)
+        return
+    firsts = [(k - 1) // 2 - p[0] for k, p in zip(window.kernel, window.pads, strict=True)]
+    spans = [(n - 1) * s + 1 for n, s in zip(out[1:3], window.strides, strict=True)]
+    inside = all(a >= 0 and a + n <= d for a, n, d in zip(firsts, spans, image[1:3], strict=True))
+    need(inside, "its average leaves out padding that TFLite's windows never meet")
+    dense = Window(window.kernel, (1, 1), (1, 1), window.pads)
+    made = writer.result(f"{op.result.name}_dense", op.result.type, image)
+    _pool_into(writer, "AVERAGE_POOL_2D", writer.image(op.operands[0]), made, dense, "SAME", fused)
+    cut = (1, *spans, image[3])
+    if cut != image:
+        made = _cut(writer, op, made, (0, *firsts, 0), cut)
+    if window.strides == (1, 1):
+        writer.same(op.result, writer.held_at(made, channels_last(op.result.type.shape)))
+        return
+    single = Window((1, 1), window.strides, (1, 1), ((0, 0), (0, 0)))
+    _pool(writer, op, "MAX_POOL_2D", made, single, "VALID", 0)
+
+
+def _cut(writer: Writer, op: Operator, x: int, begin: tuple[int, ...], size: tuple[int, ...]) -> int:
+    made = writer.result(f"{op.result.name}_cut", op.result.type, size)
+    parts = [writer.file.constant(n, np.array(v, np.int32)) for n, v in (("begin", begin), ("size", size))]
+    writer.file.operator("SLICE", 2, [x, *parts], [made], "SliceOptions")
+    return made
 
 
 def mean(writer: Writer, op: Operator) -> None:

@@ -149,6 +149,10 @@ class Writer:
         """The value is where another one is already."""
         self.held[value] = held
 
+    def held_at(self, tensor: int, wanted: Order) -> Held:
+        """A tensor of the file, in whatever order its elements are."""
+        return Held(tensor, wanted, tuple(int(d) for d in self.file.tensors[tensor].shape))
+
 
 def image_shape(shape: Shape) -> Shape:
     """Channels last; an axis of 1 stands for the height where there is one axis of space."""

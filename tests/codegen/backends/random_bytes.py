@@ -3,82 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from secateur.ir.graph import Graph, Value
+from secateur.ir.graph import Graph
 from secateur.ir.opdef import TypeRuleError
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Random pieces of a graph."""
-
-    graph: Graph
-    rng: np.random.Generator
-
-    def whole(self, low: int, high: int) -> int:
-        """From low to high, both included."""
-        return int(self.rng.integers(low, high + 1))
-
-    def scale(self, low: float = -2.5, high: float = -0.5) -> float:
-        return float(np.float32(10 ** self.rng.uniform(low, high)))
-
-    def zero(self) -> int:
-        """A zero point; the ends often."""
-        return int(self.rng.choice([0, 255, 128, self.whole(0, 255)]))
-
-    def bytes(self, name: str, *shape: int, quant: Quant | None = None) -> Value:
-        """An input."""
-        quant = quant or Quant((self.scale(),), (self.zero(),))
-        return self.graph.add_input(TensorType(shape, DType.U8, quant=quant), name)
-
-    def constant(self, name: str, array: Array, quant: Quant | None = None) -> Value:
-        made = self.graph.append(create("nn.constant", [], {"value": array})).result
-        made.type, made.name = replace(made.type, quant=quant), name
-        return made
-
-    def weights(self, channels: int, shape: tuple[int, ...], axis: int | None) -> Value:
-        """i8 with one scale for each index of an axis, or one for all."""
-        scales = tuple(self.scale() for _ in range(1 if axis is None else channels))
-        stored = self.rng.integers(-127, 128, shape).astype(np.int8)
-        return self.constant("w", stored, Quant(scales, (0,) * len(scales), axis))
-
-    def bias(self, channels: int) -> Value:
-        return self.constant("b", self.rng.integers(-(2**14), 2**14, channels).astype(np.int32))
-
-    def result(self, *scales: float) -> dict[str, Any]:
-        """Attributes of a result whose scale is about the product of `scales`; ReLU half the time."""
-        zero = self.zero()
-        limits = (0, 255) if self.rng.random() < 0.5 else (zero, 255)
-        scale = float(np.float32(np.prod(scales) * 10 ** self.rng.uniform(-0.5, 2.5)))
-        return {"scales": (scale,), "zero_points": (zero,), "limits": limits, "rounding": "tflite"}
-
-    def window(self, kernel: tuple[int, ...], dilated: bool = True) -> dict[str, Any]:
-        n = len(kernel)
-        dilation = self.whole(1, 2) if dilated else 1
-        return {
-            "strides": tuple(self.whole(1, 3) for _ in kernel),
-            "pads": tuple(self.whole(0, min(kernel) - 1) for _ in range(2 * n)),
-            "dilations": (dilation,) * n,
-        }
-
-    def returned(self, op: str, operands: list[Value], **attributes: Any) -> Graph:
-        made = self.graph.append(create(op, operands, attributes))
-        self.graph.set_outputs([made.result], ["y"])
-        return self.graph
-
-
-def _scale_of(value: Value) -> float:
-    assert value.type.quant is not None
-    return value.type.quant.scales[0]
+from .draw import Draw, scale_of
+from .random_kernels import KERNELS
+from .random_moves import MOVES
 
 
 def convolution(d: Draw) -> Graph:
@@ -95,7 +30,7 @@ def convolution(d: Draw) -> Graph:
         [x, w, d.bias(filters)],
         groups=groups,
         **d.window(kernel),
-        **d.result(_scale_of(x), _scale_of(w)),
+        **d.result(scale_of(x), scale_of(w)),
     )
 
 
@@ -104,7 +39,7 @@ def product(d: Draw) -> Graph:
     met, columns = d.whole(1, 40), d.whole(1, 2000)
     x = d.bytes("x", 1, met)
     w = d.weights(columns, (met, columns), [None, 1][d.whole(0, 1)])
-    return d.returned("q.linear_matmul", [x, w, d.bias(columns)], **d.result(_scale_of(x), _scale_of(w)))
+    return d.returned("q.linear_matmul", [x, w, d.bias(columns)], **d.result(scale_of(x), scale_of(w)))
 
 
 def pair(op: str) -> Callable[[Draw], Graph]:
@@ -114,7 +49,7 @@ def pair(op: str) -> Callable[[Draw], Graph]:
         shape = (1, d.whole(1, 40), d.whole(1, 9), d.whole(1, 9))
         second = shape if d.rng.random() < 0.5 else (1, shape[1], 1, 1)
         a, b = d.bytes("a", *shape), d.bytes("b", *second)
-        scale = max(map(_scale_of, (a, b))) if op == "add" else _scale_of(a) * _scale_of(b) * 100
+        scale = max(map(scale_of, (a, b))) if op == "add" else scale_of(a) * scale_of(b) * 100
         return d.returned(f"q.linear_{op}", [a, b], **d.result(scale))
 
     return graph
@@ -126,7 +61,7 @@ def average(d: Draw) -> Graph:
     if d.rng.random() < 0.5:
         whole = {"kernel": x.type.shape[2:], "strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1)}
         return d.returned(
-            "q.linear_average_pool", [x], **whole, **d.result(_scale_of(x)) | {"limits": (0, 255)}
+            "q.linear_average_pool", [x], **whole, **d.result(scale_of(x)) | {"limits": (0, 255)}
         )
     assert x.type.quant is not None
     kernel = (d.whole(1, 3), d.whole(1, 3))
@@ -213,13 +148,16 @@ def enlarged(d: Draw) -> Graph:
 
 def blocks(d: Draw) -> Graph:
     """Pixels into channels or back."""
-    block = d.whole(2, 3)
+    block, mode = d.whole(2, 3), ["DCR", "CRD"][d.whole(0, 1)]
     if d.rng.random() < 0.5:
         return d.returned(
-            "nn.depth_to_space", [d.bytes("x", 1, block * block * d.whole(1, 3), 2, 3)], block=block
+            "nn.depth_to_space",
+            [d.bytes("x", 1, block * block * d.whole(1, 3), 2, 3)],
+            block=block,
+            mode=mode,
         )
     return d.returned(
-        "nn.space_to_depth", [d.bytes("x", 1, d.whole(1, 3), 2 * block, 3 * block)], block=block
+        "nn.space_to_depth", [d.bytes("x", 1, d.whole(1, 3), 2 * block, 3 * block)], block=block, mode=mode
     )
 
 
@@ -237,6 +175,8 @@ GENERATORS: dict[str, Callable[[Draw], Graph]] = {
     "moved": moved,
     "enlarged": enlarged,
     "blocks": blocks,
+    **KERNELS,
+    **MOVES,
 }
 
 
