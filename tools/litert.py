@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from secateur.codegen.backends.tflite.schema import needed
 from secateur.ir.errors import ModelError
 
 Array = NDArray[Any]
+
+
+Kernels = Literal["reference", "default"]
+RESOLVERS: dict[Kernels, str] = {"reference": "BUILTIN_REF", "default": "AUTO"}
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,18 @@ class Port:
 
 
 class LitertSession:
-    """A file that LiteRT has loaded; `threads` compute. ModelError where LiteRT refuses it."""
+    """A file that LiteRT has loaded; `threads` compute. ModelError where LiteRT refuses it.
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    `kernels` are its reference kernels, or those that it takes by default: XNNPACK's where that has some.
+    """
+
+    def __init__(self, path: Path, threads: int = 1, kernels: Kernels = "reference") -> None:
         litert = needed("ai_edge_litert.interpreter")
         try:
             self._interpreter = litert.Interpreter(
                 model_content=path.read_bytes(),
                 num_threads=threads,
-                experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF,
+                experimental_op_resolver_type=getattr(litert.OpResolverType, RESOLVERS[kernels]),
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:

@@ -99,7 +99,8 @@ def transposed_sums(op: Operator, x: Array, w: Array, groups: int) -> Array:
         product = np.matmul(kernels[spatial(tap)].swapaxes(1, 2), pixels)
         result[_met(op, tap, extents)] += product.reshape(*result.shape[:3], *extents)
     kept = spatial(slice(a, e - b) for a, b, e in zip(pads[:n], pads[n:], full, strict=True))
-    return result[kept].reshape(op.result.type.shape)
+    found: Array = result[kept].reshape(op.result.type.shape)
+    return found
 
 
 def _met(op: Operator, tap: Sequence[int], extents: Sequence[int]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from secateur.ir.support.progress import Progress, silent
 from secateur.ir.types import Quant
 
 from ..fuse.affine import LINEAR
+from ..tflite.kernels import fixed_quant
 from .calibration.correction import Mean, weight_correction
 from .calibration.histogram import Histogram
 from .calibration.ranges import Ranges, choose, quant_of
@@ -168,8 +169,19 @@ def quantizations(graph: Graph, plan: Plan, ranges: Ranges) -> dict[Value, Quant
     for group in shared_groups(plan):
         bounds = [ranges[names[v]] for v in group]
         quant = quant_of(min(low for low, _ in bounds), max(high for _, high in bounds))
-        found |= dict.fromkeys(group, quant)
+        found |= dict.fromkeys(group, _only(group, plan) or quant)
     return found
+
+
+def _only(group: Sequence[Value], plan: Plan) -> Quant | None:
+    """The one quantization that TFLite gives what makes a group's values, moves aside; None: it is free."""
+    makers = [v.producer for v in group if not _moved(v, plan)] if plan.whole else []
+    found = {fixed_quant(op) if op is not None else None for op in makers}
+    return found.pop() if len(found) == 1 else None
+
+
+def _moved(value: Value, plan: Plan) -> bool:
+    return value.producer is not None and plan.kinds.get(value.producer) == "move"
 
 
 def corrections(

@@ -17,6 +17,7 @@ from secateur.ir.support.words import listed
 
 from ..fuse.affine import LINEAR
 from ..tflite.rounding import in_tflite_terms
+from ..tflite.shaping import shape_for_tflite
 from ..winograd.winograd import Options as WinogradOptions
 from .calibrate import Calibration, corrections, quantizations
 from .calibration.statistics import value_names
@@ -40,6 +41,9 @@ def prepare(graph: Graph, options: Options) -> Graph:
     if options.equalize:
         graph = Equalize().run(graph)
     split_epilogues(graph, residuals=not options.tflite)
+    if options.tflite:
+        shape_for_tflite(graph)
+        split_epilogues(graph, residuals=False)
     return graph
 
 

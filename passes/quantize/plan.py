@@ -8,6 +8,8 @@
 | prelu | a slope below zero for each channel | u8 |
 | table | functions of one value, and of numbers | u8 |
 | move | max pool, concat, reshape, nearest resize, ... | u8, one quantization for operands and result |
+
+More of them do where the whole network does: see `whole.py`.
 """
 
 from __future__ import annotations
@@ -21,9 +23,14 @@ from secateur.ir.types import DType
 from ..fuse.affine import LINEAR
 from ..integer.elementwise import averages_a_window, slopes_of
 from .split import is_number, residual_of
+from .whole import float_operands, whole_kind
 
 MOVES = ("nn.max_pool", "nn.concat", "nn.reshape", "nn.transpose", "nn.slice", "nn.depth_to_space",
          "nn.space_to_depth", "nn.expand", "nn.tile", "nn.resize")  # fmt: skip
+
+
+WHOLE = ("kernel", "tied", "move", "index")
+"""Kinds whose operands are all data, but for constants."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +94,17 @@ def kind_of(op: Operator) -> str | None:
     return next((kind for kind, fits in _KINDS.items() if fits(op)), None)
 
 
+def _whole_kind(op: Operator) -> str | None:
+    """The kind of an operator where the whole network computes in 8 bits, outputs too."""
+    return kind_of(op) or whole_kind(op)
+
+
 def data_operands(op: Operator, kind: str) -> list[Value]:
     """The operands that a planned operator reads as u8."""
     if kind in ("table", "prelu"):
         return op.operands[:1]
+    if kind in WHOLE:
+        return float_operands(op)
     if kind != "linear":
         return op.operands
     residual = residual_of(op)
@@ -113,8 +127,9 @@ def make_plan(graph: Graph, float_operators: Collection[Operator] = (), whole: b
 
     A `whole` one takes all operators that can compute in 8 bits, and quantizes outputs too.
     """
+    found = _whole_kind if whole else kind_of
     kinds = {
-        op: kind for op in graph.operators if op not in float_operators and (kind := kind_of(op)) is not None
+        op: kind for op in graph.operators if op not in float_operators and (kind := found(op)) is not None
     }
     before = len(kinds) if whole else -1
     while before != len(kinds):
@@ -122,7 +137,7 @@ def make_plan(graph: Graph, float_operators: Collection[Operator] = (), whole: b
         kinds = {op: kind for op, kind in kinds.items() if _pays(op, kind, kinds, wanted)}
     wanted = _wanted(kinds)
     if whole:
-        wanted |= {op.result for op in kinds}
+        wanted |= {op.result for op, kind in kinds.items() if kind != "index"}
     return Plan(kinds, tuple(v for v in graph.values() if v in wanted), whole)
 
 
@@ -140,8 +155,8 @@ def shared_groups(plan: Plan) -> list[list[Value]]:
     """The quantized values, those in one list where moves make them share their quantization."""
     group = {v: [v] for v in plan.values}
     for op, kind in plan.kinds.items():
-        if kind == "move" or (plan.whole and kind == "average" and not of_plane(op)):
-            _join(group, [*op.operands, op.result])
+        if kind in ("move", "tied") or (plan.whole and kind == "average" and not of_plane(op)):
+            _join(group, [*data_operands(op, kind), op.result])
     return list({id(members): members for members in group.values()}.values())
 
 

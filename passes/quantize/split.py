@@ -82,9 +82,13 @@ def _rebuilt(graph: Graph, op: Operator, parts: Sequence[Epilogue], fixed: int) 
 
 
 def split_epilogues(graph: Graph, residuals: bool = True) -> None:
-    """Cuts every epilogue in place; see the file's docstring. Without `residuals`, before those too."""
+    """Cuts every epilogue in place; see the file's docstring.
+
+    Without `residuals`, before those too, and those of transposed convolutions, as TFLite wants it.
+    """
+    cut = CUT if residuals else (*CUT, "nn.conv_transpose")
     for op in list(graph.operators):
-        if op.name not in CUT or op.result.type.dtype != DType.F32:
+        if op.name not in cut or op.result.type.dtype != DType.F32:
             continue
         steps: Epilogue = op["epilogue"]
         if op.name == "nn.map":

@@ -13,13 +13,22 @@ from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.opdef import TypeRuleError
 from secateur.ir.ops.quantize import TFLITE, quant_attributes
 from secateur.ir.registry import create
+from secateur.ir.rewrite import rewrite
 from secateur.ir.types import DType, Quant
 
+from ..integer.bytes import CANCEL
+from ..integer.integer import make_integer
 from .functions import of_table, tabled
+from .kernels import RULES
+from .shaping import shape_for_tflite
 
 
 def in_tflite_terms(graph: Graph) -> None:
     """Rewrites the graph in place; see the file's docstring."""
+    shape_for_tflite(graph)
+    make_integer(graph)
+    rewrite(graph, RULES)
+    rewrite(graph, CANCEL)
     for op in list(graph.operators):
         made = _own_scale(op) or of_table(op)
         if made:

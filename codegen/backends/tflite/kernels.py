@@ -7,8 +7,7 @@ import numpy as np
 from secateur.ir.graph import Operator, constant_of
 from secateur.ir.types import Quant
 
-from .dense import common_places
-from .moves import standard, standard_shape
+from .dense import common_places, standard, standard_shape
 from .order import Order, order, plain
 from .padding import Window
 from .schema import schema

@@ -14,9 +14,9 @@ from secateur.ir.types import TensorType
 
 from . import moves
 from .dense import standard, standard_shape
-from .moves import file_axis, need_bytes
+from .moves import file_axis
 from .schema import schema
-from .windows import joined
+from .windows import joined, need_bytes
 from .writer import Mapper, Writer, need
 
 Indices = NDArray[np.int64]
@@ -156,7 +156,7 @@ def resize(writer: Writer, op: Operator) -> None:
 
 
 def _moves(op: Operator, axis: int) -> bool:
-    return op["scales"][axis] != 1.0 or op["shape"][axis] != op.operands[0].type.shape[axis]
+    return bool(op["scales"][axis] != 1.0 or op["shape"][axis] != op.operands[0].type.shape[axis])
 
 
 def _agrees(way: tuple[bool, bool], before: Shape, after: Shape, indices: Sequence[Indices]) -> bool:
@@ -170,7 +170,8 @@ def _nearest(way: tuple[bool, bool], before: int, after: int) -> Indices:
     top, bottom = (before - 1, after - 1) if corners and after > 1 else (before, after)
     at = (np.arange(after) + np.float32(0.5 if middles else 0.0)) * (np.float32(top) / np.float32(bottom))
     taken = np.floor(at + np.float32(0.5)) if corners else np.floor(at)
-    return np.clip(taken.astype(np.int64), 0, before - 1)
+    found: Indices = np.clip(taken.astype(np.int64), 0, before - 1)
+    return found
 
 
 # Extremes -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from secateur.ir.elementwise import FUNCTIONS, Function, Step
-from secateur.ir.types import DType
+from secateur.ir.types import DType, Quant
 
 from .closed import Example, Operand, byte, constant, positive, real, weights
 
@@ -197,6 +197,24 @@ QUANTIZED = (
     Example(
         "q.linear_prelu", [byte(2, 3, 4), constant(DType.F32, 3)], "0.0 =.0 | 0.1 1.0 =.1 | 0.2 =.2", _BYTES
     ),
+    Example("q.tflite_softmax", [byte(2, 3, 4)], "0.0 =.0 | 0.2 =.2", {"axis": 1}),
+    Example("q.tflite_sub", [byte(2, 3), byte(2, 1)], "0.0 1.0 =.0 | 0.1 =.1", _BYTES),
+    Example("q.tflite_maximum", [byte(2, 3), byte(2, 1)], "0.0 1.0 =.0 | 0.1 =.1"),
+    Example("q.tflite_minimum", [byte(2, 3), byte(2, 1)], "0.0 1.0 =.0 | 0.1 =.1"),
+    Example("q.tflite_matmul", [byte(3, 4), byte(4, 5)], "0.0 =.0 | 0.1 1.0 | 1.1 =.1", _BYTES),
+    Example(
+        "q.tflite_prelu",
+        [byte(2, 3, 4), Operand((3,), DType.I8, Quant((0.01,), (0,)), True)],
+        "0.0 =.0 | 0.1 1.0 =.1 | 0.2 =.2",
+        _BYTES,
+    ),
+    Example(
+        "q.tflite_conv_transpose",
+        [byte(2, 6, 4, 5), weights(1, 6, 8, 3, 3), constant(DType.I32, 8)],
+        "0.0 =.0 | 0.1 1.0 | 1.1 2.0 =.1",
+        {**_SAME, **_BYTES, "output_padding": (0, 0)},
+    ),
+    Example("q.tflite_resize", [byte(2, 3, 4, 4)], "0.0 =.0 | 0.1 =.1", {"shape": (7, 5)}),
     Example("q.linear_average_pool", [byte(2, 3, 4, 4)], "0.0 =.0 | 0.1 =.1", {**_POOL, **_BYTES}),
     Example(
         "q.winograd_conv",
