@@ -98,10 +98,16 @@ def split_epilogues(graph: Graph, residuals: bool = True) -> None:
             rest = op.operands[2 + extra_operands(steps[:taken]) :]
             parts, fixed = [steps[:taken], *_parts(steps[taken:], rest)], 2
         if len(parts) > 1:
-            _rebuilt(graph, op, _fitting(op, parts), fixed)
+            _rebuilt(graph, op, _fitting(op, parts, residuals), fixed)
 
 
-def _fitting(op: Operator, parts: list[Epilogue]) -> list[Epilogue]:
-    """The parts; all in one where a matrix product's operand per channel has no form in a map."""
-    rows = op.name == "nn.matmul" and any(_has_binary(part) for part in parts[1:])
-    return [op["epilogue"]] if rows else parts
+def _fitting(op: Operator, parts: list[Epilogue], residuals: bool) -> list[Epilogue]:
+    """The parts; all in one where a matrix product's operand per channel has no form in a map.
+
+    Without `residuals` one of the result's rank has, so that a matrix may be added to a product.
+    """
+    if op.name != "nn.matmul" or not any(_has_binary(part) for part in parts[1:]):
+        return parts
+    rest = op.operands[2 + extra_operands(parts[0]) :]
+    fits = not residuals and all(v.type.rank == op.result.type.rank or is_number(v) for v in rest)
+    return parts if fits else [op["epilogue"]]

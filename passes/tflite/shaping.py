@@ -59,7 +59,7 @@ def _row_shape(given: Shape, result: Shape) -> Shape | None:
     """The shape that an epilogue's operand has beside a matrix of rows; None where it has none."""
     if given == result:
         return (prod(result[:-1]), result[-1])
-    return given[-1:] if prod(given[:-1]) == 1 else None
+    return (1, *given[-1:]) if given and prod(given[:-1]) == 1 else None
 
 
 def _rows(m: Match) -> Value:
@@ -69,7 +69,7 @@ def _rows(m: Match) -> Value:
     """
     op, shape = m.root, m.root.result.type.shape
     x = reshaped(m, op.operands[0], (prod(shape[:-1]), op.operands[0].type.shape[-1]))
-    extras = [reshaped(m, v, _row_shape(v.type.shape, shape) or ()) for v in op.operands[2:]]
+    extras = [reshaped(m, v, _row_shape(v.type.shape, shape) or (1, 1)) for v in op.operands[2:]]
     made = m.new("nn.matmul", [x, op.operands[1], *extras], epilogue=op["epilogue"])
     return m.new("nn.reshape", [made], shape=shape)
 

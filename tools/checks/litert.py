@@ -109,7 +109,7 @@ def noise(graph: Graph, seed: int = 0) -> dict[str, Array]:
         if dtype.is_float:
             found[value.name] = rng.normal(size=shape).astype(np.float32)
             continue
-        limits = np.iinfo(dtype.numpy)
+        limits = np.iinfo(dtype.numpy.name)
         found[value.name] = rng.integers(limits.min, limits.max, shape, endpoint=True).astype(dtype.numpy)
     return found
 

@@ -19,13 +19,14 @@ MAGIC = b"TFL3"
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a file; `constant` ones have elements in it, of so many bytes."""
+    """A tensor of a file; `constant` ones have elements in it, of so many bytes. `index` is the file's."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     constant: bool
     bytes: int
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def read_contents(path: Path) -> Contents:
 
 def _contents(model: Any, made: Any) -> Contents:
     graph = model.subgraphs[0]
-    tensors = [_tensor(t, model.buffers, _names(made.TensorType)) for t in graph.tensors]
+    types = _names(made.TensorType)
+    tensors = [_tensor(t, model.buffers, types, i) for i, t in enumerate(graph.tensors)]
     kinds = _names(made.BuiltinOperator)
 
     def chosen(indices: Any) -> tuple[Tensor, ...]:
@@ -88,6 +90,8 @@ def _contents(model: Any, made: Any) -> Contents:
     for op in graph.operators:
         code = model.operatorCodes[op.opcodeIndex]
         kind = kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode), "unknown")
+        if kind == "CUSTOM":
+            kind = f"CUSTOM {_text(code.customCode)}"
         options = vars(op.builtinOptions) if op.builtinOptions is not None else {}
         operators.append(Listed(kind, code.version, chosen(op.inputs), chosen(op.outputs), options))
     return Contents(chosen(graph.inputs), tuple(operators), chosen(graph.outputs))
@@ -97,9 +101,12 @@ def _names(enumeration: Any) -> dict[int, str]:
     return {v: k for k, v in vars(enumeration).items() if isinstance(v, int)}
 
 
-def _tensor(tensor: Any, buffers: Any, types: Mapping[int, str]) -> Tensor:
+def _tensor(tensor: Any, buffers: Any, types: Mapping[int, str], index: int) -> Tensor:
     data = buffers[tensor.buffer].data if tensor.buffer < len(buffers) else None
     size = 0 if data is None else len(data)
     shape = () if tensor.shape is None else tuple(map(int, tensor.shape))
-    name = tensor.name.decode(errors="replace") if isinstance(tensor.name, bytes) else str(tensor.name)
-    return Tensor(name, shape, types.get(tensor.type, "unknown").lower(), size > 0, size)
+    return Tensor(_text(tensor.name), shape, types.get(tensor.type, "unknown").lower(), size > 0, size, index)
+
+
+def _text(name: Any) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)

@@ -1,7 +1,7 @@
 """What the Edge TPU's compiler maps to the chip, by the table in its documentation, before it is asked.
 
 The table is that of compiler 16.0 and runtime 14 ("TensorFlow models on the Edge TPU"). The first operator
-that does not map ends the chip's part: everything behind it runs on the CPU.
+that does not map ends the chip's part: what is computed from it runs on the CPU.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from secateur.ir.types import extents
 from .contents import Contents, Listed
 
 Reason = str | None
-BEHIND = "an operator before it runs on the CPU, and the chip has one part"
+BEHIND = "it is computed from what the CPU computes, and the chip has one part"
 BYTES = ("int8", "uint8")
 SOFTMAX_ELEMENTS = 16_000
 CHANNEL_STEP = 4
@@ -31,14 +31,18 @@ class Mapped:
 
 
 def mapping(contents: Contents) -> list[Mapped]:
-    """Where each operator runs; conversions at the ends that stay on the CPU end nothing."""
+    """Where each operator runs. What comes before the chip's part on the CPU ends nothing."""
     found: list[Mapped] = []
-    begun, ended = False, False
+    on_chip, behind = set[int](), set[int]()
     for op in contents.operators:
+        given = {t.index for t in op.inputs if not t.constant}
         own = _conversion(op) or refusal(op)
-        reason = own or (BEHIND if ended else None)
-        begun = begun or reason is None
-        ended = ended or (own is not None and begun)
+        reason = own or (BEHIND if given & behind else None)
+        made = {t.index for t in op.outputs}
+        if reason is None:
+            on_chip |= made
+        elif given & (on_chip | behind):
+            behind |= made
         found.append(Mapped(op, reason))
     return found
 
@@ -59,8 +63,13 @@ def _data(op: Listed) -> list[tuple[int, ...]]:
     return [t.shape for t in (*op.inputs, *op.outputs) if not t.constant]
 
 
+LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+
+
 def _types(op: Listed) -> Reason:
-    wrong = {t.dtype for t in (*op.inputs, *op.outputs) if not t.constant and t.dtype not in BYTES}
+    """What it takes and gives are bytes; the state that an LSTM keeps to itself is not."""
+    given = op.inputs[:1] if op.kind == LSTM else op.inputs
+    wrong = {t.dtype for t in (*given, *op.outputs) if not t.constant and t.dtype not in BYTES}
     return f"it computes on {', '.join(sorted(wrong))}, not on bytes" if wrong else None
 
 
@@ -84,6 +93,12 @@ def _even_dilation(op: Listed) -> Reason:
 
 def _constants(op: Listed) -> Reason:
     return None if all(t.constant for t in op.inputs[1:]) else "its weights or bias are computed"
+
+
+def _filters(op: Listed) -> Reason:
+    """A transposed convolution's shape, weights and bias are constants, what it computes on is the third."""
+    rest = [t for i, t in enumerate(op.inputs) if i != 2]
+    return None if all(t.constant for t in rest) else "its shape, weights or bias are computed"
 
 
 def _no_groups(op: Listed) -> Reason:
@@ -128,8 +143,10 @@ def _skips(before: Sequence[int], after: Sequence[int]) -> Reason:
 
 
 def _resized(op: Listed) -> Reason:
+    """The compiler may leave some; public models show which: by broken factors, and of one pixel."""
     before, after = op.inputs[0].shape, op.outputs[0].shape
     whole = all(b and a % b == 0 for b, a in zip(before, after, strict=True))
+    whole = whole and (before[1:3] != (1, 1) or after == before)
     sizes = f"from {extents(before[1:3])} to {extents(after[1:3])}"
     return None if whole else f"{sizes}: the compiler may leave this on the CPU for precision"
 
@@ -148,11 +165,13 @@ RULES: dict[str, Sequence[Rule]] = {
     "MEAN": (_channels,),
     **dict.fromkeys(("PACK", "PAD", "SPLIT", "REDUCE_MAX", "REDUCE_MIN", "SUM", "PRELU", "QUANTIZE"), ()),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), (_resized,)),
-    **dict.fromkeys(("RSQRT", "SLICE", "SPACE_TO_DEPTH", "TRANSPOSE_CONV"), ()),
+    **dict.fromkeys(("RSQRT", "SLICE", "SPACE_TO_DEPTH", LSTM), ()),
+    "TRANSPOSE_CONV": (_filters,),
     "SOFTMAX": (_softmax,),
     "STRIDED_SLICE": (_strides,),
+    "TILE": (),
 }
-"""The operators of the table, with what it asks of each."""
+"""The operators of the table, with what it asks of each; TILE is mapped in public models though not in it."""
 
 # The chip -------------------------------------------------------------------------------------------
 

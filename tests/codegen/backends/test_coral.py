@@ -43,6 +43,7 @@ def one(kind: str, given: Tensor, made: Tensor, **options: Any) -> Listed:
         (one("MEAN", tensor(1, 2, 2, 6), tensor(1, 2, 2, 1)), "over 6 channels, no multiple of 4"),
         (one("RESIZE_BILINEAR", tensor(1, 30, 30, 2), tensor(1, 97, 97, 2)), "from 30x30 to 97x97"),
         (one("STRIDED_SLICE", tensor(1, 8, 8, 2), tensor(1, 4, 4, 2)), "steps are not known to be 1"),
+        (one("RESIZE_BILINEAR", tensor(1, 1, 1, 2), tensor(1, 33, 33, 2)), "from 1x1 to 33x33"),
         (one("FULLY_CONNECTED", tensor(3, 4), tensor(3, 5)), "more than one axis"),
         (one("GELU", IMAGE, IMAGE), "GELU is not in the table"),
     ],
@@ -62,6 +63,16 @@ def test_everything_behind_what_does_not_map_runs_on_the_cpu() -> None:
     rows = mapping(Contents((), (first, CONV, one("GELU", IMAGE, IMAGE), POOL), ()))
     assert [row.reason for row in rows][1:] == [None, "GELU is not in the table of operators", BEHIND]
     assert "converts from or to floats" in (rows[0].reason or "")
+
+
+def test_a_branch_beside_what_does_not_map_stays_on_the_chip() -> None:
+    """As the compiler does with a network of several heads; what comes before the chip's part ends nothing."""
+    values = [replace(IMAGE, index=i) for i in range(5)]
+    before = one("GELU", values[0], values[1])
+    first, second = one("RELU", values[1], values[2]), one("RELU", values[2], values[4])
+    aside = one("GELU", values[2], values[3])
+    rows = mapping(Contents((), (before, first, aside, second), ()))
+    assert [row.reason is None for row in rows] == [False, True, False, True]
 
 
 def test_a_file_is_read_back(tmp_path: Path) -> None:
