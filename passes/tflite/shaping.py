@@ -74,6 +74,27 @@ def _rows(m: Match) -> Value:
     return m.new("nn.reshape", [made], shape=shape)
 
 
+def _guard_columns(m: Match) -> None:
+    _need_floats(m)
+    op = m.root
+    m.need(op.result.type.rank == 2, "it is no product of matrices")
+    m.need(any(map(_is_row, op.operands[3:])), "no operand of its epilogue but the bias has one axis")
+
+
+def _is_row(value: Value) -> bool:
+    return value.type.rank == 1 and value.type.elements > 1 and constant_of(value) is not None
+
+
+def _columns(m: Match) -> Value:
+    """matmul(x, w, b, c: n) {add, steps}   ->   matmul(x, w, b, c: 1 x n) {add, steps}
+
+    so that the steps have a form in a map.
+    """
+    op = m.root
+    rest = [reshaped(m, v, (1, *v.type.shape)) if _is_row(v) else v for v in op.operands[3:]]
+    return m.new("nn.matmul", [*op.operands[:3], *rest], epilogue=op["epilogue"])
+
+
 # Means and sums -------------------------------------------------------------------------------------
 
 
@@ -299,6 +320,7 @@ def _one_group(m: Match) -> Value:
 RULES: tuple[Rule, ...] = (
     Rule("tflite-map", Op(tuple(f"nn.{name}" for name in STEPS)), _guard_map, _map),
     Rule("tflite-rows", Op("nn.matmul"), _guard_rows, _rows),
+    Rule("tflite-columns", Op("nn.matmul"), _guard_columns, _columns),
     Rule("tflite-mean", Op("nn.reduce_mean"), _guard_mean, _mean),
     Rule("tflite-sum", Op("nn.reduce_sum"), _need_floats, _sum),
     Rule("tflite-scaling", Op("nn.map"), _guard_scaled, _scaling),

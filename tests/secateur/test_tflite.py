@@ -195,6 +195,10 @@ FORMS: dict[str, tuple[str, Shapes]] = {
         "y = MatMul (t, w1)",
         {"w1": (4, 6)},
     ),
+    "slopes of a matrix": (
+        "f = Flatten (c) g = Gemm (f, w1, b1) y = PRelu (g, s1)",
+        {"w1": (288, 7), "b1": (7,), "s1": (7,)},
+    ),
     "channels scaled": (
         "r = Relu (c) m = Mul (r, w1) a = Add (m, b1) y = Sigmoid (a)",
         {"w1": (4, 1, 1), "b1": (4, 1, 1)},

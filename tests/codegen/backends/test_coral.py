@@ -66,7 +66,7 @@ def test_everything_behind_what_does_not_map_runs_on_the_cpu() -> None:
 
 
 def test_a_branch_beside_what_does_not_map_stays_on_the_chip() -> None:
-    """As the compiler does with a network of several heads; what comes before the chip's part ends nothing."""
+    """As the compiler does with several heads; what comes before the chip's part ends nothing."""
     values = [replace(IMAGE, index=i) for i in range(5)]
     before = one("GELU", values[0], values[1])
     first, second = one("RELU", values[1], values[2]), one("RELU", values[2], values[4])
