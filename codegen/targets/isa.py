@@ -60,6 +60,7 @@ class Isa:
     `fractions` stand narrowest first.
     `fused`: a multiply-add is one instruction; without it LLVM would call a library.
     `converts`: vectors of float32 become int32, half to even.
+    `by_element`: a multiply-add takes one element of a vector for all lanes.
     `loads`: an operation reads an operand from memory, and widens bytes on the way.
     `fences`: loads must be kept in their step, else LLVM spills (`tir.fence`).
     `needs`: LLVM features that a row of this instruction set must name.
@@ -73,6 +74,7 @@ class Isa:
     lookup: ByteLookup | None = None
     fused: bool = True
     converts: bool = False
+    by_element: bool = False
     loads: bool = False
     fences: bool = False
     needs: tuple[str, ...] = ()
@@ -125,7 +127,7 @@ AVX512_VNNI = replace(AVX512, dot=VNNI, needs=(*AVX512.needs, "avx512vnni"))
 NEON64 = Isa(
     "neon64", 16, 32, _widening("llvm.aarch64.neon.smull"),
     (Fractions(8, "llvm.aarch64.neon.sqrdmulh.v8i16"),),
-    ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), fences=True,
+    ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), by_element=True, fences=True,
 )  # fmt: skip
 NEON32 = Isa(
     "neon32", 16, 16, _widening("llvm.arm.neon.vmulls"),

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from ...rounding import up
 from ...targets.target import Target
-from ...tir import Registers, T, load, splat
+from ...tir import Registers, T, fence, load, splat
 from ...vector.dot import QUAD, Dot, dot_of
-from ..specs import ConvSpec
+from ...vector.shuffles import hold
+from ..specs import ConvSpec, layout_block
 
 Expr = Any
 Buffer = Any
@@ -51,6 +52,11 @@ class Arithmetic(ABC):
         return None
 
     @property
+    def at_once(self) -> int:
+        """Steps of a pixel whose elements are loaded together where they lie side by side."""
+        return 1
+
+    @property
     def width(self) -> int:
         """Elements of one vector of weights."""
         return self.step * self.lanes
@@ -76,16 +82,47 @@ class Arithmetic(ABC):
     def accumulate(self, acc: Any, at: int, element: Any, weights: Any) -> None:
         """acc[at] += element * weights."""
 
+    def loads(self, pixels: Any, vectors: Any) -> Any:
+        """Loads of one step of a register tile."""
+        return pixels / self.at_once + vectors
+
     def registers(self, count: int) -> Any:
         return Registers(count, self.lanes, self.dtype)
 
+    def elements(self, buffer: Buffer, index: Expr, steps: int) -> list[Any]:
+        """The inputs of steps that lie side by side."""
+        return [self.element(buffer, index + k * self.step) for k in range(steps)]
+
     def multiply(
+        self,
+        acc: Any,
+        data: tuple[Buffer, Mapping[int, Expr]],
+        weights: tuple[Buffer, Expr],
+        vectors: int,
+        steps: int = 1,
+    ) -> None:
+        """Steps of a register tile: acc[r][v] += the element of pixel r * the weights of vector v.
+
+        `data` tells where each pixel's first element lies, `weights` where the first vector does; those of
+        `steps` steps follow.
+        """
+        (source, elements), (packed, first) = data, weights
+        if steps == 1:
+            self._multiply_one(acc, data, weights, vectors)
+            return
+        prepared = {r: self.elements(source, index, steps) for r, index in elements.items()}
+        for k in range(steps):
+            place = first + k * vectors * self.width
+            loaded = [self.weights(packed, place + v * self.width) for v in range(vectors)]
+            for r, of_steps in prepared.items():
+                for v in range(vectors):
+                    self.accumulate(acc, r * vectors + v, of_steps[k], loaded[v])
+            if k < steps - 1:
+                fence(packed, packed)
+
+    def _multiply_one(
         self, acc: Any, data: tuple[Buffer, Mapping[int, Expr]], weights: tuple[Buffer, Expr], vectors: int
     ) -> None:
-        """One step of a register tile: acc[r][v] += the element of pixel r * the weights of vector v.
-
-        `data` tells where each pixel's element lies, `weights` where the first vector does.
-        """
         (source, elements), (packed, first) = data, weights
         loaded = [self.weights(packed, first + v * self.width) for v in range(vectors)]
         for r, index in elements.items():
@@ -130,6 +167,29 @@ class Float32(Arithmetic):
 
     def accumulate(self, acc: Any, at: int, element: Any, weights: Any) -> None:
         acc[at] = T.fma(element, weights, acc[at])
+
+
+class ByElement(Float32):
+    """The same on four channels of a pixel that are loaded at once: each is an element of their vector."""
+
+    @property
+    def at_once(self) -> int:
+        return self.lanes
+
+    def tile_pixels(self, registers: int, vectors: int) -> int:
+        """A pixel has its sums and its channels."""
+        return max(1, (registers - 1 - vectors) // (vectors + 1))
+
+    def elements(self, buffer: Buffer, index: Expr, steps: int) -> list[Any]:
+        if steps == 1:
+            return [self.element(buffer, index)]
+        channels = hold(load(buffer, index, steps), steps)
+        return [splat(T.Shuffle([channels], [k]), self.lanes) for k in range(steps)]
+
+
+def float_arithmetic(target: Target) -> Float32:
+    """As the instruction set multiplies floats."""
+    return ByElement(target.lanes) if target.isa.by_element else Float32(target.lanes)
 
 
 @dataclass(frozen=True)
@@ -186,5 +246,7 @@ class Int8(Arithmetic):
 
 
 def arithmetic_of(spec: ConvSpec, target: Target) -> Arithmetic:
-    """What the specification's element type asks for."""
-    return Int8(target.lanes, dot_of(target)) if spec.element_bytes == 1 else Float32(target.lanes)
+    """What the specification's element type asks for; of plain channels one is loaded at a time."""
+    if spec.element_bytes == 1:
+        return Int8(target.lanes, dot_of(target))
+    return Float32(target.lanes) if layout_block(spec.in_layout) == 1 else float_arithmetic(target)

@@ -117,7 +117,8 @@ def step_cycles(
     sizes = even_split(pixels, arithmetic.tile_pixels(target.isa.vector_registers, vectors))
     operands = sum(r + vectors for r in sizes)
     operations = sum(sizes) * vectors * arithmetic.operations + operands * arithmetic.preparation
-    multiply, load = operations / (arithmetic.rate or target.fma_per_cycle), operands / 2
+    multiply = operations / (arithmetic.rate or target.fma_per_cycle)
+    load = sum(arithmetic.loads(r, vectors) for r in sizes) / 2
     busy = max(multiply, load, arithmetic.latency * len(sizes)) + arithmetic.loading * load
     rate = stream_rate(vectors, steps, target, arithmetic)
     streamed = len(sizes) * vectors * target.isa.vector_bytes / rate

@@ -181,16 +181,17 @@ class _Nest:
         taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
         weight = (taps + kh * spec.kernel[1] + kw) * block * width
         unroll = min(block // step, 4)
+        steps = min(self.arithmetic.at_once, unroll)
         if block == step:
             self._step(acc, start, weight, pixels)
             return
         with T.serial(0, block // step // unroll) as outer:
-            for inner in range(unroll):
+            for inner in range(0, unroll, steps):
                 lane = (outer * unroll + inner) * step
-                self._step(acc, start + lane, weight + lane * width, pixels)
+                self._step(acc, start + lane, weight + lane * width, pixels, steps)
 
-    def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range) -> None:
-        """acc[r][v] += data[start + r] * weights[weight + v]."""
+    def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range, steps: int = 1) -> None:
+        """acc[r][v] += data[start + r] * weights[weight + v]; so many steps of a pixel, one after another."""
         arithmetic, vectors = self.arithmetic, self.tiling.vectors
         if self.asking:
             panel = (
@@ -199,7 +200,7 @@ class _Nest:
             for at in range(0, vectors * arithmetic.width, arithmetic.line):
                 prefetch(self.weights, weight + panel + at, 2)
         elements = {r: start + r * self.spec.strides[1] * self.block for r in pixels}
-        arithmetic.multiply(acc, (self.data, elements), (self.weights, weight), vectors)
+        arithmetic.multiply(acc, (self.data, elements), (self.weights, weight), vectors, steps)
         fence(self.data, self.weights, always=arithmetic.data == "uint8")
 
 

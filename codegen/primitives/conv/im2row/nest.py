@@ -185,21 +185,23 @@ class _Floats(_Nest):
 
     def products(self, acc: Any, place: _Place) -> None:
         unroll = min(self.block, 4)
+        at_once = min(self.arithmetic.at_once, unroll)
         with T.serial(0, self.steps) as step, T.serial(0, self.block // unroll) as outer:
-            for inner in range(unroll):
-                self._step(acc, place, step, outer * unroll + inner)
+            for inner in range(0, unroll, at_once):
+                self._lanes(acc, place, step, outer * unroll + inner, at_once)
 
-    def _step(self, acc: Any, place: _Place, step: Expr, lane: Expr) -> None:
-        """One lane of a tap; asks for the next group's weights of the same."""
+    def _lanes(self, acc: Any, place: _Place, step: Expr, lane: Expr, count: int) -> None:
+        """Successive lanes of a tap from `lane` on; asks for the next group's weights of the same."""
         width = self.strip.vectors * self.arithmetic.width
         tap = place.group * self.all_steps + self.number * self.steps + step
         weight = (tap * self.block + lane) * width
-        for line in range(self.strip.ahead):
+        for line in range(self.strip.ahead * count):
             ahead = self.all_steps * self.block * width + line * self.arithmetic.line
             prefetch(self.weights, weight + ahead, 2)
         first, rows = place.tile * self.strip.rows, range(self.strip.rows)
         elements = {r: self._copied(step, first + r) + lane for r in rows}
-        self.arithmetic.multiply(acc, (self.workspace, elements), (self.weights, weight), self.strip.vectors)
+        weights = (self.weights, weight)
+        self.arithmetic.multiply(acc, (self.workspace, elements), weights, self.strip.vectors, count)
         fence(self.workspace, self.weights)
 
 
@@ -268,18 +270,18 @@ class _Bytes(_Nest):
         store(self.copied, to, load(source, index, width), width)
 
     def products(self, acc: Any, place: _Place) -> None:
-        unroll, rows, width = (
-            unrolled(self.taps.steps),
-            self.strip.rows,
-            self.strip.vectors * self.arithmetic.width,
-        )
+        unroll, at_once = unrolled(self.taps.steps), self.arithmetic.at_once
         with T.serial(0, self.taps.steps // unroll) as outer:
             self._ask(place, outer)
-            for inner in range(unroll):
-                step = outer * unroll + inner
-                elements = {r: (place.tile * rows + r) * self.taps.stride + step * QUAD for r in range(rows)}
-                weights = (self.weights, (place.group * self.taps.steps + step) * width)
-                self.arithmetic.multiply(acc, (self.copied, elements), weights, self.strip.vectors)
+            for inner in range(0, unroll, at_once):
+                self._steps(acc, place, outer * unroll + inner, min(at_once, unroll - inner))
+
+    def _steps(self, acc: Any, place: _Place, step: Expr, count: int) -> None:
+        """Successive steps from number `step` on."""
+        rows, width = self.strip.rows, self.strip.vectors * self.arithmetic.width
+        elements = {r: (place.tile * rows + r) * self.taps.stride + step * QUAD for r in range(rows)}
+        weights = (self.weights, (place.group * self.taps.steps + step) * width)
+        self.arithmetic.multiply(acc, (self.copied, elements), weights, self.strip.vectors, count)
 
     def _ask(self, place: _Place, outer: Expr) -> None:
         """Prefetches this block of code's share of the next group's weights, which all tiles read."""

@@ -141,7 +141,7 @@ class FloatArithmetic(Arithmetic):
         return elements + self.gap
 
     def waited(self, rows: int, vectors: int) -> float:
-        return (rows + vectors) / 2
+        return self.products.loads(rows, vectors) / 2
 
     def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
         return [*pointers(spec)]

@@ -16,7 +16,7 @@ from secateur.ir.winograd import winograd
 from ....rounding import up
 from ...operator import Cost
 from ...specs import ConvSpec, Floats
-from ..arithmetic import Float32
+from ..arithmetic import float_arithmetic
 from ..plan import even_split
 from ..planned import Planned
 from ..tile import pack_bias
@@ -59,7 +59,7 @@ class FloatShape(Shape[FloatArithmetic]):
     def blockings(self, target: Target) -> Iterator[Blocking]:
         blocks = self.filters // self.lanes
         vectors = 2 if blocks % 2 == 0 else 1
-        most = Float32(target.lanes).tile_pixels(target.isa.vector_registers, vectors)
+        most = self.arithmetic.products.tile_pixels(target.isa.vector_registers, vectors)
         for chunk in _divisors(self.channels // self.lanes):
             for groups in _divisors(blocks // vectors):
                 channels, filters = chunk * self.lanes, groups * vectors * self.lanes
@@ -123,7 +123,7 @@ class WinogradConv(Planned[ConvSpec, Blocking]):
         return kernel_of(self.name, self.shape(spec, target), self.plan(spec, target))
 
     def shape(self, spec: ConvSpec, target: Target) -> FloatShape:
-        arithmetic = FloatArithmetic(Float32(target.lanes), self.outputs)
+        arithmetic = FloatArithmetic(float_arithmetic(target), self.outputs)
         return FloatShape(replace(spec, workspace_limit=None), (self.outputs, self.outputs), arithmetic)
 
 

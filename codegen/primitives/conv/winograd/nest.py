@@ -170,6 +170,7 @@ class _Nest:
     def _register_tile(self, chunk: Expr, p: Expr, g: Expr, first: Expr) -> None:
         """At position `p`: some tiles by the chunk's channels, times those by one group of filters."""
         blocking, arithmetic, step = self.blocking, self.arithmetic, self.arithmetic.products.step
+        at_once = min(arithmetic.products.at_once, UNROLL)
         acc = arithmetic.products.registers(blocking.rows * blocking.vectors)
         sums, panel = self._sums(p, g, first), self._panel(chunk, p, g)
         self._begin(acc, chunk, sums, panel)
@@ -178,10 +179,10 @@ class _Nest:
             self._several(blocking.channels // self.run) as block,
             T.serial(0, self.run // (step * UNROLL)) as outer,
         ):
-            for inner in range(UNROLL):
+            for inner in range(0, UNROLL, at_once):
                 lane = (outer * UNROLL + inner) * step
                 weight = (panel * blocking.channels + block * self.run + lane) * self.width
-                self._step(acc, source + block * (blocking.tiles * self.run) + lane, weight)
+                self._steps(acc, source + block * (blocking.tiles * self.run) + lane, weight, at_once)
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
             store(self.workspace, sums + number * self.lanes, value, self.lanes)
 
@@ -210,17 +211,14 @@ class _Nest:
                 for number in range(acc.count):
                     acc[number] = load(self.workspace, sums + number * self.lanes, self.lanes)
 
-    def _step(self, acc: Any, source: Expr, weight: Expr) -> None:
+    def _steps(self, acc: Any, source: Expr, weight: Expr, count: int) -> None:
         """acc[r][v] += the inputs of row r . weights[v]; asks for weights ahead."""
         products, vectors, weights = self.arithmetic.products, self.blocking.vectors, self.buffers["weights"]
         if self.blocking.ahead:
-            for at in range(0, vectors * products.width, self.arithmetic.asked):
+            for at in range(0, count * vectors * products.width, self.arithmetic.asked):
                 prefetch(weights, weight + self.blocking.ahead + at, 1)
-        loaded = [products.weights(weights, weight + v * products.width) for v in range(vectors)]
-        for r in range(self.blocking.rows):
-            element = products.element(self.inputs, source + r * self.run)
-            for v in range(vectors):
-                products.accumulate(acc, r * vectors + v, element, loaded[v])
+        elements = {r: source + r * self.run for r in range(self.blocking.rows)}
+        products.multiply(acc, (self.inputs, elements), (weights, weight), vectors, count)
         fence(self.workspace, weights)
 
     # Output transform

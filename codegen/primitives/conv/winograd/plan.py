@@ -145,7 +145,7 @@ class Shape(ABC, Generic[Kind]):
         operations = rows * vectors * products.operations + (rows + vectors) * products.preparation
         multiply = operations / (products.rate or target.fma_per_cycle)
         loads = self.arithmetic.waited(rows, vectors)
-        busy = np.maximum(np.maximum(multiply, (rows + vectors) / 2), products.latency)
+        busy = np.maximum(np.maximum(multiply, products.loads(rows, vectors) / 2), products.latency)
         return busy + products.loading * loads
 
 

@@ -1,0 +1,59 @@
+"""Convolutions of floats on ARM under qemu-user: register tiles of its own, held against the interpreter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secateur.ir.elementwise import Step
+
+from ..cross_harness import EMULATORS, Case, check_on
+from ..generic_harness import operator
+
+SAME = (1, 1, 1, 1)
+
+
+def conv(
+    primitive: str,
+    shape: tuple[int, ...],
+    filters: int,
+    kernel: int,
+    layouts: int = 0,
+    groups: int = 1,
+    **attributes: Any,
+) -> Case:
+    """With a bias and a ReLU."""
+    random = np.random.default_rng(shape[1] + filters)
+    weights = random.standard_normal((filters, shape[1] // groups, kernel, kernel)) / kernel / shape[1] ** 0.5
+    arrays = [random.standard_normal(shape), weights, random.standard_normal((filters, 1, 1))]
+    floats = [np.asarray(a, np.float32) for a in arrays]
+    given = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "groups": groups}
+    given |= {"epilogue": (Step("add"), Step("relu")), **attributes}
+    return Case(primitive, operator("conv", floats, given, constants=(1, 2)), floats, layouts)
+
+
+CASES = [
+    *(conv("direct", (1, 20, 9, width), 24, 3, pads=SAME) for width in (5, 11, 19)),
+    conv("direct", (2, 12, 9, 14), 20, 3, strides=(2, 2), pads=SAME),
+    conv("direct", (1, 3, 17, 23), 24, 7, strides=(2, 2), pads=(3, 3, 3, 3)),
+    conv("direct", (1, 8, 5, 40), 12, 13, pads=(6, 6, 6, 6)),
+    conv("pointwise", (1, 20, 7, 9), 36, 1),
+    conv("pointwise", (2, 8, 20, 13), 64, 1),
+    conv("pointwise", (1, 24, 9, 10), 12, 1, strides=(2, 3)),
+    conv("im2row", (1, 40, 7, 7), 72, 3, pads=SAME),
+    conv("im2row", (1, 256, 14, 14), 32, 3, pads=SAME),
+    conv("grouped", (1, 24, 5, 5), 36, 3, groups=12, strides=(2, 2), pads=(1, 0, 1, 0)),
+    *(conv(f"winograd{m}", (1, 20, 13, 15), 24, 3, pads=SAME) for m in (2, 4, 6)),
+    conv("winograd4", (2, 64, 7, 7), 72, 3, pads=SAME),
+    conv("winograd6", (1, 4, 30, 5), 4, 3, pads=(0, 2, 1, 0)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", EMULATORS)
+def test_convolutions_of_floats_on_arm(target: str, tmp_path: Path) -> None:
+    """Where one element of a vector is multiplied with (AArch64), and where it is copied to all (ARMv7)."""
+    check_on(target, CASES, tmp_path, rtol=1e-4, atol=1e-4)
