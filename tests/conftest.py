@@ -1,6 +1,7 @@
 """What every test shares: caches of our own, and the same random numbers in every run."""
 
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -9,6 +10,9 @@ from .libc import share_libc
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Where Python is told to keep no bytecode, each of many processes would compile all our modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Set before NumPy is imported: two test processes with a pool of threads each only hinder one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The user's kernel cache is left alone; ours lies in the checkout, so that a second run is quick.
