@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,59 @@ class Port:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     index: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a file holds an end: shape, element type, scale and zero point; a scale of 0: real numbers."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scale: float
+    zero: int
+
+    def of(self, real: Array) -> Array:
+        """Real numbers in the model's order as the file wants them."""
+        laid = _last(real) if real.shape != self.shape else real
+        if not self.scale:
+            return np.ascontiguousarray(laid.astype(self.dtype))
+        limits = np.iinfo(self.dtype)
+        steps = np.rint(laid / np.float32(self.scale)) + self.zero
+        return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(self.dtype))
+
+    def real(self, stored: Array, shape: tuple[int, ...]) -> Array:
+        """The file's elements as real numbers in the model's order and shape."""
+        laid = stored if stored.shape == shape else _first(stored)
+        found = (laid.astype(np.float32) - self.zero) * np.float32(self.scale) if self.scale else laid
+        return found.reshape(shape)
+
+
+def _last(array: Array) -> Array:
+    """Channels behind the axes of space."""
+    return np.moveaxis(array, 1, -1) if array.ndim > 2 else array
+
+
+def _first(array: Array) -> Array:
+    return np.moveaxis(array, -1, 1) if array.ndim > 2 else array
+
+
+def real_outputs(
+    path: Path, inputs: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Array]:
+    """What a file gives for a model's inputs, as the model's outputs of these shapes.
+
+    Bytes are quantized and read by the file's scales; images go channels last where the file has them so.
+    """
+    with LitertSession(path) as session:
+        given, made = session.stored
+        for port in given:
+            if port.name not in inputs or inputs[port.name].size != math.prod(port.shape):
+                raise ModelError(
+                    f"{path}: input '{port.name}' is none of the model's; was it compiled from it?"
+                )
+        found = session.run({port.name: port.of(inputs[port.name]) for port in given})
+        return {p.name: p.real(found[p.name], shapes[p.name]) for p in made if p.name in shapes}
 
 
 class LitertSession:
@@ -64,6 +118,13 @@ class LitertSession:
             for row in self._interpreter.get_input_details()
         ]
 
+    @property
+    def stored(self) -> tuple[list[Stored], list[Stored]]:
+        """How inputs and outputs are held."""
+        rows = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        inputs, outputs = ([_stored(row) for row in side] for side in rows)
+        return inputs, outputs
+
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs by name, of arrays by name that fit the inputs."""
         for port in self.inputs:
@@ -71,3 +132,8 @@ class LitertSession:
         self._interpreter.invoke()
         rows = self._interpreter.get_output_details()
         return {row["name"]: np.array(self._interpreter.get_tensor(row["index"])) for row in rows}
+
+
+def _stored(row: Mapping[str, Any]) -> Stored:
+    scale, zero = row["quantization"]
+    return Stored(row["name"], tuple(map(int, row["shape"])), np.dtype(row["dtype"]), float(scale), int(zero))

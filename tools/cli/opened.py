@@ -31,7 +31,9 @@ def check_runnable(path: Path, settled: Settled, tflite: bool = False) -> None:
     """
     kind = source_kind(path)
     if kind == "tflite" and not tflite:
-        raise SecateurError(f"{path}: is a TFLite file; `run` runs it, and `inspect` shows what it holds")
+        raise SecateurError(
+            f"{path}: is a TFLite file; `run` and `bench` run it, `inspect` shows what it holds"
+        )
     if kind not in ("artifact", "tflite"):
         settled.check(path)
     elif settled != Settled():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,16 +14,18 @@ import typer
 from ...progress import Progress, progress
 from ...report import amount, duration, facts, node_text, print_json, size
 from ...tables import table
-from ..common import Json, Threads
+from ..common import Json, Threads, refuse
 from ..groups import spread
 from ..inputs import Feed
 from ..opened import check_runnable, opened
-from ..source import Settled
+from ..source import Settled, source_kind
 
 if TYPE_CHECKING:
     import numpy as np
 
     from secateur.runtime.session import Session
+
+    from ..opened import Arrays
 
 PERCENTILES = (("p90", 90.0), ("p99", 99.0))
 PROFILED_RUNS = 20
@@ -31,7 +34,10 @@ PROFILED_RUNS = 20
 @spread()
 def bench(
     artifact: Annotated[
-        Path, typer.Argument(help="A compiled model: .so, folder or tar; or a model, compiled for this run.")
+        Path,
+        typer.Argument(
+            help="A compiled model: .so, folder, tar or TFLite; or a model, compiled for this run."
+        ),
     ],
     *,
     feed: Feed,
@@ -43,11 +49,14 @@ def bench(
     json: Json = False,
 ) -> None:
     """Time an artifact on this machine. Without --input, on seeded noise. A model is compiled first."""
-    check_runnable(artifact, settled)
+    check_runnable(artifact, settled, tflite=True)
     feed.check()
     arrays = feed.arrays_or_noise
+    if source_kind(artifact) == "tflite":
+        _bench_file(artifact, arrays, warmup, iterations, threads, profile, json)
+        return
     with progress() as show, opened(artifact, threads, settled, arrays, show) as (session, inputs):
-        seconds = time_runs(session, inputs, warmup, iterations, show)
+        seconds = time_session(session, inputs, warmup, iterations, show)
         macs = sum(int(row["macs"]) for row in session.manifest["operators"])
         result = {
             "artifact": str(artifact),
@@ -66,17 +75,50 @@ def bench(
         _print(result)
 
 
-def time_runs(
+def _bench_file(
+    path: Path, arrays: Arrays, warmup: int, iterations: int, threads: int, profile: bool, json: bool
+) -> None:
+    """Times a TFLite file in LiteRT, by the kernels that it takes by default."""
+    from secateur.codegen.backends.tflite.contents import read_contents
+
+    from ...litert import LitertSession
+
+    if profile:
+        raise refuse(f"{path}: LiteRT tells no times of a TFLite file's operators; leave --profile out")
+    macs = sum(op.macs for op in read_contents(path).operators)
+    with progress() as show, LitertSession(path, threads, "default") as session:
+        inputs = arrays(session.inputs)
+        seconds = time_runs(partial(session.run, inputs), warmup, iterations, show)
+    counts = {
+        "artifact": str(path),
+        "threads": threads,
+        "warmup": warmup,
+        "iterations": iterations,
+        "macs": macs,
+    }
+    result = {**counts, "seconds": statistics(seconds)}
+    if json:
+        print_json(result)
+    else:
+        _print(result)
+
+
+def time_session(
     session: Session, inputs: Mapping[str, np.ndarray[Any, Any]], warmup: int, iterations: int, show: Progress
 ) -> list[float]:
     """Seconds of each timed run; outputs are written into the same arrays every time."""
     out = session.run(inputs)
+    return time_runs(partial(session.run, inputs, out), warmup, iterations, show)
+
+
+def time_runs(run: Callable[[], object], warmup: int, iterations: int, show: Progress) -> list[float]:
+    """Seconds of each timed run."""
     for _ in range(warmup):
-        session.run(inputs, out)
+        run()
     seconds = []
     for done in range(iterations):
         start = time.perf_counter()
-        session.run(inputs, out)
+        run()
         seconds.append(time.perf_counter() - start)
         show("runs", done + 1, iterations)
     return seconds
@@ -123,7 +165,7 @@ def _print(result: Mapping[str, Any]) -> None:
     rows = [
         ("artifact", result["artifact"]),
         ("threads", result["threads"]),
-        ("arena", size(result["arena_bytes"])),
+        *([("arena", size(result["arena_bytes"]))] if "arena_bytes" in result else []),
         ("MACs", amount(result["macs"])),
         *((name, duration(value)) for name, value in seconds.items()),
         ("speed", f"{amount(result['macs'] * rate)}MAC/s, {rate:.1f} runs/s"),

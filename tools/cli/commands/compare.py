@@ -126,7 +126,6 @@ class _Comparison:
         from secateur.codegen.targets.find import find
         from secateur.pipeline import default_pipeline
         from secateur.prepare import prepare
-        from secateur.runtime.session import load
 
         from ...checks import layers
 
@@ -140,8 +139,7 @@ class _Comparison:
         rows = layers.differences(exposed, wanted, found, limits)
         if artifact is None:
             return rows, []
-        with load(artifact) as session:
-            return rows, layers.differences(self.graph, wanted, session.run(dict(inputs)), limits)
+        return rows, layers.differences(self.graph, wanted, _outputs(artifact, inputs, wanted), limits)
 
     def _wanted(self, exposed: Graph, inputs: Arrays) -> dict[str, Any]:
         """The values of the reference."""
@@ -152,6 +150,18 @@ class _Comparison:
         constants = self.settled.constants
         known = layers.constant_inputs(self.model, self.settled.shapes, constants) if constants else {}
         return layers.onnxruntime_values(self.model, exposed.output_names, {**inputs, **known})
+
+
+def _outputs(artifact: Path, inputs: Arrays, wanted: Arrays) -> Arrays:
+    """What an artifact gives; a TFLite file's bytes as real numbers in the model's order."""
+    if source_kind(artifact) == "tflite":
+        from ...litert import real_outputs
+
+        return real_outputs(artifact, inputs, {name: array.shape for name, array in wanted.items()})
+    from secateur.runtime.session import load
+
+    with load(artifact) as session:
+        return dict(session.run(dict(inputs)))
 
 
 def _print(

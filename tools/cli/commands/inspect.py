@@ -41,6 +41,19 @@ IrStage = Annotated[
     ),
 ]
 
+MappingPage = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="FILE.html", help="Of a TFLite file: what the Edge TPU computes, and why."
+    ),
+]
+Compiles = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="Of a TFLite file: run Google's edgetpu_compiler, and show its verdict too."
+    ),
+]
+
 
 @spread()
 def inspect(
@@ -52,6 +65,8 @@ def inspect(
     pipeline: Pipeline = None,
     costs: Costs = None,
     limits: Given[Limits],
+    report: MappingPage = None,
+    compiles: Compiles = False,
     json: Json = False,
 ) -> None:
     """Show what a model or an artifact is made of.
@@ -60,8 +75,10 @@ def inspect(
     gets when compiled.
     """
     if source_kind(file) == "tflite":
-        print_tflite(file, json)
+        print_tflite(file, json, report, compiles)
         return
+    if report is not None or compiles:
+        raise refuse(f"{file}: is no TFLite file; --report and --compile are for those")
     if source_kind(file) == "artifact":
         if limits.words:
             raise refuse(f"{file}: is an artifact, whose primitives are chosen; limits are for a model")

@@ -1,0 +1,74 @@
+"""What is known of a TFLite file and the Edge TPU: our verdict on each operator, and its compiler's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from secateur.codegen.backends.tflite.compiler import Log
+from secateur.codegen.backends.tflite.contents import read_contents
+from secateur.codegen.backends.tflite.coral import BEHIND, Mapped, mapping, seconds
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.tflite import Tflite
+
+
+@dataclass(frozen=True)
+class Share:
+    """Operators of a kind, how many of them map, and what is said of the others."""
+
+    count: int
+    mapped: int
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A file's operators in order, how long the chip's part takes at the least, and the compiler's log."""
+
+    path: Path
+    rows: tuple[Mapped, ...]
+    seconds: float
+    cached: int
+    log: Log | None = None
+
+    @property
+    def mapped(self) -> int:
+        return sum(row.reason is None for row in self.rows)
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the chip's weights."""
+        return sum(row.operator.weight_bytes for row in self.rows if row.reason is None)
+
+    @property
+    def gains(self) -> str:
+        """What would map if the first operator that does not were gone."""
+        behind = sum(row.reason == BEHIND for row in self.rows)
+        first = next((r for r in self.rows if r.reason not in (None, BEHIND) and r is not self.rows[0]), None)
+        if not behind or first is None:
+            return ""
+        return f"{behind} run on the CPU because they are computed from what it computes."
+
+    @cached_property
+    def beside(self) -> tuple[tuple[str, Share, Share], ...]:
+        """By kind: ours, and the compiler's."""
+        ours = Counter(row.operator.kind for row in self.rows)
+        mapped = Counter(row.operator.kind for row in self.rows if row.reason is None)
+        statuses = self.log.statuses if self.log is not None else ()
+        kinds = dict.fromkeys([*ours, *(s.operator for s in statuses)])
+        return tuple((kind, Share(ours[kind], mapped[kind]), self._theirs(kind)) for kind in kinds)
+
+    def _theirs(self, kind: str) -> Share:
+        found = [s for s in (self.log.statuses if self.log is not None else ()) if s.operator == kind]
+        words = "; ".join(dict.fromkeys(s.status for s in found if not s.mapped))
+        return Share(sum(s.count for s in found), sum(s.count for s in found if s.mapped), words)
+
+
+def found_in(path: Path, log: Log | None = None) -> Mapping:
+    """What is known of the file; ModelError where it is none."""
+    machine = TARGETS["edgetpu"].machine
+    assert isinstance(machine, Tflite), "the Edge TPU runs files of TFLite"
+    rows = tuple(mapping(read_contents(path)))
+    return Mapping(path, rows, seconds(rows, machine.cached_bytes), machine.cached_bytes, log)
