@@ -79,7 +79,7 @@ def _session(graph: Graph) -> Session:
     copy.set_outputs(shown, shown.values())
     close_sums(copy)
     row, backend = host(), backend_of(host())
-    passes = (Select(backend.costs(row)), InsertConversions(), Memory())
+    passes = (Select(costs=backend.costs(row)), InsertConversions(), Memory())
     program = backend.emit(PassManager(passes).run(copy).graph, row)
     with temporary_folder("secateur-") as folder:
         path = backend.write(program, folder / "model.so")
