@@ -23,6 +23,7 @@ class Kernel:
     elements is read once, to compute the element of the output at the same place. Tasks 0 <= t < `tasks` are
     independent of each other.
     `workspace` is in bytes, per thread; 64-byte alignment may be assumed.
+    `wraps`: its vectors of int32 are counted modulo 2^32, so nothing may be concluded from their sums.
 
     On a GPU a task is a thread's, or, where `threads` is not 0, that of a block of so many together.
     """
@@ -34,6 +35,7 @@ class Kernel:
     workspace: int = 0
     overwritten: tuple[int, ...] = ()  # places among the pointers
     threads: int = 0
+    wraps: bool = False
 
     def __post_init__(self) -> None:
         if self.tasks < 1 or self.workspace < 0:

@@ -40,10 +40,11 @@ def _lowered(kernel: Kernel, symbol: str, target: Target, level: int) -> tuple[s
     function = _built(kernel, target).with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": alone})
     module = tvm.IRModule({f"{symbol}_kernel": function})
     tir = function.script(show_meta=False)
-    host = _tvm_target(target, level)
+    host = _tvm_target(target, 0 if kernel.wraps else level)
     lowered = tvm.ir.transform.Sequential(_passes(host))(module)
     built = tvm.get_global_func("target.build.llvm")(lowered, host)
     text = _fenced(_plain(built.inspect_source("ll"), f"{symbol}_kernel"))
+    text = _wrapping(text) if kernel.wraps else text
     return tir, text if alone else _unaliased(text, kernel.overwritten)
 
 
@@ -83,6 +84,11 @@ def _plain(text: str, name: str) -> str:
     constants = [c for c in re.findall(r"^@\S+ = .*constant.*$", text, flags=re.M) if c.split(" ")[0] in code]
     attributes = re.findall(r"^attributes #.*$", text, flags=re.M)
     return "\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n"
+
+
+def _wrapping(text: str) -> str:
+    """Arithmetic on vectors without the promise, which TVM always gives, that nothing overflows."""
+    return re.sub(r"= (add|sub|mul) (?:nsw |nuw )+(?=<)", r"= \1 ", text)
 
 
 def _fenced(text: str) -> str:

@@ -61,6 +61,7 @@ class Isa:
     `fused`: a multiply-add is one instruction; without it LLVM would call a library.
     `converts`: vectors of float32 become int32, half to even.
     `by_element`: a multiply-add takes one element of a vector for all lanes.
+    `words`: how products of int16 are summed into int32 lanes; None where bytes are multiplied faster.
     `loads`: an operation reads an operand from memory, and widens bytes on the way.
     `fences`: loads must be kept in their step, else LLVM spills (`tir.fence`).
     `needs`: LLVM features that a row of this instruction set must name.
@@ -72,6 +73,7 @@ class Isa:
     dot: DotStep
     fractions: tuple[Fractions, ...]
     lookup: ByteLookup | None = None
+    words: DotStep | None = None
     fused: bool = True
     converts: bool = False
     by_element: bool = False
@@ -114,24 +116,29 @@ _X86 = (
 SSE = Isa(
     "sse", 16, 16, _pairs("llvm.x86.sse2.pmadd.wd", 3.0), _X86[:1],
     ByteLookup("llvm.x86.ssse3.pshuf.b.128", 16), fused=False, converts=True, loads=True, needs=("ssse3",),
+    words=_pairs("llvm.x86.sse2.pmadd.wd", 3.0),
 )  # fmt: skip
 AVX2 = Isa(
     "avx2", 32, 16, _pairs("llvm.x86.avx2.pmadd.wd", 3.4), _X86[:2],
     ByteLookup("llvm.x86.avx2.pshuf.b", 16), converts=True, loads=True, needs=("avx2", "fma"),
+    words=_pairs("llvm.x86.avx2.pmadd.wd", 3.4),
 )  # fmt: skip
 AVX512 = Isa(
     "avx512", 64, 32, _pairs("llvm.x86.avx512.pmaddw.d.512", 2.0), _X86,
     ByteLookup("llvm.x86.avx512.pshuf.b.512", 16), converts=True, loads=True, needs=("avx512f", "avx512bw"),
+    words=_pairs("llvm.x86.avx512.pmaddw.d.512", 2.0),
 )  # fmt: skip
-AVX512_VNNI = replace(AVX512, dot=VNNI, needs=(*AVX512.needs, "avx512vnni"))
+AVX512_VNNI = replace(AVX512, dot=VNNI, words=None, needs=(*AVX512.needs, "avx512vnni"))
 NEON64 = Isa(
     "neon64", 16, 32, _widening("llvm.aarch64.neon.smull"),
     (Fractions(8, "llvm.aarch64.neon.sqrdmulh.v8i16"),),
     ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), by_element=True, fences=True,
+    words=_widening("llvm.aarch64.neon.smull"),
 )  # fmt: skip
 NEON32 = Isa(
     "neon32", 16, 16, _widening("llvm.arm.neon.vmulls"),
     (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), fences=True, needs=("neon",),
+    words=DotStep(DotKind.WIDENING, "llvm.arm.neon.vmulls", 0.5),  # LLVM copies every factor to all lanes
 )  # fmt: skip
 
 # A thread of a GPU: vectors are what one access to memory moves, and arithmetic is on scalars.

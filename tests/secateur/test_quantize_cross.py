@@ -37,7 +37,7 @@ def test_every_bit_is_the_interpreters(target: str, tmp_path: Path) -> None:
         MODEL,
         tmp_path / "digits",
         target,
-        quantize=secateur.Int8(calibration(4)),
+        quantize=secateur.Int8(calibration(4), winograd="4x2"),
         kind="dir",
         watch=secateur.Watch(dump_ir=tmp_path / "ir"),
     )

@@ -14,9 +14,10 @@ from secateur.codegen.primitives.conv.im2row.primitive import IM2ROW
 from secateur.codegen.primitives.conv.int8_spec import LinearSpec
 from secateur.codegen.primitives.conv.plan import cheapest, even_split, step_cycles
 from secateur.codegen.primitives.conv.pointwise import POINTWISE, Pointwise
+from secateur.codegen.primitives.conv.winograd.arithmetic import UNROLL
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.conv.winograd.int8 import shape_of
-from secateur.codegen.primitives.conv.winograd.nest import PRODUCTS, UNROLL, kernel_of
+from secateur.codegen.primitives.conv.winograd.nest import PRODUCTS, kernel_of
 from secateur.codegen.primitives.conv.winograd.plan import costs
 from secateur.codegen.primitives.specs import ConvSpec, block_name
 from secateur.codegen.targets.target import Target

@@ -16,6 +16,7 @@ from .operators import Convolution, Dense, TransposedConvolution
 from .pointwise import POINTWISE
 from .transposed import TRANSPOSED
 from .winograd import int8 as linear_winograd
+from .winograd.exact import EXACT, ExactConvolution
 from .winograd.float32 import WINOGRAD
 
 _FLOATS = (
@@ -32,5 +33,6 @@ _BYTES = (
     PaddingConvolution(IM2ROW),
     LinearConvolution(BLOCKED_KN2ROW),
     *linear_winograd.PRIMITIVES,
+    *map(ExactConvolution, EXACT),
 )
 PRIMITIVES: tuple[Primitive, ...] = (*_FLOATS, *_BYTES)

@@ -29,6 +29,7 @@ Buffer = Any
 Buffers = Mapping[str, Buffer]
 Read = Callable[[int, int, int], Expr]  # vector of channels, row and column of a tile -> its values
 
+UNROLL = 4  # steps of one pass through the inner loop
 _LINE = 64  # bytes
 
 
@@ -66,7 +67,9 @@ class Arithmetic(ABC):
     ahead = 0  # pixels between the tile in work and those asked for, in either image; 0 asks for none
     copies = False  # whether a tile at the border is read from a copy in the workspace
     parts = 1
-    raw = "float32"  # what transforms compute with
+    unroll = UNROLL
+    raw = "float32"  # what the input's transform computes with
+    sums = "float32"  # what the result's does
     chunked = False
     """Whether sums of all groups of filters are kept while chunks of channels are added, in matrices of one
     vector of channels after another; or else one group after another is finished, with all channels."""
@@ -126,6 +129,10 @@ class Arithmetic(ABC):
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
         """A^T f of a column or a row."""
 
+    def settled(self, value: Expr, row: int, column: int) -> Expr:
+        """The sum that A^T f A has at a pixel of the tile."""
+        return value
+
 
 @dataclass(frozen=True)
 class FloatArithmetic(Arithmetic):
@@ -184,32 +191,21 @@ class FloatArithmetic(Arithmetic):
 
 
 @dataclass(frozen=True)
-class ByteArithmetic(Arithmetic):
-    """Transforms of F(2, 3) or F(4, 3) along each axis, that of the input exact in int16 and then rounded.
+class OfBytes(Arithmetic):
+    """On bytes, whose input transform is exact in int16."""
 
-    `fused` tells whether the target multiplies and adds floats at once.
-    """
-
-    products: Int8
-    fixed: FixedPoint
     zero_point: int
-    fused: bool
 
-    element_bytes = 1
     ahead = 8
-    parts = 2
     raw = "int16"
-
-    @property
-    def wide(self) -> int:
-        return self.fixed.lanes
 
     @property
     def gap(self) -> int:  # type: ignore[override]
         return self.lanes
 
     def apart(self, elements: int) -> int:
-        return up(elements, _LINE) + _LINE
+        line = _LINE // self.element_bytes
+        return up(elements, line) + line
 
     def waited(self, rows: int, vectors: int) -> float:
         return rows
@@ -217,16 +213,6 @@ class ByteArithmetic(Arithmetic):
     @property
     def asked(self) -> int:  # type: ignore[override]
         return self.products.width
-
-    def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
-        residual = [("residual", "uint8")] if spec.ending.residual else []
-        constants = [("weights", "int8"), ("start", "int32"), ("scales", "float32"), ("factors", "int16")]
-        ending = [("bias", "float32"), ("parameters", "float32"), ("output", spec.ending.result)]
-        return [("data", "uint8"), *residual, *constants, *ending]
-
-    def ending(self, spec: Any, buffers: Buffers) -> Any:
-        names = ("residual", "bias", "multipliers", "parameters", "output")
-        return ByteEnding(spec, self.lanes, tuple(map(buffers.get, names)))
 
     def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
         """x - zero point."""
@@ -252,6 +238,35 @@ class ByteArithmetic(Arithmetic):
             return self.read(patch, part, row, column) & T.Broadcast(mask, self.wide)
 
         return read
+
+
+@dataclass(frozen=True)
+class ByteArithmetic(OfBytes):
+    """Transforms of F(2, 3) or F(4, 3) along each axis; what that of the input gives is rounded to bytes.
+
+    `fused` tells whether the target multiplies and adds floats at once.
+    """
+
+    products: Int8
+    fixed: FixedPoint
+    fused: bool
+
+    element_bytes = 1
+    parts = 2
+
+    @property
+    def wide(self) -> int:
+        return self.fixed.lanes
+
+    def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
+        residual = [("residual", "uint8")] if spec.ending.residual else []
+        constants = [("weights", "int8"), ("start", "int32"), ("scales", "float32"), ("factors", "int16")]
+        ending = [("bias", "float32"), ("parameters", "float32"), ("output", spec.ending.result)]
+        return [("data", "uint8"), *residual, *constants, *ending]
+
+    def ending(self, spec: Any, buffers: Buffers) -> Any:
+        names = ("residual", "bias", "multipliers", "parameters", "output")
+        return ByteEnding(spec, self.lanes, tuple(map(buffers.get, names)))
 
     def input_steps(self, values: Sequence[Expr]) -> list[Expr]:
         return input_steps(values, self.fixed)
@@ -282,16 +297,24 @@ class ByteArithmetic(Arithmetic):
         return output_steps(values, self.lanes, self.fused)
 
 
-class ByteEnding(LinearFinish):
-    """Of results in steps."""
+class SumEnding(LinearFinish):
+    """Of sums."""
+
+    kind = "int32"
 
     def start(self, channel: Expr, rows: Any, taps: Any) -> Expr:
-        return hold(super().start(channel, rows, taps), self.lanes)
+        return hold(super().start(channel, rows, taps), self.lanes, self.kind)
 
     def ask(self, image: Expr, pixel: Expr, channel: Expr) -> None:
         """Prefetches a line."""
         at = self._index(layout_block(self.spec.out_layout), image, pixel, channel)
         prefetch(self.output, at, 1, write=True)
+
+
+class ByteEnding(SumEnding):
+    """Of results in steps."""
+
+    kind = "float32"
 
     def store(self, total: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
         blocks = layout_block(self.spec.out_layout), BLOCK

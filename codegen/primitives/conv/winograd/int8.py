@@ -97,7 +97,7 @@ class ByteShape(Shape[ByteArithmetic]):
 
 def shape_of(spec: LinearSpec, tile: tuple[int, int], zero_point: int, target: Target) -> ByteShape:
     products, fixed = Int8(target.lanes, dot_of(target)), fixed_point(target, up(spec.channels, BLOCK))
-    return ByteShape(spec, tile, ByteArithmetic(products, fixed, zero_point, target.isa.fused))
+    return ByteShape(spec, tile, ByteArithmetic(products, zero_point, fixed, target.isa.fused))
 
 
 class LinearWinograd(Adjustable):

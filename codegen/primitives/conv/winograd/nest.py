@@ -25,7 +25,6 @@ Steps = Callable[[Sequence[Expr]], list[Expr]]  # a transform of a column or a r
 
 INPUT, PRODUCTS, OUTPUT = PHASES = ("input", "products", "output")
 """Of a task."""
-UNROLL = 4  # steps of one pass through the inner loop
 
 
 def kernel_of(name: str, shape: Shape[Any], blocking: Blocking, phases: tuple[str, ...] = PHASES) -> Kernel:
@@ -58,6 +57,8 @@ class _Nest:
         self.arithmetic, self.buffers, self.phases = shape.arithmetic, buffers, phases
         self.workspace = buffers["workspace"]
         self.inputs = view(self.workspace, self.arithmetic.products.data)
+        sums = self.arithmetic.sums
+        self.sums = self.workspace if sums == "float32" else view(self.workspace, sums)
         self.ending = self.arithmetic.ending(shape.spec, buffers)
         self.width, self.chunks = shape.width(blocking), shape.chunks(blocking)
         self.groups = blocking.filters // self.width
@@ -170,21 +171,22 @@ class _Nest:
     def _register_tile(self, chunk: Expr, p: Expr, g: Expr, first: Expr) -> None:
         """At position `p`: some tiles by the chunk's channels, times those by one group of filters."""
         blocking, arithmetic, step = self.blocking, self.arithmetic, self.arithmetic.products.step
-        at_once = min(arithmetic.products.at_once, UNROLL)
+        unroll = arithmetic.unroll
+        at_once = min(arithmetic.products.at_once, unroll)
         acc = arithmetic.products.registers(blocking.rows * blocking.vectors)
         sums, panel = self._sums(p, g, first), self._panel(chunk, p, g)
         self._begin(acc, chunk, sums, panel)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
         with (
             self._several(blocking.channels // self.run) as block,
-            T.serial(0, self.run // (step * UNROLL)) as outer,
+            T.serial(0, self.run // (step * unroll)) as outer,
         ):
-            for inner in range(0, UNROLL, at_once):
-                lane = (outer * UNROLL + inner) * step
+            for inner in range(0, unroll, at_once):
+                lane = (outer * unroll + inner) * step
                 weight = (panel * blocking.channels + block * self.run + lane) * self.width
                 self._steps(acc, source + block * (blocking.tiles * self.run) + lane, weight, at_once)
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
-            store(self.workspace, sums + number * self.lanes, value, self.lanes)
+            store(self.sums, sums + number * self.lanes, value, self.lanes)
 
     def _sums(self, p: Expr, g: Expr, tile: Expr) -> Expr:
         """Where a position's products of a group of filters lie from a tile on."""
@@ -245,14 +247,14 @@ class _Nest:
         start, stride = self._sums(0, g, t) + v * lanes, self.shape.product_stride(self.blocking)
 
         def product(i: int, j: int) -> Expr:
-            return load(self.workspace, start + (i * broad + j) * stride, lanes)
+            return load(self.sums, start + (i * broad + j) * stride, lanes)
 
-        half = self._columns(product, self.arithmetic.output_steps, tall, lanes)
-        result = Registers(tall * wide, lanes)
+        half = self._columns(product, self.arithmetic.output_steps, tall, lanes, self.arithmetic.sums)
+        result = Registers(tall * wide, lanes, self.arithmetic.sums)
         for i in range(tall):
             row = [half[i * broad + j] for j in range(broad)]
             for j, value in enumerate(self.arithmetic.output_steps(row)):
-                result[i * wide + j] = value
+                result[i * wide + j] = self.arithmetic.settled(value, i, j)
         self._store_tile(result, self.first + t, self._channel(g, v))
 
     def _store_tile(self, result: Any, tile: Expr, channel: Expr) -> None:

@@ -1,0 +1,183 @@
+"""Convolution of bytes by Winograd in whole numbers: the bits of the direct sums, without noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+
+from secateur.codegen.kernel import Kernel
+from secateur.codegen.targets.target import Target
+from secateur.codegen.vector.requantize import BLOCK
+from secateur.codegen.vector.words import word_step
+from secateur.ir.graph import Operator
+from secateur.ir.ops.linear import one_quant
+
+from ....rounding import up
+from ...operator import Array, Cost, constant_of
+from ...specs import Floats
+from ..int8_spec import LinearSpec, starts
+from ..linear_operators import LinearConvolution
+from ..plan import even_split
+from ..planned import Planned
+from .exact_arithmetic import ExactArithmetic, Int16
+from .integers import Ends, largest_sum, transformed
+from .nest import kernel_of
+from .plan import Blocking, Shape, costs, far_gbps
+
+_SHARE = 0.6  # of the second-level cache for what a task keeps
+_PARTS = (1, 2, 4, 8, 16)  # of the tiles that fit
+_AHEAD = 2048  # elements between the weights in use and those asked for, where they come from far
+_L2_RATE = 32.0  # bytes per cycle
+_ALONE = 1.1  # what one task for all is worth avoiding: a second thread finds nothing to do
+_ISSUED = 1.6  # vector instructions other than multiply-adds for each of these that a core does in a cycle
+_READ, _WRITTEN = {2: 4, 4: 17}, {2: 4, 4: 13}  # instructions of a column of the transforms
+_END = 11  # of an element of the result, from its sum to its byte
+
+
+@dataclass(frozen=True)
+class ExactSpec(LinearSpec):
+    """Padding is read as the zero point, which is part of the code."""
+
+    zero_point: int = 0
+
+    def costed(self) -> Self:
+        return replace(super().costed(), zero_point=0)
+
+
+class ExactShape(Shape[ExactArithmetic]):
+    """Of int16 between bytes."""
+
+    def cycles(self, blocking: Any, target: Target) -> Any:
+        rows, vectors, arithmetic = blocking.rows, blocking.vectors, self.arithmetic
+        parts, step = -(-blocking.tiles // rows), self.step_cycles(rows, vectors, target)
+        register_tiles = self.positions * self.blocks(blocking) * parts * self.filters / self.width(blocking)
+        products = register_tiles * (self.channels / arithmetic.products.step * step + rows * vectors + 20)
+        issued = _ISSUED * target.fma_per_cycle
+        read = self.tiles * self.channels / arithmetic.wide * self._reading / issued
+        written = self.tiles * self.filters / self.lanes * self._writing / issued
+        streamed = self._streaming(blocking, target)
+        computing = products + read * self.ranges(blocking) + written
+        alone = np.where(self.tasks(blocking) == 1, _ALONE, 1.0)
+        return alone * (np.maximum(computing, streamed) + 0.3 * np.minimum(computing, streamed))
+
+    @property
+    def _reading(self) -> int:
+        """Instructions to transform a tile of the input: steps, loads, stores, and some on the stack."""
+        (tall, wide), (high, broad) = self.tile, self.extent
+        return 4 * self.positions + broad * _READ[tall] + high * _READ[wide]
+
+    @property
+    def _writing(self) -> int:
+        (tall, wide), broad = self.tile, self.extent[1]
+        return 2 * self.positions + broad * _WRITTEN[tall] + tall * _WRITTEN[wide] + tall * wide * _END
+
+    def _streaming(self, blocking: Any, target: Target) -> Any:
+        """Cycles to read the weights: once for each block of tiles, and once for each register tile beyond
+        the first where a panel, all channels of one group at one position, does not stay in the first-level
+        cache."""
+        parts = -(-blocking.tiles // blocking.rows)
+        read = self.weight_bytes * self.blocks(blocking)
+        stays = 2 * self.channels * self.width(blocking) <= target.l1_bytes / 2
+        again = np.where(stays, 0.0, read * (parts - 1) / _L2_RATE)
+        far = far_gbps(read, target) / target.clock_ghz
+        return read / (far if self._is_far(target) else _L2_RATE) + again
+
+    @property
+    def weight_bytes(self) -> int:
+        return 2 * self.positions * self.channels * self.filters
+
+    def _is_far(self, target: Target) -> bool:
+        """Whether the weights have no room in the second-level cache."""
+        return self.weight_bytes > target.l2_bytes / 2
+
+    def blockings(self, target: Target) -> Iterator[Blocking]:
+        blocks, products = self.filters // self.lanes, self.arithmetic.products
+        ahead = _AHEAD if self._is_far(target) else 0
+        for vectors in [v for v in (1, 2, 4) if blocks % v == 0]:
+            most = products.tile_pixels(target.isa.vector_registers, vectors)
+            tile_bytes = self.positions * (2 * self.channels + 4 * vectors * self.lanes)
+            fitting = max(1, int(_SHARE * target.l2_bytes) // tile_bytes)
+            sizes = {even_split(self.tiles, max(1, min(fitting, self.tiles // n)))[0] for n in _PARTS}
+            for tiles in sizes:
+                for ranges in [r for r in (1, 2, 4) if blocks // vectors % r == 0]:
+                    for rows in range(max(1, most // 2), most + 1):
+                        filters = self.filters // ranges
+                        yield Blocking(up(tiles, rows), rows, vectors, self.channels, filters, ahead)
+
+
+@dataclass(frozen=True)
+class ExactWinograd(Planned[ExactSpec, Blocking]):
+    """F(tile, 3x3), down and across: 3x3 kernels, stride 1, one group."""
+
+    name: str
+    tile: tuple[int, int]
+
+    def applicable(self, spec: ExactSpec, target: Target) -> str | None:
+        if spec.kernel != (3, 3) or spec.strides != (1, 1) or spec.dilations != (1, 1):
+            return f"kernel {spec.kernel}, strides {spec.strides}, dilations {spec.dilations}"
+        if word_step(target) is None:
+            return f"{target.name} multiplies bytes faster than words"
+        return super().applicable(spec, target)
+
+    def layouts(self, spec: ExactSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        return (spec.blocked_layouts(target),)
+
+    def plans(self, spec: ExactSpec, target: Target) -> Mapping[Blocking, Cost]:
+        return _plans(self, spec.costed(), target)
+
+    def plan_words(self, plan: Blocking) -> dict[str, str]:
+        return {"tile of Winograd": f"F({'x'.join(map(str, self.tile))}, 3x3), exact", **plan.words}
+
+    def pack(self, spec: ExactSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
+        """G g G^T by group of filters, then position, then step of channels."""
+        shape, width = self.shape(spec, target), self.shape(spec, target).width(self.plan(spec, target))
+        padded = np.zeros((shape.positions, shape.channels, shape.filters), np.int16)
+        padded[:, : spec.channels, : spec.filters] = transformed(weights, self.tile)
+        groups = np.moveaxis(padded.reshape(*padded.shape[:2], -1, width), 2, 0)
+        return (shape.arithmetic.products.pack_words(groups),)
+
+    def kernel(self, spec: ExactSpec, target: Target) -> Kernel:
+        made = kernel_of(self.name, self.shape(spec, target), self.plan(spec, target))
+        return replace(made, wraps=True)
+
+    def shape(self, spec: ExactSpec, target: Target) -> ExactShape:
+        words = word_step(target)
+        assert words is not None, "applicable() was not asked"
+        wide = max(w for w in (8, 16, 32) if w <= 2 * target.lanes and up(spec.channels, BLOCK) % w == 0)
+        arithmetic = ExactArithmetic(Int16(target.lanes, words), spec.zero_point, wide, Ends(self.tile))
+        return ExactShape(replace(spec, workspace_limit=None), self.tile, arithmetic)
+
+
+@lru_cache(maxsize=512)
+def _plans(primitive: ExactWinograd, spec: ExactSpec, target: Target) -> Mapping[Blocking, Cost]:
+    return costs(primitive.shape(spec, target), target)
+
+
+class ExactConvolution(LinearConvolution):
+    """A `q.linear_conv` whose sums have room in the ring that `integers.py` describes."""
+
+    def refusal(self, op: Operator) -> str | None:
+        weights = constant_of(op.operands[1])
+        refused = super().refusal(op)
+        if refused or weights is None:
+            return refused
+        largest = largest_sum(weights, one_quant(op.operands[0].type)[1])
+        limit = Ends(self.primitive.tile).limit
+        return f"sums up to {largest}, of which less than {limit} are exact" if largest >= limit else None
+
+    def spec(self, op: Operator) -> ExactSpec:
+        found = super().spec(op).unbordered()
+        given = {field.name: getattr(found, field.name) for field in fields(found)}
+        return ExactSpec(**{**given, "bias": True}, zero_point=one_quant(op.operands[0].type)[1])
+
+    def starts(self, spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> tuple[Array, ...]:
+        """The biases: inputs are less their zero point."""
+        return (starts(spec, weights, bias, 0),)
+
+
+_TILES = ((2, 2), (4, 2), (2, 4), (4, 4))
+EXACT = tuple(ExactWinograd(f"exact_winograd{m}x{n}", (m, n)) for m, n in _TILES)

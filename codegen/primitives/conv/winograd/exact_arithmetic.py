@@ -1,0 +1,147 @@
+"""What the phases of Winograd in whole numbers compute with: int16 tiles and weights, int32 sums that wrap.
+
+The matrices and why everything fits stand in `integers.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from secateur.codegen.tir import splat
+from secateur.codegen.vector.shuffles import hold
+from secateur.codegen.vector.words import WordStep
+
+from ..arithmetic import Arithmetic as Products
+from ..arithmetic import Array
+from ..ending import linear_pointers
+from .arithmetic import Buffers, OfBytes, SumEnding
+from .integers import Ends
+
+Expr = Any
+Buffer = Any
+
+
+@dataclass(frozen=True)
+class Int16(Products):
+    """Some channels a step, int16 by int16."""
+
+    words: WordStep
+
+    dtype = "int32"
+    data = weight = "int16"
+    latency = 4.0
+    loading = 0.1
+
+    @property
+    def step(self) -> int:  # type: ignore[override]
+        return self.words.channels
+
+    @property
+    def operations(self) -> float:  # type: ignore[override]
+        return self.words.operations
+
+    @property
+    def rate(self) -> float | None:
+        return self.words.rate
+
+    @property
+    def line(self) -> int:
+        return 32
+
+    def tile_pixels(self, registers: int, vectors: int) -> int:
+        spare = vectors * self.words.weight_registers + 2  # an element, a product
+        return max(1, min(registers - spare, 3 * registers // 4) // vectors)
+
+    def element(self, buffer: Buffer, index: Expr) -> Any:
+        return self.words.element(buffer, index)
+
+    def weights(self, buffer: Buffer, index: Expr) -> Any:
+        return self.words.weights(buffer, index)
+
+    def accumulate(self, acc: Any, at: int, element: Any, weights: Any) -> None:
+        self.words.accumulate(acc, at, element, weights)
+
+    def pack_words(self, words: Array) -> Array:
+        """(..., channels, filters) as [step][vector of filters], each as the step reads it."""
+        *outer, channels, filters = words.shape
+        split = words.reshape(*outer, channels // self.step, self.step, filters // self.lanes, self.lanes)
+        found: Array = self.words.pack(np.moveaxis(split, -3, -1))
+        return found
+
+
+@dataclass(frozen=True)
+class ExactArithmetic(OfBytes):
+    """F(2, 3) or F(4, 3) along each axis, all of it exact; `broad` channels are transformed at once."""
+
+    products: Int16
+    broad: int
+    ends: Ends
+
+    element_bytes = 2
+    sums = "int32"
+    unroll = 1  # LLVM adds up products of several steps before it adds them to a sum: registers run out
+
+    @property
+    def wide(self) -> int:
+        return self.broad
+
+    def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
+        return [("weights", "int16") if p == ("weights", "int8") else p for p in linear_pointers(spec)]
+
+    def ending(self, spec: Any, buffers: Buffers) -> Any:
+        names = ("residual", "starts", "multipliers", "parameters", "output")
+        return SumEnding(spec, self.lanes, tuple(map(buffers.get, names)))
+
+    def input_steps(self, values: Sequence[Expr]) -> list[Expr]:
+        return _inputs_two(values) if len(values) == 4 else _inputs_four(values, self.wide)
+
+    def packed(self, parts: Sequence[Expr]) -> Expr:
+        return parts[0]
+
+    def begin(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> None:
+        acc.fill(0)
+
+    def ended(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> Iterator[tuple[int, Expr]]:
+        return ((number, acc[number]) for number in range(acc.count))
+
+    def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
+        return _outputs_two(values) if len(values) == 4 else _outputs_four(values, self.lanes)
+
+    def settled(self, value: Expr, row: int, column: int) -> Expr:
+        if self.ends.inverse != 1:
+            value = hold(value, self.lanes, "int32") * splat(self.ends.inverse, self.lanes, "int32")
+        return hold(value, self.lanes, "int32") >> splat(self.ends.shift(row, column), self.lanes, "int32")
+
+
+def _inputs_two(d: Sequence[Expr]) -> list[Expr]:
+    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[3] - d[1]]
+
+
+def _inputs_four(d: Sequence[Expr], lanes: int) -> list[Expr]:
+    """Every row is a sum or difference of two of the shared parts."""
+
+    def held(value: Expr) -> Expr:
+        return hold(value, lanes, "int16")
+
+    two = splat(2, lanes, "int16")
+    a, b = held(d[4] - (d[2] << two)), held(d[3] - (d[1] << two))
+    e, near = held(d[4] - d[2]), held(d[3] - d[1])
+    o = held(near + near)
+    return [((d[0] - d[2]) << two) + e, a + b, a - b, e + o, e - o, (d[5] - d[3]) - (near << two)]
+
+
+def _outputs_two(f: Sequence[Expr]) -> list[Expr]:
+    return [f[0] + (f[1] + f[2]), (f[1] - f[2]) + f[3]]
+
+
+def _outputs_four(f: Sequence[Expr], lanes: int) -> list[Expr]:
+    def held(value: Expr) -> Expr:
+        return hold(value, lanes, "int32")
+
+    near, odd, far, wide = (held(v) for v in (f[1] + f[2], f[1] - f[2], f[3] + f[4], f[3] - f[4]))
+    four = splat(2, lanes, "int32")
+    return [f[0] + (near << four) + far, (odd + odd) + wide, near + far, (odd + f[5]) + (wide + wide)]

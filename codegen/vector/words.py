@@ -1,0 +1,113 @@
+"""The step of kernels on 16-bit operands: int16 times int16 of some channels, summed into int32 lanes.
+
+Sums wrap: they are right modulo 2^32, whatever passes through them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..targets.isa import DotKind
+from ..targets.target import Target
+from ..tir import T, load, splat
+from .shuffles import hold
+
+Expr = Any
+Buffer = Any
+Words = NDArray[np.int16]
+Prepared = tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class WordStep(ABC):
+    """acc (int32 x `lanes`) += the products of `channels` int16 of one pixel with those of every lane."""
+
+    lanes: int
+    intrinsic: str
+    rate: float | None = None  # vector operations a cycle, where it is not that of float32 multiply-adds
+
+    channels = 2  # of a step
+    weight_registers = 1  # of one prepared vector of weights
+    operations = 2.0  # vector operations of one `accumulate`
+    multiplies = 1  # instructions among them that multiply
+
+    @property
+    def words(self) -> int:
+        """Elements of one vector of weights."""
+        return self.channels * self.lanes
+
+    @abstractmethod
+    def element(self, buffer: Buffer, index: Expr) -> Prepared:
+        """The channels at element `index` of an int16 buffer, for every lane."""
+
+    @abstractmethod
+    def weights(self, buffer: Buffer, index: Expr) -> Prepared:
+        """The vector of packed weights at element `index` of an int16 buffer."""
+
+    @abstractmethod
+    def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
+        """acc[at] += element . weights; `acc` are int32 `Registers` of `lanes`."""
+
+    @abstractmethod
+    def pack(self, words: Words) -> Words:
+        """int16 of shape (..., lanes, channels) as `weights` reads them: (..., words)."""
+
+
+class Pairs(WordStep):
+    """x86: one instruction multiplies two pairs a lane and adds them, exactly."""
+
+    def element(self, buffer: Buffer, index: Expr) -> Prepared:
+        pair = T.reinterpret("int32", load(buffer, index, 2))
+        return (hold(T.reinterpret(f"int16x{self.words}", splat(pair, self.lanes)), self.words, "int16"),)
+
+    def weights(self, buffer: Buffer, index: Expr) -> Prepared:
+        return (hold(load(buffer, index, self.words), self.words, "int16"),)
+
+    def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
+        kind = f"int32x{self.lanes}"
+        acc[at] = acc[at] + T.call_llvm_pure_intrin(kind, self.intrinsic, element[0], weights[0])
+
+    def pack(self, words: Words) -> Words:
+        return np.ascontiguousarray(words.reshape(*words.shape[:-2], self.words))
+
+
+class Widening(WordStep):
+    """ARM: `smlal` by element. Packed weights lie as [channel][lane]."""
+
+    channels = 4
+    weight_registers = 2
+    operations = 4.0
+    multiplies = 4
+
+    def element(self, buffer: Buffer, index: Expr) -> Prepared:
+        return (hold(load(buffer, index, self.channels), self.channels, "int16"),)
+
+    def weights(self, buffer: Buffer, index: Expr) -> Prepared:
+        wide = 2 * self.lanes
+        loaded = [hold(load(buffer, index + at, wide), wide, "int16") for at in range(0, self.words, wide)]
+        halves = (range(self.lanes), range(self.lanes, wide))
+        return tuple(hold(T.Shuffle([w], list(h)), self.lanes, "int16") for w in loaded for h in halves)
+
+    def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
+        kind, name = f"int32x{self.lanes}", f"{self.intrinsic}.v{self.lanes}i32"
+        for k, row in enumerate(weights):
+            value = splat(T.Shuffle([element[0]], [k]), self.lanes)
+            acc[at] = acc[at] + T.call_llvm_pure_intrin(kind, name, value, row)
+
+    def pack(self, words: Words) -> Words:
+        turned = np.swapaxes(words, -1, -2)
+        return np.ascontiguousarray(turned.reshape(*turned.shape[:-2], self.words))
+
+
+_STEPS: dict[DotKind, type[WordStep]] = {DotKind.PAIRS: Pairs, DotKind.WIDENING: Widening}
+
+
+def word_step(target: Target) -> WordStep | None:
+    """That of the target, None where its row names none."""
+    step = target.isa.words
+    return None if step is None else _STEPS[step.kind](target.lanes, step.intrinsic, step.rate)
