@@ -22,7 +22,9 @@ from .program import Program
 from .sources import BENCH_SOURCES, RUNTIME_FILES, RUNTIME_SOURCES, DeviceTable, write_sources
 from .targets.target import Cpu
 
-_COMPILE = ("-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-I.")
+_COMPILE = (
+    "-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra", "-I.",
+)  # fmt: skip
 _SHARED = (
     "-O2", "-shared", "-s", "-Wl,--build-id=none", "-Wl,-Bsymbolic", "-Wl,-z,now",
     "-Wl,--version-script=exports.map",

@@ -23,11 +23,14 @@ from .build import build_kernels
 from .cache import kernel_symbol
 from .decisions import check_decisions, may_overwrite
 from .kernel import Kernel
-from .primitives.operator import Argument, Array, Operand, Result, Scratch, Stage, constant_of
+from .primitives.operator import Argument, Array, Constant, Operand, Result, Scratch, Stage, constant_of
 from .primitives.registry import Primitives
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
+from .weights.origin import Origin
+from .weights.registry import SMALLEST
 from .weights.storing import coded
+from .weights.transforms import Made, transformed
 from .worker import Compile
 
 
@@ -39,6 +42,7 @@ class _Weights:
     offsets: list[int] = field(default_factory=list)
     stored: list[str] = field(default_factory=list)
     end: int = 0
+    origins: list[Made] = field(default_factory=list)
     _known: dict[tuple[str, bytes], int] = field(default_factory=dict)
 
     def place(self, array: Array, stored: str) -> Ref:
@@ -51,6 +55,16 @@ class _Weights:
             self.stored.append(stored)
             self.end += _aligned(max(array.nbytes, 1))
         return Ref(Space.WEIGHTS, offset=self._known[key])
+
+    def make(self, origin: Origin, places: Sequence[Ref], before: int) -> None:
+        """What comes from `origin` among the arguments at `places` is made of it.
+
+        Where it does not all lie from `before` on, an operator of equal constants came earlier.
+        """
+        made = [places[number].offset for number in origin.made]
+        factors = places[origin.factors].offset if origin.factors >= 0 else 0
+        if min(made) >= before:
+            self.origins.append(Made(origin, tuple(made), factors))
 
 
 @dataclass
@@ -84,11 +98,14 @@ class _Lowering:
     def lower(self, op: Operator) -> None:
         if self.stays_in_place(op):
             return
-        for stage in self.primitives.find(op).stages(op, self.target):
-            self.call(op, stage)
+        primitive, before, places = self.primitives.find(op), self.weights.end, list[Ref]()
+        for stage in primitive.stages(op, self.target):
+            places += self.call(op, stage)
+        if _stored(op.operands) == SMALLEST and (origin := primitive.origin(op, self.target)) is not None:
+            self.weights.make(origin, places, before)
 
-    def call(self, op: Operator, stage: Stage) -> None:
-        """One of an operator's kernels."""
+    def call(self, op: Operator, stage: Stage) -> list[Ref]:
+        """One of an operator's kernels; where those of its pointers are that `Primitive.arguments` has."""
         places = [self.argument(op, a) for a in stage.arguments]
         kernel = replace(stage.kernel, overwritten=_overwritten(op, stage, places))
         symbol = kernel_symbol(kernel, self.target)
@@ -96,6 +113,8 @@ class _Lowering:
         self.calls.append(Call(symbol, tuple(places), kernel.tasks, op.loc or op.name, op.name,
                                op.get("workspace_offset", -1), op.macs if stage.macs else 0,
                                kernel.threads))  # fmt: skip
+        given = zip(places, stage.arguments, strict=True)
+        return [place for place, argument in given if isinstance(argument, (Operand, Constant))]
 
     def argument(self, op: Operator, given: Argument | Result | Scratch) -> Ref:
         if isinstance(given, Operand):
@@ -188,6 +207,9 @@ def lower(
     for op in graph.operators:
         if op.name != "nn.constant":
             lowering.lower(op)
+    weights = lowering.weights
+    transforms = transformed(weights.origins, progress)
+    made = {offset for transform in transforms for offset in transform.made.offsets}
     return Program(
         name=graph.name,
         target=target,
@@ -195,10 +217,11 @@ def lower(
         outputs=_ports(graph.outputs, graph.output_names),
         calls=tuple(lowering.calls),
         modules=build_kernels(lowering.kernels, target, compile, progress),
-        weights=tuple(lowering.weights.arrays),
-        weight_offsets=tuple(lowering.weights.offsets),
+        weights=tuple(weights.arrays),
+        weight_offsets=tuple(weights.offsets),
         arena_bytes=arena_bytes(graph),
         workspace_bytes=max((op.get("workspace", 0) for op in graph.operators), default=0),
         manifest=dict(manifest or {}),
-        streams=coded(lowering.weights.arrays, lowering.weights.stored, progress),
+        streams=coded(weights.arrays, weights.stored, progress, [at in made for at in weights.offsets]),
+        transforms=transforms,
     )

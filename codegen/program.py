@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from .targets.target import Target
+from .weights.transforms import Transform
 
 ALIGNMENT = 64  # bytes, of each array of weights
 
@@ -95,7 +96,8 @@ class Program:
     `arena_bytes` includes the first thread's workspaces; every further thread
     needs `workspace_bytes` more. Weights are laid out at `weight_offsets`
     (each a multiple of `ALIGNMENT`). Where the artifact holds them coded, each
-    has its stream in `streams` (`codegen.weights`), which the runtime decodes.
+    has its stream in `streams` (`codegen.weights`), which the runtime decodes; an array that one of
+    `transforms` makes has an empty one.
     """
 
     name: str
@@ -110,3 +112,4 @@ class Program:
     workspace_bytes: int
     manifest: dict[str, Any] = field(default_factory=dict)
     streams: tuple[bytes, ...] = ()
+    transforms: tuple[Transform, ...] = ()

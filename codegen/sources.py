@@ -19,14 +19,16 @@ from .destination import SEAL_FIELDS, SEAL_MAGIC
 from .program import ALIGNMENT, Port, Program
 from .program_check import DTYPE_BYTES, ProgramError, weights_bytes
 from .weights.storing import entries, summary
+from .weights.transforms import summary as made_of_filters
+from .weights.transforms import work_bytes
 
 MANIFEST_FORMAT = 1
 DECODER_SOURCES = ("decode.c", "decode_prefix.c", "decode_rans.c", "decode_avx2.c")
-_ANY_SOURCES = ("cpu.c", "model.c", "options.c", *DECODER_SOURCES)
+_ANY_SOURCES = ("cpu.c", "model.c", "options.c", "transform.c", "weights.c", *DECODER_SOURCES)
 RUNTIME_SOURCES = (*_ANY_SOURCES, "pool.c", "state.c")
 DEVICE_SOURCES = (*_ANY_SOURCES, "cuda.c", "device.c")
 BENCH_SOURCES = ("bench.c", "bench_data.c")
-_HEADERS = ("secateur.h", "internal.h", "decode.h", "threads.h", "cuda.h", "bench.h")
+_HEADERS = ("secateur.h", "internal.h", "decode.h", "transform.h", "threads.h", "cuda.h", "bench.h")
 RUNTIME_FILES = (*_HEADERS, *sorted({*RUNTIME_SOURCES, *DEVICE_SOURCES}), *BENCH_SOURCES)
 _LARGE = 1 << 30  # bytes of weights past which x86-64 code must not lie within their reach
 
@@ -62,15 +64,22 @@ def thread_cost(program: Program) -> ThreadCost:
     state, thread = interface_constant("SECATEUR_STATE_BYTES"), interface_constant("SECATEUR_THREAD_BYTES")
     arena, decoded = program.arena_bytes, 0
     if program.streams:
-        arena = max(arena, interface_constant("SECATEUR_DECODER_BYTES"))
+        arena = max(arena, making_bytes(program))
         decoded = weights_bytes(program)
     first = state + _rounded(arena) + _rounded(decoded)
     return ThreadCost(first, thread + _rounded(program.workspace_bytes))
 
 
+def making_bytes(program: Program) -> int:
+    """Bytes of the arena in which coded weights are decoded, and made of filters."""
+    return interface_constant("SECATEUR_DECODER_BYTES") + work_bytes(program.transforms)
+
+
 def stored_bytes(program: Program) -> int:
     """Bytes that the weights take in the artifact."""
-    return sum(map(len, program.streams)) if program.streams else weights_bytes(program)
+    if not program.streams:
+        return weights_bytes(program)
+    return sum(map(len, program.streams)) + sum(t.coded for t in program.transforms)
 
 
 def manifest(program: Program) -> dict[str, Any]:
@@ -100,6 +109,9 @@ def manifest(program: Program) -> dict[str, Any]:
     if program.streams:
         own["coded_bytes"] = stored_bytes(program)
         own["stored"] = summary(program.streams, program.weights)
+    if program.transforms:
+        arrays = dict(zip(program.weight_offsets, program.weights, strict=True))
+        own["transformed"] = made_of_filters(program.transforms, arrays)
     if taken := own.keys() & program.manifest.keys():
         raise ProgramError(f"the manifest's {sorted(taken)} are written by the artifact itself")
     return own | program.manifest
@@ -179,7 +191,7 @@ def write_weights(program: Program, path: Path) -> None:
     """Writes the weights' streams, or their bytes at their offsets, gaps zero."""
     with path.open("wb") as file:
         if program.streams:
-            file.writelines(program.streams)
+            file.writelines([*program.streams, *(s for t in program.transforms for s in t.streams)])
             return
         file.truncate(weights_bytes(program))
         for offset, array in zip(program.weight_offsets, program.weights, strict=True):
@@ -207,6 +219,20 @@ def _rounded(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
+def _rows(program: Program) -> dict[str, list[Any]]:
+    """Of the constant table: the streams of weights, then those of what transforms read; the transforms."""
+    if not program.streams:
+        return {"streams": [], "transforms": []}
+    streams = entries(program.streams, program.weights, program.weight_offsets)
+    end, transforms = sum(map(len, program.streams)), []
+    for transform in program.transforms:
+        origin, places = transform.made.origin, transform.places
+        transforms.append({"row": transform, "origin": origin, "first": len(streams), "work": places[-1]})
+        streams += entries(transform.streams, origin.sources, places[:-1], end)
+        end += transform.coded
+    return {"streams": streams, "transforms": transforms}
+
+
 def _port(port: Port) -> dict[str, Any]:
     return asdict(port) | {
         "shape": list(port.shape),
@@ -230,7 +256,7 @@ def _templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         autoescape=False,
     )
-    environment.filters |= {"c": c_string, "comment": _comment}
+    environment.filters |= {"c": c_string, "comment": _comment, "hex": float.hex}
     return environment
 
 
@@ -247,9 +273,8 @@ def _render(template: str, program: Program, **more: Any) -> str:
             arena_bytes=program.arena_bytes,
             workspace_bytes=program.workspace_bytes,
             weights_bytes=weights_bytes(program),
-            streams=entries(program.streams, program.weights, program.weight_offsets)
-            if program.streams
-            else [],
+            rows=_rows(program),
+            making_bytes=making_bytes(program) if program.streams else 0,
             **more,
         )
     )

@@ -6,6 +6,7 @@
 
 #include "decode.h"
 #include "secateur.h"
+#include "transform.h"
 
 typedef struct rt_feature {
     const char *name;    /* LLVM's name */
@@ -37,8 +38,10 @@ typedef struct rt_model {
     uint64_t workspace_bytes; /* of every further thread */
     uint64_t weights_bytes, manifest_bytes;
     const unsigned char *weights; /* as kernels read them, or coded where there are streams */
-    const rt_stream *streams;
-    int32_t stream_count;
+    const rt_stream *streams; /* last those of what transforms read, in the order of these */
+    const rt_transform *transforms;
+    int32_t stream_count, transform_count;
+    uint64_t making_bytes; /* of the arena, while weights are decoded and made */
     const char *manifest;
     const rt_device *device; /* null where the processor computes */
 } rt_model;
@@ -54,6 +57,7 @@ secateur_status rt_begin(const secateur_options *given, secateur_options *option
 int rt_pointers_given(const void *const *pointers, const secateur_tensor *tensors, int32_t count);
 uint64_t rt_rounded(uint64_t bytes); /* up to a multiple of SECATEUR_ALIGNMENT */
 uint64_t rt_tensors_bytes(void);     /* of the block, for the arena or, before, the decoder */
+uint64_t rt_decoded_bytes(void);     /* of the block, for weights */
 
 /* Weights as kernels read them: the caller's, the model's, or decoded at the block's end. */
 secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, rt_scratch *scratch,

@@ -20,23 +20,23 @@ static int aligned(const void *pointer) { return (uintptr_t)pointer % SECATEUR_A
 
 static uint64_t worker_bytes(void) { return SECATEUR_THREAD_BYTES + rt_rounded(model_table.workspace_bytes); }
 
-/* Before a model runs, the decoder works where its tensors will lie. */
+/* Before a model runs, its weights are decoded and made where its tensors will lie. */
 uint64_t rt_tensors_bytes(void) {
     uint64_t bytes = model_table.arena_bytes;
-    return rt_rounded(model_table.stream_count && bytes < SECATEUR_DECODER_BYTES ? SECATEUR_DECODER_BYTES : bytes);
+    return rt_rounded(model_table.making_bytes > bytes ? model_table.making_bytes : bytes);
 }
 
-static uint64_t decoded_bytes(void) { return model_table.stream_count ? rt_rounded(model_table.weights_bytes) : 0; }
+uint64_t rt_decoded_bytes(void) { return model_table.stream_count ? rt_rounded(model_table.weights_bytes) : 0; }
 
 uint64_t secateur_arena_bytes(int32_t threads) {
     if (threads < 1 || threads > SECATEUR_MAX_THREADS) return 0;
-    uint64_t bytes = SECATEUR_STATE_BYTES + rt_tensors_bytes() + (uint64_t)(threads - 1) * worker_bytes() + decoded_bytes();
+    uint64_t bytes = SECATEUR_STATE_BYTES + rt_tensors_bytes() + (uint64_t)(threads - 1) * worker_bytes() + rt_decoded_bytes();
     return bytes > SIZE_MAX / 2 ? 0 : bytes;
 }
 
 /* Of a state that decodes no weights where the caller gives them. */
 static uint64_t block_bytes(const secateur_options *options, int32_t threads) {
-    return secateur_arena_bytes(threads) - (options->weights ? decoded_bytes() : 0);
+    return secateur_arena_bytes(threads) - (options->weights ? rt_decoded_bytes() : 0);
 }
 
 static int processor_fits(void) {
@@ -90,18 +90,6 @@ static unsigned char *allocate(uint64_t bytes) {
     return posix_memalign(&block, SECATEUR_ALIGNMENT, (size_t)bytes) == 0 ? block : NULL;
 }
 
-/* The model's weights at `to`, gaps zero; 0 where they are damaged. */
-static int decode_weights(unsigned char *to, rt_scratch *scratch) {
-    memset(to, 0, (size_t)decoded_bytes());
-    for (int32_t i = 0; i < model_table.stream_count; i++) {
-        const rt_stream *s = &model_table.streams[i];
-        rt_span in = {model_table.weights + s->at, model_table.weights + s->at + s->coded};
-        if (!rt_decode(in, to + s->offset, s->bytes, scratch)) return 0;
-        if (rt_adler(to + s->offset, s->bytes) != s->check) return 0;
-    }
-    return 1;
-}
-
 int rt_pointers_given(const void *const *pointers, const secateur_tensor *tensors, int32_t count) {
     if (count > 0 && !pointers) return 0;
     for (int32_t i = 0; i < count; i++)
@@ -116,13 +104,4 @@ secateur_status rt_begin(const secateur_options *given, secateur_options *option
     if (status != SECATEUR_OK) return status;
     *block = options->arena ? options->arena : allocate(block_bytes(options, options->threads));
     return *block ? SECATEUR_OK : SECATEUR_ERROR_MEMORY;
-}
-
-secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, rt_scratch *scratch,
-                                const unsigned char **weights) {
-    *weights = options->weights ? options->weights : model_table.weights;
-    if (options->weights || !model_table.stream_count) return SECATEUR_OK;
-    unsigned char *decoded = block + (secateur_arena_bytes(options->threads) - decoded_bytes());
-    *weights = decoded;
-    return decode_weights(decoded, scratch) ? SECATEUR_OK : SECATEUR_ERROR_DAMAGED;
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from .codegen.backends.registry import backend_of
 from .codegen.targets.target import Target
+from .codegen.weights.registry import SMALLEST
 from .codegen.weights.storing import check_codec
 from .ir.errors import SecateurError
 from .ir.graph import Graph
@@ -60,6 +61,7 @@ def pipeline_of(
 def storing(pipeline: str, codec: str | None, target: Target) -> str:
     """The pipeline with the pass `store` at its end where a codec is named.
 
+    Where the file is to be the smallest, Winograd's tiles in 8 bits are made of filters that it can hold.
     SecateurError for a name of none, where the pipeline says already how constants are stored, or where the
     target's files hold them as they are.
     """
@@ -68,9 +70,12 @@ def storing(pipeline: str, codec: str | None, target: Target) -> str:
     check_codec(codec)
     if backend_of(target).takes != PLACED:
         raise SecateurError(f"files for {target.name} hold weights as they are; none can be coded")
-    if any(isinstance(step, Store) for step in parse_pipeline(pipeline)):
+    steps = parse_pipeline(pipeline)
+    if any(isinstance(step, Store) for step in steps):
         raise SecateurError("the pipeline has the pass 'store' already, which names the codec of weights")
-    return f"{pipeline},{format_pipeline([Store(codec=codec)])}"
+    if codec == SMALLEST:
+        steps = tuple(replace(s, tile_weights="spatial") if isinstance(s, Quantize) else s for s in steps)
+    return format_pipeline([*steps, Store(codec=codec)])
 
 
 def _behind_fusion(pipeline: str, step: Quantize) -> str:

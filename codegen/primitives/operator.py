@@ -20,6 +20,7 @@ from secateur.ir.types import Layout
 
 from ..kernel import Kernel
 from ..targets.target import Target
+from ..weights.origin import Origin
 
 Array = NDArray[Any]
 Combination = tuple[tuple[Layout, ...], Layout]  # of the operands, of the result
@@ -148,6 +149,10 @@ class Primitive(ABC):
     def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
         """The kernel's pointers before its result: operands computed at run time, then constants."""
         return (*map(Operand, dynamic_operands(op)), *map(Constant, self.constants(op, target)))
+
+    def origin(self, op: Operator, target: Target) -> Origin | None:
+        """What an artifact may hold instead of constants among `arguments`; None where it holds these."""
+        return None
 
     def keeps(self, op: Operator, target: Target) -> tuple[int, ...]:
         """Operands that its kernel reads after it has begun to write, of those that the operator lets a

@@ -35,7 +35,8 @@ CODECS: Mapping[str, Row] = {
 }
 BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
 
-CHOOSING = {"fast": tuple(n for n, r in CODECS.items() if r.fast), "best": tuple(CODECS)}
+SMALLEST = "best"
+CHOOSING = {"fast": tuple(n for n, r in CODECS.items() if r.fast), SMALLEST: tuple(CODECS)}
 """Names that stand for several codecs, of which the one that takes the least is used, tensor by tensor."""
 
 NAMES = (*CODECS, *CHOOSING)

@@ -24,10 +24,12 @@ def check_codec(name: str) -> None:
         raise SecateurError(f"there is no codec '{name}' of weights{known_names(name, list(NAMES))}")
 
 
-def coded(arrays: Sequence[Array], stored: Sequence[str], progress: Progress = silent) -> tuple[bytes, ...]:
+def coded(
+    arrays: Sequence[Array], stored: Sequence[str], progress: Progress = silent, made: Sequence[bool] = ()
+) -> tuple[bytes, ...]:
     """The stream of each array by the codec of that name, as it is for an empty one; none where all are.
 
-    SecateurError for a name of no codec.
+    One that is `made` of others has an empty stream. SecateurError for a name of no codec.
     """
     for name in sorted(set(filter(None, stored))):
         check_codec(name)
@@ -36,7 +38,7 @@ def coded(arrays: Sequence[Array], stored: Sequence[str], progress: Progress = s
     streams = []
     for number, (array, name) in enumerate(zip(arrays, stored, strict=True)):
         progress("weights", number, len(arrays))
-        streams.append(encode(array, name or PLAIN))
+        streams.append(b"" if made and made[number] else encode(array, name or PLAIN))
     return tuple(streams)
 
 
@@ -49,7 +51,10 @@ def codec_of(stream: bytes) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """A stream's row in the artifact: where it begins and ends, where its bytes go, and their Adler-32."""
+    """A stream's row in the artifact: where it begins and ends, where its bytes go, and their Adler-32.
+
+    They go into the weights, or, of what a transform reads, into the memory in which weights are made.
+    """
 
     at: int
     coded: int
@@ -58,12 +63,15 @@ class Entry:
     check: int
 
 
-def entries(streams: Sequence[bytes], arrays: Sequence[Array], offsets: Sequence[int]) -> list[Entry]:
-    """The rows of streams that lie one behind the other."""
-    rows, at = [], 0
+def entries(
+    streams: Sequence[bytes], arrays: Sequence[Array], offsets: Sequence[int], begin: int = 0
+) -> list[Entry]:
+    """The rows of streams that lie one behind the other from `begin` on; empty streams have none."""
+    rows, at = [], begin
     for stream, array, offset in zip(streams, arrays, offsets, strict=True):
-        check = zlib.adler32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        rows.append(Entry(at, len(stream), offset, array.nbytes, check))
+        if stream:
+            check = zlib.adler32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            rows.append(Entry(at, len(stream), offset, array.nbytes, check))
         at += len(stream)
     return rows
 
@@ -72,6 +80,8 @@ def summary(streams: Sequence[bytes], arrays: Sequence[Array]) -> Mapping[str, M
     """By codec: how many arrays, their bytes, and what they take."""
     found: dict[str, dict[str, int]] = {}
     for stream, array in zip(streams, arrays, strict=True):
+        if not stream:
+            continue
         row = found.setdefault(codec_of(stream), {"arrays": 0, "bytes": 0, "coded_bytes": 0})
         row["arrays"] += 1
         row["bytes"] += array.nbytes

@@ -285,14 +285,16 @@ def _winograd(sig: Signature) -> Sequence[TensorType]:
     check_activation(x, "input")
     require(not need_rounding(sig), "a Winograd tile has no rounding as TFLite")
     positions, channels = (tile[0] + 2) * (tile[1] + 2), x.shape[1]
+    spatial = u.rank == 4
+    filters = u.shape[0 if spatial else 1] if u.rank > 2 else 0
+    fitting = (filters, channels, 3, 3) if spatial else (positions, filters, channels)
     require(
-        u.rank == 3 and u.dtype == DType.I8 and (u.shape[0], u.shape[2]) == (positions, channels),
-        f"weights {u} are not {positions} x filters x {channels} of i8",
+        u.shape == fitting and u.dtype == DType.I8,
+        f"weights {u} are neither {positions} x filters x {channels} nor filters x {channels} x 3 x 3 of i8",
     )
-    filters = u.shape[1]
     wanted = (
         (factors, TensorType((positions, channels), DType.I16), "factors"),
-        (scales, TensorType((positions, filters)), "scales"),
+        (scales, TensorType((filters,) if spatial else (positions, filters)), "scales"),
         (bias, TensorType((filters,)), "bias"),
     )
     for type, needed, what in wanted:
@@ -311,8 +313,10 @@ def _winograd_macs(types: Types, result: TensorType) -> int:
 
 def _winograd_axes(ports: Ports) -> Iterator[Relation]:
     yield from (Tie(Axis(0, 0), Axis(OUT, 0)), Summed(Axis(0, 1)))
-    yield from (Tie(Axis(0, 1), Axis(port, axis)) for port, axis in ((1, 2), (2, 1)))
-    yield from (Tie(Axis(port, axis), Axis(OUT, 1)) for port, axis in ((1, 1), (3, 1), (4, 0)))
+    spatial = ports.type(1).rank == 4
+    channels, filters, scales = (1, 0, 0) if spatial else (2, 1, 1)
+    yield from (Tie(Axis(0, 1), Axis(port, axis)) for port, axis in ((1, channels), (2, 1)))
+    yield from (Tie(Axis(port, axis), Axis(OUT, 1)) for port, axis in ((1, filters), (3, scales), (4, 0)))
     yield from extras(ports, 5, (0, 1))
 
 

@@ -15,6 +15,10 @@ tap is a position (i, j) of the input tile, number i (m_w + 2) + j. For each til
    every addition rounded. Products by 1/2 and 1/4 are exact, those by 1/sqrt 2
    and sqrt 2 rounded.
 6. t + bias, then the residual as in `q.linear_conv`.
+
+Weights are given as u (taps, filters, channels), or as filters (filters, channels, 3, 3) of the model with a
+scale for each filter: then u, and what each tap's scale is in steps of the filter, are those of
+`ir/filters.py`, and step 4 has the product of the two as its scale, rounded to float32.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..filters import byte_filters
 from ..graph import Operator
 from .linear import along_channels, centred, stored, with_residual
 from .rule import Array, Rule
@@ -33,8 +38,9 @@ ROOT, BY_ROOT = np.float32(2**0.5), np.float32(0.5**0.5)
 
 
 def winograd_conv(op: Operator, arrays: Sequence[Array]) -> Array:
-    x, u, factors, scales, bias = arrays[:5]
+    x, factors, bias = arrays[0], arrays[2], arrays[4]
     tall, wide = op["tile"]
+    u, scales = domain_weights(op, arrays[1], factors, arrays[3])
     tiles = input_tiles(op, centred(op, 0, x))
     v = transformed_input(tiles)
     q = quantized_input(v, factors)
@@ -43,6 +49,14 @@ def winograd_conv(op: Operator, arrays: Sequence[Array]) -> Array:
     t = _placed(op, transformed_output(real, tall, wide))
     t = t + along_channels(bias, 4)
     return stored(op, with_residual(op, t, 5, arrays))
+
+
+def domain_weights(op: Operator, weights: Array, factors: Array, scales: Array) -> tuple[Array, Array]:
+    """Weights (taps, M, C) and scales (taps, M) in the Winograd domain, as given or made of filters."""
+    if weights.ndim == 3:
+        return weights, scales
+    made = byte_filters(weights, factors, op["tile"])
+    return made.weights, made.units * scales
 
 
 def input_tiles(op: Operator, x: Array) -> Array:

@@ -170,8 +170,14 @@ class Maker:
     def trial(self) -> Trial:
         winograd = self.options.winograd
         tiles = TILES[winograd] if self.costs is not None or winograd != "auto" else ()
-        options = WinogradOptions(mode="lance" if winograd == "lance" else "channel")
-        return Trial(tiles, options, self.costs, winograd != "auto")
+        return Trial(tiles, self._tile_options(), self.costs, winograd != "auto")
+
+    def _tile_options(self) -> WinogradOptions:
+        """LANCE's one scale for all weights is not of filters."""
+        if self.options.winograd == "lance":
+            return WinogradOptions(mode="lance")
+        spatial = self.options.tile_weights == "spatial"
+        return WinogradOptions(rounding="spatial" if spatial else "compensated")
 
     @cached_property
     def real(self) -> dict[str, Operator]:

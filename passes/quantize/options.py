@@ -13,6 +13,7 @@ Method = Literal["minmax", "percentile", "mse", "entropy"]
 Winograd = Literal["auto", "off", "2", "4x2", "4", "lance"]
 Layers = Literal["auto", "all"]
 Rounding = Literal["float32", "tflite"]
+TileWeights = Literal["domain", "spatial"]
 
 LARGEST = 127
 REDUCED = 63
@@ -77,11 +78,14 @@ class Options(Recipe):
     """How a network is quantized, and `min_sqnr`, what its outputs must keep, in dB.
 
     With `rounding` tflite everything computes in 8 bits, by what TFLite can express: no layer stays in float,
-    residuals and pools are operators of their own, and a matrix has one scale.
+    residuals and pools are operators of their own, and a matrix has one scale. `tile_weights` tells what
+    Winograd's tiles are given: weights rounded in their domain, or the filters of the direct convolution,
+    which an artifact can store and transform where it is loaded.
     """
 
     min_sqnr: float | None = None
     rounding: Rounding = "float32"
+    tile_weights: TileWeights = "domain"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,8 +28,9 @@ class Options:
     """How a convolution is quantized in the Winograd domain.
 
     `mode`: "channel" has steps for each tap and channel of the input, "tap" for each tap,
-    "lance" one for all (Li et al. 2020). `rounding` of weights: "nearest" or "compensated" (each rounding
-    makes up for the errors before it, as GPTQ: Frantar et al. 2023). `balances` are shares tried
+    "lance" one for all (Li et al. 2020). `rounding` of weights: "nearest", "compensated" (each rounding
+    makes up for the errors before it, as GPTQ: Frantar et al. 2023), or "spatial": the operator is given
+    the 8-bit filters of the direct convolution, and transforms them itself. `balances` are shares tried
     for each tap: 1 gives every channel of V all of 8 bits, 0 every channel of U. `crests`: a channel is
     taken to reach at least so many times what others of its power do, against rare large values that
     the samples lack. `saturations`: the step as a share of what saturates nothing. `damping`: the
@@ -46,8 +47,10 @@ class Options:
     def __post_init__(self) -> None:
         if self.mode not in ("channel", "tap", "lance"):
             raise ValueError(f"mode '{self.mode}' is none of channel, tap, lance")
-        if self.rounding not in ("nearest", "compensated"):
-            raise ValueError(f"rounding '{self.rounding}' is neither nearest nor compensated")
+        if self.rounding not in ("nearest", "compensated", "spatial"):
+            raise ValueError(f"rounding '{self.rounding}' is none of nearest, compensated, spatial")
+        if self.rounding == "spatial" and self.mode == "lance":
+            raise ValueError("LANCE has one scale for all weights, filters of 8 bits one for each")
         if not (self.balances and self.crests and self.saturations) or min(self.saturations) <= 0:
             raise ValueError("balances, crests and saturations need a number each, saturations positive ones")
 

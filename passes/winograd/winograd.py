@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.ir.filters import byte_filters
 from secateur.ir.graph import Operator, Value, constant_of
 from secateur.ir.ops.linear import channel_multipliers, one_quant, result_scale
 from secateur.ir.registry import create
@@ -32,9 +33,9 @@ __all__ = ["Form", "Options", "applicable", "create_winograd", "winograd_form"]
 class Form(NamedTuple):
     """The constants of a `q.winograd_conv` of C channels and M filters."""
 
-    weights: NDArray[np.int8]  # (taps, M, C)
+    weights: NDArray[np.int8]  # (taps, M, C), or the model's (M, C, 3, 3)
     factors: NDArray[np.int16]  # (taps, C)
-    scales: NDArray[np.float32]  # (taps, M), in steps of the result
+    scales: NDArray[np.float32]  # (taps, M) or (M,), in steps of the result
     bias: NDArray[np.float32]  # (M,), in steps of the result
 
 
@@ -69,11 +70,16 @@ def winograd_form(
     u, v = transformed_weights(weights, tile), whole.astype(np.float32)
     factors = factors_of(choose_steps(u, v, options))
     steps, q = steps_from(factors), quantized(whole, factors)
-    stored, unit = _rounded(u * steps[:, None, :], v / steps[:, :, None], q, options)
+    if options.rounding == "spatial":
+        stored, unit = _made_of_filters(op, factors, tile)
+    else:
+        stored, unit = _rounded(u * steps[:, None, :], v / steps[:, :, None], q, options)
     want = np.matmul(u, (matrices(tile)[2] @ tiles.mean(2))[:, :, None])[..., 0]
     error = _mean_error(tile, want, stored, unit, q)
     in_steps = scale / result_scale(op.result.type)
     bias = channel_multipliers(op).astype(np.float64) * _bias(op) + error * in_steps
+    if options.rounding == "spatial":
+        return Form(_filters(op), factors, channel_multipliers(op), bias.astype(np.float32))
     scales = np.ascontiguousarray(unit * in_steps, dtype=np.float32)
     return Form(stored, factors, scales, bias.astype(np.float32))
 
@@ -93,6 +99,24 @@ def _bias(op: Operator) -> NDArray[Any]:
     if bias is None:
         raise ValueError("no Winograd form: its bias is not constant")
     return bias
+
+
+def _filters(op: Operator) -> NDArray[np.int8]:
+    """As they are stored."""
+    value = op.operands[1]
+    annotated = value.producer is not None and value.producer.name == "q.annotate"
+    filters = constant_of(value.producer.operands[0] if annotated and value.producer else value)
+    if filters is None:
+        raise ValueError("no Winograd form: its weights are not constant")
+    return filters
+
+
+def _made_of_filters(op: Operator, factors: NDArray[np.int16], tile: Tile) -> tuple[NDArray[np.int8], Floats]:
+    """What the operator makes of its i8 filters: (taps, M, C), and real units (taps, M)."""
+    quant = op.operands[1].type.quant
+    assert quant is not None, "the type rule wants quantized weights"
+    made = byte_filters(_filters(op), factors, tile)
+    return made.weights, made.units * np.broadcast_to(np.array(quant.scales), made.units.shape[1:])
 
 
 def _rounded(u: Floats, v: Floats, q: Floats, options: Options) -> tuple[NDArray[np.int8], Floats]:

@@ -224,9 +224,9 @@ USUAL = {"tile": (2, 2), "pads": (1, 1, 1, 1), **result()}
     [
         (0, bare((1, 2, 5, 5), DType.U8), "input is not quantized"),
         (0, byte((1, 2, 5)), "not an image"),
-        (0, byte((1, 4, 5, 5)), "weights .* are not 16 x filters x 4"),
-        (1, bare((36, 3, 2), DType.I8), "weights .* are not 16 x filters x 2"),
-        (1, bare((16, 3, 2), DType.U8), "are not 16 x filters x 2 of i8"),
+        (0, byte((1, 4, 5, 5)), "weights .* are neither 16 x filters x 4"),
+        (1, bare((36, 3, 2), DType.I8), "weights .* are neither 16 x filters x 2"),
+        (1, bare((16, 3, 2), DType.U8), "are neither 16 x filters x 2 nor filters x 2 x 3 x 3 of i8"),
         (2, bare((16, 3), DType.I16), "factors are"),
         (2, bare((16, 2)), "factors are"),
         (3, bare((16, 2)), "scales are"),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import secateur
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.targets.find import find
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
+from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
 from secateur.ir.printer import print_graph
 from secateur.pipeline import storing
@@ -68,3 +73,58 @@ def test_an_edited_codec_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SecateurError, match="no codec 'zip'"):
         secateur.compile(graph(), tmp_path / "x.so", pipeline=pipeline)
     assert not (tmp_path / "x.so").exists()
+
+
+# Winograd's weights ---------------------------------------------------------------------------------
+
+WIDE = np.random.default_rng(3).standard_normal((32, 32, 3, 3), np.float32)
+TILED = """
+graph @tiled(%x: tensor<1x32x12x12xf32>) {
+  %w = nn.constant() {value = dense_resource<"w">} : tensor<32x32x3x3xf32>
+  %y = nn.conv(%x, %w) {strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]} : tensor<1x32x12x12xf32>
+  %r = nn.relu(%y) : tensor<1x32x12x12xf32>
+  %z = nn.conv(%r, %w) {strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]} : tensor<1x32x12x12xf32>
+  return %z as "z"
+}
+"""
+
+
+def tiled() -> Graph:
+    return parse_graph(TILED, {"w": WIDE})
+
+
+def answer(artifact: secateur.Artifact) -> tuple[NDArray[np.float32], Mapping[str, Any]]:
+    """On some input, and the artifact's manifest."""
+    x = np.random.default_rng(1).standard_normal((1, 32, 12, 12), dtype=np.float32)
+    with load(artifact.path) as session:
+        return session.run({"x": x})["z"], session.manifest
+
+
+def test_filters_are_stored_instead_of_what_winograd_makes_of_them(tmp_path: Path) -> None:
+    offered = {c.primitive for c in AnalyticCosts(find("host")).choices(tiled().operators[1])}
+    limits = secateur.Limits(without=tuple(offered - {"winograd4"}))
+    artifacts = (
+        secateur.compile(tiled(), tmp_path / f"{name}.so", limits=limits, compress=name)
+        for name in ("fast", "best")
+    )
+    (expected, plain), (found, small) = map(answer, artifacts)
+    np.testing.assert_array_equal(found, expected)
+    row = small["transformed"]
+    assert (row["arrays"], row["bytes"], row["model_bytes"]) == (1, 36 * 32 * 32 * 4, WIDE.nbytes)
+    assert "transformed" not in plain
+    assert small["coded_bytes"] < WIDE.nbytes + 64 < plain["coded_bytes"] / 2
+    assert small["weights_bytes"] == plain["weights_bytes"]
+    assert small["arena_bytes"] >= small["weights_bytes"] + WIDE.nbytes
+
+
+def test_bytes_are_made_of_the_filters_of_the_direct_convolution(tmp_path: Path) -> None:
+    quantize = secateur.Int8("random:4", layers="all", winograd="4", layer_sqnr=0)
+    small = secateur.compile(tiled(), tmp_path / "best.so", quantize=quantize, compress="best")
+    tiles = [op for op in small.graph.operators if op.name == "prim.winograd_conv"]
+    assert {op.operands[1].type.shape for op in tiles} == {WIDE.shape}
+    found, manifest = answer(small)
+    row = manifest["transformed"]
+    assert (row["arrays"], row["model_bytes"]) == (3 * len(tiles), (WIDE.size + 4 * 32) * len(tiles))
+    assert manifest["coded_bytes"] < 2 * (WIDE.size + 36 * 32 * 2) < row["bytes"]
+    x = np.random.default_rng(1).standard_normal((1, 32, 12, 12), dtype=np.float32)
+    np.testing.assert_array_equal(found, run(small.graph, {"x": x})["z"])

@@ -120,6 +120,12 @@ def _stored(row: Mapping[str, int]) -> str:
     return f"{size(row['coded_bytes'])} for {size(row['bytes'])} in {row['arrays']} arrays"
 
 
+def _made(row: Mapping[str, int]) -> str:
+    """The constants that the runtime makes of the model's filters."""
+    held = f"{size(row['coded_bytes'])} for {size(row['model_bytes'])} of filters"
+    return f"{held}, of which {row['arrays']} arrays of {size(row['bytes'])} are made"
+
+
 def _needs(manifest: Mapping[str, Any]) -> str:
     """What a board must have besides a processor of the artifact's kind."""
     device = manifest.get("device")
@@ -147,6 +153,7 @@ def _print_artifact(result: Mapping[str, Any]) -> None:
         ("MACs", amount(sum(row["macs"] for row in manifest["operators"]))),
         ("weights", size(manifest["weights_bytes"])),
         *((f"stored by {name}", _stored(row)) for name, row in manifest.get("stored", {}).items()),
+        *(("transformed", _made(row)) for row in (manifest.get("transformed"),) if row),
         *(("arena of the GPU", size(d["arena_bytes"])) for d in (manifest.get("device"),) if d),
         ("arena", f"{size(arena)}, and {size(thread)} for each further thread"),
         *((name, manifest[name]) for name in ("pipeline", "secateur") if name in manifest),

@@ -14,6 +14,7 @@ from ...primitives.chosen import chosen_as
 from ...primitives.operator import Argument, Array, Combination, Primitive
 from ...targets.target import Target
 from ...vector.loops import finest
+from ...weights.origin import Origin
 from .modules import workspace_stride
 from .thread import thread_of
 
@@ -49,6 +50,10 @@ class PerThread(Primitive):
     def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
         with finest():
             return self.inner.arguments(_bare(op), thread_of(target))
+
+    def origin(self, op: Operator, target: Target) -> Origin | None:
+        with finest():
+            return self.inner.origin(_bare(op), thread_of(target))
 
     def keeps(self, op: Operator, target: Target) -> tuple[int, ...]:
         return self.inner.keeps(op, thread_of(target))

@@ -5,7 +5,7 @@ A first epilogue step that adds a constant per filter is the bias, packed with t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.types import ROW_MAJOR, DType, Layout, TensorType
 
 from ...targets.target import Target
+from ...weights.origin import Origin
 from ..operator import (
     Argument,
     Array,
@@ -133,6 +134,13 @@ class Convolution(AdjustableAdapter[ConvSpec], _OfFloats[ConvSpec]):
     """`nn.conv` on images or rows with constant weights."""
 
     operators = ("conv",)
+
+    def origin(self, op: Operator, target: Target) -> Origin | None:
+        find, tail = getattr(self.primitive, "origin", None), _tail(op)
+        if find is None or tail is None:
+            return None
+        found: Origin = find(self.spec(op), target, self._weights(op))
+        return replace(found, made=(1 + len(tail.extras),))
 
     def spec(self, op: Operator) -> ConvSpec:
         return ConvSpec(**window(op), **_ending(op), workspace_limit=workspace_limit(op))

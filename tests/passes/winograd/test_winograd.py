@@ -318,7 +318,7 @@ def test_a_bias_that_is_computed_is_refused() -> None:
     ("options", "message"),
     [
         ({"mode": "row"}, "mode 'row' is none of channel, tap, lance"),
-        ({"rounding": "up"}, "rounding 'up' is neither nearest nor compensated"),
+        ({"rounding": "up"}, "rounding 'up' is none of nearest, compensated, spatial"),
         ({"balances": ()}, "need a number each"),
         ({"crests": ()}, "need a number each"),
         ({"saturations": (0.0,)}, "saturations positive ones"),

@@ -62,6 +62,11 @@ def pack(layer: Layer, tile: Tile, weights: Array) -> Array:
     """(position, filter, channel) to [position][filter tile][step of blocks][block][word][filter][4]."""
     padded = np.zeros((layer.positions, layer.filters, layer.channels), np.int8)
     padded[:, : weights.shape[1], : weights.shape[2]] = weights
+    return arranged(layer, tile, padded)
+
+
+def arranged(layer: Layer, tile: Tile, padded: Array) -> Array:
+    """(positions, filters, channels) as `pack` orders them."""
     split = padded.reshape(layer.positions, -1, tile.filters, layer.blocks, WORDS, 4)
     return np.ascontiguousarray(split.transpose(0, 1, 3, 4, 2, 5))
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.ir.filters import byte_matrix
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
+from secateur.ir.reference.winograd import domain_weights
 from secateur.ir.types import ROW_MAJOR, blocked
 
 from ....primitives.conv.int8_spec import LinearSpec
@@ -27,6 +30,7 @@ from ....program import ALIGNMENT
 from ....rounding import up
 from ....targets.target import Target
 from ....vector.requantize import BLOCK, requantization, result_parameters
+from ....weights.origin import Bytes, Origin, places_of
 from ..staged import Staged
 from ..thread import thread_of
 from . import products
@@ -77,7 +81,8 @@ def padded(values: Array, columns: int, dtype: Any) -> Array:
 
 def constants(op: Operator, layer: Layer) -> dict[str, Constant]:
     """What all ways of computing it need but for the weights."""
-    factors, scales, bias = (_constant(v) for v in op.operands[2:RESIDUAL])
+    factors, bias = _constant(op.operands[2]), _constant(op.operands[4])
+    scales = domain(op)[1]
     return {
         "factors": Constant(padded(factors, layer.channels, np.int32)),
         "scales": Constant(padded(scales, layer.filters, np.float32)),
@@ -86,8 +91,13 @@ def constants(op: Operator, layer: Layer) -> dict[str, Constant]:
     }
 
 
+def domain(op: Operator) -> tuple[Array, Array]:
+    """Weights (taps, M, C) and scales (taps, M) of an operator, which may be given filters."""
+    return domain_weights(op, *(_constant(v) for v in op.operands[1:4]))
+
+
 def weights_of(op: Operator) -> Array:
-    return _constant(op.operands[1])
+    return domain(op)[0]
 
 
 def _constant(value: Any) -> Array:
@@ -151,6 +161,20 @@ class WinogradStaged(Staged):
             Stage(products.products_kernel(layer, tile, target), (v, weights, known["scales"], p)),
             Stage(output_kernel(layer), (*residual(op), p, *ending), macs=False),
         )
+
+    def origin(self, op: Operator, target: Target) -> Origin | None:
+        """Among the arguments of its kernels: data, factors; weights, scales; ..."""
+        filters = _constant(op.operands[1])
+        if filters.ndim != 4:
+            return None
+        layer = layer_of(op, target)
+        tile = products.tile_of(layer, target)
+        assert tile is not None, "applicable() was not asked"
+        extents = (layer.positions, layer.filters, layer.channels)
+        places = places_of(partial(products.arranged, layer, tile), extents)
+        more = Bytes(_constant(op.operands[3]), layer.filters, layer.channels, factor_bytes=4)
+        matrices = (byte_matrix(outputs) for outputs in layer.tile)
+        return Origin(filters, *matrices, places, made=(2, 3), bytes=more, factors=1)
 
 
 PRIMITIVES = (WinogradStaged(),)

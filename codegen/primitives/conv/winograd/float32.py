@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.target import Target
-from secateur.ir.winograd import winograd
+from secateur.ir.filters import rational_matrix, transformed_filters
 
 from ....rounding import up
-from ...operator import Cost
+from ....weights.origin import Origin, places_of
+from ...operator import Array, Cost
 from ...specs import ConvSpec, Floats
 from ..arithmetic import float_arithmetic
 from ..plan import even_split
@@ -108,16 +109,18 @@ class WinogradConv(Planned[ConvSpec, Blocking]):
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
     ) -> tuple[Floats, ...]:
         """G w G^T as [range of filters][chunk of channels][position][group][channel][vector and lane]."""
-        shape, blocking = self.shape(spec, target), self.plan(spec, target)
-        g = np.array([[float(x) for x in row] for row in winograd(self.outputs).g])
-        spread = np.einsum("ia,ocab,jb->ijco", g, weights.astype(np.float64), g, optimize=True)
-        padded = np.zeros((shape.positions, shape.channels, shape.filters), np.float32)
-        spread = spread.reshape(shape.positions, spec.channels, spec.filters)
-        padded[:, : spec.channels, : spec.filters] = spread
-        chunks, ranges, width = shape.chunks(blocking), shape.ranges(blocking), shape.width(blocking)
-        split = padded.reshape(shape.positions, chunks, blocking.channels, ranges, -1, width)
-        packed = np.ascontiguousarray(split.transpose(3, 1, 0, 4, 2, 5))
+        shape, g = self.shape(spec, target), rational_matrix(self.outputs)
+        spread = transformed_filters(weights, g, g).reshape(shape.positions, spec.filters, spec.channels)
+        padded = np.zeros((shape.positions, shape.filters, shape.channels), np.float32)
+        padded[:, : spec.filters, : spec.channels] = spread
+        packed = _arranged(shape, self.plan(spec, target), padded)
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
+
+    def origin(self, spec: ConvSpec, target: Target, weights: Floats) -> Origin:
+        """Of the weights, wherever among the kernel's arguments they are."""
+        shape, blocking, g = self.shape(spec, target), self.plan(spec, target), rational_matrix(self.outputs)
+        extents = (shape.positions, shape.filters, shape.channels)
+        return Origin(weights, g, g, places_of(partial(_arranged, shape, blocking), extents))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
         return kernel_of(self.name, self.shape(spec, target), self.plan(spec, target))
@@ -125,6 +128,13 @@ class WinogradConv(Planned[ConvSpec, Blocking]):
     def shape(self, spec: ConvSpec, target: Target) -> FloatShape:
         arithmetic = FloatArithmetic(float_arithmetic(target), self.outputs)
         return FloatShape(replace(spec, workspace_limit=None), (self.outputs, self.outputs), arithmetic)
+
+
+def _arranged(shape: FloatShape, blocking: Blocking, padded: Array) -> Array:
+    """(positions, filters, channels) as `pack` orders them."""
+    chunks, ranges, width = shape.chunks(blocking), shape.ranges(blocking), shape.width(blocking)
+    split = padded.reshape(shape.positions, ranges, -1, width, chunks, blocking.channels)
+    return np.ascontiguousarray(split.transpose(1, 4, 0, 2, 5, 3))
 
 
 @lru_cache(maxsize=512)

@@ -7,6 +7,7 @@ after another then goes through the products and the output transform with requa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from secateur.codegen.targets.target import Target
 from secateur.codegen.vector.dot import dot_of
 from secateur.codegen.vector.fixed_point import fixed_point
 from secateur.codegen.vector.requantize import BLOCK, requantization, result_parameters
+from secateur.ir.filters import byte_matrix
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
+from secateur.ir.reference.winograd import domain_weights
 from secateur.ir.types import ROW_MAJOR, Layout, blocked
 
 from ....rounding import up
+from ....weights.origin import Bytes, Origin, places_of
 from ...operator import (
     Adjustable,
     Argument,
@@ -139,9 +143,21 @@ class LinearWinograd(Adjustable):
         return worth_offering(found.values()) if limit is None else (found[cheapest(found, limit)],)
 
     def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
-        packed = pack(self.shape(op, target), self.blocking(op, target), *map(_constant, op.operands[1:5]))
+        weights, factors, scales, bias = map(_constant, op.operands[1:5])
+        domain = domain_weights(op, weights, factors, scales)
+        packed = pack(self.shape(op, target), self.blocking(op, target), domain[0], factors, domain[1], bias)
         residual = map(Operand, range(5, len(op.operands)))
         return (Operand(0), *residual, *map(Constant, (*packed, result_parameters(op, 5))))
+
+    def origin(self, op: Operator, target: Target) -> Origin | None:
+        filters = _constant(op.operands[1])
+        if filters.ndim != 4:
+            return None
+        shape, blocking, (tall, wide) = self.shape(op, target), self.blocking(op, target), op["tile"]
+        places = places_of(partial(_arranged, shape, blocking), _extents(shape))
+        more = Bytes(_constant(op.operands[3]), shape.width(blocking), shape.channels)
+        matrices, first = (byte_matrix(tall), byte_matrix(wide)), len(op.operands) - 4
+        return Origin(filters, *matrices, places, (first, first + 1, first + 2), more, first + 3)
 
     def kernel(self, op: Operator, target: Target, phases: tuple[str, ...] = PHASES) -> Kernel:
         return kernel_of(self.name, self.shape(op, target), self.blocking(op, target), phases)
@@ -169,19 +185,28 @@ def pack(
     `start` holds -128 times the sum of a filter's weights, which the offset of the bytes adds.
     Weights follow the channels in the order in which the input transform packs them.
     """
-    dot, positions, width = shape.arithmetic.products.dot, shape.positions, shape.width(blocking)
-    padded = np.zeros((positions, shape.filters, shape.channels), np.int8)
+    positions, width = shape.positions, shape.width(blocking)
+    padded = np.zeros(_extents(shape), np.int8)
     padded[:, : weights.shape[1], : weights.shape[2]] = weights
     start = -128 * padded.sum(axis=2, dtype=np.int32)
-    order = shape.arithmetic.fixed.order()
-    ordered = padded.reshape(positions, shape.filters, -1, len(order))[..., order]
-    quads = ordered.reshape(positions, -1, blocking.vectors, dot.lanes, shape.channels // 4, 4)
-    quads = dot.pack(np.ascontiguousarray(quads.transpose(1, 0, 4, 2, 3, 5)))
+    quads = _arranged(shape, blocking, padded)
     real, fixed = np.zeros(start.shape, np.float32), np.zeros((positions, shape.channels), np.int16)
     real[:, : scales.shape[1]], fixed[:, : factors.shape[1]] = scales, factors
     ending = np.zeros(shape.filters, np.float32)
     ending[: bias.size] = bias
     return quads, _by_group(start, width), _by_group(real, width), fixed, ending
+
+
+def _extents(shape: ByteShape) -> tuple[int, int, int]:
+    return shape.positions, shape.filters, shape.channels
+
+
+def _arranged(shape: ByteShape, blocking: Blocking, padded: Array) -> Array:
+    """(positions, filters, channels) as `pack` orders them."""
+    dot, order = shape.arithmetic.products.dot, shape.arithmetic.fixed.order()
+    ordered = padded.reshape(shape.positions, shape.filters, -1, len(order))[..., order]
+    quads = ordered.reshape(shape.positions, -1, blocking.vectors, dot.lanes, shape.channels // 4, 4)
+    return dot.pack(np.ascontiguousarray(quads.transpose(1, 0, 4, 2, 3, 5)))
 
 
 def _by_group(values: Array, width: int) -> Array:

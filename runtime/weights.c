@@ -1,0 +1,47 @@
+/* A state's weights: those of the file, the caller's, or decoded and made when the state is. */
+#include <string.h>
+
+#include "internal.h"
+
+static int decode_to(const rt_stream *s, unsigned char *to, rt_scratch *scratch) {
+    rt_span in = {model_table.weights + s->at, model_table.weights + s->at + s->coded};
+    return rt_decode(in, to, s->bytes, scratch) && rt_adler(to, s->bytes) == s->check;
+}
+
+/* Constants made of filters, which are decoded behind the decoder's own memory. */
+static int make(const rt_transform *t, unsigned char *weights, rt_scratch *scratch) {
+    unsigned char *source = (unsigned char *)scratch + SECATEUR_DECODER_BYTES;
+    const rt_stream *filters = &model_table.streams[t->first], *scales = filters + 1;
+    if (!decode_to(filters, source + filters->offset, scratch)) return 0;
+    if (!t->width) {
+        rt_transform_floats(t, (const float *)(const void *)(source + filters->offset), weights);
+        return 1;
+    }
+    if (!decode_to(scales, source + scales->offset, scratch)) return 0;
+    rt_transform_bytes(t, (const int8_t *)(source + filters->offset), (const float *)(const void *)(source + scales->offset),
+                       source + t->work, weights);
+    return 1;
+}
+
+static int32_t plain_streams(void) {
+    return model_table.transform_count ? model_table.transforms[0].first : model_table.stream_count;
+}
+
+/* The model's weights at `to`, gaps zero; 0 where they are damaged. */
+static int decode_weights(unsigned char *to, rt_scratch *scratch) {
+    memset(to, 0, (size_t)rt_decoded_bytes());
+    for (int32_t i = 0; i < plain_streams(); i++)
+        if (!decode_to(&model_table.streams[i], to + model_table.streams[i].offset, scratch)) return 0;
+    for (int32_t i = 0; i < model_table.transform_count; i++)
+        if (!make(&model_table.transforms[i], to, scratch)) return 0;
+    return 1;
+}
+
+secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, rt_scratch *scratch,
+                                const unsigned char **weights) {
+    *weights = options->weights ? options->weights : model_table.weights;
+    if (options->weights || !model_table.stream_count) return SECATEUR_OK;
+    unsigned char *decoded = block + (secateur_arena_bytes(options->threads) - rt_decoded_bytes());
+    *weights = decoded;
+    return decode_weights(decoded, scratch) ? SECATEUR_OK : SECATEUR_ERROR_DAMAGED;
+}
