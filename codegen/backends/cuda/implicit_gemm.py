@@ -24,10 +24,12 @@ from ...primitives.operator import constant_of
 from ...primitives.specs import ConvSpec, Floats, layout_block
 from ...rounding import up
 from ...targets.target import Target
-from .implicit_gemm_kernel import GemmSpec, build
-from .rates import most_sums, word_rate
+from .gemms import build
+from .implicit_gemm_kernel import GemmSpec
+from .panels import best, panels
+from .rates import matrix_rate, most_sums, word_rate
 from .thread import thread_of
-from .tile import Tile, Work, best
+from .tile import Tile, Work
 
 Array = NDArray[Any]
 
@@ -55,7 +57,8 @@ class ImplicitGemm:
         written = spec.batch * spec.filters * spec.pixels * spec.result_bytes
         moved = read * spec.element_bytes + written
         rate, most = word_rate(target, spec.element_bytes), most_sums(target, spec.element_bytes)
-        return Work(spec.batch * spec.pixels, filters, blocks * taps, rate, float(moved), most_sums=most)
+        matrix = matrix_rate(target, spec.element_bytes)
+        return Work(spec.batch * spec.pixels, filters, blocks * taps, rate, float(moved), 1, most, matrix)
 
     def blocks(self, spec: ConvSpec, target: Target) -> int:
         block = layout_block(self.layouts(spec, target)[0][0])
@@ -84,14 +87,14 @@ class ImplicitGemm:
         return {**tile.words, "waves": f"{self.work(spec, target).tasks(tile)} blocks"}
 
     def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
-        """OIHW to [filter tile][step of blocks][kh][kw][block of a step][word][filter][element of a word]."""
+        """OIHW to [filter tile][step of blocks][kh][kw][block of a step] of `panels`."""
         tile, count = self._tile(spec, target), self.filters(spec, target)
         element = 4 // spec.element_bytes  # of a word
         channels = self.blocks(spec, target) * 4 * element
         given = weights.reshape(*weights.shape[:2], *spec.kernel)
         padded = np.pad(given, [(0, count - given.shape[0]), (0, channels - given.shape[1]), (0, 0), (0, 0)])
         split = padded.reshape(count // tile.filters, tile.filters, -1, tile.blocks, 4, element, *spec.kernel)
-        packed = np.ascontiguousarray(split.transpose(0, 2, 6, 7, 3, 4, 1, 5))
+        packed = panels(tile, split.transpose(0, 2, 6, 7, 3, 1, 4, 5))
         return (packed, *pack_bias(bias, spec.filters, thread_of(target).lanes))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:

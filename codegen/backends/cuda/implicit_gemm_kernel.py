@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ...primitives.conv.ending import FloatFinish, LinearFinish, kernel_pointers
+from ...primitives.conv.ending import FloatFinish, LinearFinish
 from ...primitives.conv.int8_spec import LinearSpec
 from ...primitives.specs import ConvSpec, layout_block
 from ...rounding import up
-from ...tir import T, load, prim_func, store, view, when
+from ...tir import T, load, store, view, when
 from ...vector.shuffles import hold
 from .block import WORDS, Words, barrier, thread
 from .tile import STAGES, Tile
@@ -59,13 +59,6 @@ class GemmSpec:
         )
 
 
-def build(spec: GemmSpec) -> Any:
-    pointers = kernel_pointers(spec.conv)
-    if isinstance(spec.conv, LinearSpec):
-        pointers.insert(pointers.index(("weights", "int8")) + 1, ("padding", "uint8"))
-    return prim_func(pointers, lambda *buffers: Gemm(spec, buffers).emit())
-
-
 class Gemm:
     """One block of threads."""
 
@@ -74,16 +67,20 @@ class Gemm:
         *buffers_, shared, self.block, _ = buffers
         self.shared = view(shared, spec.dtype)
         self._open(buffers_)
-        self.thread = hold(thread(), 1, "int32")
+        self.thread = held(thread())
         self.filter_tile, self.first_pixel = self._number()
+        self._divide()
+
+    def _divide(self) -> None:
+        """What this thread computes of the block's results: rows of pixels, and columns of filters."""
         across = self.tile.filters // self.tile.thread_filters
-        self.row = hold(T.truncdiv(self.thread, across), 1, "int32")
-        self.column = hold(T.truncmod(self.thread, across) * self.tile.thread_filters, 1, "int32")
+        self.row = held(T.truncdiv(self.thread, across))
+        self.column = held(T.truncmod(self.thread, across) * self.tile.thread_filters)
 
     def _number(self) -> tuple[Expr, Expr]:
         """The block's tile of filters, and its first pixel of all images."""
-        filter_tile = hold(T.truncmod(self.block, self.spec.filter_tiles), 1, "int32")
-        pixel = hold(T.truncdiv(self.block, self.spec.filter_tiles) * self.tile.pixels, 1, "int32")
+        filter_tile = held(T.truncmod(self.block, self.spec.filter_tiles))
+        pixel = held(T.truncdiv(self.block, self.spec.filter_tiles) * self.tile.pixels)
         return filter_tile, pixel
 
     def _open(self, buffers: list[Buffer]) -> None:
@@ -136,7 +133,7 @@ class Gemm:
         for i, (unit, _) in enumerate(self.pixel_units):
             row = T.truncmod(unit, self.tile.pixels)
             image, pixel = self._locate_pixel(T.min(self.first_pixel + row, self._end() - 1))
-            within = hold(pixel, 1, "int32")
+            within = held(pixel)
             self.rows[i] = T.truncdiv(within, conv.out_width) * conv.strides[0] - conv.pads[0]
             self.columns[i] = T.truncmod(within, conv.out_width) * conv.strides[1] - conv.pads[1]
             block = image * self.spec.blocks + T.truncdiv(unit, self.tile.pixels)
@@ -144,8 +141,8 @@ class Gemm:
 
     def _locate_pixel(self, pixel: Expr) -> tuple[Expr, Expr]:
         """The image of a pixel of all, and its number there."""
-        held = hold(pixel, 1, "int32")
-        return T.truncdiv(held, self.conv.pixels), T.truncmod(held, self.conv.pixels)
+        number = held(pixel)
+        return T.truncdiv(number, self.conv.pixels), T.truncmod(number, self.conv.pixels)
 
     # A step's operands -------------------------------------------------------------------------------
 
@@ -156,8 +153,8 @@ class Gemm:
         blocks = T.truncdiv(step, kh * kw) * self.tile.blocks if not isinstance(step, int) else 0
         down = (T.truncdiv(tap, kw) if kh > 1 else 0) * conv.dilations[0] if not isinstance(tap, int) else 0
         along = (T.truncmod(tap, kw) if kw > 1 else 0) * conv.dilations[1] if not isinstance(tap, int) else 0
-        offset = hold((blocks * conv.height + down) * conv.width + along + T.int32(0), 1, "int32")
-        self.down, self.along = (hold(v + T.int32(0), 1, "int32") for v in (down, along))
+        offset = held((blocks * conv.height + down) * conv.width + along + T.int32(0))
+        self.down, self.along = (held(v + T.int32(0)) for v in (down, along))
         if not hasattr(self, "fetched"):
             self.fetched = Words(WORDS * len(self.pixel_units), self.spec.dtype)
             self.weight_units = self._units(self.tile.filters)
@@ -213,9 +210,9 @@ class Gemm:
         tile, pixel = self.tile, T.truncmod(unit, self.tile.pixels)
         row = T.truncdiv(unit, tile.pixels) * (WORDS * tile.pitch)
         if tile.thread_pitch != tile.thread_pixels:
-            group = hold(T.truncdiv(pixel, tile.thread_pixels), 1, "int32")
+            group = held(T.truncdiv(pixel, tile.thread_pixels))
             pixel = pixel + group * (tile.thread_pitch - tile.thread_pixels)
-        place = hold(stage + row + pixel, 1, "int32")
+        place = held(stage + row + pixel)
         for word in range(WORDS):
             store(self.shared, place + word * tile.pitch, self.fetched[WORDS * i + word], 1)
 
@@ -224,10 +221,14 @@ class Gemm:
     def _channel(self, j: int) -> Expr:
         return self.filter_tile * self.tile.filters + self.column + j
 
+    def _first(self, j: int) -> Expr:
+        """Where the sums of four filters start."""
+        return hold(self.finish.start(self._channel(j), (0, 0), ()), WORDS, self.spec.dtype)
+
     def _start(self) -> None:
         tile = self.tile
         for j in range(0, tile.thread_filters, WORDS):
-            first = hold_vector(self.finish.start(self._channel(j), (0, 0), ()), self.spec.dtype)
+            first = self._first(j)
             for i in range(tile.thread_pixels):
                 self.sums.put(i * tile.thread_filters + j, first)
 
@@ -268,7 +269,7 @@ class Gemm:
     def _store(self) -> None:
         tile = self.tile
         for i in range(tile.thread_pixels):
-            pixel = hold(self.first_pixel + self.row * tile.thread_pixels + i, 1, "int32")
+            pixel = held(self.first_pixel + self.row * tile.thread_pixels + i)
             with when(pixel < self._end()):
                 for j in range(0, tile.thread_filters, WORDS):
                     self._if(self._exists(j), lambda i=i, j=j, p=pixel: self._store_quad(i, j, p))
@@ -283,10 +284,13 @@ class Gemm:
         return None if stored == self.spec.filter_tiles * self.tile.filters else self._channel(j) < stored
 
     def _store_quad(self, i: int, j: int, pixel: Expr) -> None:
+        self._finish(self.sums.quad(i * self.tile.thread_filters + j), j, pixel)
+
+    def _finish(self, total: Expr, j: int, pixel: Expr) -> None:
+        """The ending of four filters from `_channel(j)` on."""
         image, within = T.truncdiv(pixel, self.conv.pixels), T.truncmod(pixel, self.conv.pixels)
-        total = self.sums.quad(i * self.tile.thread_filters + j)
         self.finish.store(total, image, within, self._channel(j))
 
 
-def hold_vector(value: Expr, dtype: str) -> Expr:
-    return hold(value, WORDS, dtype)
+def held(value: Expr) -> Expr:
+    return hold(value, 1, "int32")

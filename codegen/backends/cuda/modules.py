@@ -18,11 +18,12 @@ from ...targets.machine import Architecture
 from ...targets.target import Target
 from ...tvm_lowering import lower
 from .machine import LOCK, TRIPLE, target_machine
+from .matrix import defined
 from .thread import thread_of
 
 _HEAD = re.compile(r"^target (?:datalayout|triple).*\n", flags=re.M)
 _PREFETCH = re.compile(r"^.*@llvm\.prefetch.*\n", flags=re.M)  # GPUs have none that helps
-_QUAD = re.compile(r"((?:load|store) <4 x (?:i32|float)>.*), align 4\b")
+_WORDS = re.compile(r"((?:load|store) <(?P<count>[24]) x (?:i32|float)>.*), align 4\b")
 _TUNED = re.compile(r' ?"(?:target|tune)-[a-z]+"(?:="[^"]*")?')
 
 _THREAD = """\
@@ -68,7 +69,7 @@ define ptx_kernel void @{symbol}({parameters}, i32 %tasks) {{
 def build_module(kernel: Kernel, symbol: str, target: Target) -> Module:
     """PTX of a kernel, without the head that names version and architecture; texts show the rest."""
     tir, llvm_ir = lower(kernel, symbol, thread_of(target), 0)
-    text = portable(llvm_ir)
+    text = defined(portable(llvm_ir))
     if kernel.threads:
         text = _shared(text, symbol) + _block(llvm_ir, symbol, kernel)
     else:
@@ -89,12 +90,16 @@ def portable(llvm_ir: str) -> str:
 
 
 def _shared(text: str, symbol: str) -> str:
-    """A block's kernel moves aligned words, four at a time; what its threads share changes at a barrier."""
+    """A block's kernel moves aligned words, two or four; what its threads share changes at a barrier."""
     start = rf"(^define .*@{re.escape(symbol)}_kernel\([^\n]*)"
     head, parameters, rest = re.split(start, text, maxsplit=1, flags=re.M)
     *others, last = re.split(r"(?=\bptr\b)", parameters)
     plain = re.sub(r"\b(?:noalias|readonly|writeonly|readnone) ", "", last)
-    return head + "".join(others) + plain + _QUAD.sub(r"\1, align 16", rest)
+    return head + "".join(others) + plain + _WORDS.sub(_aligned, rest)
+
+
+def _aligned(found: re.Match[str]) -> str:
+    return f"{found[1]}, align {4 * int(found['count'])}"
 
 
 def _block(llvm_ir: str, symbol: str, kernel: Kernel) -> str:

@@ -18,3 +18,8 @@ def word_rate(target: Target, element_bytes: int) -> float:
 def most_sums(target: Target, element_bytes: int) -> int:
     """That a thread has registers for: bytes that are multiplied one by one take some."""
     return 64 if element_bytes == 4 or target.cuda.architecture.dot else 32
+
+
+def matrix_rate(target: Target, element_bytes: int) -> float:
+    """Words of four bytes that matrix instructions multiply; 0 where there are none."""
+    return target.gpu.matrix / 4 if element_bytes == 1 and target.cuda.architecture.matrix == "mma" else 0.0

@@ -19,7 +19,6 @@ WARP = 32
 _MOST_REGISTERS = 255
 _SPARE_REGISTERS = 48  # addresses, counters, requantization
 _BUSY_WARPS = 8  # resident on a multiprocessor, from which on latencies are hidden
-_EFFICIENCY = 0.75  # of the multiply rate, in a step whose loads are hidden
 _SHARED_WORDS = 32  # that a multiprocessor's shared memory gives a cycle
 
 
@@ -75,9 +74,27 @@ class Tile:
     @property
     def registers(self) -> int:
         """An estimate of what a thread takes."""
+        return self.sums + self.thread_pitch + self.thread_filters + self.loads + _SPARE_REGISTERS
+
+    @property
+    def loads(self) -> int:
+        """Registers for a step's loads of 16 bytes, and for where pixels lie."""
         pixels, filters = (-(-rows * self.blocks // self.threads) for rows in (self.pixels, self.filters))
-        loads = 4 * (pixels + filters) + 3 * pixels  # of 16 bytes, and where pixels lie
-        return self.sums + self.thread_pitch + self.thread_filters + loads + _SPARE_REGISTERS
+        return 4 * (pixels + filters) + 3 * pixels
+
+    @property
+    def fetched(self) -> int:
+        """Words that all threads read of shared memory for each word of channels."""
+        return self.threads * (self.thread_pitch + self.thread_filters)
+
+    @property
+    def efficiency(self) -> float:
+        """Of the multiply rate, in a step whose loads are hidden."""
+        return 0.75
+
+    def rate(self, work: Work) -> float:
+        """Words that a multiprocessor multiplies a cycle."""
+        return work.rate
 
     def resident(self, architecture: Architecture) -> int:
         """Blocks that a multiprocessor holds at once; 0 where none fits."""
@@ -98,8 +115,9 @@ class Tile:
 class Work:
     """A matrix product of `pixels` x `filters` results, each of `steps` taps and blocks of channels.
 
-    `rate` is the words that a multiprocessor multiplies a cycle, `moved` the bytes from and to DRAM. There
-    may be several such products, one for each of `images`. A thread has registers for `most_sums` sums.
+    `rate` is the words that a multiprocessor multiplies a cycle, `matrix_rate` those by matrix instructions,
+    `moved` the bytes from and to DRAM. There may be several such products, one for each of `images`. A thread
+    has registers for `most_sums` sums.
     """
 
     pixels: int
@@ -109,9 +127,14 @@ class Work:
     moved: float
     images: int = 1
     most_sums: int = 64
+    matrix_rate: float = 0.0
 
     def tasks(self, tile: Tile) -> int:
         return self.images * -(-self.pixels // tile.pixels) * -(-self.filters // tile.filters)
+
+    def products(self, tile: Tile) -> int:
+        """Pixels times filters, those included that fill up tiles."""
+        return self.tasks(tile) * tile.pixels * tile.filters
 
     def seconds(self, tile: Tile, target: Target) -> float:
         """Whole waves of blocks, DRAM or the second-level cache, whichever takes longest; and the launch."""
@@ -121,9 +144,8 @@ class Work:
         warps = min(resident, here) * -(-tile.threads // WARP)
         words = self.steps * BLOCK_BYTES // 4
         products = tile.pixels * tile.filters * words
-        fetched = words * tile.threads * (tile.thread_pitch + tile.thread_filters)
-        hidden = _EFFICIENCY * min(1, warps / _BUSY_WARPS)
-        cycles = max(products / self.rate, fetched / _SHARED_WORDS) / hidden
+        hidden = tile.efficiency * min(1, warps / _BUSY_WARPS)
+        cycles = max(products / tile.rate(self), words * tile.fetched / _SHARED_WORDS) / hidden
         near = tasks * (tile.pixels + tile.filters) * self.steps * BLOCK_BYTES
         busy = here * cycles / (gpu.clock_ghz * 1e9)
         far = max(self.moved / (gpu.dram_gbps * 1e9), near / (gpu.l2_gbps * 1e9))
@@ -146,10 +168,3 @@ def candidates(filters: int, blocks: int, architecture: Architecture) -> Iterato
             tile = Tile(*shape, step)
             if filters % tile.filters == 0 and blocks % step == 0 and tile.resident(architecture):
                 yield tile
-
-
-def best(work: Work, blocks: int, target: Target) -> Tile | None:
-    """The fastest tile by the model; None where none fits."""
-    found = candidates(work.filters, blocks, target.cuda.architecture)
-    fit = (tile for tile in found if tile.sums <= work.most_sums)
-    return min(fit, key=lambda tile: work.seconds(tile, target), default=None)

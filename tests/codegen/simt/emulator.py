@@ -24,6 +24,10 @@ from secateur.codegen.program import Module
 _HERE = Path(__file__).parent
 _COLLECTIVE = re.compile(r"@llvm\.nvvm\.(?:barrier|shfl|mma|wmma|bar)")
 _ENTRY = re.compile(r"^define ptx_kernel void @(\w+)\(([^)]*)\)", flags=re.M)
+_MATRIX = re.compile(
+    r"^declare [^\n]*@llvm\.nvvm\.mma[^\n]*\n(define internal <4 x i32> @secateur_mma_(\w+)\(([^)]*)\)).*?^}",
+    flags=re.M | re.S,
+)
 _UNLIMITED = (1 << 64) - 1
 _ENGINES: dict[str, Any] = {}  # machine code lives as long as its engine
 
@@ -70,10 +74,23 @@ def on_host(llvm_ir: str) -> str:
 
     Intrinsics of GPUs become functions of the stand-in. Address spaces stay: here they are all one.
     """
+    llvm_ir = _MATRIX.sub(_matrix, llvm_ir)
     text = re.sub(r"@llvm\.nvvm\.barrier\.cta\.sync[a-z.]*", "@simt_barrier", llvm_ir)
     text = re.sub(r"@llvm\.nvvm\.([\w.]+)", lambda m: "@simt_" + m[1].replace(".", "_"), text)
     text = text.replace("= internal addrspace(3) global", "= addrspace(3) global")  # others may change it
     return text.replace("define ptx_kernel void", "define void") + _entry(llvm_ir)
+
+
+def _matrix(found: re.Match[str]) -> str:
+    """A matrix instruction's function, that hands its registers to the stand-in in memory."""
+    given = found[3].split(", ")
+    lines = [f"declare void @simt_mma_{found[2]}(ptr, ptr)", f"{found[1]} {{"]
+    lines += [f"  %registers = alloca [{len(given)} x i32]", "  %sums = alloca <4 x i32>"]
+    for i, parameter in enumerate(given):
+        lines.append(f"  %place{i} = getelementptr i32, ptr %registers, i32 {i}")
+        lines.append(f"  store {parameter}, ptr %place{i}")
+    lines += [f"  call void @simt_mma_{found[2]}(ptr %registers, ptr %sums)"]
+    return "\n".join([*lines, "  %r = load <4 x i32>, ptr %sums", "  ret <4 x i32> %r", "}"])
 
 
 def _entry(llvm_ir: str) -> str:

@@ -83,8 +83,11 @@ API void simt_kernel(const char *name, entry run, int collective) {
 typedef struct fiber {
     ucontext_t context;
     unsigned char *stack;
-    int state; /* 0 not begun, 1 at a barrier, 2 done */
+    int state; /* see below */
 } fiber;
+
+enum { NOT_BEGUN, AT_BARRIER, DONE, AT_MATRIX, READY }; /* AT_MATRIX: at an instruction of a whole warp */
+enum { WARP = 32, MOST_REGISTERS = 10 };
 
 static fiber fibers[MOST_THREADS];
 static ucontext_t scheduler;
@@ -101,7 +104,7 @@ API int32_t simt_read_ptx_sreg_nctaid_x(void) { return (int32_t)blocks; }
 API void simt_barrier(int32_t number) {
     (void)number;
     if (!in_fibers) abort(); /* the kernel was said to have no barriers */
-    fibers[thread_at].state = 1;
+    fibers[thread_at].state = AT_BARRIER;
     swapcontext(&fibers[thread_at].context, &scheduler);
 }
 
@@ -119,7 +122,78 @@ API int32_t simt_idp4a_s_s(int32_t a, int32_t b, int32_t c) { return dot((uint32
 
 static void fiber_main(void) {
     running->run(given);
-    fibers[thread_at].state = 2;
+    fibers[thread_at].state = DONE;
+}
+
+/* Matrix instructions: a warp's lanes hand in their registers, and go on when all have. ---------------- */
+
+typedef struct matrix {
+    int32_t depth, right_signed; /* channels; the left operand is signed */
+    int32_t a[4], b[2], c[4];
+} matrix;
+
+static matrix handed[MOST_THREADS];
+
+static int32_t byte_of(int32_t word, int i, int is_signed) {
+    uint32_t byte = (uint32_t)word >> (8 * i) & 255;
+    return is_signed ? (int8_t)byte : (int32_t)byte;
+}
+
+/* Lane 4 g + t has of a: rows g and g + 8, bytes 4 t.. of each half of the channels; of b: column g, the same
+ * bytes; of c: rows g and g + 8, columns 2 t and 2 t + 1 (PTX manual, mma.m16n8k16 and m16n8k32 of bytes). */
+static int32_t element(const matrix *warp, int row, int column, int right_signed) {
+    int32_t sum = 0;
+    for (int k = 0; k < warp->depth; k++) {
+        int half = k / 16, t = k % 16 / 4, i = k % 4;
+        int32_t a = byte_of(warp[row % 8 * 4 + t].a[half * 2 + row / 8], i, 1);
+        int32_t b = byte_of(warp[column * 4 + t].b[half], i, right_signed);
+        sum = (int32_t)((uint32_t)sum + (uint32_t)(a * b));
+    }
+    return sum;
+}
+
+static int multiply_warp(matrix *warp) {
+    static int32_t sums[WARP][4];
+    for (int lane = 0; lane < WARP; lane++) {
+        if (warp[lane].depth != warp->depth || warp[lane].right_signed != warp->right_signed) return LAUNCH_FAILED;
+        for (int i = 0; i < 4; i++)
+            sums[lane][i] = element(warp, lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2, warp->right_signed);
+    }
+    for (int lane = 0; lane < WARP; lane++)
+        for (int i = 0; i < 4; i++) warp[lane].c[i] = (int32_t)((uint32_t)warp[lane].c[i] + (uint32_t)sums[lane][i]);
+    return OK;
+}
+
+/* `registers` are those of a, of b, and of c. */
+static void mma(int32_t depth, int32_t right_signed, const int32_t *registers, int32_t *result) {
+    int32_t halves = depth / 16;
+    matrix *own = &handed[thread_at];
+    if (!in_fibers) abort();
+    own->depth = depth, own->right_signed = right_signed;
+    memcpy(own->a, registers, sizeof(int32_t) * 2 * (size_t)halves);
+    memcpy(own->b, registers + 2 * halves, sizeof(int32_t) * (size_t)halves);
+    memcpy(own->c, registers + 3 * halves, sizeof own->c);
+    fibers[thread_at].state = AT_MATRIX;
+    swapcontext(&fibers[thread_at].context, &scheduler);
+    memcpy(result, own->c, sizeof own->c);
+}
+
+API void simt_mma_k16_u(const int32_t *registers, int32_t *result) { mma(16, 0, registers, result); }
+API void simt_mma_k16_s(const int32_t *registers, int32_t *result) { mma(16, 1, registers, result); }
+API void simt_mma_k32_u(const int32_t *registers, int32_t *result) { mma(32, 0, registers, result); }
+API void simt_mma_k32_s(const int32_t *registers, int32_t *result) { mma(32, 1, registers, result); }
+
+/* Warps whose lanes all wait go on. */
+static int release_warps(void) {
+    for (unsigned first = 0; first < threads; first += WARP) {
+        unsigned waiting = 0;
+        for (unsigned i = first; i < first + WARP && i < threads; i++) waiting += fibers[i].state == AT_MATRIX;
+        if (waiting < WARP) continue;
+        int result = multiply_warp(&handed[first]);
+        if (result) return result;
+        for (unsigned i = first; i < first + WARP; i++) fibers[i].state = READY;
+    }
+    return OK;
 }
 
 static void order_of(unsigned *order) {
@@ -138,7 +212,7 @@ static void order_of(unsigned *order) {
 static void resume(unsigned index) {
     fiber *f = &fibers[index];
     thread_at = index;
-    if (f->state == 0) {
+    if (f->state == NOT_BEGUN) {
         if (!f->stack) f->stack = malloc(STACK);
         getcontext(&f->context);
         f->context.uc_stack.ss_sp = f->stack;
@@ -149,17 +223,27 @@ static void resume(unsigned index) {
     swapcontext(&scheduler, &f->context);
 }
 
-/* Every fiber runs to the same barrier; one that ends while others wait is what a GPU would hang or err on. */
+static unsigned count_of(int state) {
+    unsigned found = 0;
+    for (unsigned i = 0; i < threads; i++) found += fibers[i].state == state;
+    return found;
+}
+
+/* Every fiber runs to the same barrier; one that ends while others wait is what a GPU would hang or err on, and
+ * so is a warp of which some lanes wait for others. */
 static int run_fibers(void) {
     static unsigned order[MOST_THREADS];
-    for (unsigned i = 0; i < threads; i++) fibers[i].state = 0;
+    for (unsigned i = 0; i < threads; i++) fibers[i].state = NOT_BEGUN;
     for (;;) {
-        unsigned waiting = 0, done = 0;
         order_of(order);
-        for (unsigned i = 0; i < threads; i++) resume(order[i]);
-        for (unsigned i = 0; i < threads; i++) waiting += fibers[i].state == 1, done += fibers[i].state == 2;
-        if (done == threads) return OK;
-        if (waiting != threads) return LAUNCH_FAILED;
+        for (unsigned i = 0; i < threads; i++)
+            if (fibers[order[i]].state == NOT_BEGUN || fibers[order[i]].state == READY) resume(order[i]);
+        if (count_of(DONE) == threads) return OK;
+        int result = release_warps();
+        if (result) return result;
+        if (count_of(AT_BARRIER) == threads)
+            for (unsigned i = 0; i < threads; i++) fibers[i].state = READY;
+        if (!count_of(READY)) return LAUNCH_FAILED;
     }
 }
 

@@ -1,4 +1,4 @@
-"""The last of three kernels: products to results. A thread has four filters of a tile."""
+"""The last of three kernels: products to results. A thread has a few filters of a tile."""
 
 from __future__ import annotations
 
@@ -25,13 +25,18 @@ def output_kernel(layer: Layer) -> Kernel:
     return Kernel("winograd_output", layer, partial(_build, layer), blocks, threads=THREADS)
 
 
-def _quads(layer: Layer) -> int:
+def lanes_of(layer: Layer) -> int:
+    """Filters of a thread: of large tiles few, which fill its registers."""
+    return WORDS if layer.positions < 36 else WORDS // 2
+
+
+def _vectors(layer: Layer) -> int:
     """Of filters that the result has place for."""
-    return layer.stored // WORDS
+    return layer.stored // lanes_of(layer)
 
 
 def _count(layer: Layer) -> int:
-    return layer.tiles * _quads(layer)
+    return layer.tiles * _vectors(layer)
 
 
 def ending_pointers(layer: Layer) -> list[str | tuple[str, str]]:
@@ -52,13 +57,13 @@ def _build(layer: Layer) -> Any:
         number = held(block * THREADS + thread())
         with when(number < _count(layer)):
             tile, channel = (
-                held(T.truncdiv(number, _quads(layer))),
-                held(T.truncmod(number, _quads(layer)) * WORDS),
+                held(T.truncdiv(number, _vectors(layer))),
+                held(T.truncmod(number, _vectors(layer)) * lanes_of(layer)),
             )
             rows = layer.tiles * layer.filters
             at = held(tile * layer.filters + channel)
             OutputTransform(layer, residual, ending).emit(
-                tile, channel, lambda position: load(products, position * rows + at, WORDS)
+                tile, channel, lambda position: load(products, position * rows + at, lanes_of(layer))
             )
 
     return prim_func(pointers, body)
@@ -69,24 +74,24 @@ class OutputTransform:
 
     def __init__(self, layer: Layer, residual: Any, ending: Sequence[Any]) -> None:
         bias, parameters, output = ending
-        self.layer = layer
-        self.ending = ByteEnding(layer.conv, WORDS, (residual, bias, None, parameters, output))
+        self.layer, self.lanes = layer, lanes_of(layer)
+        self.ending = ByteEnding(layer.conv, self.lanes, (residual, bias, None, parameters, output))
 
     def emit(self, tile: Expr, channel: Expr, read: Callable[[int], Expr]) -> None:
-        """Of four filters from `channel` on; `read` gives a position's products."""
+        """Of filters from `channel` on; `read` gives a position's products."""
         layer, conv = self.layer, self.layer.conv
         (high, broad), tall = layer.extent, layer.tile[0]
-        half = Registers(tall * broad, WORDS)
+        half = Registers(tall * broad, self.lanes)
         for j in range(broad):
-            column = [hold(read(i * broad + j), WORDS) for i in range(high)]
-            for i, value in enumerate(output_steps(column, WORDS, True)):
+            column = [hold(read(i * broad + j), self.lanes) for i in range(high)]
+            for i, value in enumerate(output_steps(column, self.lanes, True)):
                 half[i * broad + j] = value
         bias = self.ending.start(channel, (0, 0), ())
         image, top, left = map(held, layer.place(tile))
         for i in range(tall):
-            row = output_steps([half[i * broad + j] for j in range(broad)], WORDS, True)
+            row = output_steps([half[i * broad + j] for j in range(broad)], self.lanes, True)
             for j, value in enumerate(row):
-                total = hold(hold(value, WORDS) + bias, WORDS)
+                total = hold(hold(value, self.lanes) + bias, self.lanes)
                 inside = T.And(top + i < conv.out_height, left + j < conv.out_width)
                 with when(inside):
                     pixel = (top + i) * conv.out_width + left + j

@@ -16,8 +16,11 @@ from ....tir import T, load, prim_func, splat, store, view
 from ....vector.shuffles import hold
 from ..block import WORDS
 from ..implicit_gemm_kernel import Gemm, GemmSpec
-from ..rates import most_sums, word_rate
-from ..tile import Tile, Work, best
+from ..matrix_gemm import MatrixGemm
+from ..matrix_tile import MatrixTile
+from ..panels import best, panels
+from ..rates import matrix_rate, most_sums, word_rate
+from ..tile import Tile, Work
 from .layer import Layer
 
 Array = NDArray[Any]
@@ -38,8 +41,8 @@ def work(layer: Layer, target: Target) -> Work:
     """Of all positions, with the tiles of each."""
     moved = layer.v_bytes + layer.product_bytes + layer.positions * layer.channels * layer.filters
     rate = word_rate(target, 1)
-    most = most_sums(target, 1)
-    return Work(layer.tiles, layer.filters, layer.blocks, rate, float(moved), layer.positions, most)
+    most, matrix = most_sums(target, 1), matrix_rate(target, 1)
+    return Work(layer.tiles, layer.filters, layer.blocks, rate, float(moved), layer.positions, most, matrix)
 
 
 def tile_of(layer: Layer, target: Target) -> Tile | None:
@@ -59,7 +62,7 @@ def products_kernel(layer: Layer, tile: Tile, target: Target) -> Kernel:
 
 
 def pack(layer: Layer, tile: Tile, weights: Array) -> Array:
-    """(position, filter, channel) to [position][filter tile][step of blocks][block][word][filter][4]."""
+    """(position, filter, channel) to [position][filter tile][block] of `panels`."""
     padded = np.zeros((layer.positions, layer.filters, layer.channels), np.int8)
     padded[:, : weights.shape[1], : weights.shape[2]] = weights
     return arranged(layer, tile, padded)
@@ -68,12 +71,13 @@ def pack(layer: Layer, tile: Tile, weights: Array) -> Array:
 def arranged(layer: Layer, tile: Tile, padded: Array) -> Array:
     """(positions, filters, channels) as `pack` orders them."""
     split = padded.reshape(layer.positions, -1, tile.filters, layer.blocks, WORDS, 4)
-    return np.ascontiguousarray(split.transpose(0, 1, 3, 4, 2, 5))
+    return panels(tile, split.transpose(0, 1, 3, 2, 4, 5))
 
 
 def _build(spec: ProductsSpec) -> Any:
     pointers = [("data", "int8"), ("weights", "int8"), ("scales", "float32"), ("output", "float32")]
-    return prim_func(pointers, lambda *buffers: _Products(spec, buffers).emit())
+    kind = _MatrixProducts if isinstance(spec.tile, MatrixTile) else _Products
+    return prim_func(pointers, lambda *buffers: kind(spec, buffers).emit())
 
 
 class _Products(Gemm):
@@ -101,16 +105,18 @@ class _Products(Gemm):
     def _panels(self) -> Expr:
         return self.image * self.spec.filter_tiles + self.filter_tile
 
-    def _start(self) -> None:
-        for at in range(0, self.tile.sums, WORDS):
-            self.sums.put(at, splat(0, WORDS, "int32"))
+    def _first(self, j: int) -> Expr:
+        return splat(0, WORDS, "int32")
 
     def _exists(self, j: int) -> Any:
         return None
 
-    def _store_quad(self, i: int, j: int, pixel: Expr) -> None:
+    def _finish(self, total: Expr, j: int, pixel: Expr) -> None:
         channel, filters = self._channel(j), self.conv.filters
         scale = load(self.scales, self.image * filters + channel, WORDS)
-        total = self.sums.quad(i * self.tile.thread_filters + j).astype(f"float32x{WORDS}")
         place = (self.image * self.conv.pixels + pixel) * filters + channel
-        store(self.output, place, total * scale, WORDS)
+        store(self.output, place, total.astype(f"float32x{WORDS}") * scale, WORDS)
+
+
+class _MatrixProducts(_Products, MatrixGemm):
+    """By matrix instructions."""

@@ -32,6 +32,7 @@ LAYERS = {  # of ResNet: channels, filters, extent, kernel
     "pointwise": (256, 1024, 14, 1),
 }
 
+WORDS_MULTIPLIED = {"dp4a": 1, "mma.sync.aligned.m16n8k16": 16, "mma.sync.aligned.m16n8k32": 32}  # a thread's
 WASTE = 1.1  # times the fewest products
 
 
@@ -83,11 +84,12 @@ def direct(name: str) -> Operator:
 
 
 def built(kernel: Kernel, target: Target, folder: Path) -> tuple[Report, int]:
-    """What the assembler says, and how many dot products of four bytes the kernel executes."""
+    """What the assembler says, and how many dot products of four bytes its threads compute."""
     module = build_module(kernel, "kernel", target)
     report = assembled(ptx_head(target.cuda.architecture) + module.code.decode(), target, folder)
-    steps = getattr(kernel.spec, "steps", 0)
-    return report, module.code.decode().count("dp4a") * steps * kernel.tasks * kernel.threads
+    text, steps = module.code.decode(), getattr(kernel.spec, "steps", 0)
+    words = sum(words * text.count(name) for name, words in WORDS_MULTIPLIED.items())
+    return report, words * steps * kernel.tasks * kernel.threads
 
 
 @pytest.mark.parametrize("layer", LAYERS)

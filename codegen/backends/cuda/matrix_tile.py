@@ -1,0 +1,94 @@
+"""Schedules of matrix products by matrix instructions: what a warp multiplies, and what that takes.
+
+An instruction multiplies 16 filters by 8 pixels, over two blocks of 16 channels, or one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...targets.machine import Architecture
+from .tile import WARP, Tile, Work
+
+ROWS, COLUMNS = 16, 8  # filters and pixels of an instruction
+PAIR = 2 * ROWS  # filters of two instructions, of which a thread has four side by side
+_SPARE_REGISTERS = 56
+
+
+@dataclass(frozen=True)
+class MatrixTile(Tile):
+    """What a thread has of other tiles, a warp has of these."""
+
+    def __post_init__(self) -> None:
+        if self.pixels % self.thread_pixels or self.filters % self.thread_filters:
+            raise ValueError(f"{self}: warps do not divide the block")
+        if self.thread_pixels % COLUMNS or self.thread_filters % PAIR:
+            raise ValueError(f"{self}: a warp has multiples of {COLUMNS} pixels and {PAIR} filters")
+
+    @property
+    def threads(self) -> int:
+        return super().threads * WARP
+
+    @property
+    def words(self) -> dict[str, str]:
+        warp = {"warp": f"{self.thread_pixels} pixels x {self.thread_filters} filters"}
+        return {"block of threads": super().words["block of threads"], **warp}
+
+    @property
+    def pitch(self) -> int:
+        return self.pixels
+
+    @property
+    def sums(self) -> int:
+        return self.thread_pixels * self.thread_filters // WARP
+
+    @property
+    def fragments(self) -> int:
+        """Registers of a thread for what is multiplied."""
+        halves = min(self.blocks, 2)
+        return halves * (self.thread_filters // COLUMNS + self.thread_pixels // COLUMNS)
+
+    @property
+    def registers(self) -> int:
+        return self.sums + self.fragments + self.loads + _SPARE_REGISTERS
+
+    @property
+    def fetched(self) -> int:
+        return self.threads // WARP * (self.thread_pixels + self.thread_filters)
+
+    @property
+    def efficiency(self) -> float:
+        return 0.5
+
+    def rate(self, work: Work) -> float:
+        return work.matrix_rate
+
+
+_SHAPES = (
+    (112, 64, 56, 32), (128, 64, 32, 32), (128, 128, 64, 32), (64, 64, 32, 32), (64, 128, 64, 32),
+    (40, 128, 40, 32), (40, 64, 40, 32), (56, 64, 56, 32), (56, 128, 56, 32), (56, 32, 56, 32),
+    (32, 64, 32, 32), (32, 128, 32, 32), (16, 64, 16, 32), (16, 128, 16, 32), (8, 128, 8, 32), (8, 64, 8, 32),
+    (128, 32, 32, 32), (64, 32, 16, 32),
+)  # fmt: skip
+
+
+def matrix_candidates(filters: int, blocks: int, architecture: Architecture) -> Iterator[MatrixTile]:
+    """Those that divide `filters` and `blocks` of channels, and fit, where there is the instruction."""
+    if architecture.matrix != "mma":
+        return
+    for shape in _SHAPES:
+        for step in (4, 2, 1):
+            tile = MatrixTile(*shape, step)
+            if filters % tile.filters == 0 and blocks % step == 0 and tile.resident(architecture):
+                yield tile
+
+
+def order(tile: MatrixTile) -> list[int]:
+    """The filter of each row of a block's matrix: a thread's rows are four filters side by side."""
+    found = []
+    for row in range(tile.filters):
+        pair, within = divmod(row, PAIR)
+        half, place = divmod(within, ROWS)
+        found.append(pair * PAIR + place % COLUMNS * 4 + place // COLUMNS + 2 * half)
+    return found
