@@ -196,7 +196,7 @@ def _matmul(m: Match) -> Value:
 # Weights --------------------------------------------------------------------------------------------
 
 
-def _symmetric(real: Floats, axis: int | None) -> tuple[NDArray[np.int8], Quant]:
+def symmetric(real: Floats, axis: int | None) -> tuple[NDArray[np.int8], Quant]:
     """i8 between -127 and 127 without zero points, with one scale or one along `axis`."""
     others = None if axis is None else tuple(i for i in range(real.ndim) if i != axis)
     largest = np.abs(real).max(axis=others, initial=0.0, keepdims=axis is not None)
@@ -221,7 +221,7 @@ def _weights(m: Match, op: Operator, axis: int) -> Value:
             return inner
     real = known(value)
     assert real is not None, "the guard wants known weights"
-    stored, quant = _symmetric(real.astype(np.float64), axis)
+    stored, quant = symmetric(real.astype(np.float64), axis)
     made = m.constant(stored, value.name)
     made.type = replace(made.type, quant=quant)
     return made
@@ -292,7 +292,7 @@ def _prelu(m: Match) -> Value:
 
 
 def _with_slopes(m: Match, x: Value, slopes: Floats, quant: Quant) -> Value:
-    stored, scale = _symmetric(slopes.astype(np.float64), None)
+    stored, scale = symmetric(slopes.astype(np.float64), None)
     made = m.constant(stored, "slopes")
     made.type = replace(made.type, quant=scale)
     return m.new("q.tflite_prelu", [x, made], **quant_attributes(quant))

@@ -16,19 +16,23 @@ from secateur.ir.registry import create
 from secateur.ir.rewrite import rewrite
 from secateur.ir.types import DType, Quant
 
+from ..integer import tables
 from ..integer.bytes import CANCEL
 from ..integer.integer import make_integer
 from .functions import of_table, tabled
 from .kernels import RULES
 from .shaping import shape_for_tflite
+from .weights import linear_operators, round_weights
 
 
 def in_tflite_terms(graph: Graph) -> None:
     """Rewrites the graph in place; see the file's docstring."""
+    came = linear_operators(graph)
     shape_for_tflite(graph)
+    round_weights(graph, came)
     make_integer(graph)
     rewrite(graph, RULES)
-    rewrite(graph, CANCEL)
+    rewrite(graph, CANCEL + tables.RULES)
     for op in list(graph.operators):
         made = _own_scale(op) or of_table(op)
         if made:

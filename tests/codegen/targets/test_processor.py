@@ -15,7 +15,7 @@ from secateur.codegen.targets.find import find
 from secateur.codegen.targets.host import check_here, cpu_flags, host, runnable
 from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.errors import SecateurError
-from secateur.ir.graph import Graph
+from secateur.ir.graph import Graph, Value
 from secateur.ir.registry import create
 from secateur.ir.types import TensorType
 
@@ -167,13 +167,28 @@ def test_a_host_that_this_machine_is_not_is_refused(
             ask()
 
 
-def test_calibration_needs_no_host(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no compiled code runs, the interpreter does, however large the graph."""
-    machine("riscv64")
+def test_kernels_compute_the_values_of_a_large_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the machine that the tests run on."""
     monkeypatch.setattr(host_executor, "LARGE", 0)
+    graph, y = _relu()
+    executor = host_executor.HostExecutor()
+    ((found,),) = executor(graph, [{"x": np.array([-1, 2], np.float32)}], [y])
+    assert found.tolist() == [0, 2]
+    assert executor._session is not None
+
+
+def _relu() -> tuple[Graph, Value]:
     graph = Graph("g")
     x = graph.add_input(TensorType((2,)), "x")
     y = graph.append(create("nn.relu", [x])).result
     graph.set_outputs([y], ["y"])
+    return graph, y
+
+
+def test_calibration_needs_no_host(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no compiled code runs, the interpreter does, however large the graph."""
+    machine("riscv64")
+    monkeypatch.setattr(host_executor, "LARGE", 0)
+    graph, y = _relu()
     ((found,),) = host_executor.HostExecutor()(graph, [{"x": np.array([-1, 2], np.float32)}], [y])
     assert found.tolist() == [0, 2]
