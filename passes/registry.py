@@ -20,6 +20,7 @@ PASSES: Mapping[str, str] = {
     "prune": "prune.prune.Prune",
     "remove": "prune.removal.Remove",
     "fuse": "fuse.fuse.Fuse",
+    "half": "half.half.Half",
     "equalize": "quantize.equalize.Equalize",
     "quantize": "quantize.quantize.Quantize",
     "tflite": "tflite.tflite.ToTflite",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from .errors import SecateurError
 from .ir.errors import ModelError, VerifyError
-from .options import Ends, Inputs, Int8, Limits, Pruning, Watch
+from .options import Ends, Fp16, Inputs, Int8, Limits, Pruning, Watch
 from .passes.quantize.calibration.preparation import Preparation
 from .version import __version__
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Artifact",
     "Ends",
+    "Fp16",
     "Inputs",
     "Int8",
     "Limits",

@@ -1,4 +1,4 @@
-"""Calibration data as the pass `quantize` wants it."""
+"""Calibration data as the passes `quantize` and `half` want it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ from .host_executor import HostExecutor
 from .ir.errors import SecateurError
 from .ir.graph import Graph
 from .ir.support.progress import Progress, silent
-from .options import Int8
+from .options import Fp16, Int8
 from .passes.quantize.calibrate import CalibrationData
 from .passes.quantize.calibration.data import open_source
 from .passes.quantize.calibration.ranges import read_ranges
+
+
+def range_data(precision: Fp16, graph: Graph, progress: Progress = silent) -> CalibrationData | None:
+    """The images for `graph` that overflows are looked for on; None where none are given."""
+    if precision.calibration is None:
+        return None
+    images, preparation = precision.images, precision.preparation
+    return calibration_data(
+        Int8(precision.calibration, images=images, preparation=preparation), graph, progress
+    )
 
 
 def calibration_data(quantize: Int8, graph: Graph, progress: Progress = silent) -> CalibrationData:

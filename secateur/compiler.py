@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Never
 
-from .calibration import calibration_data
+from .calibration import calibration_data, range_data
 from .codegen.backends.backend import Emitted
 from .codegen.backends.registry import backend_of
 from .codegen.targets.find import find
@@ -19,10 +19,11 @@ from .ir.printer import print_graph
 from .ir.stages import PLACED
 from .ir.support.ir_text import SUFFIX
 from .model import Model, graph_of
-from .options import Ends, Inputs, Int8, Kind, Limits, Watch
+from .options import Ends, Fp16, Inputs, Int8, Kind, Limits, Watch
 from .passes.framework.base import Pass
 from .passes.framework.manager import DumpIR, Outcome, PassManager
 from .passes.framework.pipeline import format_pass, parse_pipeline
+from .passes.half.report import HalfReport
 from .passes.memory.placement import check_placement
 from .passes.quantize.report import QuantizationReport
 from .pipeline import pipeline_of, storing
@@ -34,7 +35,7 @@ from .version import __version__
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """What a compilation gave: where it lies, its manifest, the graph lowered, and what quantization did.
+    """What a compilation gave: where it lies, its manifest, the graph lowered, what quantization or fp16 did.
 
     `verified` has a row for each output where the artifact itself was checked.
     """
@@ -45,6 +46,7 @@ class Artifact:
     outcome: Outcome
     quantization: QuantizationReport | None = None
     verified: tuple[Verified, ...] = ()
+    half: HalfReport | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,7 @@ def compile(
     inputs: Inputs = Inputs(),
     limits: Limits = Limits(),
     quantize: Int8 | None = None,
+    precision: Fp16 | None = None,
     costs: Costs | None = None,
     tune: bool = False,
     pipeline: str | None = None,
@@ -77,7 +80,8 @@ def compile(
     `output` defaults to the model's name with the suffix of `kind`: `so` (one library), `dir` or `tar`
     (library, header, static bench program, manifest, IR); `tflite` for targets that run such files, where
     `ends` says what it takes and gives. `inputs` says what is known of the model's inputs, `limits` what its
-    plan must keep, `quantize` how it computes in 8 bits, `watch` what is shown and checked.
+    plan must keep, `quantize` how it computes in 8 bits or `precision` how in 16-bit floats, `watch` what is
+    shown and checked.
 
     `costs` is a table of times, or the file of one that `secateur profile` wrote, for this target; with
     `tune`, primitives are timed on this machine (minutes at first; kept in the cache). Else times are
@@ -91,20 +95,24 @@ def compile(
     """
     _refuse_moved(moved)
     row = find(target)
-    _check_request(row, quantize, pipeline, watch)
+    _check_request(row, quantize, precision, pipeline, watch)
     watch.progress("reading", 0, 1)
     graph = graph_of(model, inputs)
     data = calibration_data(quantize, graph, watch.progress) if quantize else None
+    data = range_data(precision, graph, watch.progress) if precision else data
     form: str = kind or backend_of(row).kinds[0]
     path = Path(output) if output is not None else _default_output(model, form)
 
     def attempt(asked: Limits) -> Artifact:
         reports: list[QuantizationReport] = []
-        text = storing(pipeline_of(graph, row, pipeline, asked, quantize, ends), compress, row)
-        built = build(graph, row, prepare(text, row, tune, data, reports.append, costs), watch)
+        halves: list[HalfReport] = []
+        text = storing(pipeline_of(graph, row, pipeline, asked, quantize, ends, precision), compress, row)
+        passes = prepare(text, row, tune, data, reports.append, costs, halves.append)
+        built = build(graph, row, passes, watch)
         verified = _write(built, row, path, form, watch, limits.size)
         program, outcome = built.program, built.outcome
-        return Artifact(path, program.manifest, outcome.graph, outcome, next(iter(reports), None), verified)
+        quantized, half = next(iter(reports), None), next(iter(halves), None)
+        return Artifact(path, program.manifest, outcome.graph, outcome, quantized, verified, half)
 
     return within_size(attempt, limits)
 
@@ -112,14 +120,18 @@ def compile(
 def _refuse_moved(keywords: Mapping[str, object]) -> None:
     """TypeError that says in which value a keyword has its place."""
     for name in keywords:
-        values = (Limits, Int8, Inputs, Watch)
+        values = (Limits, Int8, Fp16, Inputs, Watch)
         home = next((v.__name__ for v in values if name in {f.name for f in fields(v)}), None)
         where = f"; it is a field of secateur.{home}" if home else ""
         raise TypeError(f"compile() got an unexpected keyword argument '{name}'{where}")
 
 
-def _check_request(target: Target, quantize: object, pipeline: str | None, watch: Watch) -> None:
+def _check_request(
+    target: Target, quantize: object, precision: object, pipeline: str | None, watch: Watch
+) -> None:
     """SecateurError for what can be seen before any work is done."""
+    if precision is not None and not isinstance(precision, Fp16):
+        raise SecateurError(f"precision is {precision!r}; give Fp16()")
     if quantize is not None and not isinstance(quantize, Int8):
         raise SecateurError(f"quantize is {quantize!r}; give Int8(calibration), such as Int8('images/')")
     if pipeline is not None:

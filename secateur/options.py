@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from .ir.errors import SecateurError
 from .ir.support.options import Help, documented, settle
 from .ir.support.progress import Progress, silent
+from .passes.half.options import HalfRecipe
 from .passes.prune.options import Recipe as PruningRecipe
 from .passes.quantize.calibration.preparation import Preparation
 from .passes.quantize.options import Recipe
@@ -142,6 +143,31 @@ class Int8(Recipe):
         default=None, kw_only=True
     )
     preparation: Preparation | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.images is not None and self.images < 1:
+            raise SecateurError(f"images must be 1 or more, is {self.images}")
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Fp16(HalfRecipe):
+    """A network in 16-bit floats; its inputs and outputs stay float32.
+
+    Layers whose values come near the largest 16-bit float on `calibration`, which may be what
+    `Int8.calibration` is, stay in float32; without it only weights are looked at. SecateurError for an
+    option that is not known, or out of range.
+    """
+
+    calibration: Annotated[
+        Calibration | None,
+        Help("Images to look for overflows on: a folder, an .npz or .npy file, a .txt list.", "SRC"),
+    ] = None
+    images: Annotated[
+        int | None, Help("Use at most so many images, evenly spread over the source.", "COUNT")
+    ] = None
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

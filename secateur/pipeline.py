@@ -6,15 +6,19 @@ from dataclasses import fields, replace
 from typing import Any
 
 from .codegen.backends.registry import backend_of
+from .codegen.targets.rows import TARGETS
 from .codegen.targets.target import Target
 from .codegen.weights.registry import SMALLEST
 from .codegen.weights.storing import check_codec
 from .ir.errors import SecateurError
 from .ir.graph import Graph
 from .ir.stages import PLACED
-from .options import Ends, Int8, Limits
+from .options import Ends, Fp16, Int8, Limits
+from .passes.framework.base import Pass
 from .passes.framework.pipeline import format_pipeline, parse_pipeline
 from .passes.fuse.fuse import Fuse
+from .passes.half.half import Half
+from .passes.half.options import HalfRecipe
 from .passes.quantize.options import Recipe
 from .passes.quantize.quantize import Quantize
 from .passes.select.select import Select
@@ -42,16 +46,23 @@ def pipeline_of(
     limits: Limits,
     quantize: Int8 | None,
     ends: Ends = Ends(),
+    precision: Fp16 | None = None,
 ) -> str:
-    """The pipeline given, else the default one with the pass `quantize` behind fusion, and limits in it.
+    """The pipeline given, else the default one with `quantize` or `half` behind fusion, and limits in it.
 
     The limit on SQNR is the quantization's where there is one. SecateurError for both limits and a pipeline,
-    and for ends of a file that the target does not run.
+    for ends of a file that the target does not run, and for 16-bit floats where they do not pay.
     """
+    if precision is not None:
+        check_half(target, quantize)
     if given is not None:
         limits.check_beside(given)
+        if precision is not None and not any(isinstance(step, Half) for step in parse_pipeline(given)):
+            raise SecateurError("the pipeline has no pass half, which fp16 needs; put it behind fuse")
         return with_ends(given, target, ends)
     text = with_ends(default_pipeline(graph, target), target, ends)
+    if precision is not None:
+        text = _behind_fusion(text, half_step(precision))
     if quantize is None:
         return limited(text, limits)
     step = quantize_step(quantize, limits.min_sqnr, target)
@@ -78,11 +89,30 @@ def storing(pipeline: str, codec: str | None, target: Target) -> str:
     return format_pipeline([*steps, Store(codec=codec)])
 
 
-def _behind_fusion(pipeline: str, step: Quantize) -> str:
+def check_half(target: Target, quantize: Int8 | None = None) -> None:
+    """SecateurError where a network in 16-bit floats would be no faster on the target."""
+    if quantize is not None:
+        raise SecateurError("a network is made int8 or fp16, not both; leave one of them out")
+    if not target.half:
+        known = ", ".join(name for name, row in TARGETS.items() if row.half)
+        raise SecateurError(
+            f"{target.name} has no fast arithmetic on 16-bit floats: fp16 would be no faster than float32 "
+            f"there. Leave it out, or quantize to int8. Targets with it: {known}"
+        )
+
+
+def half_step(precision: Fp16) -> Half:
+    """The pass, without its data."""
+    return Half(**{f.name: getattr(precision, f.name) for f in fields(HalfRecipe)})
+
+
+def _behind_fusion(pipeline: str, step: Pass) -> str:
     """The pipeline with a pass more; SecateurError where nothing is fused."""
     steps = parse_pipeline(pipeline)
     if not any(isinstance(s, Fuse) for s in steps):
-        raise SecateurError("a graph is quantized before primitives are chosen; here they have been already")
+        raise SecateurError(
+            "a network's precision is set before primitives are chosen; here they have been already"
+        )
     return format_pipeline(s for old in steps for s in ((old, step) if isinstance(old, Fuse) else (old,)))
 
 

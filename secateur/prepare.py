@@ -16,6 +16,9 @@ from .ir.choice import CostTable
 from .ir.errors import SecateurError
 from .passes.framework.base import Pass
 from .passes.framework.pipeline import parse_pipeline
+from .passes.half.half import Half
+from .passes.half.report import Listener as HalfListener
+from .passes.half.report import ignored as half_ignored
 from .passes.prune.linear.moments import Data
 from .passes.prune.prune import Prune
 from .passes.prune.search import Material
@@ -37,10 +40,12 @@ def prepare(
     data: CalibrationData | None = None,
     listen: Listener = ignored,
     costs: Costs | None = None,
+    listen_half: HalfListener = half_ignored,
 ) -> tuple[Pass, ...]:
     """The passes of a pipeline's text; those that ask for costs or calibration data are handed them."""
     table = cost_table(target, tune, costs)
-    return tuple(_equipped(p, table, data, listen) for p in parse_pipeline(pipeline))
+    steps = (_equipped(p, table, data, listen) for p in parse_pipeline(pipeline))
+    return tuple(replace(p, data=data, listen=listen_half) if isinstance(p, Half) else p for p in steps)
 
 
 def _equipped(step: Pass, costs: CostTable, data: CalibrationData | None, listen: Listener) -> Pass:

@@ -64,6 +64,8 @@ class Isa:
     `words`: how products of int16 are summed into int32 lanes; None where bytes are multiplied faster.
     `loads`: an operation reads an operand from memory, and widens bytes on the way.
     `fences`: loads must be kept in their step, else LLVM spills (`tir.fence`).
+    `half`: arithmetic on vectors of binary16, twice as many lanes (see `in_half`).
+    `element_bytes`: of the floats that kernels see as lanes.
     `needs`: LLVM features that a row of this instruction set must name.
     """
 
@@ -79,6 +81,8 @@ class Isa:
     by_element: bool = False
     loads: bool = False
     fences: bool = False
+    half: bool = False
+    element_bytes: int = 4
     needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -92,8 +96,15 @@ class Isa:
 
     @property
     def lanes(self) -> int:
-        """float32 lanes of one vector; also the channel block of blocked layouts."""
-        return self.vector_bytes // 4
+        """Float lanes of one vector; also the channel block of blocked layouts."""
+        return self.vector_bytes // self.element_bytes
+
+    @property
+    def in_half(self) -> Isa:
+        """The same registers as kernels in binary16 see them; ValueError where it cannot compute so."""
+        if not self.half:
+            raise ValueError(f"{self.name}: no arithmetic in binary16")
+        return replace(self, element_bytes=2)
 
 
 def _pairs(intrinsic: str, rate: float) -> DotStep:
@@ -135,6 +146,7 @@ NEON64 = Isa(
     ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), by_element=True, fences=True,
     words=_widening("llvm.aarch64.neon.smull"),
 )  # fmt: skip
+NEON64_HALF = replace(NEON64, half=True, needs=("fullfp16",))
 NEON32 = Isa(
     "neon32", 16, 16, _widening("llvm.arm.neon.vmulls"),
     (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), fences=True, needs=("neon",),

@@ -5,7 +5,7 @@ Machines are classes of `machine.py`; the class says which backend compiles for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .isa import Isa
 from .machine import Cpu, Cuda, Machine
@@ -100,6 +100,18 @@ class Target:
     @property
     def isa(self) -> Isa:
         return self.cpu.isa
+
+    @property
+    def half(self) -> bool:
+        """Whether the machine computes in binary16 faster than in float32."""
+        if isinstance(self.machine, Cuda):
+            return self.machine.architecture.half2
+        return isinstance(self.machine, Cpu) and self.machine.isa.half
+
+    @property
+    def in_half(self) -> Target:
+        """A processor as kernels in binary16 see it; ValueError where it has no such arithmetic."""
+        return replace(self, machine=replace(self.cpu, isa=self.isa.in_half))
 
     @property
     def lanes(self) -> int:

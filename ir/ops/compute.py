@@ -11,12 +11,24 @@ import numpy as np
 from ..axes import OUT, Axes, Axis, Narrowing, Ports, Relation, Summed, Tie
 from ..literals import written
 from ..opdef import Attribute, OpDef, Signature, Types
-from ..types import TensorType
+from ..types import DType, TensorType
 from .axes import WINDOWS, equal_axes, extras, spread
 from .rows import register
 from .rules import Shape, broadcast, limit_window, numeric, require, window_extents, with_epilogue
 
 EPILOGUE = Attribute("epilogue", "epilogue", (), "element-wise steps applied to the result, in order")
+
+
+SUMS = Attribute(
+    "sums", "dtype", DType.F32, "of f16 operands: the type that sums may be rounded to on the way, f32 or f16"
+)
+
+
+def _sums(sig: Signature) -> None:
+    """Refuses sums in a type that the operands do not have."""
+    sums, dtype = sig["sums"], sig.types[0].dtype
+    require(sums in (DType.F32, DType.F16), f"sums are f32 or f16, not {sums.value}")
+    require(sums == DType.F32 or dtype == DType.F16, f"sums in {sums.value} of {dtype.value} operands")
 
 
 WINDOW = (
@@ -63,6 +75,7 @@ def conv_macs(types: Types, result: TensorType) -> int:
 def _conv(sig: Signature) -> Sequence[TensorType]:
     x, w = sig.types[:2]
     _same_dtype(x, w)
+    _sums(sig)
     return with_epilogue(sig, conv_shape(sig), numeric(x), 2)
 
 
@@ -109,7 +122,7 @@ register(
         "Convolution (cross-correlation) of N x C x spatial with M x C/groups x kernel weights.",
         ("input", "weights", "extras*"),
         _conv,
-        (*WINDOW, Attribute("groups", "int", 1), EPILOGUE),
+        (*WINDOW, Attribute("groups", "int", 1), EPILOGUE, SUMS),
         conv_macs,
         elementwise_from=2,
         axes=Axes(_conv_axes, WINDOWS, conv_groups),
@@ -181,6 +194,7 @@ register(
 def _matmul(sig: Signature) -> Sequence[TensorType]:
     a, b = sig.types[:2]
     require(a.dtype == b.dtype, f"operands are {a.dtype.value} and {b.dtype.value}")
+    _sums(sig)
     require(a.rank >= 1 and b.rank >= 1, "scalars cannot be multiplied as matrices")
     require(a.shape[-1] == b.shape[-2 if b.rank > 1 else 0], f"inner extents of {a} and {b} differ")
     batch = broadcast(a.shape[:-2], b.shape[:-2])
@@ -222,7 +236,7 @@ register(
         "Matrix product over the last two axes, leading axes broadcast (numpy.matmul).",
         ("a", "b", "extras*"),
         _matmul,
-        (EPILOGUE,),
+        (EPILOGUE, SUMS),
         _matmul_macs,
         axes=Axes(_matmul_axes, "repeats one matrix along axis {axis}"),
     )

@@ -28,6 +28,7 @@ def test_public_names() -> None:
     assert secateur.__all__ == [
         "Artifact",
         "Ends",
+        "Fp16",
         "Inputs",
         "Int8",
         "Limits",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from secateur.options import Int8
+from secateur.options import Fp16, Int8
 from secateur.passes.quantize.options import Recipe
 
 from .checks import check_readable
@@ -90,6 +90,38 @@ class Quantization:
             raise refuse("--quantize int8: the pipeline has no pass quantize; put it behind fuse")
         if doubled := [flag(f.name) for f in fields(Recipe) if f.name in self.given.words]:
             raise refuse(f"{', '.join(doubled)}: write it into the pipeline's quantize{{...}} instead")
+
+    def check_fp16(self) -> None:
+        """SecateurError where fp16 has no use for something, or a source cannot be read."""
+        from secateur.passes.quantize.calibration.data import check_source
+
+        known = {"calibration", "images", "keep_float"}
+        more = self.extras.save_ranges, self.extras.report, self.extras.profile
+        given = [name for name in self.given.words if name not in known]
+        given += [
+            name for name, value in zip(("save_ranges", "report", "profile"), more, strict=True) if value
+        ]
+        if given:
+            raise refuse(f"{', '.join(map(flag, given))}: only for --quantize int8, not for --precision fp16")
+        if "calibration" in self.given.words:
+            check_source(str(self.given.words["calibration"]))
+        elif self.options and set(self.given.words) != {"keep_float"}:
+            raise refuse(f"{', '.join(self.options)}: only with --calibration")
+
+    def check_half_pipeline(self, text: str) -> None:
+        """SecateurError where a pipeline has no pass half, or says itself what an option says."""
+        from secateur.passes.framework.pipeline import parse_pipeline
+
+        if "half" not in [step.name for step in parse_pipeline(text)]:
+            raise refuse("--precision fp16: the pipeline has no pass half; put it behind fuse")
+        if "keep_float" in self.given.words:
+            raise refuse("--keep-float: write it into the pipeline's half{...} instead")
+
+    def fp16(self, known: Collection[str] = ()) -> Fp16:
+        """The value object of --precision fp16, for a model whose nodes are `known`."""
+        words = dict(self.given.words)
+        words["keep_float"] = [name for text in words.get("keep_float", ()) for name in _names(text, known)]
+        return Fp16(**words, preparation=self.extras.preparation)
 
     def int8(self, known: Collection[str] = ()) -> Int8:
         """The value object, for a model whose nodes are `known`: one of their names may hold commas."""

@@ -112,7 +112,7 @@ def test_code_for_more_would_be_seen(made: str, run: str, lacking: str, tmp_path
 
 @pytest.mark.parametrize(
     ("name", "lacking"),
-    [("armv8.6-a+i8mm", "sve"), ("jetson-xavier-cpu", "fullfp16"), ("rpi2", "mp-extensions")],
+    [("armv8.6-a+i8mm", "sve"), ("armv8.2-a+dotprod", "fullfp16"), ("rpi2", "mp-extensions")],
 )
 def test_the_cores_features_would_be_seen(
     name: str, lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from secateur.ir.support.words import known_names
-from secateur.options import Ends, Int8, Kind, Limits, Verify, Watch
+from secateur.options import Ends, Fp16, Int8, Kind, Limits, Verify, Watch
 
 from ...progress import Progress, progress
 from ...report import print_json
@@ -30,7 +30,7 @@ from ..checks import (
 from ..common import Costs, Json, Pipeline, Target, Tune, refuse
 from ..compiled import summary, text_of
 from ..groups import Given, spread
-from ..quantization import Extras, Quantization
+from ..quantization import Extras, Quantization, node_names
 from ..quantization import option as quantization_option
 from ..source import Settled
 
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 option = partial(typer.Option, rich_help_panel="Passes")
 Passes = list[str] | None
-Precision = Literal["int8"]
+Quantized = Literal["int8"]
+Precision = Literal["fp16"]
 Compression = Literal["none", "fast", "best"]
 
 
@@ -198,7 +199,13 @@ def compile_model(
     tflite: Given[Ends],
     json: Json = False,
     watching: Watching,
-    quantize: Annotated[Precision | None, quantization_option(help="Compute in 8 bits.")] = None,
+    quantize: Annotated[Quantized | None, quantization_option(help="Compute in 8 bits.")] = None,
+    precision: Annotated[
+        Precision | None,
+        quantization_option(
+            help="Compute in 16-bit floats. With --calibration, layers that may overflow stay in float32."
+        ),
+    ] = None,
     quantization: Given[Int8],
     extras: Extras,
 ) -> None:
@@ -207,38 +214,47 @@ def compile_model(
     settled.check(model)
     making.check(model, kept)
     watching.check(making.target)
-    _check_quantization(quantize, asked, making)
+    _check_quantization(quantize, precision, asked, making)
     with progress() as show:
         show("reading", 0, 1)
         graph = settled.read(model)
         ends = tflite.value()
         work = _quantizing(asked, model, graph, making, kept, ends) if quantize else None
-        text = work.pipeline if work else _float_pipeline(graph, making, kept, ends)
+        half = asked.fp16(node_names(graph)) if precision else None
+        text = work.pipeline if work else _float_pipeline(graph, making, kept, ends, half)
         watching.check_pipeline(text)
         if work and work.timed and not json:
             print(work.gain.text, flush=True)
         watch = watching.watch([work.selection] if work and work.timed else [], show)
-        artifact = _compiled(graph, making.path(model), making, text, work, watch)
+        artifact = _compiled(graph, making.path(model), making, text, work, half, watch)
         layers = work.finish(artifact, show) if work else None
     if json:
         print_json(summary(artifact, show.seconds) | (work.summary(layers) if work and layers else {}))
         return
     print(text_of(artifact, show.seconds, watching.timings or watching.verify is not None))
+    if artifact.half is not None:
+        print(artifact.half.text)
     if watching.dump_ir is not None:
         print(f"IR and kernels: {watching.dump_ir}")
     if work and layers:
         print(work.text(layers))
 
 
-def _float_pipeline(graph: Graph, making: Making, limits: Limits, ends: Ends) -> str:
+def _float_pipeline(graph: Graph, making: Making, limits: Limits, ends: Ends, half: Fp16 | None) -> str:
     from secateur.codegen.targets.find import find
     from secateur.pipeline import pipeline_of
 
-    return pipeline_of(graph, find(making.target), making.pipeline, limits, None, ends)
+    return pipeline_of(graph, find(making.target), making.pipeline, limits, None, ends, half)
 
 
 def _compiled(
-    graph: Graph, path: Path, making: Making, pipeline: str, work: Compilation | None, watch: Watch
+    graph: Graph,
+    path: Path,
+    making: Making,
+    pipeline: str,
+    work: Compilation | None,
+    half: Fp16 | None,
+    watch: Watch,
 ) -> Artifact:
     import secateur
 
@@ -247,6 +263,7 @@ def _compiled(
         path,
         making.target,
         quantize=work.int8 if work else None,
+        precision=half,
         costs=making.costs,
         tune=making.tune,
         pipeline=pipeline,
@@ -256,17 +273,33 @@ def _compiled(
     )
 
 
-def _check_quantization(quantize: Precision | None, asked: Quantization, making: Making) -> None:
+def _check_quantization(
+    quantize: Quantized | None, precision: Precision | None, asked: Quantization, making: Making
+) -> None:
     """SecateurError where the options do not go together."""
-    if quantize is None:
+    if precision is not None:
+        _check_precision(quantize, asked, making)
+    elif quantize is None:
         if given := asked.options:
             raise refuse(f"{', '.join(given)}: only for a quantization; give --quantize int8 too")
-        return
-    asked.check()
+    else:
+        asked.check()
+        if making.pipeline is not None:
+            asked.check_pipeline(making.pipeline)
+        if asked.extras.profile:
+            check_timed_here(making.target)
+
+
+def _check_precision(quantize: Quantized | None, asked: Quantization, making: Making) -> None:
+    from secateur.codegen.targets.find import find
+    from secateur.pipeline import check_half
+
+    if quantize is not None:
+        raise refuse("--quantize int8 and --precision fp16: a network is made one of them; leave one out")
+    asked.check_fp16()
+    check_half(find(making.target))
     if making.pipeline is not None:
-        asked.check_pipeline(making.pipeline)
-    if asked.extras.profile:
-        check_timed_here(making.target)
+        asked.check_half_pipeline(making.pipeline)
 
 
 def _quantizing(
