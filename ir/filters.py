@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .root_two import root_two
-from .winograd import winograd
+from .winograd import half_winograd, winograd
 
 Array = NDArray[Any]
 Matrix = tuple[tuple[float, float, float], ...]
@@ -40,6 +40,12 @@ def _floats(matrix: Sequence[Sequence[SupportsFloat]]) -> Matrix:
 def rational_matrix(outputs: int) -> Matrix:
     """G of F(outputs, 3) as float convolutions have it, rounded to float64."""
     return _floats(winograd(outputs).g)
+
+
+@cache
+def half_matrix(outputs: int) -> Matrix:
+    """G of F(outputs, 3) as convolutions in binary16 have it, rounded to float64."""
+    return _floats(half_winograd(outputs).g)
 
 
 @cache

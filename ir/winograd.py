@@ -11,6 +11,7 @@ common factor and G takes the inverse, which leaves the products as they are.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -57,6 +58,37 @@ def winograd(outputs: int, taps: int = 3, points: tuple[Fraction, ...] | None = 
         tuple(tuple(x / s for x in row) for row, s in zip(g, scales, strict=True)),
         tuple(tuple(x * s for x in row) for row, s in zip(b_t, scales, strict=True)),
     )
+
+
+_HALF_POINTS = tuple(Fraction(p) for p in ("0", "5/8", "-5/8", "3/2", "-3/2"))
+
+
+@cache
+def half_winograd(outputs: int) -> Winograd:
+    """F(2, 3) or F(4, 3) for sums in binary16: every number of A^T and B^T is one, and near 1.
+
+    At 0, +-5/8, +-3/2 the rounding errors of F(4, 3) are a fifth of those at 0, +-1, +-2.
+    """
+    return winograd(2) if outputs == 2 else _balanced(winograd(outputs, 3, _HALF_POINTS))
+
+
+def _balanced(given: Winograd) -> Winograd:
+    """Rows of B^T and columns of A^T with powers of two taken off, which G is given."""
+    rows = [_power_below(row) for row in given.b_t]
+    columns = [_power_below(column) for column in zip(*given.a_t, strict=True)]
+    factors = [r * c for r, c in zip(rows, columns, strict=True)]
+    return Winograd(
+        given.outputs,
+        given.taps,
+        tuple(tuple(x / c for x, c in zip(row, columns, strict=True)) for row in given.a_t),
+        tuple(tuple(x * f for x in row) for row, f in zip(given.g, factors, strict=True)),
+        tuple(tuple(x / r for x in row) for row, r in zip(given.b_t, rows, strict=True)),
+    )
+
+
+def _power_below(row: Sequence[Fraction]) -> Fraction:
+    """The power of two that leaves the largest number of a row between 1 and 2, 1 included."""
+    return Fraction(2) ** math.floor(math.log2(max(map(abs, row))))
 
 
 def _product(roots: list[Fraction]) -> list[Fraction]:

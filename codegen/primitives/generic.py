@@ -73,18 +73,25 @@ BYTES = (DType.U8, DType.I8)
 BLOCKED = (*FLOATS, *BYTES)
 
 
+def with_half(dtypes: tuple[DType, ...], target: Target) -> tuple[DType, ...]:
+    """`dtypes`, and binary16 where the target has blocks of them."""
+    return (*dtypes, DType.F16) if target.isa.half else dtypes
+
+
 def block_refusal(op: Operator, dtypes: tuple[DType, ...] = FLOATS) -> str | None:
     """Why the result cannot be blocked by a primitive that takes `dtypes`, or None."""
     shape, dtype = type_after(op).shape, type_after(op).dtype
     if len(shape) < 3 or dtype not in dtypes:
-        kinds = "float32 tensors" if dtypes == FLOATS else "float32 and 8-bit tensors"
+        kinds = "float32 and 8-bit tensors" if set(BYTES) & set(dtypes) else "float32 tensors"
         return f"only {kinds} with spatial axes are blocked"
     return "an empty tensor" if math.prod(shape) == 0 else None
 
 
 def channel_block(target: Target, dtype: DType = DType.F32) -> int:
-    """Channel lanes of blocked tensors: a vector of floats; 16 bytes, whatever the target."""
-    return BLOCK if dtype in BYTES else target.lanes
+    """Channel lanes of blocked tensors: a vector of floats; of bytes 16, whatever the target."""
+    if dtype in BYTES:
+        return BLOCK
+    return target.in_half.lanes if dtype == DType.F16 else target.lanes
 
 
 def target_block(target: Target, dtype: DType = DType.F32) -> Layout:

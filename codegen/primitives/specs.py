@@ -116,6 +116,7 @@ class ConvSpec(WindowSpec):
     workspace_limit: int | None = field(default=None, repr=False, kw_only=True)  # bytes a kernel may take
 
     element_bytes: ClassVar[int] = 4  # of the input and of the weights
+    dtype: ClassVar[str] = "float32"  # of floats
 
     def out_extent(self, axis: int) -> int:
         size = (self.height, self.width)[axis] + self.padded(axis)
@@ -129,7 +130,7 @@ class ConvSpec(WindowSpec):
     @property
     def result_bytes(self) -> int:
         """Of one element of the result."""
-        return 4
+        return self.element_bytes
 
     def costed(self) -> Self:
         """What time and workspace depend on; a limit is applied to the costs."""
@@ -153,10 +154,20 @@ class ConvSpec(WindowSpec):
 
 
 @dataclass(frozen=True)
+class HalfConvSpec(ConvSpec):
+    """The same of binary16, for targets seen `in_half`."""
+
+    element_bytes: ClassVar[int] = 2
+    dtype: ClassVar[str] = "float16"
+
+
+@dataclass(frozen=True)
 class TransposedSpec(WindowSpec):
     """A 2-D transposed convolution (ONNX ConvTranspose); weights are (channels, filters / groups, kh, kw)."""
 
     output_padding: tuple[int, int] = (0, 0)
+
+    dtype: ClassVar[str] = "float32"
 
     def out_extent(self, axis: int) -> int:
         steps = (self.height, self.width)[axis] - 1
@@ -174,8 +185,19 @@ class DenseSpec:
     epilogue: Epilogue = ()
     extras: tuple[str, ...] = ()
 
+    element_bytes: ClassVar[int] = 4
+    dtype: ClassVar[str] = "float32"
+
     def __post_init__(self) -> None:
         check_epilogue(self.epilogue, self.extras)
+
+
+@dataclass(frozen=True)
+class HalfDenseSpec(DenseSpec):
+    """The same of binary16, for targets seen `in_half`."""
+
+    element_bytes: ClassVar[int] = 2
+    dtype: ClassVar[str] = "float16"
 
 
 def seconds(target: Target, macs: float, efficiency: float, streamed_bytes: float) -> float:

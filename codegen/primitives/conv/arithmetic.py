@@ -1,4 +1,4 @@
-"""What a register tile multiplies: float32 elements, or quads of bytes summed into int32.
+"""What a register tile multiplies: float elements, or quads of bytes summed into int32.
 
 A step multiplies `step` input channels of one pixel with those of `lanes`
 filters. The convolution nests are written for any of these.
@@ -57,6 +57,11 @@ class Arithmetic(ABC):
         return 1
 
     @property
+    def unroll(self) -> int:
+        """Steps of a block of code, where there are as many."""
+        return max(4, self.at_once)
+
+    @property
     def width(self) -> int:
         """Elements of one vector of weights."""
         return self.step * self.lanes
@@ -64,7 +69,7 @@ class Arithmetic(ABC):
     @property
     def line(self) -> int:
         """Weights of one cache line."""
-        return 64 if self.weight == "int8" else 16
+        return 64 // np.dtype(self.weight).itemsize
 
     @abstractmethod
     def tile_pixels(self, registers: int, vectors: int) -> int:
@@ -183,13 +188,31 @@ class ByElement(Float32):
     def elements(self, buffer: Buffer, index: Expr, steps: int) -> list[Any]:
         if steps == 1:
             return [self.element(buffer, index)]
-        channels = hold(load(buffer, index, steps), steps)
+        channels = hold(load(buffer, index, steps), steps, self.data)
         return [splat(T.Shuffle([channels], [k]), self.lanes) for k in range(steps)]
 
 
-def float_arithmetic(target: Target) -> Float32:
-    """As the instruction set multiplies floats."""
-    return ByElement(target.lanes) if target.isa.by_element else Float32(target.lanes)
+class Float16(Float32):
+    """In binary16, sums too."""
+
+    dtype = data = weight = "float16"
+
+
+class HalfByElement(ByElement):
+    """The same on eight channels at once."""
+
+    dtype = data = weight = "float16"
+
+
+def float_arithmetic(target: Target, dtype: str = "float32") -> Float32:
+    """As the instruction set multiplies floats; of binary16 the target is seen `in_half`."""
+    kinds = (HalfByElement, Float16) if dtype == "float16" else (ByElement, Float32)
+    return kinds[0](target.lanes) if target.isa.by_element else kinds[1](target.lanes)
+
+
+def plain_arithmetic(target: Target, dtype: str = "float32") -> Float32:
+    """One element at a time."""
+    return Float16(target.lanes) if dtype == "float16" else Float32(target.lanes)
 
 
 @dataclass(frozen=True)
@@ -249,4 +272,5 @@ def arithmetic_of(spec: ConvSpec, target: Target) -> Arithmetic:
     """What the specification's element type asks for; of plain channels one is loaded at a time."""
     if spec.element_bytes == 1:
         return Int8(target.lanes, dot_of(target))
-    return Float32(target.lanes) if layout_block(spec.in_layout) == 1 else float_arithmetic(target)
+    plain = layout_block(spec.in_layout) == 1
+    return (plain_arithmetic if plain else float_arithmetic)(target, spec.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...rounding import up
 from ...tir import T, load, splat, store
-from ...vector import epilogue
+from ...vector import epilogue, half
 from ...vector.requantize import BLOCK, Requantize
 from ..specs import ConvSpec, layout_block
 from .int8_spec import LinearSpec, column_classes
@@ -27,7 +27,8 @@ class Finish:
 
     def start(self, channel: Expr) -> Expr:
         """The initial value of an accumulator for channels `channel`..."""
-        return splat(0.0, self.lanes) if self.bias is None else load(self.bias, channel, self.lanes)
+        zero = splat(0.0, self.lanes, self.spec.dtype)
+        return zero if self.bias is None else load(self.bias, channel, self.lanes)
 
     def finish(self, value: Expr, index: Expr, channel: Expr) -> Expr:
         """The epilogue on one vector of channels at output element `index`; zero past the last channel."""
@@ -42,14 +43,16 @@ class Finish:
                 return splat(self.extras[i][0], self.lanes)
             return load(self.extras[i], index if kind == "full" else channel, self.lanes)
 
-        return epilogue.apply(self.spec.epilogue, value, operand, self.lanes)
+        apply = half.apply if self.spec.dtype == "float16" else epilogue.apply
+        return apply(self.spec.epilogue, value, operand, self.lanes)
 
     def _masked(self, value: Expr, channel: Expr) -> Expr:
         """Zero in the lanes past the last filter: an infinite input would leave NaN there."""
         if self.spec.filters % self.lanes == 0:
             return value
         lane = T.Ramp(channel, 1, self.lanes)
-        return T.Select(lane < splat(self.spec.filters, self.lanes, "int32"), value, splat(0.0, self.lanes))
+        zero = splat(0.0, self.lanes, self.spec.dtype)
+        return T.Select(lane < splat(self.spec.filters, self.lanes, "int32"), value, zero)
 
 
 def split_buffers(
@@ -60,10 +63,11 @@ def split_buffers(
     return buffers[0], buffers[1 : 1 + count], buffers[1 + count :]
 
 
-def pointers(spec: Any) -> list[str]:
-    """Parameter names of a kernel before the workspace."""
+def pointers(spec: Any) -> list[tuple[str, str]]:
+    """Parameters of a kernel before the workspace."""
     bias = ("bias",) if spec.bias else ()
-    return ["data", *(f"extra{i}" for i in range(len(spec.extras))), "weights", *bias, "output"]
+    names = ["data", *(f"extra{i}" for i in range(len(spec.extras))), "weights", *bias, "output"]
+    return [(name, spec.dtype) for name in names]
 
 
 class FloatFinish:

@@ -67,11 +67,13 @@ def _tail(op: Operator) -> _Tail | None:
     return _Tail(full, epilogue, tuple(extras), tuple(known)) if len(known) == len(kinds) else None
 
 
-def _refusal(op: Operator, ranks: tuple[int, ...]) -> str | None:
+def _refusal(op: Operator, ranks: tuple[int, ...], dtype: DType) -> str | None:
     x, w = (v.type for v in op.operands[:2])
-    if x.rank not in ranks or x.dtype != DType.F32:
+    if x.rank not in ranks or x.dtype != dtype:
         wanted = " or ".join(map(str, ranks))
-        return f"needs a float32 input of rank {wanted}, has {x.dtype.value} of rank {x.rank}"
+        return f"needs a {dtype.numpy.name} input of rank {wanted}, has {x.dtype.value} of rank {x.rank}"
+    if dtype == DType.F16 and op["sums"] != dtype:
+        return f"sums in {op['sums'].value}"
     if constant_of(op.operands[1]) is None:
         return "needs constant weights"
     if _tail(op) is None:
@@ -80,12 +82,13 @@ def _refusal(op: Operator, ranks: tuple[int, ...]) -> str | None:
 
 
 class _OfFloats(Adapter[Spec]):
-    """Of float32, with constant weights and an epilogue."""
+    """Of floats of one type, with constant weights and an epilogue."""
 
     ranks: tuple[int, ...] = (3, 4)
+    dtype = DType.F32
 
     def refusal(self, op: Operator) -> str | None:
-        return _refusal(op, self.ranks)
+        return _refusal(op, self.ranks, self.dtype)
 
     def combination(self, op: Operator, source: Layout, result: Layout) -> Combination:
         return (source, ROW_MAJOR, *(_extra_layout(op, v, result) for v in op.operands[2:])), result
@@ -134,6 +137,7 @@ class Convolution(AdjustableAdapter[ConvSpec], _OfFloats[ConvSpec]):
     """`nn.conv` on images or rows with constant weights."""
 
     operators = ("conv",)
+    kind: type[ConvSpec] = ConvSpec
 
     def origin(self, op: Operator, target: Target) -> Origin | None:
         find, tail = getattr(self.primitive, "origin", None), _tail(op)
@@ -143,7 +147,7 @@ class Convolution(AdjustableAdapter[ConvSpec], _OfFloats[ConvSpec]):
         return replace(found, made=(1 + len(tail.extras),))
 
     def spec(self, op: Operator) -> ConvSpec:
-        return ConvSpec(**window(op), **_ending(op), workspace_limit=workspace_limit(op))
+        return self.kind(**window(op), **_ending(op), workspace_limit=workspace_limit(op))
 
     def noise(self, op: Operator, target: Target) -> float:
         noisy = hasattr(self.primitive, "noise")
@@ -164,6 +168,7 @@ class Dense(_OfFloats[DenseSpec]):
 
     operators = ("matmul",)
     ranks = (2,)
+    kind: type[DenseSpec] = DenseSpec
 
     def refusal(self, op: Operator) -> str | None:
         matrix = op.operands[1].type.rank == 2
@@ -171,4 +176,4 @@ class Dense(_OfFloats[DenseSpec]):
 
     def spec(self, op: Operator) -> DenseSpec:
         batch, inputs = op.operands[0].type.shape
-        return DenseSpec(batch, inputs, op.result.type.shape[-1], **_ending(op))
+        return self.kind(batch, inputs, op.result.type.shape[-1], **_ending(op))

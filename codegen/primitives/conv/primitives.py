@@ -8,6 +8,7 @@ from .depthwise import quads
 from .depthwise.lanes import DEPTHWISE
 from .direct import DIRECT
 from .grouped import GROUPED
+from .half import HalfConvolution, HalfDense, InHalf
 from .im2row.primitive import IM2ROW
 from .kn2row.blocked import BLOCKED_KN2ROW
 from .kn2row.row_major import KN2ROW
@@ -17,7 +18,7 @@ from .pointwise import POINTWISE
 from .transposed import TRANSPOSED
 from .winograd import int8 as linear_winograd
 from .winograd.exact import EXACT, ExactConvolution
-from .winograd.float32 import WINOGRAD
+from .winograd.float32 import HALF_TILES, WINOGRAD
 
 _FLOATS = (
     *map(Convolution, (DIRECT, POINTWISE, DEPTHWISE)),
@@ -35,4 +36,11 @@ _BYTES = (
     *linear_winograd.PRIMITIVES,
     *map(ExactConvolution, EXACT),
 )
-PRIMITIVES: tuple[Primitive, ...] = (*_FLOATS, *_BYTES)
+_HALVES = (
+    *map(HalfConvolution, (DIRECT, POINTWISE, DEPTHWISE)),
+    HalfConvolution(GROUPED, spreads=True),
+    HalfConvolution(IM2ROW),
+    *(HalfConvolution(primitive, spreads=True) for primitive in WINOGRAD if primitive.outputs in HALF_TILES),
+    HalfDense(DENSE),
+)
+PRIMITIVES: tuple[Primitive, ...] = (*_FLOATS, *map(InHalf, _HALVES), *_BYTES)

@@ -170,7 +170,7 @@ class _Nest:
         return (self.group * self.tiling.vectors + vector) * self.lanes
 
     def _tap(self, acc: Any, cb: Expr, kh: Expr, kw: Expr, column: Expr, pixels: range) -> None:
-        """Adds one tap of one input block; the steps of the block in a loop unrolled by 4."""
+        """Adds one tap of one input block; the steps of the block in an unrolled loop."""
         spec, block, step = self.spec, self.block, self.arithmetic.step
         width = self.tiling.vectors * self.lanes
         in_row = self.row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
@@ -180,7 +180,7 @@ class _Nest:
         start = (line + in_column) * block
         taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
         weight = (taps + kh * spec.kernel[1] + kw) * block * width
-        unroll = min(block // step, 4)
+        unroll = min(block // step, self.arithmetic.unroll)
         steps = min(self.arithmetic.at_once, unroll)
         if block == step:
             self._step(acc, start, weight, pixels)
@@ -270,6 +270,6 @@ def pack_bias(bias: Floats | None, filters: int, lanes: int) -> tuple[Floats, ..
     """The bias padded with zeros to whole blocks, or nothing."""
     if bias is None:
         return ()
-    padded = np.zeros(up(filters, lanes), np.float32)
+    padded = np.zeros(up(filters, lanes), bias.dtype)
     padded[:filters] = bias
     return (padded,)

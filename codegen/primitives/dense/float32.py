@@ -9,8 +9,8 @@ from typing import Any
 from ...kernel import Kernel
 from ...rounding import up
 from ...targets.target import Target
-from ...tir import T, load, prim_func, store
-from ..conv.arithmetic import Float32
+from ...tir import T, load, prim_func, store, view
+from ..conv.arithmetic import plain_arithmetic
 from ..conv.ending import Finish, pointers, split_buffers
 from ..conv.plan import KernelSpec
 from ..conv.tile import pack_bias
@@ -34,12 +34,13 @@ class Dense:
         return (("NCHW", "NCHW"),)
 
     def workspace(self, spec: DenseSpec, target: Target) -> int:
-        return 4 * target.lanes
+        return target.isa.vector_bytes
 
     def estimate(self, spec: DenseSpec, target: Target) -> float:
         rows = up(spec.batch, self.plan(spec, target).panels.rows)
         macs = rows * spec.inputs * up(spec.outputs, target.lanes)
-        return seconds(target, macs, 0.75 if spec.batch > 1 else 0.4, 4.0 * spec.inputs * spec.outputs) + 1e-6
+        bytes_ = float(spec.element_bytes) * spec.inputs * spec.outputs
+        return seconds(target, macs, 0.75 if spec.batch > 1 else 0.4, bytes_) + 1e-6
 
     def tiling_words(self, spec: DenseSpec, target: Target) -> dict[str, str]:
         """What cuts the work, in words (see `Primitive.tiling`)."""
@@ -59,7 +60,7 @@ class Dense:
         return Kernel(self.name, key, build, plan.tasks, self.workspace(spec, target))
 
     def plan(self, spec: DenseSpec, target: Target) -> DensePlan:
-        registers, arithmetic = target.isa.vector_registers, Float32(target.lanes)
+        registers, arithmetic = target.isa.vector_registers, plain_arithmetic(target, spec.dtype)
         vectors = min(4, -(-spec.outputs // target.lanes)) if spec.batch < registers // 4 else 2
         panels = Panels(min(spec.batch, arithmetic.tile_pixels(registers, vectors)), vectors)
         return DensePlan(spec.batch, spec.inputs, spec.outputs, panels, arithmetic)
@@ -80,7 +81,7 @@ class _Nest(PanelNest):
         self, spec: DenseSpec, plan: DensePlan, inputs: tuple[Buffer, ...], output: Buffer, workspace: Buffer
     ) -> None:
         data, extras, (weights, *bias) = split_buffers(spec, inputs)
-        super().__init__(plan, data, weights, workspace)
+        super().__init__(plan, data, weights, view(workspace, spec.dtype))
         self.output, self.finish = output, Finish(spec, self.lanes, extras, bias[0] if bias else None)
 
     def start(self, column: Expr) -> Expr:

@@ -12,6 +12,7 @@ from ...kernel import Kernel
 from ...targets.target import Target
 from ...vector.loops import broadcast_strides
 from ..generic import (
+    FLOATS,
     Generic,
     block_of,
     block_refusal,
@@ -20,6 +21,7 @@ from ..generic import (
     storage,
     target_block,
     type_after,
+    with_half,
 )
 from ..operator import Array, Combination, constant_of, to_layout
 from .broadcast import PointwiseSpec, blocked_strides, pointwise_kernel, spec_nest
@@ -38,9 +40,9 @@ class BatchNorm(Generic):
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         plain: Combination = ((ROW_MAJOR,) * 5, ROW_MAJOR)
-        if block_refusal(op):
+        if block_refusal(op, with_half(FLOATS, target)):
             return (plain,)
-        layout = target_block(target)
+        layout = target_block(target, type_after(op).dtype)
         return ((layout, *(ROW_MAJOR,) * 4), layout), plain
 
     def constants(self, op: Operator, target: Target) -> tuple[Array, ...]:

@@ -13,6 +13,7 @@ from secateur.ir.types import Layout
 
 from ...kernel import Kernel
 from ...tir import T, prim_func, splat, store
+from ...vector import half
 from ...vector.loops import Expr, Nest, broadcast_strides, row_major_strides
 from ...vector.numeric import Numeric, convert, from_truth, is_zero, lanes_for
 from ...vector.walk import Walk, loaded
@@ -31,7 +32,7 @@ class PointwiseSpec:
     types are those in memory, booleans being "uint8"; "bool" as the result's type makes a
     cast a test for nonzero. `channels` is 0, or the number of
     channels of a blocked result whose padding lanes must be set to zero; the box is
-    then (images, blocks, pixels, lanes).
+    then (images, blocks, pixels, lanes). `half`: a chain on binary16 is computed in it.
     """
 
     function: str
@@ -43,6 +44,7 @@ class PointwiseSpec:
     epilogue: Epilogue = ()
     channels: int = 0
     params: tuple[float, ...] = ()
+    half: bool = False
 
 
 def blocked_strides(shape: Sequence[int], to: Sequence[int], layout: Layout, block: int) -> tuple[int, ...]:
@@ -154,6 +156,8 @@ def _computed(dtype: str) -> str:
 
 def _mapped(spec: PointwiseSpec, loaded: list[Expr], lanes: int) -> Expr:
     """The chain; float16 among wider operands is computed in float32."""
+    if spec.half:
+        return half.apply(spec.epilogue, loaded[0], lambda i: loaded[i + 1], lanes)
     if len(set(spec.dtypes)) == 1:
         return Numeric(spec.result, lanes).apply(spec.epilogue, loaded[0], lambda i: loaded[i + 1])
     wide = _computed(spec.result)

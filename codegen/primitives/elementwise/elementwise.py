@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from secateur.ir.elementwise import FUNCTIONS, Epilogue, Step
@@ -12,6 +14,7 @@ from ...kernel import Kernel
 from ...targets.target import Target
 from ...vector.loops import broadcast_strides
 from ..generic import (
+    FLOATS,
     Generic,
     block_of,
     block_refusal,
@@ -21,6 +24,7 @@ from ..generic import (
     storage,
     target_block,
     type_after,
+    with_half,
 )
 from ..operator import Array, Combination, constant_of, dynamic_operands, to_layout
 from .broadcast import PointwiseSpec, blocked_strides, fits_blocked, pointwise_kernel, spec_nest
@@ -55,9 +59,9 @@ class Elementwise(Generic):
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         plain = same_layouts(op, ROW_MAJOR)
-        if block_refusal(op):
+        if block_refusal(op, with_half(FLOATS, target)):
             return (plain,)
-        layout = target_block(target)
+        layout = target_block(target, type_after(op).dtype)
         wanted = [self._operand_layout(op, i, layout) for i in range(len(op.operands))]
         if any(w is None for w in wanted):
             return (plain,)
@@ -148,7 +152,10 @@ class Elementwise(Generic):
             )
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
-        return pointwise_kernel(op.name.split(".", 1)[1], self.spec(op), target.lanes)
+        spec, name = self.spec(op), op.name.split(".", 1)[1]
+        if target.isa.half and {*spec.dtypes, spec.result} == {"float16"}:
+            return pointwise_kernel(name, replace(spec, half=True), target.in_half.lanes)
+        return pointwise_kernel(name, spec, target.lanes)
 
 
 def _channels(shape: tuple[int, ...], to: tuple[int, ...]) -> int:

@@ -25,6 +25,7 @@ from ..generic import (
     storage,
     target_block,
     type_after,
+    with_half,
 )
 from ..operator import Combination, Primitive
 from ..resize import resize
@@ -282,7 +283,7 @@ class Copy(Generic):
         plain = same_layouts(op, ROW_MAJOR)
         constant = any(v.producer is not None and v.producer.name == "nn.constant" for v in op.operands)
         dtype = type_after(op).dtype
-        if self.refusal is None or constant or block_refusal(op, BLOCKED):
+        if self.refusal is None or constant or block_refusal(op, with_half(BLOCKED, target)):
             return (plain,)
         if self.refusal(op, channel_block(target, dtype)):
             return (plain,)

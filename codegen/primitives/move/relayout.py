@@ -15,7 +15,7 @@ from ...targets.target import Target
 from ...tir import T, load, prim_func, splat, store, when
 from ...vector.loops import Expr, Tasks, split_rows, task_rows, unflatten
 from ...vector.shuffles import hold, interleaved, parted
-from ..generic import BLOCKED, BYTES, Generic, target_block, type_after
+from ..generic import BLOCKED, BYTES, Generic, target_block, type_after, with_half
 from ..operator import Combination
 
 STRIP = 32  # rectangles
@@ -65,7 +65,7 @@ class Relayout(Generic):
 
     def applicable(self, op: Operator, target: Target) -> str | None:
         x = op.operands[0].type
-        if x.rank < 3 or x.dtype not in BLOCKED:
+        if x.rank < 3 or x.dtype not in with_half(BLOCKED, target):
             return "only float32 and 8-bit tensors with spatial axes are blocked"
         return None
 
@@ -85,7 +85,7 @@ class Relayout(Generic):
         to_blocks, block = blocks[1] > 0, max(blocks)
         if source.dtype in BYTES:
             return RelayoutSpec(n, c, pixels, block, to_blocks, "uint8", 16)
-        return RelayoutSpec(n, c, pixels, block, to_blocks, "float32", block)
+        return RelayoutSpec(n, c, pixels, block, to_blocks, source.dtype.numpy.name, block)
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)
@@ -162,7 +162,7 @@ class BlockBody:
         return hold(value, self.spec.width, self.spec.dtype)
 
     def _zero(self, lanes: int) -> Expr:
-        return splat(0.0 if self.spec.dtype == "float32" else 0, lanes, self.spec.dtype)
+        return splat(0.0 if self.spec.dtype.startswith("float") else 0, lanes, self.spec.dtype)
 
     def _narrow(self, plain: Expr, packed: Expr, channels: int) -> None:
         """Fewer pixels than a rectangle has: pixel by pixel."""

@@ -16,7 +16,7 @@ from secateur.ir.types import ROW_MAJOR, TensorType
 from ...kernel import Kernel
 from ...targets.target import Target
 from ...tir import T, prim_func, store
-from ..generic import BLOCKED, channel_block, target_block
+from ..generic import BLOCKED, channel_block, target_block, with_half
 from ..operator import Combination, Primitive
 
 _CHUNK = 4096  # bytes a task copies at least
@@ -43,7 +43,9 @@ class View(Primitive):
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         plain: Combination = ((ROW_MAJOR,), ROW_MAJOR)
         x = op.operands[0].type
-        if x.dtype not in BLOCKED or not _channels_in_order(x, channel_block(target, x.dtype)):
+        if x.dtype not in with_half(BLOCKED, target) or not _channels_in_order(
+            x, channel_block(target, x.dtype)
+        ):
             return (plain,)
         return (plain, ((target_block(target, x.dtype),), ROW_MAJOR))
 

@@ -28,6 +28,7 @@ from ..generic import (
     storage,
     target_block,
     type_after,
+    with_half,
 )
 from ..operator import Combination
 
@@ -59,7 +60,8 @@ class PoolSpec:
     @property
     def computed(self) -> str:
         """The type it is computed in."""
-        return "float32" if self.dtype == "float16" else self.dtype
+        exact = self.block and self.kind == "max"
+        return "float32" if self.dtype == "float16" and not exact else self.dtype
 
 
 def window_axes(op: Operator) -> tuple[Axis, ...]:
@@ -108,7 +110,7 @@ class BlockedPool(Pool):
     name = "pool_blocked"
 
     def applicable(self, op: Operator, target: Target) -> str | None:
-        return block_refusal(op, BLOCKED if op.name.endswith("max_pool") else FLOATS)
+        return block_refusal(op, with_half(BLOCKED if op.name.endswith("max_pool") else FLOATS, target))
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         return (same_layouts(op, target_block(target, type_after(op).dtype)),)

@@ -38,6 +38,7 @@ from ..generic import (
     storage,
     target_block,
     type_after,
+    with_half,
 )
 from ..operator import Combination, Primitive
 from . import argmax
@@ -121,7 +122,7 @@ class BlockedReduce(Reduce):
         if not op["keepdims"] or reduced_axes(op) != set(range(2, x.rank)):
             return "blocked tensors are reduced over all their spatial axes, which are kept as 1"
         dtypes = BLOCKED if op.name.endswith(("max", "min")) else FLOATS
-        return block_refusal(op, dtypes) or ("an empty tensor" if not x.elements else None)
+        return block_refusal(op, with_half(dtypes, target)) or ("an empty tensor" if not x.elements else None)
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         return (same_layouts(op, target_block(target, type_after(op).dtype)),)

@@ -29,6 +29,7 @@ from ..generic import (
     storage,
     target_block,
     type_after,
+    with_half,
 )
 from ..operator import Array, Combination, constant_of
 from .tables import AxisTable, axis_table
@@ -127,7 +128,7 @@ class BlockedResize(Resize):
     cost = 4.0
 
     def applicable(self, op: Operator, target: Target) -> str | None:
-        refused = block_refusal(op, BLOCKED if op["mode"] == "nearest" else FLOATS)
+        refused = block_refusal(op, with_half(BLOCKED, target) if op["mode"] == "nearest" else FLOATS)
         if refused or is_constant(op, 0):
             return refused or "a constant operand"
         if not all(axis_table(op, a).identity for a in (0, 1)):

@@ -60,7 +60,7 @@ class Float32(Arithmetic):
     def seconds(self, spec: ConvSpec, target: Target) -> float:
         pixels = spec.batch * (spec.height * spec.width + spec.pixels)
         macs = spec.macs / spec.channels * up(spec.channels, target.lanes)
-        traffic = max(0, 4 * pixels * spec.channels - target.l2_bytes) / 2
+        traffic = max(0, spec.element_bytes * pixels * spec.channels - target.l2_bytes) / 2
         return seconds(target, macs, efficiency(target), traffic)
 
     def pixels(self, target: Target) -> int:
@@ -71,6 +71,13 @@ class Float32(Arithmetic):
 
     def added(self, total: Expr, value: Expr, weights: Expr) -> Expr:
         return T.fma(value, weights, total)
+
+
+class Float16(Float32):
+    """The same in binary16, sums too."""
+
+    dtype = "float16"
+    weight = "float16"
 
 
 class Int8(Arithmetic):
@@ -100,9 +107,9 @@ class Int8(Arithmetic):
 
 def arithmetic_of(spec: ConvSpec, target: Target) -> Arithmetic:
     """Vectors of bytes are a block wide, but where floats are stored."""
-    if spec.element_bytes == 4:
-        return Float32(target.lanes)
-    return Int8(layout_block(spec.out_layout))
+    if spec.element_bytes == 1:
+        return Int8(layout_block(spec.out_layout))
+    return Float16(target.lanes) if spec.dtype == "float16" else Float32(target.lanes)
 
 
 def efficiency(target: Target) -> float:

@@ -132,6 +132,16 @@ class _Nest(ABC):
 class _Floats(_Nest):
     """Copied taps lie as [input block][kh][kw][pixel][input lane]; behind them sums wait between chunks."""
 
+    def __init__(
+        self,
+        spec: ConvSpec,
+        strip: Strip,
+        arithmetic: Arithmetic,
+        buffers: tuple[Buffer, ...],
+        workspace: Buffer,
+    ) -> None:
+        super().__init__(spec, strip, arithmetic, buffers, view(workspace, spec.dtype))
+
     @contextmanager
     def chunk(self) -> Iterator[None]:
         taps = self.spec.kernel[0] * self.spec.kernel[1]
@@ -153,7 +163,7 @@ class _Floats(_Nest):
                     with T.Then():
                         store(self.workspace, to, load(self.data, source, block), block)
                     with T.Else():
-                        store(self.workspace, to, splat(0.0, block), block)
+                        store(self.workspace, to, splat(0.0, block, spec.dtype), block)
 
     def _copied(self, step: Expr, number: Expr) -> Expr:
         """Where a tap of a pixel lies in the workspace."""
@@ -184,7 +194,7 @@ class _Floats(_Nest):
                 super().end(acc, place)
 
     def products(self, acc: Any, place: _Place) -> None:
-        unroll = min(self.block, 4)
+        unroll = min(self.block, self.arithmetic.unroll)
         at_once = min(self.arithmetic.at_once, unroll)
         with T.serial(0, self.steps) as step, T.serial(0, self.block // unroll) as outer:
             for inner in range(0, unroll, at_once):

@@ -152,19 +152,20 @@ class _Floats(Planner):
         return up(self.spec.pixels, rows) * (1 + 0.25 / rows)
 
     def _blocks(self, pixels: int, vectors: int) -> int:
-        taps, near = self.block * self.taps * 4, self.target.l2_bytes
+        taps, near = self.block * self.taps * self.spec.element_bytes, self.target.l2_bytes
         fitting = min(near // 2 // (taps * pixels), near // 4 // (taps * vectors * self.target.lanes))
         return max(b for b in range(1, max(1, fitting) + 1) if self.blocks_in % b == 0)
 
     def _ahead(self, tiles: int, vectors: int) -> int:
-        far = 4 * self.spec.channels * self.spec.filters * self.taps > self.target.l2_bytes // 2
+        size = self.spec.element_bytes
+        far = size * self.spec.channels * self.spec.filters * self.taps > self.target.l2_bytes // 2
         return -(-vectors * self.arithmetic.width // self.arithmetic.line) if far else 0
 
     def workspace(self, strip: Strip) -> int:
         """The copied taps, and the sums between chunks of input blocks."""
         copied = strip.blocks * self.block
         between = self.filters // strip.splits if copied < self.spec.channels else 0
-        return 4 * strip.pixels * (copied * self.taps + between)
+        return self.spec.element_bytes * strip.pixels * (copied * self.taps + between)
 
     def seconds(self, strip: Strip) -> float:
         spec, target, lanes, filters = self.spec, self.target, self.target.lanes, self.filters
@@ -175,9 +176,10 @@ class _Floats(Planner):
         chunks = self.blocks_in // strip.blocks
         summed = (chunks - 1) * pixels * filters / _RATE * target.fma_per_cycle
         near = 0.5 * strips * taps * filters / _RATE * target.fma_per_cycle
-        streamed = 4.0 * taps * filters * strips
-        streamed += 8.0 * pixels * taps if 4 * strip.pixels * taps / chunks > target.l2_bytes else 0.0
-        streamed += 4.0 * spec.batch * spec.pixels * (spec.filters + spec.channels)
+        size = float(spec.element_bytes)
+        streamed = size * taps * filters * strips
+        streamed += 2 * size * pixels * taps if size * strip.pixels * taps / chunks > target.l2_bytes else 0.0
+        streamed += size * spec.batch * spec.pixels * (spec.filters + spec.channels)
         busy = macs / _efficiency(strip.rows, strip.vectors) + copied + summed + near
         return seconds(target, busy, 1.0, 0) + 0.6 * self._beyond(streamed) + 2e-6
 

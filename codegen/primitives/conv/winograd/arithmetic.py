@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from secateur.codegen.tir import Registers, T, load, prefetch, splat, store
 from secateur.codegen.vector.fixed_point import FixedPoint
 from secateur.codegen.vector.requantize import BLOCK
 from secateur.codegen.vector.shuffles import hold
-from secateur.ir.winograd import winograd
+from secateur.ir.filters import Matrix, half_matrix, rational_matrix
+from secateur.ir.winograd import Winograd, half_winograd, winograd
 
 from ....rounding import up
 from ...specs import ConvSpec, layout_block
@@ -63,7 +66,7 @@ class Arithmetic(ABC):
     element_bytes: ClassVar[int]  # of transformed inputs
     asked: ClassVar[int]  # weights from one prefetch to the next
     gap: ClassVar[int]
-    """Floats between the products of two positions, so that rows do not fall into the same cache sets."""
+    """Numbers between the products of two positions, so that rows do not fall into the same cache sets."""
     ahead = 0  # pixels between the tile in work and those asked for, in either image; 0 asks for none
     copies = False  # whether a tile at the border is read from a copy in the workspace
     parts = 1
@@ -140,9 +143,40 @@ class FloatArithmetic(Arithmetic):
 
     outputs: int
 
-    element_bytes = 4
-    gap = asked = _LINE // 4
     copies = chunked = True
+
+    @property
+    def element_bytes(self) -> int:  # type: ignore[override]
+        return np.dtype(self.raw).itemsize
+
+    @property
+    def matrices(self) -> Winograd:
+        return half_winograd(self.outputs) if self.raw == "float16" else winograd(self.outputs)
+
+    @property
+    def raw(self) -> str:  # type: ignore[override]
+        return self.products.data
+
+    @property
+    def sums(self) -> str:  # type: ignore[override]
+        return self.products.dtype
+
+    @property
+    def unroll(self) -> int:  # type: ignore[override]
+        return max(UNROLL, self.products.at_once)
+
+    @property
+    def filters(self) -> Matrix:
+        """G."""
+        return half_matrix(self.outputs) if self.raw == "float16" else rational_matrix(self.outputs)
+
+    @property
+    def gap(self) -> int:  # type: ignore[override]
+        return _LINE // self.element_bytes
+
+    @property
+    def asked(self) -> int:  # type: ignore[override]
+        return _LINE // self.element_bytes
 
     def apart(self, elements: int) -> int:
         return elements + self.gap
@@ -171,11 +205,11 @@ class FloatArithmetic(Arithmetic):
                 with T.Then():
                     store(workspace, to, self.read(patch, 0, row, column), lanes)
                 with T.Else():
-                    store(workspace, to, splat(0.0, lanes), lanes)
+                    store(workspace, to, splat(0.0, lanes, self.raw), lanes)
         return lambda _, i, j: load(workspace, (i * broad + j) * lanes, lanes)
 
     def input_steps(self, values: Sequence[Expr]) -> list[Expr]:
-        return multiply(winograd(self.outputs).b_t, values, self.lanes)
+        return multiply(self.matrices.b_t, values, self.lanes, self.raw)
 
     def packed(self, parts: Sequence[Expr]) -> Expr:
         return parts[0]
@@ -187,7 +221,7 @@ class FloatArithmetic(Arithmetic):
         return ((number, acc[number]) for number in range(acc.count))
 
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
-        return multiply(winograd(self.outputs).a_t, values, self.lanes)
+        return multiply(self.matrices.a_t, values, self.lanes, self.sums)
 
 
 @dataclass(frozen=True)

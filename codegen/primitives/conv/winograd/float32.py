@@ -1,4 +1,4 @@
-"""Winograd convolution F(m x m, 3 x 3) in float32, one fused kernel per block of tiles."""
+"""Winograd convolution F(m x m, 3 x 3) in floats, one fused kernel per block of tiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.target import Target
-from secateur.ir.filters import rational_matrix, transformed_filters
+from secateur.ir.filters import transformed_filters
 
 from ....rounding import up
 from ....weights.origin import Origin, places_of
@@ -34,10 +34,13 @@ _AHEAD = 2  # panels of weights between what is read and what is asked for
 # floats alike; of images, whose neighbours resemble each other, about half. Direct sums themselves have
 # 1.4e-15 for each channel and F(2, 3), whose sums are shorter, half of that.
 _NOISE = {2: (0.0, 0.0), 4: (3e-13, 2.1e-14), 6: (8e-13, 8.2e-14)}
+_HALF_NOISE = {2: (1e-6, 4.5e-8), 4: (3e-6, 3.2e-7)}
+HALF_TILES = tuple(_HALF_NOISE)
+"""In binary16, all of it: with direct sums it is about 1e-7 for each channel, with F(6, 3) too much."""
 
 
 class FloatShape(Shape[FloatArithmetic]):
-    """Of float32."""
+    """Of floats."""
 
     def cycles(self, blocking: Any, target: Target) -> Any:
         rows, vectors, lanes, outputs = blocking.rows, blocking.vectors, self.lanes, self.tile[0]
@@ -49,8 +52,9 @@ class FloatShape(Shape[FloatArithmetic]):
         # Cycles for each vector of a tile: large tiles do not fit the registers.
         read, written = 3.0 + 0.27 * outputs**2, 2.0 + 0.2 * outputs**2
         transforms = vector_tiles * (read * ranges * self.channels + written * self.filters)
-        streamed = 4.0 * self.positions * self.channels * self.filters * self.blocks(blocking)
-        streamed += 8.0 * ranges * self.tiles * self.positions * self.channels
+        size = float(self.number_bytes)
+        streamed = size * self.positions * self.channels * self.filters * self.blocks(blocking)
+        streamed += 2 * size * ranges * self.tiles * self.positions * self.channels
         near = streamed < target.l2_bytes / 2
         rate = far_gbps(streamed, target) * np.where(near, _NEAR, 1.0) / target.clock_ghz
         streaming = streamed / rate
@@ -64,7 +68,9 @@ class FloatShape(Shape[FloatArithmetic]):
         for chunk in _divisors(self.channels // self.lanes):
             for groups in _divisors(blocks // vectors):
                 channels, filters = chunk * self.lanes, groups * vectors * self.lanes
-                fitting = int(_SHARE * target.l2_bytes) // (4 * self.positions * (channels + filters))
+                fitting = int(_SHARE * target.l2_bytes) // (
+                    self.number_bytes * self.positions * (channels + filters)
+                )
                 if fitting < min(8, self.tiles) and (chunk, groups) != (1, 1):
                     continue
                 ahead = _AHEAD * channels * vectors * self.lanes
@@ -102,23 +108,25 @@ class WinogradConv(Planned[ConvSpec, Blocking]):
 
     def noise(self, spec: ConvSpec, target: Target) -> float:
         """Relative error power beyond direct sums; rounded products and their sums grow in the transforms."""
-        fixed, per_channel = _NOISE[self.outputs]
+        fixed, per_channel = (_HALF_NOISE if spec.dtype == "float16" else _NOISE)[self.outputs]
         return fixed + per_channel * spec.channels
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
     ) -> tuple[Floats, ...]:
         """G w G^T as [range of filters][chunk of channels][position][group][channel][vector and lane]."""
-        shape, g = self.shape(spec, target), rational_matrix(self.outputs)
+        shape = self.shape(spec, target)
+        g = shape.arithmetic.filters
         spread = transformed_filters(weights, g, g).reshape(shape.positions, spec.filters, spec.channels)
-        padded = np.zeros((shape.positions, shape.filters, shape.channels), np.float32)
+        padded = np.zeros((shape.positions, shape.filters, shape.channels), spec.dtype)
         padded[:, : spec.filters, : spec.channels] = spread
         packed = _arranged(shape, self.plan(spec, target), padded)
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
     def origin(self, spec: ConvSpec, target: Target, weights: Floats) -> Origin:
         """Of the weights, wherever among the kernel's arguments they are."""
-        shape, blocking, g = self.shape(spec, target), self.plan(spec, target), rational_matrix(self.outputs)
+        shape, blocking = self.shape(spec, target), self.plan(spec, target)
+        g = shape.arithmetic.filters
         extents = (shape.positions, shape.filters, shape.channels)
         return Origin(weights, g, g, places_of(partial(_arranged, shape, blocking), extents))
 
@@ -126,7 +134,7 @@ class WinogradConv(Planned[ConvSpec, Blocking]):
         return kernel_of(self.name, self.shape(spec, target), self.plan(spec, target))
 
     def shape(self, spec: ConvSpec, target: Target) -> FloatShape:
-        arithmetic = FloatArithmetic(float_arithmetic(target), self.outputs)
+        arithmetic = FloatArithmetic(float_arithmetic(target, spec.dtype), self.outputs)
         return FloatShape(replace(spec, workspace_limit=None), (self.outputs, self.outputs), arithmetic)
 
 

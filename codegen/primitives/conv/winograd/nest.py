@@ -55,9 +55,9 @@ class _Nest:
     ) -> None:
         self.shape, self.blocking, self.spec, self.lanes = shape, blocking, shape.spec, shape.lanes
         self.arithmetic, self.buffers, self.phases = shape.arithmetic, buffers, phases
-        self.workspace = buffers["workspace"]
+        given, sums = buffers["workspace"], self.arithmetic.sums
+        self.workspace = view(given, sums) if sums == "float16" else given
         self.inputs = view(self.workspace, self.arithmetic.products.data)
-        sums = self.arithmetic.sums
         self.sums = self.workspace if sums == "float32" else view(self.workspace, sums)
         self.ending = self.arithmetic.ending(shape.spec, buffers)
         self.width, self.chunks = shape.width(blocking), shape.chunks(blocking)

@@ -107,7 +107,7 @@ class Shape(ABC, Generic[Kind]):
         return self.arithmetic.apart(blocking.tiles * blocking.channels)
 
     def product_stride(self, blocking: Blocking) -> int:
-        """Floats from one position's products to the next."""
+        """Numbers from one position's products to the next."""
         kept = blocking.filters if self.arithmetic.chunked else self.width(blocking)
         return blocking.tiles * kept + self.arithmetic.gap
 
@@ -117,13 +117,20 @@ class Shape(ABC, Generic[Kind]):
         return self.positions * self.lanes if self.arithmetic.copies else 0
 
     def products_start(self, blocking: Blocking) -> int:
-        """Floats before the products."""
+        """Numbers before the products."""
         elements = self.transformed_start + self.positions * self.transformed_stride(blocking)
-        return elements * self.arithmetic.element_bytes // 4
+        return elements * self.arithmetic.element_bytes // self.number_bytes
+
+    @cached_property
+    def number_bytes(self) -> int:
+        """Of a product."""
+        return np.dtype(self.arithmetic.sums).itemsize
 
     def workspace(self, blocking: Blocking) -> int:
         """Bytes."""
-        return 4 * (self.products_start(blocking) + self.positions * self.product_stride(blocking))
+        return self.number_bytes * (
+            self.products_start(blocking) + self.positions * self.product_stride(blocking)
+        )
 
     def tasks(self, blocking: Blocking) -> int:
         return self.blocks(blocking) * self.ranges(blocking)

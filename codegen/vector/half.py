@@ -1,0 +1,70 @@
+"""Epilogues in binary16: one instruction a step where there is one, else through float32.
+
+Both round as the interpreter does: a sum or product of two binary16 is rounded once either way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from secateur.ir.elementwise import Epilogue
+
+from ..tir import Registers, T, splat
+from .numeric import Numeric
+
+Expr = Any
+DTYPE = "float16"
+
+
+def apply(epilogue: Epilogue, value: Expr, operand: Callable[[int], Expr], lanes: int) -> Expr:
+    """The steps in order on `value`; `operand(i)` is the vector of the i-th extra operand."""
+    vector, taken = Half(lanes), 0
+    for step in epilogue:
+        if step.function.arity == 2:
+            value = vector.binary(step.op, value, operand(taken))
+            taken += 1
+        else:
+            value = vector.unary(step.op, value, step.params)
+    return value
+
+
+class Half:
+    """Functions on vectors of `lanes` binary16.
+
+    Constants stand on the left of min and max, because the right operand is the one whose NaN survives.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self._wide = Numeric(DTYPE, lanes)
+        self._unary: dict[str, Callable[..., Expr]] = {"relu": self._relu, "clip": self._clip}
+        self._binary: dict[str, Callable[[Expr, Expr], Expr]] = {
+            "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "rsub": lambda x, y: y - x,
+            "mul": lambda x, y: x * y,
+        }  # fmt: skip
+
+    def unary(self, op: str, x: Expr, params: tuple[float, ...]) -> Expr:
+        function = self._unary.get(op)
+        return function(self._held(x), *params) if function else self._wide.unary(op, x, params)
+
+    def binary(self, op: str, x: Expr, y: Expr) -> Expr:
+        function = self._binary.get(op)
+        return function(self._held(x), self._held(y)) if function else self._wide.binary(op, x, y)
+
+    def _held(self, x: Expr) -> Expr:
+        register = Registers(1, self.lanes, DTYPE)
+        register[0] = x
+        return register[0]
+
+    def _const(self, value: float) -> Expr:
+        return splat(value, self.lanes, DTYPE)
+
+    def _relu(self, x: Expr) -> Expr:
+        return T.max(self._const(0.0), x)
+
+    def _clip(self, x: Expr, low: float, high: float) -> Expr:
+        if low > -math.inf:
+            x = T.max(self._const(low), x)
+        return x if high == math.inf else T.min(self._const(high), x)
