@@ -33,7 +33,7 @@ def rows_of(
     sample, macs = samples(network, path, images), models.macs(onnx.load(path))
     for core in cores:
         reference: Counted | None = None
-        for precision in precisions:
+        for precision in filter(CORES[core].computes_in, precisions):
             counted = _counted(path, core, precision, sample, folder)
             sqnr = None if reference is None else distance(counted, reference)
             reference = counted if precision == "fp32" else reference

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import secateur
+from secateur.codegen.targets.find import find
 from secateur.tools.bench import data
 from secateur.tools.bench.arm.counting import CountError, Counts, snapshots
 from secateur.tools.bench.int8 import sqnr
@@ -26,6 +27,10 @@ class Core:
     name: str
     target: str
     emulated: str
+
+    def computes_in(self, precision: str) -> bool:
+        """Whether artifacts of that precision are made for the core."""
+        return precision != "fp16" or find(self.target).half
 
 
 CORES = {
@@ -46,6 +51,7 @@ Options = Callable[[Sample], Mapping[str, Any]]
 
 PRECISIONS: dict[str, Options] = {
     "fp32": lambda _: {},
+    "fp16": lambda _: {"precision": secateur.Fp16()},
     "int8": lambda sample: {"quantize": secateur.Int8(sample.calibration, layers="all")},
 }
 """What `secateur.compile` is asked for, by precision."""

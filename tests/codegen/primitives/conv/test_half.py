@@ -1,0 +1,181 @@
+"""Kernels in binary16 under qemu-user, within what `docs/ir.md` states of sums in binary16."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secateur.codegen.backends.cpu.objects import assembly_of, build_object
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
+from secateur.codegen.targets.rows import TARGETS
+from secateur.ir import interpreter
+from secateur.ir.elementwise import Step
+from secateur.ir.graph import Operator, Value
+from secateur.ir.registry import create
+from secateur.ir.types import DType, TensorType
+from tests.codegen.cross_harness import HALF, Case, check_on
+from tests.codegen.generic_harness import lay_out
+
+Array = np.ndarray[Any, Any]
+SAME = (1, 1, 1, 1)
+UNIT = 2.0**-11  # half of the distance of two binary16 near 1
+RNG = np.random.default_rng
+
+
+def value(array: Array, name: str) -> Value:
+    return Value(TensorType(array.shape, DType.F16), name)
+
+
+def constant(array: Array) -> Value:
+    return create("nn.constant", [], {"value": array}).result
+
+
+def halves(rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1.0) -> Array:
+    return (rng.standard_normal(shape) * scale).astype(np.float16)
+
+
+def conv(
+    image: tuple[int, ...],
+    weights: tuple[int, ...],
+    strides: tuple[int, int] = (1, 1),
+    pads: tuple[int, ...] = (0, 0, 0, 0),
+    groups: int = 1,
+    residual: bool = False,
+) -> tuple[Operator, list[Array]]:
+    """A convolution with a bias, a residual or not, and a ReLU."""
+    rng = RNG(sum(image) + sum(weights))
+    x, w = halves(rng, image), halves(rng, weights, float(np.prod(weights[1:])) ** -0.5)
+    bias = halves(rng, (1, weights[0], 1, 1))
+    window = {"strides": strides, "pads": pads, "dilations": (1, 1), "groups": groups, "sums": DType.F16}
+    values, arrays, steps = [value(x, "x"), constant(w), constant(bias)], [x, w, bias], [Step("add")]
+    if residual:
+        shape = create("nn.conv", values[:2], window).result.type.shape
+        arrays.append(halves(rng, shape))
+        values.append(value(arrays[-1], "residual"))
+        steps.append(Step("add"))
+    return create("nn.conv", values, {**window, "epilogue": (*steps, Step("relu"))}), arrays
+
+
+def bound(op: Operator, arrays: list[Array], growth: float = 1.0) -> Array:
+    """The stated tolerance, element by element: a rounding for each term, of the terms' magnitudes."""
+    magnitudes = [np.abs(a).astype(np.float32) for a in arrays]
+    terms = 1 + int(np.prod(arrays[1].shape[1:] if "conv" in op.name else arrays[1].shape[:1]))
+    values = [Value(TensorType(a.shape), "") for a in magnitudes]
+    attributes = {k: v for k, v in op.attributes.items() if k not in ("sums",)}
+    wide = create(
+        op.name, values, {**attributes, "epilogue": tuple(s for s in op["epilogue"] if s.op == "add")}
+    )
+    total = interpreter.evaluate(wide, magnitudes)[0]
+    return np.asarray(growth * UNIT * (np.sqrt(terms) + 4) * total)
+
+
+def case(primitive: str, made: tuple[Operator, list[Array]], layouts: int = 0, growth: float = 1.0) -> Case:
+    op, arrays = made
+    return Case(primitive, op, arrays, layouts, bound(op, arrays, growth))
+
+
+@pytest.mark.slow
+def test_convolutions(tmp_path: Path) -> None:
+    cases = [
+        case("half_direct", conv((1, 3, 9, 11), (20, 3, 3, 3), pads=SAME)),
+        case("half_direct", conv((1, 20, 9, 11), (20, 20, 3, 3), pads=SAME, residual=True)),
+        case("half_direct", conv((2, 24, 9, 11), (17, 24, 5, 5), (2, 2), (2, 2, 2, 2))),
+        case("half_pointwise", conv((1, 20, 9, 11), (40, 20, 1, 1))),
+        case("half_pointwise", conv((1, 20, 9, 11), (40, 20, 1, 1), (2, 2), residual=True)),
+        case("half_depthwise", conv((1, 20, 9, 11), (20, 1, 3, 3), pads=SAME, groups=20)),
+        case("half_grouped", conv((1, 24, 9, 11), (48, 8, 3, 3), pads=SAME, groups=3)),
+        case("half_im2row", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME)),
+        case("half_im2row", conv((1, 3, 9, 11), (16, 3, 3, 3), pads=SAME), 1),
+        case("half_winograd2", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME, residual=True)),
+        case("half_winograd4", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME), growth=4.0),
+    ]
+    check_on(HALF, cases, tmp_path)
+
+
+def chain(shape: tuple[int, ...], *names: str) -> tuple[Operator, list[Array]]:
+    steps = tuple(Step(n, (0.0, 6.0) if n == "clip" else ()) for n in names)
+    arrays = [halves(RNG(3), shape, 3.0) for _ in range(1 + sum(s.function.arity - 1 for s in steps))]
+    values = [value(a, f"x{i}") for i, a in enumerate(arrays)]
+    return create("nn.map", values, {"epilogue": steps}), arrays
+
+
+def one(name: str, image: tuple[int, ...], **attributes: Any) -> tuple[Operator, list[Array]]:
+    x = halves(RNG(5), image)
+    return create(name, [value(x, "x")], attributes), [x]
+
+
+POOL = {"kernel": (3, 3), "strides": (2, 2), "pads": SAME, "dilations": (1, 1)}
+
+
+@pytest.mark.slow
+def test_what_stands_between_convolutions_is_the_interpreters_to_the_bit(tmp_path: Path) -> None:
+    shape = (1, 20, 9, 11)
+    a, b = halves(RNG(1), (1, 24, 5, 7)), halves(RNG(2), (1, 8, 5, 7))
+    joined = create("nn.concat", [value(a, "a"), value(b, "b")], {"axis": 1})
+    made = [
+        Case("elementwise", *chain(shape, "add", "relu")),
+        Case("elementwise", *chain(shape, "mul", "clip", "sub")),
+        Case("pool_blocked", *one("nn.max_pool", shape, **POOL)),
+        Case("copy", joined, [a, b]),
+        Case("relayout", *one("nn.relayout", shape)),
+        Case("relayout", *one("nn.relayout", shape), layouts=1),
+        Case("view", *one("nn.reshape", (1, 20, 1, 1), shape=(1, 20)), layouts=1),
+    ]
+    check_on(HALF, made, tmp_path)
+
+
+@pytest.mark.slow
+def test_means_and_products_are_near(tmp_path: Path) -> None:
+    rng = RNG(7)
+    x, w, bias = halves(rng, (2, 67)), halves(rng, (67, 35), 0.1), halves(rng, (35,))
+    values = [value(x, "x"), constant(w), constant(bias)]
+    dense = create("nn.matmul", values, {"epilogue": (Step("add"), Step("relu")), "sums": DType.F16})
+    image = (1, 20, 9, 11)
+    made = [
+        Case("half_dense", dense, [x, w, bias], atol=bound(dense, [x, w, bias])),
+        Case("pool_blocked", *one("nn.average_pool", image, **POOL), atol=2e-3),
+        Case("reduce_blocked", *one("nn.reduce_mean", image, axes=(2, 3), keepdims=True), atol=1e-3),
+        Case("elementwise", *chain(image, "silu"), atol=1e-2),
+    ]
+    check_on(HALF, made, tmp_path)
+
+
+def test_other_cores_are_refused_with_a_reason() -> None:
+    op, _ = conv((1, 16, 8, 8), (16, 16, 3, 3), pads=SAME)
+    primitive = next(p for p in PRIMITIVES.candidates(op) if p.name == "half_direct")
+    assert primitive.applicable(op, TARGETS["rpi4"]) == "no arithmetic in binary16"
+    assert primitive.applicable(op, TARGETS["rpi5"]) is None
+
+
+def test_sums_in_float32_have_no_kernel_of_these() -> None:
+    op, _ = conv((1, 16, 8, 8), (16, 16, 3, 3), pads=SAME)
+    wide = create(op.name, op.operands, {**op.attributes, "sums": DType.F32})
+    refusals = {p.name: p.applicable(wide, TARGETS["rpi5"]) for p in PRIMITIVES.candidates(wide)}
+    assert refusals["half_direct"] == "sums in f32"
+    assert refusals["naive"] is None
+
+
+@pytest.mark.parametrize("name", ["half_direct", "half_pointwise", "half_winograd4"])
+def test_multiplications_are_of_eight_at_once(name: str) -> None:
+    kernel = (1, 1) if name == "half_pointwise" else (3, 3)
+    pads = (0, 0, 0, 0) if name == "half_pointwise" else SAME
+    op, _ = conv((1, 32, 16, 16), (32, 32, *kernel), pads=pads)
+    target = TARGETS[HALF]
+    primitive = next(p for p in PRIMITIVES.candidates(op) if p.name == name)
+    lay_out(op, *primitive.layouts(op, target)[0])
+    text = assembly_of(build_object(primitive.kernel(op, target), "k", target), target)
+    assert text.count(".8h") > 20
+    assert "fcvt" not in text
+
+
+def test_layouts_of_operators_in_binary16_are_of_eight_channels() -> None:
+    op, _ = chain((1, 20, 9, 11), "relu")
+    (primitive,) = (p for p in PRIMITIVES.candidates(op) if p.name == "elementwise")
+    found = {str(result) for _, result in primitive.layouts(op, TARGETS["rpi5"])}
+    assert found == {"NCHW8c", "NCHW"}
+    without = replace(TARGETS["rpi5"], machine=TARGETS["rpi4"].machine)
+    assert {str(result) for _, result in primitive.layouts(op, without)} == {"NCHW"}
