@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def _value(value: Value, ranges: Mapping[Value, float]) -> str | None:
     return _constant(array) if np.issubdtype(array.dtype, np.floating) else None
 
 
-def _constant(array: np.ndarray) -> str | None:  # type: ignore[type-arg]
+def _constant(array: np.ndarray[Any, Any]) -> str | None:
     largest = float(np.abs(array).max(initial=0.0))
     if largest > LARGEST:
         return f"a constant of {largest:.3g} is beyond {LARGEST:g}"
