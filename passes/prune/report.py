@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,27 @@ class Figures:
     seconds: float
 
 
+@dataclass(frozen=True)
+class EpochRow:
+    """An epoch of training, numbered from 1: the mean loss, and the share of held-out images that are right;
+    None without any."""
+
+    number: int
+    loss: float
+    accuracy: float | None
+
+
+class Epoch(Protocol):
+    """What training says of an epoch (`secateur.train.loop`): its number from 0, NaN without held-out images."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def accuracy(self) -> float: ...
+
+
 Kept = Mapping[str, Mapping[int, Sequence[int]]]
 
 
@@ -75,7 +98,7 @@ class PruningReport:
     a training framework can follow. `frozen` are sentences: what could not be pruned, and why. `accuracy`
     (before, then after, in percent) is None without labelled data; `criterion` is the one that judged;
     `repaired` are the layers whose weights were solved for anew, `blocks` what went whole.
-    `model` and `target` are names, for people.
+    `model` and `target` are names, for people. `epochs` are those of the training that followed.
     """
 
     criterion: str
@@ -90,6 +113,14 @@ class PruningReport:
     model: str = ""
     target: str = ""
     blocks: tuple[BlockRow, ...] = ()
+    epochs: tuple[EpochRow, ...] = ()
+
+    def trained(self, epochs: Iterable[Epoch]) -> PruningReport:
+        """With what training afterwards came to."""
+        rows = (
+            EpochRow(e.number + 1, e.loss, None if math.isnan(e.accuracy) else e.accuracy) for e in epochs
+        )
+        return replace(self, epochs=tuple(rows))
 
     @property
     def loss(self) -> float:

@@ -20,6 +20,7 @@ from .charts import (
     short_name,
     time_ticks,
 )
+from .curve import curve_of, epoch_text
 from .prune_text import changed, gain_text, group_lost_text, lost_text, primitive_text, totals, verdict
 
 if TYPE_CHECKING:
@@ -107,10 +108,12 @@ def _facts(report: PruningReport) -> Iterator[tuple[str, str]]:
     yield "that is", verdict(report)
     if report.importance:
         yield "importance", f"{amount(report.loss)} of {amount(report.importance)} lost"
+    if report.epochs:
+        yield "trained to", epoch_text(report.epochs[-1])
 
 
 def render_page(report: PruningReport) -> str:
     """The page: self-contained HTML that follows the reader's light or dark theme."""
     table = LayerTable(HEADINGS, _TEXT_COLUMNS, [(row.name, _cells(row)) for row in report.layers])
     page = Charted(f"{report.model or 'A network'}, pruned", list(_facts(report)), charts(report), table)
-    return render("prune_report.html.j2", page, report=report)
+    return render("prune_report.html.j2", page, report=report, curve=curve_of(report.epochs))

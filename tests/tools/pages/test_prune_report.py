@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,18 @@ import pytest
 from secateur.ir.channels import find_channels
 from secateur.ir.errors import SecateurError
 from secateur.passes.prune.criteria.branches import find_branches
-from secateur.passes.prune.report import BlockRow, Figures, GroupRow, LayerRow, LayerState, PruningReport
+from secateur.passes.prune.report import (
+    BlockRow,
+    EpochRow,
+    Figures,
+    GroupRow,
+    LayerRow,
+    LayerState,
+    PruningReport,
+)
 from secateur.tools.bench import models
 from secateur.tools.pages.charts import PLOT_WIDTH
+from secateur.tools.pages.curve import BOX, curve_of
 from secateur.tools.pages.prune_page import group_chart, render_page, time_chart
 from secateur.tools.pages.prune_report import COLUMNS, check_paths, csv_text, json_data, write_reports
 from secateur.tools.pages.prune_text import changed, explain_text, gain_text, table_text, verdict
@@ -246,3 +256,54 @@ def test_each_suffix_has_its_format(tmp_path: Path) -> None:
 def test_paths_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SecateurError, match="the suffix tells the format"):
         check_paths([tmp_path / "r.txt"])
+
+
+# Training ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Epoch:
+    number: int
+    loss: float
+    accuracy: float
+
+
+TRAINED = REPORT.trained([Epoch(0, 2.0, 0.5), Epoch(1, 1.0, 0.75), Epoch(2, 0.5, 0.875)])
+
+
+def test_losses_fall_along_the_curve() -> None:
+    curve = curve_of(TRAINED.epochs)
+    assert curve is not None
+    assert [mark.title for mark in curve.marks] == [
+        "epoch 1: loss 2, 50.00 % right",
+        "epoch 2: loss 1, 75.00 % right",
+        "epoch 3: loss 0.5, 87.50 % right",
+    ]
+    assert [label for _, label in curve.epochs.ticks] == ["1", "2", "3"]
+    heights = [mark.y for mark in curve.marks]
+    assert heights == sorted(heights)  # downwards
+    assert BOX.bottom - heights[0] == pytest.approx(4 * (BOX.bottom - heights[2]), abs=0.1)
+    assert curve.path == " L".join(f"{m.x} {m.y}" for m in curve.marks).join(("M", ""))
+
+
+def test_a_curve_is_broken_where_a_loss_is_no_number() -> None:
+    rows = [EpochRow(i + 1, loss, None) for i, loss in enumerate((1.0, math.nan, 2.0, 1.5))]
+    curve = curve_of(rows)
+    assert curve is not None
+    assert re.sub(r"[^ML]", "", curve.path) == "MML"
+    assert [mark.title for mark in curve.marks] == [
+        f"epoch {r.number}: loss {r.loss:g}" for r in rows if r.loss > 0
+    ]
+    assert curve_of([EpochRow(1, math.inf, None)]) is None
+
+
+def test_the_page_has_a_curve_where_training_was_done() -> None:
+    assert "Loss against epochs" not in render_page(REPORT)
+    page = render_page(TRAINED)
+    assert "Loss against epochs" in page
+    assert "<dt>trained to</dt><dd>epoch 3: loss 0.5, 87.50 % right</dd>" in page
+    assert json_data(TRAINED)["epochs"][1] == {"number": 2, "loss": 1.0, "accuracy": 0.75}
+
+
+def test_without_held_out_images_no_accuracy_is_told() -> None:
+    assert REPORT.trained([Epoch(0, 1.0, math.nan)]).epochs == (EpochRow(1, 1.0, None),)
