@@ -77,7 +77,7 @@ class EpochRow:
 
 
 class Epoch(Protocol):
-    """What training says of an epoch (`secateur.train.loop`): its number from 0, NaN without held-out images."""
+    """What training says of an epoch (see `secateur.train.loop`): numbered from 0, NaN for what is not known."""
 
     @property
     def number(self) -> int: ...

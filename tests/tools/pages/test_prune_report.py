@@ -292,7 +292,7 @@ def test_a_curve_is_broken_where_a_loss_is_no_number() -> None:
     assert curve is not None
     assert re.sub(r"[^ML]", "", curve.path) == "MML"
     assert [mark.title for mark in curve.marks] == [
-        f"epoch {r.number}: loss {r.loss:g}" for r in rows if r.loss > 0
+        f"epoch {row.number}: loss {row.loss:g}" for row in rows if row.loss > 0
     ]
     assert curve_of([EpochRow(1, math.inf, None)]) is None
 
