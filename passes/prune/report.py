@@ -77,7 +77,7 @@ class EpochRow:
 
 
 class Epoch(Protocol):
-    """What training (`secateur.train.loop`) says of an epoch: its number from 0, NaN for what is not known."""
+    """What training (`secateur.train.loop`) says of an epoch: its number from 0; NaN is not known."""
 
     @property
     def number(self) -> int: ...
