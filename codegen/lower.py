@@ -224,4 +224,5 @@ def lower(
         manifest=dict(manifest or {}),
         streams=coded(weights.arrays, weights.stored, progress, [at in made for at in weights.offsets]),
         transforms=transforms,
+        kernels=lowering.kernels,
     )

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from .kernel import Kernel
 from .targets.target import Target
 from .weights.transforms import Transform
 
@@ -81,7 +82,7 @@ class Port:
 class Module:
     """A compiled kernel: code that defines `symbol`, in the form that the program's target takes.
 
-    For a processor that is an object file. `texts` are by file suffix what it was made of, for `--dump-ir`.
+    For a processor that is an object file. `texts` are by file suffix what it was made of on the way.
     """
 
     symbol: str
@@ -98,6 +99,7 @@ class Program:
     (each a multiple of `ALIGNMENT`). Where the artifact holds them coded, each
     has its stream in `streams` (`codegen.weights`), which the runtime decodes; an array that one of
     `transforms` makes has an empty one.
+    `kernels` are what the modules were compiled from, by symbol.
     """
 
     name: str
@@ -113,3 +115,4 @@ class Program:
     manifest: dict[str, Any] = field(default_factory=dict)
     streams: tuple[bytes, ...] = ()
     transforms: tuple[Transform, ...] = ()
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)

@@ -26,8 +26,8 @@ from .tir import FENCE, fenced
 _LOCK = threading.Lock()  # of threads that build kernels side by side, one at a time is in TVM
 
 
-def lower(kernel: Kernel, symbol: str, target: Target, level: int = 1) -> tuple[str, str]:
-    """TIR text and LLVM IR text; the latter defines `SYMBOL_kernel(ptr..., i32, i32)` and is reproducible.
+def lower(kernel: Kernel, symbol: str, target: Target, level: int = 1) -> str:
+    """LLVM IR text that defines `SYMBOL_kernel(ptr..., i32, i32)` and is reproducible.
 
     `level` is how much TVM lets LLVM optimize: 0 leaves everything to whoever gets the text.
     """
@@ -35,22 +35,27 @@ def lower(kernel: Kernel, symbol: str, target: Target, level: int = 1) -> tuple[
         return _lowered(kernel, symbol, target, level)
 
 
-def _lowered(kernel: Kernel, symbol: str, target: Target, level: int) -> tuple[str, str]:
-    alone = not kernel.overwritten
-    function = _built(kernel, target).with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": alone})
-    module = tvm.IRModule({f"{symbol}_kernel": function})
-    tir = function.script(show_meta=False)
+def tir_text(kernel: Kernel, symbol: str, target: Target) -> str:
+    """What `lower` begins with, for people."""
+    with _LOCK:
+        text: str = _named(kernel, symbol, target).script(show_meta=False)
+    return text
+
+
+def _named(kernel: Kernel, symbol: str, target: Target) -> tirx.PrimFunc:
+    with fenced(target.isa.fences):
+        built = kernel.build()
+    return built.with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": not kernel.overwritten})
+
+
+def _lowered(kernel: Kernel, symbol: str, target: Target, level: int) -> str:
+    module = tvm.IRModule({f"{symbol}_kernel": _named(kernel, symbol, target)})
     host = _tvm_target(target, 0 if kernel.wraps else level)
     lowered = tvm.ir.transform.Sequential(_passes(host))(module)
     built = tvm.get_global_func("target.build.llvm")(lowered, host)
     text = _fenced(_plain(built.inspect_source("ll"), f"{symbol}_kernel"))
     text = _wrapping(text) if kernel.wraps else text
-    return tir, text if alone else _unaliased(text, kernel.overwritten)
-
-
-def _built(kernel: Kernel, target: Target) -> tirx.PrimFunc:
-    with fenced(target.isa.fences):
-        return kernel.build()
+    return _unaliased(text, kernel.overwritten) if kernel.overwritten else text
 
 
 def _passes(host: tvm.target.Target) -> list[Any]:

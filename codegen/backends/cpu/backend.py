@@ -50,10 +50,12 @@ class CpuBackend(KernelBackend):
 
     def texts(self, emitted: Program) -> Iterator[tuple[str, str]]:
         """TIR, LLVM IR and assembly of every kernel."""
+        from ...tvm_lowering import tir_text
         from .objects import assembly_of
 
         for module in emitted.modules:
-            texts = {**module.texts, "s": assembly_of(module, emitted.target)}
+            tir = tir_text(emitted.kernels[module.symbol], module.symbol, emitted.target)
+            texts = {"py": tir, **module.texts, "s": assembly_of(module, emitted.target)}
             yield from ((f"{module.symbol}.{suffix}", text) for suffix, text in texts.items())
 
 

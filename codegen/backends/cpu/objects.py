@@ -15,8 +15,8 @@ from .machine import LOCK, target_machine, tuned, tuning
 
 def build_object(kernel: Kernel, symbol: str, target: Target) -> Module:
     """Lowers and compiles `kernel` to an object that exports `symbol` alone."""
-    tir, llvm_ir = lower(kernel, symbol, target)
-    return Module(symbol, compile_object(llvm_ir, symbol, target), {"py": tir, "ll": llvm_ir})
+    llvm_ir = lower(kernel, symbol, target)
+    return Module(symbol, compile_object(llvm_ir, symbol, target), {"ll": llvm_ir})
 
 
 def compile_object(llvm_ir: str, symbol: str, target: Target) -> bytes:

@@ -55,11 +55,14 @@ class CudaBackend(KernelBackend):
 
     def texts(self, emitted: Program) -> Iterator[tuple[str, str]]:
         """TIR, LLVM IR and PTX of every kernel."""
+        from ...tvm_lowering import tir_text
         from .modules import ptx_head
+        from .thread import thread_of
 
-        head = ptx_head(emitted.target.cuda.architecture)
+        head, thread = ptx_head(emitted.target.cuda.architecture), thread_of(emitted.target)
         for module in emitted.modules:
-            texts = {**module.texts, "ptx": head + module.code.decode()}
+            tir = tir_text(emitted.kernels[module.symbol], module.symbol, thread)
+            texts = {"py": tir, **module.texts, "ptx": head + module.code.decode()}
             yield from ((f"{module.symbol}.{suffix}", text) for suffix, text in texts.items())
 
 

@@ -68,14 +68,14 @@ define ptx_kernel void @{symbol}({parameters}, i32 %tasks) {{
 
 def build_module(kernel: Kernel, symbol: str, target: Target) -> Module:
     """PTX of a kernel, without the head that names version and architecture; texts show the rest."""
-    tir, llvm_ir = lower(kernel, symbol, thread_of(target), 0)
+    llvm_ir = lower(kernel, symbol, thread_of(target), 0)
     text = defined(portable(llvm_ir))
     if kernel.threads:
         text = _shared(text, symbol) + _block(llvm_ir, symbol, kernel)
     else:
         text += _entry(llvm_ir, symbol, workspace_stride(kernel))
     ptx = emit(text, target.cuda.architecture)
-    return Module(symbol, _body(ptx).encode(), {"py": tir, "ll": text})
+    return Module(symbol, _body(ptx).encode(), {"ll": text})
 
 
 def workspace_stride(kernel: Kernel) -> int:
