@@ -82,7 +82,7 @@ def assembly(wanted: Sequence[tuple[str, Operator]], target: Target) -> str:
         primitive = next(fitting)
         lay_out(op, *primitive.layouts(op, target)[0])
         symbol = f"k{number}"
-        _, llvm_ir = lower(primitive.kernel(op, target), symbol, target)
+        llvm_ir = lower(primitive.kernel(op, target), symbol, target)
         texts.append(assembly_of(Module(symbol, b"", {"ll": llvm_ir}), target).replace(".L", f".L{symbol}_"))
     return "\n".join(texts)
 
