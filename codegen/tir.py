@@ -16,11 +16,13 @@ from secateur.ir.support.unasked import hidden
 
 __all__ = [
     "FENCE",
+    "PIN",
     "Registers",
     "T",
     "fence",
     "fenced",
     "load",
+    "pinned",
     "prefetch",
     "prim_func",
     "splat",
@@ -32,6 +34,7 @@ __all__ = [
 Expr = Any  # a TIR expression
 Buffer = Any  # a TIR buffer
 FENCE = "secateur_fence"  # what a fence calls, until lowering makes it a statement
+PIN = "secateur_pin"  # the same for a pin
 _UNBOUNDED = 1 << 30  # elements; bounds are the builder's business, not the buffer's
 _FENCED: ContextVar[bool] = ContextVar("fenced", default=False)  # whether the target's kernels have fences
 
@@ -108,6 +111,14 @@ def fence(data: Buffer, weights: Buffer, *, always: bool = False) -> None:
     """
     if _FENCED.get() or always:
         T.evaluate(T.call_extern("void", FENCE, data.data, weights.data))
+
+
+def pinned(sums: Expr) -> Expr:
+    """A vector of four int32 sums, complete before what follows is added, where `Isa.fences`.
+
+    LLVM would sum the terms of several steps apart, and spill them.
+    """
+    return T.call_extern("int32x4", PIN, sums) if _FENCED.get() else sums
 
 
 @contextmanager

@@ -21,7 +21,7 @@ with hidden():
 
 from .kernel import Kernel
 from .targets.target import Target
-from .tir import FENCE, fenced
+from .tir import FENCE, PIN, fenced
 
 _LOCK = threading.Lock()  # of threads that build kernels side by side, one at a time is in TVM
 
@@ -53,7 +53,7 @@ def _lowered(kernel: Kernel, symbol: str, target: Target, level: int) -> str:
     host = _tvm_target(target, 0 if kernel.wraps else level)
     lowered = tvm.ir.transform.Sequential(_passes(host))(module)
     built = tvm.get_global_func("target.build.llvm")(lowered, host)
-    text = _fenced(_plain(built.inspect_source("ll"), f"{symbol}_kernel"))
+    text = _fenced(_pinned(_plain(built.inspect_source("ll"), f"{symbol}_kernel")))
     text = _wrapping(text) if kernel.wraps else text
     return _unaliased(text, kernel.overwritten) if kernel.overwritten else text
 
@@ -85,7 +85,7 @@ def _plain(text: str, name: str) -> str:
         raise ValueError(f"TVM produced no function {name}")
     code = body[0].replace("define dllexport void", "define internal void", 1)
     declared = [d for d in re.findall(r"^declare .*$", text, flags=re.M) if _called(d) in code]
-    declared = [d for d in declared if FENCE not in d]
+    declared = [d for d in declared if FENCE not in d and PIN not in d]
     constants = [c for c in re.findall(r"^@\S+ = .*constant.*$", text, flags=re.M) if c.split(" ")[0] in code]
     attributes = re.findall(r"^attributes #.*$", text, flags=re.M)
     return "\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n"
@@ -94,6 +94,15 @@ def _plain(text: str, name: str) -> str:
 def _wrapping(text: str) -> str:
     """Arithmetic on vectors without the promise, which TVM always gives, that nothing overflows."""
     return re.sub(r"= (add|sub|mul) (?:nsw |nuw )+(?=<)", r"= \1 ", text)
+
+
+def _pinned(text: str) -> str:
+    """Pins as code that may change a vector's register; ARM alone has fences, and calls these `w`."""
+    vector = r"<4 x i32>"
+    return re.sub(
+        rf"call {vector} @{PIN}\({vector} (?:\w+ )*(%\w+)\).*$",
+        r'call <4 x i32> asm sideeffect "", "=w,0"(<4 x i32> \1)', text, flags=re.M,
+    )  # fmt: skip
 
 
 def _fenced(text: str) -> str:

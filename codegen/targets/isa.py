@@ -6,6 +6,7 @@ Intrinsics are LLVM's.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -16,16 +17,27 @@ class DotKind(Enum):
     QUADS = "quads"  # one instruction
     PAIRS = "pairs"  # even and odd bytes as int16, two instructions that multiply and add pairs
     WIDENING = "widening"  # byte by byte, int16 products into int32 lanes
+    HALVES = "halves"  # signed bytes as int16 products, two of which are summed before they become int32
+    LANES = "lanes"  # one instruction on signed bytes, which takes one quad of a vector
+    MIXED_LANES = "mixed lanes"  # the same of unsigned bytes, its first operand, times signed ones
     SCALAR = "scalar"  # one instruction a lane
 
 
 @dataclass(frozen=True)
 class DotStep:
-    """`rate` counts vector operations a cycle, where it is not that of float32 multiply-adds."""
+    """`rate` counts vector operations a cycle, where it is not that of float32 multiply-adds.
+
+    `quads` of a pixel are loaded at once; `offset` is taken from the unsigned bytes, so that they are signed.
+    `pairs` names what adds pairs of int16 in int32. Weights of -128 take the step `full`, where there is one.
+    """
 
     kind: DotKind
     intrinsic: str = ""
     rate: float | None = None
+    quads: int = 1
+    offset: int = 0
+    pairs: str = ""
+    full: DotStep | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,20 @@ class ByteLookup:
 
 
 @dataclass(frozen=True)
+class Narrowing:
+    """Instructions that make bytes of `vectors` vectors of four sums together, all with saturation.
+
+    `nearest` converts float32 to int32, half to even, `halves` int32 to int16, `bytes` int16 to unsigned
+    bytes. Where they are empty, there are none.
+    """
+
+    vectors: int
+    nearest: str = ""
+    halves: str = ""
+    bytes: str = ""
+
+
+@dataclass(frozen=True)
 class Isa:
     """A vector instruction set: from it every kernel derives its register tile.
 
@@ -66,6 +92,7 @@ class Isa:
     `fences`: loads must be kept in their step, else LLVM spills (`tir.fence`).
     `half`: arithmetic on vectors of binary16, twice as many lanes (see `in_half`).
     `element_bytes`: of the floats that kernels see as lanes.
+    `narrowing`: vectors of sums are made bytes together.
     `needs`: LLVM features that a row of this instruction set must name.
     """
 
@@ -83,6 +110,7 @@ class Isa:
     fences: bool = False
     half: bool = False
     element_bytes: int = 4
+    narrowing: Narrowing | None = None
     needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -116,6 +144,13 @@ def _widening(intrinsic: str) -> DotStep:
     return DotStep(DotKind.WIDENING, intrinsic, 1.0)
 
 
+def _halves(intrinsic: str, pairs: str) -> DotStep:
+    """Of three instructions two multiply, one a cycle; another pipeline adds, where there is one."""
+    return DotStep(
+        DotKind.HALVES, intrinsic, 1.5, quads=4, offset=128, pairs=pairs, full=_widening(intrinsic)
+    )
+
+
 VNNI = DotStep(DotKind.QUADS, "llvm.x86.avx512.vpdpbusd.512")
 
 _X86 = (
@@ -141,15 +176,34 @@ AVX512 = Isa(
 )  # fmt: skip
 AVX512_VNNI = replace(AVX512, dot=VNNI, words=None, needs=(*AVX512.needs, "avx512vnni"))
 NEON64 = Isa(
-    "neon64", 16, 32, _widening("llvm.aarch64.neon.smull"),
+    "neon64", 16, 32, _halves("llvm.aarch64.neon.smull", "llvm.aarch64.neon.saddlp"),
     (Fractions(8, "llvm.aarch64.neon.sqrdmulh.v8i16"),),
     ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), by_element=True, fences=True,
     words=_widening("llvm.aarch64.neon.smull"),
+    narrowing=Narrowing(
+        4, "llvm.aarch64.neon.fcvtns.v4i32.v4f32", "llvm.aarch64.neon.sqxtn.v4i16",
+        "llvm.aarch64.neon.sqxtun.v8i8",
+    ),
 )  # fmt: skip
-NEON64_HALF = replace(NEON64, half=True, needs=("fullfp16",))
+NEON64_DOT = replace(
+    NEON64, dot=DotStep(DotKind.LANES, "llvm.aarch64.neon.sdot", quads=4, offset=128), words=None,
+    needs=("dotprod",),
+)  # fmt: skip
+NEON64_MIXED = replace(
+    NEON64, dot=DotStep(DotKind.MIXED_LANES, "llvm.aarch64.neon.usdot", quads=4), words=None,
+    needs=("dotprod", "i8mm"),
+)  # fmt: skip
+
+
+def neon64(features: Collection[str]) -> Isa:
+    """What AArch64 with these features can do."""
+    isa = [isa for isa in (NEON64, NEON64_DOT, NEON64_MIXED) if set(isa.needs) <= set(features)][-1]
+    return replace(isa, half=True, needs=(*isa.needs, "fullfp16")) if "fullfp16" in features else isa
+
+
 NEON32 = Isa(
-    "neon32", 16, 16, _widening("llvm.arm.neon.vmulls"),
-    (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), fences=True, needs=("neon",),
+    "neon32", 16, 16, _halves("llvm.arm.neon.vmulls", "llvm.arm.neon.vpaddls"),
+    (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), fences=True, narrowing=Narrowing(4), needs=("neon",),
     words=DotStep(DotKind.WIDENING, "llvm.arm.neon.vmulls", 0.5),  # LLVM copies every factor to all lanes
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from secateur.ir.errors import SecateurError
 
 from .aliases import meant_by
 from .gpus import JETSONS, PCS
-from .isa import AVX2, AVX512, AVX512_VNNI, NEON32, NEON64, NEON64_HALF, SSE, Isa
+from .isa import AVX2, AVX512, AVX512_VNNI, NEON32, SSE, Isa, neon64
 from .target import Cpu, Rates, Target
 from .tflite import TFLITE
 
@@ -35,7 +35,7 @@ def _x86(name: str, core: str, isa: Isa, features: tuple[str, ...], **rates: flo
 
 def _aarch64(name: str, core: str, features: tuple[str, ...] = (), **rates: float | int) -> Target:
     row: dict[str, Any] = rates
-    isa = NEON64_HALF if "fullfp16" in features else NEON64
+    isa = neon64(features)
     return Target(
         name, Cpu("aarch64-unknown-linux-gnu", "aarch64-linux-gnu.2.17", core, isa, features), Rates(**row)
     )

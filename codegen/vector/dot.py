@@ -8,21 +8,21 @@ What `element` and `weights` prepare serves a whole register tile.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..targets.isa import DotKind
 from ..targets.target import Target
-from ..tir import T, load, splat
+from ..tir import Registers, T, load, pinned, splat
 from .shuffles import hold
 
 Expr = Any
 Buffer = Any
 Bytes = NDArray[np.int8]
-Prepared = tuple[Expr, ...]
+Prepared = tuple[Any, ...]
 
 QUAD = 4  # bytes of one lane's product
 
@@ -34,9 +34,13 @@ class Dot(ABC):
     lanes: int
     intrinsic: str = ""
     rate: float | None = None  # vector operations a cycle, where it is not that of float32 multiply-adds
+    quads: int = 1  # of a pixel that `elements` prepares best
+    offset: int = 0  # what `elements` takes from the bytes: sums are of (data - offset) . weights
+    pairs: str = ""
 
     weight_registers = 1  # of one prepared vector of weights
     element_registers = 1
+    spare_registers = 3  # of a register tile, besides sums and `elements` of every pixel: 2 weights, a mask
     operations = 1.0  # vector operations of one `accumulate`
     multiplies = 1  # instructions among them that multiply
     preparation = 0.0  # of one prepared vector, besides its load
@@ -50,6 +54,14 @@ class Dot(ABC):
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
         """The quad at byte `index` of a u8 buffer, for every lane."""
 
+    def begun(self, element: Prepared) -> Prepared:
+        """What `accumulate` takes in a row of calls, none of which is done before earlier ones."""
+        return element
+
+    def elements(self, buffer: Buffer, index: Expr, count: int) -> list[Prepared]:
+        """`count` quads from byte `index` on."""
+        return [self.element(buffer, index + QUAD * k) for k in range(count)]
+
     @abstractmethod
     def weights(self, buffer: Buffer, index: Expr) -> Prepared:
         """The vector of packed weights at byte `index` of an i8 buffer."""
@@ -58,15 +70,26 @@ class Dot(ABC):
     def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
         """acc[at] += element . weights; `acc` are int32 `Registers` of `lanes`."""
 
+    def of_centred(self) -> Self:
+        """For data whose bytes hold what is left of them when `offset` is taken."""
+        return replace(self, offset=0)
+
     def pack(self, quads: Bytes) -> Bytes:
         """i8 of shape (..., lanes, 4) as `weights` reads them: (..., 4 * lanes)."""
         return np.ascontiguousarray(quads.reshape(*quads.shape[:-2], self.bytes))
 
 
-def dot_of(target: Target) -> Dot:
-    """The fastest step that the target's features allow."""
+def is_full(weights: Bytes) -> bool:
+    """Whether some are -128."""
+    return bool(weights.size) and int(weights.min()) == -128
+
+
+def dot_of(target: Target, *, full: bool = False) -> Dot:
+    """The fastest step that the target's features allow; `full` weights may be -128."""
     step = target.isa.dot
-    return _STEPS[step.kind](target.lanes, step.intrinsic, step.rate)
+    if full and step.full:
+        step = step.full
+    return _STEPS[step.kind](target.lanes, step.intrinsic, step.rate, step.quads, step.offset, step.pairs)
 
 
 class Vnni(Dot):
@@ -152,6 +175,98 @@ class Widening(Dot):
         return super().pack(np.swapaxes(quads, -1, -2))
 
 
+class Signed(Dot):
+    """On signed bytes, of which those of several quads are loaded and made signed together."""
+
+    def element(self, buffer: Buffer, index: Expr) -> Prepared:
+        return self.elements(buffer, index, 1)[0]
+
+    def _quads(self, buffer: Buffer, index: Expr, count: int) -> Expr:
+        """int32 x `count`, of signed bytes."""
+        width = QUAD * count
+        value = T.reinterpret(f"int8x{width}", load(buffer, index, width))
+        signed = value ^ splat(-self.offset, width, "int8") if self.offset else value  # another sign bit
+        return _held(T.reinterpret(f"int32x{count}" if count > 1 else "int32", signed), count, "int32")
+
+    def weights(self, buffer: Buffer, index: Expr) -> Prepared:
+        return (_held(load(buffer, index, self.bytes), self.bytes, "int8"),)
+
+
+class Halves(Signed):
+    """int16 products of bytes, two of which are summed, then pairs of these: `smull`, `smlal2` and `sadalp`.
+
+    Two products fit: 2 * 128 * 127, as weights are at least -127. Packed weights lie as
+    [pair of bytes of the quad][lane][byte of the pair].
+    """
+
+    operations = 3.0
+    multiplies = 2
+    preparation = 0.5
+    spare_registers = 12  # 4 weights, 2 products, 4 tables, an element, a mask
+
+    def elements(self, buffer: Buffer, index: Expr, count: int) -> list[Prepared]:
+        """(a register of quads, which of them) each."""
+        quads, lanes = Registers(1, self.lanes, "int32"), self.lanes
+        value = self._quads(buffer, index, count)
+        quads[0] = (
+            splat(value, lanes)
+            if count == 1
+            else T.Shuffle([value, value], [k % count for k in range(lanes)])
+        )
+        return [(quads, k) for k in range(count)]
+
+    def begun(self, element: Prepared) -> Prepared:
+        """Each pair of bytes `lanes` times over."""
+        quads, k = element
+        quads[0] = pinned(quads[0])
+        pairs = T.reinterpret(f"int16x{2 * self.lanes}", quads[0])
+        repeated = [k * 2 + half for half in (0, 1) for _ in range(self.lanes)]
+        spread = T.Shuffle([pairs], repeated)
+        return (_held(T.reinterpret(f"int8x{self.bytes}", spread), self.bytes, "int8"),)
+
+    def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
+        half, lanes = self.bytes // 2, self.lanes
+        total = self._products(element, weights, 0) + self._products(element, weights, half)
+        pairs = _call(f"{self.pairs}.v{lanes}i32.v{half}i16", f"int32x{lanes}", total)
+        acc[at] = pinned(acc[at] + pairs)
+
+    def _products(self, element: Prepared, weights: Prepared, first: int) -> Expr:
+        """Of half of the bytes."""
+        half = self.bytes // 2
+        operands = (T.Shuffle([v[0]], list(range(first, first + half))) for v in (element, weights))
+        return _call(f"{self.intrinsic}.v{half}i16", f"int16x{half}", *operands)
+
+    def pack(self, quads: Bytes) -> Bytes:
+        pairs = quads.reshape(*quads.shape[:-1], 2, 2)
+        return super().pack(np.swapaxes(pairs, -2, -3).reshape(quads.shape))
+
+
+class Lanes(Signed):
+    """One instruction that takes a quad of a vector of four, as `sdot` by element on ARM."""
+
+    def elements(self, buffer: Buffer, index: Expr, count: int) -> list[Prepared]:
+        quads = self._quads(buffer, index, count)
+        each = [quads] if count == 1 else [T.Shuffle([quads], [k]) for k in range(count)]
+        return [(T.reinterpret(f"int8x{self.bytes}", splat(one, self.lanes)),) for one in each]
+
+    def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
+        acc[at] = self._product(acc[at], element[0], weights[0])
+
+    def _product(self, total: Expr, element: Expr, weights: Expr) -> Expr:
+        return self._called(total, weights, element)
+
+    def _called(self, *operands: Expr) -> Expr:
+        name = f"{self.intrinsic}.v{self.lanes}i32.v{self.bytes}i8"
+        return _call(name, f"int32x{self.lanes}", *operands)
+
+
+class MixedLanes(Lanes):
+    """Of unsigned bytes times signed ones: `usdot`, or `sudot` by element."""
+
+    def _product(self, total: Expr, element: Expr, weights: Expr) -> Expr:
+        return self._called(total, element, weights)
+
+
 class Scalar(Dot):
     """One instruction for each lane, as GPUs have (`dp4a`)."""
 
@@ -173,6 +288,7 @@ class Scalar(Dot):
 
 _STEPS: dict[DotKind, type[Dot]] = {
     DotKind.QUADS: Vnni, DotKind.PAIRS: Pairs, DotKind.WIDENING: Widening, DotKind.SCALAR: Scalar,
+    DotKind.HALVES: Halves, DotKind.LANES: Lanes, DotKind.MIXED_LANES: MixedLanes,
 }  # fmt: skip
 
 

@@ -11,8 +11,9 @@ shape share one kernel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import channel_multipliers, one_quant, residual_multiplier
 
 from ..rounding import up
+from ..targets.isa import Narrowing
 from ..targets.target import Target
 from ..tir import T, load, splat
 from .shuffles import hold
@@ -43,6 +45,8 @@ class Requantization:
     `result` is "uint8" or "float32"; `filters` is where lanes have to be zeroed from on, or 0 for nowhere.
     `converts` tells that the core converts vectors to integers half to even; `saturates`, which needs it,
     that bytes are limited to 255 as integers: their zero point is 0, and t is within int32.
+    By `narrowing` bytes of several vectors are made together; `limited` tells that they have other limits
+    than those of a byte.
     """
 
     result: str = "uint8"
@@ -50,6 +54,8 @@ class Requantization:
     filters: int = 0
     converts: bool = False
     saturates: bool = False
+    narrowing: Narrowing | None = None
+    limited: bool = False
 
     def __post_init__(self) -> None:
         if self.result not in ("uint8", "float32"):
@@ -71,7 +77,11 @@ def requantization(op: Operator, residual: int, block: int = BLOCK) -> Requantiz
 
 def on_target(ending: Requantization, op: Operator, residual: int, target: Target) -> Requantization:
     """The ending of a convolution or matrix product with what the core and the layer's numbers allow."""
-    if ending.result != "uint8" or not target.isa.converts:
+    if ending.result != "uint8":
+        return ending
+    if target.isa.narrowing:
+        return replace(ending, narrowing=target.isa.narrowing, limited=op["limits"] != (0, 255))
+    if not target.isa.converts:
         return ending
     added = residual_multiplier(op, residual) if ending.residual else np.float32(0)
     within = float(channel_multipliers(op).max()) < 0.5 and float(added) < 2**20
@@ -133,6 +143,10 @@ class Requantize:
         self.spec, self.lanes, self.parameters = spec, lanes, parameters
         self.multipliers, self.residual = multipliers, residual
 
+    def of_lanes(self, lanes: int) -> Self:
+        """The same on other vectors."""
+        return type(self)(self.spec, lanes, self.parameters, self.multipliers, self.residual)
+
     @property
     def dtype(self) -> str:
         """The stored type."""
@@ -151,6 +165,43 @@ class Requantize:
             return self._masked(self._hold(t), channel)
         return self._masked(self._stored(t), channel)
 
+    def of_sums(self, totals: Sequence[Expr], index: Expr, channel: Expr) -> Expr:
+        """The stored vector of several vectors of sums, the first of channels `channel`..."""
+        lanes, narrowing = self.lanes * len(totals), self.spec.narrowing
+        if narrowing is None or not narrowing.nearest or len(totals) == 1:
+            joined = totals[0] if len(totals) == 1 else T.Shuffle([*totals], list(range(lanes)))
+            return self.of_lanes(lanes).of_sum(hold(joined, lanes, "int32"), index, channel)
+        steps = [
+            self._steps(t, index + k * self.lanes, channel + k * self.lanes) for k, t in enumerate(totals)
+        ]
+        return self.of_lanes(lanes)._masked(self._narrowed(steps, narrowing), channel)
+
+    def _steps(self, total: Expr, index: Expr, channel: Expr) -> Expr:
+        """float32 in steps of the result, the residual added."""
+        t = self._hold(total.astype(self._type("float32")) * load(self.multipliers, channel, self.lanes))
+        return self._hold(t + self._hold(self._residual(index))) if self.spec.residual else t
+
+    def _narrowed(self, steps: Sequence[Expr], by: Narrowing) -> Expr:
+        """Bytes of the steps, limited as integers: limits are whole, so rounding may come before them."""
+        wide = [_called("int32x4", by.nearest, t) for t in steps]
+        halves = [_called("int16x4", by.halves, v) for v in wide]
+        pairs = [T.Shuffle([*halves[k : k + 2]], list(range(8))) for k in range(0, len(halves), 2)]
+        zero = (T.int32(_ROUNDER_BITS) - T.reinterpret("int32", self.parameters[_OFFSET])).astype("int16")
+        moved = [_called("int16x8", "llvm.sadd.sat.v8i16", v, T.Broadcast(zero, 8)) for v in pairs]
+        parts = [_called("uint8x8", by.bytes, v) for v in moved]
+        lanes = 8 * len(parts)
+        return self._limited(parts[0] if lanes == 8 else T.Shuffle(parts, list(range(lanes))), zero, lanes)
+
+    def _limited(self, value: Expr, zero: Expr, lanes: int) -> Expr:
+        if not self.spec.limited:
+            return value
+        held = hold(value, lanes, "uint8")
+        low, high = (
+            T.Broadcast((self.parameters[k].astype("int32") + zero.astype("int32")).astype("uint8"), lanes)
+            for k in (_LOW, _HIGH)
+        )
+        return T.min(hold(T.max(held, low), lanes, "uint8"), high)
+
     def _residual(self, index: Expr) -> Expr:
         assert self.residual is not None, "the specification has a residual"
         whole = load(self.residual, index, self.lanes).astype(self._type("int32"))
@@ -166,6 +217,10 @@ class Requantize:
         if self.spec.converts:
             middle = splat(_ROUNDER_BITS, self.lanes, "int32")
             steps = self._converted(t) + (middle - self._bits(self._parameter(_OFFSET)))
+        elif self.spec.narrowing:
+            shifted, offset = self._hold(t + self._constant(_ROUNDER)), self._parameter(_OFFSET)
+            low = [self._bits(v).astype(self._type("uint8")) for v in (shifted, offset)]
+            return low[0] - low[1]
         else:
             shifted = self._hold(t + self._constant(_ROUNDER))
             steps = self._bits(shifted) - self._bits(self._parameter(_OFFSET))
@@ -198,3 +253,7 @@ class Requantize:
 
     def _type(self, dtype: str) -> str:
         return dtype if self.lanes == 1 else f"{dtype}x{self.lanes}"
+
+
+def _called(dtype: str, intrinsic: str, *operands: Expr) -> Expr:
+    return T.call_llvm_pure_intrin(dtype, intrinsic, *operands)

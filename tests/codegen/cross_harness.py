@@ -27,6 +27,8 @@ from .generic_harness import Array, from_layout, lay_out
 
 EMULATORS = {
     "armv8-a": ["qemu-aarch64", "-cpu", "cortex-a53"],
+    "armv8.2-a+dotprod": ["qemu-aarch64", "-cpu", "cortex-a76"],
+    "armv8.6-a+i8mm": ["qemu-aarch64", "-cpu", "max"],
     "armv7-a+neon": ["qemu-arm", "-cpu", "cortex-a7"],
 }
 HALF = "armv8.2-a+dotprod+fp16"

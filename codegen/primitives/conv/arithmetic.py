@@ -20,6 +20,7 @@ from ...tir import Registers, T, fence, load, splat
 from ...vector.dot import QUAD, Dot, dot_of
 from ...vector.shuffles import hold
 from ..specs import ConvSpec, layout_block
+from .int8_spec import LinearSpec
 
 Expr = Any
 Buffer = Any
@@ -94,6 +95,10 @@ class Arithmetic(ABC):
     def registers(self, count: int) -> Any:
         return Registers(count, self.lanes, self.dtype)
 
+    def begun(self, element: Any) -> Any:
+        """An element whose products are next (`Dot.begun`)."""
+        return element
+
     def elements(self, buffer: Buffer, index: Expr, steps: int) -> list[Any]:
         """The inputs of steps that lie side by side."""
         return [self.element(buffer, index + k * self.step) for k in range(steps)]
@@ -117,13 +122,21 @@ class Arithmetic(ABC):
             return
         prepared = {r: self.elements(source, index, steps) for r, index in elements.items()}
         for k in range(steps):
-            place = first + k * vectors * self.width
-            loaded = [self.weights(packed, place + v * self.width) for v in range(vectors)]
-            for r, of_steps in prepared.items():
-                for v in range(vectors):
-                    self.accumulate(acc, r * vectors + v, of_steps[k], loaded[v])
+            of_step = {r: of_steps[k] for r, of_steps in prepared.items()}
+            self.multiply_prepared(acc, of_step, (packed, first + k * vectors * self.width), vectors)
             if k < steps - 1:
                 fence(packed, packed)
+
+    def multiply_prepared(
+        self, acc: Any, elements: Mapping[int, Any], weights: tuple[Buffer, Expr], vectors: int
+    ) -> None:
+        """One step: `multiply` with the pixels' elements at hand."""
+        packed, first = weights
+        loaded = [self.weights(packed, first + v * self.width) for v in range(vectors)]
+        for r, element in elements.items():
+            begun = self.begun(element)
+            for v in range(vectors):
+                self.accumulate(acc, r * vectors + v, begun, loaded[v])
 
     def _multiply_one(
         self, acc: Any, data: tuple[Buffer, Mapping[int, Expr]], weights: tuple[Buffer, Expr], vectors: int
@@ -131,7 +144,7 @@ class Arithmetic(ABC):
         (source, elements), (packed, first) = data, weights
         loaded = [self.weights(packed, first + v * self.width) for v in range(vectors)]
         for r, index in elements.items():
-            element = self.element(source, index)
+            element = self.begun(self.element(source, index))
             for v in range(vectors):
                 self.accumulate(acc, r * vectors + v, element, loaded[v])
 
@@ -247,14 +260,26 @@ class Int8(Arithmetic):
     def rate(self) -> float | None:
         return self.dot.rate
 
+    @property
+    def at_once(self) -> int:
+        return self.dot.quads
+
     def tile_pixels(self, registers: int, vectors: int) -> int:
         """Not more than the compiler keeps in registers while it loads operands of other pixels early."""
+        if self.at_once > 1:
+            return max(1, min((registers - self.dot.spare_registers) // (vectors + 1), _MOST_PIXELS))
         scratch = self.dot.element_registers + (self.dot.operations > 1)
         fitting = (registers - scratch - vectors * self.dot.weight_registers) // vectors
         return max(1, min(fitting, registers * 3 // 4 // vectors, _MOST_PIXELS))
 
     def element(self, buffer: Buffer, index: Expr) -> Any:
         return self.dot.element(buffer, index)
+
+    def begun(self, element: Any) -> Any:
+        return self.dot.begun(element)
+
+    def elements(self, buffer: Buffer, index: Expr, steps: int) -> list[Any]:
+        return list(self.dot.elements(buffer, index, steps))
 
     def weights(self, buffer: Buffer, index: Expr) -> Any:
         return self.dot.weights(buffer, index)
@@ -271,6 +296,6 @@ class Int8(Arithmetic):
 def arithmetic_of(spec: ConvSpec, target: Target) -> Arithmetic:
     """What the specification's element type asks for; of plain channels one is loaded at a time."""
     if spec.element_bytes == 1:
-        return Int8(target.lanes, dot_of(target))
+        return Int8(target.lanes, dot_of(target, full=isinstance(spec, LinearSpec) and spec.full))
     plain = layout_block(spec.in_layout) == 1
     return (plain_arithmetic if plain else float_arithmetic)(target, spec.dtype)

@@ -54,7 +54,7 @@ class Direct(Tiled):
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
         blocks, arithmetic = spec.filter_vectors(target.lanes), arithmetic_of(spec, target)
-        if layout_block(spec.in_layout) == arithmetic.step:
+        if layout_block(spec.in_layout) == arithmetic.step and arithmetic.at_once == 1:
             vectors, pixels = _row_tile(blocks, target, arithmetic)
         else:
             vectors = choose_vectors(blocks, spec.out_width, _steps(spec, arithmetic), target, arithmetic)

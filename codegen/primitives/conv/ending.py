@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 from ...rounding import up
@@ -89,6 +91,11 @@ class FloatFinish:
         index = ((image * blocks + channel // self.lanes) * self.spec.pixels + pixel) * self.lanes
         store(self.output, index, self.finish.finish(value, index, channel), self.lanes)
 
+    def store_all(self, values: Iterable[Expr], image: Expr, pixel: Expr, channel: Expr) -> None:
+        """`store` of one vector after another, the first of channels `channel`..."""
+        for v, value in enumerate(values):
+            self.store(value, image, pixel, channel + v * self.lanes)
+
 
 def linear_pointers(spec: LinearSpec) -> list[str | tuple[str, str]]:
     """Parameters of a kernel before the workspace."""
@@ -138,9 +145,33 @@ class LinearFinish:
 
     def store(self, total: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
         """The sums of channels `channel`... at output pixel `pixel`, requantized."""
-        at = self._index(layout_block(self.spec.out_layout), image, pixel, channel)
-        residual = self._index(BLOCK, image, pixel, channel)
+        at, residual = self._places(image, pixel, channel)
         store(self.output, at, self.requantize.of_sum(total, residual, channel), self.lanes)
+
+    def store_all(self, totals: Iterable[Expr], image: Expr, pixel: Expr, channel: Expr) -> None:
+        """`store` of one vector after another, the first of channels `channel`..., together if they can be.
+
+        A register tile's vectors start at a multiple of their number, so those that are joined share a block.
+        """
+        narrowing = self.spec.ending.narrowing
+        if narrowing is None:
+            for v, total in enumerate(totals):
+                self.store(total, image, pixel, channel + v * self.lanes)
+            return
+        every = list(totals)
+        count = gcd(len(every), narrowing.vectors)
+        for v in range(0, len(every), count):
+            self._store_joined(every[v : v + count], image, pixel, channel + v * self.lanes)
+
+    def _store_joined(self, totals: Sequence[Expr], image: Expr, pixel: Expr, channel: Expr) -> None:
+        at, residual = self._places(image, pixel, channel)
+        value = self.requantize.of_sums(totals, residual, channel)
+        store(self.output, at, value, self.lanes * len(totals))
+
+    def _places(self, image: Expr, pixel: Expr, channel: Expr) -> tuple[Expr, Expr]:
+        """Where a result and its residual lie."""
+        at = self._index(layout_block(self.spec.out_layout), image, pixel, channel)
+        return at, self._index(BLOCK, image, pixel, channel)
 
     def _index(self, block: int, image: Expr, pixel: Expr, channel: Expr) -> Expr:
         blocks = up(self.spec.filters, block) // block

@@ -31,9 +31,11 @@ class LinearSpec(ConvSpec):
     """An 8-bit convolution; bias and epilogue are part of its ending.
 
     `border` tells that sums start differently where taps leave the image: the zero point is not 0.
+    `full` weights may be -128.
     """
 
     border: bool = False
+    full: bool = False
     ending: Requantization = _BYTES
 
     element_bytes: ClassVar[int] = 1

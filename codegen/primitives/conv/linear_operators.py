@@ -12,6 +12,7 @@ from secateur.ir.types import ROW_MAJOR, Layout
 
 from ...kernel import Kernel
 from ...targets.target import Target
+from ...vector.dot import dot_of, is_full
 from ...vector.requantize import BLOCK, on_target, padded_multipliers, requantization, result_parameters
 from ..operator import Argument, Array, Combination, Constant, Operand, constant_of, workspace_limit
 from .adapter import AdjustableAdapter, window
@@ -23,9 +24,11 @@ _RESIDUAL = 3  # its place among the operands
 def linear_spec(op: Operator) -> LinearSpec:
     """Of a 1-D or 2-D `q.linear_conv`, with the layouts of its types."""
     zero, block = one_quant(op.operands[0].type)[1], op.result.type.layout.block
+    weights = constant_of(op.operands[1])
     return LinearSpec(
         **window(op),
         border=zero != 0 and any(op["pads"]),
+        full=weights is None or is_full(weights),
         ending=requantization(op, _RESIDUAL, block),
         workspace_limit=workspace_limit(op),
     )
@@ -52,30 +55,48 @@ class LinearConvolution(AdjustableAdapter[LinearSpec]):
     def spec(self, op: Operator) -> LinearSpec:
         return linear_spec(op)
 
+    def offset(self, spec: LinearSpec, target: Target) -> int:
+        """What kernels take from their data's bytes."""
+        return dot_of(target, full=spec.full).offset
+
+    def on(self, op: Operator, target: Target) -> LinearSpec:
+        """The specification with what the kernel of a target depends on."""
+        spec = self.spec(op)
+        spec = replace(spec, full=spec.full and target.isa.dot.full is not None)
+        offset = self.offset(spec, target)
+        moved = one_quant(op.operands[0].type)[1] != offset and any(op["pads"])
+        return replace(spec, border=moved) if offset else spec
+
     def combination(self, op: Operator, source: Layout, result: Layout) -> Combination:
         extras = (Layout(f"NCHW{BLOCK}c"),) * (len(op.operands) - _RESIDUAL)
         return (source, ROW_MAJOR, ROW_MAJOR, *extras), result
 
     def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
-        spec, weights, bias = self.spec(op), *map(constant_of, op.operands[1:_RESIDUAL])
+        spec, weights, bias = self.on(op, target), *map(constant_of, op.operands[1:_RESIDUAL])
         if weights is None or bias is None:
             raise ValueError(f"{op!r}: weights and bias are not constant")
         weights = weights.reshape(*weights.shape[:2], *spec.kernel)
+        zero = one_quant(op.operands[0].type)[1]
         constants = (
             *self.primitive.pack(spec, target, weights, None),
-            *self.starts(spec, weights, bias, one_quant(op.operands[0].type)[1]),
+            *self.padding(zero),
+            self.starts(spec, weights, bias, zero - self.offset(spec, target)),
             padded_multipliers(op),
             result_parameters(op, _RESIDUAL),
         )
         residual = [Operand(_RESIDUAL)] if spec.ending.residual else []
         return (Operand(0), *residual, *map(Constant, constants))
 
-    def starts(self, spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> tuple[Array, ...]:
-        """The constants between weights and multipliers: where sums start."""
-        return (starts(spec, weights, bias, zero_point),)
+    def padding(self, zero_point: int) -> tuple[Array, ...]:
+        """A constant behind the weights, of what padding is."""
+        return ()
+
+    def starts(self, spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> Array:
+        """Where sums start; the zero point is that of the bytes as they are multiplied."""
+        return starts(spec, weights, bias, zero_point)
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
-        spec = self.spec(op)
+        spec = self.on(op, target)
         ending = on_target(spec.ending, op, _RESIDUAL, target)
         kernel: Kernel = self.primitive.kernel(replace(spec, ending=ending), target)
         return kernel
@@ -84,6 +105,15 @@ class LinearConvolution(AdjustableAdapter[LinearSpec]):
 class PaddingConvolution(LinearConvolution):
     """By a primitive that copies padding: a block of it is a constant, and all sums start alike."""
 
-    def starts(self, spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> tuple[Array, ...]:
-        padding = np.full(BLOCK, zero_point, np.uint8)
-        return (padding, *super().starts(spec.unbordered(), weights, bias, zero_point))
+    def padding(self, zero_point: int) -> tuple[Array, ...]:
+        return (np.full(BLOCK, zero_point, np.uint8),)
+
+    def starts(self, spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> Array:
+        return super().starts(spec.unbordered(), weights, bias, zero_point)
+
+
+class PlainConvolution(LinearConvolution):
+    """By a primitive that multiplies bytes as they are, without the dot product."""
+
+    def offset(self, spec: LinearSpec, target: Target) -> int:
+        return 0

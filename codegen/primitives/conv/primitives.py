@@ -12,7 +12,7 @@ from .half import HalfConvolution, HalfDense, InHalf
 from .im2row.primitive import IM2ROW
 from .kn2row.blocked import BLOCKED_KN2ROW
 from .kn2row.row_major import KN2ROW
-from .linear_operators import LinearConvolution, PaddingConvolution
+from .linear_operators import LinearConvolution, PaddingConvolution, PlainConvolution
 from .operators import Convolution, Dense, TransposedConvolution
 from .pointwise import POINTWISE
 from .transposed import TRANSPOSED
@@ -29,7 +29,8 @@ _FLOATS = (
     Dense(DENSE),
 )
 _BYTES = (
-    *map(LinearConvolution, (DIRECT, POINTWISE, GROUPED, DEPTHWISE)),
+    *map(LinearConvolution, (DIRECT, POINTWISE, GROUPED)),
+    PlainConvolution(DEPTHWISE),
     *quads.PRIMITIVES,
     PaddingConvolution(IM2ROW),
     LinearConvolution(BLOCKED_KN2ROW),

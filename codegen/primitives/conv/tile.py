@@ -117,9 +117,9 @@ class _Nest:
                 acc[r * vectors + v] = self.finish.start(self._channel(v), (low, high), taps)
         self._sum(acc, run, column, (low, high))
         for r in range(run.size):
-            for v in range(vectors):
-                pixel = self.row * self.spec.out_width + column + r
-                self.finish.store(acc[r * vectors + v], self.image, pixel, self._channel(v))
+            pixel = self.row * self.spec.out_width + column + r
+            totals = [acc[r * vectors + v] for v in range(vectors)]
+            self.finish.store_all(totals, self.image, pixel, self._channel(0))
 
     def _sum(self, acc: Any, run: Run, column: Expr, rows: tuple[Expr, Expr]) -> None:
         """Every input block and tap of a tile."""
@@ -134,6 +134,9 @@ class _Nest:
                 if number == 0:
                     self._ask(cb)
                 with T.serial(*rows) as kh:
+                    if self._joins(run):
+                        self._row_of_taps(acc, (cb, kh), column, run)
+                        continue
                     for taps, pixels in loops:
                         with _loop(taps) as kw:
                             self._tap(acc, cb, kh, kw, column, pixels)
@@ -171,15 +174,8 @@ class _Nest:
 
     def _tap(self, acc: Any, cb: Expr, kh: Expr, kw: Expr, column: Expr, pixels: range) -> None:
         """Adds one tap of one input block; the steps of the block in an unrolled loop."""
-        spec, block, step = self.spec, self.block, self.arithmetic.step
-        width = self.tiling.vectors * self.lanes
-        in_row = self.row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
-        in_column = column * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1]
-        first = window_start(spec, self.group, self.tiling.vectors, self.lanes, self.block)
-        line = ((self.image * self.blocks_in + first + cb) * spec.height + in_row) * spec.width
-        start = (line + in_column) * block
-        taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
-        weight = (taps + kh * spec.kernel[1] + kw) * block * width
+        block, step, width = self.block, self.arithmetic.step, self.tiling.vectors * self.lanes
+        start, weight = self._starts(cb, kh, kw, column)
         unroll = min(block // step, self.arithmetic.unroll)
         steps = min(self.arithmetic.at_once, unroll)
         if block == step:
@@ -189,6 +185,36 @@ class _Nest:
             for inner in range(0, unroll, steps):
                 lane = (outer * unroll + inner) * step
                 self._step(acc, start + lane, weight + lane * width, pixels, steps)
+
+    def _starts(self, cb: Expr, kh: Expr, kw: Expr, column: Expr) -> tuple[Expr, Expr]:
+        """Where a tap of one input block starts: that of the tile's first pixel, and its weights."""
+        spec, block, width = self.spec, self.block, self.tiling.vectors * self.lanes
+        in_row = self.row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
+        in_column = column * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1]
+        first = window_start(spec, self.group, self.tiling.vectors, self.lanes, self.block)
+        line = ((self.image * self.blocks_in + first + cb) * spec.height + in_row) * spec.width
+        taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
+        return (line + in_column) * block, (taps + kh * spec.kernel[1] + kw) * block * width
+
+    def _joins(self, run: Run) -> bool:
+        """Whether a kernel row's pixels, each the element of one step, are loaded together."""
+        columns = _columns_of(self.spec, run)
+        return self.block == self.arithmetic.step and 1 < self.arithmetic.at_once <= len(columns)
+
+    def _row_of_taps(self, acc: Any, place: tuple[Expr, Expr], column: Expr, run: Run) -> None:
+        """Adds the taps of a kernel row: what several taps and pixels of the tile read is loaded once."""
+        (cb, kh), spec, arithmetic = place, self.spec, self.arithmetic
+        columns, step, width = _columns_of(spec, run), arithmetic.at_once, self.tiling.vectors * self.lanes
+        start, weight = self._starts(cb, kh, 0, column)
+        elements: dict[int, Any] = {}
+        for first in [*range(columns.start, columns.stop - step, step), columns.stop - step]:
+            loaded = arithmetic.elements(self.data, start + first * self.block, step)
+            elements |= {first + k: element for k, element in enumerate(loaded)}
+        for kw, first, last in run.taps:
+            of_tap = {r: elements[r * spec.strides[1] + kw * spec.dilations[1]] for r in range(first, last)}
+            at = (self.weights, weight + kw * self.block * width)
+            arithmetic.multiply_prepared(acc, of_tap, at, self.tiling.vectors)
+            fence(self.weights, self.weights)
 
     def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range, steps: int = 1) -> None:
         """acc[r][v] += data[start + r] * weights[weight + v]; so many steps of a pixel, one after another."""
@@ -207,6 +233,16 @@ class _Nest:
 def _loop(taps: range) -> Any:
     """A loop over kernel columns, or the only one."""
     return T.serial(taps.start, taps.stop) if len(taps) > 1 else nullcontext(taps.start)
+
+
+def _columns_of(spec: ConvSpec, run: Run) -> range:
+    """The image's columns that a tile reads, from the first pixel's first tap on; none without taps."""
+    ends = [
+        r * spec.strides[1] + kw * spec.dilations[1]
+        for kw, first, last in run.taps
+        for r in (first, last - 1)
+    ]
+    return range(min(ends), max(ends) + 1) if ends else range(0)
 
 
 def _alike(run: Run) -> list[tuple[range, range]]:

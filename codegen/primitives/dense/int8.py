@@ -18,7 +18,7 @@ from ...kernel import Kernel
 from ...rounding import up
 from ...targets.target import Target
 from ...tir import T, load, prim_func, store, view
-from ...vector.dot import QUAD, dot_of
+from ...vector.dot import QUAD, Dot, dot_of, is_full
 from ...vector.requantize import (
     BLOCK,
     Requantization,
@@ -50,6 +50,10 @@ class LinearDenseSpec:
     inputs: int
     outputs: int
     ending: Requantization
+    full: bool = False  # weights may be -128
+
+    def dot(self, target: Target) -> Dot:
+        return dot_of(target, full=self.full)
 
 
 class LinearDense(Primitive):
@@ -70,7 +74,8 @@ class LinearDense(Primitive):
         return workspace_bytes(target)
 
     def estimate(self, op: Operator, target: Target) -> float:
-        spec, dot = linear_dense_spec(op), dot_of(target)
+        spec = linear_dense_spec(op)
+        dot = spec.dot(target)
         steps = up(spec.inputs, QUAD) // QUAD * up(spec.outputs, target.lanes)
         efficiency = 0.75 if spec.batch > 1 else 0.5
         work = spec.batch * steps * dot.operations
@@ -83,16 +88,18 @@ class LinearDense(Primitive):
         weights, bias = map(constant_of, op.operands[1:])
         if weights is None or bias is None:
             raise ValueError(f"{op!r}: weights and bias are not constant")
-        zero = one_quant(op.operands[0].type)[1]
+        spec = linear_dense_spec(op)
+        zero = one_quant(op.operands[0].type)[1] - spec.dot(target).offset
         start = np.zeros(up(len(bias), BLOCK), np.int64)
         start[: len(bias)] = bias - zero * weights.astype(np.int64).sum(0)
-        packed = plan_of(linear_dense_spec(op), target).pack(weights)
+        packed = plan_of(spec, target).pack(weights)
         parameters = (padded_multipliers(op), result_parameters(op, _NO_RESIDUAL))
         return (Operand(0), *map(Constant, (packed, start.astype(np.int32), *parameters)))
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = linear_dense_spec(op)
-        spec = replace(spec, ending=on_target(spec.ending, op, _NO_RESIDUAL, target))
+        full = spec.full and target.isa.dot.full is not None
+        spec = replace(spec, full=full, ending=on_target(spec.ending, op, _NO_RESIDUAL, target))
         plan = plan_of(spec, target)
         key = KernelSpec("linear_dense", spec, plan.panels, target.lanes)
         return Kernel("linear_dense", key, partial(_build, spec, plan), plan.tasks, workspace_bytes(target))
@@ -100,7 +107,10 @@ class LinearDense(Primitive):
 
 def linear_dense_spec(op: Operator) -> LinearDenseSpec:
     batch, inputs = op.operands[0].type.shape
-    return LinearDenseSpec(batch, inputs, op.result.type.shape[1], requantization(op, _NO_RESIDUAL, block=0))
+    weights, ending = constant_of(op.operands[1]), requantization(op, _NO_RESIDUAL, block=0)
+    return LinearDenseSpec(
+        batch, inputs, op.result.type.shape[1], ending, weights is None or is_full(weights)
+    )
 
 
 def workspace_bytes(target: Target) -> int:
@@ -110,7 +120,7 @@ def workspace_bytes(target: Target) -> int:
 
 def plan_of(spec: LinearDenseSpec, target: Target) -> DensePlan:
     """The register tile; few outputs take fewer vectors."""
-    arithmetic, vectors = Int8(target.lanes, dot_of(target)), min(4, -(-spec.outputs // target.lanes))
+    arithmetic, vectors = Int8(target.lanes, spec.dot(target)), min(4, -(-spec.outputs // target.lanes))
     rows = min(spec.batch, arithmetic.tile_pixels(target.isa.vector_registers, vectors))
     return DensePlan(spec.batch, spec.inputs, spec.outputs, Panels(rows, vectors), arithmetic)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.graph import Value, constant_of
 from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
@@ -19,6 +20,9 @@ from ..linear_harness import conv_case, matmul_case
 from .conv.test_linear_depthwise import Case as Depthwise
 
 SAME = (1, 1, 1, 1)
+_RNG = np.random.default_rng(2)
+WITH_LOWEST = _RNG.integers(-128, 128, (33, 20, 3, 3)).astype(np.int8)
+EXTREME, ENDS = _RNG.choice([-127, 127], (16, 32, 3, 3)).astype(np.int8), np.zeros((1, 32, 6, 7), np.uint8)
 PRODUCTS = [
     Case("direct", *conv_case(1, (1, 20, 6, 7), 33, (3, 3), pads=SAME, zero=7, residual=True, result_zero=9)),
     Case("im2row", *conv_case(6, (1, 20, 6, 7), 33, (3, 3), pads=SAME, strides=(2, 1), zero=7)),
@@ -27,6 +31,19 @@ PRODUCTS = [
     Case("grouped", *conv_case(3, (1, 12, 5, 5), 24, (3, 3), groups=3, zero=128, real=True)),
     Case("dense", *matmul_case(4, 2, 35, 20, zero=5)),
     Case("direct", *conv_case(5, (1, 3, 9, 8), 16, (3, 3), pads=SAME, strides=(2, 2), zero=100)),
+    Case(
+        "direct",
+        *conv_case(8, (2, 3, 9, 21), 24, (5, 4), pads=(2, 1, 2, 1), dilations=(1, 2), limits=(3, 99)),
+    ),
+    Case(
+        "pointwise", *conv_case(9, (1, 32, 5, 3), 24, (1, 1), residual=True, residual_zero=7, result_zero=99)
+    ),
+    *(
+        Case(name, *conv_case(11, (1, 20, 6, 7), 33, (3, 3), pads=SAME, zero=7, w=WITH_LOWEST))
+        for name in ("direct", "im2row", "kn2row")
+    ),
+    Case("direct", *conv_case(12, (1, 32, 6, 7), 16, (3, 3), zero=7, w=EXTREME, x=ENDS, limits=(0, 255))),
+    Case("pointwise", *conv_case(10, (1, 16, 5, 3), 12, (1, 1), result_zero=200, limits=(100, 255))),
 ]
 
 pytestmark = pytest.mark.slow  # the first link for a target builds its libc: minutes
@@ -77,7 +94,7 @@ def _others(name: str) -> list[Case]:
         *(_of_bytes("relayout", "nn.relayout", {}, layouts=i) for i in range(6)),
         Case("quantize_bytes", quantize([Value(TensorType(floats.shape), "x")]), [floats]),
         _of_bytes("quantize_bytes", "q.dequantize", {}),
-        Case("table_bytes" if name == "armv8-a" else "table", lookup, [some_bytes(SHAPE), values]),
+        Case("table_bytes" if TARGETS[name].isa.lookup else "table", lookup, [some_bytes(SHAPE), values]),
     ]
 
 

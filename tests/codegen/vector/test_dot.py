@@ -11,7 +11,7 @@ from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
-from secateur.codegen.vector.dot import Dot, Pairs, Vnni, Widening, dot_of
+from secateur.codegen.vector.dot import Dot, Halves, Lanes, MixedLanes, Pairs, Vnni, Widening, dot_of, is_full
 from secateur.ir.types import DType, TensorType
 
 from ..generic_harness import Array, call
@@ -33,7 +33,8 @@ def kernel_of(dot: Dot) -> Kernel:
                 with T.serial(0, STEPS) as k:
                     vector = dot.weights(weights, k * dot.bytes)
                     for r in range(ROWS):
-                        dot.accumulate(sums, r, dot.element(data, (k * ROWS + r) * 4), vector)
+                        element = dot.begun(dot.element(data, (k * ROWS + r) * 4))
+                        dot.accumulate(sums, r, element, vector)
                 for r in range(ROWS):
                     store(result, r * dot.lanes, sums[r], dot.lanes)
 
@@ -66,7 +67,8 @@ def test_sums_are_exact(target: Target, dot: Dot, low: int, high: int) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("x86-64-v4-vnni", Vnni), ("x86-64-v4", Pairs), ("x86-64-v3", Pairs), ("x86-64-v2", Pairs),
-     ("armv8-a", Widening), ("armv7-a+neon", Widening)],
+     ("armv8-a", Halves), ("armv7-a+neon", Halves), ("armv8.2-a+dotprod", Lanes),
+     ("armv8.6-a+i8mm", MixedLanes)],
 )  # fmt: skip
 def test_the_target_decides(name: str, kind: type[Dot]) -> None:
     assert isinstance(dot_of(TARGETS[name]), kind)
@@ -75,8 +77,17 @@ def test_the_target_decides(name: str, kind: type[Dot]) -> None:
 @pytest.mark.parametrize(
     ("name", "instruction"),
     [("x86-64-v4-vnni", "vpdpbusd"), ("x86-64-v3", "vpmaddwd"), ("x86-64-v2", "pmaddwd"),
-     ("armv8-a", "smlal\tv"), ("armv7-a+neon", "vmlal.s16")],
+     ("armv8-a", "smlal2\tv"), ("armv8-a", "sadalp\tv"), ("armv7-a+neon", "vmlal.s8"),
+     ("armv8.2-a+dotprod", "sdot\tv"), ("armv8.6-a+i8mm", "usdot\tv")],
 )  # fmt: skip
 def test_the_instruction_is_used(name: str, instruction: str) -> None:
     target = TARGETS[name]
     assert instruction in assembly_of(build_object(kernel_of(dot_of(target)), "dot", target), target)
+
+
+def test_weights_of_the_lowest_byte_take_another_step() -> None:
+    """Two products of -128 and -128 leave int16."""
+    assert is_full(np.array([3, -128], np.int8))
+    assert not is_full(np.array([3, -127], np.int8))
+    assert isinstance(dot_of(TARGETS["armv8-a"], full=True), Widening)
+    assert isinstance(dot_of(TARGETS["armv8.2-a+dotprod"], full=True), Lanes)

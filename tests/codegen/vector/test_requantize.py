@@ -147,7 +147,10 @@ def test_what_numbers_and_core_allow() -> None:
     assert _relu(scale=1e-9) == Requantization(converts=True), "sums of many steps each could leave int32"
     assert _relu(real=True) == Requantization("float32")
     op, _ = conv_case(0, (1, 4, 3, 3), 16, (1, 1))
-    assert on_target(Requantization(), op, 3, TARGETS["armv8-a"]) == Requantization()
+    arm = TARGETS["armv8-a"]
+    assert on_target(Requantization(), op, 3, arm) == Requantization(narrowing=arm.isa.narrowing)
+    limited, _ = conv_case(0, (1, 4, 3, 3), 16, (1, 1), limits=(0, 200))
+    assert on_target(Requantization(), limited, 3, arm).limited
 
 
 def test_only_converted_results_saturate() -> None:

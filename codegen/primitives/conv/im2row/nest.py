@@ -109,9 +109,8 @@ class _Nest(ABC):
         first, vectors = self.first + place.tile * self.strip.rows, self.strip.vectors
         for r in range(self.strip.rows):
             with T.If(first + r < self.spec.pixels), T.Then():
-                for v in range(vectors):
-                    total = acc[r * vectors + v]
-                    self.finish.store(total, self.image, first + r, self._channel(place, v))
+                totals = [acc[r * vectors + v] for v in range(vectors)]
+                self.finish.store_all(totals, self.image, first + r, self._channel(place, 0))
 
     def _channel(self, place: _Place, vector: int) -> Expr:
         """The first filter of a vector."""

@@ -94,9 +94,9 @@ class _Nest:
 
     def _store(self, local: Expr, column: Expr, taps: tuple[int, ...]) -> None:
         lanes, pixel = self.arithmetic.lanes, (self.first + local) * self.spec.out_width + column
-        for v in range(self.plan.vectors):
-            total = hold(load(self.sums, self._place(local, column, v), lanes), lanes, self.arithmetic.dtype)
-            self.finish.store(total, self.image, pixel, self._channel(v))
+        places = [self._place(local, column, v) for v in range(self.plan.vectors)]
+        totals = (hold(load(self.sums, at, lanes), lanes, self.arithmetic.dtype) for at in places)
+        self.finish.store_all(totals, self.image, pixel, self._channel(0))
 
     def _pass(self, kh: Expr, columns: range) -> None:
         """One kernel row's taps of `columns`, added to the sums of all rows of the strip."""
@@ -144,8 +144,10 @@ class _Nest:
         row = (self.first + local) * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
         line = ((self.image * self.blocks_in + cb) * spec.height + row) * spec.width
         start = (line + column * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1]) * self.block
-        for quad in range(self.block // QUAD):
+        for quad in range(0, self.block // QUAD, arithmetic.at_once):
             place = self._weight(kh, kw) + (cb * (self.block // QUAD) + quad) * (vectors * arithmetic.width)
             pixels = range(first, last)
             elements = {r: start + r * (spec.strides[1] * self.block) + quad * QUAD for r in pixels}
-            arithmetic.multiply(acc, (self.data, elements), (self.weights, place), vectors)
+            arithmetic.multiply(
+                acc, (self.data, elements), (self.weights, place), vectors, arithmetic.at_once
+            )

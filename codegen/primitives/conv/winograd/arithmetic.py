@@ -278,12 +278,14 @@ class OfBytes(Arithmetic):
 class ByteArithmetic(OfBytes):
     """Transforms of F(2, 3) or F(4, 3) along each axis; what that of the input gives is rounded to bytes.
 
-    `fused` tells whether the target multiplies and adds floats at once.
+    `fused` tells whether the target multiplies and adds floats at once, `signed` that products take
+    signed bytes.
     """
 
     products: Int8
     fixed: FixedPoint
     fused: bool
+    signed: bool = False
 
     element_bytes = 1
     parts = 2
@@ -312,7 +314,7 @@ class ByteArithmetic(OfBytes):
         return [hold(self.fixed.product(v, f), self.wide, "int16") for v, f in pairs]
 
     def packed(self, parts: Sequence[Expr]) -> Expr:
-        return self.fixed.packed(*parts)
+        return self.fixed.packed(*parts, signed=self.signed)
 
     def begin(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> None:
         for v in range(vectors):

@@ -20,7 +20,7 @@ from ....rounding import up
 from ...operator import Array, Cost, constant_of
 from ...specs import Floats
 from ..int8_spec import LinearSpec, starts
-from ..linear_operators import LinearConvolution
+from ..linear_operators import PlainConvolution
 from ..plan import even_split
 from ..planned import Planned
 from .exact_arithmetic import ExactArithmetic, Int16
@@ -157,7 +157,7 @@ def _plans(primitive: ExactWinograd, spec: ExactSpec, target: Target) -> Mapping
     return costs(primitive.shape(spec, target), target)
 
 
-class ExactConvolution(LinearConvolution):
+class ExactConvolution(PlainConvolution):
     """A `q.linear_conv` whose sums have room in the ring that `integers.py` describes."""
 
     def refusal(self, op: Operator) -> str | None:
@@ -174,9 +174,9 @@ class ExactConvolution(LinearConvolution):
         given = {field.name: getattr(found, field.name) for field in fields(found)}
         return ExactSpec(**{**given, "bias": True}, zero_point=one_quant(op.operands[0].type)[1])
 
-    def starts(self, spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> tuple[Array, ...]:
+    def starts(self, spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> Array:
         """The biases: inputs are less their zero point."""
-        return (starts(spec, weights, bias, 0),)
+        return starts(spec, weights, bias, 0)
 
 
 _TILES = ((2, 2), (4, 2), (2, 4), (4, 4))

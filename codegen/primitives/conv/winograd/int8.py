@@ -14,7 +14,7 @@ import numpy as np
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.target import Target
-from secateur.codegen.vector.dot import dot_of
+from secateur.codegen.vector.dot import Dot, dot_of, is_full
 from secateur.codegen.vector.fixed_point import fixed_point
 from secateur.codegen.vector.requantize import BLOCK, requantization, result_parameters
 from secateur.ir.filters import byte_matrix
@@ -87,8 +87,7 @@ class ByteShape(Shape[ByteArithmetic]):
         blocks, dot = self.filters // self.lanes, self.arithmetic.products.dot
         ahead = _AHEAD if self._is_far(target) else 0
         for vectors in [v for v in (1, 2, 4) if blocks % v == 0]:
-            weights = vectors * dot.weight_registers + dot.element_registers
-            most = max(1, (target.isa.vector_registers - weights) // vectors)
+            most = self._most_rows(dot, vectors, target.isa.vector_registers)
             tile_bytes = self.positions * (self.channels + 4 * vectors * self.lanes)
             fitting = max(1, int(_SHARE * target.l2_bytes) // tile_bytes)
             sizes = {even_split(self.tiles, max(1, min(fitting, self.tiles // n)))[0] for n in _PARTS}
@@ -98,10 +97,18 @@ class ByteShape(Shape[ByteArithmetic]):
                         filters = self.filters // ranges
                         yield Blocking(up(tiles, rows), rows, vectors, self.channels, filters, ahead)
 
+    def _most_rows(self, dot: Dot, vectors: int, registers: int) -> int:
+        """Tiles of a register tile."""
+        if dot.quads > 1:
+            return self.arithmetic.products.tile_pixels(registers, vectors)
+        weights = vectors * dot.weight_registers + dot.element_registers
+        return max(1, (registers - weights) // vectors)
+
 
 def shape_of(spec: LinearSpec, tile: tuple[int, int], zero_point: int, target: Target) -> ByteShape:
-    products, fixed = Int8(target.lanes, dot_of(target)), fixed_point(target, up(spec.channels, BLOCK))
-    return ByteShape(spec, tile, ByteArithmetic(products, zero_point, fixed, target.isa.fused))
+    dot, fixed = dot_of(target, full=spec.full), fixed_point(target, up(spec.channels, BLOCK))
+    products, signed = Int8(target.lanes, dot.of_centred()), dot.offset > 0
+    return ByteShape(spec, tile, ByteArithmetic(products, zero_point, fixed, target.isa.fused, signed))
 
 
 class LinearWinograd(Adjustable):
@@ -126,6 +133,7 @@ class LinearWinograd(Adjustable):
         spec = LinearSpec(
             n, c, height, width, op.result.type.shape[1], (3, 3), pads=op["pads"], in_layout=f"NCHW{BLOCK}c",
             out_layout=f"NCHW{block}c", bias=True, ending=requantization(op, 5, block),
+            full=target.isa.dot.full is not None and _given_full(_constant(op.operands[1])),
         )  # fmt: skip
         return shape_of(spec, op["tile"], one_quant(x)[1], target)
 
@@ -157,7 +165,8 @@ class LinearWinograd(Adjustable):
         places = places_of(partial(_arranged, shape, blocking), _extents(shape))
         more = Bytes(_constant(op.operands[3]), shape.width(blocking), shape.channels)
         matrices, first = (byte_matrix(tall), byte_matrix(wide)), len(op.operands) - 4
-        return Origin(filters, *matrices, places, (first, first + 1, first + 2), more, first + 3)
+        starts = () if shape.arithmetic.signed else (first + 1,)
+        return Origin(filters, *matrices, places, (first, *starts, first + 2), more, first + 3)
 
     def kernel(self, op: Operator, target: Target, phases: tuple[str, ...] = PHASES) -> Kernel:
         return kernel_of(self.name, self.shape(op, target), self.blocking(op, target), phases)
@@ -165,6 +174,11 @@ class LinearWinograd(Adjustable):
     def products(self, op: Operator, target: Target) -> Kernel:
         """The matrix products alone, for measuring them; the results mean nothing."""
         return self.kernel(op, target, (PRODUCTS,))
+
+
+def _given_full(weights: Array) -> bool:
+    """Whether weights in the Winograd domain may be -128: those that are made of filters are not."""
+    return weights.ndim == 3 and is_full(weights)
 
 
 def _result_block(op: Operator, target: Target) -> int:
@@ -182,13 +196,13 @@ def pack(
 ) -> tuple[Array, ...]:
     """(weights, start, scales, factors, bias): by group of filters, then position, then quad of channels.
 
-    `start` holds -128 times the sum of a filter's weights, which the offset of the bytes adds.
+    `start` holds -128 times the sum of a filter's weights, which the offset of unsigned bytes adds.
     Weights follow the channels in the order in which the input transform packs them.
     """
     positions, width = shape.positions, shape.width(blocking)
     padded = np.zeros(_extents(shape), np.int8)
     padded[:, : weights.shape[1], : weights.shape[2]] = weights
-    start = -128 * padded.sum(axis=2, dtype=np.int32)
+    start = (0 if shape.arithmetic.signed else -128) * padded.sum(axis=2, dtype=np.int32)
     quads = _arranged(shape, blocking, padded)
     real, fixed = np.zeros(start.shape, np.float32), np.zeros((positions, shape.channels), np.int16)
     real[:, : scales.shape[1]], fixed[:, : factors.shape[1]] = scales, factors
