@@ -51,6 +51,8 @@ def _armv7(name: str, core: str, **rates: float | int) -> Target:
     )
 
 
+# Multiplies 64 bits at a time, and starts one vector operation in two cycles.
+_NARROW_CORE: dict[str, Any] = {"fma_per_cycle": 0.5, "dot_per_cycle": 0.5}
 _WIDE_CORE: dict[str, Any] = {"fma_per_cycle": 2.0, "l1_bytes": 64 << 10}
 _CARMEL: dict[str, Any] = {**_WIDE_CORE, "l2_bytes": 2 << 20}
 _DOT_HALF = ("dotprod", "fullfp16")
@@ -64,18 +66,18 @@ GENERIC = (
     _aarch64("armv8.2-a+dotprod", "cortex-a76", ("dotprod",), fma_per_cycle=2.0),
     _aarch64("armv8.2-a+dotprod+fp16", "cortex-a76", _DOT_HALF, fma_per_cycle=2.0),
     _aarch64("armv8.6-a+i8mm", "cortex-a710", ("dotprod", "i8mm"), fma_per_cycle=2.0),
-    _armv7("armv7-a+neon", "cortex-a7", clock_ghz=1.0, fma_per_cycle=0.5),
+    _armv7("armv7-a+neon", "cortex-a7", clock_ghz=1.0, **_NARROW_CORE),
 )  # fmt: skip
 
 BOARDS = (
-    _aarch64("rpi3", "cortex-a53", clock_ghz=1.2, fma_per_cycle=0.5, dram_gbps=2.0),
+    _aarch64("rpi3", "cortex-a53", clock_ghz=1.2, dram_gbps=2.0, **_NARROW_CORE),
     _aarch64("rpi4", "cortex-a72", clock_ghz=1.8, l2_bytes=1 << 20),
     _aarch64("rpi5", "cortex-a76", _DOT_HALF, clock_ghz=2.4, dram_gbps=10.0, **_WIDE_CORE),
     _aarch64("jetson-nano-cpu", "cortex-a57", clock_ghz=1.43, l2_bytes=2 << 20, dram_gbps=10.0),
     _aarch64("jetson-tx2-cpu", "cortex-a57", clock_ghz=2.0, l2_bytes=2 << 20, dram_gbps=15.0),
     _aarch64("jetson-xavier-cpu", "carmel", ("fullfp16",), clock_ghz=2.2, dram_gbps=30.0, **_CARMEL),
     _aarch64("jetson-orin-cpu", "cortex-a78ae", _DOT_HALF, clock_ghz=2.0, dram_gbps=40.0, **_WIDE_CORE),
-    _armv7("rpi2", "cortex-a7", clock_ghz=0.9, fma_per_cycle=0.5, dram_gbps=1.5),
+    _armv7("rpi2", "cortex-a7", clock_ghz=0.9, dram_gbps=1.5, **_NARROW_CORE),
     _armv7("cortex-a15", "cortex-a15", clock_ghz=1.9, l2_bytes=1 << 20),
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ class Rates:
     """What a machine's pipeline and caches can do, for analytic cost models.
 
     `fma_per_cycle` counts vector FMAs, sizes are bytes; a third-level cache of 0 bytes is none.
+    `dot_per_cycle` counts vector operations of the bytes' product where the instruction set's rate is not met.
     """
 
     clock_ghz: float = 1.5
@@ -27,6 +28,7 @@ class Rates:
     dram_gbps: float = 4.0
     l3_bytes: int = 0
     l3_gbps: float = 0.0
+    dot_per_cycle: float | None = None
 
     def far_gbps(self, moved: float) -> float:
         """GB/s of `moved` bytes from beyond the second-level cache."""

@@ -89,7 +89,8 @@ def dot_of(target: Target, *, full: bool = False) -> Dot:
     step = target.isa.dot
     if full and step.full:
         step = step.full
-    return _STEPS[step.kind](target.lanes, step.intrinsic, step.rate, step.quads, step.offset, step.pairs)
+    rate = target.rates.dot_per_cycle or step.rate
+    return _STEPS[step.kind](target.lanes, step.intrinsic, rate, step.quads, step.offset, step.pairs)
 
 
 class Vnni(Dot):
@@ -244,6 +245,8 @@ class Halves(Signed):
 class Lanes(Signed):
     """One instruction that takes a quad of a vector of four, as `sdot` by element on ARM."""
 
+    preparation = 0.25
+
     def elements(self, buffer: Buffer, index: Expr, count: int) -> list[Prepared]:
         quads = self._quads(buffer, index, count)
         each = [quads] if count == 1 else [T.Shuffle([quads], [k]) for k in range(count)]
@@ -262,6 +265,8 @@ class Lanes(Signed):
 
 class MixedLanes(Lanes):
     """Of unsigned bytes times signed ones: `usdot`, or `sudot` by element."""
+
+    preparation = 0.0
 
     def _product(self, total: Expr, element: Expr, weights: Expr) -> Expr:
         return self._called(total, element, weights)

@@ -34,7 +34,7 @@ SYNTAXES = {
     ),
     "aarch64": Syntax(
         comment="//",
-        multiply=r"fml[as]|[su]ml[as]l2?|ml[as]|[su]dot|usdot",
+        multiply=r"fml[as]|[su]m(ul|l[as])l2?|ml[as]|[su]dot|usdot",
         load=r"ld\w+",
         store=r"st\w+",
         branch=r"b|b\.\w+|cbn?z|tbn?z",
@@ -42,7 +42,7 @@ SYNTAXES = {
     ),
     "armv7": Syntax(
         comment="@",
-        multiply=r"v(mul|fma|fms|mla|mls|mlal|mlsl)(\.\w+)?",
+        multiply=r"v(mull?|fma|fms|mla|mls|mlal|mlsl)(\.\w+)?",
         load=r"v?ld\w+(\.\d+)?",
         store=r"(v?st\w+|push)(\.\d+)?",
         branch=rf"b({_CONDITIONS})?",

@@ -207,8 +207,8 @@ def test_the_hottest_loop_multiplies_register_tiles_and_spills_nothing(
     checked: dict[tuple[str, str], Checked], which: tuple[str, str]
 ) -> None:
     sample = checked[which].sample
-    long = which[1].startswith("int8") and which[0].startswith("rpi")  # four multiplications for a quad
-    tile = sample.pixels * sample.vectors * (4 if long else 1)
+    halves = which == ("rpi4", "int8-direct")  # two multiplications for a quad
+    tile = sample.pixels * sample.vectors * (2 if halves else 1)
     assert hottest(checked[which].loops).multiplies % tile == 0
     assert (checked[which].row.multiplies, checked[which].row.spills) == (tile, 0)
 
@@ -224,11 +224,10 @@ def test_another_tile_than_the_kernels_is_refused(checked: dict[tuple[str, str],
 def test_a_step_loads_what_the_model_assumes(
     checked: dict[tuple[str, str], Checked], which: tuple[str, str]
 ) -> None:
-    """One load for each pixel and each vector of weights, which on ARM come in two halves in int8."""
+    """At most one load for each pixel and each vector of weights."""
     row = checked[which].row
     pixels, vectors = map(int, row.tile.split("x"))
-    halves = 2 if row.layer.startswith("int8") and which[0].startswith("rpi") else 1
-    assert row.loads <= pixels + halves * vectors
+    assert row.loads <= pixels + vectors
 
 
 @needs_mca
