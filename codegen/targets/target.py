@@ -18,7 +18,7 @@ class Rates:
     """What a machine's pipeline and caches can do, for analytic cost models.
 
     `fma_per_cycle` counts vector FMAs, sizes are bytes; a third-level cache of 0 bytes is none.
-    `dot_per_cycle` counts vector operations of the bytes' product where the instruction set's rate is not met.
+    `dot_per_cycle` counts vector operations of the bytes' product where that is not the instruction set's.
     """
 
     clock_ghz: float = 1.5
