@@ -197,7 +197,7 @@ def test_only_what_is_overwritten_loses_noalias() -> None:
     target = TARGETS_HERE[0]
     lay_out(op, *primitive.layouts(op, target)[-1])
     kernel = primitive.kernel(op, target)
-    texts = [lower(k, "k", target)[1] for k in (kernel, replace(kernel, overwritten=(1,)))]
+    texts = [lower(k, "k", target) for k in (kernel, replace(kernel, overwritten=(1,)))]
     marks = [[("noalias" in p) for p in _pointers(text)] for text in texts]
     assert marks[0] == [True] * 8
     assert marks[1] == [True, False, True, True, True, True, False, True]
