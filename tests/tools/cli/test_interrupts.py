@@ -65,6 +65,7 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, moment: str, signal
     (tmp_path / "out").mkdir()
     environment = os.environ | {
         "SECATEUR_CACHE": str(tmp_path / "cache"),
+        "SECATEUR_JOBS": "2",
         "TMPDIR": str(tmp_path / "tmp"),
     }
     words = [sys.executable, "-c", START, "compile", str(MODEL), "-o", str(tmp_path / "out" / "m.so")]
