@@ -50,12 +50,10 @@ class CpuBackend(KernelBackend):
 
     def texts(self, emitted: Program) -> Iterator[tuple[str, str]]:
         """TIR, LLVM IR and assembly of every kernel."""
-        from ...tvm_lowering import tir_text
-        from .objects import assembly_of
+        from .objects import texts_of
 
         for module in emitted.modules:
-            tir = tir_text(emitted.kernels[module.symbol], module.symbol, emitted.target)
-            texts = {"py": tir, **module.texts, "s": assembly_of(module, emitted.target)}
+            texts = texts_of(module, emitted.kernels[module.symbol], emitted.target)
             yield from ((f"{module.symbol}.{suffix}", text) for suffix, text in texts.items())
 
 

@@ -9,7 +9,7 @@ import llvmlite.binding as llvm
 from ...kernel import Kernel
 from ...program import Module
 from ...targets.target import Target
-from ...tvm_lowering import lower
+from ...tvm_lowering import lower, tir_text
 from .machine import LOCK, target_machine, tuned, tuning
 
 
@@ -27,6 +27,12 @@ def compile_object(llvm_ir: str, symbol: str, target: Target) -> bytes:
     with LOCK:
         code: bytes = target_machine(target).emit_object(_optimized(llvm_ir, symbol, target))
     return code
+
+
+def texts_of(module: Module, kernel: Kernel, target: Target) -> dict[str, str]:
+    """TIR, LLVM IR and assembly of a kernel, by the suffixes of files, for people."""
+    tir = tir_text(kernel, module.symbol, target)
+    return {"py": tir, **module.texts, "s": assembly_of(module, target)}
 
 
 def assembly_of(module: Module, target: Target) -> str:

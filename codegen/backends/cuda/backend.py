@@ -55,14 +55,10 @@ class CudaBackend(KernelBackend):
 
     def texts(self, emitted: Program) -> Iterator[tuple[str, str]]:
         """TIR, LLVM IR and PTX of every kernel."""
-        from ...tvm_lowering import tir_text
-        from .modules import ptx_head
-        from .thread import thread_of
+        from .modules import texts_of
 
-        head, thread = ptx_head(emitted.target.cuda.architecture), thread_of(emitted.target)
         for module in emitted.modules:
-            tir = tir_text(emitted.kernels[module.symbol], module.symbol, thread)
-            texts = {"py": tir, **module.texts, "ptx": head + module.code.decode()}
+            texts = texts_of(module, emitted.kernels[module.symbol], emitted.target)
             yield from ((f"{module.symbol}.{suffix}", text) for suffix, text in texts.items())
 
 

@@ -16,7 +16,7 @@ from ...kernel import Kernel
 from ...program import ALIGNMENT, Module
 from ...targets.machine import Architecture
 from ...targets.target import Target
-from ...tvm_lowering import lower
+from ...tvm_lowering import lower, tir_text
 from .machine import LOCK, TRIPLE, target_machine
 from .matrix import defined
 from .thread import thread_of
@@ -76,6 +76,13 @@ def build_module(kernel: Kernel, symbol: str, target: Target) -> Module:
         text += _entry(llvm_ir, symbol, workspace_stride(kernel))
     ptx = emit(text, target.cuda.architecture)
     return Module(symbol, _body(ptx).encode(), {"ll": text})
+
+
+def texts_of(module: Module, kernel: Kernel, target: Target) -> dict[str, str]:
+    """TIR, LLVM IR and PTX of a kernel, by the suffixes of files, for people."""
+    tir = tir_text(kernel, module.symbol, thread_of(target))
+    ptx = ptx_head(target.cuda.architecture) + module.code.decode()
+    return {"py": tir, **module.texts, "ptx": ptx}
 
 
 def workspace_stride(kernel: Kernel) -> int:
