@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.graph import Operator
+from secateur.ir.types import DType
 
 from ...kernel import Kernel
+from ...primitives.conv.half import PREFIX
 from ...primitives.conv.int8_spec import LinearSpec
 from ...primitives.conv.linear_operators import PaddingConvolution
 from ...primitives.conv.operators import Convolution, extra_kind
 from ...primitives.conv.tile import pack_bias
 from ...primitives.operator import constant_of
-from ...primitives.specs import ConvSpec, Floats, layout_block
+from ...primitives.specs import ConvSpec, Floats, HalfConvSpec, layout_block
 from ...rounding import up
 from ...targets.target import Target
 from .gemms import build
@@ -41,7 +43,8 @@ class ImplicitGemm:
     name: str = "implicit_gemm"
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
-        return (spec.blocked_layouts(thread_of(target)),)
+        thread = thread_of(target)
+        return (spec.blocked_layouts(thread.in_half if spec.element_bytes == 2 else thread),)
 
     def applicable(self, spec: ConvSpec, target: Target) -> str | None:
         if spec.groups != 1:
@@ -66,7 +69,7 @@ class ImplicitGemm:
 
     def filters(self, spec: ConvSpec, target: Target) -> int:
         """In whole blocks of the result, and of what bytes' constants are padded to."""
-        return up(spec.filters, 16 if spec.element_bytes == 1 else thread_of(target).lanes)
+        return up(spec.filters, 16 if spec.element_bytes == 1 else 16 // spec.element_bytes)
 
     def tile(self, spec: ConvSpec, target: Target) -> Tile | None:
         return best(self.work(spec, target), self.blocks(spec, target), target)
@@ -95,7 +98,7 @@ class ImplicitGemm:
         padded = np.pad(given, [(0, count - given.shape[0]), (0, channels - given.shape[1]), (0, 0), (0, 0)])
         split = padded.reshape(count // tile.filters, tile.filters, -1, tile.blocks, 4, element, *spec.kernel)
         packed = panels(tile, split.transpose(0, 2, 6, 7, 3, 1, 4, 5))
-        return (packed, *pack_bias(bias, spec.filters, thread_of(target).lanes))
+        return (packed, *pack_bias(bias, spec.filters, self.filters(spec, target)))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
         tile = self._tile(spec, target)
@@ -121,6 +124,22 @@ class FloatGemm(Convolution):
         return super().refusal(op) or _unaligned(op, 2)
 
 
+class HalfGemm(FloatGemm):
+    """`nn.conv` of binary16 with sums in it."""
+
+    dtype = DType.F16
+    kind = HalfConvSpec
+
+    def __init__(self, primitive: ImplicitGemm) -> None:
+        super().__init__(primitive)
+        self.name = PREFIX + self.name
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        if not target.cuda.architecture.half2:
+            return "no fast arithmetic in binary16"
+        return super().applicable(op, target)
+
+
 class BytesGemm(PaddingConvolution):
     """`q.linear_conv`."""
 
@@ -130,4 +149,4 @@ class BytesGemm(PaddingConvolution):
 
 
 GEMM = ImplicitGemm()
-PRIMITIVES = (FloatGemm(GEMM), BytesGemm(GEMM))
+PRIMITIVES = (FloatGemm(GEMM), HalfGemm(GEMM), BytesGemm(GEMM))

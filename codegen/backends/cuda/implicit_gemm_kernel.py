@@ -11,13 +11,14 @@ from ...primitives.conv.ending import FloatFinish, LinearFinish
 from ...primitives.conv.int8_spec import LinearSpec
 from ...primitives.specs import ConvSpec, layout_block
 from ...rounding import up
-from ...tir import T, load, store, view, when
+from ...tir import T, load, splat, store, view, when
 from ...vector.shuffles import hold
 from .block import WORDS, Words, barrier, thread
 from .tile import STAGES, Tile
 
 Expr = Any
 Buffer = Any
+_PAIR = "float16x2"
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,13 @@ class GemmSpec:
 
     @property
     def dtype(self) -> str:
-        """Of words and of sums."""
-        return "int32" if isinstance(self.conv, LinearSpec) else "float32"
+        """Of words and of sums; two binary16 are the bits of an integer."""
+        return "float32" if self.conv.element_bytes == 4 else "int32"
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a word is two binary16."""
+        return self.conv.element_bytes == 2
 
     @property
     def steps(self) -> int:
@@ -44,7 +50,7 @@ class GemmSpec:
 
     @property
     def filter_tiles(self) -> int:
-        lanes = 16 if isinstance(self.conv, LinearSpec) else WORDS
+        lanes = {1: 16, 2: 8, 4: WORDS}[self.conv.element_bytes]
         return -(-self.conv.filters // lanes) * lanes // self.tile.filters
 
     @property
@@ -188,7 +194,7 @@ class Gemm:
     def _outside(self) -> Expr:
         if self.padding is not None:
             return load(self.padding, 0, WORDS)
-        return T.Broadcast(T.float32(0), WORDS)
+        return splat(0, WORDS, self.spec.dtype)
 
     def _if(self, condition: Any, emit: Any) -> None:
         if condition is None:
@@ -222,7 +228,9 @@ class Gemm:
         return self.filter_tile * self.tile.filters + self.column + j
 
     def _first(self, j: int) -> Expr:
-        """Where the sums of four filters start."""
+        """Where the sums of four filters start; those of pairs have their bias in the end."""
+        if self.spec.pairs:
+            return splat(0, WORDS, "int32")
         return hold(self.finish.start(self._channel(j), (0, 0), ()), WORDS, self.spec.dtype)
 
     def _start(self) -> None:
@@ -249,7 +257,7 @@ class Gemm:
     @contextmanager
     def _each(self, words: int) -> Iterator[Iterable[Expr]]:
         """The words of a step, written out, or in a loop where a product is many instructions."""
-        if self.spec.dot or self.spec.dtype == "float32":
+        if self.spec.dot or self.conv.element_bytes != 1:
             yield range(words)
             return
         with T.serial(0, words) as word:
@@ -258,6 +266,8 @@ class Gemm:
     def _product(self, a: Expr, b: Expr, total: Expr) -> Expr:
         if self.spec.dtype == "float32":
             return T.fma(a, b, total)
+        if self.spec.pairs:
+            return T.reinterpret("int32", T.fma(*(T.reinterpret(_PAIR, word) for word in (a, b, total))))
         if self.spec.dot:
             kind = "s" if self.spec.signed else "u"
             return T.call_llvm_pure_intrin("int32", f"llvm.nvvm.idp4a.{kind}.s", a, b, total)
@@ -288,8 +298,18 @@ class Gemm:
 
     def _finish(self, total: Expr, j: int, pixel: Expr) -> None:
         """The ending of four filters from `_channel(j)` on."""
+        if self.spec.pairs:
+            total = self._joined(total, j)
         image, within = T.truncdiv(pixel, self.conv.pixels), T.truncmod(pixel, self.conv.pixels)
         self.finish.store(total, image, within, self._channel(j))
+
+    def _joined(self, pairs: Expr, j: int) -> Expr:
+        """Four sums of pairs, and their bias, added in float32 and rounded once."""
+        wide, several = f"float32x{WORDS}", 2 * WORDS
+        halves = hold(T.reinterpret(f"float16x{several}", hold(pairs, WORDS, "int32")), several, "float16")
+        even, odd = (T.Shuffle([halves], list(range(at, several, 2))).astype(wide) for at in (0, 1))
+        start = self.finish.start(self._channel(j), (0, 0), ()).astype(wide)
+        return hold((even + odd + start).astype(f"float16x{WORDS}"), WORDS, "float16")
 
 
 def held(value: Expr) -> Expr:

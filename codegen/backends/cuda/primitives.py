@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from ...primitives.conv.half import PREFIX
 from ...primitives.registry import Primitives
 from ..cpu.primitives import PRIMITIVES as PROCESSORS
 from . import implicit_gemm
 from .per_thread import PerThread
 from .winograd import staged
 
-_UNFIT = ("im2row", "kn2row", "winograd2", "winograd4", "winograd6", "depthwise_quads")
+_LOCAL = ("im2row", "kn2row", "winograd2", "winograd4", "winograd6", "depthwise_quads")
+_UNFIT = (*_LOCAL, *(f"{PREFIX}{name}" for name in _LOCAL))
 """Primitives that live from a core's own cache, which a thread has none of."""
 
 _PER_THREAD = tuple(PerThread(primitive) for primitive in PROCESSORS.all if primitive.name not in _UNFIT)

@@ -7,6 +7,7 @@ GPUs, and those that matter have primitives of their own.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 from ...targets.isa import SIMT, SIMT_DOT
 from ...targets.machine import Cpu
@@ -18,6 +19,7 @@ _TRIPLE = "x86_64-unknown-linux-gnu"  # TVM's code is the same for any, until it
 @functools.cache
 def thread_of(target: Target) -> Target:
     """One thread of a GPU: a scalar multiply-add a cycle."""
-    gpu, isa = target.gpu, SIMT_DOT if target.cuda.architecture.dot else SIMT
+    gpu, architecture = target.gpu, target.cuda.architecture
+    isa = replace(SIMT_DOT if architecture.dot else SIMT, half=architecture.half2)
     rates = Rates(gpu.clock_ghz, 1 / isa.lanes, l2_bytes=gpu.l2_bytes, dram_gbps=gpu.dram_gbps)
     return Target(f"{target.name}-thread", Cpu(_TRIPLE, "", "x86-64", isa), rates)

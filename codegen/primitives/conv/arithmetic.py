@@ -27,6 +27,7 @@ Buffer = Any
 Array = NDArray[Any]
 
 _MOST_PIXELS = 10
+_MOST_ELEMENTS = 12  # vectors of 16 registers that leave room for others
 
 
 @dataclass(frozen=True)
@@ -212,9 +213,12 @@ class Float16(Float32):
 
 
 class HalfByElement(ByElement):
-    """The same on eight channels at once."""
+    """The same on eight channels at once, which the lower half of the registers alone can be elements of."""
 
     dtype = data = weight = "float16"
+
+    def tile_pixels(self, registers: int, vectors: int) -> int:
+        return min(super().tile_pixels(registers, vectors), _MOST_ELEMENTS)
 
 
 def float_arithmetic(target: Target, dtype: str = "float32") -> Float32:

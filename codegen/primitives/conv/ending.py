@@ -87,14 +87,19 @@ class FloatFinish:
 
     def store(self, value: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
         """The epilogue on sums of channels `channel`... at output pixel `pixel`."""
-        blocks = up(self.spec.filters, self.lanes) // self.lanes
-        index = ((image * blocks + channel // self.lanes) * self.spec.pixels + pixel) * self.lanes
+        index = self._index(image, pixel, channel)
         store(self.output, index, self.finish.finish(value, index, channel), self.lanes)
 
     def store_all(self, values: Iterable[Expr], image: Expr, pixel: Expr, channel: Expr) -> None:
         """`store` of one vector after another, the first of channels `channel`..."""
         for v, value in enumerate(values):
             self.store(value, image, pixel, channel + v * self.lanes)
+
+    def _index(self, image: Expr, pixel: Expr, channel: Expr) -> Expr:
+        """Where `lanes` channels lie, of blocks that may be wider."""
+        block = max(self.lanes, layout_block(self.spec.out_layout))
+        blocks, lane = up(self.spec.filters, block) // block, channel % block if block > self.lanes else 0
+        return ((image * blocks + channel // block) * self.spec.pixels + pixel) * block + lane
 
 
 def linear_pointers(spec: LinearSpec) -> list[str | tuple[str, str]]:
