@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur import Int8, Watch
+from secateur import Fp16, Int8, Watch
 from secateur.codegen.targets.rows import GPUS
 from secateur.costs.bundle import write_bundle
 from secateur.costs.candidates import network_of
@@ -52,10 +52,13 @@ def floats(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiled(build(FLOATS), folder).path
 
 
-def compiled(model: Graph | Path, folder: Path, quantize: Int8 | None = None) -> secateur.Artifact:
+def compiled(
+    model: Graph | Path, folder: Path, quantize: Int8 | None = None, precision: Fp16 | None = None
+) -> secateur.Artifact:
     """The model's artifact, whose kernels the emulator knows."""
+    watch = Watch(dump_ir=folder / "ir")
     made = secateur.compile(
-        model, folder / "m.so", TARGET, quantize=quantize, watch=Watch(dump_ir=folder / "ir")
+        model, folder / "m.so", TARGET, quantize=quantize, precision=precision, watch=watch
     )
     load_dumped(folder / "ir" / "kernels")
     return made
@@ -72,6 +75,20 @@ def test_floats_are_the_interpreters(floats: Path) -> None:
             found = session.run(inputs())
             for name, value in wanted.items():
                 np.testing.assert_allclose(found[name], value, 2e-6, 2e-6)
+
+
+@pytest.mark.slow
+def test_a_network_in_half_is_near_the_one_in_floats(tmp_path: Path) -> None:
+    model = ROOT / "examples" / "digits" / "resnet20.onnx"
+    made = compiled(model, tmp_path, precision=Fp16())
+    used = [op.get("primitive") for op in made.graph.operators]
+    assert used.count("half_implicit_gemm") == 21
+    graph = secateur.read(model)
+    given = noise(graph)
+    wanted = interpreter.run(graph, given)["logits"]
+    with secateur.load(made.path) as session:
+        found = session.run(given)["logits"]
+    assert 0 < np.abs(found - wanted).max() < 0.01 * np.abs(wanted).max()
 
 
 @pytest.mark.slow
