@@ -165,6 +165,14 @@ class Requantize:
             return self._masked(self._hold(t), channel)
         return self._masked(self._stored(t), channel)
 
+    def of_wide_sum(self, total: Expr, index: Expr, channel: Expr) -> Expr:
+        """`of_sum`, which goes through vectors of four where these are narrowed together."""
+        if self.spec.narrowing is None or not self.spec.narrowing.nearest or self.lanes not in (8, 16):
+            return self.of_sum(total, index, channel)
+        held = hold(total, self.lanes, "int32")
+        parts = [T.Shuffle([held], list(range(k, k + 4))) for k in range(0, self.lanes, 4)]
+        return self.of_lanes(4).of_sums(parts, index, channel)
+
     def of_sums(self, totals: Sequence[Expr], index: Expr, channel: Expr) -> Expr:
         """The stored vector of several vectors of sums, the first of channels `channel`..."""
         lanes, narrowing = self.lanes * len(totals), self.spec.narrowing

@@ -151,7 +151,7 @@ class LinearFinish:
     def store(self, total: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
         """The sums of channels `channel`... at output pixel `pixel`, requantized."""
         at, residual = self._places(image, pixel, channel)
-        store(self.output, at, self.requantize.of_sum(total, residual, channel), self.lanes)
+        store(self.output, at, self.requantize.of_wide_sum(total, residual, channel), self.lanes)
 
     def store_all(self, totals: Iterable[Expr], image: Expr, pixel: Expr, channel: Expr) -> None:
         """`store` of one vector after another, the first of channels `channel`..., together if they can be.
