@@ -167,7 +167,7 @@ class Requantize:
 
     def of_wide_sum(self, total: Expr, index: Expr, channel: Expr) -> Expr:
         """`of_sum`, which goes through vectors of four where these are narrowed together."""
-        if self.spec.narrowing is None or not self.spec.narrowing.nearest or self.lanes not in (8, 16):
+        if self.spec.narrowing is None or not self.spec.narrowing.nearest or self.lanes not in (4, 8, 16):
             return self.of_sum(total, index, channel)
         held = hold(total, self.lanes, "int32")
         parts = [T.Shuffle([held], list(range(k, k + 4))) for k in range(0, self.lanes, 4)]
@@ -176,7 +176,7 @@ class Requantize:
     def of_sums(self, totals: Sequence[Expr], index: Expr, channel: Expr) -> Expr:
         """The stored vector of several vectors of sums, the first of channels `channel`..."""
         lanes, narrowing = self.lanes * len(totals), self.spec.narrowing
-        if narrowing is None or not narrowing.nearest or len(totals) == 1:
+        if narrowing is None or not narrowing.nearest:
             joined = totals[0] if len(totals) == 1 else T.Shuffle([*totals], list(range(lanes)))
             return self.of_lanes(lanes).of_sum(hold(joined, lanes, "int32"), index, channel)
         steps = [
@@ -193,12 +193,14 @@ class Requantize:
         """Bytes of the steps, limited as integers: limits are whole, so rounding may come before them."""
         wide = [_called("int32x4", by.nearest, t) for t in steps]
         halves = [_called("int16x4", by.halves, v) for v in wide]
-        pairs = [T.Shuffle([*halves[k : k + 2]], list(range(8))) for k in range(0, len(halves), 2)]
+        doubled = halves * 2 if len(halves) == 1 else halves
+        pairs = [T.Shuffle([*doubled[k : k + 2]], list(range(8))) for k in range(0, len(doubled), 2)]
         zero = (T.int32(_ROUNDER_BITS) - T.reinterpret("int32", self.parameters[_OFFSET])).astype("int16")
         moved = [_called("int16x8", "llvm.sadd.sat.v8i16", v, T.Broadcast(zero, 8)) for v in pairs]
         parts = [_called("uint8x8", by.bytes, v) for v in moved]
-        lanes = 8 * len(parts)
-        return self._limited(parts[0] if lanes == 8 else T.Shuffle(parts, list(range(lanes))), zero, lanes)
+        lanes = 4 * len(steps)
+        joined = parts[0] if lanes == 8 else T.Shuffle(parts, list(range(lanes)))
+        return self._limited(joined, zero, lanes)
 
     def _limited(self, value: Expr, zero: Expr, lanes: int) -> Expr:
         if not self.spec.limited:

@@ -91,8 +91,9 @@ class Int8(Arithmetic):
         channels = up(spec.channels, layout_block(spec.in_layout))
         results = spec.batch * spec.pixels * channels
         macs = spec.macs / spec.channels * channels
-        # Where loads do not widen bytes, that is one more operation for each multiplication.
-        efficiency = 1.0 if target.isa.loads else 0.5
+        # Where loads do not widen bytes, that is one more operation for each multiplication, but where
+        # bytes are made of many sums at once.
+        efficiency = 1.0 if target.isa.loads or target.isa.narrowing else 0.5
         return seconds(target, 2 * macs + 8 * results, efficiency, float(results))
 
     def pixels(self, target: Target) -> int:
