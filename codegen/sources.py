@@ -23,7 +23,7 @@ from .weights.transforms import summary as made_of_filters
 from .weights.transforms import work_bytes
 
 MANIFEST_FORMAT = 1
-DECODER_SOURCES = ("decode.c", "decode_prefix.c", "decode_rans.c", "decode_avx2.c")
+DECODER_SOURCES = ("decode.c", "decode_prefix.c", "decode_rans.c", "decode_planes.c", "decode_avx2.c")
 _ANY_SOURCES = ("cpu.c", "model.c", "options.c", "transform.c", "weights.c", *DECODER_SOURCES)
 RUNTIME_SOURCES = (*_ANY_SOURCES, "pool.c", "state.c")
 DEVICE_SOURCES = (*_ANY_SOURCES, "cuda.c", "device.c")

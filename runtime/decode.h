@@ -9,8 +9,10 @@ enum {
     RT_LOG_SLOTS = 12,
     RT_SLOTS = 1 << RT_LOG_SLOTS, /* parts that a table's counts add up to */
     RT_LANES = 256,               /* at most */
-    RT_CONTEXTS = 13,             /* tables of one array at most */
+    RT_CONTEXTS = 5,              /* tables of one array at most */
     RT_DEPTH = 8,                 /* planes that are looked back at */
+    RT_PLACES = 512,              /* of a plane, that are decoded before the same ones of the next */
+    RT_LOW = 1 << 16,             /* a state between two symbols at least */
     RT_WORD_BITS = 15,            /* of a word of a prefix code at most */
     RT_PATTERNS = 1024
 };
@@ -37,13 +39,10 @@ typedef struct rt_takes {
 } rt_takes;
 
 typedef struct rt_planes {
-    unsigned char symbols[RT_CONTEXTS][RT_SLOTS]; /* by slot */
-    uint32_t codes[RT_CONTEXTS][256];             /* by symbol: count less one << 12 | sum of the counts before */
-    int8_t past[RT_LANES];
-    unsigned char contexts[RT_LANES], rest[RT_LANES];
-    uint16_t sums[RT_LANES], sizes[RT_LANES];
-    uint64_t base[RT_LANES]; /* where the places of a block lie in the first plane */
-    uint32_t run, first_run; /* so many of them lie side by side */
+    uint32_t slots[RT_CONTEXTS][RT_SLOTS]; /* as of one table */
+    int8_t rows[RT_DEPTH + 1][RT_PLACES];         /* of the last planes, number by number */
+    uint16_t sizes[RT_PLACES];                    /* of the last RT_DEPTH values of a place in sum */
+    unsigned char contexts[RT_PLACES];
     rt_takes takes;
 } rt_planes;
 
@@ -82,9 +81,17 @@ int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratc
 void rt_fill_takes(rt_takes *takes);
 const unsigned char *rt_step_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes,
                                     const unsigned char *at, unsigned char *out);
-const unsigned char *rt_rest_eights(rt_planes *planes, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
+const unsigned char *rt_rest_eights(const rt_planes *planes, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
                                     const unsigned char *at, unsigned char *out);
 #endif
+
+/* Counts by byte that add up to RT_SLOTS; the span goes on behind the table, or behind the states. */
+int rt_read_counts(rt_span *in, uint16_t *counts);
+int rt_read_states(rt_span *in, uint32_t lanes, rt_lanes *into);
+int rt_finished(const rt_lanes *lanes, rt_span in);
+void rt_fill_slots(const uint16_t *counts, uint32_t *slots);
+/* Whether lanes are decoded eight at once; what that needs is filled in. */
+int rt_use_eights(uint32_t lanes, rt_takes *takes);
 
 uint32_t rt_adler(const unsigned char *data, uint64_t bytes); /* Adler-32 */
 
@@ -95,6 +102,19 @@ static inline uint32_t rt_u32(const unsigned char *at) {
 static inline uint32_t rt_u16(const unsigned char *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8; }
 
 static inline uint64_t rt_left(rt_span in) { return (uint64_t)(in.end - in.at); }
+
+/* A state after a symbol, by the entry of its slot. */
+static inline uint32_t rt_advanced(uint32_t state, uint32_t entry) {
+    return ((entry >> 8 & (RT_SLOTS - 1)) + 1) * (state >> RT_LOG_SLOTS) + (entry >> 20);
+}
+
+/* Without a branch: a state that is too low takes the next word. There are enough of them. */
+static inline uint32_t rt_refilled(uint32_t state, const unsigned char **at) {
+    uint32_t low = state < RT_LOW;
+    uint32_t more = state << 16 | rt_u16(*at);
+    *at += 2 * low;
+    return low ? more : state;
+}
 
 /* Numbers of a few bits, the first in the lowest place. Past the end they are zeros, and `missing` tells. */
 typedef struct rt_bits {

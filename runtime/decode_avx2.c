@@ -36,36 +36,36 @@ EIGHT static inline void put_bytes(unsigned char *out, __m256i numbers) {
 
 EIGHT static inline __m256i load(const uint32_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
 
+/* States after a symbol, by the entry of its slot. */
+EIGHT static inline __m256i advanced(__m256i state, __m256i entry) {
+    const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1), one = _mm256_set1_epi32(1);
+    __m256i count = _mm256_add_epi32(_mm256_and_si256(_mm256_srli_epi32(entry, 8), part), one);
+    __m256i whole = _mm256_mullo_epi32(count, _mm256_srli_epi32(state, RT_LOG_SLOTS));
+    return _mm256_add_epi32(whole, _mm256_srli_epi32(entry, 20));
+}
+
 EIGHT const unsigned char *rt_step_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes,
                                           const unsigned char *at, unsigned char *out) {
-    const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1), one = _mm256_set1_epi32(1);
+    const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1);
     for (uint32_t i = 0; i < lanes; i += 8) {
         __m256i x = load(state + i);
         __m256i entry = _mm256_i32gather_epi32((const int *)slots, _mm256_and_si256(x, part), 4);
-        __m256i count = _mm256_add_epi32(_mm256_and_si256(_mm256_srli_epi32(entry, 8), part), one);
         put_bytes(out + i, entry);
-        x = _mm256_mullo_epi32(count, _mm256_srli_epi32(x, RT_LOG_SLOTS));
-        x = _mm256_add_epi32(x, _mm256_srli_epi32(entry, 20));
-        _mm256_storeu_si256((__m256i *)(state + i), refilled(x, takes, &at));
+        _mm256_storeu_si256((__m256i *)(state + i), refilled(advanced(x, entry), takes, &at));
     }
     return at;
 }
 
-EIGHT const unsigned char *rt_rest_eights(rt_planes *planes, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
+EIGHT const unsigned char *rt_rest_eights(const rt_planes *planes, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
                                           const unsigned char *at, unsigned char *out) {
-    const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1), one = _mm256_set1_epi32(1), byte = _mm256_set1_epi32(255);
+    const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1);
     for (uint32_t i = 0; i < lanes; i += 8) {
         __m256i x = load(state + i), slot = _mm256_and_si256(x, part);
         __m256i context = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(contexts + i)));
         __m256i at_slot = _mm256_add_epi32(_mm256_slli_epi32(context, RT_LOG_SLOTS), slot);
-        __m256i symbol = _mm256_and_si256(_mm256_i32gather_epi32((const int *)(const void *)planes->symbols, at_slot, 1), byte);
-        __m256i at_symbol = _mm256_add_epi32(_mm256_slli_epi32(context, 8), symbol);
-        __m256i code = _mm256_i32gather_epi32((const int *)planes->codes, at_symbol, 4);
-        __m256i count = _mm256_add_epi32(_mm256_srli_epi32(code, RT_LOG_SLOTS), one);
-        put_bytes(out + i, symbol);
-        x = _mm256_mullo_epi32(count, _mm256_srli_epi32(x, RT_LOG_SLOTS));
-        x = _mm256_add_epi32(x, _mm256_sub_epi32(slot, _mm256_and_si256(code, part)));
-        _mm256_storeu_si256((__m256i *)(state + i), refilled(x, &planes->takes, &at));
+        __m256i entry = _mm256_i32gather_epi32((const int *)planes->slots, at_slot, 4);
+        put_bytes(out + i, entry);
+        _mm256_storeu_si256((__m256i *)(state + i), refilled(advanced(x, entry), &planes->takes, &at));
     }
     return at;
 }

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -25,7 +25,10 @@ from .tables import TOTAL, Table, best_table, read_table
 
 DEPTH = 8
 """Planes that are looked back at, at most."""
-MOST_CONTEXTS = 12
+PLACES = 512
+"""Of a plane, that are coded before the same ones of the next plane."""
+MOST_CONTEXTS = 4
+"""Their tables take 16 KB each in a decoder; more do not pay for themselves in networks of any size seen."""
 MOST_PREDICTED = 64
 """Planes of a tensor that is predicted, at most: each has weights of its own."""
 ONE = 64
@@ -35,6 +38,8 @@ _SYMBOLS = 2048
 _SAMPLE, _SAMPLE_PLANES = 2048, 24
 _TRIED = 3
 _HEAD = 11
+_NOISE_BYTES, _NOISE_BITS = 4096, 512
+"""Of at least so many bytes of noise, the entropy falls short of 8 bits by some 184 bits in all."""
 SHARE = (0, 64, 32, 21, 16, 13, 11, 9, 8)
 """By how many sizes are summed: what the sum is multiplied with for eight times their mean, in eighths."""
 
@@ -120,7 +125,24 @@ class _Plan:
 
 
 def _plan(data: Bytes, shape: Shape) -> _Plan | None:
-    """The best of the cuts that a sample speaks for; None for a tensor of one plane."""
+    """The best of the cuts that a sample speaks for; None for a tensor of one plane, and for noise.
+
+    A size is asked for before the stream is, so the last plan is kept.
+    """
+    return None if _is_noise(data) else _plan_of(data.tobytes(), shape)
+
+
+def _is_noise(data: Bytes) -> bool:
+    """Whether bytes occur as often as those of noise do: the low ones of floats, which nothing foretells."""
+    seen = np.bincount(data, minlength=256)
+    there = seen[seen > 0]
+    saved = float((there * np.log2(there * 256 / max(len(data), 1))).sum())
+    return len(data) >= _NOISE_BYTES and saved < _NOISE_BITS
+
+
+@lru_cache(maxsize=1)
+def _plan_of(content: bytes, shape: Shape) -> _Plan | None:
+    data = np.frombuffer(content, np.uint8)
     known = sorted(cuts(shape, len(data)), key=lambda cut: _estimate(cut, data))
     plans = [_planned(cut, data) for cut in known[:_TRIED]]
     return min(plans, key=lambda plan: plan.bits + 8 * len(plan.head), default=None)
@@ -207,10 +229,11 @@ def _contexts(rows: Signed, limits: Signed) -> Signed:
 
 
 def _lanes(plan: _Plan, lanes: int) -> bytes:
-    """Each plane begins with lane 0."""
+    """Some places of every plane, then the next ones; each plane of these begins with lane 0."""
     counts = np.stack([t.counts for t in plan.tables])
     starts = np.stack([t.starts for t in plan.tables])
-    rows = list(zip(plan.contexts, plan.rest, strict=True))
+    parts = [slice(begin, begin + PLACES) for begin in range(0, plan.rest.shape[1], PLACES)]
+    rows = [(c[part], r[part]) for part in parts for c, r in zip(plan.contexts, plan.rest, strict=True)]
     return encode(
         np.concatenate([padded(counts[c, r], lanes, TOTAL) for c, r in rows]),
         np.concatenate([padded(starts[c, r], lanes, 0) for c, r in rows]),
@@ -249,11 +272,17 @@ def _rows(
     reader: Reader, tables: Tables, cut: Cut, weights: list[Signed], limits: Signed, count: int
 ) -> Bytes:
     rows = np.zeros((cut.planes, count // cut.planes), np.int64)
+    for begin in range(0, rows.shape[1], PLACES):
+        _fill(rows[:, begin : begin + PLACES], reader, tables, weights, limits)
+    return cut.joined(rows)
+
+
+def _fill(rows: Signed, reader: Reader, tables: Tables, weights: list[Signed], limits: Signed) -> None:
+    """Some places of all planes."""
     rows[0] = reader.row(tables, np.zeros(rows.shape[1], np.int64)).view(np.int8)
-    for number in range(1, cut.planes):
+    for number in range(1, len(rows)):
         past = rows[:number]
         contexts = 1 + np.searchsorted(limits, energy(past), side="left")
         rest = reader.row(tables, contexts).astype(np.int64)
         value = rest + prediction(past, weights[number - 1]) if weights else rest
         rows[number] = (value & 255).astype(np.uint8).view(np.int8)
-    return cut.joined(rows)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from secateur.codegen.weights.codec import StreamError
-from secateur.codegen.weights.registry import NAMES
+from secateur.codegen.weights.registry import CODECS, NAMES
 from secateur.codegen.weights.streams import decode, encode, size
 
 Array = NDArray[Any]
@@ -140,3 +140,12 @@ def test_best_is_the_best() -> None:
     for array in (filters((16, 16, 3, 3)), np.zeros((50, 50), np.int8), noise((20, 30), 1, 3, 0.5)):
         best = len(encode(array, "best"))
         assert best <= 16 + min(len(encode(array, name)) for name in NAMES)
+
+
+def test_planes_are_not_sought_in_noise() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3, 3)).astype(np.uint8)
+    told = np.repeat(noise[:8], 2, axis=0)
+    assert CODECS["planes"].codec.size(noise.reshape(-1), noise.shape) is None
+    uneven = np.where(noise < 250, noise, 0).astype(np.uint8)
+    assert CODECS["planes"].codec.size(uneven.reshape(-1), noise.shape) is not None
+    assert len(encode(told)) < 0.6 * told.size
