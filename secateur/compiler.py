@@ -32,6 +32,9 @@ from .size import check_size, within_size
 from .verification import Verified, check_artifact, check_runnable
 from .version import __version__
 
+SINGLE = ("so", "tflite", "onnx")
+"""Kinds of artifacts that are one file, with no IR beside it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
@@ -79,9 +82,9 @@ def compile(
 
     `output` defaults to the model's name with the suffix of `kind`: `so` (one library), `dir` or `tar`
     (library, header, static bench program, manifest, IR); `tflite` for targets that run such files, where
-    `ends` says what it takes and gives. `inputs` says what is known of the model's inputs, `limits` what its
-    plan must keep, `quantize` how it computes in 8 bits or `precision` how in 16-bit floats, `watch` what is
-    shown and checked.
+    `ends` says what it takes and gives; `onnx` for those that OpenVINO compiles for. `inputs` says what is
+    known of the model's inputs, `limits` what its plan must keep, `quantize` how it computes in 8 bits or
+    `precision` how in 16-bit floats, `watch` what is shown and checked.
 
     `costs` is a table of times, or the file of one that `secateur profile` wrote, for this target; with
     `tune`, primitives are timed on this machine (minutes at first; kept in the cache). Else times are
@@ -179,7 +182,9 @@ def _write(
         built.program,
         path,
         kind,
-        {} if kind in ("so", "tflite") else {f"ir/final{SUFFIX}": print_graph(built.outcome.graph)[0]},
+        {}
+        if kind in ("so", "tflite", "onnx")
+        else {f"ir/final{SUFFIX}": print_graph(built.outcome.graph)[0]},
         check,
     )
     watch.progress("linking", 1, 1)

@@ -22,7 +22,7 @@ from .passes.quantize.options import Recipe
 if TYPE_CHECKING:
     from .passes.framework.manager import Observer
 
-Kind = Literal["so", "dir", "tar", "tflite"]
+Kind = Literal["so", "dir", "tar", "tflite", "onnx"]
 Io = Literal["int8", "uint8", "float32"]
 Verify = Literal["passes", "artifact"]
 Calibration = str | Path | Iterable[Mapping[str, Any]]

@@ -7,6 +7,7 @@ from typing import Any
 
 from secateur.ir.errors import SecateurError
 
+from ..targets.myriad import Myriad
 from ..targets.target import Cpu, Cuda, Machine, Target
 from ..targets.tflite import Tflite
 from .backend import Backend, KernelBackend
@@ -14,6 +15,7 @@ from .backend import Backend, KernelBackend
 BACKENDS: dict[type[Machine], str] = {
     Cpu: "secateur.codegen.backends.cpu.backend",
     Tflite: "secateur.codegen.backends.tflite.backend",
+    Myriad: "secateur.codegen.backends.myriad.backend",
     Cuda: "secateur.codegen.backends.cuda.backend",
 }
 """The module that has the backend as `BACKEND`, imported when a target needs it."""

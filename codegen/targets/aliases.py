@@ -77,6 +77,7 @@ _TABLE: tuple[tuple[Meant, str], ...] = (
     (Meant((), _GPU), "rocm opencl vulkan metal"),
     (Meant(("edgetpu",)), "tpu coral coral-usb google-coral coral-dev-board coral-usb-accelerator"),
     (Meant(("litert",)), "tflite tensorflow-lite tflite-micro litert-micro tflm ethos-u vela"),
+    (Meant(("ncs2",)), "ncs myriad myriad-x movidius openvino vpu neural-compute-stick"),
     (Meant(("armv8-a", "armv7-a+neon")), "arm neon cortex-a"),
     (Meant(("armv8-a",)),
      "aarch64 arm64 armv8 armv8-a+neon armv8.0 armv8.0-a arm64-v8a cortex-a35 cortex-a73"),

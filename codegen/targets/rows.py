@@ -12,6 +12,7 @@ from secateur.ir.errors import SecateurError
 from .aliases import meant_by
 from .gpus import JETSONS, PCS
 from .isa import AVX2, AVX512, AVX512_VNNI, NEON32, SSE, Isa, neon64
+from .myriad import MYRIAD
 from .target import Cpu, Rates, Target
 from .tflite import TFLITE
 
@@ -83,7 +84,7 @@ BOARDS = (
 
 PROCESSORS: dict[str, Target] = {row.name: row for row in (*GENERIC, *BOARDS)}
 GPUS: dict[str, Target] = {row.name: row for row in (*JETSONS, *PCS)}
-TARGETS: dict[str, Target] = PROCESSORS | GPUS | {row.name: row for row in TFLITE}
+TARGETS: dict[str, Target] = PROCESSORS | GPUS | {row.name: row for row in (*TFLITE, *MYRIAD)}
 
 
 def named(name: str, *others: str) -> Target:

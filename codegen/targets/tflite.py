@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .target import Machine, Target
+from .files import Files
+from .target import Target
 
 
 @dataclass(frozen=True)
-class Tflite(Machine):
+class Tflite(Files):
     """A runtime of TFLite files.
 
     `groups`: convolutions may have groups; else each group is an operator of its own. `coral`: what the Edge
-    TPU's compiler maps is worth knowing. `cached_bytes` of weights stay on the chip. `runs_on` is for people.
+    TPU's compiler maps is worth knowing. `cached_bytes` of weights stay on the chip.
     """
 
-    runs_on: str
     groups: bool
     coral: bool = False
     cached_bytes: int = 0
@@ -30,6 +30,12 @@ TFLITE = (
     ),
     Target(
         "edgetpu",
-        Tflite("the Edge TPU, behind edgetpu_compiler", groups=False, coral=True, cached_bytes=7 << 20),
+        Tflite(
+            "the Edge TPU, behind edgetpu_compiler",
+            groups=False,
+            coral=True,
+            cached_bytes=7 << 20,
+            then="edgetpu_compiler {file}",
+        ),
     ),
 )

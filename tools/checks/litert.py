@@ -85,7 +85,7 @@ def _compared(
         )
     return Row(
         network,
-        operators=int(made.manifest["tflite_operators"]),
+        operators=int(made.manifest["file_operators"]),
         compared=sum(array.size for array in wanted.values()),
         reference=int(np.count_nonzero(reference)),
         default=int(np.count_nonzero(default)),

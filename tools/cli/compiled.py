@@ -54,7 +54,7 @@ def _manifest(artifact: Artifact) -> Mapping[str, Any]:
     """What the artifact itself says, where it has a manifest in it."""
     from secateur.runtime.manifest import read_manifest
 
-    return artifact.manifest if "tflite_operators" in artifact.manifest else read_manifest(artifact.path)
+    return artifact.manifest if "file_operators" in artifact.manifest else read_manifest(artifact.path)
 
 
 def text_of(artifact: Artifact, phases: Mapping[str, float], timings: bool) -> str:
@@ -67,7 +67,8 @@ def text_of(artifact: Artifact, phases: Mapping[str, float], timings: bool) -> s
         f"{_weights(manifest)} weights, {size(manifest['arena_bytes'])} arena"
     )
     checked = [_verified(row) for row in artifact.verified]
-    return "\n".join([*([_timings(facts)] if timings else []), line, *checked])
+    then = [f"then: {manifest['then'].format(file=artifact.path)}"] if manifest.get("then") else []
+    return "\n".join([*([_timings(facts)] if timings else []), line, *checked, *then])
 
 
 def _weights(manifest: Mapping[str, Any]) -> str:

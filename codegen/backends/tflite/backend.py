@@ -15,7 +15,7 @@ from secateur.ir.support.progress import Progress, silent
 
 from ...targets.target import Target
 from ..backend import Backend, Dumps
-from .costs import Uncounted
+from ..uncounted import Uncounted
 from .emit import Flat, emit
 from .schema import schema
 

@@ -142,11 +142,12 @@ def _facts(writer: Writer, target: Target, data: bytes) -> dict[str, Any]:
     computed = [op for op in graph.operators if op.name != "nn.constant"]
     return {
         "target": {"name": target.name},
+        "then": writer.machine.then,
         "operators": [{"name": op.name, "loc": op.loc, "macs": op.macs} for op in computed],
         "weights_bytes": sum(_constant_bytes(op) for op in graph.operators),
         "arena_bytes": max((_live_bytes(op) for op in computed), default=0),
         "bytes": len(data),
-        "tflite_operators": len(writer.file.operators),
+        "file_operators": len(writer.file.operators),
     }
 
 

@@ -113,6 +113,7 @@ def test_a_class_of_machines_without_a_backend_is_refused() -> None:
 def test_every_row_has_a_backend_of_its_class() -> None:
     names = {row.name: backend_of(row).name for row in TARGETS.values()}
     assert names.pop("toy") == names.pop("toy-narrow") == "toy"
+    assert names.pop("ncs2") == "myriad"
     assert names.pop("edgetpu") == names.pop("litert") == "tflite"
     assert {names.pop(row.name) for row in GPUS.values()} == {"cuda"}
     assert set(names.values()) == {"cpu"}

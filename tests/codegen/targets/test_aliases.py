@@ -31,6 +31,7 @@ KNOWN = ("host", *TARGETS)
         ("opencl", "GPUs of NVIDIA's alone are targets; known: host"),
         *[(n, "did you mean 'edgetpu'?") for n in ("coral", "TPU", "Edge TPU")],
         ("tflite", "did you mean 'litert'?"),
+        ("Myriad X", "did you mean 'ncs2'?"),
         ("armv6", "kernels need NEON, which ARMv6 lacks; known: host"),
         *[(n, "did you mean 'armv8-a'?") for n in ("aarch64", "arm64", "ARM64", "armv8")],
         *[(n, "did you mean 'armv7-a+neon'?") for n in ("armv7", "armv7l", "armhf")],

@@ -44,11 +44,12 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _file_row(target: Target) -> dict[str, Any]:
-    """A target that runs files of TFLite."""
-    from secateur.codegen.targets.tflite import Tflite
+    """A target that runs files of another runtime."""
+    from secateur.codegen.backends.registry import backend_of
+    from secateur.codegen.targets.files import Files
 
-    assert isinstance(target.machine, Tflite)
-    return {"name": target.name, "artifact": "tflite", "runs_on": target.machine.runs_on}
+    assert isinstance(target.machine, Files)
+    return {"name": target.name, "artifact": backend_of(target).kinds[0], "runs_on": target.machine.runs_on}
 
 
 def _gpu_cells(row: dict[str, Any]) -> tuple[str, ...]:

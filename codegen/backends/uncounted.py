@@ -1,4 +1,4 @@
-"""The cost table of TFLite's targets: a runtime has its own kernels, so there is nothing to choose."""
+"""The cost table of targets whose runtime has its own kernels: there is nothing to choose."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class Uncounted:
     @property
     def _refusal(self) -> SecateurError:
         return SecateurError(
-            f"target {self.name} runs TFLite files: there are no primitives to choose for it"
+            f"target {self.name} runs files of another runtime: there are no primitives to choose for it"
         )

@@ -1,0 +1,132 @@
+"""The backend of OpenVINO's Myriad plugin: no kernels, an ONNX model in float16 that it reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from secateur.ir.choice import CostTable
+from secateur.ir.errors import ModelError, SecateurError
+from secateur.ir.graph import Graph, Operator, constant_of
+from secateur.ir.stages import READ
+from secateur.ir.support.atomic import check_writable, replacing
+from secateur.ir.support.progress import Progress, silent
+
+from ...targets.files import Files
+from ...targets.target import Target
+from ..backend import Backend, Dumps
+from ..uncounted import Uncounted
+from .half import in_half
+from .table import refusals
+
+OPSET, IR_VERSION = 14, 8
+"""What OpenVINO 2022.3 reads, and what the oldest operators that are written need."""
+
+
+@dataclass(frozen=True)
+class Handed:
+    """The bytes of a model, and what is said of them."""
+
+    data: bytes
+    manifest: Mapping[str, Any]
+
+
+class MyriadBackend(Backend[Handed]):
+    """Its files are ONNX models; OpenVINO compiles them."""
+
+    name = "myriad"
+    kinds = ("onnx",)
+    pipeline = "canonicalize,fuse"
+    takes = READ
+
+    def costs(self, target: Target) -> CostTable:
+        return Uncounted(target.name)
+
+    def emit(
+        self,
+        graph: Graph,
+        target: Target,
+        manifest: Mapping[str, Any] | None = None,
+        progress: Progress = silent,
+    ) -> Handed:
+        progress("kernels", 0, 1)
+        if any(value.type.quant is not None for value in graph.values()):
+            raise ModelError(f"{target.name} computes in float16: give a network in float, and no --quantize")
+        model = _older(in_half(graph))
+        if found := list(refusals(model)):
+            lines = "\n".join(f"  {line}" for line in found)
+            raise ModelError(f"for {target.name}, OpenVINO's table of operators leaves out:\n{lines}")
+        data = model.SerializeToString()
+        progress("kernels", 1, 1)
+        return Handed(data, {**(manifest or {}), **_facts(graph, target, model, data)})
+
+    def write(
+        self,
+        emitted: Handed,
+        path: Path,
+        kind: str = "",
+        dumps: Dumps | None = None,
+        check: Callable[[Path], None] | None = None,
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft:
+            draft.write_bytes(emitted.data)
+            if check is not None:
+                check(draft)
+        return path
+
+    def texts(self, emitted: Handed) -> Iterator[tuple[str, str]]:
+        return iter(())
+
+    def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
+        if kind not in ("", *self.kinds):
+            raise SecateurError(f"unknown kind of artifact '{kind}'; known: {', '.join(self.kinds)}")
+        if path.is_dir():
+            raise SecateurError(f"{path} is a folder; it is not replaced")
+        check_writable(path, make_folders=True)
+
+
+def _older(graph: Graph) -> Any:
+    """The graph as ONNX of an opset that OpenVINO 2022.3 reads."""
+    from onnx import version_converter
+
+    from secateur.ir.onnx_writer import to_onnx
+
+    try:
+        model = version_converter.convert_version(to_onnx(graph), OPSET)
+    except RuntimeError as error:
+        raise ModelError(f"an operator has no form in ONNX opset {OPSET}: {error}") from None
+    model.ir_version = IR_VERSION
+    return model
+
+
+def _facts(graph: Graph, target: Target, model: Any, data: bytes) -> dict[str, Any]:
+    """What the manifest says: the target, operators with their work, and sizes."""
+    machine = target.machine
+    assert isinstance(machine, Files), "the registry gives a target its backend"
+    computed = [op for op in graph.operators if op.name != "nn.constant"]
+    return {
+        "target": {"name": target.name},
+        "then": machine.then,
+        "operators": [{"name": op.name, "loc": op.loc, "macs": op.macs} for op in computed],
+        "weights_bytes": 2 * sum(_elements(op) for op in graph.operators),
+        "arena_bytes": max((_live_bytes(op) for op in computed), default=0),
+        "bytes": len(data),
+        "file_operators": sum(Counter(node.op_type for node in model.graph.node).values()),
+    }
+
+
+def _elements(op: Operator) -> int:
+    array = constant_of(op.results[0])
+    return 0 if array is None else prod(array.shape)
+
+
+def _live_bytes(op: Operator) -> int:
+    return sum(2 * v.type.elements for v in (*op.operands, *op.results) if not v.is_constant)
+
+
+BACKEND = MyriadBackend()
