@@ -12,7 +12,7 @@ from .codegen.weights.registry import SMALLEST
 from .codegen.weights.storing import check_codec
 from .ir.errors import SecateurError
 from .ir.graph import Graph
-from .ir.stages import PLACED, READ
+from .ir.stages import PLACED
 from .options import Ends, Fp16, Int8, Limits
 from .passes.framework.base import Pass
 from .passes.framework.pipeline import format_pipeline, parse_pipeline
@@ -155,7 +155,7 @@ def _select_options(limits: Limits) -> dict[str, Any]:
 
 def quantize_step(quantize: Int8, min_sqnr: float | None = None, target: Target | None = None) -> Quantize:
     """The pass, without its data, rounding as the target's machines do."""
-    if target is not None and backend_of(target).takes == READ:
+    if target is not None and not backend_of(target).quantizes:
         raise SecateurError(f"{target.name} takes networks in float; compile for it without a quantization")
     given = {f.name: getattr(quantize, f.name) for f in fields(Recipe)}
     rounding = backend_of(target).rounding if target is not None else "float32"

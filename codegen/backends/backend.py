@@ -51,6 +51,8 @@ class Backend(ABC, Generic[Emission]):
     """The stage of graphs that it emits."""
     rounding: Literal["float32", "tflite"] = "float32"
     """Which of the two exact definitions of operators on bytes its machines compute."""
+    quantizes: bool = True
+    """Whether it compiles networks that compute in 8 bits."""
 
     @abstractmethod
     def costs(self, target: Target) -> CostTable:

@@ -42,6 +42,7 @@ class MyriadBackend(Backend[Handed]):
     kinds = ("onnx",)
     pipeline = "canonicalize,fuse"
     takes = READ
+    quantizes = False
 
     def costs(self, target: Target) -> CostTable:
         return Uncounted(target.name)

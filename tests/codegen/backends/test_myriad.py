@@ -1,4 +1,4 @@
-"""Models in float16 for OpenVINO's Myriad plugin: what they hold, that they compute nearly the same, refusals."""
+"""Models in float16 for OpenVINO's Myriad plugin: what they hold, that they compute the same, refusals."""
 
 from __future__ import annotations
 
