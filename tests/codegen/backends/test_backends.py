@@ -72,7 +72,7 @@ def test_quantization_is_put_into_its_pipeline() -> None:
 
 def test_what_has_its_primitives_is_not_quantized() -> None:
     chosen = PassManager(prepare("canonicalize,fuse,select", TARGETS["rpi4"])).run(parse_graph(TEXT)).graph
-    with pytest.raises(SecateurError, match="a graph is quantized before primitives are chosen"):
+    with pytest.raises(SecateurError, match="precision is set before primitives are chosen"):
         pipeline_of(chosen, TARGETS["rpi4"], None, Limits(), Int8("random:2"))
 
 
