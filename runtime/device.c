@@ -195,7 +195,7 @@ secateur_status secateur_create(const secateur_options *given, secateur_state **
     state->inputs = (const void **)(state->functions + model_table.device->kernel_count);
     state->outputs = (void **)(state->inputs + model_table.input_count);
     const unsigned char *weights;
-    status = rt_find_weights(&options, block, (rt_scratch *)(void *)state->functions, &weights);
+    status = rt_find_weights(&options, block, (rt_scratch *)(void *)state->functions, NULL, NULL, &weights);
     state->given = weights;
     if (status == SECATEUR_OK) status = open_device(state, weights);
     if (status == SECATEUR_OK) {

@@ -59,9 +59,15 @@ uint64_t rt_rounded(uint64_t bytes); /* up to a multiple of SECATEUR_ALIGNMENT *
 uint64_t rt_tensors_bytes(void);     /* of the block, for the arena or, before, the decoder */
 uint64_t rt_decoded_bytes(void);     /* of the block, for weights */
 
-/* Weights as kernels read them: the caller's, the model's, or decoded at the block's end. */
-secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, rt_scratch *scratch,
-                                const unsigned char **weights);
+/* Some of the work that weights take, from number `begin` to before `end`; 0 where they are damaged. */
+typedef int (*rt_some)(unsigned char *weights, rt_scratch *scratch, int32_t begin, int32_t end);
+
+/* Shares `count` of it among threads, each with memory of its own; 0 where not all was done. */
+typedef int (*rt_share)(void *context, rt_some some, unsigned char *weights, int32_t count);
+
+/* Weights as kernels read them: the caller's, the model's, or decoded at the block's end, by threads where `share` is. */
+secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, rt_scratch *scratch, rt_share share,
+                                void *context, const unsigned char **weights);
 
 _Static_assert(sizeof(rt_scratch) <= SECATEUR_DECODER_BYTES, "SECATEUR_DECODER_BYTES is too small");
 

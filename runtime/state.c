@@ -15,6 +15,29 @@ static secateur_status start_threads(secateur_state *state) {
     return started ? SECATEUR_OK : SECATEUR_ERROR_THREAD;
 }
 
+/* Decoding of weights by all threads. */
+typedef struct share {
+    rt_some some;
+    unsigned char *weights;
+    _Atomic int32_t failed;
+} share;
+
+static void decode_share(void *const *args, void *workspace, int32_t begin, int32_t end) {
+    share *work = args[0];
+    rt_scratch *scratch = malloc((size_t)model_table.making_bytes);
+    (void)workspace;
+    if (!scratch || !work->some(work->weights, scratch, begin, end)) atomic_store(&work->failed, 1);
+    free(scratch);
+}
+
+static int share_out(void *context, rt_some some, unsigned char *weights, int32_t count) {
+    secateur_state *state = context;
+    share work = {some, weights, 0};
+    void *const args[] = {&work};
+    if (count) rt_pool_run(&state->pool, decode_share, args, NULL, count);
+    return !atomic_load(&work.failed);
+}
+
 secateur_status secateur_create(const secateur_options *given, secateur_state **result) {
     secateur_options options;
     unsigned char *block;
@@ -27,10 +50,17 @@ secateur_status secateur_create(const secateur_options *given, secateur_state **
     state->arena = block + SECATEUR_STATE_BYTES + (size_t)(options.threads - 1) * SECATEUR_THREAD_BYTES;
     state->owned = options.arena ? NULL : block;
     state->threads = options.threads;
-    status = rt_find_weights(&options, block, (rt_scratch *)state->arena, &state->weights);
-    if (status == SECATEUR_OK) status = start_threads(state);
-    if (status == SECATEUR_OK) *result = state;
-    else free(state->owned);
+    status = start_threads(state);
+    int started = status == SECATEUR_OK && state->threads > 1;
+    if (status == SECATEUR_OK)
+        status = rt_find_weights(&options, block, (rt_scratch *)state->arena, started ? share_out : NULL, state,
+                                 &state->weights);
+    if (status == SECATEUR_OK) {
+        *result = state;
+        return status;
+    }
+    if (started) rt_pool_stop(&state->pool);
+    free(state->owned);
     return status;
 }
 

@@ -27,21 +27,31 @@ static int32_t plain_streams(void) {
     return model_table.transform_count ? model_table.transforms[0].first : model_table.stream_count;
 }
 
-/* The model's weights at `to`, gaps zero; 0 where they are damaged. */
-static int decode_weights(unsigned char *to, rt_scratch *scratch) {
-    memset(to, 0, (size_t)rt_decoded_bytes());
-    for (int32_t i = 0; i < plain_streams(); i++)
-        if (!decode_to(&model_table.streams[i], to + model_table.streams[i].offset, scratch)) return 0;
-    for (int32_t i = 0; i < model_table.transform_count; i++)
-        if (!make(&model_table.transforms[i], to, scratch)) return 0;
+static int decode_some(unsigned char *weights, rt_scratch *scratch, int32_t begin, int32_t end) {
+    for (const rt_stream *s = model_table.streams + begin; s < model_table.streams + end; s++)
+        if (!decode_to(s, weights + s->offset, scratch)) return 0;
     return 1;
 }
 
-secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, rt_scratch *scratch,
-                                const unsigned char **weights) {
+static int make_some(unsigned char *weights, rt_scratch *scratch, int32_t begin, int32_t end) {
+    for (int32_t i = begin; i < end; i++)
+        if (!make(&model_table.transforms[i], weights, scratch)) return 0;
+    return 1;
+}
+
+/* The model's weights at `to`, gaps zero; 0 where they are damaged. What threads could not do is done here. */
+static int decode_weights(unsigned char *to, rt_scratch *scratch, rt_share share, void *context) {
+    int32_t streams = plain_streams(), transforms = model_table.transform_count;
+    memset(to, 0, (size_t)rt_decoded_bytes());
+    if (share && share(context, decode_some, to, streams) && share(context, make_some, to, transforms)) return 1;
+    return decode_some(to, scratch, 0, streams) && make_some(to, scratch, 0, transforms);
+}
+
+secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, rt_scratch *scratch, rt_share share,
+                                void *context, const unsigned char **weights) {
     *weights = options->weights ? options->weights : model_table.weights;
     if (options->weights || !model_table.stream_count) return SECATEUR_OK;
     unsigned char *decoded = block + (secateur_arena_bytes(options->threads) - rt_decoded_bytes());
     *weights = decoded;
-    return decode_weights(decoded, scratch) ? SECATEUR_OK : SECATEUR_ERROR_DAMAGED;
+    return decode_weights(decoded, scratch, share, context) ? SECATEUR_OK : SECATEUR_ERROR_DAMAGED;
 }

@@ -217,8 +217,9 @@ def test_damaged_weights_are_an_error(programs: ModuleType, tmp_path: Path, code
     data[end : end + SEAL_FIELDS.size] = bytes(SEAL_FIELDS.size)
     path.write_bytes(data)
     seal(path)
-    with pytest.raises(SessionError, match="coded weights are damaged"):
-        load(path)
+    for threads in (1, 3):
+        with pytest.raises(SessionError, match="coded weights are damaged"):
+            load(path, threads)
 
 
 @pytest.mark.slow

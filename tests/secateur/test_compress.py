@@ -93,10 +93,10 @@ def tiled() -> Graph:
     return parse_graph(TILED, {"w": WIDE})
 
 
-def answer(artifact: secateur.Artifact) -> tuple[NDArray[np.float32], Mapping[str, Any]]:
+def answer(artifact: secateur.Artifact, threads: int = 1) -> tuple[NDArray[np.float32], Mapping[str, Any]]:
     """On some input, and the artifact's manifest."""
     x = np.random.default_rng(1).standard_normal((1, 32, 12, 12), dtype=np.float32)
-    with load(artifact.path) as session:
+    with load(artifact.path, threads) as session:
         return session.run({"x": x})["z"], session.manifest
 
 
@@ -128,3 +128,4 @@ def test_bytes_are_made_of_the_filters_of_the_direct_convolution(tmp_path: Path)
     assert manifest["coded_bytes"] < 2 * (WIDE.size + 36 * 32 * 2) < row["bytes"]
     x = np.random.default_rng(1).standard_normal((1, 32, 12, 12), dtype=np.float32)
     np.testing.assert_array_equal(found, run(small.graph, {"x": x})["z"])
+    np.testing.assert_array_equal(answer(small, threads=4)[0], found)
