@@ -88,6 +88,7 @@ class Isa:
     `converts`: vectors of float32 become int32, half to even.
     `by_element`: a multiply-add takes one element of a vector for all lanes.
     `words`: how products of int16 are summed into int32 lanes; None where bytes are multiplied faster.
+    `narrow`: unsigned times signed bytes, added in pairs to an int16 that saturates; "" for none.
     `loads`: an operation reads an operand from memory, and widens bytes on the way.
     `fences`: loads must be kept in their step, else LLVM spills (`tir.fence`).
     `half`: arithmetic on vectors of binary16, twice as many lanes (see `in_half`).
@@ -103,6 +104,7 @@ class Isa:
     fractions: tuple[Fractions, ...]
     lookup: ByteLookup | None = None
     words: DotStep | None = None
+    narrow: str = ""
     fused: bool = True
     converts: bool = False
     by_element: bool = False
@@ -162,19 +164,19 @@ _X86 = (
 SSE = Isa(
     "sse", 16, 16, _pairs("llvm.x86.sse2.pmadd.wd", 3.0), _X86[:1],
     ByteLookup("llvm.x86.ssse3.pshuf.b.128", 16), fused=False, converts=True, loads=True, needs=("ssse3",),
-    words=_pairs("llvm.x86.sse2.pmadd.wd", 3.0),
+    words=_pairs("llvm.x86.sse2.pmadd.wd", 3.0), narrow="llvm.x86.ssse3.pmadd.ub.sw.128",
 )  # fmt: skip
 AVX2 = Isa(
     "avx2", 32, 16, _pairs("llvm.x86.avx2.pmadd.wd", 3.4), _X86[:2],
     ByteLookup("llvm.x86.avx2.pshuf.b", 16), converts=True, loads=True, needs=("avx2", "fma"),
-    words=_pairs("llvm.x86.avx2.pmadd.wd", 3.4),
+    words=_pairs("llvm.x86.avx2.pmadd.wd", 3.4), narrow="llvm.x86.avx2.pmadd.ub.sw",
 )  # fmt: skip
 AVX512 = Isa(
     "avx512", 64, 32, _pairs("llvm.x86.avx512.pmaddw.d.512", 2.0), _X86,
     ByteLookup("llvm.x86.avx512.pshuf.b.512", 16), converts=True, loads=True, needs=("avx512f", "avx512bw"),
-    words=_pairs("llvm.x86.avx512.pmaddw.d.512", 2.0),
+    words=_pairs("llvm.x86.avx512.pmaddw.d.512", 2.0), narrow="llvm.x86.avx512.pmaddubs.w.512",
 )  # fmt: skip
-AVX512_VNNI = replace(AVX512, dot=VNNI, words=None, needs=(*AVX512.needs, "avx512vnni"))
+AVX512_VNNI = replace(AVX512, dot=VNNI, words=None, narrow="", needs=(*AVX512.needs, "avx512vnni"))
 NEON64 = Isa(
     "neon64", 16, 32, _halves("llvm.aarch64.neon.smull", "llvm.aarch64.neon.saddlp"),
     (Fractions(8, "llvm.aarch64.neon.sqrdmulh.v8i16"),),

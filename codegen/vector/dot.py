@@ -38,6 +38,7 @@ class Dot(ABC):
     offset: int = 0  # what `elements` takes from the bytes: sums are of (data - offset) . weights
     pairs: str = ""
 
+    depth = 1  # quads of channels of a step
     weight_registers = 1  # of one prepared vector of weights
     element_registers = 1
     spare_registers = 3  # of a register tile, besides sums and `elements` of every pixel: 2 weights, a mask
@@ -97,7 +98,7 @@ class Vnni(Dot):
     """One instruction, as AVX512-VNNI has."""
 
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
-        return (_held(_quad(buffer, index, self.lanes), self.bytes, "int8"),)
+        return (_held(quad(buffer, index, self.lanes), self.bytes, "int8"),)
 
     def weights(self, buffer: Buffer, index: Expr) -> Prepared:
         return (_held(load(buffer, index, self.bytes), self.bytes, "int8"),)
@@ -119,7 +120,7 @@ class Pairs(Dot):
     preparation = 3.0
 
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
-        words = self._words(_quad(buffer, index, self.lanes))
+        words = self._words(quad(buffer, index, self.lanes))
         low, byte = (self._splat(v) for v in (0x00FF, 8))
         return self._hold(words & low), self._hold(_logical_shift(words, byte, 2 * self.lanes))
 
@@ -297,7 +298,7 @@ _STEPS: dict[DotKind, type[Dot]] = {
 }  # fmt: skip
 
 
-def _quad(buffer: Buffer, index: Expr, lanes: int) -> Expr:
+def quad(buffer: Buffer, index: Expr, lanes: int) -> Expr:
     """Four bytes, `lanes` times over, as int8; one broadcast of a 32-bit load."""
     return T.reinterpret(
         f"int8x{QUAD * lanes}", splat(T.reinterpret("int32", load(buffer, index, QUAD)), lanes)

@@ -10,7 +10,7 @@ Ranges are made up: estimates depend on types and shapes.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, isfinite
 from typing import Any
@@ -27,12 +27,11 @@ from ..fuse import epilogues
 from ..integer.integer import make_integer
 from ..select.graphs import problem_of
 from ..select.solver import Solver
-from ..winograd.winograd import applicable, create_winograd
 from .calibration.statistics import value_names
 from .insert import QUANTIZED, insert
 from .plan import kind_of, make_plan
 from .split import CUT
-from .tiles import Tile, Way, empty_form, seconds_of, with_tiles
+from .tiles import Tile, Way, created, fitting, seconds_of, with_nothing, with_tiles
 
 Indices = frozenset[int]
 PAYS = 1.1
@@ -143,15 +142,11 @@ class Chooser:
 
     def _tile(self, op: Operator) -> Way | None:
         """The fastest tile of a convolution that is faster with one."""
-        if not self.tiles or op.name != "q.linear_conv" or applicable(op) is not None:
+        empty = [with_nothing(op, tile) for tile in fitting(op, self.tiles)]
+        if not empty:
             return None
-        height, width = op.result.type.shape[2:]
         ways = [Way(None, seconds_of(op, self.costs), inf)]
-        for tile in self.tiles:
-            if tile[0] <= height and tile[1] <= width:
-                form = empty_form(op, tile)
-                made = create_winograd(op, form, tile)[-1]
-                ways.append(Way(tile, seconds_of(made, self.costs), inf, form))
+        ways += [replace(way, seconds=seconds_of(created(op, way)[-1], self.costs)) for way in empty]
         found = min(ways, key=lambda way: way.seconds)
         return found if found.tile is not None else None
 

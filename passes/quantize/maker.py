@@ -263,7 +263,9 @@ class Maker:
     def _patches(self, direct: Graph) -> list[tuple[Operator, Operator, Halves]]:
         """Convolutions that may take tiles, the real ones, and patches of their data; cut once."""
         if direct not in self.cut:
-            pairs = list(eligible(direct, self.real)) if self.trial.tiles else []
+            pairs = (
+                [p for p in eligible(direct, self.real) if self.trial.worth(p[0])] if self.trial.tiles else []
+            )
             values = list(dict.fromkeys(v for op, _ in pairs for v in captured(op)))
             images = self._arrays(direct, values, len(self.judge.samples)) if values else []
             self.cut[direct] = on_all_cores(lambda pair: (*pair, _halves(*pair, images)), pairs)

@@ -1,4 +1,7 @@
-"""A tile for each 3x3 convolution: how fast and how exact each way to compute it is, and which one is taken.
+"""Ways to compute each convolution: how fast and how exact each is, and which one is taken.
+
+A way is a Winograd tile, or the direct one with weights that leave room (`room.py`), which counts as a tile
+of one output.
 
 A layer's SQNR compares what the integer operator makes of stored inputs, bias,
 residual, limits and rounding to 8 bits included, with what the real operator
@@ -9,9 +12,9 @@ chosen on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -28,13 +31,16 @@ from secateur.ir.types import DType, TensorType
 from ..winograd.winograd import Form, Options, applicable, create_winograd, winograd_form
 from .insert import real_bias
 from .measure import decibels, power
+from .room import Roomy, can_leave_room, create_roomy, empty_roomy, roomy_form
 from .split import residual_of
 
 Tile = tuple[int, int]
 Array = NDArray[Any]
 
+ROOMY: Tile = (1, 1)
+"""The direct way with weights that leave room."""
 TILES: dict[str, tuple[Tile, ...]] = {
-    "auto": ((2, 2), (4, 2), (2, 4), (4, 4)),
+    "auto": (ROOMY, (2, 2), (4, 2), (2, 4), (4, 4)),
     "off": (),
     "2": ((2, 2),),
     "4x2": ((4, 2),),
@@ -64,7 +70,7 @@ class Way:
     tile: Tile | None
     seconds: float
     sqnr: float
-    form: Form | None = None
+    form: Form | Roomy | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +111,18 @@ def _dequantized(array: Array, type: TensorType) -> Array:
 def _cut(op: Operator, arrays: Sequence[Array], choose: np.random.Generator) -> list[Array]:
     """A patch of each image of the input, padded, and of the residual, at one place."""
     pads, (height, width) = op["pads"], op.result.type.shape[2:]
+    spans = [d * (k - 1) + 1 for d, k in zip(op["dilations"], op.operands[1].type.shape[2:], strict=True)]
     zero = one_quant(op.operands[0].type)[1]
     edges = [(0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])]
     x = np.pad(arrays[0], edges, constant_values=zero)
     tall, wide = min(height, PATCH), min(width, PATCH)
     i, j = (int(choose.integers(0, whole - part + 1)) for whole, part in ((height, tall), (width, wide)))
     rest = [r[:, :, i : i + tall, j : j + wide] for r in arrays[1:]]
-    return [x[:, :, i : i + tall + 2, j : j + wide + 2], *rest]
+    down, across = (
+        slice(at * step, (at + size - 1) * step + span)
+        for at, size, step, span in zip((i, j), (tall, wide), op["strides"], spans, strict=True)
+    )
+    return [x[:, :, down, across], *rest]
 
 
 def cut_patches(op: Operator, real: Operator, images: Iterable[Sequence[Array]]) -> Patches:
@@ -186,11 +197,34 @@ def empty_form(op: Operator, tile: Tile) -> Form:
     )
 
 
+def fitting(op: Operator, tiles: Sequence[Tile]) -> list[Tile]:
+    """Those of the tiles that the operator can be computed by."""
+    if not can_leave_room(op):
+        return []
+    height, width = op.result.type.shape[2:]
+    whole = applicable(op) is None
+    return [t for t in tiles if t == ROOMY or (whole and t[0] <= height and t[1] <= width)]
+
+
+def with_nothing(op: Operator, tile: Tile) -> Way:
+    """A way whose constants hold nothing: enough to estimate it."""
+    return Way(tile, 0.0, inf, empty_roomy(op) if tile == ROOMY else empty_form(op, tile))
+
+
+def created(op: Operator, way: Way) -> list[Operator]:
+    """Constants and the operator (last) that stands for the `q.linear_conv` `op`."""
+    if isinstance(way.form, Roomy):
+        return create_roomy(op, way.form)
+    if way.form is None or way.tile is None:
+        raise ValueError("the direct way is the operator itself")
+    return create_winograd(op, way.form, way.tile)
+
+
 def eligible(graph: Graph, real: Mapping[str, Operator]) -> Iterator[tuple[Operator, Operator]]:
-    """The convolutions that have Winograd forms, with the real ones by the name of the result."""
+    """The convolutions that have other ways, with the real ones by the name of the result."""
     for op in graph.operators:
-        found = real.get(op.results[0].name) if op.name == "q.linear_conv" else None
-        if found is not None and applicable(op) is None and _alike(op, found):
+        found = real.get(op.results[0].name) if can_leave_room(op) else None
+        if found is not None and _alike(op, found):
             yield op, found
 
 
@@ -221,10 +255,15 @@ class Trial:
     def time(self, op: Operator) -> None:
         """Asks costs for the direct way and for every tile; a table that measures does so one by one."""
         if op not in self.timed:
-            height, width = op.result.type.shape[2:]
-            fitting = [t for t in self.tiles if t[0] <= height and t[1] <= width]
-            tiles = [(t, self._seconds(create_winograd(op, empty_form(op, t), t)[-1])) for t in fitting]
-            self.timed[op] = self._seconds(detached(op)), tiles
+            tiles = fitting(op, self.tiles)
+            ways = [(t, self._seconds(created(op, with_nothing(op, t))[-1])) for t in tiles]
+            self.timed[op] = self._seconds(detached(op)), ways
+
+    def worth(self, op: Operator) -> bool:
+        """Whether the layer has other ways that are worth measuring; a 3x3 one's error is always measured."""
+        self.time(op)
+        direct, tiles = self.timed[op]
+        return applicable(op) is None or bool(self._worth(tiles, direct))
 
     def layer(self, op: Operator, real: Operator, patches: Halves, least: float, thorough: bool) -> Layer:
         """The direct way, and tiles that are faster and leave the layer `least` dB: all, or the fastest."""
@@ -232,7 +271,7 @@ class Trial:
         self.time(op)
         direct, tiles = self.timed[op]
         ways = [self._once(op, None, lambda: Way(None, direct, patch_sqnr(op, check)))]
-        for tile, seconds in self._worth(tiles, ways[0]):
+        for tile, seconds in self._worth(tiles, direct):
             way = self._once(op, tile, partial(self._way, bare, real, tile, seconds, fit, check))
             if way.sqnr >= least:
                 ways.append(way)
@@ -248,14 +287,14 @@ class Trial:
     def _seconds(self, op: Operator) -> float:
         return seconds_of(op, self.costs) if self.costs is not None else 0.0
 
-    def _worth(self, timed: Sequence[tuple[Tile, float]], direct: Way) -> list[tuple[Tile, float]]:
+    def _worth(self, timed: Sequence[tuple[Tile, float]], direct: float) -> list[tuple[Tile, float]]:
         """Tiles that are faster than the direct way, the fastest first, with seconds.
 
         Only such as have fewer outputs than all faster ones: a larger tile is never more exact.
         """
         found: list[tuple[Tile, float]] = []
         for tile, seconds in sorted(timed, key=lambda pair: pair[1]):
-            worth = seconds < direct.seconds or (self.forced and np.isfinite(seconds))
+            worth = seconds < direct or (self.forced and np.isfinite(seconds))
             if worth and all(prod(tile) < prod(faster) for faster, _ in found):
                 found.append((tile, seconds))
         return found
@@ -263,12 +302,16 @@ class Trial:
     def _way(
         self, bare: Operator, real: Operator, tile: Tile, seconds: float, fit: Patches, check: Patches
     ) -> Way:
-        """`bare` as F(tile, 3x3), constants chosen on one half of the patches, measured on the other."""
+        """`bare` by a tile, constants chosen on one half of the patches, measured on the other."""
         weights = constant_of(real.operands[1])
         assert weights is not None, "a planned operator's weights are constant"
-        form = winograd_form(bare, weights, tile, fit.x, self.options)
-        sqnr = patch_sqnr(create_winograd(detached(bare), form, tile)[-1], check)
-        return Way(tile, seconds, sqnr, form)
+        form: Form | Roomy
+        if tile == ROOMY:
+            form = roomy_form(bare, weights, real_bias(real), fit.x)
+        else:
+            form = winograd_form(bare, weights, tile, fit.x, self.options)
+        way = Way(tile, seconds, inf, form)
+        return replace(way, sqnr=patch_sqnr(created(detached(bare), way)[-1], check))
 
     def price(self, way: Way) -> float:
         """What is to be small: seconds; where tiles are forced, how many layers go without."""
@@ -285,8 +328,8 @@ def with_tiles(graph: Graph, ways: Mapping[Operator, Way]) -> Graph:
     copy = graph.clone()
     for op, twin in zip(graph.operators, list(copy.operators), strict=True):
         way = ways.get(op)
-        if way is not None and way.tile is not None and way.form is not None:
-            made = create_winograd(twin, way.form, way.tile)
+        if way is not None and way.tile is not None:
+            made = created(twin, way)
             copy.insert_before(twin, made)
             copy.replace_value(twin.result, made[-1].result)
             copy.erase(twin)

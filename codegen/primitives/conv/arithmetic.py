@@ -18,6 +18,7 @@ from ...rounding import up
 from ...targets.target import Target
 from ...tir import Registers, T, fence, load, splat
 from ...vector.dot import QUAD, Dot, dot_of
+from ...vector.narrow import Narrow, narrow_dot
 from ...vector.shuffles import hold
 from ..specs import ConvSpec, layout_block
 from .int8_spec import LinearSpec
@@ -44,6 +45,7 @@ class Arithmetic(ABC):
     preparation = 0.0  # operations for one pixel's element, or one vector of weights, besides its load
     latency = 4.0  # cycles until a sum can be added to again
     ending = 0.0  # cycles of a vector of sums on its way to the result
+    depth = 1  # vectors of weights that a step takes for a vector of sums
     loading = 0.3  # the share of loads that multiplying does not hide
     # Bytes a cycle at which a panel of weights arrives, by the share of the second-level cache that it takes:
     streams: ClassVar[tuple[tuple[float, float], ...]] = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
@@ -241,7 +243,6 @@ class Int8(Arithmetic):
     dtype = "int32"
     data = "uint8"
     weight = "int8"
-    step = QUAD
     latency = 5.0
     ending = 6.0
     loading = 0.1
@@ -251,6 +252,22 @@ class Int8(Arithmetic):
         (1 / 2, 16.0),
         (float("inf"), 8.0),
     )
+
+    @property
+    def depth(self) -> int:  # type: ignore[override]
+        return self.dot.depth
+
+    @property
+    def step(self) -> int:  # type: ignore[override]
+        return QUAD * self.depth
+
+    @property
+    def unroll(self) -> int:
+        """LLVM adds up the products of several steps before it adds them to a sum: registers run out."""
+        return 1 if isinstance(self.dot, Narrow) else super().unroll
+
+    def loads(self, pixels: Any, vectors: Any) -> Any:
+        return self.depth * super().loads(pixels, vectors)
 
     @property
     def operations(self) -> float:  # type: ignore[override]
@@ -295,6 +312,14 @@ class Int8(Arithmetic):
         packed = super().pack(weights, vectors, block, filters)
         split = packed.reshape(*packed.shape[:-2], vectors, self.lanes, self.step)
         return self.dot.pack(split)
+
+
+def deep_arithmetic(spec: ConvSpec, target: Target) -> Arithmetic:
+    """`arithmetic_of`, by sums of 16 bits first where the weights leave room for them."""
+    room = spec.room if isinstance(spec, LinearSpec) else 0
+    depth = min(room, layout_block(spec.in_layout) // QUAD)
+    narrow = narrow_dot(target, depth) if depth else None
+    return Int8(target.lanes, narrow) if narrow else arithmetic_of(spec, target)
 
 
 def arithmetic_of(spec: ConvSpec, target: Target) -> Arithmetic:

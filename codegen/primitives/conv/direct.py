@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...rounding import up
 from ...targets.target import Target
 from ..specs import ConvSpec, layout_block
-from .arithmetic import Arithmetic, arithmetic_of
+from .arithmetic import Arithmetic
 from .plan import (
     Tiling,
     choose_order,
@@ -42,7 +42,7 @@ class Direct(Tiled):
         return (*few, (source, result))
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        arithmetic, tiling = arithmetic_of(spec, target), self.tiling(spec, target)
+        arithmetic, tiling = self.arithmetic(spec, target), self.tiling(spec, target)
         blocks, vectors, steps = spec.filter_vectors(target.lanes), tiling.vectors, _steps(spec, arithmetic)
         places = spec.batch * spec.out_height
         products = product_seconds(places, blocks, spec.out_width, vectors, steps, target, arithmetic)
@@ -50,10 +50,10 @@ class Direct(Tiled):
         return products + traffic_seconds(spec, order, target) + 2e-6
 
     def steps(self, spec: ConvSpec, target: Target) -> int:
-        return _steps(spec, arithmetic_of(spec, target))
+        return _steps(spec, self.arithmetic(spec, target))
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
-        blocks, arithmetic = spec.filter_vectors(target.lanes), arithmetic_of(spec, target)
+        blocks, arithmetic = spec.filter_vectors(target.lanes), self.arithmetic(spec, target)
         if layout_block(spec.in_layout) == arithmetic.step and arithmetic.at_once == 1:
             vectors, pixels = _row_tile(blocks, target, arithmetic)
         else:

@@ -31,11 +31,12 @@ class LinearSpec(ConvSpec):
     """An 8-bit convolution; bias and epilogue are part of its ending.
 
     `border` tells that sums start differently where taps leave the image: the zero point is not 0.
-    `full` weights may be -128.
+    `full` weights may be -128; `room` is theirs (`ir/support/room.py`).
     """
 
     border: bool = False
     full: bool = False
+    room: int = 0
     ending: Requantization = _BYTES
 
     element_bytes: ClassVar[int] = 1

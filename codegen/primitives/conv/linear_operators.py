@@ -8,6 +8,7 @@ import numpy as np
 
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
+from secateur.ir.support.room import room_of
 from secateur.ir.types import ROW_MAJOR, Layout
 
 from ...kernel import Kernel
@@ -15,9 +16,12 @@ from ...targets.target import Target
 from ...vector.dot import dot_of, is_full
 from ...vector.requantize import BLOCK, on_target, padded_multipliers, requantization, result_parameters
 from ..operator import Argument, Array, Combination, Constant, Operand, constant_of, workspace_limit
+from ..remembered import remembered
 from .adapter import AdjustableAdapter, window
 from .int8_spec import LinearSpec, starts
+from .tiled import Tiled
 
+_room = remembered(room_of)
 _RESIDUAL = 3  # its place among the operands
 
 
@@ -27,6 +31,7 @@ def linear_spec(op: Operator) -> LinearSpec:
     weights = constant_of(op.operands[1])
     return LinearSpec(
         **window(op),
+        room=0 if weights is None or op["groups"] > 1 else _room(weights),
         border=zero != 0 and any(op["pads"]),
         full=weights is None or is_full(weights),
         ending=requantization(op, _RESIDUAL, block),
@@ -53,7 +58,8 @@ class LinearConvolution(AdjustableAdapter[LinearSpec]):
         return refusal(op, (3, 4))
 
     def spec(self, op: Operator) -> LinearSpec:
-        return linear_spec(op)
+        found = linear_spec(op)
+        return found if isinstance(self.primitive, Tiled) else replace(found, room=0)
 
     def offset(self, spec: LinearSpec, target: Target) -> int:
         """What kernels take from their data's bytes."""
@@ -98,7 +104,8 @@ class LinearConvolution(AdjustableAdapter[LinearSpec]):
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.on(op, target)
         ending = on_target(spec.ending, op, _RESIDUAL, target)
-        kernel: Kernel = self.primitive.kernel(replace(spec, ending=ending), target)
+        room = spec.room if target.isa.narrow else 0
+        kernel: Kernel = self.primitive.kernel(replace(spec, ending=ending, room=room), target)
         return kernel
 
 

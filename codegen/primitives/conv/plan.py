@@ -121,13 +121,13 @@ def step_cycles(
     load = sum(arithmetic.loads(r, vectors) for r in sizes) / 2
     busy = max(multiply, load, arithmetic.latency * len(sizes)) + arithmetic.loading * load
     rate = stream_rate(vectors, steps, target, arithmetic)
-    streamed = len(sizes) * vectors * target.isa.vector_bytes / rate
-    return max(busy, streamed) + 0.2 * streamed
+    streamed = len(sizes) * vectors * arithmetic.depth * target.isa.vector_bytes / rate
+    return float(max(busy, streamed) + 0.2 * streamed)
 
 
 def stream_rate(vectors: int, steps: int, target: Target, arithmetic: Arithmetic) -> float:
     """Bytes a cycle at which a panel of `steps` times `vectors` weight vectors arrives, by where it fits."""
-    panel = steps * vectors * target.isa.vector_bytes
+    panel = steps * vectors * arithmetic.depth * target.isa.vector_bytes
     return next(rate for share, rate in arithmetic.streams if panel <= target.l2_bytes * share)
 
 

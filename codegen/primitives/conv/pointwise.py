@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...rounding import up
 from ...targets.target import Target
 from ..specs import ConvSpec, layout_block
-from .arithmetic import Arithmetic, arithmetic_of
+from .arithmetic import Arithmetic
 from .plan import (
     Tiling,
     choose_order,
@@ -42,7 +42,7 @@ class Pointwise(Tiled):
         return (spec.blocked_layouts(target),)
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
-        flat, arithmetic = _flat(spec), arithmetic_of(spec, target)
+        flat, arithmetic = _flat(spec), self.arithmetic(spec, target)
         tiling, blocks = self.tiling(spec, target), spec.filter_vectors(target.lanes)
         strip = tiling.columns or flat.out_width
         places = flat.batch * flat.out_height * flat.out_width / strip
@@ -54,10 +54,14 @@ class Pointwise(Tiled):
         return products + traffic_seconds(flat, order, target) + 2e-6
 
     def steps(self, spec: ConvSpec, target: Target) -> int:
-        return _steps(spec, arithmetic_of(spec, target))
+        return _steps(spec, self.arithmetic(spec, target))
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
-        flat, blocks, arithmetic = _flat(spec), spec.filter_vectors(target.lanes), arithmetic_of(spec, target)
+        flat, blocks, arithmetic = (
+            _flat(spec),
+            spec.filter_vectors(target.lanes),
+            self.arithmetic(spec, target),
+        )
         vectors = choose_vectors(blocks, flat.out_width, _steps(spec, arithmetic), target, arithmetic)
         pixels = min(arithmetic.tile_pixels(target.isa.vector_registers, vectors), flat.out_width)
         columns = _strip(flat, target, pixels)

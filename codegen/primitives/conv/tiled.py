@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...kernel import Kernel
 from ...targets.target import Target
 from ..specs import ConvSpec, Floats, layout_block
-from .arithmetic import arithmetic_of
+from .arithmetic import Arithmetic, deep_arithmetic
 from .plan import KernelSpec, Tiling, task_count, tiling_in_words
 from .tile import build, pack_bias
 
@@ -22,6 +22,10 @@ class Tiled(ABC):
     """Takes no workspace."""
 
     name: str
+
+    def arithmetic(self, spec: ConvSpec, target: Target) -> Arithmetic:
+        """What the nest multiplies by."""
+        return deep_arithmetic(spec, target)
 
     @abstractmethod
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
@@ -54,7 +58,7 @@ class Tiled(ABC):
 
     def tiling_words(self, spec: ConvSpec, target: Target) -> dict[str, str]:
         """What cuts the work, in words (see `Primitive.tiling`)."""
-        tiling, arithmetic = self.tiling(spec, target), arithmetic_of(spec, target)
+        tiling, arithmetic = self.tiling(spec, target), self.arithmetic(spec, target)
         return tiling_in_words(tiling, self.steps(spec, target), target, arithmetic)
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
@@ -63,11 +67,11 @@ class Tiled(ABC):
     def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
         vectors, filters = self.tiling(spec, target).vectors, spec.filter_vectors(target.lanes) * target.lanes
         block, spread = layout_block(spec.in_layout), self.spread(spec, target, weights)
-        packed = arithmetic_of(spec, target).pack(spread, vectors, block, filters)
+        packed = self.arithmetic(spec, target).pack(spread, vectors, block, filters)
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
         tiling, lanes, walked = self.tiling(spec, target), target.lanes, self.walked(spec)
         key = KernelSpec(self.name, walked, tiling, lanes)
-        code = partial(build, walked, tiling, arithmetic_of(spec, target))
+        code = partial(build, walked, tiling, self.arithmetic(spec, target))
         return Kernel(self.name, key, code, task_count(walked, tiling, lanes))

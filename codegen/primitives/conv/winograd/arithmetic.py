@@ -90,7 +90,7 @@ class Arithmetic(ABC):
         """The distance of two positions' matrices of transformed inputs of so many elements."""
 
     @abstractmethod
-    def waited(self, rows: int, vectors: int) -> float:
+    def waited(self, rows: Any, vectors: Any) -> Any:
         """Loads of a step that count, at the rate of `products.loading`."""
 
     @abstractmethod
@@ -181,7 +181,7 @@ class FloatArithmetic(Arithmetic):
     def apart(self, elements: int) -> int:
         return elements + self.gap
 
-    def waited(self, rows: int, vectors: int) -> float:
+    def waited(self, rows: Any, vectors: Any) -> Any:
         return self.products.loads(rows, vectors) / 2
 
     def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
@@ -241,7 +241,7 @@ class OfBytes(Arithmetic):
         line = _LINE // self.element_bytes
         return up(elements, line) + line
 
-    def waited(self, rows: int, vectors: int) -> float:
+    def waited(self, rows: Any, vectors: Any) -> Any:
         return rows
 
     @property

@@ -18,6 +18,7 @@ from secateur.ir.ops.linear import one_quant
 
 from ....rounding import up
 from ...operator import Array, Cost, constant_of
+from ...remembered import remembered
 from ...specs import Floats
 from ..int8_spec import LinearSpec, starts
 from ..linear_operators import PlainConvolution
@@ -28,6 +29,7 @@ from .integers import Ends, largest_sum, transformed
 from .nest import kernel_of
 from .plan import Blocking, Shape, costs, far_gbps
 
+_largest_sum = remembered(largest_sum)
 _SHARE = 0.6  # of the second-level cache for what a task keeps
 _PARTS = (1, 2, 4, 8, 16)  # of the tiles that fit
 _AHEAD = 2048  # elements between the weights in use and those asked for, where they come from far
@@ -165,7 +167,7 @@ class ExactConvolution(PlainConvolution):
         refused = super().refusal(op)
         if refused or weights is None:
             return refused
-        largest = largest_sum(weights, one_quant(op.operands[0].type)[1])
+        largest = _largest_sum(weights, one_quant(op.operands[0].type)[1])
         limit = Ends(self.primitive.tile).limit
         return f"sums up to {largest}, of which less than {limit} are exact" if largest >= limit else None
 
@@ -173,6 +175,10 @@ class ExactConvolution(PlainConvolution):
         found = super().spec(op).unbordered()
         given = {field.name: getattr(found, field.name) for field in fields(found)}
         return ExactSpec(**{**given, "bias": True}, zero_point=one_quant(op.operands[0].type)[1])
+
+    def offset(self, spec: LinearSpec, target: Target) -> int:
+        """Bytes are read as they are."""
+        return 0
 
     def starts(self, spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> Array:
         """The biases: inputs are less their zero point."""
