@@ -40,7 +40,7 @@ class State:
 @dataclass(eq=False)
 class Domains:
     """Variables in order of their making: first one a group, then one a branch (it stays, it goes), then
-    sums; `tables` tie sums to their terms."""
+    sums, and what others reserve; `tables` tie sums to their terms."""
 
     extents: Extents
     candidates: Sequence[Sequence[int]]
@@ -54,6 +54,17 @@ class Domains:
             self._sums[(number,)] = number
         for number in range(len(self.extents.branches.all)):
             self.states.append([State(), State(gone=(number,))])
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many states each variable has."""
+        return list(map(len, self.states))
+
+    def reserved(self, sizes: Iterable[int]) -> int:
+        """The first of variables of these sizes, which mean nothing here: sums made later follow them."""
+        first = len(self.states)
+        self.states += [[State()] * size for size in sizes]
+        return first
 
     def branch(self, number: int) -> int:
         """The variable of a branch."""

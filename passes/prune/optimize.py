@@ -256,7 +256,7 @@ class Optimizer:
             price = math.sqrt(low * high) if low else high / _DEAREST
             priced = [(v, rows * price) for v, rows in self.times.tables]
             try:
-                tried = self._pruning(limits, *self._weighed(limits, tuple(_pairs(priced, ())), timed=True))
+                tried = self._pruning(limits, *self._weighed(limits, tuple(_pairs(priced, ()))))
             except BudgetError:
                 break
             if tried.seconds > self.before * (1 + TIES):
@@ -266,33 +266,24 @@ class Optimizer:
         doubt = "the counts that lose least take longer than the whole network does"
         return replace(found or slower, bound=slower.bound, doubt=doubt)
 
-    def _weighed(
-        self, limits: Mapping[str, float], more: tuple[Pair, ...] = (), timed: bool = False
-    ) -> tuple[Answer, str]:
+    def _weighed(self, limits: Mapping[str, float], more: tuple[Pair, ...] = ()) -> tuple[Answer, str]:
         """The answer of least cost within limits on sums, with more tables, and why it may not be the best.
 
         Its toll is the first sum. BudgetError where none is found.
         """
-        timed = timed or not limits.keys().isdisjoint(("seconds", "loss"))
         if len(limits) > 1:
-            return self._within_both(limits, timed, more)
+            return self._within_both(limits, more)
         ((name, limit),) = limits.items() or [("", 0.0)]
         tables = [*self.pairs(name), *more]
         try:
-            return weighed(self._sizes(timed), tables, limit), ""
+            return weighed(self.domains.sizes, tables, limit), ""
         except BeyondError as error:
             raise self._beyond(name or "arena", limit, error.least) from None
 
-    def _sizes(self, timed: bool) -> Sequence[int]:
-        """Of all variables; to be asked for after the tables, since these make variables of sums."""
-        return self.times.sizes if timed else list(map(len, self.domains.states))
-
-    def _within_both(
-        self, limits: Mapping[str, float], timed: bool, more: tuple[Pair, ...]
-    ) -> tuple[Answer, str]:
+    def _within_both(self, limits: Mapping[str, float], more: tuple[Pair, ...]) -> tuple[Answer, str]:
         rows = {name: list(self._spent(name)) for name in limits}
         common = [*_pairs(self._losses(), ()), *self.domains.tables, *more]
-        sizes = self._sizes(timed)
+        sizes = self.domains.sizes
 
         def solve(weight: float, limit: float) -> Answer:
             shares = zip(limits.items(), (weight, 1 - weight), strict=True)

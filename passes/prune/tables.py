@@ -59,13 +59,12 @@ class _Timed:
 
 @dataclass(eq=False)
 class Times:
-    """Tables of seconds over `sizes` of variables, the counts' variables first."""
+    """Tables of seconds over the variables of `domains`, in which those of layouts are reserved."""
 
     graph: Graph
     extents: Extents
     domains: Domains
     costs: CostTable
-    sizes: list[int] = field(default_factory=list)
     tables: list[Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -78,8 +77,7 @@ class Times:
         for one in timed:
             self._drop(one, self.layouts)
         labelling = _Labelling(self._nominal(timed))
-        first = len(self.domains.states)
-        self.sizes = [*map(len, self.domains.states), *labelling.sizes]
+        first = self.domains.reserved(labelling.sizes)
         for i, one in enumerate(timed):
             rows = np.stack([one.forms[form] for form in _forms(one)])
             self.tables.append(((first + i, *one.counts), rows))

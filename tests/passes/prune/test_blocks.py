@@ -196,4 +196,4 @@ def test_highs_agrees(share: float) -> None:
     of = case("residual", "x86-64-v3").optimizer
     limit = share * of.before
     found = of.within(Budget(seconds=limit))
-    assert found.loss == pytest.approx(least_cost(of.times.sizes, of.pairs("seconds"), limit), rel=1e-6)
+    assert found.loss == pytest.approx(least_cost(of.domains.sizes, of.pairs("seconds"), limit), rel=1e-6)

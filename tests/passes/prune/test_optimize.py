@@ -96,6 +96,16 @@ KINDS_AND_TARGETS = [
 ]  # fmt: skip
 
 
+def test_a_sum_that_is_made_after_the_times_is_a_variable_of_its_own() -> None:
+    fresh, asked = (Case(KINDS["inception"](2), "x86-64-v3", 2) for _ in range(2))
+    limit = fresh.limit(0.5)
+    assert asked.optimizer.times.tables
+    first = len(asked.optimizer.domains.sizes)
+    assert asked.optimizer.domains._sum((0, 1)) == first
+    found, wanted = (of.optimizer.within(Budget(seconds=limit)) for of in (asked, fresh))
+    assert (found.loss, found.seconds) == pytest.approx((wanted.loss, wanted.seconds), rel=1e-9)
+
+
 # Against every combination -------------------------------------------------------------------------
 
 
@@ -204,7 +214,7 @@ def test_a_whole_network_agrees_with_highs(share: float) -> None:
     of = whole(3).optimizer
     limit = share * of.before
     found = of.within(Budget(seconds=limit))
-    wanted = least_cost(of.times.sizes, of.pairs("seconds"), limit)
+    wanted = least_cost(of.domains.sizes, of.pairs("seconds"), limit)
     assert wanted is not None
     assert found.loss == pytest.approx(wanted, rel=1e-6)
 
