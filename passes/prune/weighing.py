@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..select.dominance import undominated
 from ..select.elimination import LARGEST_TABLE, TooWideError
 from ..select.elimination_order import best_order
 from ..select.sweeps import TIES
@@ -429,12 +430,4 @@ class _Search:
 
 
 def _undominated(labels: _Labels) -> _Labels:
-    """The labels of which no other of the same state has as little cost and toll; sorted by state."""
-    labels = labels.chosen(np.lexsort((labels.toll, labels.cost, labels.state)))
-    _, rank = np.unique(labels.toll, return_inverse=True)
-    # States count downwards, so that the running minimum starts anew with each.
-    key = rank - labels.state * (len(rank) + 1)
-    least = np.minimum.accumulate(key)
-    better = np.ones(len(key), np.bool_)
-    better[1:] = key[1:] < least[:-1]
-    return labels.chosen(better)
+    return labels.chosen(undominated(labels.state, labels.cost, labels.toll))

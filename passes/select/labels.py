@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .dominance import undominated
 from .sweeps import TIES, Course, backward, course, fastest, priced
 from .trellis import Floats, Ints, Layer, Mask, NoCourseError, Trellis, ranges
 
@@ -136,7 +137,8 @@ def _search(
         good &= made.toll + toll[made.state] <= limit * (1 + TIES)
         total = made.seconds + price * (made.toll - limit) + both[made.state]
         good &= total < beat * (1 - TIES)
-        labels.append(_undominated(made.chosen(good)))
+        made = made.chosen(good)
+        labels.append(made.chosen(undominated(made.state, made.seconds, made.toll)))
     return _traced(trellis, labels) if len(labels[-1].state) else None
 
 
@@ -151,18 +153,6 @@ def _extended(layer: Layer, labels: _Labels, most: int | None) -> _Labels:
     edge = np.repeat(np.arange(len(layer.source)), counts)
     seconds = labels.seconds[parent] + layer.seconds[edge]
     return _Labels(layer.target[edge], seconds, labels.toll[parent] + layer.toll[edge], parent, edge)
-
-
-def _undominated(labels: _Labels) -> _Labels:
-    """The labels of which no other of the same state has as little time and toll; sorted by state."""
-    labels = labels.chosen(np.lexsort((labels.toll, labels.seconds, labels.state)))
-    _, rank = np.unique(labels.toll, return_inverse=True)
-    # States count downwards, so that the running minimum starts anew with each.
-    key = rank - labels.state * (len(rank) + 1)
-    least = np.minimum.accumulate(key)
-    better = np.ones(len(key), np.bool_)
-    better[1:] = key[1:] < least[:-1]
-    return labels.chosen(better)
 
 
 def _traced(trellis: Trellis, labels: list[_Labels]) -> Course:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..report import duration, node_text
-from .frontier_page import SECONDS, Box, Scale
+from .frontier_page import SECONDS, Box, Mark, Scale
 from .staircase import kept_text, worst
 from .templates import template
 
@@ -29,15 +29,6 @@ class Line:
     name: str
     colour: int
     path: str
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A count worth keeping, or a cliff."""
-
-    x: float
-    y: float
-    title: str
 
 
 @dataclass(frozen=True)
