@@ -28,6 +28,7 @@ from ..bytes_harness import activation, stored
 from ..generic_harness import lay_out
 from ..instructions import needs, refused
 from ..linear_harness import conv_case, matmul_case
+from ..primitives.conv.test_half import conv as half_conv
 from ..primitives.conv.test_linear_depthwise import Case as Depthwise
 from ..primitives.conv.test_linear_winograd import layer
 
@@ -70,7 +71,16 @@ def operators() -> list[tuple[str, Operator]]:
 @cache
 def code(target: Target) -> str:
     """Assembly of a kernel for each of the operators."""
-    return assembly(operators(), target)
+    return assembly([*operators(), *(halves() if target.half else [])], target)
+
+
+def halves() -> list[tuple[str, Operator]]:
+    """In binary16."""
+    return [
+        ("half_direct", half_conv(SHAPE, (33, 20, 3, 3), pads=SAME, residual=True)[0]),
+        ("half_winograd4", half_conv(SHAPE, (24, 20, 3, 3), pads=SAME)[0]),
+        ("half_depthwise", half_conv(SHAPE, (20, 1, 3, 3), pads=SAME, groups=20)[0]),
+    ]
 
 
 def assembly(wanted: Sequence[tuple[str, Operator]], target: Target) -> str:
@@ -108,6 +118,11 @@ def test_code_has_the_instructions_of_its_row_alone(name: str, tmp_path: Path) -
 def test_code_for_more_would_be_seen(made: str, run: str, lacking: str, tmp_path: Path) -> None:
     found = refused(code(row(made)), row(run), tmp_path)
     assert any(line.endswith(lacking) for line in found), found
+
+
+def test_arithmetic_in_binary16_would_be_seen(tmp_path: Path) -> None:
+    found = refused(assembly(halves(), TARGETS["rpi5"]), TARGETS["rpi4"], tmp_path)
+    assert any("fullfp16" in line for line in found), found
 
 
 @pytest.mark.parametrize(
