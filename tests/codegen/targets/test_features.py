@@ -5,7 +5,7 @@ An artifact checks these features before it runs. One more that the code needs i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 from secateur.codegen.backends.cpu import machine, objects
 from secateur.codegen.backends.cpu.objects import assembly_of
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
+from secateur.codegen.kernel import Kernel
 from secateur.codegen.program import Module
 from secateur.codegen.targets.rows import PROCESSORS, TARGETS
 from secateur.codegen.targets.target import Rates, Target
@@ -92,9 +93,21 @@ def assembly(wanted: Sequence[tuple[str, Operator]], target: Target) -> str:
         primitive = next(fitting)
         lay_out(op, *primitive.layouts(op, target)[0])
         symbol = f"k{number}"
-        llvm_ir = lower(primitive.kernel(op, target), symbol, target)
+        llvm_ir = lowered(primitive.kernel(op, target), symbol, target)
         texts.append(assembly_of(Module(symbol, b"", {"ll": llvm_ir}), target).replace(".L", f".L{symbol}_"))
     return "\n".join(texts)
+
+
+_LOWERED: dict[Hashable, str] = {}
+
+
+def lowered(kernel: Kernel, symbol: str, target: Target) -> str:
+    """The kernel's LLVM IR, once for rows whose cores differ alone: these come in behind it."""
+    cpu = target.cpu
+    key = (kernel.name, kernel.spec, symbol, target.isa, cpu.triple, cpu.baseline, target.features)
+    if key not in _LOWERED:
+        _LOWERED[key] = lower(kernel, symbol, target)
+    return _LOWERED[key]
 
 
 def row(name: str) -> Target:
