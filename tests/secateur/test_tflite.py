@@ -284,6 +284,7 @@ def test_everything_without_a_form_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(SecateurError) as refused:
         secateur.compile(graph, tmp_path / "m.tflite", "edgetpu", quantize=Int8(noise_of(graph, 1)))
     assert str(refused.value).count("it computes in float") == 2
+    assert str(refused.value).count("\n") == 2, "conversions beside them are not told"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +111,7 @@ def _written(writer: Writer) -> Iterator[str]:
 
     A tensor stands for the result of one of these, so that what reads it is judged by itself.
     """
+    refused: dict[Operator, Unmapped] = {}
     for op in writer.graph.operators:
         if op.name == "nn.constant":
             continue
@@ -119,7 +120,18 @@ def _written(writer: Writer) -> Iterator[str]:
         except Unmapped as error:
             for value in op.results:
                 writer.make(value, plain(value.type.shape), value.type.shape)
+            refused[op] = error
+    for op, error in refused.items():
+        if not _follows(op, refused):
             yield f"{op.loc or op.result.name or 'unnamed'} ({op.name}): {error}"
+
+
+def _follows(op: Operator, refused: Collection[Operator]) -> bool:
+    """Whether it converts for or from another operator that has no form, which alone is worth saying."""
+    if op.name == "q.quantize":
+        return op.operands[0].producer in refused
+    readers = [user for user in op.result.users if user.name != "q.quantize"]
+    return op.name == "q.dequantize" and any(user in refused for user in readers)
 
 
 def mapper_of(op: Operator) -> Mapper:

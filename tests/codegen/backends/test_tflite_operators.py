@@ -10,7 +10,7 @@ import pytest
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.ops.quantize import quant_attributes
-from secateur.ir.reference import fixed_point, tflite
+from secateur.ir.reference import fixed_point, fixed_softmax, tflite, tflite_kernels
 from secateur.ir.reference.byte_functions import FIXED, TABLES
 from secateur.ir.reference.fixed_point import Integers
 from secateur.ir.registry import create
@@ -46,26 +46,47 @@ def _by_float32(x: Integers, multiplier: Integers | int, shift: Integers | int) 
     return found
 
 
+def _down(x: Integers, bits: Integers | int) -> Integers:
+    found: Integers = x >> bits
+    return found
+
+
+def _floored(x: Integers, multiplier: Integers | int, shift: Integers | int) -> Integers:
+    """Not rounded at all."""
+    found: Integers = (x.astype(object) * multiplier // 2 ** (31 - np.asarray(shift, object))).astype(
+        np.int64
+    )
+    return found
+
+
+USUAL = ("convolution", "product", "add", "mul")
+ALONE = ("slopes", "spread", "products")
+
+
 @pytest.mark.parametrize(
-    ("place", "name", "wrong"),
+    ("place", "name", "wrong", "kinds"),
     [
-        (tflite, "rescaled", _single_rounding),
-        (tflite, "rescaled", _by_float32),
-        (fixed_point, "divided", _half_up),
+        (tflite, "rescaled", _single_rounding, USUAL),
+        (tflite, "rescaled", _by_float32, USUAL),
+        (fixed_point, "divided", _half_up, USUAL),
+        *((tflite_kernels, "rescaled", _single_rounding, (kind,)) for kind in ALONE),
+        (tflite_kernels, "rescaled", _floored, ("difference",)),
+        (fixed_softmax, "divided", _down, ("softmax",)),
+        (tflite_kernels, "UNIT_BITS", 11, ("interpolated",)),
     ],
-    ids=["rounded once", "in float32", "halves up"],
 )
 def test_a_wrong_rounding_is_found(
-    monkeypatch: pytest.MonkeyPatch, place: ModuleType, name: str, wrong: object
+    monkeypatch: pytest.MonkeyPatch, place: ModuleType, name: str, wrong: object, kinds: tuple[str, ...]
 ) -> None:
+    """Rounded once, in float32, halves up, down, or with finer weights."""
     monkeypatch.setattr(place, name, wrong)
     with pytest.raises(AssertionError, match="not equal"):
-        _check_many()
+        _check_many(kinds)
 
 
-def _check_many() -> None:
-    for seed in range(40):
-        for kind in ("convolution", "product", "add", "mul"):
+def _check_many(kinds: tuple[str, ...]) -> None:
+    for seed in range(60):
+        for kind in kinds:
             check_agrees(random_graph(kind, seed), seed)
 
 
