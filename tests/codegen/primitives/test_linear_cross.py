@@ -44,6 +44,9 @@ PRODUCTS = [
     ),
     Case("direct", *conv_case(12, (1, 32, 6, 7), 16, (3, 3), zero=7, w=EXTREME, x=ENDS, limits=(0, 255))),
     Case("pointwise", *conv_case(13, (1, 16, 5, 3), 21, (1, 1), result_zero=9, residual=True)),
+    Case(
+        "depthwise", *conv_case(15, (1, 20, 9, 14), 20, (3, 3), groups=20, pads=SAME, strides=(2, 2), zero=9)
+    ),
     Case("depthwise", *conv_case(14, (1, 21, 6, 5), 21, (3, 3), groups=21, pads=SAME, limits=(9, 120))),
     Case("pointwise", *conv_case(10, (1, 16, 5, 3), 12, (1, 1), result_zero=200, limits=(100, 255))),
 ]

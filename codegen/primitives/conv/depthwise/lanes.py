@@ -97,7 +97,9 @@ class Int8(Arithmetic):
         return seconds(target, 2 * macs + 8 * results, efficiency, float(results))
 
     def pixels(self, target: Target) -> int:
-        return max(2, target.isa.vector_registers * target.lanes // 64)
+        """Where 16 lanes take four registers, half of all hold sums; pixels share what is widened."""
+        registers = target.isa.vector_registers
+        return registers // 8 if target.isa.narrowing else max(2, registers * target.lanes // 64)
 
     def operand(self, buffer: Buffer, index: Expr) -> Expr:
         return load(buffer, index, self.lanes).astype(f"int32x{self.lanes}")
