@@ -52,11 +52,12 @@ done:
 """
 
 
-# A block's number is its task, and the memory that its threads share stands for the workspace.
+# A block's number is its task, and the memory that its threads share stands for the workspace. A driver's
+# compiler has to know how many threads share a multiprocessor's registers.
 _BLOCK = """\
 @{symbol}_shared = internal addrspace(3) global [{bytes} x i8] undef, align 16
 declare i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
-define ptx_kernel void @{symbol}({parameters}, i32 %tasks) {{
+define ptx_kernel void @{symbol}({parameters}, i32 %tasks) "nvvm.maxntid"="{threads}" {{
   %task = call i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
   %next = add nsw i32 %task, 1
   %shared = addrspacecast ptr addrspace(3) @{symbol}_shared to ptr
@@ -97,10 +98,13 @@ def portable(llvm_ir: str) -> str:
 
 
 def _shared(text: str, symbol: str) -> str:
-    """A block's kernel moves aligned words, two or four; what its threads share changes at a barrier."""
+    """A block's kernel moves aligned words, two or four; what its threads share changes at a barrier.
+
+    It is inlined, whatever its size: else its pointers would not be known as global or shared.
+    """
     start = rf"(^define .*@{re.escape(symbol)}_kernel\([^\n]*)"
     head, parameters, rest = re.split(start, text, maxsplit=1, flags=re.M)
-    *others, last = re.split(r"(?=\bptr\b)", parameters)
+    *others, last = re.split(r"(?=\bptr\b)", parameters.removesuffix("{") + "alwaysinline {")
     plain = re.sub(r"\b(?:noalias|readonly|writeonly|readnone) ", "", last)
     return head + "".join(others) + plain + _WORDS.sub(_aligned, rest)
 
@@ -113,7 +117,11 @@ def _block(llvm_ir: str, symbol: str, kernel: Kernel) -> str:
     """The kernel of whose tasks each is a block's."""
     parameters, arguments = _parameters(llvm_ir, symbol)
     return _BLOCK.format(
-        symbol=symbol, parameters=parameters, arguments=arguments, bytes=max(kernel.workspace, 16)
+        symbol=symbol,
+        parameters=parameters,
+        arguments=arguments,
+        bytes=max(kernel.workspace, 16),
+        threads=kernel.threads,
     )
 
 

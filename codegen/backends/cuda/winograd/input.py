@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from ....kernel import Kernel
-from ....tir import T, prim_func, store, view, when
-from ..block import WORDS, thread
-from .layer import Layer
-from .pairs import held
-from .transform import InputTransform
+from ....tir import T, load, prim_func, store, view, when
+from ..block import WORDS, Words, thread
+from .layer import BLOCK, Layer
+from .pairs import held, parts
+from .transform import InputTransform, joined
 
 THREADS = 128
 
@@ -30,15 +30,19 @@ def _build(layer: Layer) -> Any:
 
     def body(data: Any, factors: Any, output: Any, _: Any, block: Any, __: Any) -> None:
         number, words = held(block * THREADS + thread()), view(output, "int32")
+
+        def put(position: int, pairs: list[Any]) -> None:
+            known = Words(WORDS, "int32")
+            at = (position * layer.blocks + channels) * BLOCK + word * WORDS
+            known.put(0, load(factors, at, WORDS))
+            (zero, two), (one, three) = (parts(held(pair)) for pair in pairs)
+            value = joined((zero, one, two, three), known)
+            store(words, position * _count(layer) + number, value, 1)
+
         with when(number < _count(layer)):
             tile = held(T.truncmod(T.truncdiv(number, WORDS), layer.tiles))
             channels = held(T.truncdiv(number, WORDS * layer.tiles))
-            transform = InputTransform(layer, view(data, "int32"), factors)
-            transform.emit(
-                tile,
-                channels,
-                held(T.truncmod(number, WORDS)),
-                lambda position, word: store(words, position * _count(layer) + number, word, 1),
-            )
+            word = held(T.truncmod(number, WORDS))
+            InputTransform(layer, view(data, "int32")).emit((tile, channels, word), (0, 8), put)
 
     return prim_func(pointers, body)

@@ -21,10 +21,9 @@ def held(value: Expr) -> Expr:
     return hold(value, 1, "int32")
 
 
-def pairs_of(word: Expr, zero_point: int) -> tuple[Expr, Expr]:
-    """The four bytes of a word less their zero point: the pairs (0, 2) and (1, 3)."""
-    zero = zero_point * 0x10001
-    return (word & 0x00FF00FF) - zero, ((word >> 8) & 0x00FF00FF) - zero
+def pair_of(word: Expr, shift: Expr, zero_point: int) -> Expr:
+    """Bytes 0 and 2 of a word shifted by 0, or 1 and 3 of one shifted by 8, less their zero point."""
+    return ((word >> shift) & 0x00FF00FF) - zero_point * 0x10001
 
 
 def parts(pair: Expr) -> tuple[Expr, Expr]:

@@ -1,14 +1,14 @@
-"""The input transform of a word of channels of one tile, and its rounding to bytes."""
+"""The input transform of a few channels of one tile, and its rounding to bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ....tir import T, load
+from ....tir import T
 from ..block import WORDS, Words
 from .layer import Layer
-from .pairs import held, input_steps, pairs_of, parts, rounded
+from .pairs import held, input_steps, pair_of, rounded
 
 Expr = Any
 Buffer = Any
@@ -17,29 +17,30 @@ _LOW, _HIGH = -128, 127
 
 
 class InputTransform:
-    """Reads tiles of `data` (words of four channels), gives a word of four signed bytes for each position."""
+    """Reads tiles of `data`, words of four channels, and gives pairs of channels for each position."""
 
-    def __init__(self, layer: Layer, data: Buffer, factors: Buffer) -> None:
-        self.layer, self.data, self.factors = layer, data, factors
+    def __init__(self, layer: Layer, data: Buffer) -> None:
+        self.layer, self.data = layer, data
 
-    def emit(self, tile: Expr, block: Expr, word: Expr, put: Callable[[int, Expr], None]) -> None:
-        """`put` gets each position and its word, of word number `word` of a block of channels."""
-        halves = self._columns(tile, block, word)
+    def emit(
+        self, place: tuple[Expr, Expr, Expr], shifts: Sequence[Expr], put: Callable[[int, list[Expr]], None]
+    ) -> None:
+        """`put` gets each position and its pairs of a tile, block of channels and word of it.
+
+        There is one pair for each of `shifts` (see `pair_of`).
+        """
+        halves = self._columns(place, shifts)
         broad = self.layer.extent[1]
         for i in range(self.layer.extent[0]):
-            rows = [
-                input_steps([held(half[i * broad + j]) for j in range(broad)])
-                for half in halves
-            ]  # fmt: skip
-            for j, (even, odd) in enumerate(zip(*rows, strict=True)):
-                position = i * broad + j
-                put(position, self._bytes(position, block, word, even, odd))
+            rows = [input_steps([held(half[i * broad + j]) for j in range(broad)]) for half in halves]
+            for j, pairs in enumerate(zip(*rows, strict=True)):
+                put(i * broad + j, list(pairs))
 
-    def _columns(self, tile: Expr, block: Expr, word: Expr) -> tuple[Words, Words]:
-        """B^T d down every column, of even and of odd channels."""
+    def _columns(self, place: tuple[Expr, Expr, Expr], shifts: Sequence[Expr]) -> list[Words]:
+        """B^T d down every column, for each shift."""
         high, broad = self.layer.extent
-        halves = Words(high * broad, "int32"), Words(high * broad, "int32")
-        read = self._reader(tile, block, word)
+        halves = [Words(high * broad, "int32") for _ in shifts]
+        read = self._reader(place, shifts)
         for j in range(broad):
             pairs = [read(i, j) for i in range(high)]
             for half, column in zip(halves, zip(*pairs, strict=True), strict=True):
@@ -47,39 +48,38 @@ class InputTransform:
                     half[i * broad + j] = value
         return halves
 
-    def _reader(self, tile: Expr, block: Expr, word: Expr) -> Callable[[int, int], tuple[Expr, Expr]]:
+    def _reader(
+        self, place: tuple[Expr, Expr, Expr], shifts: Sequence[Expr]
+    ) -> Callable[[int, int], list[Expr]]:
         """Pairs at a row and column of the tile; zeros outside the image."""
-        layer, conv = self.layer, self.layer.conv
+        layer, conv, (tile, block, word) = self.layer, self.layer.conv, place
         image, row, column = layer.place(tile)
         top, left = held(row - conv.pads[0]), held(column - conv.pads[1])
         plane = held((image * layer.blocks + block) * conv.height)
 
-        def read(i: int, j: int) -> tuple[Expr, Expr]:
+        def read(i: int, j: int) -> list[Expr]:
             down, along = top + i, left + j
             if not layer.covered:
                 down = T.max(0, T.min(conv.height - 1, down))
                 along = T.max(0, T.min(conv.width - 1, along))
             value = held(self.data[((plane + down) * conv.width + along) * WORDS + word])
-            even, odd = pairs_of(value, layer.zero_point)
-            if layer.covered:
-                return held(even), held(odd)
-            inside = T.And(_within(top + i, conv.height), _within(left + j, conv.width))
-            return held(T.Select(inside, even, 0)), held(T.Select(inside, odd, 0))
+            pairs = [pair_of(value, shift, layer.zero_point) for shift in shifts]
+            if not layer.covered:
+                inside = T.And(_within(top + i, conv.height), _within(left + j, conv.width))
+                pairs = [T.Select(inside, pair, 0) for pair in pairs]
+            return [held(pair) for pair in pairs]
 
         return read
 
-    def _bytes(self, position: int, block: Expr, word: Expr, even: Expr, odd: Expr) -> Expr:
-        """Times the channels' factors, limited; in the order of the channels."""
-        at = (position * self.layer.blocks + block) * (WORDS * WORDS) + word * WORDS
-        factors = Words(WORDS, "int32")
-        factors.put(0, load(self.factors, at, WORDS))
-        (zero, two), (one, three) = parts(held(even)), parts(held(odd))
-        found: Expr = None
-        for k, value in enumerate((zero, one, two, three)):
-            limited = T.max(_LOW, T.min(_HIGH, rounded(held(value), factors[k])))
-            byte = (limited & 255) << 8 * k
-            found = byte if found is None else found | byte
-        return held(found)
+
+def joined(values: Sequence[Expr], factors: Words) -> Expr:
+    """Values of channels times their factors, limited to signed bytes, the first one's lowest in a word."""
+    found: Expr = None
+    for k, value in enumerate(values):
+        limited = T.max(_LOW, T.min(_HIGH, rounded(held(value), factors[k])))
+        byte = (limited & 255) << 8 * k
+        found = byte if found is None else found | byte
+    return held(found)
 
 
 def _within(value: Expr, size: int) -> Expr:

@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from secateur.codegen.backends.cuda.winograd.fused_tile import FusedTile, candidates
+from secateur.codegen.backends.cuda.winograd.operands import layer_of
 from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 
 from ...primitives.conv.test_linear_winograd import TILES, layer
+from ...simt.emulator import Gpu, configure
 from .harness import choices, run
 
 XAVIER, NANO = GPUS["jetson-xavier"], GPUS["jetson-nano"]
-WAYS = ("winograd_staged",)
+WAYS = ("winograd_staged", "winograd_fused")
 
 CASES: list[dict[str, Any]] = [
     {"shape": (1, 32, 9, 11), "filters": 32},
@@ -33,21 +36,56 @@ def check(target: Target, way: str, shape: Any, filters: int, tile: tuple[int, i
     np.testing.assert_array_equal(run(op, arrays, target, choice), wanted)
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", range(len(CASES)))
 @pytest.mark.parametrize("tile", TILES)
-def test_bits(tile: tuple[int, int], case: int, way: str) -> None:
-    check(XAVIER, way, tile=tile, **CASES[case])
+def test_bits_by_three_kernels(tile: tuple[int, int], case: int) -> None:
+    check(XAVIER, "winograd_staged", tile=tile, **CASES[case])
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_bits_by_one_kernel(case: int) -> None:
+    check(XAVIER, "winograd_fused", tile=TILES[case], **CASES[case])
+
+
+def test_bits_without_dot_products() -> None:
+    check(NANO, "winograd_staged", tile=(4, 4), **CASES[1])
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_bits_without_dot_products(way: str) -> None:
-    check(NANO, way, tile=(4, 4), **CASES[1])
+@pytest.mark.parametrize(("sign", "zero", "tile"), [(1, 0, (2, 2)), (-1, 0, (4, 4)), (1, 255, (4, 4))])
+def test_saturation(tile: tuple[int, int], zero: int, sign: int, way: str) -> None:
+    check(XAVIER, way, (1, 32, 8, 8), 16, tile, zero=zero, extreme=sign)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("zero", [0, 255])
-def test_saturation(zero: int, sign: int, way: str) -> None:
-    for tile in TILES[::3]:
-        check(XAVIER, way, (1, 32, 8, 8), 16, tile, zero=zero, extreme=sign)
+@pytest.mark.parametrize("seed", range(4))
+def test_random_layers_in_every_order_of_threads(seed: int, way: str) -> None:
+    choose = np.random.default_rng(seed)
+    shape = [int(choose.integers(1, 3)), int(choose.integers(3, 50)), *map(int, choose.integers(3, 19, 2))]
+    options: dict[str, Any] = {
+        "pads": tuple(int(p) for p in choose.integers(0, 2, 4)),
+        "zero": int(choose.integers(0, 256)),
+        "residual": bool(seed % 2),
+        "result": [3, None][seed // 2],
+    }
+    for order in (0, 1, seed + 2):
+        configure(Gpu(order=order))
+        check(XAVIER, way, tuple(shape), int(choose.integers(3, 70)), TILES[(seed + order) % 4], **options)
+    configure()
+
+
+def test_every_schedule_has_each_sum_once() -> None:
+    op, _ = layer((1, 64, 56, 56), 64, (4, 4))
+    found = list(candidates(layer_of(op, XAVIER), XAVIER.cuda.architecture))
+    assert found
+    assert all(tile.warps * tile.held == 36 and tile.threads <= 1024 for tile in found)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [((16, 28, 64, 7, 4, 8), "tiles and filters once"), ((36, 16, 32, 4, 4, 8), "different numbers")],
+)
+def test_schedules_check_themselves(sizes: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FusedTile(*sizes)
