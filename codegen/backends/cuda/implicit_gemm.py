@@ -143,8 +143,15 @@ class HalfGemm(FloatGemm):
 class BytesGemm(PaddingConvolution):
     """`q.linear_conv`."""
 
+    def offset(self, spec: LinearSpec, target: Target) -> int:
+        """Bytes are multiplied as they are."""
+        return 0
+
+    def on(self, op: Operator, target: Target) -> LinearSpec:
+        return replace(self.spec(op), full=False)
+
     def kernel(self, op: Operator, target: Target) -> Kernel:
-        kernel: Kernel = self.primitive.kernel(self.spec(op), target)
+        kernel: Kernel = self.primitive.kernel(self.on(op, target), target)
         return kernel
 
 
