@@ -105,6 +105,7 @@ def compile(
     data = range_data(precision, graph, watch.progress) if precision else data
     form: str = kind or backend_of(row).kinds[0]
     path = Path(output) if output is not None else _default_output(model, form)
+    _check_apart(model, path)
 
     def attempt(asked: Limits) -> Artifact:
         reports: list[QuantizationReport] = []
@@ -196,6 +197,12 @@ def _checked(draft: Path, outcome: Outcome, given: Mapping[str, Any] | None) -> 
     assert outcome.answers is not None, "passes are validated on the same inputs"
     inputs = noise(outcome.graph) if given is None else given
     return check_artifact(draft, outcome.graph, inputs, outcome.answers)
+
+
+def _check_apart(model: Model, path: Path) -> None:
+    """SecateurError where the artifact would be written over the model that it is made of."""
+    if not isinstance(model, Graph) and path.resolve() == Path(model).resolve():
+        raise SecateurError(f"{path}: is the model itself; name the artifact otherwise")
 
 
 def _default_output(model: Model, kind: str) -> Path:

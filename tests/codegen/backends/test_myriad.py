@@ -52,6 +52,17 @@ def test_what_float16_does_not_reach_is_refused(tmp_path: Path) -> None:
         secateur.compile(read_model(made), tmp_path / "m.onnx", "ncs2")
 
 
+def test_a_model_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default the artifact's name is the model's, with the suffix that it has already."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(network("y = Conv (x, w1)", {"w1": (2, 3, 1, 1)}), "m.onnx")
+    before = Path("m.onnx").read_bytes()
+    for output in (None, tmp_path / "m.onnx"):
+        with pytest.raises(SecateurError, match=r"m\.onnx: is the model itself"):
+            secateur.compile("m.onnx", output, "ncs2")
+    assert Path("m.onnx").read_bytes() == before
+
+
 def test_bytes_are_refused(tmp_path: Path) -> None:
     graph = residual()
     with pytest.raises(
