@@ -37,9 +37,9 @@ def roomy(shape: tuple[int, ...], depth: int) -> Array:
     """Random weights as large as room for `depth` quads lets them be."""
     weights = np.random.default_rng(0).integers(-127, 128, shape)
     sets = met(weights, depth)
-    return np.trunc(
-        weights * (MOST / max(sets.clip(0).sum(2).max(), -sets.clip(None, 0).sum(2).min()))
-    ).astype(np.int8)
+    largest = max(sets.clip(0).sum(2).max(), -sets.clip(None, 0).sum(2).min())
+    found: Array = np.trunc(weights * (MOST / largest)).astype(np.int8)
+    return found
 
 
 @pytest.mark.parametrize("target", HERE, ids=lambda t: t.name)
