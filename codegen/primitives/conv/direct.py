@@ -18,6 +18,7 @@ from .plan import (
     product_seconds,
     traffic_seconds,
 )
+from .tile import block_steps
 from .tiled import Tiled
 
 Array = NDArray[Any]
@@ -72,9 +73,8 @@ def _row_tile(blocks: int, target: Target, arithmetic: Arithmetic) -> tuple[int,
 
 def _steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:
     """Steps that an output element sums."""
-    return (
-        up(spec.channels, layout_block(spec.in_layout)) // arithmetic.step * spec.kernel[0] * spec.kernel[1]
-    )
+    blocks = up(spec.channels, layout_block(spec.in_layout)) // layout_block(spec.in_layout)
+    return blocks * block_steps(spec, arithmetic) * spec.kernel[0] * spec.kernel[1]
 
 
 DIRECT = Direct()

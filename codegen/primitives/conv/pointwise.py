@@ -19,6 +19,7 @@ from .plan import (
     product_seconds,
     traffic_seconds,
 )
+from .tile import block_steps
 from .tiled import Tiled
 
 Array = NDArray[Any]
@@ -73,7 +74,8 @@ class Pointwise(Tiled):
 
 def _steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:
     """Steps that an output element sums."""
-    return up(spec.channels, layout_block(spec.in_layout)) // arithmetic.step
+    blocks = up(spec.channels, layout_block(spec.in_layout)) // layout_block(spec.in_layout)
+    return blocks * block_steps(spec, arithmetic)
 
 
 def _strip(spec: ConvSpec, target: Target, pixels: int) -> int:

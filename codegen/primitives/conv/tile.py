@@ -176,12 +176,13 @@ class _Nest:
         """Adds one tap of one input block; the steps of the block in an unrolled loop."""
         block, step, width = self.block, self.arithmetic.step, self.tiling.vectors * self.lanes
         start, weight = self._starts(cb, kh, kw, column)
-        unroll = min(block // step, self.arithmetic.unroll)
+        count = block_steps(self.spec, self.arithmetic)
+        unroll = min(count, self.arithmetic.unroll)
         steps = min(self.arithmetic.at_once, unroll)
         if block == step:
             self._step(acc, start, weight, pixels)
             return
-        with T.serial(0, block // step // unroll) as outer:
+        with T.serial(0, count // unroll) as outer:
             for inner in range(0, unroll, steps):
                 lane = (outer * unroll + inner) * step
                 self._step(acc, start + lane, weight + lane * width, pixels, steps)
@@ -228,6 +229,13 @@ class _Nest:
         elements = {r: start + r * self.spec.strides[1] * self.block for r in pixels}
         arithmetic.multiply(acc, (self.data, elements), (self.weights, weight), vectors, steps)
         fence(self.data, self.weights, always=arithmetic.data == "uint8")
+
+
+def block_steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:
+    """Steps of an input block; where it is the only one of bytes, without those of lanes that hold zeros."""
+    block, step = layout_block(spec.in_layout), arithmetic.step
+    skips = arithmetic.data == "uint8" and arithmetic.at_once == 1 and spec.groups == 1
+    return min(block // step, -(-spec.channels // step)) if skips else block // step
 
 
 def _loop(taps: range) -> Any:

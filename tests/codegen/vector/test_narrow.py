@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
+from secateur.codegen.primitives.conv.linear_operators import linear_spec
+from secateur.codegen.primitives.conv.pointwise import POINTWISE
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Operator
@@ -29,6 +32,8 @@ CASES: dict[str, tuple[tuple[int, ...], int, int, dict[str, Any]]] = {
         {**SAME, "zero": 7, "residual": True, "result_zero": 9, "strides": (2, 1)},
     ),
     "flat": ((1, 40, 7, 9), 80, 1, {"zero": 3}),
+    "few": ((1, 8, 7, 9), 8, 3, {**SAME, "zero": 5}),
+    "fewer": ((1, 3, 7, 9), 8, 1, {"zero": 5}),
     "image": ((1, 3, 13, 20), 24, 5, {"pads": (2, 2, 2, 2), "zero": 11}),
 }
 
@@ -82,6 +87,14 @@ def test_products_stay_in_registers(name: str, depth: int) -> None:
     assert inner
     for loop in inner:
         assert loop.spills == 0
+
+
+@pytest.mark.parametrize(("channels", "steps"), [(3, 1), (8, 2), (9, 3), (16, 4), (20, 8)])
+def test_zeros_of_a_single_block_are_not_multiplied(channels: int, steps: int) -> None:
+    weights = np.full((16, channels, 1, 1), 127, np.int8)
+    op = conv_case(1, (1, channels, 5, 5), 16, (1, 1), w=weights)[0]
+    spec = replace(linear_spec(op), in_layout="NCHW16c", out_layout="NCHW16c")
+    assert POINTWISE.steps(spec, TARGETS["x86-64-v3"]) == steps
 
 
 def test_weights_without_room_are_multiplied_as_ever() -> None:
