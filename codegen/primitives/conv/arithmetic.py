@@ -28,7 +28,7 @@ Buffer = Any
 Array = NDArray[Any]
 
 _MOST_PIXELS = 10
-_MOST_ELEMENTS = 10  # of 16 registers: with more, weights that are loaded ahead make LLVM spill
+_MOST_ELEMENTS = 9  # of 16 registers: with more, weights that are loaded ahead make LLVM spill
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from secateur.ir.graph import Operator
+from secateur.ir.types import DType
 
 from ...kernel import Kernel
 from ...targets.target import Target
@@ -29,6 +30,7 @@ from ..generic_ending import Finish, FinishSpec, finish_spec, pointer_places
 from ..specs import seconds
 
 ROWS, VECTORS = 4, 2  # the register tile
+_PLAIN, _CONVERTING = 0.3, 0.15  # of the multiply-adds; binary16 is multiplied in float32
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Matmul(Generic):
     def estimate(self, op: Operator, target: Target) -> float:
         macs = float(op.macs)
         moved = float(sum(v.type.bytes for v in (*op.operands, *op.results)))
-        return seconds(target, macs, 0.3, moved) + CALL_SECONDS
+        efficiency = _CONVERTING if op.result.type.dtype == DType.F16 else _PLAIN
+        return seconds(target, macs, efficiency, moved) + CALL_SECONDS
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.spec(op)
