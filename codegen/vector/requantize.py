@@ -77,16 +77,21 @@ def requantization(op: Operator, residual: int, block: int = BLOCK) -> Requantiz
 
 def on_target(ending: Requantization, op: Operator, residual: int, target: Target) -> Requantization:
     """The ending of a convolution or matrix product with what the core and the layer's numbers allow."""
-    if ending.result != "uint8":
-        return ending
     if target.isa.narrowing:
-        return replace(ending, narrowing=target.isa.narrowing, limited=op["limits"] != (0, 255))
-    if not target.isa.converts:
+        return narrowed(ending, op, target)
+    if ending.result != "uint8" or not target.isa.converts:
         return ending
     added = residual_multiplier(op, residual) if ending.residual else np.float32(0)
     within = float(channel_multipliers(op).max()) < 0.5 and float(added) < 2**20
     plain = one_quant(op.result.type)[1] == 0 and op["limits"][1] == 255
     return replace(ending, converts=True, saturates=plain and within)
+
+
+def narrowed(ending: Requantization, op: Operator, target: Target) -> Requantization:
+    """The ending with the core's way to make bytes of several vectors."""
+    if ending.result != "uint8" or target.isa.narrowing is None:
+        return ending
+    return replace(ending, narrowing=target.isa.narrowing, limited=op["limits"] != (0, 255))
 
 
 def _keeps_zero(op: Operator, residual: int) -> bool:
@@ -172,6 +177,14 @@ class Requantize:
         held = hold(total, self.lanes, "int32")
         parts = [T.Shuffle([held], list(range(k, k + 4))) for k in range(0, self.lanes, 4)]
         return self.of_lanes(4).of_sums(parts, index, channel)
+
+    def of_wide_steps(self, t: Expr, index: Expr, channel: Expr) -> Expr:
+        """`of_steps`, narrowed as `of_wide_sum` is."""
+        if self.spec.narrowing is None or not self.spec.narrowing.nearest or self.lanes != 4:
+            return self.of_steps(t, index, channel)
+        if self.spec.residual:
+            t = self._hold(t) + self._hold(self._residual(index))
+        return self._masked(self._narrowed([self._hold(t)], self.spec.narrowing), channel)
 
     def of_sums(self, totals: Sequence[Expr], index: Expr, channel: Expr) -> Expr:
         """The stored vector of several vectors of sums, the first of channels `channel`..."""

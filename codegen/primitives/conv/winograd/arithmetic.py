@@ -355,4 +355,4 @@ class ByteEnding(SumEnding):
     def store(self, total: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
         blocks = layout_block(self.spec.out_layout), BLOCK
         at, residual = (self._index(block, image, pixel, channel) for block in blocks)
-        store(self.output, at, self.requantize.of_steps(total, residual, channel), self.lanes)
+        store(self.output, at, self.requantize.of_wide_steps(total, residual, channel), self.lanes)
