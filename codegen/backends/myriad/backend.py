@@ -9,9 +9,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from onnx import version_converter
+
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import ModelError, SecateurError
 from secateur.ir.graph import Graph, Operator, constant_of
+from secateur.ir.onnx_writer import to_onnx
 from secateur.ir.stages import READ
 from secateur.ir.support.atomic import check_writable, replacing
 from secateur.ir.support.progress import Progress, silent
@@ -93,10 +96,6 @@ class MyriadBackend(Backend[Handed]):
 
 def _older(graph: Graph) -> Any:
     """The graph as ONNX of an opset that OpenVINO 2022.3 reads."""
-    from onnx import version_converter
-
-    from secateur.ir.onnx_writer import to_onnx
-
     try:
         model = version_converter.convert_version(to_onnx(graph), OPSET)
     except RuntimeError as error:
