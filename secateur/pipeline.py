@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from .codegen.targets.rows import TARGETS
 from .codegen.targets.target import Target
 from .codegen.weights.registry import SMALLEST
 from .codegen.weights.storing import check_codec
-from .ir.errors import SecateurError
+from .ir.errors import ModelNote, SecateurError
 from .ir.graph import Graph
 from .ir.stages import PLACED
 from .options import Ends, Fp16, Int8, Limits
@@ -65,6 +66,7 @@ def pipeline_of(
         text = _behind_fusion(text, half_step(precision))
     if quantize is None:
         return limited(text, limits)
+    note_slow_bytes(target)
     step = quantize_step(quantize, limits.min_sqnr, target)
     return limited(_behind_fusion(text, step), replace(limits, min_sqnr=None))
 
@@ -99,6 +101,19 @@ def check_half(target: Target, quantize: Int8 | None = None) -> None:
             f"{target.name} has no fast arithmetic on 16-bit floats: fp16 would be no faster than float32 "
             f"there. Leave it out, or quantize to int8. Targets with it: {known}"
         )
+
+
+def note_slow_bytes(target: Target) -> None:
+    """A ModelNote where a target multiplies bytes no faster than floats."""
+    if (rates := target.slow_bytes) is None:
+        return
+    warnings.warn(
+        f"{target.name} has no instruction for products of bytes: at most {rates[0]:.0f} billion "
+        f"multiply-adds a second in int8, no more than in float32, and {rates[1]:.0f} in fp16. "
+        "int8 makes the file smaller, fp16 the network faster",
+        ModelNote,
+        stacklevel=3,
+    )
 
 
 def half_step(precision: Fp16) -> Half:

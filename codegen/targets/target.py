@@ -104,6 +104,14 @@ class Target:
         return self.cpu.isa
 
     @property
+    def slow_bytes(self) -> tuple[float, float] | None:
+        """Billions of multiply-adds a second of bytes, and in binary16; None where bytes are fast."""
+        if not isinstance(self.machine, Cuda) or self.machine.architecture.dot:
+            return None
+        cycles = self.gpu.multiprocessors * self.gpu.clock_ghz
+        return cycles * self.gpu.fma, 2 * cycles * self.gpu.half2
+
+    @property
     def half(self) -> bool:
         """Whether the machine computes in binary16 faster than in float32."""
         if isinstance(self.machine, Cuda):

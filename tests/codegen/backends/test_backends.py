@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -17,7 +18,7 @@ from secateur.codegen.backends.registry import BACKENDS, backend_of, kernels_of
 from secateur.codegen.targets.rows import GPUS, TARGETS
 from secateur.codegen.targets.target import Machine, Target
 from secateur.costs.candidates import network_of
-from secateur.ir.errors import SecateurError
+from secateur.ir.errors import ModelNote, SecateurError
 from secateur.ir.parser import parse_graph
 from secateur.options import Int8, Limits, Watch
 from secateur.passes.framework.manager import PassManager
@@ -63,6 +64,20 @@ def test_what_it_refuses_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SecateurError, match="limits are kept by choosing primitives"):
         compile_toy(tmp_path / "two.txt", limits=Limits(memory=1 << 20))
     assert not (tmp_path / "two.txt").exists()
+
+
+@pytest.mark.parametrize(("name", "rates"), [("jetson-nano", (118, 236)), ("jetson-tx2", (333, 666))])
+def test_bytes_that_do_not_pay_on_a_gpu_are_told_before_compiling(name: str, rates: tuple[int, int]) -> None:
+    wanted = f"at most {rates[0]} billion multiply-adds a second in int8.* and {rates[1]} in fp16"
+    with pytest.warns(ModelNote, match=wanted):
+        pipeline_of(parse_graph(TEXT), TARGETS[name], None, Limits(), Int8("random:2"))
+
+
+def test_bytes_that_pay_are_not_told() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("jetson-xavier", "cuda-sm_61", "rpi4"):
+            pipeline_of(parse_graph(TEXT), TARGETS[name], None, Limits(), Int8("random:2"))
 
 
 def test_quantization_is_put_into_its_pipeline() -> None:

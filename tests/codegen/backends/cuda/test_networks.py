@@ -105,7 +105,7 @@ def test_a_network_in_half_is_near_the_one_in_floats(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", NETWORKS)
 def test_a_network_in_bytes_is_the_interpreters_to_the_bit(model: str, tmp_path: Path) -> None:
     path = ROOT / "examples" / model
-    made = compiled(path, tmp_path, Int8("random:4"), NETWORKS[model])
+    made = compiled(path, tmp_path, Int8("random:4"), target=NETWORKS[model])
     given = noise(made.graph)
     wanted = interpreter.run(made.graph, given)
     for order in (0, 1, 7):
