@@ -37,6 +37,7 @@ OPTIONS: Mapping[str, str] = {
     "prune": "prune.options.Options",
     "remove": "options.Nothing",
     "fuse": "options.FuseOptions",
+    "half": "half.options.HalfRecipe",
     "equalize": "options.Nothing",
     "quantize": "quantize.options.Options",
     "tflite": "options.TfliteOptions",
@@ -55,6 +56,9 @@ RULES = (
     "fuse.closing",
     "quantize.equalize",
     "integer.integer",
+    "tflite.kernels",
+    "tflite.shaping",
+    "tflite.weights",
 )
 """Modules whose `RULES` are those of a pass."""
 
