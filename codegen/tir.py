@@ -16,15 +16,21 @@ from secateur.ir.support.unasked import hidden
 
 __all__ = [
     "FENCE",
+    "OPAQUE",
     "PIN",
     "Registers",
     "T",
+    "extremes",
     "fence",
     "fenced",
+    "keeps_nan",
+    "larger",
     "load",
+    "opaque",
     "pinned",
     "prefetch",
     "prim_func",
+    "smaller",
     "splat",
     "store",
     "view",
@@ -35,8 +41,10 @@ Expr = Any  # a TIR expression
 Buffer = Any  # a TIR buffer
 FENCE = "secateur_fence"  # what a fence calls, until lowering makes it a statement
 PIN = "secateur_pin"  # the same for a pin
+OPAQUE = "secateur_opaque"  # the same for an index
 _UNBOUNDED = 1 << 30  # elements; bounds are the builder's business, not the buffer's
 _FENCED: ContextVar[bool] = ContextVar("fenced", default=False)  # whether the target's kernels have fences
+_EXTREMES: ContextVar[bool] = ContextVar("extremes", default=False)
 
 
 class _Module:
@@ -121,6 +129,19 @@ def pinned(sums: Expr) -> Expr:
     return T.call_extern("int32x4", PIN, sums) if _FENCED.get() else sums
 
 
+def opaque(index: Expr) -> Expr:
+    """The same int32 in a register, of which LLVM knows nothing, where `Isa.fences`.
+
+    Addresses a little beyond it are then short offsets, which ARM's accesses have. LLVM would take all from
+    one place, and make a constant for each that is far.
+    """
+    if not _FENCED.get():
+        return index
+    register = Registers(1, 1, "int32")
+    register[0] = T.call_extern("int32", OPAQUE, index)
+    return register[0]
+
+
 @contextmanager
 def fenced(here: bool) -> Iterator[None]:
     """Whether kernels that are built inside have fences."""
@@ -129,6 +150,35 @@ def fenced(here: bool) -> Iterator[None]:
         yield
     finally:
         _FENCED.reset(before)
+
+
+def larger(a: Expr, b: Expr, lanes: int) -> Expr:
+    """Of two vectors of float32; a NaN of `b` stays, and where `Isa.extremes` one of `a`."""
+    return _native("llvm.maximum", a, b, lanes) if keeps_nan(lanes) else T.max(a, b)
+
+
+def smaller(a: Expr, b: Expr, lanes: int) -> Expr:
+    """The same."""
+    return _native("llvm.minimum", a, b, lanes) if keeps_nan(lanes) else T.min(a, b)
+
+
+def keeps_nan(lanes: int) -> bool:
+    """Whether `larger` and `smaller` of so many lanes keep a NaN of either operand."""
+    return _EXTREMES.get() and lanes % 4 == 0
+
+
+def _native(name: str, a: Expr, b: Expr, lanes: int) -> Expr:
+    return T.call_llvm_pure_intrin(f"float32x{lanes}", f"{name}.v{lanes}f32", a, b)
+
+
+@contextmanager
+def extremes(here: bool) -> Iterator[None]:
+    """Whether kernels that are built inside have maxima and minima that keep a NaN of either operand."""
+    before = _EXTREMES.set(here)
+    try:
+        yield
+    finally:
+        _EXTREMES.reset(before)
 
 
 @contextmanager

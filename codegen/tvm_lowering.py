@@ -21,7 +21,7 @@ with hidden():
 
 from .kernel import Kernel
 from .targets.target import Target
-from .tir import FENCE, PIN, fenced
+from .tir import FENCE, OPAQUE, PIN, extremes, fenced
 
 _LOCK = threading.Lock()  # of threads that build kernels side by side, one at a time is in TVM
 
@@ -43,7 +43,7 @@ def tir_text(kernel: Kernel, symbol: str, target: Target) -> str:
 
 
 def _named(kernel: Kernel, symbol: str, target: Target) -> tirx.PrimFunc:
-    with fenced(target.isa.fences):
+    with fenced(target.isa.fences), extremes(target.isa.extremes):
         built = kernel.build()
     return built.with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": not kernel.overwritten})
 
@@ -53,7 +53,7 @@ def _lowered(kernel: Kernel, symbol: str, target: Target, level: int) -> str:
     host = _tvm_target(target, 0 if kernel.wraps else level)
     lowered = tvm.ir.transform.Sequential(_passes(host))(module)
     built = tvm.get_global_func("target.build.llvm")(lowered, host)
-    text = _fenced(_pinned(_plain(built.inspect_source("ll"), f"{symbol}_kernel")))
+    text = _fenced(_opaque(_pinned(_plain(built.inspect_source("ll"), f"{symbol}_kernel"))))
     text = _wrapping(text) if kernel.wraps else text
     return _unaliased(text, kernel.overwritten) if kernel.overwritten else text
 
@@ -85,7 +85,7 @@ def _plain(text: str, name: str) -> str:
         raise ValueError(f"TVM produced no function {name}")
     code = body[0].replace("define dllexport void", "define internal void", 1)
     declared = [d for d in re.findall(r"^declare .*$", text, flags=re.M) if _called(d) in code]
-    declared = [d for d in declared if FENCE not in d and PIN not in d]
+    declared = [d for d in declared if not any(name in d for name in (FENCE, PIN, OPAQUE))]
     constants = [c for c in re.findall(r"^@\S+ = .*constant.*$", text, flags=re.M) if c.split(" ")[0] in code]
     attributes = re.findall(r"^attributes #.*$", text, flags=re.M)
     return "\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n"
@@ -103,6 +103,12 @@ def _pinned(text: str) -> str:
         rf"call {vector} @{PIN}\({vector} (?:\w+ )*(%\w+)\).*$",
         r'call <4 x i32> asm sideeffect "", "=w,0"(<4 x i32> \1)', text, flags=re.M,
     )  # fmt: skip
+
+
+def _opaque(text: str) -> str:
+    """Indices of which LLVM shall know nothing, as code that gives back its operand."""
+    call = rf"call i32 @{OPAQUE}\(i32 (?:\w+ )*(%?[\w.]+)\)[^\n]*"
+    return re.sub(call, r'call i32 asm "", "=r,0"(i32 \1)', text)
 
 
 def _fenced(text: str) -> str:

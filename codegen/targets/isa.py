@@ -90,6 +90,7 @@ class Isa:
     `words`: how products of int16 are summed into int32 lanes; None where bytes are multiplied faster.
     `narrow`: unsigned times signed bytes, added in pairs to an int16 that saturates; "" for none.
     `loads`: an operation reads an operand from memory, and widens bytes on the way.
+    `extremes`: larger or smaller elements of two vectors of float32 are one instruction, which keeps a NaN.
     `fences`: loads must be kept in their step, else LLVM spills (`tir.fence`).
     `half`: arithmetic on vectors of binary16, twice as many lanes (see `in_half`).
     `element_bytes`: of the floats that kernels see as lanes.
@@ -109,6 +110,7 @@ class Isa:
     converts: bool = False
     by_element: bool = False
     loads: bool = False
+    extremes: bool = False
     fences: bool = False
     half: bool = False
     element_bytes: int = 4
@@ -180,7 +182,7 @@ AVX512_VNNI = replace(AVX512, dot=VNNI, words=None, narrow="", needs=(*AVX512.ne
 NEON64 = Isa(
     "neon64", 16, 32, _halves("llvm.aarch64.neon.smull", "llvm.aarch64.neon.saddlp"),
     (Fractions(8, "llvm.aarch64.neon.sqrdmulh.v8i16"),),
-    ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), by_element=True, fences=True,
+    ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), by_element=True, extremes=True, fences=True,
     words=_widening("llvm.aarch64.neon.smull"),
     narrowing=Narrowing(
         4, "llvm.aarch64.neon.fcvtns.v4i32.v4f32", "llvm.aarch64.neon.sqxtn.v4i16",
@@ -205,7 +207,8 @@ def neon64(features: Collection[str]) -> Isa:
 
 NEON32 = Isa(
     "neon32", 16, 16, _halves("llvm.arm.neon.vmulls", "llvm.arm.neon.vpaddls"),
-    (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), fences=True, narrowing=Narrowing(4), needs=("neon",),
+    (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), extremes=True, fences=True, narrowing=Narrowing(4),
+    needs=("neon",),
     words=DotStep(DotKind.WIDENING, "llvm.arm.neon.vmulls", 0.5),  # LLVM copies every factor to all lanes
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from secateur.ir.elementwise import Epilogue
 
-from ..tir import Registers, T, splat
+from ..tir import Registers, T, keeps_nan, larger, smaller, splat
 
 Expr = Any
 Operand = Callable[[int], Expr]
@@ -88,15 +88,15 @@ class Vector:
     # Simple functions
 
     def _relu(self, x: Expr) -> Expr:
-        return T.max(self.const(0.0), x)
+        return larger(self.const(0.0), x, self.lanes)
 
     def _leaky_relu(self, x: Expr, alpha: float) -> Expr:
         return self.where(x >= self.const(0.0), x, x * self.factor(alpha))
 
     def _clip(self, x: Expr, low: float, high: float) -> Expr:
         if low > -math.inf:
-            x = T.max(self.const(low), x)
-        return x if high == math.inf else T.min(self.const(high), x)
+            x = larger(self.const(low), x, self.lanes)
+        return x if high == math.inf else smaller(self.const(high), x, self.lanes)
 
     def _hard_sigmoid(self, x: Expr, alpha: float, beta: float) -> Expr:
         return self._clip(T.fma(x, self.const(alpha), self.const(beta)), 0.0, 1.0)
@@ -132,10 +132,12 @@ class Vector:
         return y / x
 
     def _min(self, x: Expr, y: Expr) -> Expr:
-        return self.where(self._nan(x), x, T.min(x, y))
+        least = smaller(x, y, self.lanes)
+        return least if keeps_nan(self.lanes) else self.where(self._nan(x), x, least)
 
     def _max(self, x: Expr, y: Expr) -> Expr:
-        return self.where(self._nan(x), x, T.max(x, y))
+        largest = larger(x, y, self.lanes)
+        return largest if keeps_nan(self.lanes) else self.where(self._nan(x), x, largest)
 
     def _prelu(self, x: Expr, y: Expr) -> Expr:
         return self.where(x >= self.const(0.0), x, x * y)

@@ -15,7 +15,7 @@ import numpy as np
 
 from secateur.ir.elementwise import Epilogue
 
-from ..tir import Registers, T, splat
+from ..tir import Registers, T, keeps_nan, larger, smaller, splat
 from .epilogue import Vector
 
 Expr = Any
@@ -70,6 +70,8 @@ def extreme(kind: str, total: Expr, value: Expr, dtype: str, lanes: int) -> Expr
     chosen = T.max if kind == "max" else T.min
     if not dtype.startswith("float"):
         return chosen(value, total)
+    if dtype == "float32" and keeps_nan(lanes):
+        return (larger if kind == "max" else smaller)(total, value, lanes)
     held = Registers(1, lanes, dtype)
     held[0] = value
     return T.Select(T.isnan(held[0]), held[0], chosen(held[0], total))

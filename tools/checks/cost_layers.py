@@ -17,7 +17,7 @@ from secateur.codegen.primitives.conv.pointwise import POINTWISE, Pointwise
 from secateur.codegen.primitives.conv.winograd.arithmetic import UNROLL
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.conv.winograd.int8 import shape_of
-from secateur.codegen.primitives.conv.winograd.nest import PRODUCTS, kernel_of
+from secateur.codegen.primitives.conv.winograd.nest import PRODUCTS, blocks_together, kernel_of
 from secateur.codegen.primitives.conv.winograd.plan import costs
 from secateur.codegen.primitives.specs import ConvSpec, block_name
 from secateur.codegen.targets.target import Target
@@ -98,7 +98,8 @@ def winograd(target: Target) -> Sample:
     spec, primitive = _spec(target, 64, 56, 64), WINOGRAD[1]
     blocking = primitive.plan(spec, target)
     cycles = primitive.shape(spec, target).step_cycles(blocking.rows, blocking.vectors, target)
-    return Sample(primitive.kernel(spec, target), blocking.rows, blocking.vectors, cycles, steps=UNROLL)
+    steps = UNROLL * blocks_together(primitive.shape(spec, target), blocking)
+    return Sample(primitive.kernel(spec, target), blocking.rows, blocking.vectors, cycles, steps=steps)
 
 
 def winograd_bytes(target: Target) -> Sample:

@@ -323,8 +323,7 @@ def deep_arithmetic(spec: ConvSpec, target: Target) -> Arithmetic:
 
 
 def arithmetic_of(spec: ConvSpec, target: Target) -> Arithmetic:
-    """What the specification's element type asks for; of plain channels one is loaded at a time."""
+    """What the specification's element type asks for."""
     if spec.element_bytes == 1:
         return Int8(target.lanes, dot_of(target, full=isinstance(spec, LinearSpec) and spec.full))
-    plain = layout_block(spec.in_layout) == 1
-    return (plain_arithmetic if plain else float_arithmetic)(target, spec.dtype)
+    return float_arithmetic(target, spec.dtype)

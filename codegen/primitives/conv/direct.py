@@ -55,8 +55,9 @@ class Direct(Tiled):
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
         blocks, arithmetic = spec.filter_vectors(target.lanes), self.arithmetic(spec, target)
-        if layout_block(spec.in_layout) == arithmetic.step and arithmetic.at_once == 1:
-            vectors, pixels = _row_tile(blocks, target, arithmetic)
+        few = arithmetic.step == 1 or arithmetic.at_once == 1
+        if layout_block(spec.in_layout) == arithmetic.step and few:
+            vectors, pixels = _row_tile(spec, blocks, target, arithmetic)
         else:
             vectors = choose_vectors(blocks, spec.out_width, _steps(spec, arithmetic), target, arithmetic)
             pixels = arithmetic.tile_pixels(target.isa.vector_registers, vectors)
@@ -64,11 +65,24 @@ class Direct(Tiled):
         return Tiling(min(pixels, spec.out_width), vectors, order.filters_outer, ahead=order.ahead)
 
 
-def _row_tile(blocks: int, target: Target, arithmetic: Arithmetic) -> tuple[int, int]:
+def _row_tile(spec: ConvSpec, blocks: int, target: Target, arithmetic: Arithmetic) -> tuple[int, int]:
     """(vectors, pixels) where taps of a row are one block of code, whose scheduling wants spare registers."""
+    if arithmetic.step == 1 < arithmetic.at_once and not spec.wide:
+        vectors = 2 - blocks % 2
+        return vectors, _row_pixels(spec, vectors, target.isa.vector_registers, target.lanes)
     most, sums = (4, _PLAIN_SUMS) if arithmetic.step == 1 else (2, _BYTE_SUMS)
     vectors = max(v for v in range(1, most + 1) if blocks % v == 0)
     return vectors, min(arithmetic.tile_pixels(target.isa.vector_registers, vectors), sums // vectors)
+
+
+def _row_pixels(spec: ConvSpec, vectors: int, registers: int, lanes: int) -> int:
+    """Of a tile whose sums, columns and weights fit the registers, with two to spare."""
+
+    def taken(pixels: int) -> int:
+        columns = (pixels - 1) * spec.strides[1] + (spec.kernel[1] - 1) * spec.dilations[1] + 1
+        return pixels * vectors + -(-columns // lanes) + vectors + 2
+
+    return max((p for p in range(1, registers) if taken(p) <= registers), default=1)
 
 
 def _steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...rounding import up
-from ...tir import T, fence, prefetch, prim_func
+from ...tir import T, fence, opaque, prefetch, prim_func
 from ..specs import ConvSpec, Floats, layout_block
 from .arithmetic import Arithmetic, Float32
 from .ending import kernel_pointers, opened
@@ -125,21 +125,30 @@ class _Nest:
         """Every input block and tap of a tile."""
         if self.spec.wide:
             with T.serial(0, self.window) as cb, T.serial(*rows) as kh:
+                origin = self._origin(cb, kh, column)
                 row_taps(
-                    self.spec, run, column, lambda kw, pixels: self._tap(acc, cb, kh, kw, column, pixels)
+                    self.spec, run, column, lambda kw, pixels: self._tap(acc, cb, kh, origin, kw, pixels)
                 )
             return
+        together = self._together()
         for number, loops in enumerate(self._passes(run)):
-            with T.serial(0, self.window) as cb:
-                if number == 0:
-                    self._ask(cb)
-                with T.serial(*rows) as kh:
-                    if self._joins(run):
-                        self._row_of_taps(acc, (cb, kh), column, run)
-                        continue
-                    for taps, pixels in loops:
-                        with _loop(taps) as kw:
-                            self._tap(acc, cb, kh, kw, column, pixels)
+            with T.serial(0, self.window // together) as outer:
+                for cb in (outer * together + inner for inner in range(together)):
+                    if number == 0:
+                        self._ask(cb)
+                    with T.serial(*rows) as kh:
+                        origin = self._origin(cb, kh, column)
+                        if self._joins(run):
+                            self._row_of_taps(acc, (cb, kh), origin, run)
+                            continue
+                        for taps, pixels in loops:
+                            with _loop(taps) as kw:
+                                self._tap(acc, cb, kh, origin, kw, pixels)
+
+    def _together(self) -> int:
+        """Input blocks of one pass through the innermost loop, which is short where a block is one load."""
+        short = self.spec.kernel == (1, 1) and self.block == self.arithmetic.at_once > 1
+        return 2 if short and self.window % 2 == 0 else 1
 
     def _ask(self, cb: Expr) -> None:
         """Prefetches this visit's share of the next group's weights, which all visits of a group read."""
@@ -172,10 +181,26 @@ class _Nest:
         """The first filter of a vector."""
         return (self.group * self.tiling.vectors + vector) * self.lanes
 
-    def _tap(self, acc: Any, cb: Expr, kh: Expr, kw: Expr, column: Expr, pixels: range) -> None:
+    def _origin(self, cb: Expr, kh: Expr, column: Expr) -> Expr:
+        """Where an input block of the first tap of a kernel row lies, for the first pixel of a tile."""
+        spec = self.spec
+        in_row = self.row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
+        in_column = column * spec.strides[1] - spec.pads[1]
+        first = window_start(spec, self.group, self.tiling.vectors, self.lanes, self.block)
+        line = ((self.image * self.blocks_in + first + cb) * spec.height + in_row) * spec.width
+        start = (line + in_column) * self.block
+        return opaque(start) if spec.kernel[1] > 1 else start  # of one column, the loop over blocks moves on
+
+    def _weight(self, cb: Expr, kh: Expr, kw: Expr) -> Expr:
+        """Where the weights of a tap of one input block lie."""
+        spec = self.spec
+        taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
+        return (taps + kh * spec.kernel[1] + kw) * self.block * (self.tiling.vectors * self.lanes)
+
+    def _tap(self, acc: Any, cb: Expr, kh: Expr, origin: Expr, kw: Expr, pixels: range) -> None:
         """Adds one tap of one input block; the steps of the block in an unrolled loop."""
         block, step, width = self.block, self.arithmetic.step, self.tiling.vectors * self.lanes
-        start, weight = self._starts(cb, kh, kw, column)
+        start, weight = origin + kw * (self.spec.dilations[1] * block), self._weight(cb, kh, kw)
         count = block_steps(self.spec, self.arithmetic)
         unroll = min(count, self.arithmetic.unroll)
         steps = min(self.arithmetic.at_once, unroll)
@@ -187,34 +212,25 @@ class _Nest:
                 lane = (outer * unroll + inner) * step
                 self._step(acc, start + lane, weight + lane * width, pixels, steps)
 
-    def _starts(self, cb: Expr, kh: Expr, kw: Expr, column: Expr) -> tuple[Expr, Expr]:
-        """Where a tap of one input block starts: that of the tile's first pixel, and its weights."""
-        spec, block, width = self.spec, self.block, self.tiling.vectors * self.lanes
-        in_row = self.row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
-        in_column = column * spec.strides[1] - spec.pads[1] + kw * spec.dilations[1]
-        first = window_start(spec, self.group, self.tiling.vectors, self.lanes, self.block)
-        line = ((self.image * self.blocks_in + first + cb) * spec.height + in_row) * spec.width
-        taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
-        return (line + in_column) * block, (taps + kh * spec.kernel[1] + kw) * block * width
-
     def _joins(self, run: Run) -> bool:
         """Whether a kernel row's pixels, each the element of one step, are loaded together."""
         columns = _columns_of(self.spec, run)
         return self.block == self.arithmetic.step and 1 < self.arithmetic.at_once <= len(columns)
 
-    def _row_of_taps(self, acc: Any, place: tuple[Expr, Expr], column: Expr, run: Run) -> None:
+    def _row_of_taps(self, acc: Any, place: tuple[Expr, Expr], origin: Expr, run: Run) -> None:
         """Adds the taps of a kernel row: what several taps and pixels of the tile read is loaded once."""
-        (cb, kh), spec, arithmetic = place, self.spec, self.arithmetic
-        columns, step, width = _columns_of(spec, run), arithmetic.at_once, self.tiling.vectors * self.lanes
-        start, weight = self._starts(cb, kh, 0, column)
+        spec, arithmetic, step = self.spec, self.arithmetic, self.arithmetic.at_once
+        columns, weight = _columns_of(spec, run), self._weight(*place, 0)
         elements: dict[int, Any] = {}
         for first in [*range(columns.start, columns.stop - step, step), columns.stop - step]:
-            loaded = arithmetic.elements(self.data, start + first * self.block, step)
+            loaded = arithmetic.elements(self.data, origin + first * self.block, step)
             elements |= {first + k: element for k, element in enumerate(loaded)}
+        width = self.block * self.tiling.vectors * self.lanes
         for kw, first, last in run.taps:
             of_tap = {r: elements[r * spec.strides[1] + kw * spec.dilations[1]] for r in range(first, last)}
-            at = (self.weights, weight + kw * self.block * width)
-            arithmetic.multiply_prepared(acc, of_tap, at, self.tiling.vectors)
+            arithmetic.multiply_prepared(
+                acc, of_tap, (self.weights, weight + kw * width), self.tiling.vectors
+            )
             fence(self.weights, self.weights)
 
     def _step(self, acc: Any, start: Expr, weight: Expr, pixels: range, steps: int = 1) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.target import Target
-from secateur.codegen.tir import Registers, T, load, prim_func, when
+from secateur.codegen.tir import Registers, T, load, opaque, prim_func, when
 
 from ....rounding import up
 from ...specs import ConvSpec, Floats, layout_block, seconds
@@ -227,6 +227,7 @@ class _Nest:
         with T.serial(*rows) as kh:
             read = row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
             line = (plane * spec.height + read) * spec.width + column * spec.strides[1] - spec.pads[1]
+            line = opaque(line * self.block + lane)
             first = (block * spec.kernel[0] + kh) * spec.kernel[1]
             row_taps(spec, run, column, partial(self._tap, acc, line, first, lane))
         for r in range(run.size):
@@ -236,8 +237,8 @@ class _Nest:
     def _tap(self, acc: Any, line: Expr, first: Expr, lane: int, kw: Expr, pixels: range) -> None:
         weights = self.arithmetic.operand(self.weights, (first + kw) * self.block + lane)
         for r in pixels:
-            pixel = line + (kw * self.spec.dilations[1] + r * self.spec.strides[1])
-            value = self.arithmetic.operand(self.data, pixel * self.block + lane)
+            pixel = line + (kw * self.spec.dilations[1] + r * self.spec.strides[1]) * self.block
+            value = self.arithmetic.operand(self.data, pixel)
             acc[r] = self.arithmetic.added(acc[r], value, weights)
 
 

@@ -61,6 +61,11 @@ class FloatShape(Shape[FloatArithmetic]):
         computing = products + transforms
         return np.maximum(computing, streaming) + 0.5 * np.minimum(computing, streaming)
 
+    def _asks(self, target: Target) -> bool:
+        """ARM's cores follow a stream of weights that stay in the second-level cache by themselves."""
+        near = 4 * self.positions * self.channels * self.filters <= target.l2_bytes
+        return not (target.isa.by_element and near)
+
     def blockings(self, target: Target) -> Iterator[Blocking]:
         blocks = self.filters // self.lanes
         vectors = 2 if blocks % 2 == 0 else 1
@@ -73,7 +78,7 @@ class FloatShape(Shape[FloatArithmetic]):
                 )
                 if fitting < min(8, self.tiles) and (chunk, groups) != (1, 1):
                     continue
-                ahead = _AHEAD * channels * vectors * self.lanes
+                ahead = _AHEAD * channels * vectors * self.lanes if self._asks(target) else 0
                 for rows in range(max(1, most // 2), most + 1):
                     for share in (1, 2, 4, 8):
                         tiles = even_split(self.tiles, max(fitting // share, rows))[0]

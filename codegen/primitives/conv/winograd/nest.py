@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.tir import Registers, T, fence, load, prefetch, prim_func, store, view, when
+from secateur.codegen.tir import Registers, T, fence, load, opaque, prefetch, prim_func, store, view, when
 
 from ....rounding import up
 from ...specs import layout_block
@@ -45,6 +45,13 @@ def _build(shape: Shape[Any], blocking: Blocking, phases: tuple[str, ...]) -> An
             nest.task(task)
 
     return prim_func(pointers, body)
+
+
+def blocks_together(shape: Shape[Any], blocking: Blocking) -> int:
+    """Blocks of channels of one pass through the innermost loop, which is short where one is a load."""
+    arithmetic = shape.arithmetic
+    one = arithmetic.chunked and arithmetic.parts * arithmetic.wide == arithmetic.products.at_once
+    return 2 if one and blocking.channels // arithmetic.wide % 2 == 0 else 1
 
 
 class _Nest:
@@ -151,9 +158,10 @@ class _Nest:
         halves = [self._columns(one, arithmetic.input_steps, high, wide, raw) for one in reads]
         for i in range(high):
             rows = [self._row(half, i, channels * len(halves) + part) for part, half in enumerate(halves)]
+            stride = self.shape.transformed_stride(self.blocking)
+            first = opaque(place + i * broad * stride)
             for j, parts in enumerate(zip(*rows, strict=True)):
-                at = place + (i * broad + j) * self.shape.transformed_stride(self.blocking)
-                store(self.inputs, at, arithmetic.packed(parts), self.taken)
+                store(self.inputs, first + j * stride, arithmetic.packed(parts), self.taken)
 
     def _row(self, half: Any, i: int, vector: Expr) -> Any:
         """Row `i` of V."""
@@ -177,14 +185,16 @@ class _Nest:
         sums, panel = self._sums(p, g, first), self._panel(chunk, p, g)
         self._begin(acc, chunk, sums, panel)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
+        together = blocks_together(self.shape, blocking)
         with (
-            self._several(blocking.channels // self.run) as block,
+            self._several(blocking.channels // self.run // together) as several,
             T.serial(0, self.run // (step * unroll)) as outer,
         ):
-            for inner in range(0, unroll, at_once):
-                lane = (outer * unroll + inner) * step
-                weight = (panel * blocking.channels + block * self.run + lane) * self.width
-                self._steps(acc, source + block * (blocking.tiles * self.run) + lane, weight, at_once)
+            for block in (several * together + inner for inner in range(together)):
+                for inner in range(0, unroll, at_once):
+                    lane = (outer * unroll + inner) * step
+                    weight = (panel * blocking.channels + block * self.run + lane) * self.width
+                    self._steps(acc, source + block * (blocking.tiles * self.run) + lane, weight, at_once)
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
             store(self.sums, sums + number * self.lanes, value, self.lanes)
 
