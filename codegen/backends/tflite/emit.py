@@ -121,9 +121,9 @@ def _written(writer: Writer) -> Iterator[str]:
             for value in op.results:
                 writer.make(value, plain(value.type.shape), value.type.shape)
             refused[op] = error
-    for op, error in refused.items():
+    for op, reason in refused.items():
         if not _follows(op, refused):
-            yield f"{op.loc or op.result.name or 'unnamed'} ({op.name}): {error}"
+            yield f"{op.loc or op.result.name or 'unnamed'} ({op.name}): {reason}"
 
 
 def _follows(op: Operator, refused: Collection[Operator]) -> bool:
