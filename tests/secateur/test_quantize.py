@@ -47,7 +47,7 @@ def calibration(count: int = FEW) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> secateur.Artifact:
     path = tmp_path_factory.mktemp("digits") / "digits.so"
-    return secateur.compile(MODEL, path, quantize=Int8(calibration(32), layers="all"))
+    return secateur.compile(MODEL, path, quantize=Int8(calibration(32), layers="all", winograd="2"))
 
 
 def logits(path: Path) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_full_int8_with_winograd_loses_at_most_a_third_of_a_point(
 
 
 def test_the_artifact_is_the_interpreters_to_the_bit(artifact: secateur.Artifact) -> None:
-    quantize = "canonicalize,fuse,quantize{layers=all}"
+    quantize = 'canonicalize,fuse,quantize{layers=all,winograd="2"}'
     passes = prepare(quantize, find("host"), data=calibration_data(Int8(calibration(32)), read(MODEL)))
     graph = PassManager(passes).run(read(MODEL)).graph
     with secateur.load(artifact.path) as session:
