@@ -98,7 +98,7 @@ def build(path: Path, core: Core, precision: str, sample: Sample, folder: Path) 
 
 def run(artifact: secateur.Artifact, core: Core, sample: Sample) -> Counted:
     """Counts one inference after another; CountError where nothing can be counted."""
-    output = artifact.path.with_suffix(".npy")
+    output = artifact.path.with_name(artifact.path.name + ".npy")
     files = ("--input", str(sample.held_out), "--output", str(output))
     marks, told = snapshots([artifact.path / "bench", *_ONCE, *files], core.emulated)
     chosen = {op.loc or op.name: op.get("primitive", "") for op in artifact.graph.operators}
