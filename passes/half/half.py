@@ -108,7 +108,7 @@ class _Walk:
         self.operators.append(new)
 
     def _sums(self, op: Operator) -> dict[str, DType]:
-        return {"sums": self.recipe.sums_type} if op.definition.attribute("sums") is not None else {}
+        return {"sums": DType(self.recipe.sums)} if op.definition.attribute("sums") is not None else {}
 
     def _half(self, value: Value) -> Value:
         """A float32 value in binary16."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from secateur.ir.support.options import Help, documented, settle
-from secateur.ir.types import DType
 
 Sums = Literal["f16", "f32"]
 
@@ -24,7 +23,3 @@ class HalfRecipe:
 
     def __post_init__(self) -> None:
         settle(self)
-
-    @property
-    def sums_type(self) -> DType:
-        return DType(self.sums)

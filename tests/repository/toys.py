@@ -95,7 +95,7 @@ class Mirrors(Pass):
         return graph
 ''',
     ),
-    Edit("passes/registry.py", '"mirrors": "mirrors.Mirrors",\n    ', '"fuse": '),
+    Edit("passes/registry.py", '"mirrors": "mirrors.Mirrors",\n    ', '"fuse": "fuse.fuse.Fuse"'),
     Edit("passes/registry.py", '"mirrors",\n    ', '"canonicalize.canonicalize",'),
 )
 

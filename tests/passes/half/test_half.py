@@ -132,7 +132,7 @@ def test_the_pass_is_text() -> None:
     steps = parse_pipeline(text)
     assert steps == parse_pipeline(format_pipeline(steps))
     assert isinstance(steps[0], Half)
-    assert steps[0].sums_type == DType.F32
+    assert steps[0].sums == "f32"
 
 
 def test_sums_of_float32_operands_are_float32() -> None:
