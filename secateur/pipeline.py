@@ -172,6 +172,8 @@ def quantize_step(quantize: Int8, min_sqnr: float | None = None, target: Target 
     """The pass, without its data, rounding as the target's machines do."""
     if target is not None and not backend_of(target).quantizes:
         raise SecateurError(f"{target.name} takes networks in float; compile for it without a quantization")
-    given = {f.name: getattr(quantize, f.name) for f in fields(Recipe)}
     rounding = backend_of(target).rounding if target is not None else "float32"
+    if target is not None and rounding == "tflite" and quantize.winograd not in ("auto", "off"):
+        raise SecateurError(f"{target.name}: TFLite has no Winograd tiles; compile without --winograd")
+    given = {f.name: getattr(quantize, f.name) for f in fields(Recipe)}
     return Quantize(**given, min_sqnr=min_sqnr, rounding=rounding)
