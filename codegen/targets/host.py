@@ -68,8 +68,12 @@ def _best(fitting: Sequence[Target]) -> Target:
             f"no target fits this machine: {_misfit()}; name one to compile for with --target"
         )
     most = max(len(t.features) for t in fitting)
-    found = [t for t in fitting if len(t.features) == most]
-    return next((t for t in found if t in BOARDS and t.cpu.core == processor.core()), found[0])
+    ours = [t for t in fitting if t in BOARDS and t.cpu.core == processor.core()]
+    generic = [t for t in fitting if t in GENERIC]
+    # Of rows with as many features the later one is the faster.
+    return next((t for t in ours if len(t.features) == most), None) or max(
+        reversed(generic), key=lambda t: len(t.features)
+    )
 
 
 def _misfit() -> str:
