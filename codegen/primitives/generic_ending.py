@@ -10,6 +10,7 @@ from secateur.ir.elementwise import Epilogue
 from secateur.ir.graph import Operator
 
 from ..tir import load, splat, store
+from ..vector.epilogue import apply
 from ..vector.loops import Expr, broadcast_strides, dot
 from ..vector.numeric import Numeric, convert
 from .elementwise.elementwise import argument_order
@@ -56,7 +57,7 @@ class Finish:
         store(
             self.result,
             at,
-            numeric.apply(self.spec.epilogue, value, lambda i: self._extra(i, index, width)),
+            apply(self.spec.epilogue, value, lambda i: self._extra(i, index, width), numeric),
             width,
         )
 

@@ -45,6 +45,9 @@ class Cpu(Machine):
         return "x86-64" if self.architecture == "x86_64" else "generic"
 
 
+THREAD_REGISTERS = 255  # that an instruction can name
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A generation of NVIDIA's GPUs: what its code may use, and what its multiprocessors hold.
@@ -76,6 +79,20 @@ class Architecture:
     def name(self) -> str:
         """As NVIDIA's tools call it."""
         return f"sm_{self.number}"
+
+    def resident(self, threads: int, thread_registers: int, shared_bytes: int) -> int:
+        """Blocks of so many threads that a multiprocessor holds at once; 0 where none fits."""
+        registers = thread_registers * threads
+        if shared_bytes > self.block_shared_bytes or thread_registers > THREAD_REGISTERS:
+            return 0
+        if registers > self.block_registers:
+            return 0
+        return min(
+            self.blocks,
+            self.threads // threads,
+            self.registers // registers,
+            self.shared_bytes // shared_bytes,
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from secateur.ir.elementwise import Epilogue
 
@@ -27,16 +27,23 @@ _ERFC = (
 )  # fmt: skip
 
 
-def apply(epilogue: Epilogue, value: Expr, operand: Operand, lanes: int) -> Expr:
+class Functions(Protocol):
+    """The functions that an epilogue is made of, on vectors of one type."""
+
+    def unary(self, op: str, x: Expr, params: tuple[float, ...]) -> Expr: ...
+
+    def binary(self, op: str, x: Expr, y: Expr) -> Expr: ...
+
+
+def apply(epilogue: Epilogue, value: Expr, operand: Operand, functions: Functions) -> Expr:
     """The steps in order on `value`; `operand(i)` is the vector of the i-th extra operand."""
-    vector = Vector(lanes)
     taken = 0
     for step in epilogue:
         if step.function.arity == 2:
-            value = vector.binary(step.op, value, operand(taken))
+            value = functions.binary(step.op, value, operand(taken))
             taken += 1
         else:
-            value = vector.unary(step.op, value, step.params)
+            value = functions.unary(step.op, value, step.params)
     return value
 
 

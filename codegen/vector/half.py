@@ -9,25 +9,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from secateur.ir.elementwise import Epilogue
-
 from ..tir import Registers, T, splat
 from .numeric import Numeric
 
 Expr = Any
 DTYPE = "float16"
-
-
-def apply(epilogue: Epilogue, value: Expr, operand: Callable[[int], Expr], lanes: int) -> Expr:
-    """The steps in order on `value`; `operand(i)` is the vector of the i-th extra operand."""
-    vector, taken = Half(lanes), 0
-    for step in epilogue:
-        if step.function.arity == 2:
-            value = vector.binary(step.op, value, operand(taken))
-            taken += 1
-        else:
-            value = vector.unary(step.op, value, step.params)
-    return value
 
 
 class Half:

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from secateur.ir.elementwise import Epilogue
-
 from ..tir import Registers, T, keeps_nan, larger, smaller, splat
 from .epilogue import Vector
 
@@ -100,17 +98,6 @@ class Numeric:
         if self._through_float:
             return self._back(self._vector.binary(op, self._single(x), self._single(y)))
         return self._plain.binary(op, x, y)
-
-    def apply(self, epilogue: Epilogue, x: Expr, operand: Callable[[int], Expr]) -> Expr:
-        """The steps in order; `operand(i)` is the i-th extra operand."""
-        taken = 0
-        for step in epilogue:
-            if step.function.arity == 2:
-                x = self.binary(step.op, x, operand(taken))
-                taken += 1
-            else:
-                x = self.unary(step.op, x, step.params)
-        return x
 
     def _single(self, x: Expr) -> Expr:
         return convert(x, self.dtype, "float32", self.lanes)

@@ -78,7 +78,7 @@ def matrix_candidates(filters: int, blocks: int, architecture: Architecture) -> 
     if architecture.matrix != "mma":
         return
     for shape in _SHAPES:
-        for step in (4, 2, 1):
+        for step in (2, 4, 1):  # of equal ones that of an instruction's two blocks: four take more registers
             tile = MatrixTile(*shape, step)
             if filters % tile.filters == 0 and blocks % step == 0 and tile.resident(architecture):
                 yield tile

@@ -16,7 +16,6 @@ from ...targets.target import Target
 BLOCK_BYTES = 16  # of a pixel's block of channels
 STAGES = 2
 WARP = 32
-_MOST_REGISTERS = 255
 _SPARE_REGISTERS = 48  # addresses, counters, requantization
 _BUSY_WARPS = 8  # resident on a multiprocessor, from which on latencies are hidden
 _SHARED_WORDS = 32  # that a multiprocessor's shared memory gives a cycle
@@ -98,17 +97,7 @@ class Tile:
 
     def resident(self, architecture: Architecture) -> int:
         """Blocks that a multiprocessor holds at once; 0 where none fits."""
-        registers = self.registers * self.threads
-        if self.shared_bytes > architecture.block_shared_bytes or self.registers > _MOST_REGISTERS:
-            return 0
-        if registers > architecture.block_registers:
-            return 0
-        return min(
-            architecture.blocks,
-            architecture.threads // self.threads,
-            architecture.registers // registers,
-            architecture.shared_bytes // self.shared_bytes,
-        )
+        return architecture.resident(self.threads, self.registers, self.shared_bytes)
 
 
 @dataclass(frozen=True)

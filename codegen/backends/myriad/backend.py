@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from onnx import version_converter
 
-from secateur.ir.choice import CostTable
-from secateur.ir.errors import ModelError, SecateurError
+from secateur.ir.errors import ModelError
 from secateur.ir.graph import Graph, Operator, constant_of
 from secateur.ir.onnx_writer import to_onnx
 from secateur.ir.stages import READ
-from secateur.ir.support.atomic import check_writable, replacing
 from secateur.ir.support.progress import Progress, silent
 
 from ...targets.files import Files
 from ...targets.target import Target
-from ..backend import Backend, Dumps
-from ..uncounted import Uncounted
+from ..files import FileBackend
 from .half import in_half
 from .table import refusals
 
@@ -38,7 +34,7 @@ class Handed:
     manifest: Mapping[str, Any]
 
 
-class MyriadBackend(Backend[Handed]):
+class MyriadBackend(FileBackend[Handed]):
     """Its files are ONNX models; OpenVINO compiles them."""
 
     name = "myriad"
@@ -46,9 +42,6 @@ class MyriadBackend(Backend[Handed]):
     pipeline = "canonicalize,fuse"
     takes = READ
     quantizes = False
-
-    def costs(self, target: Target) -> CostTable:
-        return Uncounted(target.name)
 
     def emit(
         self,
@@ -67,31 +60,6 @@ class MyriadBackend(Backend[Handed]):
         data = model.SerializeToString()
         progress("kernels", 1, 1)
         return Handed(data, {**(manifest or {}), **_facts(graph, target, model, data)})
-
-    def write(
-        self,
-        emitted: Handed,
-        path: Path,
-        kind: str = "",
-        dumps: Dumps | None = None,
-        check: Callable[[Path], None] | None = None,
-    ) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft:
-            draft.write_bytes(emitted.data)
-            if check is not None:
-                check(draft)
-        return path
-
-    def texts(self, emitted: Handed) -> Iterator[tuple[str, str]]:
-        return iter(())
-
-    def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
-        if kind not in ("", *self.kinds):
-            raise SecateurError(f"unknown kind of artifact '{kind}'; known: {', '.join(self.kinds)}")
-        if path.is_dir():
-            raise SecateurError(f"{path} is a folder; it is not replaced")
-        check_writable(path, make_folders=True)
 
 
 def _older(graph: Graph) -> Any:

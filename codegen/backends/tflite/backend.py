@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from secateur.ir.choice import CostTable
-from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.stages import QUANTIZED
-from secateur.ir.support.atomic import check_writable, replacing
 from secateur.ir.support.progress import Progress, silent
 
 from ...targets.target import Target
-from ..backend import Backend, Dumps
-from ..uncounted import Uncounted
+from ..files import FileBackend
 from .emit import Flat, emit
 from .schema import schema
 
 
-class TfliteBackend(Backend[Flat]):
+class TfliteBackend(FileBackend[Flat]):
     """Its files are whole: weights, quantization and operators."""
 
     name = "tflite"
@@ -28,9 +24,6 @@ class TfliteBackend(Backend[Flat]):
     pipeline = "canonicalize,fuse,tflite"
     takes = QUANTIZED
     rounding = "tflite"
-
-    def costs(self, target: Target) -> CostTable:
-        return Uncounted(target.name)
 
     def emit(
         self,
@@ -44,30 +37,8 @@ class TfliteBackend(Backend[Flat]):
         progress("kernels", 1, 1)
         return found
 
-    def write(
-        self,
-        emitted: Flat,
-        path: Path,
-        kind: str = "",
-        dumps: Dumps | None = None,
-        check: Callable[[Path], None] | None = None,
-    ) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft:
-            draft.write_bytes(emitted.data)
-            if check is not None:
-                check(draft)
-        return path
-
-    def texts(self, emitted: Flat) -> Iterator[tuple[str, str]]:
-        return iter(())
-
     def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
-        if kind not in ("", *self.kinds):
-            raise SecateurError(f"unknown kind of artifact '{kind}'; known: {', '.join(self.kinds)}")
-        if path.is_dir():
-            raise SecateurError(f"{path} is a folder; it is not replaced")
-        check_writable(path, make_folders=True)
+        super().check_destination(path, kind, dumps)
         schema()
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...rounding import up
 from ...tir import T, load, splat, store
-from ...vector import epilogue, half
+from ...vector.epilogue import Vector, apply
+from ...vector.half import Half
 from ...vector.requantize import BLOCK, Requantize
 from ..specs import ConvSpec, layout_block
 from .int8_spec import LinearSpec, column_classes
@@ -45,8 +46,8 @@ class Finish:
                 return splat(self.extras[i][0], self.lanes)
             return load(self.extras[i], index if kind == "full" else channel, self.lanes)
 
-        apply = half.apply if self.spec.dtype == "float16" else epilogue.apply
-        return apply(self.spec.epilogue, value, operand, self.lanes)
+        functions = Half(self.lanes) if self.spec.dtype == "float16" else Vector(self.lanes)
+        return apply(self.spec.epilogue, value, operand, functions)
 
     def _masked(self, value: Expr, channel: Expr) -> Expr:
         """Zero in the lanes past the last filter: an infinite input would leave NaN there."""

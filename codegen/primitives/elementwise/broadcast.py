@@ -13,7 +13,8 @@ from secateur.ir.types import Layout
 
 from ...kernel import Kernel
 from ...tir import T, prim_func, splat, store
-from ...vector import half
+from ...vector.epilogue import apply
+from ...vector.half import Half
 from ...vector.loops import Expr, Nest, broadcast_strides, row_major_strides
 from ...vector.numeric import Numeric, convert, from_truth, is_zero, lanes_for
 from ...vector.walk import Walk, loaded
@@ -157,13 +158,12 @@ def _computed(dtype: str) -> str:
 def _mapped(spec: PointwiseSpec, loaded: list[Expr], lanes: int) -> Expr:
     """The chain; float16 among wider operands is computed in float32."""
     if spec.half:
-        return half.apply(spec.epilogue, loaded[0], lambda i: loaded[i + 1], lanes)
+        return apply(spec.epilogue, loaded[0], lambda i: loaded[i + 1], Half(lanes))
     if len(set(spec.dtypes)) == 1:
-        return Numeric(spec.result, lanes).apply(spec.epilogue, loaded[0], lambda i: loaded[i + 1])
+        return apply(spec.epilogue, loaded[0], lambda i: loaded[i + 1], Numeric(spec.result, lanes))
     wide = _computed(spec.result)
-    value = Numeric(wide, lanes).apply(
-        spec.epilogue, convert(loaded[0], spec.result, wide, lanes), lambda i: loaded[i + 1]
-    )
+    first = convert(loaded[0], spec.result, wide, lanes)
+    value = apply(spec.epilogue, first, lambda i: loaded[i + 1], Numeric(wide, lanes))
     return convert(value, wide, spec.result, lanes)
 
 

@@ -17,13 +17,13 @@ def input_seconds(layer: Layer, target: Target) -> float:
 
 
 def output_seconds(layer: Layer, target: Target) -> float:
-    conv = layer.conv
+    conv = layer.spec
     written = conv.batch * conv.pixels * layer.stored * conv.result_bytes * (1 + conv.ending.residual)
     return _seconds(_WRITTEN * layer.product_bytes / 4, layer.product_bytes, written, target)
 
 
 def _image_bytes(layer: Layer) -> int:
-    return prod((layer.conv.batch, layer.channels, layer.conv.height, layer.conv.width))
+    return prod((layer.spec.batch, layer.channels, layer.spec.height, layer.spec.width))
 
 
 def _seconds(instructions: float, between: int, outside: int, target: Target) -> float:

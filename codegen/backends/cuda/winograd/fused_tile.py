@@ -22,7 +22,6 @@ READERS = 4 * WARP
 _READER_REGISTERS = 120
 _WORDS = BLOCK // 4
 _SPARE_REGISTERS = 48
-_MOST_REGISTERS = 255
 _READ = 13.0  # instructions for each byte of transformed inputs
 _WRITTEN = 8.0  # and for each product
 _BUSY_WARPS = 8
@@ -107,24 +106,15 @@ class FusedTile:
 
     def resident(self, architecture: Architecture) -> int:
         """Blocks that a multiprocessor holds at once; 0 where none fits."""
-        registers = self.registers * up(self.threads, 4 * WARP)  # are given to four warps at a time
-        if self.shared_bytes > architecture.block_shared_bytes or self.registers > _MOST_REGISTERS:
-            return 0
-        if registers > architecture.block_registers:
-            return 0
-        return min(
-            architecture.blocks,
-            architecture.threads // self.threads,
-            architecture.registers // registers,
-            architecture.shared_bytes // self.shared_bytes,
-        )
+        threads = up(self.threads, 4 * WARP)  # registers are given to four warps at a time
+        return architecture.resident(threads, self.registers, self.shared_bytes)
 
     def blocks(self, layer: Layer) -> int:
         return -(-layer.tiles // self.tiles) * -(-layer.filters // self.filters)
 
     def seconds(self, layer: Layer, target: Target) -> float:
         """Whole waves of blocks, DRAM or the second-level cache, whichever takes longest; and the launch."""
-        gpu, conv, tasks = target.gpu, layer.conv, self.blocks(layer)
+        gpu, conv, tasks = target.gpu, layer.spec, self.blocks(layer)
         here = -(-tasks // gpu.multiprocessors)
         warps = min(self.resident(target.cuda.architecture), here) * self.warps
         read = _READ * self.positions * self.tiles * layer.channels / gpu.fma

@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 from ....primitives.conv.int8_spec import LinearSpec
+from ....primitives.conv.winograd.grid import TileGrid
 from ....primitives.specs import layout_block
 from ....rounding import up
 from ....tir import T
@@ -21,35 +22,15 @@ BLOCK = 16  # channels
 
 
 @dataclass(frozen=True)
-class Layer:
-    """`tile` is of the result; `zero_point` is the input's."""
+class Layer(TileGrid[LinearSpec]):
+    """`zero_point` is the input's."""
 
-    conv: LinearSpec
-    tile: tuple[int, int]
     zero_point: int
-
-    @cached_property
-    def extent(self) -> tuple[int, int]:
-        """Rows and columns of an input tile."""
-        return self.tile[0] + 2, self.tile[1] + 2
-
-    @cached_property
-    def positions(self) -> int:
-        return prod(self.extent)
-
-    @cached_property
-    def grid(self) -> tuple[int, int]:
-        """Tiles down and across one image."""
-        return -(-self.conv.out_height // self.tile[0]), -(-self.conv.out_width // self.tile[1])
-
-    @cached_property
-    def tiles(self) -> int:
-        return self.conv.batch * prod(self.grid)
 
     @cached_property
     def blocks(self) -> int:
         """Of channels."""
-        return up(self.conv.channels, BLOCK) // BLOCK
+        return up(self.spec.channels, BLOCK) // BLOCK
 
     @cached_property
     def channels(self) -> int:
@@ -58,19 +39,19 @@ class Layer:
     @cached_property
     def filters(self) -> int:
         """In whole blocks."""
-        return up(self.conv.filters, BLOCK)
+        return up(self.spec.filters, BLOCK)
 
     @cached_property
     def stored(self) -> int:
         """Filters that the result has place for."""
-        return up(self.conv.filters, layout_block(self.conv.out_layout))
+        return up(self.spec.filters, layout_block(self.spec.out_layout))
 
     @property
     def covered(self) -> bool:
         """Whether every element of every input tile lies in the image."""
-        sizes = (self.conv.height, self.conv.width)
+        sizes = (self.spec.height, self.spec.width)
         reached = [n * m + 2 for n, m in zip(self.grid, self.tile, strict=True)]
-        return not any(self.conv.pads) and all(r <= s for r, s in zip(reached, sizes, strict=True))
+        return not any(self.spec.pads) and all(r <= s for r, s in zip(reached, sizes, strict=True))
 
     @property
     def v_bytes(self) -> int:

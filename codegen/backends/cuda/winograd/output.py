@@ -40,11 +40,11 @@ def _count(layer: Layer) -> int:
 
 
 def ending_pointers(layer: Layer) -> list[str | tuple[str, str]]:
-    return [("bias", "float32"), ("parameters", "float32"), ("output", layer.conv.ending.result)]
+    return [("bias", "float32"), ("parameters", "float32"), ("output", layer.spec.ending.result)]
 
 
 def residual_pointers(layer: Layer) -> list[str | tuple[str, str]]:
-    return [("residual", "uint8")] if layer.conv.ending.residual else []
+    return [("residual", "uint8")] if layer.spec.ending.residual else []
 
 
 def _build(layer: Layer) -> Any:
@@ -53,7 +53,7 @@ def _build(layer: Layer) -> Any:
     def body(*given: Any) -> None:
         *buffers, _, block, __ = given
         products, *ending = buffers[-4:]
-        residual = buffers[0] if layer.conv.ending.residual else None
+        residual = buffers[0] if layer.spec.ending.residual else None
         number = held(block * THREADS + thread())
         with when(number < _count(layer)):
             tile, channel = (
@@ -75,11 +75,11 @@ class OutputTransform:
     def __init__(self, layer: Layer, residual: Any, ending: Sequence[Any]) -> None:
         bias, parameters, output = ending
         self.layer, self.lanes = layer, lanes_of(layer)
-        self.ending = ByteEnding(layer.conv, self.lanes, (residual, bias, None, parameters, output))
+        self.ending = ByteEnding(layer.spec, self.lanes, (residual, bias, None, parameters, output))
 
     def emit(self, tile: Expr, channel: Expr, read: Callable[[int], Expr]) -> None:
         """Of filters from `channel` on; `read` gives a position's products."""
-        layer, conv = self.layer, self.layer.conv
+        layer, conv = self.layer, self.layer.spec
         (high, broad), tall = layer.extent, layer.tile[0]
         half = Registers(tall * broad, self.lanes)
         for j in range(broad):

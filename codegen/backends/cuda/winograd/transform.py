@@ -52,7 +52,7 @@ class InputTransform:
         self, place: tuple[Expr, Expr, Expr], shifts: Sequence[Expr]
     ) -> Callable[[int, int], list[Expr]]:
         """Pairs at a row and column of the tile; zeros outside the image."""
-        layer, conv, (tile, block, word) = self.layer, self.layer.conv, place
+        layer, conv, (tile, block, word) = self.layer, self.layer.spec, place
         image, row, column = layer.place(tile)
         top, left = held(row - conv.pads[0]), held(column - conv.pads[1])
         plane = held((image * layer.blocks + block) * conv.height)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....tir import Registers, T, load, prefetch, prim_func, splat, store, when
-from ....vector import epilogue
+from ....vector.epilogue import Vector, apply
 from ....vector.shuffles import hold
 from ...specs import ConvSpec
 from ..ending import pointers, split_buffers
@@ -233,5 +233,5 @@ class _Nest:
                 return load(self.extras[i], index, width)
             return splat(self.extras[i][0 if kind == "scalar" else self.first + filter_], width)
 
-        value = epilogue.apply(self.spec.epilogue, self._narrow(value, width), operand, width)
+        value = apply(self.spec.epilogue, self._narrow(value, width), operand, Vector(width))
         store(self.output, index, value, width)

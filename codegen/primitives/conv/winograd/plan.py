@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from math import prod
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from ....rounding import up
 from ...operator import Cost
 from ...specs import ConvSpec, layout_block
 from .arithmetic import Arithmetic
+from .grid import TileGrid
 
 Kind = TypeVar("Kind", bound=Arithmetic)
 
@@ -49,34 +49,14 @@ class Blocking(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shape(ABC, Generic[Kind]):
-    """Sizes of a whole layer, whole blocks of channels and filters included; `tile` is of the result."""
+class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
+    """Sizes of a whole layer, whole blocks of channels and filters included."""
 
-    spec: ConvSpec
-    tile: tuple[int, int]
     arithmetic: Kind
 
     @property
     def lanes(self) -> int:
         return self.arithmetic.lanes
-
-    @cached_property
-    def extent(self) -> tuple[int, int]:
-        """Rows and columns of an input tile."""
-        return self.tile[0] + 2, self.tile[1] + 2
-
-    @cached_property
-    def positions(self) -> int:
-        return prod(self.extent)
-
-    @cached_property
-    def grid(self) -> tuple[int, int]:
-        """Tiles down and across one image."""
-        return -(-self.spec.out_height // self.tile[0]), -(-self.spec.out_width // self.tile[1])
-
-    @cached_property
-    def tiles(self) -> int:
-        return self.spec.batch * prod(self.grid)
 
     @cached_property
     def channels(self) -> int:

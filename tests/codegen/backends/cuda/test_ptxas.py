@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from secateur.codegen.backends.cuda.costs import GpuCosts
-from secateur.codegen.backends.cuda.matrix_tile import MatrixTile
 from secateur.codegen.backends.cuda.modules import build_module, ptx_head
 from secateur.codegen.backends.cuda.primitives import PRIMITIVES
 from secateur.codegen.backends.cuda.tile import Tile
@@ -95,10 +94,6 @@ def built(kernel: Kernel, target: Target, folder: Path) -> tuple[Report, int]:
     return report, words * steps * kernel.tasks * threads
 
 
-# ptxas brings a thread from 108 registers to 96 by storing one: once a step of 180 matrix products.
-ONE_REGISTER = 4
-
-
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("name", TARGETS)
 def test_products_spill_nothing_and_take_what_the_model_says(name: str, layer: str, tmp_path: Path) -> None:
@@ -107,7 +102,7 @@ def test_products_spill_nothing_and_take_what_the_model_says(name: str, layer: s
     (kernel,) = kernels(op, target, "implicit_gemm")
     report, products = built(kernel, target, tmp_path)
     tile: Tile = kernel.spec.tile  # type: ignore[attr-defined]
-    assert report.spilled <= (ONE_REGISTER if isinstance(tile, MatrixTile) else 0)
+    assert report.spilled == 0
     assert report.registers <= tile.registers
     assert report.shared == tile.shared_bytes
     if target.cuda.architecture.dot:

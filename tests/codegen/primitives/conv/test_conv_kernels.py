@@ -22,7 +22,7 @@ from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.dense.float32 import DENSE
 from secateur.codegen.primitives.specs import ConvSpec, DenseSpec, TransposedSpec
 from secateur.codegen.targets.target import Target
-from secateur.codegen.vector import epilogue
+from secateur.codegen.vector.epilogue import Vector, apply
 from secateur.ir.elementwise import FUNCTIONS, Step
 
 from ...conv_harness import call, convolution_error, dense_error, targets
@@ -165,7 +165,7 @@ def elementwise_kernel(step: Step, count: int, lanes: int) -> Kernel:
         def body(x: Any, y: Any, output: Any, _: Any, begin: Any, end: Any) -> None:
             with T.serial(begin, end) as task:
                 at = task * lanes
-                result = epilogue.apply((step,), load(x, at, lanes), lambda _: load(y, at, lanes), lanes)
+                result = apply((step,), load(x, at, lanes), lambda _: load(y, at, lanes), Vector(lanes))
                 store(output, at, result, lanes)
 
         return prim_func(["x", "y", "output"], body)
