@@ -71,6 +71,7 @@ _SHAPES = (
     (32, 64, 32, 32), (32, 128, 32, 32), (16, 64, 16, 32), (16, 128, 16, 32), (8, 128, 8, 32), (8, 64, 8, 32),
     (128, 32, 32, 32), (64, 32, 16, 32),
 )  # fmt: skip
+_TIGHT = ((40, 128, 40, 32), (40, 64, 40, 32))  # with four blocks a step ptxas has a register too few
 
 
 def matrix_candidates(filters: int, blocks: int, architecture: Architecture) -> Iterator[MatrixTile]:
@@ -78,7 +79,7 @@ def matrix_candidates(filters: int, blocks: int, architecture: Architecture) -> 
     if architecture.matrix != "mma":
         return
     for shape in _SHAPES:
-        for step in (2, 4, 1):  # of equal ones that of an instruction's two blocks: four take more registers
+        for step in (2, 1) if shape in _TIGHT else (4, 2, 1):
             tile = MatrixTile(*shape, step)
             if filters % tile.filters == 0 and blocks % step == 0 and tile.resident(architecture):
                 yield tile
