@@ -44,7 +44,7 @@ NOISE = 0.03
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds at a rate in percent, medians of runs in turn; `ours` is None where no counts go that far."""
+    """Quiet seconds of runs in turn, at a rate in percent; `ours` is None where no counts go that far."""
 
     percent: int
     whole: float
@@ -90,11 +90,11 @@ def measured(networks: Networks, percent: int, costs: Path | None, rounds: int) 
     ours = networks.ours(percent)
     pruned = [networks.uniform(percent), *([ours] if ours is not None else [])]
     whole, flat, *rest = model_turns([networks.whole.clone(), *pruned], costs, rounds)
-    return Row(percent, whole.median, flat.median, _median(rest))
+    return Row(percent, whole.quiet, flat.quiet, _quiet(rest))
 
 
-def _median(turns: Sequence[Turn]) -> float | None:
-    return turns[0].median if turns else None
+def _quiet(turns: Sequence[Turn]) -> float | None:
+    return turns[0].quiet if turns else None
 
 
 def text(rows: Sequence[Row]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ pytest.importorskip("torch", reason="methods are compared where PyTorch is; make
 import secateur
 from secateur.ir.channels import Group
 from secateur.passes.prune.curves import Curve
+from secateur.tools.bench.pruning import __main__ as comparison
 from secateur.tools.bench.pruning import clock
 from secateur.tools.bench.pruning.ask import Ask, macs
 from secateur.tools.bench.pruning.fashion import MODEL
@@ -39,6 +42,26 @@ def test_the_table_has_a_line_for_each_method_and_the_mean_of_its_seeds() -> Non
     ]
 
 
+def test_rows_by_another_clock_are_chosen_or_timed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accuracies of networks that no clock chose stay."""
+    rows = [
+        Row(UNPRUNED, "macs", 1, 0, 0, 0.9, 9),
+        Row("ours", "time", 2, 0, 0, 0.8, 4),
+        Row("ours", "macs", 2.1, 3, 1, 0.7, 4),
+    ]
+    (tmp_path / "pruning.json").write_text(json.dumps({"rows": [asdict(row) for row in rows]}))
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained/ours-macs-2.1-3-1.onnx").touch()
+    monkeypatch.setattr(comparison, "times_faster", lambda network, *_: 1.0 if network == MODEL else 1.5)
+    comparison.Comparison(tmp_path, None).time_again()
+    monkeypatch.setattr(comparison, "times_faster", None)
+    kept = comparison.Comparison(tmp_path, None)
+    kept.time_again()
+    assert [(row.accuracy, row.faster) for row in kept.rows] == [(0.9, 1.0), (0.7, 1.5)]
+
+
 def _weights_alone(method: Method) -> bool:
     package = PACKAGES.get(method.name)
     return not method.images and (package is None or importlib.util.find_spec(package) is not None)
@@ -59,21 +82,25 @@ def test_what_a_pruned_network_lost_is_known_by_group(tmp_path: Path) -> None:
     assert len({round(count / 16) for count in counts.values()}) > 1
 
 
-def test_the_share_follows_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that gains half of what is asked is asked for more; the slowest that is fast enough stays."""
-    asked: list[float] = []
+@pytest.mark.parametrize("step", [0.001, 0.04], ids=["fine", "coarse"])
+def test_the_share_follows_the_clock(step: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods that make few networks and many are searched alike: the slowest that is fast enough stays."""
+    timed: list[float] = []
 
     def make(_model: Path, ask: Ask, output: Path) -> None:
-        asked.append(ask.share)
-        output.write_text(str(ask.share))
+        output.write_text(str(round(ask.share / step) * step))
 
-    monkeypatch.setattr(clock, "times_faster", lambda draft, *_: 0.5 / float(draft.read_text()) + 0.5)
+    def times_faster(draft: Path, *_: object) -> float:
+        timed.append(float(draft.read_text()))
+        return 0.5 / timed[-1] + 0.5  # twice as fast at a third
+
+    monkeypatch.setattr(clock, "times_faster", times_faster)
     output = tmp_path / "pruned.onnx"
     found = clock.made_as_fast(make, MODEL, 2.0, None, output)
-    assert asked[0] == 0.5
-    assert asked[1] < 0.5
-    assert 2.0 <= found <= 2.1
+    slowest = max(k * step for k in range(1, 1000) if 0.5 / (k * step) + 0.5 >= 2.0)
+    assert 2.0 <= found <= max(2.02, 0.5 / slowest + 0.5 + 1e-9)
     assert found == pytest.approx(0.5 / float(output.read_text()) + 0.5)
+    assert len(timed) == len(set(timed))
     assert not list(tmp_path.glob("*.try*"))
 
 
