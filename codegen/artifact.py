@@ -16,8 +16,8 @@ from pathlib import Path
 
 from secateur.ir.support.atomic import replacing
 
-from .cache import cache_folder
 from .destination import EXECUTABLE, SEAL_FIELDS, SEAL_MAGIC, TEXTS, check_destination
+from .folder import cache_folder
 from .link import Parts, build_folder, link_bench, link_shared, processor_parts
 from .program import Program
 from .program_check import ProgramError

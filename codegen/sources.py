@@ -8,7 +8,6 @@ import re
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,13 @@ import numpy as np
 from .destination import SEAL_FIELDS, SEAL_MAGIC
 from .program import ALIGNMENT, Port, Program
 from .program_check import DTYPE_BYTES, ProgramError, weights_bytes
+from .runtime_files import RUNTIME_FILES, runtime_folder
 from .weights.storing import entries, summary
 from .weights.transforms import summary as made_of_filters
 from .weights.transforms import work_bytes
 
 MANIFEST_FORMAT = 1
-DECODER_SOURCES = ("decode.c", "decode_prefix.c", "decode_rans.c", "decode_planes.c", "decode_avx2.c")
-_ANY_SOURCES = ("cpu.c", "model.c", "options.c", "transform.c", "weights.c", *DECODER_SOURCES)
-RUNTIME_SOURCES = (*_ANY_SOURCES, "pool.c", "state.c")
-DEVICE_SOURCES = (*_ANY_SOURCES, "cuda.c", "device.c")
-BENCH_SOURCES = ("bench.c", "bench_data.c")
-_HEADERS = ("secateur.h", "internal.h", "decode.h", "transform.h", "threads.h", "cuda.h", "bench.h")
-RUNTIME_FILES = (*_HEADERS, *sorted({*RUNTIME_SOURCES, *DEVICE_SOURCES}), *BENCH_SOURCES)
 _LARGE = 1 << 30  # bytes of weights past which x86-64 code must not lie within their reach
-
-
-def runtime_folder() -> Traversable:
-    """Where the C runtime's sources are installed."""
-    return files("secateur.runtime")
 
 
 def interface_header() -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.codegen.backends.registry import kernels_of
-from secateur.codegen.cache import cache_folder
+from secateur.codegen.folder import cache_folder
 from secateur.codegen.link import build_folder, link_bench
 from secateur.codegen.targets.target import Target
 from secateur.ir.errors import SecateurError

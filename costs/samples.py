@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.codegen.cache import cache_folder, compiler_fingerprint
+from secateur.codegen.cache import compiler_fingerprint
 from secateur.codegen.entries import read_entry, write_entry
+from secateur.codegen.folder import cache_folder
 
 NEAREST, FARTHEST = 1 << 16, 1 << 27  # bytes between two uses of the same weights, as far as it matters
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, SPLIT = 255 };
+enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, MIXED, SPLIT = 255 };
 
 uint32_t rt_adler(const unsigned char *data, uint64_t bytes) {
     uint32_t low = 1, high = 0;
@@ -104,6 +104,7 @@ static int decode_bytes(rt_span in, rt_place to, rt_scratch *scratch) {
     case SHARED_BLOCKS: return decode_shared_blocks(in, to);
     case RANS: return rt_decode_rans(in, to, scratch);
     case PLANES: return rt_decode_planes(in, to, scratch);
+    case MIXED: return rt_decode_mixed(in, to, scratch);
     default: return 0;
     }
 }

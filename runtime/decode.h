@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mixed.h"
+
 enum {
     RT_LOG_SLOTS = 12,
     RT_SLOTS = 1 << RT_LOG_SLOTS, /* parts that a table's counts add up to */
@@ -64,6 +66,7 @@ typedef struct rt_scratch {
         } rans;
         rt_planes planes;
         rt_prefix prefix;
+        rt_mixed mixed;
     } as;
 } rt_scratch;
 
@@ -73,6 +76,7 @@ int rt_decode_zero_run(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_patterns(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_rans(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_planes(rt_span in, rt_place to, rt_scratch *scratch);
+int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch);
 
 /* The stream of `bytes` bytes that an array takes. */
 int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch);

@@ -129,10 +129,10 @@ def _plan(data: Bytes, shape: Shape) -> _Plan | None:
 
     A size is asked for before the stream is, so the last plan is kept.
     """
-    return None if _is_noise(data) else _plan_of(data.tobytes(), shape)
+    return None if is_noise(data) else _plan_of(data.tobytes(), shape)
 
 
-def _is_noise(data: Bytes) -> bool:
+def is_noise(data: Bytes) -> bool:
     """Whether bytes occur as often as those of noise do: the low ones of floats, which nothing foretells."""
     seen = np.bincount(data, minlength=256)
     there = seen[seen > 0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .blocks import Patterns, SharedBlocks
 from .codec import Codec
 from .huffman import Huffman, ZeroRun
+from .mixed import Mixed
 from .plain import Bitmap, Dictionary, Raw
 from .planes import Planes
 from .rans import Rans
@@ -32,6 +33,7 @@ CODECS: Mapping[str, Row] = {
     "shared-blocks": Row(6, SharedBlocks(), fast=True),
     "rans": Row(7, Rans(), fast=True),
     "planes": Row(8, Planes()),
+    "mixed": Row(9, Mixed()),
 }
 BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
 

@@ -15,7 +15,7 @@ from typing import Any
 import onnx
 import pytest
 
-from secateur.codegen import build, cache
+from secateur.codegen import build, folder
 from secateur.codegen.backends.cpu.backend import BACKEND
 from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.build import build_kernels
@@ -38,9 +38,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.delenv(build.JOBS, raising=False)  # set for other tests
     monkeypatch.setattr(build, "FEW", 3)
     monkeypatch.setattr(build, "_LOADED", set())
-    cache._usable.cache_clear()
+    folder._usable.cache_clear()
     yield
-    cache._usable.cache_clear()
+    folder._usable.cache_clear()
 
 
 SCRIPT = """

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from secateur.codegen import cache
-from secateur.codegen.cache import cache_folder, kernel_path, load_kernel, store_kernel
+from secateur.codegen import folder
+from secateur.codegen.cache import kernel_path, load_kernel, store_kernel
 from secateur.codegen.entries import read_entry, write_entry
-from secateur.codegen.link import LinkError, Toolchain
+from secateur.codegen.folder import cache_folder
 from secateur.codegen.program import Module
-from secateur.codegen.sources import RUNTIME_FILES, runtime_folder
+from secateur.codegen.runtime_files import RUNTIME_FILES, runtime_folder
+from secateur.codegen.toolchain import LinkError, Toolchain
 
 KERNEL = Module("k_1", bytes(range(256)) * 20, {"py": "tir ä", "ll": "define void @k_1_kernel()"})
 
@@ -23,9 +24,9 @@ KERNEL = Module("k_1", bytes(range(256)) * 20, {"py": "tir ä", "ll": "define vo
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("SECATEUR_CACHE", str(tmp_path / "cache"))
-    cache._usable.cache_clear()
+    folder._usable.cache_clear()
     yield tmp_path / "cache"
-    cache._usable.cache_clear()
+    folder._usable.cache_clear()
 
 
 def test_a_kernel_comes_back_as_it_went() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secateur.codegen.cache import cache_folder
-from secateur.codegen.link import LinkError, Toolchain, static_triple
+from secateur.codegen.folder import cache_folder
+from secateur.codegen.link import static_triple
 from secateur.codegen.program import Port, Program
 from secateur.codegen.program_check import ProgramError
 from secateur.codegen.sources import (
@@ -24,6 +24,7 @@ from secateur.codegen.sources import (
     write_weights,
 )
 from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.toolchain import LinkError, Toolchain
 
 EMPTY = Program("empty", TARGETS["x86-64-v3"], (), (), (), (), (), (), 0, 0)
 

@@ -17,9 +17,9 @@ import pytest
 from secateur.codegen import artifact
 from secateur.codegen.artifact import write_artifact
 from secateur.codegen.destination import SEAL_MAGIC
-from secateur.codegen.link import LinkError
 from secateur.codegen.program import Module
 from secateur.codegen.program_check import ProgramError
+from secateur.codegen.toolchain import LinkError
 from secateur.ir.errors import SecateurError
 from secateur.runtime.manifest import read_manifest
 

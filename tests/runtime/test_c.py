@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from secateur.codegen.link import build_folder
-from secateur.codegen.sources import RUNTIME_SOURCES, model_header, thread_cost
+from secateur.codegen.runtime_files import RUNTIME_SOURCES
+from secateur.codegen.sources import model_header, thread_cost
 from secateur.codegen.targets.rows import PROCESSORS
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from secateur.codegen.artifact import seal, write_artifact
 from secateur.codegen.destination import SEAL_FIELDS, SEAL_MAGIC
 from secateur.codegen.program import Program
-from secateur.codegen.sources import DECODER_SOURCES
+from secateur.codegen.runtime_files import DECODER_SOURCES
 from secateur.codegen.weights.codec import StreamError
 from secateur.codegen.weights.registry import NAMES
 from secateur.codegen.weights.storing import coded

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from secateur.ir.choice import CostTable
 
-from ...cache import cache_folder
+from ...folder import cache_folder
 from ...kernel import Kernel
 from ...primitives.registry import Primitives
 from ...program import Module, Program

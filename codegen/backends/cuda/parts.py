@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from ...link import Parts
 from ...program import Program
-from ...sources import DEVICE_SOURCES, DeviceTable
+from ...runtime_files import DEVICE_SOURCES
+from ...sources import DeviceTable
 from .driver import emit_driver
 from .modules import ptx_head
 

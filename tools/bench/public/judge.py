@@ -110,7 +110,7 @@ def compile_cold(model: PublicModel, source: Path, artifact: Path, *options: str
 
 def _share_libc(cache: Path) -> None:
     """The linker's libc, built once for a machine, is not what is timed."""
-    from secateur.codegen.cache import cache_folder
+    from secateur.codegen.folder import cache_folder
 
     known = cache_folder() / "zig"
     known.mkdir(parents=True, exist_ok=True)

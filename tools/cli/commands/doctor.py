@@ -124,14 +124,14 @@ def satisfies(version: str, wanted: str) -> bool:
 
 
 def _cache_folder() -> Path:
-    from secateur.codegen.cache import chosen_folder
+    from secateur.codegen.folder import chosen_folder
 
     return chosen_folder()
 
 
 def _cache() -> str | None:
     """The cache's folder where it can be written (or made), else None."""
-    from secateur.codegen.cache import refusal
+    from secateur.codegen.folder import refusal
 
     folder = _cache_folder()
     if folder.is_dir():

@@ -1,0 +1,109 @@
+"""Each weight told from those before it: the least bytes, and far from the fastest.
+
+A tensor is gone through as filters, channels and taps, from wherever they lie in it. What is expected of the
+next weight (`runtime/mixed.h`) is learnt on the way, so that a stream has no table, only a head of
+some ten bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import ClassVar
+
+import numpy as np
+
+from .codec import Bytes, Codec, Shape, require
+from .native import decode_mixed, encode_mixed
+from .planes import is_noise
+
+MOST_AXES = 6
+_FILTER, _CHANNEL, _DOWN, _ACROSS = range(4)
+_LARGEST_TAP = 11
+"""Taps along an axis of a kernel, at most, where others do not say it better."""
+_SAMPLES = ((1024, 6), (6144, 2))
+"""Weights by which ways to go through a tensor are judged, and how many of these are kept."""
+_DENSE = 0.05
+"""Of the weights are zero at most, or zeros count as more than numbers among others."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What each axis of a tensor stands for; those of a kind are gone through as they lie."""
+
+    shape: Shape
+    kinds: tuple[int, ...]
+
+    def head(self, largest: int, mean: int, dense: bool) -> bytes:
+        """As `rt_mixed_read_head` reads it: of each axis its extent, its kind and its place in the order."""
+        order = sorted(range(len(self.kinds)), key=lambda axis: (self.kinds[axis], axis))
+        axes = [
+            _extent(extent) + bytes([kind << 3 | order.index(axis)])
+            for axis, (extent, kind) in enumerate(zip(self.shape, self.kinds, strict=True))
+        ]
+        return (
+            bytes([len(axes)])
+            + b"".join(axes)
+            + bytes([largest, mean & 255, mean >> 8 | (128 if dense else 0)])
+        )
+
+
+def _extent(extent: int) -> bytes:
+    """Seven bits a byte, the lowest first; the highest bit says that more follow."""
+    found = bytearray()
+    while extent > 127:
+        found.append(extent & 127 | 128)
+        extent >>= 7
+    return bytes([*found, extent])
+
+
+def orders(shape: Shape) -> Iterator[Order]:
+    """The ways to go through a tensor: which axes are taps, and of the others which are filters."""
+    shape = tuple(extent for extent in shape if extent > 1) or (1,)
+    for taps in _taps(shape):
+        others = [axis for axis in range(len(shape)) if axis not in taps]
+        for kinds in product((_FILTER, _CHANNEL), repeat=len(others)):
+            if len(set(kinds)) == min(len(others), 2):
+                known = dict(zip(others, kinds, strict=True)) | taps
+                yield Order(shape, tuple(known[axis] for axis in range(len(shape))))
+
+
+def _taps(shape: Shape) -> list[dict[int, int]]:
+    """Two axes side by side that are small, or one, or none."""
+    small = [axis for axis, extent in enumerate(shape) if extent <= _LARGEST_TAP]
+    pairs = [{axis: _DOWN, axis + 1: _ACROSS} for axis in small if axis + 1 in small]
+    return [*(pairs or [{axis: _ACROSS} for axis in small]), {}]
+
+
+class Mixed(Codec):
+    """Payload: a head (`Order.head`), then what a range coder makes of the decisions."""
+
+    granularity: ClassVar[str] = "byte"
+
+    def encode(self, data: Bytes, shape: Shape) -> bytes | None:
+        axes = sum(extent > 1 for extent in shape)
+        if not len(data) or axes > MOST_AXES or is_noise(data):
+            return None
+        return _encoded(data.tobytes(), shape)
+
+    def decode(self, payload: bytes, count: int) -> Bytes:
+        found = decode_mixed(payload, count)
+        require(found is not None, "it does not come to its end")
+        assert found is not None
+        return found
+
+
+@lru_cache(maxsize=1)
+def _encoded(content: bytes, shape: Shape) -> bytes:
+    """A size is asked for before the stream is, so the last payload is kept."""
+    data = np.frombuffer(content, np.uint8)
+    sizes = np.abs(data.view(np.int8).astype(np.int64))
+    there = sizes[sizes > 0]
+    mean = min(max(round(4 * float(there.mean())), 4), 512) if len(there) else 4
+    dense = len(there) >= (1 - _DENSE) * len(data)
+    heads = [order.head(int(sizes.max()), mean, dense) for order in orders(shape)]
+    for most, kept in _SAMPLES:
+        heads = sorted(heads, key=lambda head: len(encode_mixed(head, data, min(most, len(data)))))[:kept]
+    return min((head + encode_mixed(head, data, len(data)) for head in heads), key=len)

@@ -1,0 +1,60 @@
+/* Encoder of the codec `mixed`, for the compiler: no artifact holds it. */
+#include <stdlib.h>
+
+#include "decode.h"
+
+__attribute__((visibility("default"))) int64_t secateur_encode_mixed(const unsigned char *head, uint64_t head_bytes,
+                                                                     unsigned char *data, uint64_t count, uint64_t most,
+                                                                     unsigned char *out, uint64_t room);
+__attribute__((visibility("default"))) int secateur_decode_mixed(const unsigned char *payload, uint64_t bytes,
+                                                                 unsigned char *out, uint64_t count);
+
+static void put(rt_coder *c, uint32_t byte) {
+    if (c->out < c->out_end) *c->out++ = (unsigned char)byte;
+    else c->missing = RT_MOST_MISSING + 1;
+}
+
+static uint32_t encode_bit(rt_coder *c, uint32_t chance, uint32_t bit) {
+    uint32_t mid = rt_middle(c, chance);
+    if (bit) c->high = mid;
+    else c->low = mid + 1;
+    for (; !((c->low ^ c->high) >> 24); c->low <<= 8) {
+        put(c, c->high >> 24);
+        c->high = c->high << 8 | 255;
+    }
+    return bit;
+}
+
+/* So many bytes that zeros behind them make a number from `low` to `high`. */
+static void finish(rt_coder *c) {
+    for (int bytes = 1, rest = 24; bytes <= 4; bytes++, rest -= 8) {
+        uint32_t least = rest ? (c->low + ((1u << rest) - 1)) >> rest << rest : c->low;
+        if (least < c->low || least > c->high) continue;
+        for (int i = 0; i < bytes; i++) put(c, least >> (24 - 8 * i) & 255);
+        return;
+    }
+}
+
+/* The bytes that the first `most` weights take behind the head; -1 where it is no head, there is no room or no memory. */
+int64_t secateur_encode_mixed(const unsigned char *head, uint64_t head_bytes, unsigned char *data, uint64_t count,
+                              uint64_t most, unsigned char *out, uint64_t room) {
+    rt_mixed_head read;
+    rt_coder coder = {encode_bit, 0, UINT32_MAX, 0, 0, NULL, NULL, out, out + room};
+    rt_mixed *model = malloc(sizeof *model);
+    int sound = model && rt_mixed_read_head(head, head + head_bytes, count, &read) == head + head_bytes;
+    if (sound) {
+        rt_mixed_code(model, &read, &coder, data, 1, most);
+        finish(&coder);
+    }
+    free(model);
+    return sound && !coder.missing ? coder.out - out : -1;
+}
+
+int secateur_decode_mixed(const unsigned char *payload, uint64_t bytes, unsigned char *out, uint64_t count) {
+    rt_scratch *scratch = malloc(sizeof *scratch);
+    rt_span in = {payload, payload + bytes};
+    rt_place to = {out, count, 1};
+    int sound = scratch && rt_decode_mixed(in, to, scratch);
+    free(scratch);
+    return sound;
+}

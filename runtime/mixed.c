@@ -1,0 +1,567 @@
+/* The model of the codec `mixed`: see mixed.h. */
+#include "mixed.h"
+
+#include <string.h>
+
+enum { HALF = 1 << 21, FRESH = 12, KNOWN = 1000, TOP_BITS = 2, RAW_BITS = 2, FORGET = 2000 };
+
+/* Tables -------------------------------------------------------------------------------------------- */
+
+/* Logits in 256ths from -8 to 8, and chances in 65536ths. */
+static void fill_logits(rt_mixed *m) {
+    const double step = 0.99610136947011749; /* e^(-1/256) */
+    double odds = 1;
+    for (int i = 0; i < 2048; i++, odds *= step) {
+        int chance = (int)(65536 / (1 + odds));
+        chance = chance > 65519 ? 65519 : chance;
+        m->chances[2048 + i] = (uint16_t)chance;
+        if (i) m->chances[2048 - i] = (uint16_t)(65536 - chance);
+    }
+    m->chances[0] = m->chances[1];
+    int from = 0;
+    for (int x = 0; x < 4096; x++)
+        for (; from <= m->chances[x] >> 4; from++) m->logits[from] = (int16_t)(x - 2048);
+    for (; from < 4096; from++) m->logits[from] = 2047;
+}
+
+/* Gauss's and the logistic distribution function of a mean size of 1, by 64ths from -8 to 8. */
+static void fill_bells(rt_mixed *m) {
+    const double area = 0.31830988618379067, twist = 0.99992229064497173; /* 1 / pi, e^(-1 / (64^2 pi)) */
+    const double step = 0.97857206208770009;                              /* e^(-2 ln 2 / 64) */
+    double odds = 1, height = 1, ratio = twist, sum = 0, square = twist * twist;
+    for (int i = 0; i <= 512; i++) {
+        m->bells[0][512 + i] = 0.5 + sum;
+        m->bells[0][512 - i] = 0.5 - sum;
+        m->bells[1][512 + i] = 1 / (1 + odds);
+        m->bells[1][512 - i] = odds / (1 + odds);
+        double next = height * ratio;
+        sum += (height + next) * (0.5 * area / 64);
+        height = next;
+        ratio *= square;
+        odds *= step;
+    }
+}
+
+static void fill_powers(rt_mixed *m) {
+    double power = 1;
+    for (int i = 0; i < 256; i++, power *= 1.0027112750502025) m->powers[i] = power; /* 2^(1/256) */
+    for (int i = 0; i <= 256; i++) {
+        double t = i / (512.0 + i), square = t * t, term = t, sum = 0;
+        for (int k = 1; k < 20; k += 2, term *= square) sum += term / k;
+        m->logs[i] = sum * (2 * 1.4426950408889634);
+    }
+}
+
+static double log_of(const rt_mixed *m, double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (double)((int32_t)(bits >> 52 & 2047) - 1023) + m->logs[bits >> 44 & 255];
+}
+
+static double power_of(const rt_mixed *m, double x) { /* of -16 to 16 */
+    uint32_t parts = (uint32_t)((x + 64) * 256);
+    uint64_t bits = (uint64_t)(1023 - 64 + (parts >> 8)) << 52;
+    double whole;
+    memcpy(&whole, &bits, sizeof whole);
+    return whole * m->powers[parts & 255];
+}
+
+static double bell(const double *table, double z) {
+    double at = (z + 8) * 64;
+    if (!(at > 0)) return table[0];
+    if (at >= 1024) return table[1024];
+    int i = (int)at;
+    return table[i] + (table[i + 1] - table[i]) * (at - i);
+}
+
+/* The logit of landing above `mid`, between the values of a distribution function. */
+static int32_t logit_between(const rt_mixed *m, double low, double mid, double high) {
+    double all = high - low;
+    if (!(all > 1e-9)) return 0;
+    int32_t chance = (int32_t)((high - mid) / all * 4096);
+    return m->logits[chance < 8 ? 8 : chance > 4087 ? 4087 : chance];
+}
+
+static rt_counter counter(double chance, uint32_t seen) { return (rt_counter)(chance * 4194303) << 10 | seen; }
+
+/* Of sizes that are `mean` in the mean, every decision; a bell curve and a steeper one. */
+static void fill_sizes(const rt_mixed *m, rt_counter *nodes, double mean) {
+    double heights[RT_NODES], inverse = 1 / mean;
+    for (int i = 0; i < RT_NODES; i++) {
+        double z = (i + 1) * inverse, square = z * z * 0.45922, steep = z * 1.442695; /* squares over pi, base 2 */
+        heights[i] = 0.6 * power_of(m, square < 15 ? -square : -15.0) + 0.4 * power_of(m, steep < 15 ? -steep : -15.0);
+        heights[i] = heights[i] * inverse + 1e-6;
+    }
+    for (int width = 1; width < RT_NODES; width *= 2)
+        for (int i = 0; i < RT_NODES; i += 2 * width) {
+            double all = heights[i] + heights[i + width], up = heights[i + width] / all;
+            nodes[(RT_NODES + i) / (2 * width)] = counter(up < 0.002 ? 0.002 : up > 0.998 ? 0.998 : up, FRESH);
+            heights[i] = all;
+        }
+}
+
+static void fill_counters(rt_mixed *m, uint32_t mean) {
+    fill_sizes(m, m->whole, mean / 4.0);
+    for (int class = 0; class < RT_CLASSES; class++) {
+        fill_sizes(m, m->sizes[0][class], power_of(m, (class + 0.5) / 4));
+        for (int set = 1; set < 4; set++) memcpy(m->sizes[set][class], m->sizes[0][class], sizeof m->whole);
+        memcpy(m->sizes[4][class], m->whole, sizeof m->whole);
+        fill_sizes(m, m->sizes[5][class], power_of(m, (class / 4 * 4 + 2) / 4.0));
+    }
+    for (int node = 0; node < RT_NODES; node++) {
+        m->tops[0][node] = counter(0.7, 8);
+        m->tops[1][node] = counter(0.03, 8);
+    }
+    double there = m->dense ? 0.97 : 0.3;
+    for (int i = 0; i < 64; i++) {
+        for (int set = 0; set < RT_ZERO_SETS; set++) m->zeros[set][i] = counter(there, 2);
+        double share = m->chances[i < 32 ? i * 128 + 64 : 4095] / 65536.0;
+        m->zeros[1][i] = m->zeros[2][i] = counter(share < 0.002 ? 0.002 : share, FRESH);
+        for (int set = 0; set < RT_SIGN_SETS; set++) m->signs[set][i] = counter(0.5, 4);
+    }
+}
+
+static void fill_weights(rt_mixed *m) {
+    for (int i = 0; i < RT_OPINIONS; i++) {
+        for (int bit = 0; bit < 7; bit++) m->size_weights[bit][i] = i >= RT_SIZE_SETS + 1 ? 20000 : 6000;
+        m->zero_weights[i] = 6500;
+        m->sign_weights[i] = i >= RT_SIGN_SETS ? 20000 : 6000;
+        m->top_weights[0][i] = m->top_weights[1][i] = i ? 0 : 65000;
+    }
+}
+
+static void begin(rt_mixed *m, const rt_mixed_head *head) {
+    static const double widths[RT_WIDTHS] = {0, 1, 0.25, 0.2, 0.05, 0.2};
+    memset(m, 0, sizeof *m);
+    fill_logits(m);
+    fill_bells(m);
+    fill_powers(m);
+    for (uint32_t i = 0; i < 1024; i++) m->shares[i] = (uint16_t)(65536 / (i + 1.6));
+    m->largest = head->largest;
+    m->dense = head->dense;
+    fill_counters(m, head->mean);
+    fill_weights(m);
+    memcpy(m->widths, widths, sizeof widths);
+    m->all.sum = head->mean * 4;
+    m->all.count = m->all.nonzero = 16;
+    m->all.rest = head->mean * 4;
+    while (m->largest && (m->largest - 1) >> m->bits) m->bits++;
+    m->next_solution = 16;
+    m->across = m->taps_of_kernel = 1;
+    for (uint32_t i = 0; i < head->order.axes; i++) {
+        if (head->order.kinds[i] == RT_ACROSS) m->across = head->order.extents[i];
+        if (head->order.kinds[i] >= RT_DOWN) m->taps_of_kernel *= head->order.extents[i];
+    }
+}
+
+/* Decisions ----------------------------------------------------------------------------------------- */
+
+typedef struct question {
+    rt_counter *counters[RT_OPINIONS];
+    int32_t curves[2]; /* opinions of the bell curves */
+    int32_t *weights;
+    int count;         /* of counters */
+} question;
+
+static void learn(const rt_mixed *m, rt_counter *c, uint32_t bit) {
+    uint32_t seen = *c & 1023, chance = *c >> 10;
+    int64_t miss = ((int64_t)bit << 22) - chance;
+    chance = (uint32_t)(chance + (miss * m->shares[seen] >> 16));
+    *c = chance << 10 | (seen < KNOWN ? seen + 1 : seen);
+}
+
+static uint32_t decide(rt_mixed *m, rt_coder *coder, const question *q, uint32_t bit, int32_t pace) {
+    int32_t opinions[RT_OPINIONS], all = q->count + 2;
+    int64_t sum = 0;
+    for (int i = 0; i < q->count; i++) opinions[i] = m->logits[*q->counters[i] >> 20];
+    opinions[q->count] = q->curves[0];
+    opinions[q->count + 1] = q->curves[1];
+    for (int i = 0; i < all; i++) sum += (int64_t)q->weights[i] * opinions[i];
+    sum >>= 16;
+    int32_t chance = m->chances[(sum > 2047 ? 2047 : sum < -2047 ? -2047 : sum) + 2048];
+    bit = coder->code(coder, (uint32_t)chance, bit);
+    int64_t miss = (int64_t)(((int32_t)bit << 16) - chance) * pace;
+    for (int i = 0; i < all; i++) {
+        int64_t weight = q->weights[i] + ((opinions[i] * miss + (1 << 17)) >> 18);
+        q->weights[i] = (int32_t)(weight > 1 << 20 ? 1 << 20 : weight < -(1 << 20) ? -(1 << 20) : weight);
+    }
+    for (int i = 0; i < q->count; i++) learn(m, q->counters[i], bit);
+    return bit;
+}
+
+/* How fast weights of opinions learn: less and less. */
+static int32_t pace_of(const rt_mixed *m) { return 2 + (int32_t)(10000 / (1000 + m->step)); }
+
+/* What is expected ---------------------------------------------------------------------------------- */
+
+/* The taps of a filter and channel are known: how taps go together, and now and then what foretells each. */
+static void solve(rt_mixed *m) {
+    uint32_t n = m->taps_of_kernel;
+    double ridge = 0;
+    for (uint32_t i = 0; i < n; i++) ridge += m->products[i][i];
+    ridge = ridge / n * 4 / m->kernels + 1;
+    double pivots[RT_TAPS];
+    for (uint32_t k = 0; k < n; k++) {
+        double *row = m->factors[k], own = m->products[k][k] + ridge;
+        for (uint32_t j = 0; j < k; j++) {
+            double sum = m->products[k][j];
+            for (uint32_t i = 0; i < j; i++) sum -= row[i] * pivots[i] * m->factors[j][i];
+            row[j] = sum / pivots[j];
+            own -= row[j] * row[j] * pivots[j];
+        }
+        pivots[k] = own > 1 ? own : 1;
+        for (uint32_t j = k; j-- > 0;) {
+            double sum = row[j];
+            for (uint32_t i = j + 1; i < k; i++) sum -= m->factors[i][j] * m->foretell[k][i];
+            m->foretell[k][j] = sum;
+        }
+    }
+}
+
+static void end_kernel(rt_mixed *m) {
+    for (uint32_t i = 0; i < m->taps_of_kernel; i++)
+        for (uint32_t j = 0; j <= i; j++) m->products[i][j] += (double)(m->kernel[i] * m->kernel[j]);
+    if (++m->kernels < m->next_solution) return;
+    m->next_solution = m->kernels + m->kernels / 4 + 1;
+    solve(m);
+}
+
+static double relative(const rt_mixed *m, double rest, double count, double doubt, double mean, double log) {
+    return log_of(m, rest + mean * doubt) - log_of(m, count + doubt) - log;
+}
+
+/* The middle and the width of the curves. */
+static void expect(rt_mixed *m, const rt_seen *filter, const rt_seen *channel, const rt_seen *tap, uint32_t number) {
+    int64_t sum = 0;
+    for (int i = 0; i < RT_AROUND; i++) sum += (int64_t)m->around_weights[i] * m->around[i];
+    m->expected8 = sum >> 13;
+    m->expected = (double)m->expected8 / 8;
+    if (m->taps_of_kernel <= RT_TAPS) {
+        m->expected = 0;
+        for (uint32_t i = 0; i < number; i++) m->expected += m->foretell[number][i] * m->kernel[i];
+    }
+    double mean = m->all.rest / m->all.count, log = log_of(m, mean);
+    m->features[0] = 1;
+    m->features[1] = log;
+    m->features[2] = relative(m, filter->rest, filter->count, 4, mean, log);
+    m->features[3] = relative(m, channel->rest, channel->count, 4, mean, log);
+    m->features[4] = relative(m, tap->rest, tap->count, 8, mean, log);
+    m->features[5] = relative(m, m->kernel_rest, number, 1.5, mean, log);
+    double width = 0;
+    for (int i = 0; i < RT_WIDTHS; i++) width += m->widths[i] * m->features[i];
+    m->inverse = power_of(m, width < -3 ? 3 : width > 7 ? -7 : -width);
+}
+
+static double curve(const rt_mixed *m, int which, double x) { return bell(m->bells[which], (x - m->expected) * m->inverse); }
+
+static uint32_t log4(uint32_t sixteenths) { /* in quarters of an octave */
+    if (sixteenths < 16) return 0;
+    uint32_t log = 31 - (uint32_t)__builtin_clz(sixteenths);
+    uint32_t class = (log - 4) * 4 + (sixteenths >> (log - 2) & 3);
+    return class < RT_CLASSES ? class : RT_CLASSES - 1;
+}
+
+static uint32_t size_of(int32_t x) { return (uint32_t)(x < 0 ? -x : x); }
+
+static uint32_t mean_of(const rt_seen *seen, uint32_t mean) {
+    return ((seen->sum << 4) + mean * 2) / (seen->nonzero + 2);
+}
+
+/* Mean sizes of what is not zero: of all, and of what lies around. */
+static void look_around(rt_mixed *m) {
+    const int32_t *a = m->around;
+    m->mean = (m->all.sum << 4) / m->all.nonzero;
+    uint32_t sum = 2 * m->kernel_sum + size_of(a[0]) + size_of(a[1]) + size_of(a[3]) + size_of(a[4]);
+    uint32_t count = 2 * m->kernel_nonzero + (a[0] != 0) + (a[1] != 0) + (a[3] != 0) + (a[4] != 0);
+    m->near = ((sum << 4) + m->mean * 2) / (count + 2);
+}
+
+/* Weights ------------------------------------------------------------------------------------------- */
+
+typedef struct position {
+    rt_seen *filter, *channel, *tap;
+    uint32_t number; /* of the tap in its kernel */
+    uint32_t of_filter, of_channel, of_near, of_all;
+} position;
+
+static uint32_t share_class(const rt_mixed *m, const rt_seen *seen) { /* of what is not zero, 0 to 31 */
+    uint32_t share = (uint32_t)((2 * (uint64_t)seen->nonzero + 1) * 4094 / (2 * (uint64_t)seen->count + 2)) + 1;
+    return (uint32_t)(m->logits[share > 4095 ? 4095 : share] + 2048) >> 7;
+}
+
+static uint32_t is_there(rt_mixed *m, rt_coder *coder, const position *p, uint32_t there) {
+    const int32_t *a = m->around;
+    uint32_t filter = share_class(m, p->filter), channel = share_class(m, p->channel), zeros = m->kernel_zero;
+    uint32_t others = p->number - zeros, beside = 0;
+    static const int order[6] = {0, 1, 3, 4, 2, 6};
+    for (int i = 0; i < 6; i++) beside |= (uint32_t)(a[order[i]] != 0) << i;
+    question q = {{&m->zeros[0][0], &m->zeros[1][filter], &m->zeros[2][channel], &m->zeros[3][beside],
+                   &m->zeros[4][(zeros > 7 ? 7 : zeros) * 8 + (others > 7 ? 7 : others)], &m->zeros[5][p->number & 63],
+                   &m->zeros[6][p->of_all], &m->zeros[7][(filter >> 2) * 8 + (channel >> 2)]},
+                  {0, 0}, m->zero_weights, RT_ZERO_SETS};
+    for (int which = 0; which < 2; which++)
+        q.curves[which] = logit_between(m, 0, curve(m, which, 0.5) - curve(m, which, -0.5), 1);
+    return decide(m, coder, &q, there, pace_of(m));
+}
+
+static uint32_t three(int32_t a, int32_t b, int32_t c) {
+    return (uint32_t)((a > 0) - (a < 0) + 1 + 3 * ((b > 0) - (b < 0) + 1) + 9 * ((c > 0) - (c < 0) + 1));
+}
+
+static int32_t leaning(const rt_mixed *m) { /* of the values around: how far they speak for a sign, -8 to 7 */
+    int64_t size = m->expected8 < 0 ? -m->expected8 : m->expected8, step = size * 4 / (m->near + 8);
+    return (int32_t)(step > 7 ? 7 : step);
+}
+
+static uint32_t is_negative(rt_mixed *m, rt_coder *coder, const position *p, uint32_t negative) {
+    const int32_t *a = m->around;
+    uint32_t lean = (uint32_t)(m->expected8 < 0 ? 7 - leaning(m) : 8 + leaning(m));
+    question q = {{&m->signs[0][lean], &m->signs[1][three(a[0], a[1], a[3])], &m->signs[2][three(a[2], a[4], a[5])],
+                   &m->signs[3][p->number & 63]},
+                  {0, 0}, m->sign_weights, RT_SIGN_SETS};
+    for (int which = 0; which < 2; which++) {
+        double above = 1 - curve(m, which, 0.5);
+        q.curves[which] = logit_between(m, 0, above, above + curve(m, which, -0.5));
+    }
+    return decide(m, coder, &q, negative, pace_of(m));
+}
+
+/* The size less one, bit by bit. Where it may yet be the largest, which each filter has once as a rule, that counts. */
+static uint32_t size_less_one(rt_mixed *m, rt_coder *coder, const position *p, int negative, uint32_t size) {
+    int32_t lean = leaning(m);
+    lean = ((negative == (m->expected8 < 0) ? lean : -lean) + 8) >> 2;
+    uint32_t least = p->filter->least > 15 ? 15 : p->filter->least, found = 0;
+    uint32_t mixed = (p->of_all >> 2) * 4 + (uint32_t)(lean > 3 ? 3 : lean);
+    double sign = negative ? -1 : 1, low[2], high[2];
+    for (int which = 0; which < 2; which++) {
+        low[which] = sign * curve(m, which, sign * 0.5);
+        high[which] = sign * curve(m, which, sign * (0.5 + (1 << m->bits)));
+    }
+    for (int bit = (int)m->bits - 1; bit >= 0; bit--) {
+        uint32_t node = 1u << (6 - bit) | found >> (bit + 1);
+        double middle = sign * (found + (1u << bit) + 0.5), mid[2];
+        question q = {{&m->whole[node], &m->sizes[0][p->of_filter][node], &m->sizes[1][p->of_channel][node],
+                       &m->sizes[2][p->of_near][node], &m->sizes[3][p->of_all][node], &m->sizes[4][least][node],
+                       &m->sizes[5][mixed][node]},
+                      {0, 0}, m->size_weights[bit], RT_SIZE_SETS + 1};
+        int32_t pace = pace_of(m);
+        for (int which = 0; which < 2; which++) {
+            mid[which] = sign * curve(m, which, middle);
+            q.curves[which] = logit_between(m, low[which], mid[which], high[which]);
+        }
+        if (m->dense && bit <= TOP_BITS && found >> (bit + 1) == (m->largest - 1) >> (bit + 1)) {
+            q.counters[0] = &m->tops[m->reached][node];
+            q.count = 1;
+            q.weights = m->top_weights[m->reached];
+            pace = 10;
+        } else if (m->dense && bit < RAW_BITS) {
+            q.count = 0;
+            q.weights += RT_SIZE_SETS + 1;
+        }
+        uint32_t up = decide(m, coder, &q, size >> bit & 1, pace);
+        found |= up << bit;
+        for (int which = 0; which < 2; which++) (up ? low : high)[which] = mid[which];
+    }
+    return found;
+}
+
+static void count(rt_seen *seen, uint32_t size, double rest) {
+    seen->sum += size;
+    seen->count++;
+    seen->nonzero += size != 0;
+    seen->rest += rest;
+    if (size && (!seen->least || size < seen->least)) seen->least = size;
+    if (seen->count <= FORGET) return;
+    seen->sum >>= 1;
+    seen->count >>= 1;
+    seen->nonzero >>= 1;
+    seen->rest *= 0.5;
+}
+
+static void learn_width(rt_mixed *m, double rest) {
+    double miss = (rest + 0.25) * m->inverse - 1, pace = 0.02 / (1 + m->step * 0.01);
+    miss = miss > 2 ? 2 : miss;
+    pace = pace < 0.002 ? 0.002 : pace;
+    for (int i = 0; i < RT_WIDTHS; i++) m->widths[i] += pace * miss * m->features[i] * (i == 1 ? 0.05 : 1);
+}
+
+static void learn_around(rt_mixed *m, int32_t value) {
+    int64_t miss = (int64_t)value * 8 - m->expected8, energy = 0;
+    for (int i = 0; i < RT_AROUND; i++) energy += m->around[i] * m->around[i];
+    energy = energy * 4 + (int64_t)((uint64_t)m->mean * m->mean >> 8) * 40 + 16;
+    double step = (double)(miss * 64) / (double)energy;
+    for (int i = 0; i < RT_AROUND; i++) m->around_weights[i] += (int32_t)(m->around[i] * step);
+}
+
+static void learn_all(rt_mixed *m, const position *p, int32_t value) {
+    double rest = value - m->expected;
+    uint32_t size = size_of(value);
+    rest = rest < 0 ? -rest : rest;
+    learn_width(m, rest);
+    learn_around(m, value);
+    rest += 0.1;
+    count(p->filter, size, rest);
+    count(p->channel, size, rest);
+    count(p->tap, size, rest);
+    m->all.sum += size;
+    m->all.count++;
+    m->all.nonzero += size != 0;
+    m->all.rest += rest;
+    if (m->all.count > 1 << 20) {
+        m->all.sum >>= 1;
+        m->all.count >>= 1;
+        m->all.nonzero >>= 1;
+        m->all.rest *= 0.5;
+    }
+    m->kernel_rest += rest;
+    m->kernel_sum += size;
+    m->kernel_nonzero += size != 0;
+    m->kernel_zero += size == 0;
+    m->reached |= size == m->largest;
+    m->step += m->step < 1 << 30;
+    if (m->taps_of_kernel > RT_TAPS) return;
+    m->kernel[p->number] = value;
+    if (p->number + 1 == m->taps_of_kernel && m->taps_of_kernel > 1) end_kernel(m);
+}
+
+static int32_t code_weight(rt_mixed *m, rt_coder *coder, position *p, int32_t value) {
+    expect(m, p->filter, p->channel, p->tap, p->number);
+    look_around(m);
+    uint32_t mean = log4(m->mean);
+    p->of_filter = log4(mean_of(p->filter, m->mean));
+    p->of_channel = log4(mean_of(p->channel, m->mean));
+    p->of_near = log4(m->near);
+    int32_t all = (int32_t)(2 * p->of_filter + 2 * p->of_channel + 3 * p->of_near) - 3 * (int32_t)mean;
+    p->of_all = all < 0 ? 0 : all / 4 < RT_CLASSES ? (uint32_t)all / 4 : RT_CLASSES - 1;
+    int32_t found = 0;
+    if (m->largest && is_there(m, coder, p, value != 0)) {
+        uint32_t negative = is_negative(m, coder, p, value < 0);
+        int32_t size = 1 + (int32_t)size_less_one(m, coder, p, (int)negative, size_of(value) - 1);
+        found = negative ? -size : size;
+    }
+    learn_all(m, p, found);
+    return found;
+}
+
+/* Arrays -------------------------------------------------------------------------------------------- */
+
+typedef struct walk {
+    uint32_t at[RT_AXES], numbers[4]; /* the number of the filter, the channel, the row and the tap in it */
+    int32_t last[4];                  /* the innermost axis of each kind, or -1 */
+    uint64_t place;
+} walk;
+
+static void find_numbers(const rt_order *order, walk *w) {
+    memset(w->numbers, 0, sizeof w->numbers);
+    for (uint32_t i = 0; i < order->axes; i++) {
+        uint32_t *number = &w->numbers[order->kinds[i]];
+        *number = *number * order->extents[i] + w->at[i];
+    }
+}
+
+/* To the next weight; the outermost axis that moved. */
+static uint32_t advance(const rt_order *order, walk *w) {
+    uint32_t axis = order->axes;
+    while (axis-- > 0) {
+        if (++w->at[axis] < order->extents[axis]) {
+            w->place += order->strides[axis];
+            break;
+        }
+        w->at[axis] = 0;
+        w->place -= order->strides[axis] * (order->extents[axis] - 1);
+    }
+    find_numbers(order, w);
+    return axis;
+}
+
+/* How far back the next weight before lies along the innermost axis of a kind; 0 where there is none. */
+static uint64_t back(const rt_order *order, const walk *w, int kind) {
+    int32_t axis = w->last[kind];
+    return axis >= 0 && w->at[axis] ? order->strides[axis] : 0;
+}
+
+static void find_around(rt_mixed *m, const rt_order *order, const walk *w, const unsigned char *out, uint64_t stride) {
+    uint64_t left = back(order, w, RT_ACROSS), up = back(order, w, RT_DOWN), channel = back(order, w, RT_CHANNEL);
+    uint64_t filter = back(order, w, RT_FILTER);
+    int32_t across = w->last[RT_ACROSS];
+    int more = across >= 0 && w->at[across] + 1 < order->extents[across];
+    int before = channel && w->at[w->last[RT_CHANNEL]] > 1;
+    const uint64_t steps[RT_AROUND] = {left, up, left && up ? left + up : 0, channel, filter,
+                                       up && more ? up - order->strides[across] : 0, before ? 2 * channel : 0};
+    for (int i = 0; i < RT_AROUND; i++) m->around[i] = steps[i] ? (int8_t)out[(w->place - steps[i]) * stride] : 0;
+}
+
+static void begin_kernel(rt_mixed *m, const walk *w) {
+    m->kernel_rest = 0;
+    m->kernel_sum = m->kernel_nonzero = m->kernel_zero = 0;
+    if (w->numbers[RT_FILTER] == m->filter_at) return;
+    m->filter_at = w->numbers[RT_FILTER];
+    m->reached = 0;
+}
+
+void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
+                   uint64_t most) {
+    const rt_order *order = &head->order;
+    walk w = {{0}, {0}, {-1, -1, -1, -1}, 0};
+    begin(model, head);
+    for (uint32_t i = 0; i < order->axes; i++) w.last[order->kinds[i]] = (int32_t)i;
+    for (uint64_t i = 0; i < order->count && i < most && coder->missing <= RT_MOST_MISSING; i++) {
+        uint32_t tap = w.numbers[RT_DOWN] * model->across + w.numbers[RT_ACROSS];
+        position p = {&model->filters[w.numbers[RT_FILTER] % RT_SEEN], &model->channels[w.numbers[RT_CHANNEL] % RT_SEEN],
+                      &model->taps[tap & 63], tap, 0, 0, 0, 0};
+        if (!tap) begin_kernel(model, &w);
+        find_around(model, order, &w, out, stride);
+        unsigned char *place = out + w.place * stride;
+        *place = (unsigned char)code_weight(model, coder, &p, (int8_t)*place);
+        advance(order, &w);
+    }
+}
+
+/* Heads: axes, then for each axis its extent (7 bits a byte), its kind and place in the order (a byte), then the largest size,
+ * the mean in quarters (2 bytes) with the highest bit for dense. */
+static const unsigned char *read_extent(const unsigned char *at, const unsigned char *end, uint32_t *extent) {
+    *extent = 0;
+    for (uint32_t shift = 0; at < end && shift < 28; shift += 7) {
+        *extent |= (uint32_t)(*at & 127) << shift;
+        if (!(*at++ & 128)) return at;
+    }
+    return NULL;
+}
+
+static int read_axes(const unsigned char **at, const unsigned char *end, rt_order *order) {
+    uint32_t extents[RT_AXES], places[RT_AXES], taken = 0;
+    for (uint32_t i = 0; i < order->axes; i++) {
+        if (!(*at = read_extent(*at, end, &extents[i])) || *at == end || !extents[i]) return 0;
+        places[i] = **at & 7;
+        uint32_t kind = *(*at)++ >> 3;
+        if (kind > RT_ACROSS || places[i] >= order->axes || taken >> places[i] & 1) return 0;
+        taken |= 1u << places[i];
+        order->extents[places[i]] = extents[i];
+        order->kinds[places[i]] = kind;
+    }
+    order->count = 1;
+    for (uint32_t i = order->axes; i-- > 0; order->count *= extents[i]) {
+        if (order->count > UINT32_MAX) return 0;
+        order->strides[places[i]] = order->count;
+    }
+    return 1;
+}
+
+static int in_order(const rt_order *order) { /* filters, channels, rows, columns; of the last two one each */
+    for (uint32_t i = 1; i < order->axes; i++)
+        if (order->kinds[i] < order->kinds[i - 1] || (order->kinds[i] >= RT_DOWN && order->kinds[i] == order->kinds[i - 1]))
+            return 0;
+    return 1;
+}
+
+const unsigned char *rt_mixed_read_head(const unsigned char *at, const unsigned char *end, uint64_t count,
+                                        rt_mixed_head *head) {
+    if (at == end || !*at || *at > RT_AXES) return NULL;
+    head->order.axes = *at++;
+    if (!read_axes(&at, end, &head->order) || end - at < 3 || head->order.count != count || !in_order(&head->order))
+        return NULL;
+    head->largest = at[0];
+    head->mean = at[1] | (at[2] & 127u) << 8;
+    head->dense = at[2] >> 7;
+    return head->largest <= 128 && head->mean >= 4 && head->mean <= 512 ? at + 3 : NULL;
+}

@@ -1,0 +1,96 @@
+/* What the codec `mixed` expects of the next weight: shared by its decoder and its encoder, so that both see the same.
+ *
+ * A weight is a few decisions: is it zero, what is its sign, then the size, bit by bit from the top. Each decision has
+ * several opinions: counters of how it went before in some context, and two bell curves around what the taps
+ * before in the filter foretell, as wide as the weights around. Opinions are mixed as logits by weights that learn
+ * (Mahoney, Adaptive weighing of context models, 2005). All of it adapts, so that a stream has no table. Numbers are
+ * integers, or doubles by sums, products and quotients in a stated order, which every processor rounds alike. */
+#ifndef SECATEUR_MIXED_H
+#define SECATEUR_MIXED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    RT_AXES = 6,     /* of an array at most */
+    RT_CLASSES = 28, /* of sizes, a quarter of an octave each */
+    RT_NODES = 128,  /* of the tree of a size's seven bits */
+    RT_SEEN = 512,   /* filters, or channels, that are told apart */
+    RT_TAPS = 32,    /* of a filter whose taps foretell each other, at most */
+    RT_OPINIONS = 10,
+    RT_SIZE_SETS = 6,
+    RT_ZERO_SETS = 8,
+    RT_SIGN_SETS = 4,
+    RT_WIDTHS = 6,
+    RT_AROUND = 7,
+    RT_MOST_MISSING = 4 /* bytes past the end that a decoder takes as zeros */
+};
+
+/* What axes stand for; a kernel's height and width are one axis each at most. */
+enum { RT_FILTER = 0, RT_CHANNEL = 1, RT_DOWN = 2, RT_ACROSS = 3 };
+
+/* An array as filters, channels and taps: axes from the outermost on in the order in which they are gone through. */
+typedef struct rt_order {
+    uint32_t extents[RT_AXES];
+    uint64_t strides[RT_AXES]; /* in elements */
+    uint32_t kinds[RT_AXES], axes;
+    uint64_t count;
+} rt_order;
+
+/* What a decision was in one context: its chance of 1 in 2^22ths << 10 | how often it was seen. */
+typedef uint32_t rt_counter;
+
+/* Weights seen so far, of a filter, a channel, a tap, or all. */
+typedef struct rt_seen {
+    double rest; /* sum of what was not foretold */
+    uint32_t sum, count, nonzero, least;
+} rt_seen;
+
+typedef struct rt_mixed {
+    int16_t logits[4096];
+    uint16_t chances[4096], shares[1024];
+    double logs[257], powers[256], bells[2][1025];
+    rt_counter sizes[RT_SIZE_SETS][RT_CLASSES][RT_NODES], tops[2][RT_NODES], whole[RT_NODES];
+    rt_counter zeros[RT_ZERO_SETS][64], signs[RT_SIGN_SETS][64];
+    int32_t size_weights[7][RT_OPINIONS], top_weights[2][RT_OPINIONS], zero_weights[RT_OPINIONS], sign_weights[RT_OPINIONS];
+    rt_seen filters[RT_SEEN], channels[RT_SEEN], taps[64], all;
+    double widths[RT_WIDTHS], features[RT_WIDTHS];
+    int32_t around_weights[RT_AROUND], around[RT_AROUND]; /* left, up, corner, channel, filter, right above, channel before */
+    double products[RT_TAPS][RT_TAPS], factors[RT_TAPS][RT_TAPS], foretell[RT_TAPS][RT_TAPS];
+    int32_t kernel[RT_TAPS]; /* taps of the filter and channel so far */
+    double kernel_rest;
+    uint32_t kernel_sum, kernel_nonzero, kernel_zero;
+    uint32_t kernels, next_solution, taps_of_kernel, across, bits, largest, step, dense, filter_at, reached;
+    double expected, inverse;
+    int64_t expected8; /* by the values around, in eighths */
+    uint32_t near;     /* mean size of what is not zero around, in 16ths */
+    uint32_t mean;     /* of all */
+} rt_mixed;
+
+/* Codes a bit whose chance of being 1 is `chance` in 65536ths; `bit` is what an encoder writes. */
+typedef struct rt_coder rt_coder;
+struct rt_coder {
+    uint32_t (*code)(rt_coder *coder, uint32_t chance, uint32_t bit);
+    uint32_t low, high, value, missing;
+    const unsigned char *at, *end;
+    unsigned char *out, *out_end;
+};
+
+/* The last number of those that stand for a 1. */
+static inline uint32_t rt_middle(const rt_coder *c, uint32_t chance) {
+    uint32_t range = c->high - c->low;
+    return c->low + (range >> 16) * chance + ((range & 0xffff) * chance >> 16);
+}
+
+/* A head: where it ends, null where it is damaged. `mean` is that of sizes that are not zero, in quarters. */
+typedef struct rt_mixed_head {
+    rt_order order;
+    uint32_t largest, mean, dense;
+} rt_mixed_head;
+const unsigned char *rt_mixed_read_head(const unsigned char *at, const unsigned char *end, uint64_t count, rt_mixed_head *head);
+
+/* Goes through all weights at out[i * stride], which an encoder finds there and a decoder puts there; the first `most`. */
+void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
+                   uint64_t most);
+
+#endif
