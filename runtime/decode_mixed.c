@@ -26,5 +26,6 @@ int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch) {
     if (!(coder.at = rt_mixed_read_head(in.at, in.end, to.count, &head))) return 0;
     for (int i = 0; i < 4; i++) coder.value = coder.value << 8 | next_byte(&coder);
     rt_mixed_code(&scratch->as.mixed, &head, &coder, to.out, to.stride, to.count);
-    return coder.at == coder.end && coder.missing <= RT_MOST_MISSING;
+    uint32_t bytes, last = rt_last(&coder, &bytes);
+    return coder.at == coder.end && coder.missing == 4 - bytes && coder.value == last;
 }

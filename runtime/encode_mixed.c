@@ -25,14 +25,9 @@ static uint32_t encode_bit(rt_coder *c, uint32_t chance, uint32_t bit) {
     return bit;
 }
 
-/* So many bytes that zeros behind them make a number from `low` to `high`. */
 static void finish(rt_coder *c) {
-    for (int bytes = 1, rest = 24; bytes <= 4; bytes++, rest -= 8) {
-        uint32_t least = rest ? (c->low + ((1u << rest) - 1)) >> rest << rest : c->low;
-        if (least < c->low || least > c->high) continue;
-        for (int i = 0; i < bytes; i++) put(c, least >> (24 - 8 * i) & 255);
-        return;
-    }
+    uint32_t bytes, number = rt_last(c, &bytes);
+    for (; bytes--; number <<= 8) put(c, number >> 24);
 }
 
 /* The bytes that the first `most` weights take behind the head; -1 where it is no head, there is no room or no memory. */

@@ -517,40 +517,44 @@ void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, 
     }
 }
 
-/* Heads: axes, then for each axis its extent (7 bits a byte), its kind and place in the order (a byte), then the largest size,
- * the mean in quarters (2 bytes) with the highest bit for dense. */
-static const unsigned char *read_extent(const unsigned char *at, const unsigned char *end, uint32_t *extent) {
-    *extent = 0;
-    for (uint32_t shift = 0; at < end && shift < 28; shift += 7) {
+/* Heads: how many axes, for each its kind and extent, then the largest size, the mean in quarters (2 bytes) with the highest
+ * bit for dense. A kind and extent: 2 bits and the lowest 5 of the extent, then 7 bits a byte; the highest bit says that more
+ * follow. Axes of a kind are gone through as they lie, filters outermost. */
+static const unsigned char *read_axis(const unsigned char *at, const unsigned char *end, uint32_t *kind, uint32_t *extent) {
+    if (at == end) return NULL;
+    *kind = *at & 3;
+    *extent = *at >> 2 & 31;
+    for (uint32_t shift = 5; *at++ & 128; shift += 7) {
+        if (at == end || shift > 19) return NULL;
         *extent |= (uint32_t)(*at & 127) << shift;
-        if (!(*at++ & 128)) return at;
     }
-    return NULL;
+    return *extent ? at : NULL;
 }
 
-static int read_axes(const unsigned char **at, const unsigned char *end, rt_order *order) {
-    uint32_t extents[RT_AXES], places[RT_AXES], taken = 0;
-    for (uint32_t i = 0; i < order->axes; i++) {
-        if (!(*at = read_extent(*at, end, &extents[i])) || *at == end || !extents[i]) return 0;
-        places[i] = **at & 7;
-        uint32_t kind = *(*at)++ >> 3;
-        if (kind > RT_ACROSS || places[i] >= order->axes || taken >> places[i] & 1) return 0;
-        taken |= 1u << places[i];
-        order->extents[places[i]] = extents[i];
-        order->kinds[places[i]] = kind;
-    }
+static const unsigned char *read_axes(const unsigned char *at, const unsigned char *end, rt_order *order) {
+    uint32_t extents[RT_AXES], kinds[RT_AXES];
+    uint64_t strides[RT_AXES];
+    for (uint32_t i = 0; i < order->axes; i++)
+        if (!(at = read_axis(at, end, &kinds[i], &extents[i]))) return NULL;
     order->count = 1;
     for (uint32_t i = order->axes; i-- > 0; order->count *= extents[i]) {
-        if (order->count > UINT32_MAX) return 0;
-        order->strides[places[i]] = order->count;
+        if (order->count > UINT32_MAX) return NULL;
+        strides[i] = order->count;
     }
-    return 1;
+    uint32_t place = 0;
+    for (uint32_t kind = RT_FILTER; kind <= RT_ACROSS; kind++)
+        for (uint32_t i = 0; i < order->axes; i++) {
+            if (kinds[i] != kind) continue;
+            order->kinds[place] = kind;
+            order->extents[place] = extents[i];
+            order->strides[place++] = strides[i];
+        }
+    return at;
 }
 
-static int in_order(const rt_order *order) { /* filters, channels, rows, columns; of the last two one each */
+static int is_one_kernel(const rt_order *order) { /* its height and width are one axis each at most */
     for (uint32_t i = 1; i < order->axes; i++)
-        if (order->kinds[i] < order->kinds[i - 1] || (order->kinds[i] >= RT_DOWN && order->kinds[i] == order->kinds[i - 1]))
-            return 0;
+        if (order->kinds[i] >= RT_DOWN && order->kinds[i] == order->kinds[i - 1]) return 0;
     return 1;
 }
 
@@ -558,8 +562,8 @@ const unsigned char *rt_mixed_read_head(const unsigned char *at, const unsigned 
                                         rt_mixed_head *head) {
     if (at == end || !*at || *at > RT_AXES) return NULL;
     head->order.axes = *at++;
-    if (!read_axes(&at, end, &head->order) || end - at < 3 || head->order.count != count || !in_order(&head->order))
-        return NULL;
+    if (!(at = read_axes(at, end, &head->order)) || end - at < 3) return NULL;
+    if (head->order.count != count || !is_one_kernel(&head->order)) return NULL;
     head->largest = at[0];
     head->mean = at[1] | (at[2] & 127u) << 8;
     head->dense = at[2] >> 7;

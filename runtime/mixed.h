@@ -23,7 +23,7 @@ enum {
     RT_SIGN_SETS = 4,
     RT_WIDTHS = 6,
     RT_AROUND = 7,
-    RT_MOST_MISSING = 4 /* bytes past the end that a decoder takes as zeros */
+    RT_MOST_MISSING = 3 /* bytes past the end that a decoder takes as zeros */
 };
 
 /* What axes stand for; a kernel's height and width are one axis each at most. */
@@ -80,6 +80,15 @@ struct rt_coder {
 static inline uint32_t rt_middle(const rt_coder *c, uint32_t chance) {
     uint32_t range = c->high - c->low;
     return c->low + (range >> 16) * chance + ((range & 0xffff) * chance >> 16);
+}
+
+/* What a stream ends with: the number of fewest bytes that zeros behind them make one from `low` to `high`. */
+static inline uint32_t rt_last(const rt_coder *c, uint32_t *bytes) {
+    for (*bytes = 1; *bytes < 4; ++*bytes) {
+        uint32_t below = UINT32_MAX >> (8 * *bytes), number = (c->low + below) & ~below;
+        if (number >= c->low && number <= c->high) return number;
+    }
+    return c->low;
 }
 
 /* A head: where it ends, null where it is damaged. `mean` is that of sizes that are not zero, in quarters. */

@@ -23,8 +23,8 @@ MOST_AXES = 6
 _FILTER, _CHANNEL, _DOWN, _ACROSS = range(4)
 _LARGEST_TAP = 11
 """Taps along an axis of a kernel, at most, where others do not say it better."""
-_SAMPLES = ((1024, 6), (6144, 2))
-"""Weights by which ways to go through a tensor are judged, and how many of these are kept."""
+_SAMPLES = ((2048, 6), (16384, 2))
+"""Weights by which ways to go through a tensor are judged, and how many are kept beside the first."""
 _DENSE = 0.05
 """Of the weights are zero at most, or zeros count as more than numbers among others."""
 
@@ -37,26 +37,20 @@ class Order:
     kinds: tuple[int, ...]
 
     def head(self, largest: int, mean: int, dense: bool) -> bytes:
-        """As `rt_mixed_read_head` reads it: of each axis its extent, its kind and its place in the order."""
-        order = sorted(range(len(self.kinds)), key=lambda axis: (self.kinds[axis], axis))
-        axes = [
-            _extent(extent) + bytes([kind << 3 | order.index(axis)])
-            for axis, (extent, kind) in enumerate(zip(self.shape, self.kinds, strict=True))
-        ]
-        return (
-            bytes([len(axes)])
-            + b"".join(axes)
-            + bytes([largest, mean & 255, mean >> 8 | (128 if dense else 0)])
-        )
+        """As `rt_mixed_read_head` reads it."""
+        axes = [_axis(kind, extent) for extent, kind in zip(self.shape, self.kinds, strict=True)]
+        ends = bytes([largest, mean & 255, mean >> 8 | (128 if dense else 0)])
+        return bytes([len(axes)]) + b"".join(axes) + ends
 
 
-def _extent(extent: int) -> bytes:
-    """Seven bits a byte, the lowest first; the highest bit says that more follow."""
-    found = bytearray()
-    while extent > 127:
-        found.append(extent & 127 | 128)
-        extent >>= 7
-    return bytes([*found, extent])
+def _axis(kind: int, extent: int) -> bytes:
+    """Two bits and five of the extent, then seven a byte; the highest bit says that more follow."""
+    parts, rest = [kind | (extent & 31) << 2], extent >> 5
+    while rest:
+        parts[-1] |= 128
+        parts.append(rest & 127)
+        rest >>= 7
+    return bytes(parts)
 
 
 def orders(shape: Shape) -> Iterator[Order]:
@@ -104,6 +98,7 @@ def _encoded(content: bytes, shape: Shape) -> bytes:
     mean = min(max(round(4 * float(there.mean())), 4), 512) if len(there) else 4
     dense = len(there) >= (1 - _DENSE) * len(data)
     heads = [order.head(int(sizes.max()), mean, dense) for order in orders(shape)]
+    first, *others = heads
     for most, kept in _SAMPLES:
-        heads = sorted(heads, key=lambda head: len(encode_mixed(head, data, min(most, len(data)))))[:kept]
-    return min((head + encode_mixed(head, data, len(data)) for head in heads), key=len)
+        others = sorted(others, key=lambda head: len(encode_mixed(head, data, min(most, len(data)))))[:kept]
+    return min((head + encode_mixed(head, data, len(data)) for head in (first, *others)), key=len)
