@@ -3,6 +3,7 @@
 #   make demo    compile a trained network, show the IR, quantize and prune it, run all, compare with ONNX Runtime
 #   make test    the whole test suite, and a part of it as lesser processors would run it
 #   make test-hosts   that part alone
+#   make test-sweeps  the cases that the suite has a sample of, on every instruction set (an hour)
 #   make test-train   the tests that train networks, with PyTorch (minutes, 3 GB; make test runs them where it is there)
 #   make bench   speed against other inference libraries (minutes; int8: ARGS="--precision int8")
 #   make bench-arm   instructions that networks execute on ARM cores, beside other libraries' (qemu; ARGS="--networks resnet18 --by-layer")
@@ -38,7 +39,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
 AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
 FOLDERS := ir passes codegen costs runtime tools train
 
-.PHONY: demo test test-hosts test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned bench-weights public-models cost-check fuzz lint clean system-tools
+.PHONY: demo test test-hosts test-sweeps test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned bench-weights public-models cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -50,6 +51,9 @@ test: $(DEV) system-tools
 
 test-hosts: $(DEV) system-tools
 	$(AS_LESSER_HOSTS) $(ARGS)
+
+test-sweeps: $(DEV) system-tools
+	$(PYTEST) -m sweep $(ARGS) tests
 
 test-train: $(TRAIN) system-tools
 	$(PYTEST) $(ARGS) tests/train

@@ -1,7 +1,9 @@
 """Building TIR: explicit loops, flat buffers over raw pointers, explicit vectors, by TVMScript's builder `T`.
 
-What kernels are written in. TVM takes seconds to import, so it is imported
-when the first kernel is built, and not by asking a primitive for its cost.
+What kernels are written in. Buffers are flat and have no layout: by default TVM looks for
+one through all that is open, which took a tenth of the time to lower a kernel. TVM takes
+seconds to import, so it is imported when the first kernel is built, and not by asking a
+primitive for its cost.
 """
 
 from __future__ import annotations
@@ -75,14 +77,14 @@ def prim_func(pointers: Sequence[str | tuple[str, str]], body: Callable[..., Non
         T.func_name("kernel")
         handles = [(T.arg(n, T.handle(d)), d) for n, d in [*typed, ("workspace", "float32")]]
         begin, end = T.arg("begin", T.int32()), T.arg("end", T.int32())
-        buffers = [T.decl_buffer((_UNBOUNDED,), d, data=h) for h, d in handles]
+        buffers = [T.decl_buffer((_UNBOUNDED,), d, data=h, layout=None) for h, d in handles]
         body(*buffers, begin, end)
     return build.get()
 
 
 def view(buffer: Buffer, dtype: str) -> Buffer:
     """The same memory as a flat buffer of another element type."""
-    return T.decl_buffer((_UNBOUNDED,), dtype, data=buffer.data)
+    return T.decl_buffer((_UNBOUNDED,), dtype, data=buffer.data, layout=None)
 
 
 def splat(value: Expr, lanes: int, dtype: str = "float32") -> Expr:
@@ -193,7 +195,7 @@ class Registers:
 
     def __init__(self, count: int, lanes: int, dtype: str = "float32") -> None:
         self.count, self.lanes, self.dtype = count, lanes, dtype
-        self._buffer = T.alloc_buffer((count * lanes,), dtype, scope="local")
+        self._buffer = T.alloc_buffer((count * lanes,), dtype, scope="local", layout=None)
 
     def __getitem__(self, index: int) -> Expr:
         return load(self._buffer, self._at(index), self.lanes)

@@ -31,6 +31,8 @@ EMULATORS = {
     "armv8.6-a+i8mm": ["qemu-aarch64", "-cpu", "max"],
     "armv7-a+neon": ["qemu-arm", "-cpu", "cortex-a7"],
 }
+FLOATS = ("armv8-a", "armv7-a+neon")
+"""Of these, those whose instructions on floats differ."""
 HALF = "armv8.2-a+dotprod+fp16"
 HALF_EMULATORS = {HALF: ["qemu-aarch64", "-cpu", "cortex-a76"]}
 """Of targets with arithmetic on 16-bit floats."""

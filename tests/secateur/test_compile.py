@@ -17,6 +17,7 @@ from secateur import Watch
 from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
 from secateur.model import read
+from tests.sampled import sampled
 
 MODEL = Path(__file__).resolve().parents[2] / "examples" / "digits" / "resnet20.onnx"
 EMULATORS = {
@@ -36,7 +37,7 @@ def wanted() -> np.ndarray:
 
 
 @pytest.mark.slow  # the first link for a target builds its libc: minutes
-@pytest.mark.parametrize("target", list(EMULATORS))
+@pytest.mark.parametrize("target", sampled(EMULATORS, EMULATORS.keys() - {"rpi4"}))
 def test_every_machine_gives_the_interpreters_answer(target: str, tmp_path: Path, wanted: np.ndarray) -> None:
     emulator = EMULATORS[target]
     if emulator and shutil.which(emulator[0]) is None:

@@ -30,7 +30,7 @@ class Words:
     """`count` words in registers, of "int32" or "float32"; places are known while the code is written."""
 
     def __init__(self, count: int, dtype: str) -> None:
-        self._buffer, self._count = T.alloc_buffer((count,), dtype, scope="local"), count
+        self._buffer, self._count = T.alloc_buffer((count,), dtype, scope="local", layout=None), count
 
     def __len__(self) -> int:
         return self._count

@@ -10,7 +10,8 @@ import pytest
 
 from secateur.ir.elementwise import Step
 
-from ..cross_harness import EMULATORS, Case, check_on
+from ...sampled import sampled
+from ..cross_harness import EMULATORS, FLOATS, Case, check_on
 from ..generic_harness import operator
 
 SAME = (1, 1, 1, 1)
@@ -53,7 +54,7 @@ CASES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", EMULATORS)
+@pytest.mark.parametrize("target", sampled(EMULATORS, FLOATS))
 def test_convolutions_of_floats_on_arm(target: str, tmp_path: Path) -> None:
     """Where one element of a vector is multiplied with (AArch64), and where it is copied to all (ARMv7)."""
     check_on(target, CASES, tmp_path, rtol=1e-4, atol=1e-4)

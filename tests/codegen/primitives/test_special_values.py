@@ -16,7 +16,8 @@ from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.elementwise import FUNCTIONS
 
-from ..cross_harness import EMULATORS, Case, check_on
+from ...sampled import sampled
+from ..cross_harness import EMULATORS, FLOATS, Case, check_on
 from ..generic_harness import Array, check, every_target, operator, rand
 
 SPECIAL = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -2.5, 3e4, 0.5, 6.0, -3.0)
@@ -154,7 +155,7 @@ def test_other_types(group: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("name", EMULATORS)
+@pytest.mark.parametrize("name", sampled(EMULATORS, FLOATS))
 def test_on_arm(name: str, group: str, tmp_path: Path) -> None:
     """Each operator by the first layout of each primitive; ARMv7's vectors flush what is below 2^-126."""
     cases = []

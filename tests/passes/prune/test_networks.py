@@ -17,6 +17,7 @@ from secateur.passes.prune.remove import kept_indices, remove
 from secateur.tools.checks.pruned import assert_same, check, noise, random_decision
 from secateur.tools.fuzz.networks import BLOCKS, Network, random_network
 from secateur.tools.fuzz.prune_family import PruneFamily, real_network
+from tests.sampled import sampled
 
 # How many channels of the first convolution, in how many units, may go in front of a block of each kind
 FREE = {
@@ -83,7 +84,7 @@ def test_networks_of_the_benchmark(name: str, pipeline: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet50", "densenet121", "googlenet"])
+@pytest.mark.parametrize("name", sampled(["resnet50", "densenet121", "googlenet"], ["resnet50", "googlenet"]))
 def test_networks_of_the_benchmark_at_every_stage(name: str, tmp_path: Path) -> None:
     assert PruneFamily().check(real_network(name, 0), 1, tmp_path, None) == "agreed"
 

@@ -24,6 +24,7 @@ from secateur.runtime.library import Library
 from secateur.runtime.manifest import read_manifest
 from secateur.runtime.session import SessionError
 from tests.passes.texts import body, build
+from tests.sampled import sampled
 
 from ...simt.emulator import Gpu, configure, load_dumped, stand_in
 
@@ -102,7 +103,7 @@ def test_a_network_in_half_is_near_the_one_in_floats(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("model", sampled(NETWORKS, ["fashion/resnet20.onnx"]))
 def test_a_network_in_bytes_is_the_interpreters_to_the_bit(model: str, tmp_path: Path) -> None:
     path = ROOT / "examples" / model
     made = compiled(path, tmp_path, Int8("random:4"), target=NETWORKS[model])

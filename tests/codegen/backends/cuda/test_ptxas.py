@@ -21,6 +21,7 @@ from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Operator
 
+from ....sampled import sampled_rows
 from ...linear_harness import conv_case
 from ...primitives.conv.test_linear_winograd import layer
 
@@ -113,14 +114,19 @@ SHARES = {(2, 2): 0.48, (4, 4): 0.30}  # of the products of a direct convolution
 THREE_BY_THREE = {"first of a stage": (64, 56), "second stage": (128, 28)}  # channels, extent
 
 
-@pytest.mark.parametrize("tile", SHARES, ids=str)
-@pytest.mark.parametrize(
-    ("way", "name"),
-    [
-        *[("winograd_staged", name) for name in ("cuda-sm_61", "jetson-tx2", "jetson-xavier", "jetson-orin")],
-        *[("winograd_fused", name) for name in ("cuda-sm_61", "jetson-xavier", "jetson-orin")],
-    ],
-)
+WAYS = {
+    "winograd_staged": ("cuda-sm_61", "jetson-tx2", "jetson-xavier", "jetson-orin"),
+    "winograd_fused": ("cuda-sm_61", "jetson-xavier", "jetson-orin"),
+}
+ROWS = [(way, name, tile) for way, names in WAYS.items() for name in names for tile in SHARES]
+
+
+def _stays(way: str, name: str, tile: tuple[int, int]) -> bool:
+    """The fused kernel of the larger tile takes ten seconds to compile: for the newest GPU alone."""
+    return way == "winograd_staged" or tile == (2, 2) or name == "jetson-orin"
+
+
+@pytest.mark.parametrize(("way", "name", "tile"), sampled_rows(ROWS, _stays), ids=str)
 def test_winograd_multiplies_less_and_spills_nothing(
     way: str, name: str, tile: tuple[int, int], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 
+from ....sampled import sampled
 from ...primitives.conv.test_linear_winograd import TILES, layer
 from ...simt.emulator import Gpu, configure
 from .harness import choices, run
@@ -59,7 +60,7 @@ def test_saturation(tile: tuple[int, int], zero: int, sign: int, way: str) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", sampled(range(4), [1, 2]))
 def test_random_layers_in_every_order_of_threads(seed: int, way: str) -> None:
     choose = np.random.default_rng(seed)
     shape = [int(choose.integers(1, 3)), int(choose.integers(3, 50)), *map(int, choose.integers(3, 19, 2))]

@@ -87,6 +87,7 @@ def test_any_convolution(data: st.DataObject) -> None:
     check_case(case, draw(st.sampled_from(TARGETS_HERE)))
 
 
+@pytest.mark.every_row
 @every_target
 @pytest.mark.parametrize("byte", [0, 255])
 @pytest.mark.parametrize("weight", [-127, 127])

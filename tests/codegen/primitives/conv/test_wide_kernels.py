@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from secateur.codegen.primitives.specs import ConvSpec, TransposedSpec
 from secateur.codegen.targets.target import Target
 from secateur.ir.elementwise import Step
 
+from ....sampled import sampled_rows
 from ...conv_harness import convolution_error, targets
 from ...linear_harness import check_case, conv_case, native_targets
 
@@ -101,11 +103,13 @@ WINDOWS: dict[str, dict[str, Any]] = {
     "dilated": {"shape": (1, 16, 5, 40), "kernel": (3, 7), "pads": (1, 6, 1, 9), "dilations": (1, 2)},
     "beyond": {"shape": (1, 4, 2, 7), "kernel": (1, 12), "pads": (0, 20, 0, 21)},
 }
+borders = pytest.mark.parametrize(  # a border of zeros needs nothing
+    ("name", "zero"), sampled_rows(product(WINDOWS, [0, 113]), lambda name, zero: zero or name == "same")
+)
 
 
 @natively
-@pytest.mark.parametrize("zero", [0, 113])
-@pytest.mark.parametrize("name", WINDOWS)
+@borders
 def test_bytes(name: str, zero: int, target: Target) -> None:
     window = dict(WINDOWS[name])
     shape, kernel = window.pop("shape"), window.pop("kernel")
@@ -115,8 +119,7 @@ def test_bytes(name: str, zero: int, target: Target) -> None:
 
 
 @natively
-@pytest.mark.parametrize("zero", [0, 113])
-@pytest.mark.parametrize("name", WINDOWS)
+@borders
 def test_depthwise_bytes(name: str, zero: int, target: Target) -> None:
     window = dict(WINDOWS[name])
     shape, kernel = (1, 20, *window.pop("shape")[2:]), window.pop("kernel")
