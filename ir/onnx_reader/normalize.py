@@ -14,14 +14,44 @@ from .elementwise import cast_to
 from .node import Handler, Node, NodeError
 
 
-def batch_normalization(node: Node) -> Value:
-    if node.flag("training_mode") or len(node.proto.output) > 1:
-        raise NodeError("training mode is not supported; export the model for inference")
+def batch_normalization(node: Node) -> Value | list[Value]:
+    """By the statistics that it is given; in training mode by those of its input, which networks that
+    standardize their weights are exported with.
+    """
     if not node.flag("spatial", True):
         raise NodeError("statistics per activation (spatial = 0) are not supported")
     x, *parameters = [node.input(i) for i in range(5)]
     parameters = [cast_to(node, p, x.type.dtype) for p in parameters]
+    if node.flag("training_mode"):
+        return _by_own_statistics(node, x, parameters)
+    if len(node.proto.output) > 1:
+        raise NodeError("statistics as outputs are not supported; export the model for inference")
     return node.emit("batch_norm", [x, *parameters], epsilon=node.number("epsilon", 1e-5))
+
+
+def _by_own_statistics(node: Node, x: Value, parameters: list[Value]) -> list[Value]:
+    """The result, and where they are asked for, the running mean and variance moved towards x's."""
+    scale, bias, *running = parameters
+    axes = tuple(axis for axis in range(x.type.rank) if axis != 1)
+    mean, variance = _moments(node, x, axes)
+    found = [node.emit("reshape", [v], shape=scale.type.shape) for v in (mean, variance)]
+    result = node.emit("batch_norm", [x, scale, bias, *found], epsilon=node.number("epsilon", 1e-5))
+    kept = node.number("momentum", 0.9)
+    pairs = list(zip(running, found, strict=True))[: len(node.proto.output) - 1]
+    return [result, *(_moved(node, old, new, kept) for old, new in pairs)]
+
+
+def _moved(node: Node, old: Value, new: Value, kept: float) -> Value:
+    shares = [node.constant(np.array(share, old.type.dtype.numpy)) for share in (kept, 1 - kept)]
+    parts = [node.emit("mul", [v, share]) for v, share in zip((old, new), shares, strict=True)]
+    return node.emit("add", parts)
+
+
+def _moments(node: Node, x: Value, axes: tuple[int, ...]) -> tuple[Value, Value]:
+    """Mean and variance of x along axes, which stay as extents of 1."""
+    mean = node.emit("reduce_mean", [x], axes=axes, keepdims=True)
+    apart = node.emit("sub", [x, mean])
+    return mean, node.emit("reduce_mean", [node.emit("mul", [apart, apart])], axes=axes, keepdims=True)
 
 
 def instance_normalization(node: Node) -> Value:
@@ -41,9 +71,7 @@ def layer_normalization(node: Node) -> list[Value]:
 def _statistics(node: Node, x: Value, axis: int, epsilon: float) -> list[Value]:
     axes = tuple(range(axis, x.type.rank))
     wide = np.result_type(x.type.dtype.numpy, np.float32)
-    mean = node.emit("reduce_mean", [x], axes=axes, keepdims=True)
-    apart = node.emit("sub", [x, mean])
-    variance = node.emit("reduce_mean", [node.emit("mul", [apart, apart])], axes=axes, keepdims=True)
+    mean, variance = _moments(node, x, axes)
     deviation = node.emit("sqrt", [node.emit("add", [variance, node.constant(np.array(epsilon, wide))])])
     return [mean, node.emit("rdiv", [deviation, node.constant(np.array(1, wide))])]
 

@@ -53,7 +53,7 @@ REFUSED = [
     ("y = MaxPool <kernel_shape = [9999, 9999], pads = [9999, 9999, 9999, 9999]> (x)",
      "more than 1048576 taps"),
     ("y = AveragePool <kernel_shape = [2]> (x)", "kernel (2,) does not fit input 1x3x8x8"),
-    ("y = BatchNormalization <training_mode = 1> (x, b, b, b, b)", "training mode is not supported"),
+    ("y, m, v = BatchNormalization (x, b, b, b, b)", "statistics as outputs are not supported"),
     ("y = BatchNormalization (x, b, b, b, b)", "a parameter of type tensor<2xf32> does not fit 3 channels"),
     ("y = Dropout (x, f, yes)", "training mode is not supported"),
     ("y = Gemm (x, m)", "are not matrices"),
