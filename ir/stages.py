@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from .graph import Operator, Value
 from .opdef import BYPASSED, PRUNED, SETTLED_ATTRIBUTES
+from .support import road
 from .types import ROW_MAJOR
 
 Check = Callable[[Operator], str | None]
@@ -118,15 +119,11 @@ def _placed(op: Operator) -> str | None:
 _BEFORE_SELECTION = (_dialects("nn", "q"), _row_major, _no_decision)
 _AFTER_SELECTION = (_dialects("prim"), _chosen, _not_pruned)
 
-READ = Stage("read", _BEFORE_SELECTION)
+READ = Stage(road.READ, _BEFORE_SELECTION)
 QUANTIZED = Stage(
-    "quantized", (*_BEFORE_SELECTION, _no_dequantized_constant, _no_round_trip, _no_table_of_table)
+    road.QUANTIZED, (*_BEFORE_SELECTION, _no_dequantized_constant, _no_round_trip, _no_table_of_table)
 )
-SELECTED = Stage("selected", _AFTER_SELECTION)
-LAID_OUT = Stage("laid-out", (*_AFTER_SELECTION, _layouts_agree))
-PLACED = Stage("placed", (*_AFTER_SELECTION, _layouts_agree, _placed))
-
-
-def follows(given: Stage, taken: Stage) -> bool:
-    """Whether a pass that takes `taken` may follow one that gives `given`; quantized is also as read."""
-    return given == taken or (given == QUANTIZED and taken == READ)
+SELECTED = Stage(road.SELECTED, _AFTER_SELECTION)
+LAID_OUT = Stage(road.LAID_OUT, (*_AFTER_SELECTION, _layouts_agree))
+PLACED = Stage(road.PLACED, (*_AFTER_SELECTION, _layouts_agree, _placed))
+ROAD = {stage.name: stage for stage in (READ, QUANTIZED, SELECTED, LAID_OUT, PLACED)}

@@ -15,7 +15,6 @@ from typing import ClassVar
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.registry import create
-from secateur.ir.stages import LAID_OUT, SELECTED, Stage
 from secateur.ir.types import ROW_MAJOR, Layout
 
 from .framework.base import Pass
@@ -79,8 +78,6 @@ class InsertConversions(Pass):
     """Converts operands to the layouts their users' primitives want."""
 
     name: ClassVar[str] = "layout"
-    takes: ClassVar[Stage] = SELECTED
-    gives: ClassVar[Stage] = LAID_OUT
 
     def run(self, graph: Graph) -> Graph:
         return insert_conversions(graph)

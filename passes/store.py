@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from secateur.ir.graph import Graph
-from secateur.ir.stages import PLACED, Stage
 
 from .framework.base import Pass
 from .options import StoreOptions
@@ -24,8 +23,6 @@ class Store(StoreOptions, Pass):
     """Names the codec by which the artifact holds the constants."""
 
     name: ClassVar[str] = "store"
-    takes: ClassVar[Stage] = PLACED
-    gives: ClassVar[Stage] = PLACED
 
     def run(self, graph: Graph) -> Graph:
         graph = graph.clone()

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from secateur.ir.graph import Graph
 from secateur.ir.rewrite import rewrite
-from secateur.ir.stages import READ, Stage
 
 from ..framework.base import Pass
 from ..options import CanonicalizeOptions
@@ -28,8 +27,6 @@ class Canonicalize(CanonicalizeOptions, Pass):
     """
 
     name: ClassVar[str] = "canonicalize"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = READ
 
     @property
     def tolerance(self) -> float:

@@ -7,20 +7,27 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from secateur.ir.graph import Graph
-from secateur.ir.stages import Stage
+from secateur.ir.stages import ROAD, Stage
+
+from ..registry import STAGES
 
 
 @dataclass(frozen=True)
 class Pass(ABC):
     """Graph in, graph out. A subclass's docstring says what it does; its fields are its options.
 
-    `run` may change the graph it is given and returns the graph to go on with.
+    `run` may change the graph it is given and returns the graph to go on with. The stages that it takes and
+    gives are in the registry's table `STAGES`, or attributes of a class that is not in the registry.
     """
 
     name: ClassVar[str]
     takes: ClassVar[Stage]
     gives: ClassVar[Stage]
     changes_ends: ClassVar[bool] = False  # takes and gives other arrays than before, so no answers compare
+
+    def __init_subclass__(cls) -> None:
+        if "takes" not in cls.__dict__ and (name := cls.__dict__.get("name")) in STAGES:
+            cls.takes, cls.gives = (ROAD[stage] for stage in STAGES[name])
 
     @property
     def tolerance(self) -> float:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from secateur.ir.errors import SecateurError, VerifyError
+from secateur.ir.errors import VerifyError
 from secateur.ir.files import write_graph
 from secateur.ir.graph import Graph
 from secateur.ir.printer import print_graph
-from secateur.ir.stages import Stage, follows
+from secateur.ir.stages import Stage
 from secateur.ir.support.ir_text import SUFFIX
+from secateur.ir.support.road import check_order
 from secateur.ir.verifier import verify
 
 from .base import Pass
@@ -68,10 +68,7 @@ def _verify(graph: Graph, stage: Stage, when: str) -> None:
 
 def check_stages(passes: Sequence[Pass]) -> None:
     """SecateurError where a pass takes another stage than the one before it gives."""
-    for first, second in pairwise(passes):
-        if not follows(first.gives, second.takes):
-            given = f"but {first.name} before it gives {first.gives.name}"
-            raise SecateurError(f"pass {second.name} takes stage {second.takes.name}, {given}")
+    check_order((step.name, step.takes.name, step.gives.name) for step in passes)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +18,7 @@ from secateur.ir.support.options import options_of
 from secateur.ir.support.units import read_time
 from secateur.ir.support.words import known_names
 
-from ..registry import BY_NAME, declaration
+from ..registry import BY_NAME, check_stages, declaration
 
 if TYPE_CHECKING:
     from .base import Pass
@@ -183,6 +183,14 @@ def _made(piece: re.Match[str], cls: type[Made]) -> Made:
     return cls(**_options(piece["name"], cls, piece["options"] or ""))
 
 
+def _check_unimported(pieces: Sequence[re.Match[str]]) -> None:
+    """Options and order, before the first pass is asked for, which imports it."""
+    for piece in pieces:
+        if declared := declaration(piece["name"]):
+            _made(piece, declared)
+    check_stages([piece["name"] for piece in pieces])
+
+
 def parse_pipeline(text: str, known: Mapping[str, type[Pass]] | None = None) -> tuple[Pass, ...]:
     """The passes that `text` names, of `known` (default: the registry); PipelineError where it is none."""
     known = BY_NAME if known is None else known
@@ -191,7 +199,6 @@ def parse_pipeline(text: str, known: Mapping[str, type[Pass]] | None = None) -> 
     pieces = _pieces(_ITEM, text, "pipeline")
     for piece in pieces:
         _check_name(piece["name"], known)
-    for piece in pieces:  # before the first pass is asked for, which imports it
-        if known is BY_NAME and (declared := declaration(piece["name"])):
-            _made(piece, declared)
+    if known is BY_NAME:
+        _check_unimported(pieces)
     return tuple(_made(piece, known[piece["name"]]) for piece in pieces)

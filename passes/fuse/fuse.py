@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from secateur.ir.graph import Graph
 from secateur.ir.rewrite import Rule, rewrite
-from secateur.ir.stages import READ, Stage
 
 from ..canonicalize.constants import holds_integers
 from ..canonicalize.joins import split_joins
@@ -63,8 +62,6 @@ class Fuse(FuseOptions, Pass):
     """
 
     name: ClassVar[str] = "fuse"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = READ
 
     @property
     def tolerance(self) -> float:

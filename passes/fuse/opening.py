@@ -23,7 +23,6 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.ranges import ranges_of
 from secateur.ir.rewrite import Any_, Match, Op, Rule, rewrite
-from secateur.ir.stages import READ, Stage
 from secateur.ir.support.words import known_names
 
 from ..framework.base import Pass
@@ -121,8 +120,6 @@ class Open(OpenOptions, Pass):
     """
 
     name: ClassVar[str] = "open"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = READ
 
     def run(self, graph: Graph) -> Graph:
         open_sums(graph, self.blocks)

@@ -19,7 +19,6 @@ import numpy as np
 
 from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.registry import create
-from secateur.ir.stages import READ, Stage
 from secateur.ir.types import DType
 
 from ..framework.base import Pass
@@ -39,8 +38,6 @@ class Half(HalfRecipe, Pass):
     """
 
     name: ClassVar[str] = "half"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = READ
 
     data: CalibrationData | None = field(default=None, compare=False, repr=False, metadata={"option": False})
     listen: Listener = field(default=ignored, compare=False, repr=False, metadata={"option": False})

@@ -19,7 +19,6 @@ from typing import ClassVar
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.registry import create
-from secateur.ir.stages import LAID_OUT, PLACED, Stage
 
 from ..framework.base import Pass
 from ..options import MemoryOptions
@@ -76,8 +75,6 @@ class Memory(MemoryOptions, Pass):
     """Places values and workspaces in one arena, computing in place where that is safe."""
 
     name: ClassVar[str] = "memory"
-    takes: ClassVar[Stage] = LAID_OUT
-    gives: ClassVar[Stage] = PLACED
 
     def run(self, graph: Graph) -> Graph:
         _copy_outputs(graph)

@@ -18,7 +18,6 @@ from typing import ClassVar
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
-from secateur.ir.stages import READ, Stage
 
 from ..framework.base import Pass
 from .branches import bypass
@@ -43,8 +42,6 @@ class Prune(Options, Pass):
     """
 
     name: ClassVar[str] = "prune"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = READ
 
     material: Material = field(
         default_factory=Material, compare=False, repr=False, metadata={"option": False}

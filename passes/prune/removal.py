@@ -9,7 +9,6 @@ from typing import ClassVar
 from secateur.ir.channels import find_channels
 from secateur.ir.graph import Graph
 from secateur.ir.opdef import DECISIONS
-from secateur.ir.stages import READ, Stage
 
 from ..framework.base import Pass
 from .branches import bypassed_in
@@ -27,8 +26,6 @@ class Remove(Pass):
     """
 
     name: ClassVar[str] = "remove"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = READ
 
     def tolerance_on(self, graph: Graph) -> float:
         """What goes may have mattered: without limit where anything goes."""

@@ -20,7 +20,6 @@ from secateur.ir.elementwise import Step
 from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.registry import create
 from secateur.ir.rewrite import Any_, Array, Match, Op, Rule, rewrite
-from secateur.ir.stages import READ, Stage
 
 from ..framework.base import Pass
 from ..fuse.affine import (
@@ -135,8 +134,6 @@ class Equalize(Pass):
     """
 
     name: ClassVar[str] = "equalize"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = READ
 
     @property
     def tolerance(self) -> float:

@@ -17,7 +17,6 @@ from typing import ClassVar
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
-from secateur.ir.stages import QUANTIZED, READ, Stage
 
 from ..framework.base import Pass
 from .calibrate import CalibrationData, calibrate
@@ -106,8 +105,6 @@ class Quantize(Options, Pass):
     """
 
     name: ClassVar[str] = "quantize"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = QUANTIZED
 
     data: CalibrationData | None = field(default=None, compare=False, repr=False, metadata={"option": False})
     costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})

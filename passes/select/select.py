@@ -24,7 +24,6 @@ from secateur.ir.choice import Choice, CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.registry import lookup
-from secateur.ir.stages import READ, SELECTED, Stage
 from secateur.ir.support.units import duration_text, size_text
 
 from ..framework.base import Pass
@@ -162,8 +161,6 @@ class Select(SelectOptions, Pass):
     """
 
     name: ClassVar[str] = "select"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = SELECTED
 
     costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from secateur.ir.graph import Graph
-from secateur.ir.stages import QUANTIZED, READ, Stage
 
 from ..framework.base import Pass
 from ..options import TfliteOptions
@@ -28,8 +27,6 @@ class ToTflite(TfliteOptions, Pass):
     """
 
     name: ClassVar[str] = "tflite"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = QUANTIZED
     changes_ends: ClassVar[bool] = True
 
     @property

@@ -66,7 +66,6 @@ from typing import ClassVar
 
 from secateur.ir.graph import Graph, Value
 from secateur.ir.rewrite import Any_, Match, Op, Rule, always, rewrite
-from secateur.ir.stages import READ, Stage
 
 from .framework.base import Pass
 
@@ -86,8 +85,6 @@ class Mirrors(Pass):
     """Takes mirrors away by pairs."""
 
     name: ClassVar[str] = "mirrors"
-    takes: ClassVar[Stage] = READ
-    gives: ClassVar[Stage] = READ
 
     def run(self, graph: Graph) -> Graph:
         rewrite(graph, RULES)
@@ -96,6 +93,7 @@ class Mirrors(Pass):
 ''',
     ),
     Edit("passes/registry.py", '"mirrors": "mirrors.Mirrors",\n    ', '"fuse": "fuse.fuse.Fuse"'),
+    Edit("passes/registry.py", '"mirrors": (READ, READ),\n    ', '"quantize": (READ, QUANTIZED)'),
     Edit("passes/registry.py", '"mirrors",\n    ', '"canonicalize.canonicalize",'),
 )
 

@@ -84,7 +84,7 @@ def check_pipeline(text: str | None) -> None:
     from secateur.passes.framework.pipeline import parse_pipeline
 
     steps = parse_pipeline(text)
-    from secateur.passes.framework.manager import check_stages  # heavier than names that are wrong need
+    from secateur.passes.framework.manager import check_stages  # of passes that the table does not have
 
     check_stages(steps)
 

@@ -92,6 +92,8 @@ WRONG_NAMES = (
     "compile {model} --pipeline quantize{{winograd=3}}",
     "compile {model} --pipeline prune{{blocks=maybe}}",
     "compile {model} --pipeline select{{memory=4MB}}",
+    "compile {model} --pipeline memory,fuse",
+    "opt {model} --pipeline quantize,select,fuse",
     "compile {model} --pipeline fuse --memory 1MiB",
     "compile {model} --memory 4Mb4",
     "compile {model} --kind zip",
