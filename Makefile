@@ -135,6 +135,7 @@ $(TRAIN): pyproject.toml | $(VENV)/bin/python
 system-tools:
 	@missing=""; \
 	command -v qemu-aarch64 >/dev/null && command -v qemu-arm >/dev/null || missing="$$missing qemu-user"; \
+	[ -e /usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1 ] || missing="$$missing libc6-arm64-cross"; \
 	command -v gcc >/dev/null || missing="$$missing gcc"; \
 	[ -e /usr/include/stdio.h ] || missing="$$missing libc6-dev"; \
 	[ -n "$$FASHION_MNIST" ] || [ -e /usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz ] \
@@ -155,5 +156,6 @@ system-tools:
 	fi; \
 	echo "missing:$$missing. To install: sudo apt-get install$$missing" >&2; \
 	echo "Until then, without qemu-user the tests that run ARM artifacts are skipped," >&2; \
+	echo "without libc6-arm64-cross those of artifacts for Jetson," >&2; \
 	echo "without gcc and libc6-dev those that build a C program with the sanitizers," >&2; \
 	echo "and without dataset-fashion-mnist those that measure the accuracy of examples/fashion." >&2

@@ -31,7 +31,8 @@ class Parts:
     """What an artifact is linked of, besides its tables.
 
     `runtime` names the C runtime's sources. A `static` bench runs on any Linux; one that opens a driver
-    cannot be. For a GPU, `device` is what the tables say of it, and `ptx` its code.
+    cannot be. For a GPU, `device` is what the tables say of it, `ptx` its code, and `cubin` the same
+    finished for one architecture, where there is that.
     """
 
     driver: bytes
@@ -40,6 +41,7 @@ class Parts:
     static: bool = True
     device: DeviceTable | None = None
     ptx: bytes = b""
+    cubin: bytes = b""
 
 
 def processor_parts(program: Program) -> Parts:
@@ -57,6 +59,7 @@ def build_folder(program: Program, parts: Parts | None = None) -> Iterator[Path]
         (folder / "driver.o").write_bytes(parts.driver)
         if parts.device:
             (folder / "model.ptx").write_bytes(parts.ptx)
+            (folder / "model.cubin").write_bytes(parts.cubin)
         for index, code in enumerate(parts.kernels):
             (folder / f"kernel{index}.o").write_bytes(code)
         yield folder

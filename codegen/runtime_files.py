@@ -11,7 +11,7 @@ DECODER_SOURCES = (
 )  # fmt: skip
 _ANY_SOURCES = ("cpu.c", "model.c", "options.c", "transform.c", "weights.c", *DECODER_SOURCES)
 RUNTIME_SOURCES = (*_ANY_SOURCES, "pool.c", "state.c")
-DEVICE_SOURCES = (*_ANY_SOURCES, "cuda.c", "device.c")
+DEVICE_SOURCES = (*_ANY_SOURCES, "cuda.c", "device.c", "device_run.c")
 BENCH_SOURCES = ("bench.c", "bench_data.c")
 _HEADERS = (
     "secateur.h",
@@ -21,6 +21,7 @@ _HEADERS = (
     "transform.h",
     "threads.h",
     "cuda.h",
+    "device.h",
     "bench.h",
 )
 ENCODER_SOURCES = ("encode_mixed.c", *DECODER_SOURCES, "cpu.c")

@@ -117,18 +117,23 @@ def manifest_text(program: Program) -> str:
 
 @dataclass(frozen=True)
 class DeviceTable:
-    """What the constant table of a model for a GPU says of the GPU; the PTX lies beside it as model.ptx."""
+    """What the constant table of a model for a GPU says of the GPU.
+
+    The PTX lies beside it as model.ptx, and where there is finished code, that as model.cubin.
+    """
 
     kernels: tuple[str, ...]
     architecture: int
     ptx_version: int
     arena_bytes: int
+    cubin: bool = False
 
 
 def model_table(program: Program, device: DeviceTable | None = None) -> str:
     """The text of the generated model_table.c."""
     size = len(manifest_text(program).encode())
-    lines = (*(_PTX if device else ()), *embedding(program))
+    cubin = _CUBIN if device and device.cubin else ()
+    lines = (*(_PTX if device else ()), *cubin, *embedding(program))
     return _render("model.c.j2", program, manifest_bytes=size, embedding=lines, device=device)
 
 
@@ -148,6 +153,14 @@ _PTX = (
     "model_ptx:",
     '.incbin "model.ptx"',
     ".byte 0",
+)
+_CUBIN = (
+    '.section .rodata.secateur_cubin, "a", %progbits',
+    f".balign {ALIGNMENT}",
+    ".globl model_cubin",
+    ".hidden model_cubin",
+    "model_cubin:",
+    '.incbin "model.cubin"',
 )
 
 

@@ -9,26 +9,32 @@ static rt_cuda table;
 static const char *absent; /* the function that the driver lacks */
 static int found;
 
+typedef struct row {
+    const char *name;
+    void *slot;
+} row;
+
+#define CU_ROW(name, symbol, parameters) {symbol, &table.name},
+static const row rows[] = {CU_FUNCTIONS(CU_ROW)};
+static const row graph_rows[] = {CU_GRAPH_FUNCTIONS(CU_ROW)};
+#undef CU_ROW
+
+/* The first function that the library lacks, or null. */
+static const char *fill(void *library, const row *wanted, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        void *function = dlsym(library, wanted[i].name);
+        if (!function) return wanted[i].name;
+        *(void **)wanted[i].slot = function;
+    }
+    return NULL;
+}
+
 static void look_up(void) {
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL); /* never closed: drivers do not bear it */
     if (!library) return;
-    static const struct {
-        const char *name;
-        void *slot;
-    } rows[] = {
-#define CU_ROW(name, symbol, parameters) {symbol, &table.name},
-        CU_FUNCTIONS(CU_ROW)
-#undef CU_ROW
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        void *function = dlsym(library, rows[i].name);
-        if (!function) {
-            absent = rows[i].name;
-            return;
-        }
-        *(void **)rows[i].slot = function;
-    }
-    found = 1;
+    absent = fill(library, rows, sizeof rows / sizeof *rows);
+    table.has_graphs = !fill(library, graph_rows, sizeof graph_rows / sizeof *graph_rows);
+    found = !absent;
 }
 
 const rt_cuda *rt_cuda_driver(const char **missing) {

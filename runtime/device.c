@@ -1,38 +1,18 @@
-/* States whose kernels run on a GPU.
+/* Making and freeing of states whose kernels run on a GPU.
  *
  * The host's block holds the state, then the kernels' handles and the device pointers of inputs and outputs. One
- * allocation in the GPU's memory holds weights | arena | inputs | outputs. */
+ * allocation in the GPU's memory holds weights | arena | inputs | outputs, and one in the host's that the driver knows
+ * holds inputs | outputs: what the GPU copies from and to, or, where it is shared, reads and writes. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cuda.h"
+#include "device.h"
 
-enum { THREADS = 128, MOST_ARGUMENTS = 128, DEVICE_ALIGNMENT = 256, PIECES = 2 };
-
-struct secateur_state {
-    const rt_cuda *cuda;
-    const void *given; /* the weights, in the host's memory */
-    void *owned; /* to be freed, or null where the caller supplied the block */
-    cu_device device;
-    cu_context context;
-    int retained; /* the context is the device's primary one, and counts us */
-    cu_module module;
-    cu_stream stream, used; /* ours; that of the run in progress */
-    cu_pointer memory, weights, arena;
-    cu_function *functions;
-    const void **inputs; /* in the device's memory, as the driver wants them */
-    void **outputs;
-    cu_event *events; /* of the run in progress, or null */
-    cu_result error;  /* the first of the run in progress */
-    _Atomic int32_t busy;
-};
+enum { DEVICE_ALIGNMENT = 256 };
 
 _Static_assert(sizeof(secateur_state) <= SECATEUR_STATE_BYTES, "SECATEUR_STATE_BYTES is too small");
-
-void rt_launch(secateur_state *state, int32_t kernel, void **args, int32_t count, void *workspace, int32_t tasks,
-               int32_t threads, int32_t index);
 
 /* Messages: the last one of this thread. ------------------------------------------------------------- */
 
@@ -53,7 +33,7 @@ __attribute__((format(printf, 2, 3))) static secateur_status fail(secateur_statu
     return status;
 }
 
-static secateur_status fail_at(const rt_cuda *cuda, const char *what, cu_result result) {
+secateur_status rt_fail_at(const rt_cuda *cuda, const char *what, cu_result result) {
     const char *name = NULL;
     if (cuda->error_name(result, &name) != 0 || !name) name = "an unknown error";
     if (result == CU_OUT_OF_MEMORY) return fail(SECATEUR_ERROR_DEVICE_MEMORY, "the GPU has no memory for %s", what);
@@ -70,7 +50,7 @@ static secateur_status open_driver(secateur_state *state) {
         return fail(SECATEUR_ERROR_DRIVER, "no driver for NVIDIA's GPUs: libcuda.so.1 cannot be opened");
     cu_result result = state->cuda->init(0);
     if (result == CU_NO_DEVICE) return fail(SECATEUR_ERROR_DEVICE, "the driver finds no GPU");
-    return result ? fail_at(state->cuda, "its start", result) : SECATEUR_OK;
+    return result ? rt_fail_at(state->cuda, "its start", result) : SECATEUR_OK;
 }
 
 /* The caller's context where there is one, else the first device's primary one. */
@@ -80,41 +60,53 @@ static secateur_status open_context(secateur_state *state) {
     cu_result result = cuda->context_current(&state->context);
     if (!result && state->context) result = cuda->context_device(&state->device);
     else if (!result) {
-        if (cuda->device_count(&count) || count < 1) return fail(SECATEUR_ERROR_DEVICE, "the driver finds no GPU");
-        result = cuda->device_get(&state->device, 0);
+        result = cuda->device_count(&count);
+        if (!result && count < 1) return fail(SECATEUR_ERROR_DEVICE, "the driver finds no GPU");
+        if (!result) result = cuda->device_get(&state->device, 0);
         if (!result) result = cuda->primary_retain(&state->context, state->device);
         state->retained = !result;
         if (result) state->context = NULL;
     }
-    return result ? fail_at(cuda, "its context", result) : SECATEUR_OK;
+    return result ? rt_fail_at(cuda, "its context", result) : SECATEUR_OK;
 }
 
-static secateur_status check_architecture(const secateur_state *state) {
+static secateur_status check_architecture(secateur_state *state) {
     const rt_cuda *cuda = state->cuda;
     int major = 0, minor = 0, wanted = model_table.device->architecture;
     char name[128] = "unknown";
     cu_result result = cuda->device_attribute(&major, CU_COMPUTE_MAJOR, state->device);
     if (!result) result = cuda->device_attribute(&minor, CU_COMPUTE_MINOR, state->device);
-    if (result) return fail_at(cuda, "its architecture", result);
+    if (result) return rt_fail_at(cuda, "its architecture", result);
     cuda->device_name(name, sizeof name, state->device);
-    if (major * 10 + minor >= wanted) return SECATEUR_OK;
+    state->architecture = major * 10 + minor;
+    if (state->architecture >= wanted) return SECATEUR_OK;
     return fail(SECATEUR_ERROR_DEVICE, "the model is compiled for sm_%d or later, this GPU (%s) is sm_%d%d", wanted, name,
                 major, minor);
 }
 
+/* Finished code is for one architecture, and a driver may be too old for it: then the PTX is compiled. */
+static cu_result load_module(secateur_state *state) {
+    const rt_device *device = model_table.device;
+    int fits = device->cubin && state->architecture == device->architecture;
+    if (fits && state->cuda->module_load(&state->module, device->cubin) == 0) return 0;
+    cu_result result = state->cuda->module_load(&state->module, device->ptx);
+    if (result) state->module = NULL;
+    return result;
+}
+
 static secateur_status load_kernels(secateur_state *state) {
     const rt_device *device = model_table.device;
-    cu_result result = state->cuda->module_load(&state->module, device->ptx);
+    cu_result result = load_module(state);
     if (result == CU_UNSUPPORTED_PTX || result == CU_INVALID_PTX || result == CU_NO_BINARY) {
         int version = 0;
         state->cuda->driver_version(&version);
         return fail(SECATEUR_ERROR_DRIVER, "the GPU's driver (CUDA %d.%d) does not take PTX %d.%d for sm_%d", version / 1000,
                     version % 1000 / 10, device->ptx_version / 10, device->ptx_version % 10, device->architecture);
     }
-    if (result) return fail_at(state->cuda, "the model's code", result);
+    if (result) return rt_fail_at(state->cuda, "the model's code", result);
     for (int32_t i = 0; i < device->kernel_count; i++) {
         result = state->cuda->module_function(&state->functions[i], state->module, device->kernels[i]);
-        if (result) return fail_at(state->cuda, device->kernels[i], result);
+        if (result) return rt_fail_at(state->cuda, device->kernels[i], result);
     }
     return SECATEUR_OK;
 }
@@ -129,30 +121,80 @@ static uint64_t port_bytes(const secateur_tensor *tensors, int32_t count) {
     return bytes;
 }
 
-static secateur_status allocate(secateur_state *state, const void *weights) {
+/* Of all inputs and outputs. */
+static uint64_t ports_bytes(void) {
+    return port_bytes(model_table.inputs, model_table.input_count) +
+           port_bytes(model_table.outputs, model_table.output_count) + DEVICE_ALIGNMENT;
+}
+
+static secateur_status allocate_staging(secateur_state *state) {
+    void *staging = NULL;
+    cu_result result = state->cuda->host_allocate(&staging, ports_bytes(), state->shared ? CU_HOST_MAPPED : 0);
+    if (result == CU_OUT_OF_MEMORY)
+        return fail(SECATEUR_ERROR_DEVICE_MEMORY, "the host has no memory for inputs and outputs that the GPU reaches");
+    if (result) return rt_fail_at(state->cuda, "the host's memory for inputs and outputs", result);
+    state->staging = staging;
+    return SECATEUR_OK;
+}
+
+static void place_ports(secateur_state *state) {
+    cu_pointer at = state->ports;
+    for (int32_t i = 0; i < model_table.input_count; i++) {
+        state->inputs[i] = (const void *)(uintptr_t)at;
+        at += device_rounded(model_table.inputs[i].bytes);
+    }
+    for (int32_t i = 0; i < model_table.output_count; i++) {
+        state->outputs[i] = (void *)(uintptr_t)at;
+        at += device_rounded(model_table.outputs[i].bytes);
+    }
+}
+
+static secateur_status allocate(secateur_state *state) {
     const rt_cuda *cuda = state->cuda;
     uint64_t kept = device_rounded(model_table.weights_bytes), arena = device_rounded(model_table.device->arena_bytes);
-    uint64_t ports = port_bytes(model_table.inputs, model_table.input_count) +
-                     port_bytes(model_table.outputs, model_table.output_count);
-    cu_result result = cuda->allocate(&state->memory, kept + arena + ports + DEVICE_ALIGNMENT);
+    uint64_t bytes = kept + arena + (state->shared ? DEVICE_ALIGNMENT : ports_bytes());
+    cu_result result = cuda->allocate(&state->memory, bytes);
     if (result) {
         state->memory = 0;
         char what[96];
-        snprintf(what, sizeof what, "the model: it needs %llu MiB", (unsigned long long)((kept + arena + ports) >> 20) + 1);
-        return fail_at(cuda, what, result);
+        snprintf(what, sizeof what, "the model: it needs %llu MiB", (unsigned long long)(bytes >> 20) + 1);
+        return rt_fail_at(cuda, what, result);
     }
     state->weights = state->memory;
     state->arena = state->memory + kept;
+    state->ports = state->arena + arena;
+    if (state->shared) result = cuda->host_pointer(&state->ports, state->staging, 0);
+    place_ports(state);
+    return result ? rt_fail_at(cuda, "memory that it shares with the host", result) : SECATEUR_OK;
+}
+
+static secateur_status send_weights(secateur_state *state, const void *weights) {
+    const rt_cuda *cuda = state->cuda;
+    cu_result result = 0;
     if (model_table.weights_bytes) result = cuda->to_device(state->weights, weights, model_table.weights_bytes, state->stream);
-    if (!result) result = cuda->stream_wait(state->stream);
-    return result ? fail_at(cuda, "the weights", result) : SECATEUR_OK;
+    cu_result waited = cuda->stream_wait(state->stream); /* whatever happened: weights may be the caller's */
+    if (!result) result = waited;
+    return result ? rt_fail_at(cuda, "the weights", result) : SECATEUR_OK;
+}
+
+/* A run as one graph. Where the driver has none, or does not take it, kernels are launched one by one. */
+static void capture(secateur_state *state) {
+    const rt_cuda *cuda = state->cuda;
+    cu_graph graph = NULL;
+    if (!cuda->has_graphs || cuda->capture_begin(state->stream, CU_CAPTURE_RELAXED)) return;
+    rt_queue(state);
+    if (cuda->capture_end(state->stream, &graph) || !graph) return;
+    if (state->error || cuda->graph_instantiate(&state->graph, graph, NULL, NULL, 0)) state->graph = NULL;
+    cuda->graph_destroy(graph);
 }
 
 static void release(secateur_state *state) {
     const rt_cuda *cuda = state->cuda;
     if (state->context && cuda->context_push(state->context) == 0) {
         cu_context popped;
+        if (state->graph) cuda->graph_exec_destroy(state->graph);
         if (state->memory) cuda->release(state->memory);
+        if (state->staging) cuda->host_release(state->staging);
         if (state->stream) cuda->stream_destroy(state->stream);
         if (state->module) cuda->module_unload(state->module);
         cuda->context_pop(&popped);
@@ -160,22 +202,30 @@ static void release(secateur_state *state) {
     if (state->retained) cuda->primary_release(state->device);
 }
 
-static secateur_status start(secateur_state *state, const void *weights) {
+static secateur_status start(secateur_state *state, const void *weights, uint64_t options) {
     const rt_cuda *cuda = state->cuda;
+    state->shared = (options & SECATEUR_GPU_SHARED) != 0;
     cu_result result = cuda->stream_create(&state->stream, CU_STREAM_NON_BLOCKING);
-    if (result) return fail_at(cuda, "a stream", result);
+    if (result) {
+        state->stream = NULL;
+        return rt_fail_at(cuda, "a stream", result);
+    }
     secateur_status status = load_kernels(state);
-    return status == SECATEUR_OK ? allocate(state, weights) : status;
+    if (status == SECATEUR_OK) status = allocate_staging(state);
+    if (status == SECATEUR_OK) status = allocate(state);
+    if (status == SECATEUR_OK) status = send_weights(state, weights);
+    if (status == SECATEUR_OK && !(options & SECATEUR_GPU_NO_GRAPH)) capture(state);
+    return status;
 }
 
-static secateur_status open_device(secateur_state *state, const void *weights) {
+static secateur_status open_device(secateur_state *state, const void *weights, uint64_t options) {
     secateur_status status = open_driver(state);
     if (status == SECATEUR_OK) status = open_context(state);
     if (status == SECATEUR_OK) status = check_architecture(state);
     if (status != SECATEUR_OK) return status;
     cu_result result = state->cuda->context_push(state->context);
-    if (result) return fail_at(state->cuda, "its context", result);
-    status = start(state, weights);
+    if (result) return rt_fail_at(state->cuda, "its context", result);
+    status = start(state, weights, options);
     cu_context popped;
     state->cuda->context_pop(&popped);
     return status;
@@ -197,7 +247,7 @@ secateur_status secateur_create(const secateur_options *given, secateur_state **
     const unsigned char *weights;
     status = rt_find_weights(&options, block, (rt_scratch *)(void *)state->functions, NULL, NULL, &weights);
     state->given = weights;
-    if (status == SECATEUR_OK) status = open_device(state, weights);
+    if (status == SECATEUR_OK) status = open_device(state, weights, options.gpu);
     if (status == SECATEUR_OK) {
         *result = state;
         return status;
@@ -215,126 +265,14 @@ void secateur_free(secateur_state *state) {
     free(state->owned);
 }
 
-/* Running. ------------------------------------------------------------------------------------------- */
-
-static void note(secateur_state *state, cu_result result) {
-    if (result && !state->error) state->error = result;
+unsigned char *rt_staged(const secateur_state *state, const void *device) {
+    return state->staging + ((cu_pointer)(uintptr_t)device - state->ports);
 }
 
-void rt_launch(secateur_state *state, int32_t kernel, void **args, int32_t count, void *workspace, int32_t tasks,
-               int32_t threads, int32_t index) {
-    void *parameters[MOST_ARGUMENTS + PIECES];
-    unsigned block = threads ? (unsigned)threads : THREADS;
-    unsigned grid = threads ? (unsigned)tasks : ((unsigned)tasks + THREADS - 1) / THREADS;
-    if (state->error) return;
-    for (int32_t i = 0; i < count; i++) parameters[i] = &args[i];
-    parameters[count] = &workspace;
-    parameters[count + 1] = &tasks;
-    if (state->events) note(state, state->cuda->event_record(state->events[2 * index], state->used));
-    note(state, state->cuda->launch(state->functions[kernel], grid, 1, 1, block, 1, 1, 0, state->used, parameters, NULL));
-    if (state->events) note(state, state->cuda->event_record(state->events[2 * index + 1], state->used));
+void *secateur_input_buffer(const secateur_state *state, int32_t index) {
+    return state && index >= 0 && index < model_table.input_count ? rt_staged(state, state->inputs[index]) : NULL;
 }
 
-static void drive(secateur_state *state, const void *const *inputs, void *const *outputs, cu_stream stream) {
-    state->error = 0;
-    state->used = stream;
-    model_driver(state, (unsigned char *)(uintptr_t)state->arena, (const unsigned char *)(uintptr_t)state->weights, inputs,
-                 outputs);
-}
-
-/* The device's copies of inputs and outputs lie behind the arena. */
-static cu_pointer place_ports(secateur_state *state) {
-    cu_pointer at = state->arena + device_rounded(model_table.device->arena_bytes);
-    for (int32_t i = 0; i < model_table.input_count; i++) {
-        state->inputs[i] = (const void *)(uintptr_t)at;
-        at += device_rounded(model_table.inputs[i].bytes);
-    }
-    for (int32_t i = 0; i < model_table.output_count; i++) {
-        state->outputs[i] = (void *)(uintptr_t)at;
-        at += device_rounded(model_table.outputs[i].bytes);
-    }
-    return at;
-}
-
-static void run_copies(secateur_state *state, const void *const *inputs, void *const *outputs) {
-    const rt_cuda *cuda = state->cuda;
-    cu_result result = 0;
-    place_ports(state);
-    for (int32_t i = 0; i < model_table.input_count && !result; i++)
-        if (model_table.inputs[i].bytes)
-            result = cuda->to_device((cu_pointer)(uintptr_t)state->inputs[i], inputs[i], model_table.inputs[i].bytes,
-                                     state->stream);
-    if (!result) drive(state, state->inputs, state->outputs, state->stream);
-    note(state, result);
-    for (int32_t i = 0; i < model_table.output_count && !state->error; i++)
-        if (model_table.outputs[i].bytes)
-            note(state, cuda->to_host(outputs[i], (cu_pointer)(uintptr_t)state->outputs[i], model_table.outputs[i].bytes,
-                                      state->stream));
-    result = cuda->stream_wait(state->stream); /* whatever happened: nothing may touch the caller's buffers later */
-    note(state, result);
-}
-
-static secateur_status enter(secateur_state *state, const void *const *inputs, void *const *outputs) {
-    if (!state || !rt_pointers_given(inputs, model_table.inputs, model_table.input_count) ||
-        !rt_pointers_given((const void *const *)outputs, model_table.outputs, model_table.output_count))
-        return SECATEUR_ERROR_ARGUMENT;
-    if (atomic_exchange(&state->busy, 1)) return SECATEUR_ERROR_BUSY;
-    state->error = state->cuda->context_push(state->context);
-    return SECATEUR_OK;
-}
-
-static secateur_status leave(secateur_state *state) {
-    cu_context popped;
-    state->cuda->context_pop(&popped);
-    cu_result error = state->error;
-    atomic_store(&state->busy, 0);
-    return error ? fail_at(state->cuda, "a run", error) : SECATEUR_OK;
-}
-
-secateur_status secateur_run(secateur_state *state, const void *const *inputs, void *const *outputs) {
-    secateur_status status = enter(state, inputs, outputs);
-    if (status != SECATEUR_OK) return status;
-    if (!state->error) run_copies(state, inputs, outputs);
-    return leave(state);
-}
-
-secateur_status secateur_run_device(secateur_state *state, const void *const *inputs, void *const *outputs, void *stream) {
-    secateur_status status = enter(state, inputs, outputs);
-    if (status != SECATEUR_OK) return status;
-    if (!state->error) drive(state, inputs, outputs, stream);
-    return leave(state);
-}
-
-static void read_times(secateur_state *state, int64_t *ns) {
-    for (int32_t i = 0; i < model_table.operator_count; i++) {
-        float ms = 0;
-        note(state, state->cuda->event_elapsed(&ms, state->events[2 * i], state->events[2 * i + 1]));
-        ns[i] = (int64_t)((double)ms * 1e6);
-    }
-}
-
-static void run_timed(secateur_state *state, const void *const *inputs, void *const *outputs, int64_t *ns) {
-    int32_t count = 2 * model_table.operator_count, made = 0;
-    for (; made < count && !state->error; made++)
-        note(state, state->cuda->event_create(&state->events[made], 0));
-    if (state->error) made--;
-    /* A call without tasks is not launched: its events have to have been recorded all the same. */
-    for (int32_t i = 0; i < count && !state->error; i++) note(state, state->cuda->event_record(state->events[i], state->stream));
-    if (!state->error) run_copies(state, inputs, outputs);
-    if (!state->error) read_times(state, ns);
-    for (int32_t i = 0; i < made; i++) state->cuda->event_destroy(state->events[i]);
-}
-
-secateur_status secateur_profile(secateur_state *state, const void *const *inputs, void *const *outputs, int64_t *ns) {
-    int32_t operators = model_table.operator_count;
-    if (!ns && operators) return SECATEUR_ERROR_ARGUMENT;
-    secateur_status status = enter(state, inputs, outputs);
-    if (status != SECATEUR_OK) return status;
-    state->events = calloc((size_t)operators * 2 + 1, sizeof *state->events);
-    if (state->events && !state->error) run_timed(state, inputs, outputs, ns);
-    int made = state->events != NULL;
-    free(state->events);
-    state->events = NULL;
-    status = leave(state);
-    return made ? status : SECATEUR_ERROR_MEMORY;
+void *secateur_output_buffer(const secateur_state *state, int32_t index) {
+    return state && index >= 0 && index < model_table.output_count ? rt_staged(state, state->outputs[index]) : NULL;
 }

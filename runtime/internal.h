@@ -24,6 +24,7 @@ typedef struct rt_device {
     const char *ptx, *const *kernels;
     int32_t kernel_count, architecture, ptx_version; /* 72 of sm_72, 61 of PTX 6.1 */
     uint64_t arena_bytes;                            /* in its memory */
+    const unsigned char *cubin; /* the same kernels as the driver would make them for that architecture, or null */
     const char *(*message)(secateur_status status);
 } rt_device;
 

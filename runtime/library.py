@@ -42,6 +42,7 @@ class OptionsStruct(ctypes.Structure):
         ("arena_bytes", c_uint64),
         ("weights", c_void_p),
         ("weights_bytes", c_uint64),
+        ("gpu", c_uint64),
     )
 
 
@@ -64,6 +65,13 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "secateur_free": (None, [c_void_p]),
     "secateur_message": (c_char_p, [_STATUS]),
 }
+# Of models for a GPU alone.
+_GPU_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "secateur_run_device": (_STATUS, [c_void_p, _POINTERS, _POINTERS, c_void_p]),
+    "secateur_input_buffer": (c_void_p, [c_void_p, c_int32]),
+    "secateur_output_buffer": (c_void_p, [c_void_p, c_int32]),
+}
+GPU_SHARED, GPU_NO_GRAPH = 1, 2  # options of a state on a GPU
 _close = ctypes.CDLL(None).dlclose
 _close.argtypes = [c_void_p]
 
@@ -73,7 +81,9 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         self._library = ctypes.CDLL(str(path), mode=ctypes.DEFAULT_MODE)
-        for name, (result, arguments) in _FUNCTIONS.items():
+        for name, (result, arguments) in (_FUNCTIONS | _GPU_FUNCTIONS).items():
+            if name in _GPU_FUNCTIONS and not hasattr(self._library, name):
+                continue
             function = getattr(self._library, name)
             function.restype, function.argtypes = result, arguments
 

@@ -51,7 +51,7 @@ typedef enum secateur_status {
     SECATEUR_ERROR_DAMAGED = 9,   /* the model's coded weights are damaged */
     SECATEUR_ERROR_DRIVER = 10,   /* no CUDA driver, or one that is older than the model's code */
     SECATEUR_ERROR_DEVICE = 11,   /* no GPU, one of an earlier architecture, or it failed */
-    SECATEUR_ERROR_DEVICE_MEMORY = 12 /* the GPU's memory does not hold the model */
+    SECATEUR_ERROR_DEVICE_MEMORY = 12 /* the model does not fit the GPU's memory, or its ports the host's */
 } secateur_status;
 
 typedef enum secateur_dtype {
@@ -95,9 +95,16 @@ typedef struct secateur_options {
     uint64_t arena_bytes;   /* at least secateur_arena_bytes(threads) where arena is given */
     const void *weights;    /* or null: the weights embedded in the model */
     uint64_t weights_bytes; /* must be secateur_weights_bytes() where weights is given */
+    uint64_t gpu;           /* SECATEUR_GPU_*, of models for a GPU alone */
 } secateur_options;
 
-#define SECATEUR_OPTIONS_INIT {sizeof(secateur_options), 0, NULL, 0, NULL, 0}
+#define SECATEUR_OPTIONS_INIT {sizeof(secateur_options), 0, NULL, 0, NULL, 0, 0}
+
+/* Inputs and outputs lie in memory that host and GPU share: nothing is copied between the two. For boards on which
+ * they have one memory anyway. */
+#define SECATEUR_GPU_SHARED 1u
+/* Kernels are launched one by one, also where the driver can replay them as one graph. */
+#define SECATEUR_GPU_NO_GRAPH 2u
 
 typedef struct secateur_state secateur_state;
 
@@ -128,10 +135,17 @@ SECATEUR_API secateur_status secateur_run(secateur_state *state, const void *con
 
 /* Of models for a GPU alone: as secateur_run, with pointers into the GPU's memory, 16-byte aligned, in order on a
  * CUstream of the caller's (null is the default one). It returns when the work is queued: buffers belong to it until
- * the stream has come so far, and the state must not run on another stream meanwhile. The context is the one that was
+ * the stream has come so far, and the state must not run on another stream meanwhile. Kernels are launched one by one;
+ * a caller who always gives the same pointers may capture the call into a graph. The context is the one that was
  * current in secateur_create, else the first device's primary one. */
 SECATEUR_API secateur_status secateur_run_device(secateur_state *state, const void *const *inputs, void *const *outputs,
                                                  void *stream);
+
+/* Of models for a GPU alone: memory of the state's for an input or output, through which its bytes go to the GPU and
+ * back; null where the index is out of range. secateur_run with this very pointer spares a copy; with
+ * SECATEUR_GPU_SHARED that is the last one. */
+SECATEUR_API void *secateur_input_buffer(const secateur_state *state, int32_t index);
+SECATEUR_API void *secateur_output_buffer(const secateur_state *state, int32_t index);
 
 /* As secateur_run; ns[i] receives the nanoseconds of operator i. */
 SECATEUR_API secateur_status secateur_profile(secateur_state *state, const void *const *inputs,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SecateurError
-from .library import DTYPES, Library, OptionsStruct, TensorStruct
+from .library import DTYPES, GPU_NO_GRAPH, GPU_SHARED, Library, OptionsStruct, TensorStruct
 from .manifest import ArtifactError, Image, open_image
 
 Array = NDArray[Any]
@@ -53,9 +53,12 @@ class OperatorTime(NamedTuple):
     macs: int
 
 
-def load(path: str | Path, threads: int = 1) -> Session:
+def load(path: str | Path, threads: int = 1, *, shared: bool = False, graph: bool = True) -> Session:
     """Opens an artifact (`.so`, folder or tar) with a pool of `threads` threads, the caller's included.
 
+    Of models for a GPU: where inputs and outputs lie in memory that it has `shared` with the host, nothing is
+    copied between the two, which suits boards with one memory; without `graph` its kernels are launched one
+    by one, else replayed as one graph where the driver can.
     ArtifactError: damaged or foreign file, or made for another architecture or version of the C interface.
     SessionError: this processor lacks a feature the model needs, or no memory or threads can be had.
     """
@@ -64,9 +67,11 @@ def load(path: str | Path, threads: int = 1) -> Session:
     with open_image(path) as image:
         _check_machine(image, path)
         _check_interface(image, path)
+        if not is_for_gpu(image.manifest) and (shared or not graph):
+            raise SessionError(f"{path}: is for a processor; `shared` and `graph` are of models for a GPU")
         library = _open_library(image, path)
     try:
-        return Session(library, image.manifest, threads)
+        return Session(library, image.manifest, threads, GPU_SHARED * shared | GPU_NO_GRAPH * (not graph))
     except SessionError:
         library.close()
         raise
@@ -75,7 +80,7 @@ def load(path: str | Path, threads: int = 1) -> Session:
 class Session:
     """A loaded model with one state; calls from several threads take turns. Close it or use `with`."""
 
-    def __init__(self, library: Library, manifest: dict[str, Any], threads: int) -> None:
+    def __init__(self, library: Library, manifest: dict[str, Any], threads: int, gpu: int = 0) -> None:
         self.manifest = manifest
         self.threads = threads
         self.inputs = _describe(library.secateur_input, library.secateur_input_count())
@@ -83,7 +88,7 @@ class Session:
         self.arena_bytes: int = library.secateur_arena_bytes(threads)
         self._library = library
         self._lock = threading.Lock()
-        self._state = _create(library, threads)
+        self._state = _create(library, threads, gpu)
         self._finalizer = weakref.finalize(self, _release, library, self._state)
 
     def run(self, inputs: Mapping[str, Array], out: Mapping[str, Array] | None = None) -> dict[str, Array]:
@@ -102,6 +107,28 @@ class Session:
         times = (ctypes.c_int64 * max(1, self._library.secateur_operator_count()))()
         self._call(self._library.secateur_profile, sources, results, times)
         return [self._operator_time(i, times[i]) for i in range(self._library.secateur_operator_count())]
+
+    def run_device(self, inputs: Mapping[str, int], outputs: Mapping[str, int], stream: int = 0) -> None:
+        """Queues a run of a model for a GPU, from and to addresses in the GPU's memory, 16-byte aligned.
+
+        It comes after what is on the `stream`, a CUstream by its handle, and must not meet another run of
+        this session on another stream. SessionError where a name does not fit, or the model is for no GPU.
+        """
+        if not is_for_gpu(self.manifest):
+            raise SessionError("the model is for a processor: it takes arrays, by `run`")
+        _check_names("input", inputs, self.inputs)
+        _check_names("output", outputs, self.outputs)
+        with self._lock:
+            if not self._finalizer.alive:
+                raise SessionError("the session is closed")
+            status = self._library.secateur_run_device(
+                self._state,
+                _addresses([inputs[port.name] for port in self.inputs]),
+                _addresses([outputs[port.name] for port in self.outputs]),
+                ctypes.c_void_p(stream),
+            )
+        if status:
+            raise SessionError(self._library.message(status))
 
     def close(self) -> None:
         """Frees the state and unloads the model; a second call does nothing."""
@@ -181,8 +208,14 @@ def _open_library(image: Image, path: str | Path) -> Library:
     return library
 
 
-def _create(library: Library, threads: int) -> ctypes.c_void_p:
-    state, options = ctypes.c_void_p(), OptionsStruct(size=ctypes.sizeof(OptionsStruct), threads=threads)
+def is_for_gpu(manifest: Mapping[str, Any]) -> bool:
+    """Whether a GPU computes the model."""
+    return "device" in manifest
+
+
+def _create(library: Library, threads: int, gpu: int) -> ctypes.c_void_p:
+    state = ctypes.c_void_p()
+    options = OptionsStruct(size=ctypes.sizeof(OptionsStruct), threads=threads, gpu=gpu)
     status = library.secateur_create(ctypes.byref(options), ctypes.byref(state))
     if status:
         raise SessionError(library.message(status))
@@ -246,4 +279,8 @@ def _check_overlap(sources: Sequence[Array], results: Sequence[Array]) -> None:
 
 
 def _pointers(arrays: Sequence[Array]) -> Any:
-    return (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
+    return _addresses([array.ctypes.data for array in arrays])
+
+
+def _addresses(values: Sequence[int]) -> Any:
+    return (ctypes.c_void_p * max(1, len(values)))(*values)

@@ -30,7 +30,7 @@ static void expect(secateur_status wanted, size_t size, size_t mark) {
 static int is_version(size_t size) {
     return size == offsetof(secateur_options, threads) || size == offsetof(secateur_options, arena) ||
            size == offsetof(secateur_options, arena_bytes) || size == offsetof(secateur_options, weights) ||
-           size == offsetof(secateur_options, weights_bytes) || size >= sizeof(secateur_options);
+           size == offsetof(secateur_options, weights_bytes) || size == offsetof(secateur_options, gpu) || size >= sizeof(secateur_options);
 }
 
 int main(void) {
@@ -40,6 +40,7 @@ int main(void) {
         expect(SECATEUR_ERROR_OPTIONS, mark + 1, mark);
         expect(SECATEUR_ERROR_OPTIONS, MOST, mark);
     }
+    expect(SECATEUR_ERROR_OPTIONS, sizeof(secateur_options), offsetof(secateur_options, gpu)); /* of a GPU's models */
     expect(SECATEUR_ERROR_OPTIONS, MOST + 1, 0);
     secateur_options absurd = SECATEUR_OPTIONS_INIT;
     secateur_state *state;

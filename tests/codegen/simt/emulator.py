@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 
 from secateur.codegen.program import Module
 
-_HERE = Path(__file__).parent
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("simt.c", "driver.c"))
 _COLLECTIVE = re.compile(r"@llvm\.nvvm\.(?:barrier|shfl|mma|wmma|bar)")
 _ENTRY = re.compile(r"^define ptx_kernel void @(\w+)\(([^)]*)\)", flags=re.M)
 _MATRIX = re.compile(
@@ -38,14 +38,15 @@ def stand_in() -> ctypes.CDLL:
     folder = Path(tempfile.mkdtemp(prefix="secateur-simt-"))
     library = folder / "libcuda.so.1"
     flags = ["-std=c11", "-O2", "-g", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"]
-    command = [sys.executable, "-m", "ziglang", "cc", *flags, str(_HERE / "simt.c"), "-o", str(library)]
+    command = [sys.executable, "-m", "ziglang", "cc", *flags, *map(str, SOURCES), "-o", str(library)]
     environment = os.environ | {"ZIG_LOCAL_CACHE_DIR": str(folder / "cache")}
     subprocess.run(command, check=True, env=environment)
     loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-    loaded.simt_live.restype = loaded.simt_launches.restype = ctypes.c_int64
-    loaded.simt_kernel.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int]
+    for count in ("simt_live", "simt_launches", "simt_replays", "simt_cubins"):
+        getattr(loaded, count).restype = ctypes.c_int64
+    loaded.simt_kernel.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
     loaded.simt_fail.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int]
-    loaded.simt_configure.argtypes = [ctypes.c_int] * 4 + [ctypes.c_uint64, ctypes.c_int]
+    loaded.simt_configure.argtypes = [ctypes.c_int] * 4 + [ctypes.c_uint64] + [ctypes.c_int] * 3
     return loaded
 
 
@@ -53,7 +54,8 @@ def stand_in() -> ctypes.CDLL:
 class Gpu:
     """What there is: 72 is sm_72, 12040 is CUDA 12.4, 84 is PTX 8.4; `memory` in bytes.
 
-    `order` is that of a block's threads: 0 up, 1 down, else a seed.
+    `order` is that of a block's threads: 0 up, 1 down, else a seed. Where it is `late`, a stream's work is
+    done when it is waited for, not before.
     """
 
     devices: int = 1
@@ -62,6 +64,8 @@ class Gpu:
     ptx: int = 84
     memory: int = _UNLIMITED
     order: int = 0
+    graphs: bool = True
+    late: bool = True
 
 
 def configure(gpu: Gpu = Gpu()) -> None:
@@ -118,9 +122,26 @@ def load_kernels(modules: Iterable[Module]) -> None:
             _ENGINES[module.symbol] = _compile(module)
 
 
+def dumped(folder: Path) -> list[Module]:
+    """The kernels that `--dump-ir` wrote as LLVM IR into a folder."""
+    return [Module(path.stem, b"", {"ll": path.read_text()}) for path in sorted(folder.glob("*.ll"))]
+
+
 def load_dumped(folder: Path) -> None:
-    """Those that `--dump-ir` wrote as LLVM IR into a folder."""
-    load_kernels(Module(path.stem, b"", {"ll": path.read_text()}) for path in sorted(folder.glob("*.ll")))
+    """As `load_kernels`, of what `--dump-ir` wrote."""
+    load_kernels(dumped(folder))
+
+
+def is_collective(module: Module) -> bool:
+    """Whether its threads wait for each other."""
+    return bool(_COLLECTIVE.search(module.texts["ll"]))
+
+
+def pointer_count(module: Module) -> int:
+    """Its parameters but for the last, the number of tasks."""
+    found = _ENTRY.search(module.texts["ll"])
+    assert found
+    return found[2].count(",")
 
 
 def _compile(module: Module) -> Any:
@@ -136,7 +157,6 @@ def _compile(module: Module) -> Any:
     passes.getModulePassManager().run(parsed, passes)
     engine = llvm.create_mcjit_compiler(parsed, machine)
     engine.finalize_object()
-    collective = bool(_COLLECTIVE.search(module.texts["ll"]))
     address = engine.get_function_address(f"simt.{module.symbol}")
-    library.simt_kernel(module.symbol.encode(), address, collective)
+    library.simt_kernel(module.symbol.encode(), address, is_collective(module), pointer_count(module))
     return engine

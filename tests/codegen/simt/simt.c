@@ -1,83 +1,34 @@
-/* A GPU for tests: CUDA's driver interface, with kernels that run on this machine.
+/* Threads of a GPU for tests: kernels that run on this machine.
  *
  * Kernels are the LLVM IR that becomes PTX, compiled for the host. They ask for their indices by `simt_read_*`, and a
  * barrier switches fibers: every thread of a block has one, and blocks run one after another. Kernels without
- * barriers run as loops. Built as libcuda.so.1; what tests set and ask is named simt_*. */
+ * barriers run as loops. */
 #define _GNU_SOURCE
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
 
-#define API __attribute__((visibility("default")))
+#include "simt.h"
 
-enum { STACK = 256 << 10, MOST_THREADS = 1024, MOST_KERNELS = 4096, GUARD = 64, MOST_LIVE = 4096 };
-enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, NO_BINARY = 209, INVALID_PTX = 218, UNSUPPORTED_PTX = 222, NOT_FOUND = 500,
-       LAUNCH_FAILED = 719 };
-
-/* What tests set. ------------------------------------------------------------------------------------- */
-
-static struct {
-    int devices, capability, driver, ptx; /* 72 is sm_72; 12020 is CUDA 12.2; 82 is PTX 8.2 */
-    uint64_t memory;
-    int order;            /* of fibers: 0 up, 1 down, else a seed */
-    const char *failing;  /* the function that fails from its `after`-th call on */
-    int after, result;
-} config = {1, 90, 12040, 84, UINT64_MAX, 0, NULL, 0, 0};
-
-static struct {
-    int64_t allocations, contexts, modules, streams, events, launches, pushed;
-    uint64_t bytes;
-} live;
-
-API void simt_configure(int devices, int capability, int driver, int ptx, uint64_t memory, int order) {
-    config.devices = devices, config.capability = capability, config.driver = driver, config.ptx = ptx;
-    config.memory = memory, config.order = order, config.failing = NULL;
-}
-
-API void simt_fail(const char *function, int after, int result) {
-    static char name[64];
-    snprintf(name, sizeof name, "%s", function);
-    config.failing = name, config.after = after, config.result = result;
-}
-
-API int64_t simt_live(void) {
-    return live.allocations + live.contexts + live.modules + live.streams + live.events + live.pushed;
-}
-
-API int64_t simt_launches(void) { return live.launches; }
-
-static int fails(const char *function) {
-    if (!config.failing || strcmp(function, config.failing) != 0) return 0;
-    return config.after-- <= 0;
-}
-
-#define MAY_FAIL() do { if (fails(__func__)) return config.result; } while (0)
-
-/* Kernels. -------------------------------------------------------------------------------------------- */
-
-typedef void (*entry)(void **parameters);
-
-typedef struct kernel {
-    const char *name;
-    entry run;
-    int collective;
-    unsigned char *shared; /* its shared memory */
-    uint64_t shared_bytes;
-} kernel;
+enum { STACK = 256 << 10, MOST_THREADS = 1024, MOST_KERNELS = 4096 };
 
 static kernel kernels[MOST_KERNELS];
 static int kernel_count;
 
-API void simt_kernel(const char *name, entry run, int collective) {
+kernel *find_kernel(const char *name) {
     for (int i = 0; i < kernel_count; i++)
-        if (strcmp(kernels[i].name, name) == 0) {
-            kernels[i].run = run;
-            return;
-        }
-    if (kernel_count == MOST_KERNELS) abort();
-    kernels[kernel_count++] = (kernel){strdup(name), run, collective, NULL, 0};
+        if (strcmp(kernels[i].name, name) == 0) return &kernels[i];
+    return NULL;
+}
+
+API void simt_kernel(const char *name, entry run, int collective, int pointers) {
+    kernel *known = find_kernel(name);
+    if (known) {
+        known->run = run;
+        return;
+    }
+    if (kernel_count == MOST_KERNELS || pointers > MOST_POINTERS) abort();
+    kernels[kernel_count++] = (kernel){strdup(name), run, collective, pointers};
 }
 
 typedef struct fiber {
@@ -261,136 +212,8 @@ static int run_block(void) {
     return OK;
 }
 
-/* The driver. ----------------------------------------------------------------------------------------- */
-
-typedef struct module_ {
-    char *ptx;
-} module_;
-
-static int current_depth, retained;
-static int contexts[64];
-static int tag = 7;
-
-API int cuInit(unsigned flags) { MAY_FAIL(); (void)flags; return config.devices ? OK : NO_DEVICE; }
-API int cuDriverGetVersion(int *version) { *version = config.driver; return OK; }
-API int cuGetErrorName(int error, const char **name) {
-    *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == LAUNCH_FAILED ? "CUDA_ERROR_LAUNCH_FAILED" : "CUDA_ERROR_OTHER";
-    return OK;
-}
-API int cuDeviceGetCount(int *count) { MAY_FAIL(); *count = config.devices; return OK; }
-API int cuDeviceGet(int *device, int index) { MAY_FAIL(); *device = index; return OK; }
-API int cuDeviceGetName(char *name, int length, int device) { (void)device; snprintf(name, (size_t)length, "an emulator"); return OK; }
-API int cuDeviceGetAttribute(int *value, int attribute, int device) {
-    MAY_FAIL();
-    (void)device;
-    *value = attribute == 75 ? config.capability / 10 : config.capability % 10;
-    return OK;
-}
-API int cuDevicePrimaryCtxRetain(void **context, int device) {
-    MAY_FAIL();
-    (void)device;
-    live.contexts++, retained++;
-    *context = &tag;
-    return OK;
-}
-API int cuDevicePrimaryCtxRelease(int device) { (void)device; live.contexts--, retained--; return OK; }
-API int cuCtxGetCurrent(void **context) { MAY_FAIL(); *context = current_depth ? &tag : NULL; return OK; }
-API int cuCtxGetDevice(int *device) { *device = 0; return OK; }
-API int cuCtxPushCurrent_v2(void *context) { MAY_FAIL(); (void)context; contexts[current_depth++] = 1; live.pushed++; return OK; }
-API int cuCtxPopCurrent_v2(void **context) {
-    if (!current_depth) return INVALID;
-    current_depth--, live.pushed--;
-    *context = &tag;
-    return OK;
-}
-
-static int accepts(const char *ptx) {
-    int major = 0, minor = 0, target = 0;
-    const char *at = strstr(ptx, ".target sm_");
-    if (sscanf(ptx, ".version %d.%d", &major, &minor) != 2 || !at || sscanf(at, ".target sm_%d", &target) != 1) return INVALID_PTX;
-    if (major * 10 + minor > config.ptx) return UNSUPPORTED_PTX;
-    return target > config.capability ? NO_BINARY : OK;
-}
-
-API int cuModuleLoadData(void **result, const void *image) {
-    MAY_FAIL();
-    int status = accepts(image);
-    if (status) return status;
-    module_ *module = malloc(sizeof *module);
-    module->ptx = strdup(image);
-    *result = module;
-    live.modules++;
-    return OK;
-}
-API int cuModuleUnload(void *module) { free(((module_ *)module)->ptx); free(module); live.modules--; return OK; }
-
-API int cuModuleGetFunction(void **function, void *module, const char *name) {
-    MAY_FAIL();
-    char entry_text[256];
-    snprintf(entry_text, sizeof entry_text, ".entry %s(", name);
-    if (!strstr(((module_ *)module)->ptx, entry_text)) return NOT_FOUND;
-    for (int i = 0; i < kernel_count; i++)
-        if (strcmp(kernels[i].name, name) == 0) {
-            *function = &kernels[i];
-            return OK;
-        }
-    return NOT_FOUND;
-}
-
-/* Memory is filled with a pattern, and stands between guards that are looked at when it is freed. */
-API int cuMemAlloc_v2(uint64_t *pointer, size_t bytes) {
-    MAY_FAIL();
-    if (!bytes) return INVALID;
-    if (live.bytes + bytes > config.memory) return OUT_OF_MEMORY;
-    unsigned char *block = aligned_alloc(256, (256 + bytes + GUARD + 255) / 256 * 256);
-    if (!block) return OUT_OF_MEMORY;
-    memset(block, 0xA5, (256 + bytes + GUARD + 255) / 256 * 256);
-    memcpy(block, &bytes, sizeof bytes);
-    *pointer = (uintptr_t)(block + 256);
-    live.allocations++, live.bytes += bytes;
-    return OK;
-}
-API int cuMemFree_v2(uint64_t pointer) {
-    unsigned char *block = (unsigned char *)(uintptr_t)pointer - 256;
-    size_t bytes;
-    memcpy(&bytes, block, sizeof bytes);
-    for (int i = 0; i < GUARD; i++)
-        if (block[256 + bytes + (size_t)i] != 0xA5) {
-            fprintf(stderr, "a kernel wrote behind the GPU's memory\n");
-            abort();
-        }
-    live.allocations--, live.bytes -= bytes;
-    free(block);
-    return OK;
-}
-API int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *stream) {
-    MAY_FAIL();
-    (void)stream;
-    if (!current_depth) return INVALID;
-    memcpy((void *)(uintptr_t)to, from, bytes);
-    return OK;
-}
-API int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) {
-    MAY_FAIL();
-    (void)stream;
-    if (!current_depth) return INVALID;
-    memcpy(to, (void *)(uintptr_t)from, bytes);
-    return OK;
-}
-API int cuStreamCreate(void **stream, unsigned flags) { MAY_FAIL(); (void)flags; *stream = malloc(1); live.streams++; return OK; }
-API int cuStreamDestroy_v2(void *stream) { free(stream); live.streams--; return OK; }
-API int cuStreamSynchronize(void *stream) { MAY_FAIL(); (void)stream; return OK; }
-API int cuEventCreate(void **event, unsigned flags) { MAY_FAIL(); (void)flags; *event = calloc(1, sizeof(int64_t)); live.events++; return OK; }
-API int cuEventDestroy_v2(void *event) { free(event); live.events--; return OK; }
-API int cuEventRecord(void *event, void *stream) { MAY_FAIL(); (void)stream; *(int64_t *)event = live.launches + 1; return OK; }
-/* A launch takes a millisecond. */
-API int cuEventElapsedTime(float *ms, void *begin, void *end) {
-    if (!*(int64_t *)begin || !*(int64_t *)end) return INVALID;
-    *ms = (float)(*(int64_t *)end - *(int64_t *)begin);
-    return OK;
-}
-
-static int launch(const kernel *called, unsigned grid, unsigned block, void **parameters) {
+int run_kernel(const kernel *called, unsigned grid, unsigned block, void **parameters) {
+    if (block > MOST_THREADS) return INVALID;
     running = called, given = parameters, threads = block, blocks = grid;
     for (block_at = 0; block_at < blocks; block_at++) {
         int result = run_block();
@@ -401,16 +224,6 @@ static int launch(const kernel *called, unsigned grid, unsigned block, void **pa
 
 /* A kernel by name, apart from any model. */
 API int simt_launch(const char *name, unsigned grid, unsigned block, void **parameters) {
-    for (int i = 0; i < kernel_count; i++)
-        if (strcmp(kernels[i].name, name) == 0) return launch(&kernels[i], grid, block, parameters);
-    return NOT_FOUND;
-}
-
-API int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                       void *stream, void **parameters, void **extra) {
-    MAY_FAIL();
-    (void)stream, (void)shared;
-    if (extra || !current_depth || !gx || gy != 1 || gz != 1 || !bx || by != 1 || bz != 1 || bx > MOST_THREADS) return INVALID;
-    live.launches++;
-    return launch(function, gx, bx, parameters);
+    const kernel *known = find_kernel(name);
+    return known ? run_kernel(known, grid, block, parameters) : NOT_FOUND;
 }

@@ -1,0 +1,108 @@
+"""Artifacts for boards, on their processors and under sanitizers, whichever call of the driver fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import secateur
+from secateur import Int8, Watch
+from secateur.codegen.backends.cuda.parts import on_host, parts_of
+from secateur.codegen.backends.registry import backend_of
+from secateur.codegen.link import build_folder
+from secateur.codegen.runtime_files import DEVICE_SOURCES
+from secateur.codegen.targets.rows import GPUS
+from secateur.ir import interpreter
+from secateur.ir.noise import noise
+from tests.passes.texts import build
+
+from ...simt.boards import build_driver
+from ...simt.emulator import SOURCES, dumped
+
+RUNTIME = Path(__file__).parents[4] / "runtime"
+LIVES = SOURCES[0].with_name("lives.c")
+BYTES = (
+    "graph @g(%x: tensor<1x16x5x5xf32>) { %w = const : tensor<32x16x3x3xf32> "
+    '%y = nn.conv(%x, %w) {SAME, epilogue = [relu]} : tensor<1x32x5x5xf32> return %y as "y" }'
+)
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+ZIG = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu.2.17"]
+
+
+def board_of(target: str, folder: Path) -> secateur.Artifact:
+    """The network in bytes, and beside the artifact its input and answer."""
+    asked = Int8("random:2", layers="all")
+    made = secateur.compile(
+        build(BYTES), folder / "model.so", target, quantize=asked, watch=Watch(dump_ir=folder / "ir")
+    )
+    given = noise(made.graph)
+    (folder / "input").write_bytes(given["x"].tobytes())
+    (folder / "expected").write_bytes(interpreter.run(made.graph, given)["y"].tobytes())
+    return made
+
+
+def lives(folder: Path, step: int, emulator: Sequence[str] = ()) -> None:
+    """One call of the driver in `step` fails in turn."""
+    files = (str(folder / name) for name in ("lives", "model.so", "input", "expected"))
+    command = [*emulator, *files, str(step)]
+    environment = os.environ | {"LD_LIBRARY_PATH": str(folder)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
+
+
+def run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+def build_lives(folder: Path, compiler: Sequence[str]) -> None:
+    run([*compiler, "-std=c11", "-g", "-O1", f"-I{RUNTIME}", str(LIVES), "-ldl", "-o", str(folder / "lives")])
+
+
+def aarch64() -> list[str]:
+    """Runs a program for AArch64 with its C library: that of Debian's cross compilers, or QEMU_LD_PREFIX."""
+    root = os.environ.get("QEMU_LD_PREFIX", "/usr/aarch64-linux-gnu")
+    if shutil.which("qemu-aarch64") is None or not (Path(root) / "lib/ld-linux-aarch64.so.1").exists():
+        pytest.skip("needs qemu-aarch64 and AArch64's libc: apt-get install qemu-user libc6-arm64-cross")
+    return ["qemu-aarch64", "-cpu", "cortex-a57", "-L", root]
+
+
+@pytest.mark.filterwarnings("ignore:jetson-nano has no instruction")
+@pytest.mark.parametrize("target", ["jetson-nano", "jetson-xavier", "jetson-orin"])
+def test_a_boards_artifact_is_right_on_its_processor(target: str, tmp_path: Path) -> None:
+    emulator = aarch64()
+    board_of(target, tmp_path)
+    modules = dumped(tmp_path / "ir" / "kernels")
+    build_driver(tmp_path, modules, "aarch64-unknown-linux-gnu", ZIG)
+    build_lives(tmp_path, ZIG)
+    lives(tmp_path, 13, emulator)
+
+
+def test_the_runtime_is_clean_under_sanitizers(tmp_path: Path) -> None:
+    compiler = shutil.which("gcc") or pytest.skip("gcc is not installed: apt-get install gcc")
+    made = board_of("cuda-sm_75", tmp_path)
+    build_sanitized(made, tmp_path, [compiler, *SANITIZED])
+    modules = dumped(tmp_path / "ir" / "kernels")
+    build_driver(tmp_path, modules, "x86_64-unknown-linux-gnu", [compiler, *SANITIZED])
+    build_lives(tmp_path, [compiler, *SANITIZED])
+    lives(tmp_path, 3)
+
+
+def build_sanitized(made: secateur.Artifact, folder: Path, compiler: Sequence[str]) -> None:
+    """Replaces model.so by one whose runtime is compiled by `compiler`."""
+    target = GPUS["cuda-sm_75"]
+    program = backend_of(target).emit(made.graph, target)
+    with build_folder(on_host(program), parts_of(program)) as sources:
+        files = [sources / name for name in (*DEVICE_SOURCES, "model_table.c", "driver.o")]
+        flags = ["-std=c11", "-g", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", f"-I{sources}"]
+        command = [*compiler, *flags, *map(str, files), "-lm", "-ldl", "-lpthread"]
+        done = subprocess.run(
+            [*command, "-o", str(folder / "model.so")], cwd=sources, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
