@@ -99,7 +99,8 @@ class Program:
     (each a multiple of `ALIGNMENT`). Where the artifact holds them coded, each
     has its stream in `streams` (`codegen.weights`), which the runtime decodes; an array that one of
     `transforms` makes has an empty one.
-    `kernels` are what the modules were compiled from, by symbol.
+    `kernels` are what the modules were compiled from, by symbol. `finished` is all their code as a GPU's own
+    assembler makes it, where that was asked for.
     """
 
     name: str
@@ -116,3 +117,4 @@ class Program:
     streams: tuple[bytes, ...] = ()
     transforms: tuple[Transform, ...] = ()
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    finished: bytes = b""

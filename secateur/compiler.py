@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Never
 
@@ -75,6 +75,7 @@ def compile(
     kind: Kind | None = None,
     ends: Ends = Ends(),
     compress: str | None = None,
+    cubin: bool = False,
     watch: Watch = Watch(),
     **moved: Never,
 ) -> Artifact:
@@ -93,12 +94,17 @@ def compile(
     `compress` names the codec by which the artifact holds weights: `fast` or `best`, chosen tensor by tensor,
     or one of `codegen/weights/registry.py`. They are decoded when a state is made, into memory of its own.
 
+    With `cubin`, an artifact for a GPU also holds finished code for that architecture, made by `ptxas` (extra
+    `cuda`), which the board's driver need not compile; others get the PTX.
+
     Raises SecateurError for anything wrong with the request or the model, its subclass ValidationError
     where a check fails; no output is left half-written.
     """
     _refuse_moved(moved)
     row = find(target)
     _check_request(row, quantize, precision, pipeline, watch)
+    if cubin:
+        backend_of(row).check_finishing()
     watch.progress("reading", 0, 1)
     graph = graph_of(model, inputs)
     data = calibration_data(quantize, graph, watch.progress) if quantize else None
@@ -113,6 +119,8 @@ def compile(
         text = storing(pipeline_of(graph, row, pipeline, asked, quantize, ends, precision), compress, row)
         passes = prepare(text, row, tune, data, reports.append, costs, halves.append)
         built = build(graph, row, passes, watch)
+        if cubin:
+            built = replace(built, program=backend_of(row).finished(built.program))
         verified = _write(built, row, path, form, watch, limits.size)
         program, outcome = built.program, built.outcome
         quantized, half = next(iter(reports), None), next(iter(halves), None)

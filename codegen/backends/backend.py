@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from secateur.ir.choice import CostTable
+from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.stages import PLACED, Stage
 from secateur.ir.support.progress import Progress, silent
@@ -88,6 +89,15 @@ class Backend(ABC, Generic[Emission]):
     @abstractmethod
     def texts(self, emitted: Emission) -> Iterator[tuple[str, str]]:
         """File names and texts that show people what was emitted, for `--dump-ir`."""
+
+    def check_finishing(self) -> None:
+        """SecateurError where there is no assembler of the machine's maker, or none for such machines."""
+        raise SecateurError(f"cubins are for NVIDIA's GPUs; the backend '{self.name}' makes none")
+
+    def finished(self, emitted: Emission) -> Emission:
+        """With code beside it that no driver has to compile; SecateurError as `check_finishing`."""
+        self.check_finishing()
+        return emitted
 
     @abstractmethod
     def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:

@@ -68,6 +68,14 @@ def check_timed_here(name: str) -> None:
         check_here(find(name))
 
 
+def check_finishing(name: str) -> None:
+    """Code for the target can be finished here: it is a GPU, and its assembler is installed."""
+    from secateur.codegen.backends.registry import backend_of
+    from secateur.codegen.targets.find import find
+
+    backend_of(find(name)).check_finishing()
+
+
 def check_runs_here(name: str) -> None:
     """Artifacts for the target run on this machine."""
     from secateur.codegen.targets.find import find

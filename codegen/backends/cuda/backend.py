@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from secateur.ir.choice import CostTable
@@ -53,13 +54,27 @@ class CudaBackend(KernelBackend):
             on_host(emitted), path, kind or self.kinds[0], dumps, cache_folder(), check, parts
         )
 
+    def check_finishing(self) -> None:
+        from .assembler import assembler
+
+        assembler()
+
+    def finished(self, emitted: Program) -> Program:
+        from .assembler import assemble
+        from .parts import ptx_of
+
+        return replace(emitted, finished=assemble(ptx_of(emitted), emitted.target.cuda.architecture))
+
     def texts(self, emitted: Program) -> Iterator[tuple[str, str]]:
-        """TIR, LLVM IR and PTX of every kernel."""
+        """TIR, LLVM IR and PTX of every kernel; of finished code the instructions."""
+        from .assembler import sass
         from .modules import texts_of
 
         for module in emitted.modules:
             texts = texts_of(module, emitted.kernels[module.symbol], emitted.target)
             yield from ((f"{module.symbol}.{suffix}", text) for suffix, text in texts.items())
+        if emitted.finished and (text := sass(emitted.finished)):
+            yield "model.sass", text
 
 
 BACKEND = CudaBackend()

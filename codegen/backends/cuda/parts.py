@@ -25,6 +25,8 @@ def on_host(program: Program) -> Program:
     kept = len(program.modules) + len(program.inputs) + len(program.outputs)
     architecture = program.target.cuda.architecture
     device = {"architecture": architecture.name, "ptx": architecture.ptx, "arena_bytes": program.arena_bytes}
+    if program.finished:
+        device["cubin"] = architecture.name
     return replace(
         program,
         arena_bytes=_HANDLE * kept,
@@ -41,6 +43,9 @@ def parts_of(program: Program) -> Parts:
         architecture.number,
         architecture.ptx,
         program.arena_bytes,
+        cubin=bool(program.finished),
     )
     ptx = ptx_of(program).encode()
-    return Parts(emit_driver(program), (), DEVICE_SOURCES, static=False, device=table, ptx=ptx)
+    return Parts(
+        emit_driver(program), (), DEVICE_SOURCES, static=False, device=table, ptx=ptx, cubin=program.finished
+    )

@@ -18,6 +18,7 @@ from ...progress import Progress, progress
 from ...report import print_json
 from ..checks import (
     artifact_kinds,
+    check_finishing,
     check_folder,
     check_output,
     check_pipeline,
@@ -72,6 +73,14 @@ class Making:
         typer.Option(metavar="NAME", help="The one codec of weights, such as rans; see docs/weights.md."),
     ] = None
 
+    cubin: Annotated[
+        bool,
+        typer.Option(
+            "--cubin",
+            help="Beside PTX, which a board compiles, hold code that ptxas finished for this very GPU.",
+        ),
+    ] = False
+
     @property
     def stored(self) -> str | None:
         """The codec of weights, or what stands for several."""
@@ -106,6 +115,8 @@ class Making:
         limits.check_beside(self.pipeline)
         check_pipeline(self.pipeline)
         self._check_codec()
+        if self.cubin:
+            check_finishing(self.target)
         check_readable(self.costs)
         if self.tune:
             check_timed_here(self.target)
@@ -268,6 +279,7 @@ def _compiled(
         tune=making.tune,
         pipeline=pipeline,
         compress=making.stored,
+        cubin=making.cubin,
         kind=making.form,
         watch=watch,
     )

@@ -48,9 +48,15 @@ _PACKAGES = (  # distribution, purpose, required, version wanted
     ("rich", "progress", True, ">=14,<16"),
     ("typer", "this command line", True, ">=0.20,<0.29"),
     ("ai-edge-litert", "writes TFLite files, and runs them", False, ">=2.1"),
-    ("nvidia-cuda-nvcc-cu12", "ptxas: tests assemble kernels for GPUs with it", False, "==12.9.*"),
+    (
+        "nvidia-cuda-nvcc-cu12",
+        "ptxas: code for GPUs that boards need not compile (--cubin)",
+        False,
+        "==12.9.*",
+    ),
     ("onnxruntime", "reference of `compare`, peer of the demo", False, ">=1.20"),
 )
+_CUDA, _DISASSEMBLER = 'pip install "secateur[cuda]"', "pip install nvidia-cuda-nvdisasm"
 _PROGRAMS = (  # program, purpose, Debian package
     ("qemu-aarch64", "runs AArch64 artifacts here", "qemu-user"),
     ("qemu-arm", "runs ARMv7 artifacts here", "qemu-user"),
@@ -84,6 +90,8 @@ def findings() -> Iterator[Finding]:
         _cache(),
         f"a folder of yours (chmod 700 {_cache_folder()}), or set SECATEUR_CACHE",
     )
+    yield Finding("ptxas", "finishes code for GPUs (--cubin)", False, _of_nvidia("ptxas"), _CUDA)
+    yield Finding("nvdisasm", "shows such code (--dump-ir)", False, _of_nvidia("nvdisasm"), _DISASSEMBLER)
     for program, purpose, package in _PROGRAMS:
         yield Finding(program, purpose, False, _program(program), f"apt-get install {package}")
 
@@ -138,6 +146,13 @@ def _cache() -> str | None:
         return None if refusal(folder) else str(folder)
     existing = next((p for p in (folder, *folder.parents) if p.exists()), folder)
     return str(folder) if os.access(existing, os.W_OK | os.X_OK) else None
+
+
+def _of_nvidia(name: str) -> str | None:
+    from secateur.codegen.backends.cuda import assembler
+
+    path = getattr(assembler, name)()
+    return str(path) if path else None
 
 
 def _program(name: str) -> str | None:

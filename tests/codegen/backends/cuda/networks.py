@@ -28,6 +28,7 @@ def compiled(
     quantize: Int8 | None = None,
     precision: Fp16 | None = None,
     target: str = TARGET,
+    cubin: bool = False,
 ) -> secateur.Artifact:
     """The model's artifact."""
     made = secateur.compile(
@@ -36,6 +37,7 @@ def compiled(
         target,
         quantize=quantize,
         precision=precision,
+        cubin=cubin,
         watch=Watch(dump_ir=folder / "ir"),
     )
     load_dumped(folder / "ir" / "kernels")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import secateur
@@ -26,10 +27,15 @@ from ...simt.boards import build_driver
 from ...simt.emulator import SOURCES, dumped
 
 RUNTIME = Path(__file__).parents[4] / "runtime"
+EXAMPLE = RUNTIME.parent / "examples" / "c"
 LIVES = SOURCES[0].with_name("lives.c")
 BYTES = (
     "graph @g(%x: tensor<1x16x5x5xf32>) { %w = const : tensor<32x16x3x3xf32> "
     '%y = nn.conv(%x, %w) {SAME, epilogue = [relu]} : tensor<1x32x5x5xf32> return %y as "y" }'
+)
+FLOATS_ALONE = (
+    "graph @g(%x: tensor<1x3x5x5xf32>) { %w = const : tensor<5x3x3x3xf32> "
+    '%y = nn.conv(%x, %w) {SAME} : tensor<1x5x5x5xf32> return %y as "y" }'
 )
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 ZIG = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu.2.17"]
@@ -92,6 +98,30 @@ def test_the_runtime_is_clean_under_sanitizers(tmp_path: Path) -> None:
     build_driver(tmp_path, modules, "x86_64-unknown-linux-gnu", [compiler, *SANITIZED])
     build_lives(tmp_path, [compiler, *SANITIZED])
     lives(tmp_path, 3)
+
+
+def test_the_example_runs_on_memory_of_the_gpus(tmp_path: Path) -> None:
+    """Twice on a stream of its own, in a context that it made current."""
+    compiler = shutil.which("gcc") or pytest.skip("gcc is not installed: apt-get install gcc")
+    make = shutil.which("make") or pytest.skip("make is not installed: apt-get install make")
+    graph, model = build(FLOATS_ALONE), tmp_path / "model"
+    watch = Watch(dump_ir=tmp_path / "ir")
+    secateur.compile(graph, model, "cuda-sm_75", kind="dir", watch=watch)
+    build_driver(tmp_path, dumped(tmp_path / "ir" / "kernels"), "x86_64-unknown-linux-gnu", [compiler])
+    given = noise(graph)
+    (tmp_path / "input").write_bytes(given["x"].tobytes())
+    flags = ["CFLAGS=-O1 -Wall -Wextra -Werror", f"CC={compiler}", f"MODEL={model}", f"CUDA={tmp_path}"]
+    command = [make, "-f", str(EXAMPLE / "Makefile"), "device", *flags]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    environment = os.environ | {"LD_LIBRARY_PATH": str(tmp_path)}
+    done = subprocess.run(
+        [tmp_path / "device", "input"], cwd=tmp_path, capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    found = [float(line) for line in done.stdout.splitlines()]
+    wanted = interpreter.run(graph, given)["y"].reshape(-1)[:5]
+    np.testing.assert_allclose(found, wanted, 1e-5, 1e-5)
 
 
 def build_sanitized(made: secateur.Artifact, folder: Path, compiler: Sequence[str]) -> None:
