@@ -19,7 +19,9 @@ from secateur.ir.graph import Operator
 if TYPE_CHECKING:
     from .candidates import Candidate
 
-_EXTENTS = frozenset({"groups", "shape", "starts", "ends", "split", "ranges", "channels", "workspace"})
+_EXTENTS = frozenset(
+    {"groups", "shape", "starts", "ends", "split", "ranges", "channels", "workspace", "reach"}
+)
 """Attributes that follow extents."""
 
 

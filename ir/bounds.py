@@ -116,7 +116,10 @@ def _map(op: Operator, operands: Sequence[Bounds]) -> Bounds:
 
 
 def _linear(op: Operator, operands: Sequence[Bounds]) -> Bounds:
-    return _after_epilogue(op, ANYTHING, operands[2:])
+    extras = list(operands[2:])
+    if op.get("reach"):
+        extras[-1] = hull(extras[-1], Bounds(0.0, 0.0))
+    return _after_epilogue(op, ANYTHING, extras)
 
 
 def _same(_: Operator, operands: Sequence[Bounds]) -> Bounds:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.elementwise import Epilogue, extra_operands
+from secateur.ir.support.reach import Reach
 
 from ..rounding import up
 from ..targets.target import Target
@@ -25,15 +26,16 @@ _MOST_COLUMNS = 11  # of a kernel whose taps are written out one by one
 _MOST_DILATED = 5
 
 EXTRA_KINDS = ("full", "channel", "scalar")
+Extra = str | Reach
 
 
-def check_epilogue(epilogue: Epilogue, extras: tuple[str, ...]) -> None:
+def check_epilogue(epilogue: Epilogue, extras: tuple[Extra, ...]) -> None:
     """ValueError where `extras` does not name one known kind for each binary step."""
     if len(extras) != extra_operands(epilogue):
         wanted = extra_operands(epilogue)
         raise ValueError(f"the epilogue takes {wanted} extra operands, {len(extras)} are given")
     for kind in extras:
-        if kind not in EXTRA_KINDS:
+        if kind not in EXTRA_KINDS and not isinstance(kind, Reach):
             raise ValueError(f"unknown kind of extra operand '{kind}'; known: {', '.join(EXTRA_KINDS)}")
 
 
@@ -48,8 +50,9 @@ class WindowSpec(ABC):
 
     `extras` tells, for each binary step of the epilogue, what its operand is:
     "full" (shape and layout of the output), "channel" (one float32 for each
-    filter; padded with zeros to whole blocks where the output is blocked) or
-    "scalar" (one float32). `pads` are (top, left, bottom, right).
+    filter; padded with zeros to whole blocks where the output is blocked),
+    "scalar" (one float32) or the `Reach` of one that some channels meet, laid
+    out as the output. `pads` are (top, left, bottom, right).
     """
 
     batch: int
@@ -64,7 +67,7 @@ class WindowSpec(ABC):
     groups: int = 1
     bias: bool = False
     epilogue: Epilogue = ()
-    extras: tuple[str, ...] = ()
+    extras: tuple[Extra, ...] = ()
     in_layout: str = "NCHW"
     out_layout: str = "NCHW"
 
@@ -109,6 +112,11 @@ class WindowSpec(ABC):
         return self.pads[axis] + self.pads[axis + 2]
 
 
+def _costed(kind: Extra) -> str:
+    """An operand that some channels meet costs no more than one that all do."""
+    return kind if isinstance(kind, str) else "full"
+
+
 @dataclass(frozen=True)
 class ConvSpec(WindowSpec):
     """A 2-D convolution with its epilogue; weights are (filters, channels / groups, kh, kw)."""
@@ -134,7 +142,12 @@ class ConvSpec(WindowSpec):
 
     def costed(self) -> Self:
         """What time and workspace depend on; a limit is applied to the costs."""
-        return replace(self, workspace_limit=None)
+        return replace(self, workspace_limit=None, extras=tuple(map(_costed, self.extras)))
+
+    @property
+    def reach(self) -> Reach | None:
+        """Of the extra operand that some channels meet."""
+        return next((kind for kind in self.extras if isinstance(kind, Reach)), None)
 
     def unbordered(self) -> Self:
         """For taps outside the image that are there, and hold what padding is."""
@@ -143,6 +156,11 @@ class ConvSpec(WindowSpec):
     def blocked_layouts(self, target: Target) -> tuple[str, str]:
         """The layouts of input and result that suit the target."""
         return block_name(target), block_name(target)
+
+    @property
+    def block(self) -> int:
+        """Channel lanes of what is added to results."""
+        return layout_block(self.out_layout)
 
     def few_channels_layout(self) -> str:
         """The layout of an input of few channels, a network's image."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import channel_multipliers, one_quant, residual_multiplier
+from secateur.ir.support.reach import Reach, reach_of
 
 from ..rounding import up
 from ..targets.isa import Narrowing
@@ -50,7 +51,7 @@ class Requantization:
     """
 
     result: str = "uint8"
-    residual: bool = False
+    residual: bool | Reach = False
     filters: int = 0
     converts: bool = False
     saturates: bool = False
@@ -63,6 +64,11 @@ class Requantization:
         if self.saturates and not self.converts:
             raise ValueError("only converted results saturate")
 
+    @property
+    def reach(self) -> Reach | None:
+        """Of a residual that some channels meet."""
+        return self.residual if isinstance(self.residual, Reach) else None
+
 
 def requantization(op: Operator, residual: int, block: int = BLOCK) -> Requantization:
     """Of a `q.` operator whose operand number `residual`, where it has one, is added to its result.
@@ -72,7 +78,8 @@ def requantization(op: Operator, residual: int, block: int = BLOCK) -> Requantiz
     type, added = op.result.type, len(op.operands) > residual
     masked = block > 0 and type.shape[1] % block != 0 and not _keeps_zero(op, residual)
     kind = "float32" if type.quant is None else "uint8"
-    return Requantization(kind, added, type.shape[1] if masked else 0)
+    reach = reach_of(op.get("reach", ()), op.operands[-1].type.shape)
+    return Requantization(kind, reach or added, type.shape[1] if masked else 0)
 
 
 def on_target(ending: Requantization, op: Operator, residual: int, target: Target) -> Requantization:
@@ -165,7 +172,7 @@ class Requantize:
     def of_steps(self, t: Expr, index: Expr, channel: Expr) -> Expr:
         """The stored vector of `t`, float32 in steps of the result before any residual."""
         if self.spec.residual:
-            t = self._hold(t) + self._hold(self._residual(index))
+            t = self._hold(t) + self._hold(self._residual(index, channel))
         if self.spec.result == "float32":
             return self._masked(self._hold(t), channel)
         return self._masked(self._stored(t), channel)
@@ -183,7 +190,7 @@ class Requantize:
         if self.spec.narrowing is None or not self.spec.narrowing.nearest or self.lanes != 4:
             return self.of_steps(t, index, channel)
         if self.spec.residual:
-            t = self._hold(t) + self._hold(self._residual(index))
+            t = self._hold(t) + self._hold(self._residual(index, channel))
         return self._masked(self._narrowed([self._hold(t)], self.spec.narrowing), channel)
 
     def of_sums(self, totals: Sequence[Expr], index: Expr, channel: Expr) -> Expr:
@@ -200,7 +207,7 @@ class Requantize:
     def _steps(self, total: Expr, index: Expr, channel: Expr) -> Expr:
         """float32 in steps of the result, the residual added."""
         t = self._hold(total.astype(self._type("float32")) * load(self.multipliers, channel, self.lanes))
-        return self._hold(t + self._hold(self._residual(index))) if self.spec.residual else t
+        return self._hold(t + self._hold(self._residual(index, channel))) if self.spec.residual else t
 
     def _narrowed(self, steps: Sequence[Expr], by: Narrowing) -> Expr:
         """Bytes of the steps, limited as integers: limits are whole, so rounding may come before them."""
@@ -225,11 +232,22 @@ class Requantize:
         )
         return T.min(hold(T.max(held, low), lanes, "uint8"), high)
 
-    def _residual(self, index: Expr) -> Expr:
+    def _residual(self, index: Expr, channel: Expr) -> Expr:
         assert self.residual is not None, "the specification has a residual"
-        whole = load(self.residual, index, self.lanes).astype(self._type("int32"))
+        stored = load(self.residual, index, self.lanes)
+        if (reach := self.spec.reach) is not None:  # elsewhere nothing is read
+            inside = (channel >= reach.at) & (channel < reach.end)
+            stored = T.if_then_else(inside, stored, splat(0, self.lanes, "uint8"))
+        whole = stored.astype(self._type("int32"))
         centred = whole.astype(self._type("float32")) - self._parameter(_RESIDUAL_ZERO)
-        return self._hold(centred) * self._parameter(_RESIDUAL_STEP)
+        value = self._hold(centred) * self._parameter(_RESIDUAL_STEP)
+        return value if reach is None else self._where_met(value, reach, channel)
+
+    def _where_met(self, value: Expr, reach: Reach, channel: Expr) -> Expr:
+        """Zero in the lanes of channels that do not meet the residual."""
+        lane = T.Ramp(channel, 1, self.lanes) if self.lanes > 1 else channel
+        first, end = (splat(n, self.lanes, "int32") for n in (reach.at, reach.end))
+        return T.Select((lane >= first) & (lane < end), self._hold(value), self._constant(0.0))
 
     def _stored(self, t: Expr) -> Expr:
         t = T.max(self._parameter(_LOW), self._hold(t))

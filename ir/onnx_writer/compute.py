@@ -19,6 +19,7 @@ def _convolution(type: str) -> Write:
         attributes = {name: op[name] for name in ("strides", "pads", "dilations")}
         if type == "ConvTranspose":
             attributes["output_padding"] = op["output_padding"]
+        operands = _reaching(w, op, operands) if op.get("reach") else operands
         bias = bias_of(op)
         taken = 0 if bias is None else 1
         inputs = operands[:2] if bias is None else [*operands[:2], _bias(w, bias, operands)]
@@ -34,6 +35,16 @@ def _convolution(type: str) -> Write:
         )
 
     return write
+
+
+def _reaching(w: Writer, op: Operator, operands: list[str]) -> list[str]:
+    """The last operand cut to the channels that it reaches the result with, among zeros."""
+    at, source, count = op["reach"]
+    last, channels, rank = operands[-1], op.result.type.shape[1], op.result.type.rank
+    bounds = [w.integers([n]) for n in (source, source + count, 1)]  # begin, end, axis
+    last = w.node("Slice", [last, *bounds], op)
+    begins, ends = ([n if i == 1 else 0 for i in range(rank)] for n in (at, channels - at - count))
+    return [*operands[:-1], w.node("Pad", [last, w.integers([*begins, *ends])], op)]
 
 
 def _bias(w: Writer, bias: Value, operands: Sequence[str]) -> str:

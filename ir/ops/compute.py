@@ -8,13 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from ..axes import OUT, Axes, Axis, Narrowing, Ports, Relation, Summed, Tie
+from ..axes import OUT, Axes, Axis, Fixed, Narrowing, Ports, Relation, Summed, Tie
 from ..literals import written
 from ..opdef import Attribute, OpDef, Signature, Types
 from ..types import DType, TensorType
-from .axes import WINDOWS, equal_axes, extras, spread
+from .axes import WINDOWS, broadcast_axes, equal_axes, extras, spread
 from .rows import register
-from .rules import Shape, broadcast, limit_window, numeric, require, window_extents, with_epilogue
+from .rules import (
+    Shape,
+    broadcast,
+    limit_window,
+    numeric,
+    reaching,
+    require,
+    window_extents,
+    with_epilogue,
+)
 
 EPILOGUE = Attribute("epilogue", "epilogue", (), "element-wise steps applied to the result, in order")
 
@@ -30,6 +39,10 @@ def _sums(sig: Signature) -> None:
     require(sums in (DType.F32, DType.F16), f"sums are f32 or f16, not {sums.value}")
     require(sums == DType.F32 or dtype == DType.F16, f"sums in {sums.value} of {dtype.value} operands")
 
+
+REACH = Attribute(
+    "reach", "ints", (), "[a, s, n]: the last operand's channels from s on are added to a to a + n alone"
+)
 
 WINDOW = (
     Attribute("strides", "ints", doc="step of the window, one per spatial axis"),
@@ -76,7 +89,11 @@ def _conv(sig: Signature) -> Sequence[TensorType]:
     x, w = sig.types[:2]
     _same_dtype(x, w)
     _sums(sig)
-    return with_epilogue(sig, conv_shape(sig), numeric(x), 2)
+    shape = conv_shape(sig)
+    if sig["reach"]:
+        binary = [step.op for step in sig["epilogue"] if step.function.arity == 2]
+        require(binary[-1:] == ["add"], "the step of an operand that reaches some channels is add")
+    return with_epilogue(sig, shape, numeric(x), 2, reaching(sig, shape))
 
 
 def conv_relations(ports: Ports) -> Iterator[Relation]:
@@ -107,7 +124,20 @@ def _grouped(groups: int, inputs: int, x: Axis, weights: Axis) -> Iterator[Relat
 
 def _conv_axes(ports: Ports) -> Iterator[Relation]:
     yield from conv_relations(ports)
-    yield from extras(ports, 2, (0, 1))
+    yield from reaching_extras(ports, 2)
+
+
+def reaching_extras(ports: Ports, first: int) -> Iterator[Relation]:
+    """Operands of a convolution from `first` on; channels stay where the last one reaches some alone."""
+    if not ports["reach"]:
+        yield from extras(ports, first, (0, 1))
+        return
+    last = len(ports.types) - 1
+    yield Tie(Axis(last, 0), Axis(OUT, 0))
+    for port in (last, OUT):
+        yield Fixed(Axis(port, 1), "is added to a range of channels")
+    for port in range(first, last):
+        yield from broadcast_axes(ports, port, (0, 1))
 
 
 def conv_groups(n: Narrowing) -> Mapping[str, Any]:
@@ -122,7 +152,7 @@ register(
         "Convolution (cross-correlation) of N x C x spatial with M x C/groups x kernel weights.",
         ("input", "weights", "extras*"),
         _conv,
-        (*WINDOW, Attribute("groups", "int", 1), EPILOGUE, SUMS),
+        (*WINDOW, Attribute("groups", "int", 1), EPILOGUE, SUMS, REACH),
         conv_macs,
         elementwise_from=2,
         axes=Axes(_conv_axes, WINDOWS, conv_groups),

@@ -25,10 +25,21 @@ from ..literals import written
 from ..opdef import Attribute, OpDef, Signature, Types
 from ..types import DType, Quant, TensorType, extents
 from .axes import ELEMENTWISE, WINDOWS, equal_axes, extras
-from .compute import POOL, POOL_AXES, WINDOW, conv_groups, conv_macs, conv_relations, conv_shape, pool_shape
+from .compute import (
+    POOL,
+    POOL_AXES,
+    REACH,
+    WINDOW,
+    conv_groups,
+    conv_macs,
+    conv_relations,
+    conv_shape,
+    pool_shape,
+    reaching_extras,
+)
 from .quantize import ROUNDING, need_rounding
 from .rows import register
-from .rules import require
+from .rules import reaching, require
 
 Floats = NDArray[np.float32]
 
@@ -101,12 +112,15 @@ def _result(sig: Signature, shape: tuple[int, ...]) -> TensorType:
     return TensorType(shape, DType.U8, quant=Quant(sig["scales"], sig["zero_points"]))
 
 
-def _residual(sig: Signature, index: int, shape: tuple[int, ...]) -> None:
+def _residual(
+    sig: Signature, index: int, shape: tuple[int, ...], last: tuple[int, ...] | None = None
+) -> None:
+    """The residual, of the result's shape; `last` is what it has in effect, where that is not its own."""
     require(len(sig.types) <= index + 1, f"at most one residual, got {len(sig.types) - index}")
     require(len(sig.types) <= index or not need_rounding(sig), "rounding as TFLite adds no residual")
     for extra in sig.types[index:]:
         check_activation(extra, "residual")
-        require(extra.shape == shape, f"the residual is {extra}, the result {extents(shape)}")
+        require((last or extra.shape) == shape, f"the residual is {extra}, the result {extents(shape)}")
 
 
 def _conv(sig: Signature) -> Sequence[TensorType]:
@@ -115,14 +129,15 @@ def _conv(sig: Signature) -> Sequence[TensorType]:
     check_activation(x, "input")
     _weights(w, 0)
     require((bias.shape, bias.dtype) == ((w.shape[0],), DType.I32), f"bias is {bias}, not {w.shape[0]} x i32")
-    _residual(sig, 3, shape)
+    require(len(sig.types) > 3 or not sig["reach"], "there is no residual that reaches some channels")
+    _residual(sig, 3, shape, reaching(sig, shape))
     return [_result(sig, shape)]
 
 
 def _conv_axes(ports: Ports) -> Iterator[Relation]:
     yield from conv_relations(ports)
     yield Tie(Axis(2, 0), Axis(OUT, 1))
-    yield from extras(ports, 3, (0, 1))
+    yield from reaching_extras(ports, 3)
 
 
 register(
@@ -131,7 +146,7 @@ register(
         "Convolution: sum of (x - zero point) w + bias, padding is the zero point; a residual is added to t.",
         ("x", "weights", "bias", "residual*"),
         _conv,
-        (*WINDOW, Attribute("groups", "int", 1), *RESULT),
+        (*WINDOW, Attribute("groups", "int", 1), *RESULT, REACH),
         conv_macs,
         elementwise_from=3,
         axes=Axes(_conv_axes, WINDOWS, conv_groups),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..elementwise import extra_operands
 from ..literals import written
 from ..opdef import Signature, TypeRuleError
+from ..support.reach import ranged
 from ..types import DType, TensorType, extents
 
 Shape = tuple[int, ...]
@@ -61,9 +63,34 @@ def normalize_axis(axis: int, rank: int) -> int:
     return axis % rank
 
 
-def with_epilogue(sig: Signature, shape: Shape, dtype: DType, fixed: int) -> list[TensorType]:
-    """The result of an operator whose operands after `fixed` feed its epilogue and broadcast to `shape`."""
-    extras = sig.types[fixed:]
+def reaching(sig: Signature, shape: Shape) -> Shape:
+    """The shape that the last operand has in effect, where `reach` says which channels it meets.
+
+    It has as many as the result only where it meets all of them, and then there is no `reach`: so a
+    result may lie on it wherever the two have one type.
+    """
+    given, last = sig["reach"], sig.types[-1].shape
+    if not given:
+        return last
+    require(len(given) == 3, f"reach is [first channel, first of the operand, count], not {written(given)}")
+    fits = len(last) == len(shape) > 1 and ranged(given, last[1]).fits(shape[1]) and last[1] != shape[1]
+    require(
+        fits and (last[0], *last[2:]) == (shape[0], *shape[2:]),
+        f"an operand {extents(last)} does not reach {written(given)} of {extents(shape)}",
+    )
+    return shape
+
+
+def with_epilogue(
+    sig: Signature, shape: Shape, dtype: DType, fixed: int, last: Shape | None = None
+) -> list[TensorType]:
+    """The result of an operator whose operands after `fixed` feed its epilogue and broadcast to `shape`.
+
+    `last` is the shape that the last of them has in effect, where that is not its own.
+    """
+    extras = list(sig.types[fixed:])
+    if last is not None and extras:
+        extras[-1] = replace(extras[-1], shape=last)
     wanted = extra_operands(sig["epilogue"])
     require(len(extras) == wanted, f"the epilogue takes {wanted} operands, got {len(extras)}")
     for step in sig["epilogue"]:

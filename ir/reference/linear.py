@@ -9,6 +9,7 @@ import numpy as np
 
 from ..graph import Operator
 from ..ops.linear import channel_multipliers, multiplier, one_quant, prelu_multipliers, residual_multiplier
+from ..support.reach import reached
 from .rule import Array, Rule
 from .windows import conv_sums, taps
 
@@ -46,7 +47,9 @@ def linear_conv(op: Operator, arrays: Sequence[Array]) -> Array:
     sums = conv_sums(op, centred(op, 0, x).astype(np.float64), w.astype(np.float64))
     sums = sums + along_channels(bias, x.ndim)
     t = sums.astype(np.float32) * along_channels(channel_multipliers(op), x.ndim)
-    return stored(op, with_residual(op, t, 3, arrays))
+    nothing = one_quant(op.operands[3].type)[1] if len(arrays) > 3 else 0
+    met = reached(arrays, op["reach"], op.result.type.shape[1], nothing)
+    return stored(op, with_residual(op, t, 3, met))
 
 
 def linear_matmul(op: Operator, arrays: Sequence[Array]) -> Array:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Operator
+from ..support.reach import reached
 from .rule import Array, Rule, finished, lowest, widened
 
 
@@ -75,7 +76,7 @@ def _bands(rows: int, most: int) -> Iterator[slice]:
 
 
 def conv(op: Operator, arrays: Sequence[Array]) -> Array:
-    x, w, *extras = arrays
+    x, w, *extras = reached(arrays, op["reach"], op.result.type.shape[1])
     return finished(op, conv_sums(op, widened(x), widened(w)), x.dtype, extras)
 
 

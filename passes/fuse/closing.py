@@ -16,7 +16,7 @@ import numpy as np
 from secateur.ir.bounds import bounds_of
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.ranges import indices_of, ranges_of, shared_out
-from secateur.ir.rewrite import Match, Op, Rule, always, rewrite
+from secateur.ir.rewrite import Any_, Match, Op, Rule, always, rewrite
 
 from ..canonicalize import movement
 from . import reorder
@@ -26,6 +26,9 @@ from .rows import filters, makes_rows, rows
 
 MOST_RUNS = 4
 """Parts in channels' given order that are joined as they are; of more, channels are picked from a join."""
+
+APART = 3
+"""What it costs to move channels that lie apart, against a range of them, which kernels may read in place."""
 
 REREAD = 4
 """How often a convolution of several taps reads (or transforms) its input, against one pass over it."""
@@ -247,6 +250,53 @@ def _rows(m: Match) -> Value:
     return m.new("nn.carry", [made], ranges=ranges_of(reorder.inverse(order)))
 
 
+def _guard_added(m: Match) -> None:
+    reorder.need_permutation(m)
+    other = m.root.operands[1 - _carried_at(m)]
+    m.need(other.type.shape == m.root.result.type.shape, "the other operand is repeated")
+    m.need(_makes_rows_alone(m.graph, other), "the other operand is made by no filters of its own")
+    m.need(_takes_any_order(m.graph, m.root.result), "something needs its channels in order")
+
+
+def _takes_any_order(graph: Graph, value: Value) -> bool:
+    """Whether what reads a value takes its channels in any order, sums with rows of filters too."""
+
+    def behind(op: Operator, at: int) -> list[Value] | None:
+        other = op.operands[1 - at] if op.name == "nn.add" else None
+        fits = other is not None and other.type.shape == op.result.type.shape
+        return [op.result] if fits and other is not None and _makes_rows_alone(graph, other) else None
+
+    return reorder.absorbs(graph, value, behind)
+
+
+def _carried_at(m: Match) -> int:
+    return 0 if m.root.operands[0] is m.op("carry").result else 1
+
+
+def _makes_rows_alone(graph: Graph, value: Value) -> bool:
+    """Whether filters make a value's channels, which nothing else uses on the way."""
+    op = value.producer
+    while op is not None and graph.use_count(op.result) == 1:
+        if makes_rows(op):
+            return True
+        how = channelwise(op)
+        op = op.operands[how.data].producer if how is not None else None
+    return False
+
+
+def _reordered_rows(m: Match) -> Value:
+    """add(conv(y, w), carry(x) {p})   ->   carry(add(conv(y, w'), x)) {p}
+
+    where p is a permutation, w' has the filters of w in the order of x's channels, the convolution (or what
+    computes channel by channel behind it) has no other use, and what reads the sum absorbs the order.
+    """
+    carried, at = m.op("carry"), _carried_at(m)
+    picks = indices_of(carried["ranges"])
+    made = rows(m, m.root.operands[1 - at], reorder.inverse(picks))
+    terms = [m.value("x"), made] if at == 0 else [made, m.value("x")]
+    return m.new("nn.carry", [m.new("nn.add", terms)], ranges=carried["ranges"])
+
+
 # What follows a join -------------------------------------------------------------------------------
 
 
@@ -309,6 +359,7 @@ def _gather(m: Match) -> Value:
 
 
 _SUM = Op("nn.channel_sum")
+_CARRIED = Op("nn.carry", (Any_("x"),), "carry")
 _AFTER = Op((*sorted(UNARY), "nn.batch_norm"), (Op("nn.channel_sum", (), "join", once=True),))
 
 PARTS: tuple[Rule, ...] = (
@@ -319,13 +370,23 @@ PARTS: tuple[Rule, ...] = (
     Rule("sum-in-parts", _SUM, _guard_split, _split),
     Rule("behind-parts", _AFTER, _guard_behind, _behind),
 )
+JOINS = (Rule("parts-to-concat", _SUM, _guard_join, _join),)
+IN_ORDER: tuple[Rule, ...] = (
+    *reorder.RULES,
+    Rule("rows-as-carried", Op("nn.add", (_CARRIED, Any_())), _guard_added, _reordered_rows),
+    Rule("rows-as-carried", Op("nn.add", (Any_(), _CARRIED)), _guard_added, _reordered_rows),
+)
 LEFT: tuple[Rule, ...] = (
-    Rule("parts-to-concat", _SUM, _guard_join, _join),
     Rule("carry-to-slice", Op("nn.carry"), _guard_slice, _slice),
     Rule("carry-to-gather", Op("nn.carry"), always, _gather),
     *(rule for rule in movement.RULES if rule.name == "slice-of-slice"),
 )
-RULES = PARTS + tuple(rule for rule in LEFT if rule not in movement.RULES)
+RULES = (
+    *PARTS,
+    *JOINS,
+    *(rule for rule in IN_ORDER if rule not in reorder.RULES),
+    *(rule for rule in LEFT if rule not in movement.RULES),
+)
 
 
 TOLERANCE = 1e-5
@@ -342,5 +403,16 @@ def close_sums(graph: Graph) -> None:
     if not is_open(graph):
         return
     rewrite(graph, PARTS)
+    rewrite(graph, JOINS)
+    in_order = graph.clone()
+    rewrite(in_order, IN_ORDER)
+    if _picked(in_order) < _picked(graph):
+        rewrite(graph, IN_ORDER)
     rewrite(graph, LEFT)
     graph.remove_dead()
+
+
+def _picked(graph: Graph) -> int:
+    """Elements that carried channels take to move: one by one where they lie apart, else in one piece."""
+    carried = [op for op in graph.operators if op.name == "nn.carry" and graph.is_used(op.result)]
+    return sum(op.result.type.elements * (1 if len(op["ranges"]) == 2 else APART) for op in carried)

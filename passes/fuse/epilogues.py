@@ -103,6 +103,7 @@ def _need_room(m: Match, steps: tuple[Step, ...], extras: int) -> None:
     p = m.op("p")
     reason = excess(len(p.operands) + extras, (*p["epilogue"], *steps))
     m.need(reason is None, f"it would have {reason}", p)
+    m.need(not p.get("reach"), "its last operand reaches some channels alone", p)
 
 
 def _guard_unary(m: Match) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -40,8 +40,15 @@ def _flattens(op: Operator) -> bool:
     return after.rank == 2 and after.shape[0] == before.shape[0]
 
 
-def absorbs(graph: Graph, value: Value) -> bool:
-    """Whether every use of a value can have its channels in another order at no cost."""
+Behind = Callable[[Operator, int], list[Value] | None]
+"""Values that have the new order in turn; None where the operator cannot take one."""
+
+
+def absorbs(graph: Graph, value: Value, others: Behind = lambda _op, _place: None) -> bool:
+    """Whether every use of a value can have its channels in another order at no cost.
+
+    `others` knows of operators that are not known here.
+    """
     stack = [value]
     while stack:
         at = stack.pop()
@@ -49,6 +56,7 @@ def absorbs(graph: Graph, value: Value) -> bool:
             return False
         for op, place in at.uses:
             behind = _behind(op, place)
+            behind = others(op, place) if behind is None else behind
             if behind is None:
                 return False
             stack += behind
@@ -56,7 +64,6 @@ def absorbs(graph: Graph, value: Value) -> bool:
 
 
 def _behind(op: Operator, place: int) -> list[Value] | None:
-    """Values that have the new order in turn; None where the operator cannot take one."""
     if op.name in ("nn.carry", "nn.channel_sum") or _sums_channels(op, place):
         return []
     how = channelwise(op)

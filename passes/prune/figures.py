@@ -10,6 +10,7 @@ from secateur.ir.graph import Graph
 
 from ..fuse.fuse import Fuse
 from ..select.graphs import problem_of
+from ..select.reaching import reach_where_possible
 from ..select.solver import Solver
 from .report import Figures, LayerRow, LayerState
 
@@ -24,7 +25,7 @@ class Compiled:
 
 def compiled(graph: Graph, costs: CostTable) -> Compiled:
     """What the canonical float `graph` costs fused, with the plan that selection takes."""
-    fused = Fuse().run(graph.clone())
+    fused = reach_where_possible(Fuse().run(graph.clone()), costs)
     problem = problem_of(fused, costs)
     solution = Solver(problem.problem).fastest()
     layers = {
@@ -37,7 +38,7 @@ def compiled(graph: Graph, costs: CostTable) -> Compiled:
 
 def least_arena(graph: Graph, costs: CostTable) -> int:
     """Bytes of arena that the canonical float `graph` needs fused, by the plan of least memory."""
-    fused = Fuse().run(graph.clone())
+    fused = reach_where_possible(Fuse().run(graph.clone()), costs)
     return Solver(problem_of(fused, costs).problem).smallest().costs.peak
 
 

@@ -32,6 +32,7 @@ from ..memory.memory import Memory, arena_report
 from ..options import SelectOptions
 from .forbidden import allowed
 from .graphs import GraphProblem, problem_of
+from .reaching import reach_where_possible
 from .solver import ImpossibleError, Solution, Solver
 from .strict import Strict, check_weights
 from .sweeps import TIES
@@ -181,4 +182,6 @@ class Select(SelectOptions, Pass):
         return allowed(graph, costs, self.without.split("\n"))
 
     def run(self, graph: Graph) -> Graph:
+        if self.costs is not None:
+            graph = reach_where_possible(graph, self.costs)
         return select(graph, self.allowed(graph), self.memory, self.seconds, self.limit)

@@ -68,6 +68,7 @@ def conv_case(
     x: Array | None = None,
     w: Array | None = None,
     scale: float | None = None,
+    width: int | None = None,
     **window: Any,
 ) -> tuple[Operator, list[Array]]:
     """(a `q.linear_conv` on random bytes whose results fill the range, an array for each operand)."""
@@ -85,7 +86,9 @@ def conv_case(
         attributes |= {"scales": (scale,), "zero_points": (result_zero,), "limits": limits}
     arrays = [x, w, bias]
     if residual:
-        out = create("q.linear_conv", operands, attributes).result.type.shape
+        plain = {name: value for name, value in attributes.items() if name != "reach"}
+        out = create("q.linear_conv", operands, plain).result.type.shape
+        out = (out[0], width or out[1], *out[2:])
         operands.append(activation(out, residual_zero, 0.7 * scale, "r"))
         arrays.append(bytes_of(rng, out))
     return create("q.linear_conv", operands, attributes), arrays

@@ -57,9 +57,18 @@ def conv(op: Operator) -> Step:
 
     def step(tensors: Sequence[Tensor], _training: bool) -> Tensor:
         x, w, *extras = tensors
+        if op["reach"]:
+            extras[-1] = _reaching(extras[-1], op["reach"], op.result.type.shape[1])
         return epilogue(function(frame(x), w, padding=padding or 0, **how), extras)
 
     return step
+
+
+def _reaching(extra: Tensor, reach: Sequence[int], channels: int) -> Tensor:
+    """An operand among zeros, cut to the channels that it reaches the result with."""
+    at, source, count = reach
+    edges = [0] * (2 * (extra.dim() - 2)) + [at, channels - at - count]
+    return functional.pad(extra[:, source : source + count], edges)
 
 
 def conv_transpose(op: Operator) -> Step:

@@ -143,6 +143,9 @@ class HalfGemm(FloatGemm):
 class BytesGemm(PaddingConvolution):
     """`q.linear_conv`."""
 
+    def refusal(self, op: Operator) -> str | None:
+        return super().refusal(op) or ("a residual that reaches some channels" if op["reach"] else None)
+
     def offset(self, spec: LinearSpec, target: Target) -> int:
         """Bytes are multiplied as they are."""
         return 0

@@ -92,7 +92,7 @@ class Gemm:
     def _open(self, buffers: list[Buffer]) -> None:
         """Data, weights, what padding is, and the ending."""
         conv = self.conv
-        extras = conv.ending.residual if isinstance(conv, LinearSpec) else len(conv.extras)
+        extras = bool(conv.ending.residual) if isinstance(conv, LinearSpec) else len(conv.extras)
         self.data, self.weights = (view(b, self.spec.dtype) for b in (buffers[0], buffers[1 + extras]))
         rest = [*buffers[1 : 1 + extras], *buffers[2 + extras :]]
         if isinstance(conv, LinearSpec):

@@ -29,6 +29,8 @@ class PerThread(Primitive):
         self.operators, self.spreads = inner.operators, inner.spreads
 
     def applicable(self, op: Operator, target: Target) -> str | None:
+        if op.get("reach"):
+            return "an operand that reaches some channels"
         return self.inner.applicable(op, thread_of(target))
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:

@@ -49,8 +49,15 @@ class Adapter(Primitive, Generic[Spec]):
     def offered(self, op: Operator, target: Target) -> list[tuple[str, str]]:
         """The primitive's layout combinations that it does not refuse."""
         spec = self.spec(op)
-        pairs = self.primitive.layouts(spec, target)
-        return [p for p in pairs if self.primitive.applicable(self.laid_out(spec, p), target) is None]
+        found = ((p, self.laid_out(spec, p)) for p in self.primitive.layouts(spec, target))
+        return [p for p, s in found if self.reaches(s) and self.primitive.applicable(s, target) is None]
+
+    @staticmethod
+    def reaches(spec: Spec) -> bool:
+        """Whether an operand that some channels meet lies as kernels read it: by the blocks of the result."""
+        if not isinstance(spec, ConvSpec) or spec.reach is None:
+            return True
+        return spec.reach.at % spec.block == 0 and spec.reach.shift % spec.block == 0
 
     def specs(self, op: Operator, target: Target) -> list[Spec]:
         """One in each layout."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
+from secateur.ir.support.reach import Reach
+
 from ...rounding import up
 from ...tir import T, load, splat, store
 from ...vector.epilogue import Vector, apply
@@ -33,21 +35,35 @@ class Finish:
         zero = splat(0.0, self.lanes, self.spec.dtype)
         return zero if self.bias is None else load(self.bias, channel, self.lanes)
 
-    def finish(self, value: Expr, index: Expr, channel: Expr) -> Expr:
-        """The epilogue on one vector of channels at output element `index`; zero past the last channel."""
-        return self._masked(self.applied(value, index, channel), channel)
+    def finish(self, value: Expr, index: Expr, channel: Expr, met: Expr = 0) -> Expr:
+        """The epilogue on one vector of channels at output element `index`; zero past the last channel.
 
-    def applied(self, value: Expr, index: Expr, channel: Expr) -> Expr:
+        `met` is where the channels lie in an operand that only some meet.
+        """
+        return self._masked(self.applied(value, index, channel, met), channel)
+
+    def applied(self, value: Expr, index: Expr, channel: Expr, met: Expr = 0) -> Expr:
         """The epilogue on one vector of channels at output element `index`."""
 
         def operand(i: int) -> Expr:
             kind = self.spec.extras[i]
+            if isinstance(kind, Reach):
+                return self._met(self.extras[i], kind, met, channel)
             if kind == "scalar":
                 return splat(self.extras[i][0], self.lanes)
             return load(self.extras[i], index if kind == "full" else channel, self.lanes)
 
         functions = Half(self.lanes) if self.spec.dtype == "float16" else Vector(self.lanes)
         return apply(self.spec.epilogue, value, operand, functions)
+
+    def _met(self, extra: Buffer, reach: Reach, met: Expr, channel: Expr) -> Expr:
+        """The operand's vector, zero where it is not met; nothing is read there."""
+        zero = splat(0.0, self.lanes, self.spec.dtype)
+        value = T.if_then_else(meets(reach, channel), load(extra, met, self.lanes), zero)
+        if reach.count % self.lanes == 0 or reach.source + reach.count == reach.width:
+            return value  # behind an operand's last channel are zeros
+        lane = T.Ramp(channel, 1, self.lanes)
+        return T.Select(lane < splat(reach.end, self.lanes, "int32"), value, zero)
 
     def _masked(self, value: Expr, channel: Expr) -> Expr:
         """Zero in the lanes past the last filter: an infinite input would leave NaN there."""
@@ -56,6 +72,12 @@ class Finish:
         lane = T.Ramp(channel, 1, self.lanes)
         zero = splat(0.0, self.lanes, self.spec.dtype)
         return T.Select(lane < splat(self.spec.filters, self.lanes, "int32"), value, zero)
+
+
+def meets(reach: Reach, channel: Expr) -> Expr:
+    """Whether a vector of channels from `channel` on has some that meet an operand."""
+    end = channel < reach.end
+    return end if reach.at == 0 else (channel >= reach.at) & end
 
 
 def split_buffers(
@@ -88,18 +110,19 @@ class FloatFinish:
 
     def store(self, value: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
         """The epilogue on sums of channels `channel`... at output pixel `pixel`."""
-        index = self._index(image, pixel, channel)
-        store(self.output, index, self.finish.finish(value, index, channel), self.lanes)
+        index, reach = self._index(image, pixel, channel, self.spec.filters), self.spec.reach
+        met = self._index(image, pixel, channel + reach.shift, reach.width) if reach else 0
+        store(self.output, index, self.finish.finish(value, index, channel, met), self.lanes)
 
     def store_all(self, values: Iterable[Expr], image: Expr, pixel: Expr, channel: Expr) -> None:
         """`store` of one vector after another, the first of channels `channel`..."""
         for v, value in enumerate(values):
             self.store(value, image, pixel, channel + v * self.lanes)
 
-    def _index(self, image: Expr, pixel: Expr, channel: Expr) -> Expr:
-        """Where `lanes` channels lie, of blocks that may be wider."""
+    def _index(self, image: Expr, pixel: Expr, channel: Expr, channels: int) -> Expr:
+        """Where `lanes` of so many channels lie, of blocks that may be wider."""
         block = max(self.lanes, layout_block(self.spec.out_layout))
-        blocks, lane = up(self.spec.filters, block) // block, channel % block if block > self.lanes else 0
+        blocks, lane = up(channels, block) // block, channel % block if block > self.lanes else 0
         return ((image * blocks + channel // block) * self.spec.pixels + pixel) * block + lane
 
 
@@ -176,11 +199,13 @@ class LinearFinish:
 
     def _places(self, image: Expr, pixel: Expr, channel: Expr) -> tuple[Expr, Expr]:
         """Where a result and its residual lie."""
-        at = self._index(layout_block(self.spec.out_layout), image, pixel, channel)
-        return at, self._index(BLOCK, image, pixel, channel)
+        at = self._index(layout_block(self.spec.out_layout), image, pixel, channel, self.spec.filters)
+        reach = self.spec.ending.reach
+        first, channels = (channel + reach.shift, reach.width) if reach else (channel, self.spec.filters)
+        return at, self._index(BLOCK, image, pixel, first, channels)
 
-    def _index(self, block: int, image: Expr, pixel: Expr, channel: Expr) -> Expr:
-        blocks = up(self.spec.filters, block) // block
+    def _index(self, block: int, image: Expr, pixel: Expr, channel: Expr, channels: int) -> Expr:
+        blocks = up(channels, block) // block
         number, lane = (channel // block, channel % block) if block > self.lanes else (channel // block, 0)
         return ((image * blocks + number) * self.spec.pixels + pixel) * block + lane
 
@@ -192,7 +217,7 @@ def kernel_pointers(spec: ConvSpec) -> list[str | tuple[str, str]]:
 
 def opened(spec: ConvSpec, lanes: int, buffers: tuple[Buffer, ...]) -> tuple[Buffer, Buffer, Any]:
     """(data, weights, ending) of the buffers that `kernel_pointers` names."""
-    extras = spec.ending.residual if isinstance(spec, LinearSpec) else len(spec.extras)
+    extras = bool(spec.ending.residual) if isinstance(spec, LinearSpec) else len(spec.extras)
     data, weights = buffers[0], buffers[1 + extras]
     rest = (*buffers[1 : 1 + extras], *buffers[2 + extras :])
     ending = LinearFinish if isinstance(spec, LinearSpec) else FloatFinish

@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.ir.support.reach import Reach
+
 from ...rounding import up
 from ...targets.target import Target
 from ...vector.requantize import BLOCK, Requantization
@@ -45,9 +47,18 @@ class LinearSpec(ConvSpec):
     def result_bytes(self) -> int:
         return 4 if self.ending.result == "float32" else 1
 
+    @property
+    def reach(self) -> Reach | None:
+        return self.ending.reach
+
+    @property
+    def block(self) -> int:
+        return BLOCK
+
     def costed(self) -> Self:
         """Without how sums start and how results are rounded and masked, too."""
-        ending = replace(self.ending, filters=0, saturates=False, converts=False)
+        added = bool(self.ending.residual)
+        ending = replace(self.ending, filters=0, saturates=False, converts=False, residual=added)
         return replace(super().costed(), border=False, ending=ending)
 
     def unbordered(self) -> Self:

@@ -55,6 +55,9 @@ class Naive(Generic):
     operators = ("conv",)
     efficiency = 0.1
 
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        return "an operand that reaches some channels" if op.get("reach") else None
+
     def spec(self, op: Operator) -> NaiveSpec:
         x, w, to = (t.shape for t in (op.operands[0].type, op.operands[1].type, type_after(op)))
         n, pads = len(x) - 2, op["pads"]

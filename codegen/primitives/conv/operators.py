@@ -12,6 +12,7 @@ import numpy as np
 
 from secateur.ir.elementwise import Epilogue
 from secateur.ir.graph import Operator, Value
+from secateur.ir.support.reach import reach_of
 from secateur.ir.types import ROW_MAJOR, DType, Layout, TensorType
 
 from ...targets.target import Target
@@ -26,7 +27,7 @@ from ..operator import (
     to_layout,
     workspace_limit,
 )
-from ..specs import ConvSpec, DenseSpec, TransposedSpec, pair
+from ..specs import ConvSpec, DenseSpec, Extra, TransposedSpec, pair
 from .adapter import Adapter, AdjustableAdapter, Spec, window
 
 
@@ -37,7 +38,7 @@ class _Tail:
     bias: Array | None
     epilogue: Epilogue
     extras: tuple[int, ...]  # operand indices
-    kinds: tuple[str, ...]
+    kinds: tuple[Extra, ...]
 
 
 def extra_kind(extra: TensorType, result: TensorType) -> str | None:
@@ -55,7 +56,9 @@ def extra_kind(extra: TensorType, result: TensorType) -> str | None:
 def _tail(op: Operator) -> _Tail | None:
     """None where an operand of the epilogue has a shape no kernel takes."""
     epilogue, extras = op["epilogue"], list(range(2, len(op.operands)))
-    kinds = [extra_kind(op.operands[i].type, op.result.type) for i in extras]
+    kinds: list[Extra | None] = [extra_kind(op.operands[i].type, op.result.type) for i in extras]
+    if op.get("reach"):
+        kinds[-1] = reach_of(op["reach"], op.operands[-1].type.shape)
     bias = constant_of(op.operands[2]) if extras and epilogue[0].op == "add" else None
     if bias is not None and kinds[0] in ("channel", "scalar"):
         filters = op.result.type.shape[1 if op.result.type.rank > 2 else -1]
@@ -76,6 +79,8 @@ def _refusal(op: Operator, ranks: tuple[int, ...], dtype: DType) -> str | None:
         return f"sums in {op['sums'].value}"
     if constant_of(op.operands[1]) is None:
         return "needs constant weights"
+    if op.get("reach") and constant_of(op.operands[-1]) is not None:
+        return "a constant that reaches some channels"
     if _tail(op) is None:
         return "an operand of the epilogue is neither full, per channel nor scalar"
     return "empty tensors" if not op.result.type.elements or not x.elements or not w.elements else None
@@ -109,7 +114,7 @@ class _OfFloats(Adapter[Spec]):
         return weights[:, :, None] if weights.ndim == 3 else weights
 
     @staticmethod
-    def _extra(op: Operator, index: int, kind: str) -> Argument:
+    def _extra(op: Operator, index: int, kind: Extra) -> Argument:
         array, layout = constant_of(op.operands[index]), op.result.type.layout
         if array is None:
             return Operand(index)
@@ -120,6 +125,8 @@ class _OfFloats(Adapter[Spec]):
 
 
 def _extra_layout(op: Operator, extra: Value, result: Layout) -> Layout:
+    if op.get("reach") and extra is op.operands[-1]:
+        return result
     kind = extra_kind(extra.type, op.result.type)
     blocked = kind == "full" or (kind == "channel" and extra.type.rank > 2)
     return result if blocked and constant_of(extra) is None else ROW_MAJOR

@@ -9,9 +9,11 @@ import pytest
 
 from secateur.codegen.backends.registry import backend_of
 from secateur.codegen.targets.find import find
+from secateur.ir import interpreter
 from secateur.ir.channels import find_channels
-from secateur.ir.graph import Graph
+from secateur.ir.graph import Array, Graph
 from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.fuse.closing import close_sums
 from secateur.passes.fuse.fuse import fused_open
 from secateur.passes.fuse.opening import open_sums
 from secateur.passes.prune.criteria.criterion import Evidence
@@ -20,6 +22,7 @@ from secateur.passes.prune.curves import transferred
 from secateur.passes.prune.linear.moments import Data
 from secateur.passes.prune.open_costs import OpenCosts
 from secateur.passes.prune.optimize import Budget, Carried, Optimizer
+from secateur.passes.prune.remove import remove
 from secateur.passes.prune.streams import Streams, find_streams
 
 from .calibrated import batches
@@ -87,3 +90,25 @@ def _least_loss(optimizer: Optimizer, limit: int) -> float:
         for counts in tried
         if sum(op.macs for op in optimizer.extents.pruned(counts).operators) <= limit
     )
+
+
+def test_nested_streams_close_without_picking_channels() -> None:
+    """A narrower stem makes an order that all later blocks take over."""
+    graph = Canonicalize().run(residual(2, blocks=3))
+    open_sums(graph)
+    graph.remove_dead()
+    channels = find_channels(graph)
+    stem = next(group.name for group in find_streams(graph, channels).groups)
+    closed = remove(graph, channels.closure({stem: [6, 10, 14, 9]}), channels)
+    want = answers(closed)
+    close_sums(closed)
+    kinds = [op.name for op in closed.operators]
+    assert "nn.gather" not in kinds
+    assert kinds.count("nn.pad") == 1
+    assert np.allclose(answers(closed), want, 1e-4, 1e-4)
+
+
+def answers(graph: Graph) -> Array:
+    random = np.random.default_rng(0)
+    feeds = {v.name: random.normal(size=v.type.shape).astype(np.float32) for v in graph.inputs}
+    return next(iter(interpreter.run(graph, feeds).values()))

@@ -18,7 +18,7 @@ def input_seconds(layer: Layer, target: Target) -> float:
 
 def output_seconds(layer: Layer, target: Target) -> float:
     conv = layer.spec
-    written = conv.batch * conv.pixels * layer.stored * conv.result_bytes * (1 + conv.ending.residual)
+    written = conv.batch * conv.pixels * layer.stored * conv.result_bytes * (1 + bool(conv.ending.residual))
     return _seconds(_WRITTEN * layer.product_bytes / 4, layer.product_bytes, written, target)
 
 

@@ -38,6 +38,8 @@ class RowMajorKn2row(Planned[ConvSpec, Plan]):
     def applicable(self, spec: ConvSpec, target: Target) -> str | None:
         if spec.groups != 1 or spec.strides != (1, 1):
             return f"{spec.groups} groups, strides {spec.strides}"
+        if spec.reach:
+            return "an operand that reaches some channels"
         if spec.kernel[1] * spec.span(1) > _WIDEST:
             return (
                 f"a kernel {spec.kernel[1]} columns wide, dilated by {spec.dilations[1]}, takes too much code"

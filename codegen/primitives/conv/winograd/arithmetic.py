@@ -343,7 +343,7 @@ class SumEnding(LinearFinish):
 
     def ask(self, image: Expr, pixel: Expr, channel: Expr) -> None:
         """Prefetches a line."""
-        at = self._index(layout_block(self.spec.out_layout), image, pixel, channel)
+        at, _ = self._places(image, pixel, channel)
         prefetch(self.output, at, 1, write=True)
 
 
@@ -353,6 +353,5 @@ class ByteEnding(SumEnding):
     kind = "float32"
 
     def store(self, total: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
-        blocks = layout_block(self.spec.out_layout), BLOCK
-        at, residual = (self._index(block, image, pixel, channel) for block in blocks)
+        at, residual = self._places(image, pixel, channel)
         store(self.output, at, self.requantize.of_wide_steps(total, residual, channel), self.lanes)
