@@ -231,29 +231,19 @@ static secateur_status open_device(secateur_state *state, const void *weights, u
     return status;
 }
 
-secateur_status secateur_create(const secateur_options *given, secateur_state **result) {
-    secateur_options options;
-    unsigned char *block;
-    if (!result) return SECATEUR_ERROR_ARGUMENT;
-    *result = NULL;
-    secateur_status status = rt_begin(given, &options, &block);
-    if (status != SECATEUR_OK) return status;
-    secateur_state *state = (secateur_state *)block;
+secateur_status rt_make(const secateur_options *options, unsigned char *block) {
+    secateur_state *state = (secateur_state *)(void *)block;
     memset(state, 0, sizeof *state);
-    state->owned = options.arena ? NULL : block;
+    state->owned = options->arena ? NULL : block;
     state->functions = (cu_function *)(void *)(block + SECATEUR_STATE_BYTES);
     state->inputs = (const void **)(state->functions + model_table.device->kernel_count);
     state->outputs = (void **)(state->inputs + model_table.input_count);
     const unsigned char *weights;
-    status = rt_find_weights(&options, block, (rt_scratch *)(void *)state->functions, NULL, NULL, &weights);
+    secateur_status status =
+        rt_find_weights(options, block, (rt_scratch *)(void *)state->functions, NULL, NULL, &weights);
     state->given = weights;
-    if (status == SECATEUR_OK) status = open_device(state, weights, options.gpu);
-    if (status == SECATEUR_OK) {
-        *result = state;
-        return status;
-    }
-    if (state->cuda) release(state);
-    free(state->owned);
+    if (status == SECATEUR_OK) status = open_device(state, weights, options->gpu);
+    if (status != SECATEUR_OK && state->cuda) release(state);
     return status;
 }
 

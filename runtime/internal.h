@@ -53,8 +53,9 @@ extern const rt_model model_table;
 void model_driver(secateur_state *state, unsigned char *arena, const unsigned char *weights,
                   const void *const *inputs, void *const *outputs);
 
-/* What every state's making begins with: `options` receives the caller's as this version's, `block` the memory. */
-secateur_status rt_begin(const secateur_options *given, secateur_options *options, unsigned char **block);
+/* Makes a state at the start of `block`, which is the caller's where it gave an arena. Where that fails nothing is
+ * left but the block. */
+secateur_status rt_make(const secateur_options *options, unsigned char *block);
 int rt_pointers_given(const void *const *pointers, const secateur_tensor *tensors, int32_t count);
 uint64_t rt_rounded(uint64_t bytes); /* up to a multiple of SECATEUR_ALIGNMENT */
 uint64_t rt_tensors_bytes(void);     /* of the block, for the arena or, before, the decoder */

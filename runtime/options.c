@@ -99,11 +99,18 @@ int rt_pointers_given(const void *const *pointers, const secateur_tensor *tensor
     return 1;
 }
 
-secateur_status rt_begin(const secateur_options *given, secateur_options *options, unsigned char **block) {
-    if (!read_options(given, options)) return SECATEUR_ERROR_OPTIONS;
-    options->threads = options->threads ? options->threads : 1;
-    secateur_status status = check_options(options, options->threads);
+secateur_status secateur_create(const secateur_options *given, secateur_state **result) {
+    secateur_options options;
+    if (!result) return SECATEUR_ERROR_ARGUMENT;
+    *result = NULL;
+    if (!read_options(given, &options)) return SECATEUR_ERROR_OPTIONS;
+    options.threads = options.threads ? options.threads : 1;
+    secateur_status status = check_options(&options, options.threads);
     if (status != SECATEUR_OK) return status;
-    *block = options->arena ? options->arena : allocate(block_bytes(options, options->threads));
-    return *block ? SECATEUR_OK : SECATEUR_ERROR_MEMORY;
+    unsigned char *block = options.arena ? options.arena : allocate(block_bytes(&options, options.threads));
+    if (!block) return SECATEUR_ERROR_MEMORY;
+    status = rt_make(&options, block);
+    if (status == SECATEUR_OK) *result = (secateur_state *)(void *)block;
+    else if (!options.arena) free(block);
+    return status;
 }

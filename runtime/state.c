@@ -38,29 +38,18 @@ static int share_out(void *context, rt_some some, unsigned char *weights, int32_
     return !atomic_load(&work.failed);
 }
 
-secateur_status secateur_create(const secateur_options *given, secateur_state **result) {
-    secateur_options options;
-    unsigned char *block;
-    if (!result) return SECATEUR_ERROR_ARGUMENT;
-    *result = NULL;
-    secateur_status status = rt_begin(given, &options, &block);
-    if (status != SECATEUR_OK) return status;
+secateur_status rt_make(const secateur_options *options, unsigned char *block) {
     secateur_state *state = (secateur_state *)block;
     memset(state, 0, sizeof *state);
-    state->arena = block + SECATEUR_STATE_BYTES + (size_t)(options.threads - 1) * SECATEUR_THREAD_BYTES;
-    state->owned = options.arena ? NULL : block;
-    state->threads = options.threads;
-    status = start_threads(state);
-    int started = status == SECATEUR_OK && state->threads > 1;
-    if (status == SECATEUR_OK)
-        status = rt_find_weights(&options, block, (rt_scratch *)state->arena, started ? share_out : NULL, state,
-                                 &state->weights);
-    if (status == SECATEUR_OK) {
-        *result = state;
-        return status;
-    }
-    if (started) rt_pool_stop(&state->pool);
-    free(state->owned);
+    state->arena = block + SECATEUR_STATE_BYTES + (size_t)(options->threads - 1) * SECATEUR_THREAD_BYTES;
+    state->owned = options->arena ? NULL : block;
+    state->threads = options->threads;
+    secateur_status status = start_threads(state);
+    if (status != SECATEUR_OK) return status;
+    int started = state->threads > 1;
+    status = rt_find_weights(options, block, (rt_scratch *)state->arena, started ? share_out : NULL, state,
+                             &state->weights);
+    if (status != SECATEUR_OK && started) rt_pool_stop(&state->pool);
     return status;
 }
 
