@@ -9,12 +9,9 @@ import numpy as np
 
 from secateur.ir.elementwise import FUNCTIONS
 from secateur.ir.graph import Operator, Value, constant_of
+from secateur.ir.half import LARGEST, LEAST_NORMAL
 from secateur.ir.types import DType
 
-LARGEST = 65504.0
-"""Of binary16; what is larger is infinite."""
-LEAST_NORMAL = 2.0**-14
-"""Below it, binary16 has fewer bits."""
 ROOM = 2.0
 """How much larger than the largest value seen one may be that was not."""
 

@@ -15,9 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-
 from secateur.ir.graph import Graph, Operator, Value, constant_of
+from secateur.ir.half import rounded
 from secateur.ir.registry import create
 from secateur.ir.types import DType
 
@@ -111,10 +110,10 @@ class _Walk:
         """A float32 value in binary16."""
         if value not in self._halves:
             array = constant_of(value)
-            rounded = None if array is None else np.ascontiguousarray(array.astype(np.float16))
-            made = (
-                _cast(value, DType.F16) if rounded is None else create("nn.constant", [], {"value": rounded})
-            )
+            if array is None:
+                made = _cast(value, DType.F16)
+            else:
+                made = create("nn.constant", [], {"value": rounded(array)})
             made.result.name = made.result.name or value.name
             self.operators.append(made)
             self._halves[value] = made.result

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from secateur.ir.errors import ModelError
 from secateur.ir.graph import Graph, Operator, Value
+from secateur.ir.half import LARGEST, overflows, rounded
 from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 
@@ -44,10 +45,9 @@ def _attributes(op: Operator) -> dict[str, Any]:
 def _rounded(array: NDArray[Any], op: Operator) -> NDArray[Any]:
     if array.dtype.kind != "f":
         return array
-    with np.errstate(over="ignore"):
-        made = array.astype(np.float16)
-    if np.isfinite(array).all() and not np.isfinite(made).all():
+    if overflows(array):
+        largest = np.abs(array[np.isfinite(array)]).max()
         raise ModelError(
-            f"constant %{op.result.name}: {np.abs(array).max():g} is more than float16 reaches (65504)"
+            f"constant %{op.result.name}: {largest:g} is more than float16 reaches ({LARGEST:g})"
         )
-    return made
+    return rounded(array)

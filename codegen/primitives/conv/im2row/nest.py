@@ -56,8 +56,9 @@ class _Nest(ABC):
         buffers: tuple[Buffer, ...],
         workspace: Buffer,
     ) -> None:
-        self.spec, self.strip, self.arithmetic, self.workspace = spec, strip, arithmetic, workspace
-        self.data, self.weights, self.finish = opened(spec, arithmetic.lanes, buffers)
+        self.spec, self.strip, self.arithmetic = spec, strip, arithmetic
+        self.copied = view(workspace, self.element)
+        self.data, self.weights, self.finish = opened(spec, arithmetic.lanes, self.usual(buffers))
         self.block = layout_block(spec.in_layout)
         self.blocks_in = up(spec.channels, self.block) // self.block
 
@@ -65,6 +66,15 @@ class _Nest(ABC):
     def pointers(spec: ConvSpec) -> Pointers:
         """Parameters before the workspace."""
         return kernel_pointers(spec)
+
+    @property
+    def element(self) -> str:
+        """The type of what is copied."""
+        return self.spec.dtype
+
+    def usual(self, buffers: tuple[Buffer, ...]) -> tuple[Buffer, ...]:
+        """The buffers that every convolution has."""
+        return buffers
 
     @contextmanager
     def chunk(self) -> Iterator[None]:
@@ -131,16 +141,6 @@ class _Nest(ABC):
 class _Floats(_Nest):
     """Copied taps lie as [input block][kh][kw][pixel][input lane]; behind them sums wait between chunks."""
 
-    def __init__(
-        self,
-        spec: ConvSpec,
-        strip: Strip,
-        arithmetic: Arithmetic,
-        buffers: tuple[Buffer, ...],
-        workspace: Buffer,
-    ) -> None:
-        super().__init__(spec, strip, arithmetic, buffers, view(workspace, spec.dtype))
-
     @contextmanager
     def chunk(self) -> Iterator[None]:
         taps = self.spec.kernel[0] * self.spec.kernel[1]
@@ -160,9 +160,9 @@ class _Floats(_Nest):
                 source = self.source(self.number * self.strip.blocks + cb, r, c)
                 with T.If(inside):
                     with T.Then():
-                        store(self.workspace, to, load(self.data, source, block), block)
+                        store(self.copied, to, load(self.data, source, block), block)
                     with T.Else():
-                        store(self.workspace, to, splat(0.0, block, spec.dtype), block)
+                        store(self.copied, to, splat(0.0, block, spec.dtype), block)
 
     def _copied(self, step: Expr, number: Expr) -> Expr:
         """Where a tap of a pixel lies in the workspace."""
@@ -181,14 +181,14 @@ class _Floats(_Nest):
                 super().begin(acc, place)
             with T.Else():
                 for at in range(acc.count):
-                    acc[at] = load(self.workspace, self._sums(place) + at * lanes, lanes)
+                    acc[at] = load(self.copied, self._sums(place) + at * lanes, lanes)
 
     def end(self, acc: Any, place: _Place) -> None:
         lanes = self.arithmetic.lanes
         with T.If(self.number < self.blocks_in // self.strip.blocks - 1):
             with T.Then():
                 for at in range(acc.count):
-                    store(self.workspace, self._sums(place) + at * lanes, acc[at], lanes)
+                    store(self.copied, self._sums(place) + at * lanes, acc[at], lanes)
             with T.Else():
                 super().end(acc, place)
 
@@ -210,25 +210,21 @@ class _Floats(_Nest):
         first, rows = place.tile * self.strip.rows, range(self.strip.rows)
         elements = {r: self._copied(step, first + r) + lane for r in rows}
         weights = (self.weights, weight)
-        self.arithmetic.multiply(acc, (self.workspace, elements), weights, self.strip.vectors, count)
-        fence(self.workspace, self.weights)
+        self.arithmetic.multiply(acc, (self.copied, elements), weights, self.strip.vectors, count)
+        fence(self.copied, self.weights)
 
 
 class _Bytes(_Nest):
     """Copied taps lie as [pixel][kh][kw][channel]. A block of padding is a constant beside the weights."""
 
-    def __init__(
-        self,
-        spec: ConvSpec,
-        strip: Strip,
-        arithmetic: Arithmetic,
-        buffers: tuple[Buffer, ...],
-        workspace: Buffer,
-    ) -> None:
+    @property
+    def element(self) -> str:
+        return "uint8"
+
+    def usual(self, buffers: tuple[Buffer, ...]) -> tuple[Buffer, ...]:
         *before, self.padding = buffers[:-4]
-        super().__init__(spec, strip, arithmetic, (*before, *buffers[-4:]), workspace)
-        self.copied, self.widest = view(workspace, "uint8"), 4 * arithmetic.lanes
-        self.taps = depth(spec)
+        self.widest, self.taps = 4 * self.arithmetic.lanes, depth(self.spec)
+        return (*before, *buffers[-4:])
 
     @staticmethod
     def pointers(spec: ConvSpec) -> Pointers:
