@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .graph import Operator
 from .types import Layout, TensorType
@@ -41,3 +41,11 @@ class CostTable(Protocol):
 
     def weight_bytes(self, op: Operator, choice: Choice) -> int:
         """Bytes of the constants that the artifact holds for `op` under one of its choices; packs them."""
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """What is known of time where there is nothing to choose."""
+
+    def seconds(self, op: Operator) -> float:
+        """Of one operator, by a model of the machine."""

@@ -27,7 +27,7 @@ File = TypeVar("File", bound=Filed)
 
 
 class FileBackend(Backend[File]):
-    """Its runtime chooses how operators are computed, so nothing is known of time."""
+    """Its runtime chooses how operators are computed, so there is nothing to choose."""
 
     def costs(self, target: Target) -> CostTable:
         return Uncounted(target.name)

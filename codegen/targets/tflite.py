@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .files import Files
+from .systolic import CORE, EDGE_TPU, Systolic
 from .target import Target
 
 
@@ -16,25 +17,26 @@ class Tflite(Files):
     """A runtime of TFLite files.
 
     `groups`: convolutions may have groups; else each group is an operator of its own. `coral`: what the Edge
-    TPU's compiler maps is worth knowing. `cached_bytes` of weights stay on the chip.
+    TPU's compiler maps is worth knowing. `array` is what times are estimated by.
     """
 
     groups: bool
+    array: Systolic
     coral: bool = False
-    cached_bytes: int = 0
 
 
 TFLITE = (
     Target(
-        "litert", Tflite("any runtime of 8-bit TFLite: LiteRT, LiteRT Micro, Ethos-U by Vela", groups=True)
+        "litert",
+        Tflite("any runtime of 8-bit TFLite: LiteRT, LiteRT Micro, Ethos-U by Vela", groups=True, array=CORE),
     ),
     Target(
         "edgetpu",
         Tflite(
             "the Edge TPU, behind edgetpu_compiler",
             groups=False,
+            array=EDGE_TPU,
             coral=True,
-            cached_bytes=7 << 20,
             then="edgetpu_compiler {file}",
         ),
     ),

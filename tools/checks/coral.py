@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from secateur.codegen.backends.tflite.contents import read_contents
-from secateur.codegen.backends.tflite.coral import mapping
+from secateur.codegen.backends.tflite.partition import mapping
 from secateur.ir.errors import SecateurError
 from secateur.tools.tables import table
 
@@ -49,7 +49,7 @@ def rows_of(folder: Path) -> Iterator[Row]:
 
 
 def _row(name: str, source: Path, compiled: Path) -> Row:
-    rows = mapping(read_contents(source))
+    rows = mapping(read_contents(source).operators)
     left = [op.kind for op in read_contents(compiled).operators if op.kind != CHIP]
     ours = [row for row in rows if row.reason is not None]
     compiler, mine = dict(Counter(left)), dict(Counter(row.operator.kind for row in ours))

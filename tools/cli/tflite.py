@@ -7,23 +7,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..report import amount, duration, print_json, shape_text, size
+from ..report import duration, print_json, size
 from ..tables import table
 from .common import refuse
 
 if TYPE_CHECKING:
     from secateur.codegen.backends.tflite.compiler import Log
-    from secateur.codegen.backends.tflite.coral import Mapped
 
     from ..pages.mapping import Mapping
-
-HEADINGS = ("", "operator", "version", "result", "MAC", "weights", "Edge TPU")
 
 
 def print_tflite(path: Path, json: bool, report: Path | None = None, compiles: bool = False) -> None:
     """Prints a table of operators and what is said of the chip's part, or JSON; writes the page asked for."""
     from ..pages.mapping import found_in
-    from ..pages.mapping_page import check_page, write_page
+    from ..pages.mapping_page import HEADINGS, cells_of, check_page, write_page
 
     check_page(report)
     found = found_in(path, _compiled(path) if compiles else None)
@@ -32,8 +29,9 @@ def print_tflite(path: Path, json: bool, report: Path | None = None, compiles: b
     if json:
         print_json(_data(found))
         return
-    cells = [(str(i), *cells_of(row)) for i, row in enumerate(found.rows)]
-    print(table(HEADINGS, cells, right=("", "MAC", "weights"), shorten=("Edge TPU",)))
+    rows = zip(found.rows, found.seconds, strict=True)
+    cells = [(str(i), *cells_of(*row)) for i, row in enumerate(rows)]
+    print(table(("", *HEADINGS), cells, right=("", "MAC", "weights", "estimate"), shorten=("Edge TPU",)))
     print("\n".join(_verdict(found)))
     if found.log is not None:
         print(_beside(found))
@@ -56,15 +54,24 @@ def _compiled(path: Path) -> Log:
 
 def _data(found: Mapping) -> dict[str, Any]:
     compiler = {} if found.log is None else {"compiler": _logged(found.log)}
-    rows = [*map(_row, found.rows)]
-    return {"file": str(found.path), "operators": rows, "edgetpu_seconds": found.seconds, **compiler}
+    times = found.times
+    return {
+        "file": str(found.path),
+        "operators": [_row(found, i) for i in range(len(found.rows))],
+        "estimated_seconds": {link: times.whole(link) for link in times.operators},
+        "estimated_computing_seconds": times.computing,
+        "streamed_bytes": times.streamed,
+        "moved_last": [asdict(gain) for gain in found.gains],
+        **compiler,
+    }
 
 
 def _logged(log: Log) -> dict[str, Any]:
     return {"version": log.version, "statuses": [asdict(s) for s in log.statuses], **log.sizes}
 
 
-def _row(row: Mapped) -> dict[str, Any]:
+def _row(found: Mapping, index: int) -> dict[str, Any]:
+    row = found.rows[index]
     op = row.operator
     return {
         "operator": op.kind,
@@ -72,38 +79,34 @@ def _row(row: Mapped) -> dict[str, Any]:
         "result": {"shape": list(op.outputs[0].shape), "dtype": op.outputs[0].dtype},
         "macs": op.macs,
         "weights_bytes": op.weight_bytes,
+        "estimated_seconds": {link: times[index] for link, times in found.times.operators.items()},
         "mapped": row.reason is None,
         "reason": row.reason,
     }
 
 
-def cells_of(row: Mapped) -> tuple[str, ...]:
-    """An operator's cells under the headings but the first."""
-    op = row.operator
-    result = f"{shape_text(op.outputs[0].shape)} {op.outputs[0].dtype}"
-    macs, weights = (amount(op.macs) if op.macs else "-"), (size(op.weight_bytes) if op.weight_bytes else "-")
-    return op.kind, str(op.version), result, macs, weights, row.reason or "maps"
-
-
 def _verdict(found: Mapping) -> list[str]:
-    """How many operators the chip computes, and how long at the least."""
-    weights, cached = found.weights, found.cached
-    streamed = (
-        f", of which {size(weights - cached)} stream" if weights > cached else ", which stay on the chip"
-    )
+    """How many operators the chip computes, and how long by the estimate."""
+    weights, streamed = found.weights, found.times.streamed
+    rest = f", of which {size(streamed)} stream" if streamed else ", which stay on the chip"
     lines = [
         f"By the table of its documentation, the Edge TPU computes {found.mapped} of {len(found.rows)} "
-        f"operators, with {size(weights)} of weights{streamed}; {duration(found.seconds)} at the least (an "
-        "estimate from 64x64 multipliers at 480 MHz and USB 3).",
+        f"operators, with {size(weights)} of weights{rest}.",
+        f"Estimated, not measured: {_estimates(found)}; {duration(found.times.computing)} of it computing, "
+        "by a model of 64x64 multipliers at 480 MHz. Single operators are over USB 3.",
     ]
     left = Counter(row.operator.kind for row in found.rows if row.reason is not None)
     if left:
         lines.append(f"On the CPU: {', '.join(f'{n} {kind}' for kind, n in left.items())}.")
-    if found.gains:
-        lines.append(found.gains)
+    lines += found.behind
     if found.log is None:
         lines.append(f"What its compiler says: edgetpu_compiler -s {found.path.name} (or --compile here)")
     return lines
+
+
+def _estimates(found: Mapping) -> str:
+    times = found.times
+    return ", ".join(f"{duration(times.whole(link))} over {link}" for link in times.operators)
 
 
 def _beside(found: Mapping) -> str:

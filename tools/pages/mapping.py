@@ -9,9 +9,14 @@ from pathlib import Path
 
 from secateur.codegen.backends.tflite.compiler import Log
 from secateur.codegen.backends.tflite.contents import read_contents
-from secateur.codegen.backends.tflite.coral import BEHIND, Mapped, mapping, seconds
+from secateur.codegen.backends.tflite.estimate import Times, times_of
+from secateur.codegen.backends.tflite.partition import BEHIND, Gain, Mapped, gains, mapping
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.tflite import Tflite
+
+LINK = "USB 3"
+"""The link that single operators' times are shown for."""
+SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,12 @@ class Share:
 
 @dataclass(frozen=True)
 class Mapping:
-    """A file's operators in order, how long the chip's part takes at the least, and the compiler's log."""
+    """A file's operators in order, the chip's estimated times, what reordering gains, the compiler's log."""
 
     path: Path
     rows: tuple[Mapped, ...]
-    seconds: float
-    cached: int
+    times: Times
+    gains: tuple[Gain, ...] = ()
     log: Log | None = None
 
     @property
@@ -43,13 +48,21 @@ class Mapping:
         return sum(row.operator.weight_bytes for row in self.rows if row.reason is None)
 
     @property
-    def gains(self) -> str:
-        """What would map if the first operator that does not were gone."""
-        behind = sum(row.reason == BEHIND for row in self.rows)
-        first = next((r for r in self.rows if r.reason not in (None, BEHIND) and r is not self.rows[0]), None)
-        if not behind or first is None:
-            return ""
-        return f"{behind} run on the CPU because they are computed from what it computes."
+    def seconds(self) -> tuple[float | None, ...]:
+        """Of each operator over USB 3; None of those on the CPU."""
+        return self.times.operators[LINK]
+
+    @property
+    def behind(self) -> list[str]:
+        """What follows from the chip's having one part; nothing where all of it maps."""
+        count = sum(row.reason == BEHIND for row in self.rows)
+        if not count:
+            return []
+        first = f"{count} run on the CPU because they are computed from what it computes."
+        return [first, *(self._said(gain) for gain in self.gains[:SHOWN])]
+
+    def _said(self, gain: Gain) -> str:
+        return f"Moving this {gain.kind} ({gain.number}) last would map {gain.more} more."
 
     @cached_property
     def beside(self) -> tuple[tuple[str, Share, Share], ...]:
@@ -70,5 +83,6 @@ def found_in(path: Path, log: Log | None = None) -> Mapping:
     """What is known of the file; ModelError where it is none."""
     machine = TARGETS["edgetpu"].machine
     assert isinstance(machine, Tflite), "the Edge TPU runs files of TFLite"
-    rows = tuple(mapping(read_contents(path)))
-    return Mapping(path, rows, seconds(rows, machine.cached_bytes), machine.cached_bytes, log)
+    contents = read_contents(path)
+    rows = tuple(mapping(contents.operators))
+    return Mapping(path, rows, times_of(contents, rows, machine.array), tuple(gains(rows)), log)

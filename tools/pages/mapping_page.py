@@ -12,7 +12,7 @@ from .templates import template
 from .written import check_paths, write_reports
 
 if TYPE_CHECKING:
-    from secateur.codegen.backends.tflite.coral import Mapped
+    from secateur.codegen.backends.tflite.partition import Mapped
 
     from .mapping import Mapping
 
@@ -47,8 +47,9 @@ def render_page(found: Mapping) -> str:
         facts=_facts(found),
         bars=list(_bars(found)),
         width=WIDTH,
-        rows=[_cells(i, row) for i, row in enumerate(found.rows)],
-        gains=found.gains,
+        headings=HEADINGS,
+        rows=[_cells(i, *row) for i, row in enumerate(zip(found.rows, found.seconds, strict=True))],
+        behind=" ".join(found.behind),
         log=log,
         beside=[
             (kind, f"{a.mapped} of {a.count}", f"{b.mapped} of {b.count}", b.words)
@@ -58,12 +59,12 @@ def render_page(found: Mapping) -> str:
 
 
 def _facts(found: Mapping) -> list[tuple[str, str]]:
-    streamed = max(0, found.weights - found.cached)
+    times = found.times
     return [
         ("operators on the chip", f"{found.mapped} of {len(found.rows)}"),
-        ("weights on the chip", size(found.weights - streamed)),
-        ("weights streamed", size(streamed)),
-        ("time at the least", duration(found.seconds)),
+        ("weights on the chip", size(found.weights - times.streamed)),
+        ("weights streamed", size(times.streamed)),
+        *((f"estimated time over {link}", duration(times.whole(link))) for link in times.operators),
     ]
 
 
@@ -80,9 +81,17 @@ def _bars(found: Mapping) -> Iterator[Bar]:
         x += width
 
 
-def _cells(index: int, row: Mapped) -> tuple[bool, tuple[str, ...]]:
+HEADINGS = ("operator", "version", "result", "MAC", "weights", "estimate", "Edge TPU")
+
+
+def cells_of(row: Mapped, seconds: float | None) -> tuple[str, ...]:
+    """An operator's cells under the headings."""
     op = row.operator
     result = f"{shape_text(op.outputs[0].shape)} {op.outputs[0].dtype}"
     macs, weights = (amount(op.macs) if op.macs else "-"), (size(op.weight_bytes) if op.weight_bytes else "-")
-    texts = (str(index), op.kind, str(op.version), result, macs, weights, row.reason or "maps")
-    return row.reason is None, texts
+    time = "-" if seconds is None else duration(seconds)
+    return op.kind, str(op.version), result, macs, weights, time, row.reason or "maps"
+
+
+def _cells(index: int, row: Mapped, seconds: float | None) -> tuple[bool, tuple[str, ...]]:
+    return row.reason is None, (str(index), *cells_of(row, seconds))

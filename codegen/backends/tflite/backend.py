@@ -11,8 +11,10 @@ from secateur.ir.stages import QUANTIZED
 from secateur.ir.support.progress import Progress, silent
 
 from ...targets.target import Target
+from ...targets.tflite import Tflite
 from ..files import FileBackend
 from .emit import Flat, emit
+from .estimate import Estimated
 from .schema import schema
 
 
@@ -36,6 +38,10 @@ class TfliteBackend(FileBackend[Flat]):
         found = emit(graph, target, manifest or {})
         progress("kernels", 1, 1)
         return found
+
+    def costs(self, target: Target) -> Estimated:
+        assert isinstance(target.machine, Tflite), "the registry gives a target its backend"
+        return Estimated(target.name, target.machine.array)
 
     def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
         super().check_destination(path, kind, dumps)

@@ -44,6 +44,10 @@ class Listed:
         """Multiply-accumulates of what multiplies by weights."""
         weights = self.inputs[1].shape if len(self.inputs) > 1 else ()
         result = prod(self.outputs[0].shape)
+        if self.kind == "TRANSPOSE_CONV" and len(self.inputs) > 2:
+            return prod(self.inputs[2].shape[:-1]) * prod(weights)
+        if self.kind == "BATCH_MATMUL" and weights:
+            return result * weights[-2]
         if self.kind == "CONV_2D":
             return result * prod(weights[1:])
         if self.kind == "DEPTHWISE_CONV_2D":

@@ -1,55 +1,22 @@
 """What the Edge TPU's compiler maps to the chip, by the table in its documentation, before it is asked.
 
-The table is that of compiler 16.0 and runtime 14 ("TensorFlow models on the Edge TPU"). The first operator
-that does not map ends the chip's part: what is computed from it runs on the CPU.
+The table is that of compiler 16.0 and runtime 14 ("TensorFlow models on the Edge TPU").
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from math import prod
 
 from secateur.ir.types import extents
 
-from .contents import Contents, Listed
+from .contents import Listed
 
 Reason = str | None
-BEHIND = "it is computed from what the CPU computes, and the chip has one part"
 BYTES = ("int8", "uint8")
 SOFTMAX_ELEMENTS = 16_000
 CHANNEL_STEP = 4
 """A mean over channels wants a multiple of so many."""
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """An operator, and why it runs on the CPU; None where it runs on the chip."""
-
-    operator: Listed
-    reason: Reason
-
-
-def mapping(contents: Contents) -> list[Mapped]:
-    """Where each operator runs. What comes before the chip's part on the CPU ends nothing."""
-    found: list[Mapped] = []
-    on_chip, behind = set[int](), set[int]()
-    for op in contents.operators:
-        given = {t.index for t in op.inputs if not t.constant}
-        own = _conversion(op) or refusal(op)
-        reason = own or (BEHIND if given & behind else None)
-        made = {t.index for t in op.outputs}
-        if reason is None:
-            on_chip |= made
-        elif given & (on_chip | behind):
-            behind |= made
-        found.append(Mapped(op, reason))
-    return found
-
-
-def _conversion(op: Listed) -> Reason:
-    floats = [t for t in (*op.inputs, *op.outputs) if t.dtype == "float32"]
-    return "it converts from or to floats" if op.kind in ("QUANTIZE", "DEQUANTIZE") and floats else None
 
 
 def refusal(op: Listed) -> Reason:
@@ -172,15 +139,3 @@ RULES: dict[str, Sequence[Rule]] = {
     "TILE": (),
 }
 """The operators of the table, with what it asks of each; TILE is mapped in public models though not in it."""
-
-# The chip -------------------------------------------------------------------------------------------
-
-ARRAY, CLOCK, USB = 64 * 64, 480e6, 320e6
-"""The model behind times: multiply-accumulates a cycle at 480 MHz, and bytes a second over USB 3."""
-
-
-def seconds(rows: Iterable[Mapped], cached_bytes: int) -> float:
-    """What the chip's part takes at the least: the array busy, and weights that do not stay streamed."""
-    mapped = [row.operator for row in rows if row.reason is None]
-    streamed = max(0, sum(op.weight_bytes for op in mapped) - cached_bytes)
-    return sum(op.macs for op in mapped) / (ARRAY * CLOCK) + streamed / USB

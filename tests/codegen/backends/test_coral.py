@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from secateur.codegen.backends.tflite.contents import Contents, Listed, Tensor, read_contents
-from secateur.codegen.backends.tflite.coral import BEHIND, mapping, refusal
+from secateur.codegen.backends.tflite.contents import Listed, Tensor, read_contents
+from secateur.codegen.backends.tflite.coral import refusal
+from secateur.codegen.backends.tflite.partition import BEHIND, Gain, gains, mapping
 from secateur.ir.errors import ModelError
 
 from .litert import file_of
@@ -60,7 +61,7 @@ def test_what_the_table_allows_maps() -> None:
 def test_everything_behind_what_does_not_map_runs_on_the_cpu() -> None:
     """Conversions of floats at the ends are no such thing."""
     first = one("QUANTIZE", tensor(1, 8, 8, 4, dtype="float32"), IMAGE)
-    rows = mapping(Contents((), (first, CONV, one("GELU", IMAGE, IMAGE), POOL), ()))
+    rows = mapping((first, CONV, one("GELU", IMAGE, IMAGE), POOL))
     assert [row.reason for row in rows][1:] == [None, "GELU is not in the table of operators", BEHIND]
     assert "converts from or to floats" in (rows[0].reason or "")
 
@@ -71,8 +72,24 @@ def test_a_branch_beside_what_does_not_map_stays_on_the_chip() -> None:
     before = one("GELU", values[0], values[1])
     first, second = one("RELU", values[1], values[2]), one("RELU", values[2], values[4])
     aside = one("GELU", values[2], values[3])
-    rows = mapping(Contents((), (before, first, aside, second), ()))
+    rows = mapping((before, first, aside, second))
     assert [row.reason is None for row in rows] == [False, True, False, True]
+
+
+def test_what_would_map_if_an_operator_came_last_is_counted_by_dividing_anew() -> None:
+    """A chain conv, GELU, conv, GELU, conv: with the first moved the second maps, with the other none."""
+    values = [replace(IMAGE, index=i) for i in range(6)]
+    weights = CONV.inputs[1]
+    chain = [
+        replace(CONV, inputs=(values[i], weights), outputs=(values[i + 1],))
+        if i % 2 == 0
+        else one("GELU", values[i], values[i + 1])
+        for i in range(5)
+    ]
+    assert [row.reason is None for row in mapping(chain)] == [True, False, False, False, False]
+    assert gains(mapping(chain)) == [Gain(1, "GELU", 1)]
+    assert gains(mapping(chain[:3])) == [Gain(1, "GELU", 1)]
+    assert gains(mapping(chain[:2])) == []
 
 
 def test_a_file_is_read_back(tmp_path: Path) -> None:
