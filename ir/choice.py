@@ -47,5 +47,8 @@ class CostTable(Protocol):
 class Estimates(Protocol):
     """What is known of time where there is nothing to choose."""
 
-    def seconds(self, op: Operator) -> float:
-        """Of one operator, by a model of the machine."""
+    def seconds(self, op: Operator, streams: bool = False) -> float:
+        """Of one operator, by a model of the machine; where weights do not stay there, `streams`."""
+
+    def holds(self, weights: int) -> bool:
+        """Whether so many bytes of weights stay on the machine."""

@@ -173,7 +173,7 @@ def quantize_step(quantize: Int8, min_sqnr: float | None = None, target: Target 
     if target is not None and not backend_of(target).quantizes:
         raise SecateurError(f"{target.name} takes networks in float; compile for it without a quantization")
     rounding = backend_of(target).rounding if target is not None else "float32"
-    if target is not None and rounding == "tflite" and quantize.winograd not in ("auto", "off"):
-        raise SecateurError(f"{target.name}: TFLite has no Winograd tiles; compile without --winograd")
+    if target is not None and rounding == "tflite" and quantize.winograd not in ("auto", "off", "2"):
+        raise SecateurError(f"{target.name}: a TFLite file has Winograd tiles of 2x2 alone (--winograd 2)")
     given = {f.name: getattr(quantize, f.name) for f in fields(Recipe)}
     return Quantize(**given, min_sqnr=min_sqnr, rounding=rounding)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from secateur.ir.choice import CostTable
+from secateur.ir.choice import CostTable, Estimates
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.support.cores import on_all_cores
@@ -23,12 +23,13 @@ from .calibrate import Calibration, corrections, quantizations
 from .calibration.statistics import value_names
 from .choice import Choice, Chooser, Indices, lower, planned_seconds
 from .equalize import Equalize
+from .file_tiles import FileTile, layers_of, tried, with_file_tiles, within
 from .insert import QUANTIZED, Floats, insert
 from .judge import Judge, LimitError, Verdict
 from .measure import Array, decibels, power
 from .options import Options
 from .plan import make_plan
-from .report import QuantizationReport, data_values, dequantized, own_sqnr, rows, saturated_share
+from .report import QuantizationReport, Tiled, data_values, dequantized, own_sqnr, rows, saturated_share
 from .search import choose_ways, smallest_that_passes
 from .split import split_epilogues
 from .tiles import TILES, Halves, Layer, Trial, Way, captured, eligible, halves, with_tiles
@@ -98,7 +99,7 @@ class Maker:
     """Makes quantized networks of a prepared graph and measures them.
 
     `choice` is what stays in float because 8 bits would be slower; None where every layer is taken that
-    can compute in 8 bits.
+    can compute in 8 bits. `times` are of operators of a file, which have no costs.
     """
 
     prepared: Graph
@@ -108,6 +109,7 @@ class Maker:
     costs: CostTable | None
     progress: Progress = silent
     choice: Choice | None = None
+    times: Estimates | None = None
     made: dict[tuple[str, ...], Graph] = field(default_factory=dict)
     cut: dict[Graph, list[tuple[Operator, Operator, Halves]]] = field(default_factory=dict)
     with_ways: dict[tuple[Way, ...], Graph] = field(default_factory=dict)
@@ -168,7 +170,7 @@ class Maker:
 
     @cached_property
     def trial(self) -> Trial:
-        winograd = self.options.winograd
+        winograd = "off" if self.options.tflite else self.options.winograd
         tiles = TILES[winograd] if self.costs is not None or winograd != "auto" else ()
         return Trial(tiles, self._tile_options(), self.costs, winograd != "auto")
 
@@ -205,6 +207,22 @@ class Maker:
         layers, limit = self.layers(direct, thorough=True), self.options.min_sqnr
         ways = choose_ways(self.trial, layers, lambda ways: self.verdict(direct, ways), limit)
         return ways if self.verdict(direct, ways).passes else {}
+
+    def with_file_tiles(self, direct: Graph) -> tuple[Graph, tuple[Tiled, ...]]:
+        """`direct` with tiles made of a file's operators where they are asked for, and what was found."""
+        if self.options.winograd != "2" or self.times is None:
+            return direct, ()
+        tiles = [self._file_tile(direct, tile) for tile in layers_of(direct, self.real, self.times)]
+        if self.judge.demands:
+            tiles = within(tiles, lambda some: self.judge.verdict(with_file_tiles(direct, some)).passes)
+        return with_file_tiles(direct, tiles), tuple(tile.row for tile in tiles)
+
+    def _file_tile(self, direct: Graph, tile: FileTile) -> FileTile:
+        if not tile.row.faster:
+            return tile
+        images = self._arrays(direct, captured(tile.op), len(self.judge.samples))
+        real = self.real[tile.op.result.name]
+        return tried(tile, real, _halves(tile.op, real, images), self.options.layer_sqnr)
 
     # Layers that stay in float ---------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from secateur.ir.choice import CostTable
+from secateur.ir.choice import CostTable, Estimates
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 
@@ -50,6 +50,9 @@ def _quantized(maker: Maker) -> tuple[Graph, QuantizationReport]:
     names, judge = maker.layers_in_float(), maker.judge
     direct = maker.quantized(names)
     errors = maker.errors(direct)
+    if maker.options.tflite:
+        final, tiles = maker.with_file_tiles(direct)
+        return final, replace(maker.report(final, names, errors), tiles=tiles)
     ways = fastest_ways(maker.trial, maker.layers(direct, thorough=False))
     if judge.demands and not maker.verdict(direct, ways).passes:
         ways = maker.tightened(direct)
@@ -77,16 +80,18 @@ def quantized_pairs(
 def calibrated(graph: Graph, data: CalibrationData, options: Options, costs: CostTable | None) -> Maker:
     """Streams the data through `graph`, and is ready to make quantized networks of it.
 
-    A network that rounds as TFLite is in 8 bits as a whole, whatever that costs, and has no Winograd tiles.
+    A network that rounds as TFLite is in 8 bits as a whole, whatever that costs; its Winograd tiles are
+    operators of a file, which `times` are estimated of.
     """
+    times = costs if options.tflite and isinstance(costs, Estimates) else None
     if options.tflite:
-        options, costs = replace(options, winograd="off", layers="all"), None
+        options, costs = replace(options, layers="all"), None
     prepared = prepare(graph, options)
     calibration = calibrate(prepared, data, options.method, options.percent, options.equalize)
     labelled = data.labels() if options.max_drop is not None else ()
     judge = appoint(prepared, calibration.samples, data.execute, options.min_sqnr, options.max_drop, labelled)
     chosen = chooser(prepared, costs, options).fastest() if costs is not None and options.chooses else None
-    return Maker(prepared, calibration, options, judge, costs, data.progress, chosen)
+    return Maker(prepared, calibration, options, judge, costs, data.progress, chosen, times=times)
 
 
 Listener = Callable[[QuantizationReport], object]

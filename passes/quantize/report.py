@@ -48,6 +48,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Tiled:
+    """A 3x3 layer of a file that was weighed as a Winograd tile: estimated seconds and SQNR in dB of both.
+
+    A tile that is not faster is not tried: neither SQNR is known. `taken` ones are in the file.
+    """
+
+    layer: str
+    seconds: float
+    tile_seconds: float
+    sqnr: float | None = None
+    tile_sqnr: float | None = None
+    taken: bool = False
+
+    @property
+    def faster(self) -> bool:
+        return self.tile_seconds < self.seconds
+
+
+@dataclass(frozen=True)
 class QuantizationReport:
     """Rows in the order of execution, and figures of the whole network.
 
@@ -58,7 +77,8 @@ class QuantizationReport:
     layers that stay in float because 8 bits would be slower, by ONNX node;
     `estimate` is what the float network takes and what this one does, in seconds
     on one core, where there is a cost table. `accumulated` are the linear layers'
-    errors and all before them, known where the outputs' SQNR is poor.
+    errors and all before them, known where the outputs' SQNR is poor. `tiles` are the layers that were
+    weighed as Winograd tiles of a file.
     """
 
     rows: tuple[Row, ...]
@@ -69,6 +89,7 @@ class QuantizationReport:
     slower: tuple[str, ...] = ()
     estimate: tuple[float, float] | None = None
     accumulated: tuple[Accumulated, ...] = ()
+    tiles: tuple[Tiled, ...] = ()
 
     @property
     def pays(self) -> bool:

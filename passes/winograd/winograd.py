@@ -75,7 +75,7 @@ def winograd_form(
     else:
         stored, unit = _rounded(u * steps[:, None, :], v / steps[:, :, None], q, options)
     want = np.matmul(u, (matrices(tile)[2] @ tiles.mean(2))[:, :, None])[..., 0]
-    error = _mean_error(tile, want, stored, unit, q)
+    error = mean_error(tile, want, stored, unit, q)
     in_steps = scale / result_scale(op.result.type)
     bias = channel_multipliers(op).astype(np.float64) * _bias(op) + error * in_steps
     if options.rounding == "spatial":
@@ -127,7 +127,7 @@ def _rounded(u: Floats, v: Floats, q: Floats, options: Options) -> tuple[NDArray
     return compensated(u, unit, v, q, options.damping), unit
 
 
-def _mean_error(tile: Tile, want: Floats, stored: NDArray[np.int8], unit: Floats, q: Floats) -> Floats:
+def mean_error(tile: Tile, want: Floats, stored: NDArray[np.int8], unit: Floats, q: Floats) -> Floats:
     """What each filter's result lacks on average over the samples and the tile: (M,)."""
     got = np.matmul(stored.astype(np.float64), q.mean(2, dtype=np.float64)[:, :, None])[..., 0] * unit
     found: Floats = matrices(tile)[0].mean(0) @ (want - got)

@@ -319,14 +319,6 @@ def test_limits_and_ends_of_other_targets_are_refused(tmp_path: Path) -> None:
         secateur.compile(DIGITS, tmp_path / "m.tflite", "litert", watch=Watch(verify="artifact"))
 
 
-def test_a_tile_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SecateurError, match="edgetpu: TFLite has no Winograd tiles"):
-        secateur.compile(
-            residual(), tmp_path / "m.tflite", "edgetpu", quantize=Int8("random:1", winograd="2")
-        )
-    assert not list(tmp_path.iterdir())
-
-
 def test_passes_are_validated_up_to_other_ends(tmp_path: Path) -> None:
     """The pass that changes what is taken and given has nothing to be compared with."""
     graph, watch = residual(), Watch(verify="passes")

@@ -16,7 +16,7 @@ from ..pages.quantization_page import sqnr_text
 from ..pages.quantization_report import json_data, write_reports
 from ..pages.quantization_times import Selection, Timed, medians
 from ..progress import Progress
-from ..report import node_text
+from ..report import duration, node_text
 from .checks import has_kernels
 from .common import refuse
 from .inputs import noise_of
@@ -25,7 +25,7 @@ from .quantization import Quantization, node_names
 if TYPE_CHECKING:
     from secateur import Artifact
     from secateur.ir.graph import Graph
-    from secateur.passes.quantize.report import QuantizationReport
+    from secateur.passes.quantize.report import QuantizationReport, Tiled
 
     from ..pages.quantization_rows import LayerReport, LayerRow
     from .int8_gain import Gain
@@ -118,7 +118,8 @@ class Quantizing:
 
     def summary(self, layers: LayerReport) -> dict[str, Any]:
         """For JSON."""
-        return {"quantization": json_data(layers), "int8_gain": layers.gain or self.gain.ratio}
+        gain = layers.gain or (self.gain.ratio if has_kernels(self.target) else None)
+        return {"quantization": json_data(layers), "int8_gain": gain}
 
     def text(self, layers: LayerReport) -> str:
         """For people."""
@@ -252,7 +253,25 @@ def summary(layers: LayerReport) -> str:
         lines.append(f"noisiest layers: {worst}")
     if layers.float_layers:
         lines.append(f"kept in float: {layers.keep_float}")
+    if layers.tiles:
+        lines.append(tiles_text(layers.tiles))
     return "\n".join(lines)
+
+
+def tiles_text(tiles: Sequence[Tiled]) -> str:
+    """How many of the 3x3 layers take a file's Winograd tile, what that gains, and what it costs."""
+    taken = [tile for tile in tiles if tile.taken]
+    slower, noisy = sum(not t.faster for t in tiles), sum(t.faster and not t.taken for t in tiles)
+    text = f"Winograd: {len(taken)} of {len(tiles)} layers of 3x3"
+    if taken:
+        before, after = sum(t.seconds for t in taken), sum(t.tile_seconds for t in taken)
+        worst = min(taken, key=lambda t: t.tile_sqnr or 0.0)
+        text += (
+            f", {duration(after)} instead of {duration(before)} by the estimate; the noisiest "
+            f"{node_text(worst.layer)}, {sqnr_text(worst.tile_sqnr)} instead of {sqnr_text(worst.sqnr)}"
+        )
+    left = [f"{slower} are not faster so" if slower else "", f"{noisy} too noisy" if noisy else ""]
+    return text + "".join(f"; {part}" for part in left if part)
 
 
 def warnings_of(layers: LayerReport) -> list[str]:

@@ -41,7 +41,7 @@ def layer_report(
     columns = zip(report.rows, chosen, real, measured, real_measured, strict=True)
     rows = tuple(_layer(*column) for column in columns)
     facts = {**facts, **totals(rows)}
-    known = (report.float_layers, report.slower, report.estimate, report.accumulated)
+    known = (report.float_layers, report.slower, report.estimate, report.accumulated, report.tiles)
     return LayerReport(model, rows, facts, wanted_sqnr_db, *known)
 
 

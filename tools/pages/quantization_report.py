@@ -37,6 +37,7 @@ def json_data(report: LayerReport) -> dict[str, Any]:
         "float_layers": list(report.float_layers),
         "slower_layers": list(report.slower),
         "accumulated_sqnr_db": {row.layer: _finite(row.sqnr) for row in report.accumulated},
+        "winograd_tiles": [asdict(tile) for tile in report.tiles],
         "layers": [{key: _finite(value) for key, value in asdict(row).items()} for row in report.layers],
     }
 

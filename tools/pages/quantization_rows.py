@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from secateur.passes.quantize.report import Tiled
 from secateur.passes.quantize.warning import Accumulated
 
 
@@ -56,7 +57,7 @@ COLUMNS = tuple(field.name for field in fields(LayerRow))
 class LayerReport:
     """The rows in order of execution, and what holds for the network: text or number by name, for people.
 
-    `slower`, `estimate` and `accumulated` are those of `QuantizationReport`.
+    `slower`, `estimate`, `accumulated` and `tiles` are those of `QuantizationReport`.
     """
 
     model: str
@@ -67,6 +68,7 @@ class LayerReport:
     slower: tuple[str, ...] = ()
     estimate: tuple[float, float] | None = None
     accumulated: tuple[Accumulated, ...] = ()
+    tiles: tuple[Tiled, ...] = ()
 
     @property
     def gain(self) -> float | None:

@@ -44,11 +44,14 @@ def emit(graph: Graph, target: Target, manifest: Mapping[str, Any]) -> Flat:
             "(--quantize int8 --calibration IMAGES), or give a model with QuantizeLinear and DequantizeLinear"
         )
     writer = Writer(graph, target.machine)
+    writer.file.reserve([*(value.name for value in graph.inputs), *graph.output_names])
     inputs = [_given(writer, value) for value in graph.inputs]
     reasons = [*_batches(graph), *_written(writer), *_outputs_refused(writer)]
     if reasons:
         raise ModelError(_refusal(target, reasons))
-    outputs = [_returned(writer, v, n) for v, n in zip(graph.outputs, graph.output_names, strict=True)]
+    outputs: list[int] = []
+    for value, name in zip(graph.outputs, graph.output_names, strict=True):
+        outputs.append(_returned(writer, value, name, {*inputs, *outputs}))
     data = writer.file.data(inputs, outputs)
     return Flat(data, {**manifest, **_facts(writer, target, data)})
 
@@ -65,7 +68,7 @@ def _refusal(target: Target, reasons: list[str]) -> str:
 def _given(writer: Writer, value: Value) -> int:
     """The tensor of an input; one of u8 is brought to i8 behind it."""
     type, shape = value.type, value.type.shape
-    tensor = writer.file.tensor(value.name, shape, type.dtype.numpy, type.quant)
+    tensor = writer.file.end(value.name, shape, type.dtype.numpy, type.quant)
     if type.dtype == DType.U8 and type.quant is not None:
         made = writer.result(f"{value.name}_signed", type, shape)
         writer.file.operator("QUANTIZE", 1, [tensor], [made])
@@ -75,16 +78,20 @@ def _given(writer: Writer, value: Value) -> int:
     return tensor
 
 
-def _returned(writer: Writer, value: Value, name: str) -> int:
-    """The tensor of an output, in the IR's order and shape, of its own type, under its name."""
+def _returned(writer: Writer, value: Value, name: str, ends: Collection[int]) -> int:
+    """The tensor of an output, in the IR's order and shape, of its own type, under its name.
+
+    What is one of `ends` already, an input or another output, is copied.
+    """
     type, shape = value.type, value.type.shape
     tensor = writer.read(value, plain(shape), shape)
     if type.dtype == DType.U8:
-        made = writer.file.tensor(name, shape, type.dtype.numpy, type.quant)
+        made = writer.file.end(name, shape, type.dtype.numpy, type.quant)
         writer.file.operator("QUANTIZE", 1, [tensor], [made])
         return made
-    if value not in writer.graph.inputs:
-        writer.file.rename(tensor, name)
+    if tensor in ends:
+        tensor = writer.reshaped(name, type, tensor, shape)
+    writer.file.rename(tensor, name)
     return tensor
 
 

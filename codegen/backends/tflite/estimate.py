@@ -144,9 +144,17 @@ class Estimated(Uncounted):
 
     machine: Systolic
 
-    def seconds(self, op: Operator) -> float:
-        """Of one operator, with its weights where it computes."""
-        return 0.0 if op.name in FREE else self.machine.seconds(_work_of_operator(op))
+    def seconds(self, op: Operator, streams: bool = False) -> float:
+        """Of one operator; its weights stream over the slowest link, or are where it computes."""
+        if op.name in FREE:
+            return 0.0
+        computing = self.machine.seconds(_work_of_operator(op))
+        rate = min(self.machine.links.values(), default=0)
+        weights = sum(v.type.bytes for v in op.operands if v.is_constant)
+        return max(computing, weights / rate) if streams and rate else computing
+
+    def holds(self, weights: int) -> bool:
+        return not self.machine.links or weights <= self.machine.cached_bytes
 
 
 def _work_of_operator(op: Operator) -> Work:

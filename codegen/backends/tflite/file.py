@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,12 @@ class File:
         self.tensors.append(made)
         return len(self.tensors) - 1
 
+    def end(self, name: str, shape: Sequence[int], dtype: np.dtype[Any], quant: Quant | None) -> int:
+        """A tensor that has exactly this name."""
+        made = self.tensor(name, shape, dtype, quant)
+        self.rename(made, name)
+        return made
+
     def constant(self, name: str, array: Array, quant: Quant | None = None) -> int:
         """A tensor with elements; the same one for equal elements and quantizations."""
         data = np.ascontiguousarray(array)
@@ -75,10 +81,13 @@ class File:
             vars(made.builtinOptions).update(fields)
         self.operators.append(made)
 
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keeps names for the ends: no other tensor is called so."""
+        self._names |= dict.fromkeys(names, 1)
+
     def rename(self, tensor: int, name: str) -> None:
-        """Calls a tensor by another name, which is an output's."""
-        if self.tensors[tensor].name != name:
-            self.tensors[tensor].name = self._free(name)
+        """Calls a tensor by a name that was reserved."""
+        self.tensors[tensor].name = name
 
     def data(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """The whole file."""

@@ -104,7 +104,7 @@ class Writer:
         tensor = held.tensor
         if held.order != wanted:
             tensor, held = self._transposed(value, held, wanted)
-        return tensor if held.shape == shape else self._reshaped(value.name, value.type, tensor, shape)
+        return tensor if held.shape == shape else self.reshaped(value.name, value.type, tensor, shape)
 
     def _transposed(self, value: Value, held: Held, wanted: Order) -> tuple[int, Held]:
         """The value's elements in another order, by a TRANSPOSE between what reshapes them to its axes."""
@@ -114,14 +114,15 @@ class Writer:
         shape, perm = cut
         tensor = held.tensor
         if held.shape != shape:
-            tensor = self._reshaped(value.name, value.type, tensor, shape)
+            tensor = self.reshaped(value.name, value.type, tensor, shape)
         after = tuple(shape[p] for p in perm)
         made = self.result(value.name, value.type, after)
         axes = self.file.constant("perm", np.array(perm, np.int32))
         self.file.operator("TRANSPOSE", 2, [tensor, axes], [made], "TransposeOptions")
         return made, Held(made, wanted, after)
 
-    def _reshaped(self, name: str, type: TensorType, tensor: int, shape: Shape) -> int:
+    def reshaped(self, name: str, type: TensorType, tensor: int, shape: Shape) -> int:
+        """The elements of a tensor in another one, under another shape or the same."""
         made = self.result(name, type, shape)
         wanted = self.file.constant("shape", np.array(shape, np.int32))
         self.file.operator(
