@@ -107,6 +107,7 @@ def compile(
         backend_of(row).check_finishing()
     watch.progress("reading", 0, 1)
     graph = graph_of(model, inputs)
+    backend_of(row).check_graph(graph, row)
     data = calibration_data(quantize, graph, watch.progress) if quantize else None
     data = range_data(precision, graph, watch.progress) if precision else data
     form: str = kind or backend_of(row).kinds[0]

@@ -59,6 +59,9 @@ class Backend(ABC, Generic[Emission]):
     def costs(self, target: Target) -> CostTable:
         """The estimates of a target's cost model, for the passes that weigh time."""
 
+    def check_graph(self, graph: Graph, target: Target) -> None:
+        """ModelError for a network as read that `emit` will not take; asked before any work."""
+
     @abstractmethod
     def emit(
         self,

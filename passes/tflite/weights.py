@@ -47,7 +47,8 @@ def _guard(m: Match) -> None:
     m.need(weights is not None and weights.size > 0, "its weights are computed, or stored in 8 bits")
     assert weights is not None
     m.need(bool(np.isfinite(weights).all()), "its weights are not finite")
-    m.need(op.name == "nn.conv" or weights.ndim == 2, "its weights are no matrix")
+    fits = op.operands[0].type.rank <= 4 if op.name == "nn.conv" else weights.ndim == 2
+    m.need(fits, "its weights are no matrix, nor those of a window over two axes")
 
 
 def _rounded(m: Match) -> Value:

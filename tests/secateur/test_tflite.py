@@ -271,7 +271,7 @@ def noise_of(graph: Graph, count: int) -> list[dict[str, NDArray[Any]]]:
 
 def test_a_batch_is_refused(tmp_path: Path) -> None:
     graph = residual(batch=2)
-    with pytest.raises(SecateurError, match=r"input 'x' \(2x8x9x3\): only a batch of 1"):
+    with pytest.raises(SecateurError, match=r"input 'x' \(2x3x8x9\): only a batch of 1"):
         secateur.compile(graph, tmp_path / "m.tflite", "litert", quantize=Int8(noise_of(graph, 1)))
     assert list(tmp_path.iterdir()) == []
 
@@ -283,7 +283,7 @@ def test_everything_without_a_form_is_named_at_once(tmp_path: Path) -> None:
     graph = after_conv(nodes, shapes)
     with pytest.raises(SecateurError) as refused:
         secateur.compile(graph, tmp_path / "m.tflite", "edgetpu", quantize=Int8(noise_of(graph, 1)))
-    assert str(refused.value).count("it computes in float") == 2
+    assert str(refused.value).count("it normalizes by what it is given") == 2
     assert str(refused.value).count("\n") == 2, "conversions beside them are not told"
     assert list(tmp_path.iterdir()) == []
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from secateur.ir.errors import ModelError
 from secateur.ir.graph import Graph
 from secateur.ir.stages import QUANTIZED
 from secateur.ir.support.progress import Progress, silent
@@ -16,6 +17,7 @@ from ..files import FileBackend
 from .emit import Flat, emit
 from .estimate import Estimated
 from .schema import schema
+from .unwritable import refusals, refused
 
 
 class TfliteBackend(FileBackend[Flat]):
@@ -26,6 +28,10 @@ class TfliteBackend(FileBackend[Flat]):
     pipeline = "canonicalize,fuse,tflite"
     takes = QUANTIZED
     rounding = "tflite"
+
+    def check_graph(self, graph: Graph, target: Target) -> None:
+        if reasons := refusals(graph):
+            raise ModelError(refused(target.name, reasons))
 
     def emit(
         self,

@@ -11,12 +11,13 @@ import numpy as np
 from secateur.ir.errors import ModelError
 from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.ops.quantize import TFLITE
-from secateur.ir.types import DType, extents
+from secateur.ir.types import DType
 
 from ...targets.target import Target
 from ...targets.tflite import Tflite
 from . import dense, kernels, moves, picks, tables, windows
 from .order import plain
+from .unwritable import batches, in_float, never, refused
 from .writer import Held, Mapper, Unmapped, Writer
 
 MAPPERS: dict[str, Mapper] = {
@@ -46,20 +47,14 @@ def emit(graph: Graph, target: Target, manifest: Mapping[str, Any]) -> Flat:
     writer = Writer(graph, target.machine)
     writer.file.reserve([*(value.name for value in graph.inputs), *graph.output_names])
     inputs = [_given(writer, value) for value in graph.inputs]
-    reasons = [*_batches(graph), *_written(writer), *_outputs_refused(writer)]
+    reasons = [*batches(graph), *_written(writer), *_outputs_refused(writer)]
     if reasons:
-        raise ModelError(_refusal(target, reasons))
+        raise ModelError(refused(target.name, reasons))
     outputs: list[int] = []
     for value, name in zip(graph.outputs, graph.output_names, strict=True):
         outputs.append(_returned(writer, value, name, {*inputs, *outputs}))
     data = writer.file.data(inputs, outputs)
     return Flat(data, {**manifest, **_facts(writer, target, data)})
-
-
-def _refusal(target: Target, reasons: list[str]) -> str:
-    lines = "\n".join(f"  {line}" for line in reasons)
-    count = f"{len(reasons)} things have" if len(reasons) > 1 else "one thing has"
-    return f"for {target.name}, {count} no form in an 8-bit TFLite file:\n{lines}"
 
 
 # Ends -----------------------------------------------------------------------------------------------
@@ -93,13 +88,6 @@ def _returned(writer: Writer, value: Value, name: str, ends: Collection[int]) ->
         tensor = writer.reshaped(name, type, tensor, shape)
     writer.file.rename(tensor, name)
     return tensor
-
-
-def _batches(graph: Graph) -> Iterator[str]:
-    for value in graph.inputs:
-        if value.type.rank > 1 and value.type.shape[0] != 1:
-            shape = extents(value.type.shape)
-            yield f"input '{value.name}' ({shape}): only a batch of 1 is compiled (--batch 1)"
 
 
 def _outputs_refused(writer: Writer) -> Iterator[str]:
@@ -146,9 +134,10 @@ def mapper_of(op: Operator) -> Mapper:
     found = MAPPERS.get(op.name)
     real = all(v.type.dtype.is_float for v in (*op.operands, *op.results))
     if found is None or (real and op.name.startswith("nn.")):
-        raise Unmapped("it computes in float" if real else "TFLite has no operator for it")
+        raise Unmapped(never(op) or (in_float(op) if real else "TFLite has no operator for it"))
     if op.name.startswith("q.") and op.definition.attribute("rounding") and op["rounding"] != TFLITE:
-        raise Unmapped("it does not round as TFLite does, which the pass 'tflite' makes it do")
+        made = op.result.type.dtype.is_float
+        raise Unmapped(in_float(op) if made else "it has no rounding as TFLite's for what it computes on")
     return found
 
 
