@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import secateur
+from secateur import SecateurError
 from secateur.ir.errors import ModelNote
 from secateur.tools.litert import real_outputs
 
@@ -107,3 +109,37 @@ def test_weights_with_zero_points_are_rounded_anew_and_named(name: str, tmp_path
     path = quantized(name, "QUInt8", "QUInt8", False, tmp_path)
     with pytest.warns(ModelNote, match=r"weights of Conv.* are not stored in 8 bits without zero points"):
         compared(path, tmp_path)
+
+
+BYTES = "q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z)"
+SCALES = {
+    "s": np.array(0.1, np.float32),
+    "z": np.array(0, np.int8),
+    "s4": np.array([0.1, 0.2, 0.3, 0.4], np.float32),
+    "z4": np.zeros(4, np.int8),
+}
+
+
+@pytest.mark.parametrize(
+    ("behind", "reasons"),
+    [
+        ("y = Conv (d, w1)", ["Conv.*nothing quantizes its result"]),
+        (
+            "c = Conv (d, w1) u = QuantizeLinear <axis = 1> (c, s4, z4) "
+            "v = DequantizeLinear <axis = 1> (u, s4, z4) y = Conv (v, w2)",
+            ["its result has a scale for each channel, and TFLite has one for a tensor"],
+        ),
+    ],
+)
+def test_what_is_not_quantized_with_one_scale_is_named(
+    behind: str, reasons: list[str], tmp_path: Path
+) -> None:
+    """Between the pairs of a model that came quantized; nothing is written."""
+    made = network(f"{BYTES} {behind}", {"w1": (4, 3, 3, 3), "w2": (2, 4, 1, 1)}, HEAD)
+    made.graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in SCALES.items())
+    onnx.save(made, tmp_path / "qdq.onnx")
+    with pytest.raises(SecateurError) as refused:
+        secateur.compile(tmp_path / "qdq.onnx", tmp_path / "m.tflite", "edgetpu")
+    for reason in reasons:
+        assert re.search(reason, str(refused.value))
+    assert not (tmp_path / "m.tflite").exists()

@@ -2,8 +2,8 @@
 
     python -m secateur.tools.checks.converters model.onnx --calibration c.npy --images x.npy other.tflite ...
 
-The model is compiled for `litert`, with ranges of the arrays in c.npy, which the other files' makers must have
-been given too; every file runs in LiteRT's reference kernels on the arrays in x.npy (images, channels, ...).
+The model is compiled for `litert`, with ranges of the arrays in c.npy, which the other files' makers must
+have been given too; every file runs in LiteRT's reference kernels on the arrays in x.npy.
 """
 
 from __future__ import annotations
