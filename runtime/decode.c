@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, MIXED, SPLIT = 255 };
+enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, MIXED, NIBBLES, SPLIT = 255 };
 
 uint32_t rt_adler(const unsigned char *data, uint64_t bytes) {
     uint32_t low = 1, high = 0;
@@ -105,6 +105,7 @@ static int decode_bytes(rt_span in, rt_place to, rt_scratch *scratch) {
     case RANS: return rt_decode_rans(in, to, scratch);
     case PLANES: return rt_decode_planes(in, to, scratch);
     case MIXED: return rt_decode_mixed(in, to, scratch);
+    case NIBBLES: return rt_decode_nibbles(in, to, scratch);
     default: return 0;
     }
 }

@@ -76,6 +76,7 @@ int rt_decode_zero_run(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_patterns(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_rans(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_planes(rt_span in, rt_place to, rt_scratch *scratch);
+int rt_decode_nibbles(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch);
 
 /* The stream of `bytes` bytes that an array takes. */

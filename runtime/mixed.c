@@ -349,7 +349,7 @@ static uint32_t size_less_one(rt_mixed *m, rt_coder *coder, const position *p, i
             mid[which] = sign * curve(m, which, middle);
             q.curves[which] = logit_between(m, low[which], mid[which], high[which]);
         }
-        if (m->dense && bit <= TOP_BITS && found >> (bit + 1) == (m->largest - 1) >> (bit + 1)) {
+        if ((m->dense || m->bits == 7) && bit <= TOP_BITS && found >> (bit + 1) == (m->largest - 1) >> (bit + 1)) {
             q.counters[0] = &m->tops[m->reached][node];
             q.count = 1;
             q.weights = m->top_weights[m->reached];

@@ -9,6 +9,7 @@ from .blocks import Patterns, SharedBlocks
 from .codec import Codec
 from .huffman import Huffman, ZeroRun
 from .mixed import Mixed
+from .nibbles import Nibbles
 from .plain import Bitmap, Dictionary, Raw
 from .planes import Planes
 from .rans import Rans
@@ -34,6 +35,7 @@ CODECS: Mapping[str, Row] = {
     "rans": Row(7, Rans(), fast=True),
     "planes": Row(8, Planes()),
     "mixed": Row(9, Mixed()),
+    "nibbles": Row(10, Nibbles(), fast=True),
 }
 BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
 

@@ -1,7 +1,8 @@
 """What networks' weights take by every way to store them, at several bits and shares of zeros: a table.
 
 `python -m secateur.tools.bench.weights MODEL ... --write docs/weights.md` puts it between the lines of that
-page that mark its place. Vela's codec is asked where the package `ethos-u-vela` can be imported.
+page that mark its place. A network is an ONNX file or the name of one of `make public-models`, which is
+downloaded. Vela's codec is asked where the package `ethos-u-vela` can be imported.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.support.atomic import write_whole
 
 from ..pages.weights import SMALLEST, Bytes, Weights, report, weights_of
+from .public.rows import BY_NAME
+from .public.wheels import model_file
 
 BITS = (8, 6, 5, 4)
 SHARES = (0.0, 0.5, 0.8, 0.9)
 BEGIN, END = "<!-- weights: begin -->", "<!-- weights: end -->"
-EXAMPLES = ("examples/digits/resnet20.onnx", "examples/fashion/resnet20.onnx")
-_SHOWN = ("sparse", "entropy", "zstd", "xz", "vela", "rans", "planes", SMALLEST)
+EXAMPLES = (
+    "examples/digits/resnet20.onnx", "examples/fashion/resnet20.onnx",
+    "ocr-angle", "mtcnn-r", "mtcnn-o", "basic-pitch", "centerface",
+)  # fmt: skip
+PUBLIC = Path("build/public")
+_SHOWN = ("sparse", "entropy", "zstd", "xz", "vela", "rans", "planes", "mixed", SMALLEST)
 _HEAD = ("network", "bits", "zeros", *_SHOWN, "dense / best", "sparse / best")
 
 
@@ -77,14 +84,25 @@ def line_of(network: str, graph: Any, bits: int, pruned: float) -> Line:
     return Line(network, bits, pruned, total.elements, {**total.bytes, "vela": vela_bytes(layers)})
 
 
-def lines_of(models: Sequence[Path], bits: Sequence[int], shares: Sequence[float]) -> Iterator[Line]:
-    """One network after the other; SecateurError for a file that is no model."""
+def lines_of(
+    models: Sequence[str], bits: Sequence[int], shares: Sequence[float], folder: Path = PUBLIC
+) -> Iterator[Line]:
+    """One network after the other; SecateurError for what is no model. Public ones are kept in `folder`."""
+    for word in models:
+        name, graph = network(word, folder)
+        yield from (line_of(name, graph, b, share) for b in bits for share in shares)
+
+
+def network(word: str, folder: Path) -> tuple[str, Any]:
+    """The name of a network and its graph, by its file or by its name among the public ones."""
     from secateur.ir.onnx_reader import read_model
 
-    for path in models:
-        graph = read_model(path)
-        name = f"{path.parent.name}/{path.stem}"
-        yield from (line_of(name, graph, b, share) for b in bits for share in shares)
+    if word not in BY_NAME:
+        path = Path(word)
+        return f"{path.parent.name}/{path.stem}", read_model(path)
+    model = BY_NAME[word]
+    shapes = None if model.settled else {model.input: model.shape}
+    return word, read_model(model_file(model, folder), shapes)
 
 
 def markdown(lines: Sequence[Line]) -> str:
@@ -104,13 +122,14 @@ def replaced(page: str, text: str) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("models", nargs="*", type=Path, default=[Path(name) for name in EXAMPLES])
+    parser.add_argument("models", nargs="*", default=EXAMPLES)
     parser.add_argument("--bits", nargs="+", type=int, default=BITS)
     parser.add_argument("--pruned", nargs="+", type=float, default=SHARES)
+    parser.add_argument("--public", type=Path, default=PUBLIC, help="where public networks are kept")
     parser.add_argument("--write", type=Path, metavar="PAGE.md", help="replace the table there")
     given = parser.parse_args(words)
     lines = []
-    for line in lines_of(given.models, given.bits, given.pruned):
+    for line in lines_of(given.models, given.bits, given.pruned, given.public):
         lines.append(line)
         print(" ".join(line.cells()), flush=True)
     if given.write:
