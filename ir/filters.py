@@ -8,7 +8,8 @@ rounding of IEEE 754, none is left to a library, and no product is fused with a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, reduce
+from operator import add
 from typing import Any, NamedTuple, SupportsFloat
 
 import numpy as np
@@ -18,7 +19,7 @@ from .root_two import root_two
 from .winograd import half_winograd, winograd
 
 Array = NDArray[Any]
-Matrix = tuple[tuple[float, float, float], ...]
+Matrix = tuple[tuple[float, ...], ...]
 ONE = np.float32(1 << 15)
 """A factor of 1 (`q.winograd_conv`)."""
 LARGEST = np.float32(127)
@@ -33,19 +34,19 @@ class Bytes(NamedTuple):
 
 
 def _floats(matrix: Sequence[Sequence[SupportsFloat]]) -> Matrix:
-    return tuple((float(a), float(b), float(c)) for a, b, c in matrix)
+    return tuple(tuple(map(float, row)) for row in matrix)
 
 
 @cache
-def rational_matrix(outputs: int) -> Matrix:
-    """G of F(outputs, 3) as float convolutions have it, rounded to float64."""
-    return _floats(winograd(outputs).g)
+def rational_matrix(outputs: int, taps: int = 3) -> Matrix:
+    """G of F(outputs, taps) as float convolutions have it, rounded to float64."""
+    return _floats(winograd(outputs, taps).g)
 
 
 @cache
-def half_matrix(outputs: int) -> Matrix:
-    """G of F(outputs, 3) as convolutions in binary16 have it, rounded to float64."""
-    return _floats(half_winograd(outputs).g)
+def half_matrix(outputs: int, taps: int = 3) -> Matrix:
+    """G of F(outputs, taps) as convolutions in binary16 have it, rounded to float64."""
+    return _floats(half_winograd(outputs, taps).g)
 
 
 @cache
@@ -55,17 +56,18 @@ def byte_matrix(outputs: int) -> Matrix:
 
 
 def transformed_filters(filters: Array, down: Matrix, across: Matrix) -> NDArray[np.float64]:
-    """G g G^T of filters (M, C, 3, 3) in float64: (taps down, taps across, M, C).
+    """G g G^T of filters (M, C, rows, columns) in float64: (taps down, taps across, M, C).
 
-    Down the columns first; of three terms, the first two are added, then the third.
+    Down the columns first; terms are added in their order.
     """
     g = np.ascontiguousarray(filters.transpose(2, 3, 0, 1), np.float64)
     columns = np.stack([_sum(row, g) for row in down])
     return np.stack([np.stack([_sum(row, c) for row in across]) for c in columns])
 
 
-def _sum(row: tuple[float, float, float], terms: Array) -> Array:
-    found: Array = (row[0] * terms[0] + row[1] * terms[1]) + row[2] * terms[2]
+def _sum(row: tuple[float, ...], terms: Array) -> Array:
+    products = (factor * term for factor, term in zip(row, terms, strict=True))
+    found: Array = reduce(add, products)
     return found
 
 

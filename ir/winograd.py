@@ -64,12 +64,14 @@ _HALF_POINTS = tuple(Fraction(p) for p in ("0", "5/8", "-5/8", "3/2", "-3/2"))
 
 
 @cache
-def half_winograd(outputs: int) -> Winograd:
-    """F(2, 3) or F(4, 3) for sums in binary16: every number of A^T and B^T is one, and near 1.
+def half_winograd(outputs: int, taps: int = 3) -> Winograd:
+    """F(outputs, taps) of 4 or 6 products for binary16: every number of A^T and B^T is one of it, near 1.
 
     At 0, +-5/8, +-3/2 the rounding errors of F(4, 3) are a fifth of those at 0, +-1, +-2.
     """
-    return winograd(2) if outputs == 2 else _balanced(winograd(outputs, 3, _HALF_POINTS))
+    if outputs + taps - 1 == 4:
+        return winograd(outputs, taps)
+    return _balanced(winograd(outputs, taps, _HALF_POINTS))
 
 
 def _balanced(given: Winograd) -> Winograd:

@@ -43,6 +43,8 @@ class OptionsStruct(ctypes.Structure):
         ("weights", c_void_p),
         ("weights_bytes", c_uint64),
         ("gpu", c_uint64),
+        ("cpus", POINTER(c_int32)),
+        ("cpu_count", c_uint64),
     )
 
 

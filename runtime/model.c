@@ -51,7 +51,7 @@ const char *secateur_message(secateur_status status) {
     case SECATEUR_ERROR_MEMORY: return "no memory for the arena";
     case SECATEUR_ERROR_ARENA: return "the arena must be 64-byte aligned and hold secateur_arena_bytes(threads)";
     case SECATEUR_ERROR_WEIGHTS: return "the weights must be 64-byte aligned and be secateur_weights_bytes() long";
-    case SECATEUR_ERROR_THREAD: return "a thread could not be started";
+    case SECATEUR_ERROR_THREAD: return "a thread could not be started, or not on the processors asked for";
     case SECATEUR_ERROR_BUSY: return "the state is running in another thread; use one state per thread";
     case SECATEUR_ERROR_OPTIONS:
         return "the options' size must be sizeof(secateur_options), and fields that this model does not know must be zero; "

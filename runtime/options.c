@@ -46,7 +46,7 @@ static int processor_fits(void) {
 }
 
 /* Fields are added at the end, and none may hide in padding that older callers left undefined. */
-_Static_assert(sizeof(secateur_options) == offsetof(secateur_options, gpu) + sizeof(uint64_t),
+_Static_assert(sizeof(secateur_options) == offsetof(secateur_options, cpu_count) + sizeof(uint64_t),
                "secateur_options ends in padding");
 
 enum { MOST_OPTION_BYTES = 4096 }; /* a larger size is no size, and is not read through */
@@ -55,7 +55,8 @@ enum { MOST_OPTION_BYTES = 4096 }; /* a larger size is no size, and is not read 
 static int ends_at_a_field(size_t size) {
     static const size_t begins[] = {offsetof(secateur_options, threads), offsetof(secateur_options, arena),
                                     offsetof(secateur_options, arena_bytes), offsetof(secateur_options, weights),
-                                    offsetof(secateur_options, weights_bytes), offsetof(secateur_options, gpu)};
+                                    offsetof(secateur_options, weights_bytes), offsetof(secateur_options, gpu),
+                                    offsetof(secateur_options, cpus), offsetof(secateur_options, cpu_count)};
     for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
         if (size == begins[i]) return 1;
     return size >= sizeof(secateur_options) && size <= MOST_OPTION_BYTES;
@@ -78,6 +79,7 @@ static secateur_status check_options(const secateur_options *options, int32_t th
     uint64_t known = model_table.device ? SECATEUR_GPU_SHARED | SECATEUR_GPU_NO_GRAPH : 0;
     if (options->gpu & ~known) return SECATEUR_ERROR_OPTIONS;
     if (threads < 1 || threads > SECATEUR_MAX_THREADS) return SECATEUR_ERROR_ARGUMENT;
+    if (options->cpu_count && !options->cpus) return SECATEUR_ERROR_ARGUMENT;
     if (!processor_fits()) return SECATEUR_ERROR_PROCESSOR;
     if (secateur_arena_bytes(threads) == 0) return SECATEUR_ERROR_MEMORY;
     uint64_t bytes = block_bytes(options, threads);

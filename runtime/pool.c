@@ -8,6 +8,8 @@
 
 #include "threads.h"
 
+/* A thread takes 1 / (threads * CHUNKS_PER_THREAD) of what is left, so that the last chunks are small: a core a
+ * quarter as fast as the others keeps them waiting for no longer than they would need for its first. */
 enum { CHUNKS_PER_THREAD = 4, SPIN_NS = 100000, SPINS_PER_LOOK = 64, STACK_BYTES = 1 << 20 };
 
 /* A ticket is the call's number, then the next task. This next task belongs to no call. */
@@ -36,9 +38,9 @@ static int claim(rt_pool *pool, share *taken, uint32_t *seen) {
         taken->kernel = atomic_load_explicit(&pool->kernel, memory_order_acquire);
         taken->args = atomic_load_explicit(&pool->args, memory_order_acquire);
         taken->tasks = atomic_load_explicit(&pool->tasks, memory_order_acquire);
-        int32_t chunk = atomic_load_explicit(&pool->chunk, memory_order_acquire);
         if (next >= taken->tasks) return 0;
-        int32_t step = chunk < taken->tasks - next ? chunk : taken->tasks - next;
+        int32_t share = (taken->tasks - next) / (pool->threads * CHUNKS_PER_THREAD);
+        int32_t step = share > 0 ? share : 1;
         if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + (uint32_t)step)) continue;
         taken->begin = next;
         taken->end = next + step;
@@ -115,13 +117,11 @@ static void wait_for_tasks(rt_pool *pool, int32_t tasks) {
 }
 
 void rt_pool_run(rt_pool *pool, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks) {
-    int32_t chunk = tasks / (pool->threads * CHUNKS_PER_THREAD);
     uint64_t call = atomic_load(&pool->ticket) >> 32;
     atomic_store(&pool->ticket, call << 32 | CLOSED); /* no worker takes tasks of the last call by what follows */
     atomic_store_explicit(&pool->kernel, kernel, memory_order_release);
     atomic_store_explicit(&pool->args, args, memory_order_release);
     atomic_store_explicit(&pool->tasks, tasks, memory_order_release);
-    atomic_store_explicit(&pool->chunk, chunk > 0 ? chunk : 1, memory_order_release);
     atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
     atomic_store(&pool->ticket, (call + 1) << 32);
     wake_sleepers(pool);
@@ -129,11 +129,23 @@ void rt_pool_run(rt_pool *pool, rt_kernel kernel, void *const *args, void *works
     wait_for_tasks(pool, tasks);
 }
 
-/* Spinning helps only where every thread has a processor of its own. */
-static int64_t spin_time(int32_t threads) {
+/* The processors of the started threads; 0 where `places` names one that cannot be. */
+static int read_places(rt_places places, cpu_set_t *processors) {
+    CPU_ZERO(processors);
+    for (uint64_t i = 0; i < places.count; i++) {
+        if (places.cpus[i] < 0 || places.cpus[i] >= CPU_SETSIZE) return 0;
+        CPU_SET(places.cpus[i], processors);
+    }
+    return 1;
+}
+
+/* Spinning helps only where every thread has a processor of its own; `given` are those of the started threads. */
+static int64_t spin_time(int32_t threads, const cpu_set_t *given) {
     cpu_set_t processors;
     if (sched_getaffinity(0, sizeof processors, &processors) != 0) return 0;
-    return threads <= CPU_COUNT(&processors) ? SPIN_NS : 0;
+    int count = CPU_COUNT(given);
+    if (count) CPU_OR(&processors, &processors, given);
+    return threads <= CPU_COUNT(&processors) && (!count || threads - 1 <= count) ? SPIN_NS : 0;
 }
 
 /* Signals to the process are for the program's own threads; those that a fault raises stay with the thread. */
@@ -145,7 +157,7 @@ static void block_signals(sigset_t *before) {
     pthread_sigmask(SIG_BLOCK, &blocked, before);
 }
 
-static int start_worker(rt_pool *pool, rt_worker *worker, void *workspace) {
+static int start_worker(rt_pool *pool, rt_worker *worker, void *workspace, const cpu_set_t *processors) {
     pthread_attr_t attributes;
     worker->pool = pool;
     worker->workspace = workspace;
@@ -156,19 +168,24 @@ static int start_worker(rt_pool *pool, rt_worker *worker, void *workspace) {
                   pthread_create(&worker->thread, &attributes, worker_main, worker) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    return started;
+    pool->workers += started;
+    if (!started || !CPU_COUNT(processors)) return started;
+    return pthread_setaffinity_np(worker->thread, sizeof *processors, processors) == 0;
 }
 
-int rt_pool_start(rt_pool *pool, int32_t threads, rt_worker *workers, unsigned char *workspaces, uint64_t stride) {
+int rt_pool_start(rt_pool *pool, int32_t threads, rt_worker *workers, unsigned char *workspaces, uint64_t stride,
+                  rt_places places) {
+    cpu_set_t processors;
+    if (!read_places(places, &processors)) return 0;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->finished, NULL);
     pool->threads = threads;
-    pool->spin_ns = spin_time(threads);
+    pool->spin_ns = spin_time(threads, &processors);
     pool->worker = workers;
     pool->owner = getpid();
-    for (; pool->workers < threads - 1; pool->workers++)
-        if (!start_worker(pool, &workers[pool->workers], workspaces + (size_t)pool->workers * (size_t)stride)) {
+    for (int32_t i = 0; i < threads - 1; i++)
+        if (!start_worker(pool, &workers[i], workspaces + (size_t)i * (size_t)stride, &processors)) {
             rt_pool_stop(pool);
             return 0;
         }

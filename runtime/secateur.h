@@ -45,7 +45,7 @@ typedef enum secateur_status {
     SECATEUR_ERROR_MEMORY = 3,    /* no memory for the arena */
     SECATEUR_ERROR_ARENA = 4,     /* the caller's arena is too small or not aligned */
     SECATEUR_ERROR_WEIGHTS = 5,   /* the caller's weights have the wrong size or are not aligned */
-    SECATEUR_ERROR_THREAD = 6,    /* a thread could not be started */
+    SECATEUR_ERROR_THREAD = 6,    /* a thread could not be started, or not on the processors of options.cpus */
     SECATEUR_ERROR_BUSY = 7,      /* the state is running in another thread */
     SECATEUR_ERROR_OPTIONS = 8,   /* the options' size is wrong, or they use fields unknown to this model */
     SECATEUR_ERROR_DAMAGED = 9,   /* the model's coded weights are damaged */
@@ -96,9 +96,11 @@ typedef struct secateur_options {
     const void *weights;    /* or null: the weights embedded in the model */
     uint64_t weights_bytes; /* must be secateur_weights_bytes() where weights is given */
     uint64_t gpu;           /* SECATEUR_GPU_*, of models for a GPU alone */
+    const int32_t *cpus;    /* processors that threads after the caller's may run on, or null: where the caller may */
+    uint64_t cpu_count;     /* how many */
 } secateur_options;
 
-#define SECATEUR_OPTIONS_INIT {sizeof(secateur_options), 0, NULL, 0, NULL, 0, 0}
+#define SECATEUR_OPTIONS_INIT {sizeof(secateur_options), 0, NULL, 0, NULL, 0, 0, NULL, 0}
 
 /* Inputs and outputs lie in memory that host and GPU share: nothing is copied between the two. For boards on which
  * they have one memory anyway. */

@@ -53,9 +53,17 @@ class OperatorTime(NamedTuple):
     macs: int
 
 
-def load(path: str | Path, threads: int = 1, *, shared: bool = False, graph: bool = True) -> Session:
+def load(
+    path: str | Path,
+    threads: int = 1,
+    cpus: Sequence[int] = (),
+    *,
+    shared: bool = False,
+    graph: bool = True,
+) -> Session:
     """Opens an artifact (`.so`, folder or tar) with a pool of `threads` threads, the caller's included.
 
+    Threads after the caller's run on the processors `cpus`, or without any where the caller may.
     Of models for a GPU: where inputs and outputs lie in memory that it has `shared` with the host, nothing is
     copied between the two, which suits boards with one memory; without `graph` its kernels are launched one
     by one, else replayed as one graph where the driver can.
@@ -71,7 +79,9 @@ def load(path: str | Path, threads: int = 1, *, shared: bool = False, graph: boo
             raise SessionError(f"{path}: is for a processor; `shared` and `graph` are of models for a GPU")
         library = _open_library(image, path)
     try:
-        return Session(library, image.manifest, threads, GPU_SHARED * shared | GPU_NO_GRAPH * (not graph))
+        return Session(
+            library, image.manifest, threads, GPU_SHARED * shared | GPU_NO_GRAPH * (not graph), cpus
+        )
     except SessionError:
         library.close()
         raise
@@ -80,7 +90,14 @@ def load(path: str | Path, threads: int = 1, *, shared: bool = False, graph: boo
 class Session:
     """A loaded model with one state; calls from several threads take turns. Close it or use `with`."""
 
-    def __init__(self, library: Library, manifest: dict[str, Any], threads: int, gpu: int = 0) -> None:
+    def __init__(
+        self,
+        library: Library,
+        manifest: dict[str, Any],
+        threads: int,
+        gpu: int = 0,
+        cpus: Sequence[int] = (),
+    ) -> None:
         self.manifest = manifest
         self.threads = threads
         self.inputs = _describe(library.secateur_input, library.secateur_input_count())
@@ -88,7 +105,7 @@ class Session:
         self.arena_bytes: int = library.secateur_arena_bytes(threads)
         self._library = library
         self._lock = threading.Lock()
-        self._state = _create(library, threads, gpu)
+        self._state = _create(library, threads, gpu, cpus)
         self._finalizer = weakref.finalize(self, _release, library, self._state)
 
     def run(self, inputs: Mapping[str, Array], out: Mapping[str, Array] | None = None) -> dict[str, Array]:
@@ -213,9 +230,11 @@ def is_for_gpu(manifest: Mapping[str, Any]) -> bool:
     return "device" in manifest
 
 
-def _create(library: Library, threads: int, gpu: int) -> ctypes.c_void_p:
-    state = ctypes.c_void_p()
-    options = OptionsStruct(size=ctypes.sizeof(OptionsStruct), threads=threads, gpu=gpu)
+def _create(library: Library, threads: int, gpu: int, cpus: Sequence[int]) -> ctypes.c_void_p:
+    state, places = ctypes.c_void_p(), (ctypes.c_int32 * len(cpus))(*cpus)
+    options = OptionsStruct(
+        size=ctypes.sizeof(OptionsStruct), threads=threads, gpu=gpu, cpus=places, cpu_count=len(cpus)
+    )
     status = library.secateur_create(ctypes.byref(options), ctypes.byref(state))
     if status:
         raise SessionError(library.message(status))

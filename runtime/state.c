@@ -6,12 +6,12 @@
 
 #include "threads.h"
 
-static secateur_status start_threads(secateur_state *state) {
+static secateur_status start_threads(secateur_state *state, rt_places places) {
     if (state->threads == 1) return SECATEUR_OK;
     unsigned char *workers = (unsigned char *)state + SECATEUR_STATE_BYTES;
     unsigned char *workspaces = state->arena + rt_tensors_bytes();
     int started = rt_pool_start(&state->pool, state->threads, (rt_worker *)workers, workspaces,
-                                rt_rounded(model_table.workspace_bytes));
+                                rt_rounded(model_table.workspace_bytes), places);
     return started ? SECATEUR_OK : SECATEUR_ERROR_THREAD;
 }
 
@@ -44,7 +44,7 @@ secateur_status rt_make(const secateur_options *options, unsigned char *block) {
     state->arena = block + SECATEUR_STATE_BYTES + (size_t)(options->threads - 1) * SECATEUR_THREAD_BYTES;
     state->owned = options->arena ? NULL : block;
     state->threads = options->threads;
-    secateur_status status = start_threads(state);
+    secateur_status status = start_threads(state, (rt_places){options->cpus, options->cpu_count});
     if (status != SECATEUR_OK) return status;
     int started = state->threads > 1;
     status = rt_find_weights(options, block, (rt_scratch *)state->arena, started ? share_out : NULL, state,

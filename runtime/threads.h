@@ -24,7 +24,7 @@ typedef struct rt_pool {
     _Atomic uint64_t ticket;
     _Atomic(rt_kernel) kernel;
     _Atomic(void *const *) args;
-    _Atomic int32_t tasks, chunk;
+    _Atomic int32_t tasks;
     _Atomic int32_t done;              /* tasks finished of this call */
     _Atomic int32_t sleepers, waiting, stop;
     int32_t workers, threads;          /* started, wanted (the caller included) */
@@ -35,7 +35,15 @@ typedef struct rt_pool {
     pid_t owner;
 } rt_pool;
 
-int rt_pool_start(rt_pool *pool, int32_t threads, rt_worker *workers, unsigned char *workspaces, uint64_t stride);
+/* Processors that started threads may run on; none where the system is to choose. */
+typedef struct rt_places {
+    const int32_t *cpus;
+    uint64_t count;
+} rt_places;
+
+/* 0 where a thread could not be started, or not where it should run. */
+int rt_pool_start(rt_pool *pool, int32_t threads, rt_worker *workers, unsigned char *workspaces, uint64_t stride,
+                  rt_places places);
 void rt_pool_run(rt_pool *pool, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks);
 void rt_pool_stop(rt_pool *pool);
 int rt_pool_alive(const rt_pool *pool); /* 0 in a child process: threads do not survive a fork, held locks do */

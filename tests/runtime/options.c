@@ -1,4 +1,6 @@
 /* Options of older and newer callers: each in a block of exactly its size, so that a sanitizer sees what is read. */
+#define _GNU_SOURCE
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +32,39 @@ static void expect(secateur_status wanted, size_t size, size_t mark) {
 static int is_version(size_t size) {
     return size == offsetof(secateur_options, threads) || size == offsetof(secateur_options, arena) ||
            size == offsetof(secateur_options, arena_bytes) || size == offsetof(secateur_options, weights) ||
-           size == offsetof(secateur_options, weights_bytes) || size == offsetof(secateur_options, gpu) || size >= sizeof(secateur_options);
+           size == offsetof(secateur_options, weights_bytes) || size == offsetof(secateur_options, gpu) || size == offsetof(secateur_options, cpus) ||
+           size == offsetof(secateur_options, cpu_count) || size >= sizeof(secateur_options);
+}
+
+/* Threads run where they may; a processor that is not there is no place. */
+static void expect_places(void) {
+    static const int32_t nowhere[] = {1000}, none[] = {-1};
+    int32_t here[] = {0};
+    cpu_set_t ours;
+    if (sched_getaffinity(0, sizeof ours, &ours) != 0) abort();
+    while (!CPU_ISSET(here[0], &ours)) here[0]++;
+    const struct {
+        const int32_t *cpus;
+        uint64_t count;
+        secateur_status wanted;
+    } cases[] = {{here, 1, SECATEUR_OK},
+                 {here, 0, SECATEUR_OK},
+                 {nowhere, 1, SECATEUR_ERROR_THREAD},
+                 {none, 1, SECATEUR_ERROR_THREAD},
+                 {NULL, 1, SECATEUR_ERROR_ARGUMENT}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        secateur_options options = SECATEUR_OPTIONS_INIT;
+        secateur_state *state;
+        options.threads = 2;
+        options.cpus = cases[i].cpus;
+        options.cpu_count = cases[i].count;
+        secateur_status status = secateur_create(&options, &state);
+        if (status != cases[i].wanted) {
+            printf("places %zu: status %d\n", i, (int)status);
+            exit(1);
+        }
+        secateur_free(state);
+    }
 }
 
 int main(void) {
@@ -46,6 +80,7 @@ int main(void) {
     secateur_state *state;
     absurd.size = (size_t)-1;
     if (secateur_create(&absurd, &state) != SECATEUR_ERROR_OPTIONS) return 1;
+    expect_places();
     puts(secateur_message(SECATEUR_ERROR_OPTIONS));
     return 0;
 }

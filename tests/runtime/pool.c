@@ -1,7 +1,8 @@
 /* The pool by itself: every task is done once, every thread takes part, every thread has its own workspace.
  *
  * Short calls in a row are where a worker that looks for more of one call may meet the tasks of the next. */
-#define _DEFAULT_SOURCE
+#define _GNU_SOURCE
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@ static pthread_barrier_t meeting;
 static _Thread_local int met;
 static pthread_t main_thread;
 static unsigned char workspaces[THREADS * STRIDE];
+static cpu_set_t before;
 
 int64_t rt_now(void) {
     struct timespec t;
@@ -53,13 +55,72 @@ static void expect_once(int32_t tasks, int32_t all) {
         if (atomic_exchange(&done[t], 0) != (t < tasks)) abort();
 }
 
+enum { FIRST = TASKS / (THREADS * 4), LATE = TASKS * 3 / 4, SECOND = (TASKS - LATE) / (THREADS * 4) };
+
+static int all_taken(_Atomic int *taken) { return atomic_load(&taken[0]) + atomic_load(&taken[1]); }
+
+/* The calling thread is busy with its first chunk until most tasks are taken, with its second until all are.
+ * Others leave it one. */
+static void wait_when_slow(void *const *args, void *workspace, int32_t begin, int32_t end) {
+    _Atomic int *taken = args[0], *chunks = &taken[2];
+    int slow = pthread_equal(pthread_self(), main_thread);
+    (void)workspace;
+    atomic_fetch_add(&taken[slow], end - begin);
+    if (slow) {
+        int second = atomic_fetch_add(chunks, 1);
+        while (all_taken(taken) < (second ? TASKS : LATE)) usleep(100);
+    } else
+        while (all_taken(taken) >= LATE && atomic_load(chunks) < 2) usleep(100);
+}
+
+/* Threads that are done with theirs take the rest, in chunks that become smaller. */
+static void expect_slow_threads_to_take_less(void) {
+    static rt_pool pool;
+    static rt_worker workers[THREADS];
+    if (!rt_pool_start(&pool, THREADS, workers, workspaces + STRIDE, STRIDE, (rt_places){NULL, 0})) abort();
+    for (int i = 0; i < 20; i++) {
+        _Atomic int taken[3] = {0, 0, 0};
+        void *const args[] = {taken};
+        rt_pool_run(&pool, wait_when_slow, args, workspaces, TASKS);
+        if (taken[0] + taken[1] != TASKS || taken[1] > FIRST + SECOND) abort();
+    }
+    rt_pool_stop(&pool);
+}
+
+static _Atomic int strays;
+
+static void look_where(void *const *args, void *workspace, int32_t begin, int32_t end) {
+    int32_t place = *(const int32_t *)args[0];
+    (void)workspace, (void)begin, (void)end;
+    cpu_set_t processors;
+    if (sched_getaffinity(0, sizeof processors, &processors) != 0) abort();
+    int only = CPU_COUNT(&processors) == 1 && CPU_ISSET(place, &processors);
+    if (!pthread_equal(pthread_self(), main_thread)) atomic_fetch_add(&strays, !only);
+    else if (CPU_COUNT(&processors) != CPU_COUNT(&before)) abort();
+    usleep(100);
+}
+
+/* Started threads run where they are told, the caller's where it did. */
+static void expect_places(void) {
+    static rt_pool pool;
+    static rt_worker workers[THREADS];
+    int32_t place = 0;
+    if (sched_getaffinity(0, sizeof before, &before) != 0) abort();
+    while (!CPU_ISSET(place, &before)) place++;
+    void *const args[] = {&place};
+    if (!rt_pool_start(&pool, THREADS, workers, workspaces + STRIDE, STRIDE, (rt_places){&place, 1})) abort();
+    rt_pool_run(&pool, look_where, args, workspaces, TASKS);
+    if (atomic_load(&strays)) abort();
+    rt_pool_stop(&pool);
+}
+
 int main(void) {
     static rt_pool pool;
     static rt_worker workers[THREADS];
     alarm(LIMIT_SECONDS);
     main_thread = pthread_self();
     pthread_barrier_init(&meeting, NULL, THREADS);
-    if (!rt_pool_start(&pool, THREADS, workers, workspaces + STRIDE, STRIDE)) abort();
+    if (!rt_pool_start(&pool, THREADS, workers, workspaces + STRIDE, STRIDE, (rt_places){NULL, 0})) abort();
     rt_pool_run(&pool, meet, NULL, workspaces, TASKS);
     expect_once(TASKS, TASKS);
     for (int i = 0; i < THREADS; i++)
@@ -74,6 +135,8 @@ int main(void) {
         expect_once(1 + i % MOST, MOST);
     }
     rt_pool_stop(&pool);
+    expect_slow_threads_to_take_less();
+    expect_places();
     puts("ok");
     return 0;
 }

@@ -296,6 +296,15 @@ def test_c_interface_refuses_bad_arguments(model_so: Path) -> None:
     assert raw.library.secateur_arena_bytes(0) == 0
 
 
+def test_threads_run_where_the_caller_says(model_so: Path, programs: ModuleType) -> None:
+    with load(model_so, threads=3, cpus=sorted(os.sched_getaffinity(0))[:1]) as session:
+        np.testing.assert_array_equal(
+            session.run({"x": _image(programs)})["y"], programs.expected(_image(programs))[0]
+        )
+    with pytest.raises(SessionError, match="not on the processors asked for"):
+        load(model_so, threads=2, cpus=[-1])
+
+
 def test_every_element_type_is_described(programs: ModuleType, tmp_path: Path) -> None:
     names = ("f32", "f16", "f64", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "bool")
     ports = tuple(Port(name, name, (2, 3)) for name in names)

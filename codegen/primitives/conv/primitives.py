@@ -18,13 +18,13 @@ from .pointwise import POINTWISE
 from .transposed import TRANSPOSED
 from .winograd import int8 as linear_winograd
 from .winograd.exact import EXACT, ExactConvolution
-from .winograd.float32 import HALF_TILES, WINOGRAD
+from .winograd.float32 import HALVES, OBLONG, STRIDED, WINOGRAD
 
 _FLOATS = (
     *map(Convolution, (DIRECT, POINTWISE, DEPTHWISE)),
     Convolution(GROUPED, spreads=True),
     *map(Convolution, (IM2ROW, KN2ROW)),
-    *(Convolution(primitive, spreads=True) for primitive in WINOGRAD),
+    *(Convolution(primitive, spreads=True) for primitive in (*WINOGRAD, OBLONG, *STRIDED)),
     TransposedConvolution(TRANSPOSED),
     Dense(DENSE),
 )
@@ -41,7 +41,7 @@ _HALVES = (
     *map(HalfConvolution, (DIRECT, POINTWISE, DEPTHWISE)),
     HalfConvolution(GROUPED, spreads=True),
     HalfConvolution(IM2ROW),
-    *(HalfConvolution(primitive, spreads=True) for primitive in WINOGRAD if primitive.outputs in HALF_TILES),
+    *(HalfConvolution(primitive, spreads=True) for primitive in HALVES),
     HalfDense(DENSE),
 )
 PRIMITIVES: tuple[Primitive, ...] = (*_FLOATS, *map(InHalf, _HALVES), *_BYTES)

@@ -50,6 +50,9 @@ CASES = [
     *(conv(f"winograd{m}", (1, 20, 13, 15), 24, 3, pads=SAME) for m in (2, 4, 6)),
     conv("winograd4", (2, 64, 7, 7), 72, 3, pads=SAME),
     conv("winograd6", (1, 4, 30, 5), 4, 3, pads=(0, 2, 1, 0)),
+    conv("winograd4x2", (1, 36, 7, 7), 40, 3, pads=SAME),
+    conv("strided_winograd6", (2, 20, 13, 16), 24, 3, strides=(2, 2), pads=SAME),
+    conv("strided_winograd8", (1, 3, 33, 40), 24, 7, strides=(2, 2), pads=(3, 3, 3, 3)),
 ]
 
 

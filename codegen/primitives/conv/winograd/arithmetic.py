@@ -40,7 +40,8 @@ _LINE = 64  # bytes
 class Patch:
     """The rows `top`... and columns `left`... of an image that a tile reads, from channel `channel` on.
 
-    Channels are counted through all images.
+    Channels are counted through all images. With strides a tile reads every second row, say; `extent` counts
+    those that it reads.
     """
 
     spec: ConvSpec
@@ -49,12 +50,17 @@ class Patch:
     channel: Expr
     top: Expr
     left: Expr
+    end: Expr  # the first channel of the next image
 
     def pixel(self, channel: int, row: Expr, column: Expr) -> Expr:
         """Where the channels `channel`... of a pixel of the image lie."""
         block, first = layout_block(self.spec.in_layout), self.channel + channel
         plane = first // block * self.spec.height
         return ((plane + row) * self.spec.width + column) * block + first % block
+
+    def inside(self, row: Expr, column: Expr) -> Expr:
+        """Whether a pixel is one of the image."""
+        return (row >= 0) & (row < self.spec.height) & (column >= 0) & (column < self.spec.width)
 
 
 @dataclass(frozen=True)
@@ -139,9 +145,9 @@ class Arithmetic(ABC):
 
 @dataclass(frozen=True)
 class FloatArithmetic(Arithmetic):
-    """F(outputs, 3) on both axes, by fused multiply-adds."""
+    """Of so many taps on both axes, by fused multiply-adds."""
 
-    outputs: int
+    taps: int = 3
 
     copies = chunked = True
 
@@ -149,9 +155,10 @@ class FloatArithmetic(Arithmetic):
     def element_bytes(self) -> int:  # type: ignore[override]
         return np.dtype(self.raw).itemsize
 
-    @property
-    def matrices(self) -> Winograd:
-        return half_winograd(self.outputs) if self.raw == "float16" else winograd(self.outputs)
+    def matrices(self, values: int) -> Winograd:
+        """Of a column or a row of so many products."""
+        make, outputs = half_winograd if self.raw == "float16" else winograd, values + 1 - self.taps
+        return make(outputs, self.taps)
 
     @property
     def raw(self) -> str:  # type: ignore[override]
@@ -165,10 +172,10 @@ class FloatArithmetic(Arithmetic):
     def unroll(self) -> int:  # type: ignore[override]
         return max(UNROLL, self.products.at_once)
 
-    @property
-    def filters(self) -> Matrix:
+    def filters(self, outputs: int) -> Matrix:
         """G."""
-        return half_matrix(self.outputs) if self.raw == "float16" else rational_matrix(self.outputs)
+        make = half_matrix if self.raw == "float16" else rational_matrix
+        return make(outputs, self.taps)
 
     @property
     def gap(self) -> int:  # type: ignore[override]
@@ -192,24 +199,65 @@ class FloatArithmetic(Arithmetic):
         return FloatFinish(spec, self.lanes, tuple(b for name, b in buffers.items() if name not in given))
 
     def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
-        return load(patch.data, patch.pixel(0, row, column), self.lanes)
+        if layout_block(patch.spec.in_layout) > 1:
+            return load(patch.data, patch.pixel(0, row, column), self.lanes)
+        across = patch.spec.strides[1]
+        runs = [
+            load(patch.data, patch.pixel(channel, row + down, column), across)
+            for channel, down, right in self._places(patch)
+            if right == 0
+        ]
+        return T.Shuffle(runs, list(range(self.lanes)))
+
+    def _places(self, patch: Patch) -> list[tuple[Expr, int, int]]:
+        """Channel of the patch, row and column that each lane holds, of a few channels' image.
+
+        Lanes past the last channel hold it too; their weights are zero.
+        """
+        (down, across), last = patch.spec.strides, patch.end - 1 - patch.channel
+        phases = down * across
+        channels = [n // phases for n in range(self.lanes)]
+        if patch.spec.channels * phases % self.lanes:
+            channels = [T.min(channel, last) if channel else 0 for channel in channels]
+        return [(c, n // across % down, n % across) for n, c in enumerate(channels)]
 
     def border(self, patch: Patch, workspace: Buffer) -> Read:
         """From a copy."""
-        spec, lanes, (high, broad) = patch.spec, self.lanes, patch.extent
+        lanes, (high, broad), (down, across) = self.lanes, patch.extent, patch.spec.strides
         with T.serial(0, high) as i, T.serial(0, broad) as j:
-            row, column = patch.top + i, patch.left + j
-            inside = (row >= 0) & (row < spec.height) & (column >= 0) & (column < spec.width)
-            to = (i * broad + j) * lanes
-            with T.If(inside):
-                with T.Then():
-                    store(workspace, to, self.read(patch, 0, row, column), lanes)
-                with T.Else():
-                    store(workspace, to, splat(0.0, lanes, self.raw), lanes)
+            row, column, to = patch.top + i * down, patch.left + j * across, (i * broad + j) * lanes
+            if layout_block(patch.spec.in_layout) > 1:
+                self._copy(patch, workspace, (row, column), to)
+            else:
+                for lane, place in enumerate(self._places(patch)):
+                    self._copy_element(patch, workspace, (row, column), place, to + lane)
         return lambda _, i, j: load(workspace, (i * broad + j) * lanes, lanes)
 
+    def _copy(self, patch: Patch, workspace: Buffer, pixel: tuple[Expr, Expr], to: Expr) -> None:
+        with T.If(patch.inside(*pixel)):
+            with T.Then():
+                store(workspace, to, self.read(patch, 0, *pixel), self.lanes)
+            with T.Else():
+                store(workspace, to, splat(0.0, self.lanes, self.raw), self.lanes)
+
+    def _copy_element(
+        self,
+        patch: Patch,
+        workspace: Buffer,
+        pixel: tuple[Expr, Expr],
+        place: tuple[Expr, int, int],
+        to: Expr,
+    ) -> None:
+        channel, down, right = place
+        row, column = pixel[0] + down, pixel[1] + right
+        with T.If(patch.inside(row, column)):
+            with T.Then():
+                store(workspace, to, load(patch.data, patch.pixel(channel, row, column), 1), 1)
+            with T.Else():
+                store(workspace, to, splat(0.0, 1, self.raw), 1)
+
     def input_steps(self, values: Sequence[Expr]) -> list[Expr]:
-        return multiply(self.matrices.b_t, values, self.lanes, self.raw)
+        return multiply(self.matrices(len(values)).b_t, values, self.lanes, self.raw)
 
     def packed(self, parts: Sequence[Expr]) -> Expr:
         return parts[0]
@@ -221,7 +269,7 @@ class FloatArithmetic(Arithmetic):
         return ((number, acc[number]) for number in range(acc.count))
 
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
-        return multiply(self.matrices.a_t, values, self.lanes, self.sums)
+        return multiply(self.matrices(len(values)).a_t, values, self.lanes, self.sums)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -11,7 +12,7 @@ import numpy as np
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.target import Target
-from secateur.ir.filters import transformed_filters
+from secateur.ir.filters import Matrix, transformed_filters
 
 from ....rounding import up
 from ....weights.origin import Origin, places_of
@@ -22,35 +23,46 @@ from ..plan import even_split
 from ..planned import Planned
 from ..tile import pack_bias
 from .arithmetic import FloatArithmetic
+from .grid import TileGrid
 from .nest import kernel_of
 from .plan import Blocking, Shape, costs, far_gbps
 
 _SHARE = 0.66  # of the second-level cache for what a task keeps
 _NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cache
+_FEW_CHANNELS = 4  # of an image, whose phases or channels are put into vectors one by one
 _AHEAD = 2  # panels of weights between what is read and what is asked for
 
-# Relative error power of F(m, 3) beyond direct sums: in any layer, and for each input channel. As measured on
-# rectified white noise with 16 to 512 channels (`winograd_noise.py` of the tests), at vectors of 4, 8 and 16
-# floats alike; of images, whose neighbours resemble each other, about half. Direct sums themselves have
+# Relative error power of F(m x n, 3x3) beyond direct sums: in any layer, and for each input channel. As
+# measured on rectified white noise with 16 to 512 channels (`winograd_noise.py` of the tests), at vectors of
+# 4, 8 and 16 floats alike; of images, whose neighbours resemble each other, about half. Direct sums have
 # 1.4e-15 for each channel and F(2, 3), whose sums are shorter, half of that.
-_NOISE = {2: (0.0, 0.0), 4: (3e-13, 2.1e-14), 6: (8e-13, 8.2e-14)}
-_HALF_NOISE = {2: (1e-6, 4.5e-8), 4: (3e-6, 3.2e-7)}
-HALF_TILES = tuple(_HALF_NOISE)
+_NOISE = {
+    (2, 2): (0.0, 0.0),
+    (4, 2): (2e-14, 3e-15),
+    (4, 4): (3e-13, 2.1e-14),
+    (6, 6): (8e-13, 8.2e-14),
+}
+_HALF_NOISE = {(2, 2): (1e-6, 4.5e-8), (4, 2): (2e-6, 1.2e-7), (4, 4): (3e-6, 3.2e-7)}
 """In binary16, all of it: with direct sums it is about 1e-7 for each channel, with F(6, 3) too much."""
+
+_STRIDED_NOISE = {4: (0.0, 1.5e-15), 6: (3e-13, 7e-14), 8: (2e-12, 4e-13)}
+_HALF_STRIDED_NOISE = {4: (4e-7, 1.8e-7), 6: (3e-6, 1.6e-6)}
+"""The same of kernels of stride 2 by products of a tile, of 3x3, 5x5 and 7x7 within a factor of 2."""
 
 
 class FloatShape(Shape[FloatArithmetic]):
     """Of floats."""
 
     def cycles(self, blocking: Any, target: Target) -> Any:
-        rows, vectors, lanes, outputs = blocking.rows, blocking.vectors, self.lanes, self.tile[0]
+        rows, vectors, lanes = blocking.rows, blocking.vectors, self.lanes
+        inner = (self.extent[0] - 2) * (self.extent[1] - 2)
         register_tiles = self.positions * -(-self.tiles // rows) * self.filters // self.width(blocking)
         step, ranges = self.step_cycles(rows, vectors, target), self.ranges(blocking)
         vector_tiles = self.positions * self.tiles / lanes
         products = register_tiles * self.channels * step
         products += vector_tiles * self.filters * self.chunks(blocking) * 3
         # Cycles for each vector of a tile: large tiles do not fit the registers.
-        read, written = 3.0 + 0.27 * outputs**2, 2.0 + 0.2 * outputs**2
+        read, written = 3.0 + 0.27 * inner, 2.0 + 0.2 * inner
         transforms = vector_tiles * (read * ranges * self.channels + written * self.filters)
         size = float(self.number_bytes)
         streamed = size * self.positions * self.channels * self.filters * self.blocks(blocking)
@@ -91,56 +103,134 @@ def _divisors(number: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class WinogradConv(Planned[ConvSpec, Blocking]):
-    """F(outputs, 3) on both axes: 3x3 kernels, stride 1, one group."""
+class FloatWinograd(Planned[ConvSpec, Blocking]):
+    """A kernel of one group, without dilation. With strides it is the sum of its phases: a phase is every
+    second row and column of the kernel, say, at those of the image."""
 
     name: str
-    outputs: int
+
+    @abstractmethod
+    def tile(self, spec: ConvSpec) -> tuple[int, int]:
+        """Rows and columns of the result; what `refusal` refuses has none."""
+
+    @abstractmethod
+    def refusal(self, spec: ConvSpec, target: Target) -> str | None:
+        """Why there is no tile of this kernel."""
 
     def applicable(self, spec: ConvSpec, target: Target) -> str | None:
-        if spec.kernel != (3, 3) or spec.strides != (1, 1) or spec.dilations != (1, 1):
-            return f"kernel {spec.kernel}, strides {spec.strides}, dilations {spec.dilations}"
-        return super().applicable(spec, target)
+        return self.refusal(spec, target) or super().applicable(spec, target)
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
-        return (spec.blocked_layouts(target),)
+        source, result = spec.blocked_layouts(target)
+        few = target.isa.by_element and spec.channels <= _FEW_CHANNELS
+        return (*(((spec.few_channels_layout(), result),) if few else ()), (source, result))
 
     def plans(self, spec: ConvSpec, target: Target) -> Mapping[Blocking, Cost]:
         return _plans(self, spec.costed(), target)
 
     def plan_words(self, plan: Blocking) -> dict[str, str]:
-        return {"tile of Winograd": f"F({self.outputs}, 3)", **plan.words}
+        return plan.words
 
-    def noise(self, spec: ConvSpec, target: Target) -> float:
-        """Relative error power beyond direct sums; rounded products and their sums grow in the transforms."""
-        fixed, per_channel = (_HALF_NOISE if spec.dtype == "float16" else _NOISE)[self.outputs]
-        return fixed + per_channel * spec.channels
+    def tiling_words(self, spec: ConvSpec, target: Target) -> dict[str, str]:
+        shape = self.shape(spec, target)
+        tile, taps = ("x".join(map(str, sorted({*pair}))) for pair in (shape.tile, shape.taps))
+        return {"tile of Winograd": f"F({tile}, {taps})", **super().tiling_words(spec, target)}
 
     def pack(
         self, spec: ConvSpec, target: Target, weights: Floats, bias: Floats | None
     ) -> tuple[Floats, ...]:
         """G w G^T as [range of filters][chunk of channels][position][group][channel][vector and lane]."""
         shape = self.shape(spec, target)
-        g = shape.arithmetic.filters
-        spread = transformed_filters(weights, g, g).reshape(shape.positions, spec.filters, spec.channels)
+        spread = transformed_filters(phased(weights, shape), *self.matrices(shape))
         padded = np.zeros((shape.positions, shape.filters, shape.channels), spec.dtype)
-        padded[:, : spec.filters, : spec.channels] = spread
+        padded[:, : spec.filters, : spread.shape[-1]] = spread.reshape(shape.positions, spec.filters, -1)
         packed = _arranged(shape, self.plan(spec, target), padded)
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
-    def origin(self, spec: ConvSpec, target: Target, weights: Floats) -> Origin:
-        """Of the weights, wherever among the kernel's arguments they are."""
-        shape, blocking = self.shape(spec, target), self.plan(spec, target)
-        g = shape.arithmetic.filters
-        extents = (shape.positions, shape.filters, shape.channels)
-        return Origin(weights, g, g, places_of(partial(_arranged, shape, blocking), extents))
+    def matrices(self, shape: FloatShape) -> tuple[Matrix, Matrix]:
+        """G of both axes."""
+        down, across = map(shape.arithmetic.filters, shape.tile)
+        return down, across
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
         return kernel_of(self.name, self.shape(spec, target), self.plan(spec, target))
 
     def shape(self, spec: ConvSpec, target: Target) -> FloatShape:
-        arithmetic = FloatArithmetic(float_arithmetic(target, spec.dtype), self.outputs)
-        return FloatShape(replace(spec, workspace_limit=None), (self.outputs, self.outputs), arithmetic)
+        taps = TileGrid(spec, (1, 1)).taps[0]
+        arithmetic = FloatArithmetic(float_arithmetic(target, spec.dtype), taps)
+        return FloatShape(replace(spec, workspace_limit=None), self.tile(spec), arithmetic)
+
+
+@dataclass(frozen=True)
+class WinogradConv(FloatWinograd):
+    """F(down x across, 3x3): 3x3 kernels, stride 1."""
+
+    outputs: tuple[int, int]
+
+    def tile(self, spec: ConvSpec) -> tuple[int, int]:
+        return self.outputs
+
+    def refusal(self, spec: ConvSpec, target: Target) -> str | None:
+        if spec.kernel != (3, 3) or spec.strides != (1, 1) or spec.dilations != (1, 1):
+            return f"kernel {spec.kernel}, strides {spec.strides}, dilations {spec.dilations}"
+        return None if self.outputs[0] == self.outputs[1] else _unseen(target)
+
+    def noise(self, spec: ConvSpec, target: Target) -> float:
+        """Relative error power beyond direct sums; rounded products and their sums grow in the transforms."""
+        fixed, per_channel = (_HALF_NOISE if spec.dtype == "float16" else _NOISE)[self.outputs]
+        return fixed + per_channel * spec.channels
+
+    def origin(self, spec: ConvSpec, target: Target, weights: Floats) -> Origin:
+        """Of the weights, wherever among the kernel's arguments they are."""
+        shape, blocking = self.shape(spec, target), self.plan(spec, target)
+        extents = (shape.positions, shape.filters, shape.channels)
+        return Origin(weights, *self.matrices(shape), places_of(partial(_arranged, shape, blocking), extents))
+
+
+@dataclass(frozen=True)
+class StridedWinograd(FloatWinograd):
+    """Kernels of stride 2, in tiles of `extent` products down and across: of 3x3, 5x5 and 7x7, say.
+
+    The four phases of a kernel have half its taps along each axis. All are multiplied at the same points, so
+    that they are added before the output's transform: they are channels.
+    """
+
+    extent: int
+
+    def tile(self, spec: ConvSpec) -> tuple[int, int]:
+        down, across = TileGrid(spec, (1, 1)).taps
+        return self.extent + 1 - down, self.extent + 1 - across
+
+    def refusal(self, spec: ConvSpec, target: Target) -> str | None:
+        taps = TileGrid(spec, (1, 1)).taps
+        if spec.strides != (2, 2) or spec.dilations != (1, 1):
+            return f"strides {spec.strides}, dilations {spec.dilations}"
+        if taps[0] != taps[1] or not 2 <= taps[0] <= self.extent - 1:
+            return f"kernel {spec.kernel}, whose phases have {taps[0]}x{taps[1]} taps"
+        return _unseen(target)
+
+    def noise(self, spec: ConvSpec, target: Target) -> float:
+        """As `WinogradConv.noise`."""
+        known = _HALF_STRIDED_NOISE if spec.dtype == "float16" else _STRIDED_NOISE
+        fixed, per_channel = known[self.extent]
+        return fixed + per_channel * spec.channels
+
+
+def _unseen(target: Target) -> str | None:
+    """Elsewhere nobody has held its estimates against a machine."""
+    return None if target.isa.by_element else f"not for {target.isa.name}"
+
+
+def phased(weights: Floats, shape: FloatShape) -> Floats:
+    """(M, C, rows, columns) as the kernels of all phases, channels in the order of `shape.channels`."""
+    (down, across), (rows, columns) = shape.spec.strides, shape.taps
+    filters, channels, high, broad = weights.shape
+    padding = (down * rows - high, across * columns - broad)
+    each = channels if shape.scattered or shape.phases == 1 else shape.channels // shape.phases
+    padded = np.pad(weights, [(0, 0), (0, each - channels), (0, padding[0]), (0, padding[1])])
+    split = padded.reshape(filters, each, rows, down, columns, across)
+    order = (0, 1, 3, 5, 2, 4) if shape.scattered else (0, 3, 5, 1, 2, 4)
+    return split.transpose(order).reshape(filters, -1, rows, columns)
 
 
 def _arranged(shape: FloatShape, blocking: Blocking, padded: Array) -> Array:
@@ -151,8 +241,15 @@ def _arranged(shape: FloatShape, blocking: Blocking, padded: Array) -> Array:
 
 
 @lru_cache(maxsize=512)
-def _plans(primitive: WinogradConv, spec: ConvSpec, target: Target) -> Mapping[Blocking, Cost]:
+def _plans(primitive: FloatWinograd, spec: ConvSpec, target: Target) -> Mapping[Blocking, Cost]:
     return costs(primitive.shape(spec, target), target)
 
 
-WINOGRAD = tuple(WinogradConv(f"winograd{m}", m) for m in (2, 4, 6))
+WINOGRAD = tuple(WinogradConv(f"winograd{m}", (m, m)) for m in (2, 4, 6))
+OBLONG = WinogradConv("winograd4x2", (4, 2))
+STRIDED = tuple(StridedWinograd(f"strided_winograd{n}", n) for n in (4, 6, 8))
+HALVES: tuple[FloatWinograd, ...] = (
+    *(primitive for primitive in (*WINOGRAD, OBLONG) if primitive.outputs in _HALF_NOISE),
+    *(primitive for primitive in STRIDED if primitive.extent in _HALF_STRIDED_NOISE),
+)
+"""Those of binary16."""

@@ -22,7 +22,13 @@ class TileGrid(Generic[Spec]):
     @cached_property
     def extent(self) -> tuple[int, int]:
         """Rows and columns of an input tile."""
-        return self.tile[0] + 2, self.tile[1] + 2
+        return self.tile[0] + self.taps[0] - 1, self.tile[1] + self.taps[1] - 1
+
+    @cached_property
+    def taps(self) -> tuple[int, int]:
+        """Rows and columns of the kernel, or where it has strides of each of its phases."""
+        (rows, columns), (down, across) = self.spec.kernel, self.spec.strides
+        return -(-rows // down), -(-columns // across)
 
     @cached_property
     def positions(self) -> int:

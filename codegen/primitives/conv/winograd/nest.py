@@ -122,20 +122,44 @@ class _Nest:
 
     def _transform_input(self, channels: Expr, number: Expr, t: Expr) -> None:
         """V = B^T d B of one tile, of vectors number `channels` of all, `number` of the chunk's."""
-        spec, (tall, wide), (high, broad) = self.spec, self.shape.tile, self.shape.extent
-        image, row, column = self._place(self.first + t)
-        top, left = row * tall - spec.pads[0], column * wide - spec.pads[1]
-        channel = image * self.shape.channels + channels * self.taken
-        patch = Patch(spec, self.shape.extent, self.buffers["data"], channel, top, left)
+        patch, (down, across) = self._patch(channels, t), self.spec.strides
         self._ask(patch)
         place = self._transformed(number * self.taken, t)
-        inside = (top >= 0) & (left >= 0) & (top + high <= spec.height) & (left + broad <= spec.width)
-        with T.If(inside):
+        with T.If(self._whole(patch)):
             with T.Then():
-                read = self.arithmetic.read
-                self._transform(lambda part, i, j: read(patch, part, top + i, left + j), channels, place)
+                read, top, left = self.arithmetic.read, patch.top, patch.left
+                self._transform(
+                    lambda part, i, j: read(patch, part, top + i * down, left + j * across), channels, place
+                )
             with T.Else():
                 self._transform(self.arithmetic.border(patch, self.workspace), channels, place)
+
+    def _patch(self, vector: Expr, t: Expr) -> Patch:
+        """What a tile reads for vectors number `vector`... of all phases' channels."""
+        spec, shape = self.spec, self.shape
+        (tall, wide), (down, across) = shape.tile, spec.strides
+        image, row, column = self._place(self.first + t)
+        top, left = row * (tall * down) - spec.pads[0], column * (wide * across) - spec.pads[1]
+        if shape.scattered:
+            channel = image * spec.channels + vector * (self.taken // shape.phases)
+        else:
+            each = shape.channels // shape.phases
+            phase, of_phase = (vector // (each // self.taken), vector % (each // self.taken))
+            if shape.phases == 1:
+                phase, of_phase = 0, vector
+            top, left = top + phase // across, left + phase % across
+            channel = image * each + of_phase * self.taken
+        end = (image + 1) * spec.channels
+        return Patch(spec, shape.extent, self.buffers["data"], channel, top, left, end)
+
+    def _whole(self, patch: Patch) -> Expr:
+        """Whether all that a tile reads lies in the image."""
+        (high, broad), (down, across) = patch.extent, self.spec.strides
+        more = (down, across) if self.shape.scattered else (1, 1)
+        bottom = patch.top + (high - 1) * down + more[0]
+        right = patch.left + (broad - 1) * across + more[1]
+        within = (bottom <= self.spec.height) & (right <= self.spec.width)
+        return (patch.top >= 0) & (patch.left >= 0) & within
 
     def _ask(self, patch: Patch) -> None:
         """For a line of each row of a tile to come; hardware does not, as rows are short and far apart."""

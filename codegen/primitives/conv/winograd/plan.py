@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from math import prod
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -59,12 +60,25 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
         return self.arithmetic.lanes
 
     @cached_property
+    def phases(self) -> int:
+        """Kernels of stride 1 that a kernel with strides is the sum of."""
+        return prod(self.spec.strides)
+
+    @cached_property
+    def scattered(self) -> bool:
+        """Whether a vector holds all phases of a channel, or several channels, of a few channels' image."""
+        return layout_block(self.spec.in_layout) == 1
+
+    @cached_property
     def channels(self) -> int:
-        return up(self.spec.channels, layout_block(self.spec.in_layout))
+        """Of all phases: those of a phase side by side, or where `scattered` the phases of a channel."""
+        if self.scattered:
+            return up(self.spec.channels * self.phases, self.lanes)
+        return up(self.spec.channels, layout_block(self.spec.in_layout)) * self.phases
 
     @cached_property
     def filters(self) -> int:
-        return up(self.spec.filters, layout_block(self.spec.in_layout))
+        return up(self.spec.filters, max(layout_block(self.spec.in_layout), self.lanes))
 
     def blocks(self, blocking: Blocking) -> int:
         """Blocks of tiles."""
@@ -139,7 +153,8 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
 def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:
     """Of the blockings that none beats in time and workspace; where memory is dear, less workspace counts."""
     spec = shape.spec
-    whole = replace(spec, channels=shape.channels, filters=shape.filters, bias=False, epilogue=(), extras=())
+    channels = up(spec.channels, layout_block(spec.in_layout))
+    whole = replace(spec, channels=channels, filters=shape.filters, bias=False, epilogue=(), extras=())
     return _costs(replace(shape, spec=whole), target)
 
 

@@ -92,6 +92,9 @@ def test_convolutions(tmp_path: Path) -> None:
         case("half_im2row", conv((1, 3, 9, 11), (16, 3, 3, 3), pads=SAME), 1),
         case("half_winograd2", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME, residual=True)),
         case("half_winograd4", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME), growth=4.0),
+        case("half_winograd4x2", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME), growth=4.0),
+        case("half_strided_winograd6", conv((1, 3, 29, 31), (24, 3, 7, 7), (2, 2), (3,) * 4), growth=8.0),
+        case("half_strided_winograd6", conv((2, 20, 9, 11), (24, 20, 3, 3), (2, 2), SAME), growth=8.0),
     ]
     check_on(HALF, cases, tmp_path)
 
