@@ -206,7 +206,7 @@ class _Nest:
         unroll = arithmetic.unroll
         at_once = min(arithmetic.products.at_once, unroll)
         acc = arithmetic.products.registers(blocking.rows * blocking.vectors)
-        sums, panel = self._sums(p, g, first), self._panel(chunk, p, g)
+        sums, panel = opaque(self._sums(p, g, first)), self._panel(chunk, p, g)
         self._begin(acc, chunk, sums, panel)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
         together = blocks_together(self.shape, blocking)
@@ -277,22 +277,18 @@ class _Nest:
 
     def _transform_output(self, g: Expr, t: Expr, v: Expr) -> None:
         """A^T F A of one tile and vector of filters."""
-        (tall, wide), broad, lanes = self.shape.tile, self.shape.extent[1], self.lanes
+        tall, broad, lanes = self.shape.tile[0], self.shape.extent[1], self.lanes
         start, stride = self._sums(0, g, t) + v * lanes, self.shape.product_stride(self.blocking)
+        rows = [opaque(start + i * broad * stride) for i in range(self.shape.extent[0])]
 
         def product(i: int, j: int) -> Expr:
-            return load(self.sums, start + (i * broad + j) * stride, lanes)
+            return load(self.sums, rows[i] + j * stride, lanes)
 
         half = self._columns(product, self.arithmetic.output_steps, tall, lanes, self.arithmetic.sums)
-        result = Registers(tall * wide, lanes, self.arithmetic.sums)
-        for i in range(tall):
-            row = [half[i * broad + j] for j in range(broad)]
-            for j, value in enumerate(self.arithmetic.output_steps(row)):
-                result[i * wide + j] = self.arithmetic.settled(value, i, j)
-        self._store_tile(result, self.first + t, self._channel(g, v))
+        self._store_tile(half, self.first + t, self._channel(g, v))
 
-    def _store_tile(self, result: Any, tile: Expr, channel: Expr) -> None:
-        """What lies in the image, bias added."""
+    def _store_tile(self, half: Any, tile: Expr, channel: Expr) -> None:
+        """What lies in the image, row by row, bias added: fewer registers than a whole tile."""
         spec, (tall, wide) = self.spec, self.shape.tile
         image, row, column = self._place(tile)
         pixels = [(row * tall + i) * spec.out_width + column * wide for i in range(tall)]
@@ -302,8 +298,16 @@ class _Nest:
         whole_rows, whole_columns = spec.out_height % tall == 0, spec.out_width % wide == 0
         for i, pixel in enumerate(pixels):
             with when(True if whole_rows else row * tall + i < spec.out_height):
-                for j in range(wide):
+                for j, value in enumerate(self._row_of_results(half, i)):
                     with when(True if whole_columns else column * wide + j < spec.out_width):
-                        value = result[i * wide + j]
                         stored = value + bias if spec.bias else value
                         self.ending.store(stored, image, pixel + j, channel)
+
+    def _row_of_results(self, half: Any, i: int) -> list[Expr]:
+        """Row `i` of A^T F A, each in a register."""
+        broad, wide = self.shape.extent[1], self.shape.tile[1]
+        result = Registers(wide, self.lanes, self.arithmetic.sums)
+        row = self.arithmetic.output_steps([half[i * broad + j] for j in range(broad)])
+        for j, value in enumerate(row):
+            result[j] = self.arithmetic.settled(value, i, j)
+        return [result[j] for j in range(wide)]
