@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.elementwise import Step
 
 from ...sampled import sampled
@@ -50,6 +51,10 @@ CASES = [
     *(conv(f"winograd{m}", (1, 20, 13, 15), 24, 3, pads=SAME) for m in (2, 4, 6)),
     conv("winograd4", (2, 64, 7, 7), 72, 3, pads=SAME),
     conv("winograd6", (1, 4, 30, 5), 4, 3, pads=(0, 2, 1, 0)),
+]
+BY_ELEMENT = [
+    conv("depthwise", (1, 20, 6, 19), 20, 3, pads=SAME, groups=20),
+    conv("depthwise", (2, 8, 9, 30), 8, 3, strides=(2, 2), pads=(0, 0, 1, 1), groups=8),
     conv("winograd4x2", (1, 36, 7, 7), 40, 3, pads=SAME),
     conv("strided_winograd6", (2, 20, 13, 16), 24, 3, strides=(2, 2), pads=SAME),
     conv("strided_winograd8", (1, 3, 33, 40), 24, 7, strides=(2, 2), pads=(3, 3, 3, 3)),
@@ -60,4 +65,5 @@ CASES = [
 @pytest.mark.parametrize("target", sampled(EMULATORS, FLOATS))
 def test_convolutions_of_floats_on_arm(target: str, tmp_path: Path) -> None:
     """Where one element of a vector is multiplied with (AArch64), and where it is copied to all (ARMv7)."""
-    check_on(target, CASES, tmp_path, rtol=1e-4, atol=1e-4)
+    cases = [*CASES, *BY_ELEMENT] if TARGETS[target].isa.by_element else CASES
+    check_on(target, cases, tmp_path, rtol=1e-4, atol=1e-4)

@@ -16,6 +16,7 @@ from secateur.codegen.targets.target import Target
 from secateur.codegen.tir import Registers, T, load, opaque, prim_func, when
 
 from ....rounding import up
+from ....vector.shuffles import hold
 from ...specs import ConvSpec, Floats, layout_block, seconds
 from ..ending import kernel_pointers, opened
 from ..plan import KernelSpec, Run, even_split, row_runs
@@ -25,6 +26,8 @@ from ..wide import inside, row_taps
 Expr = Any
 Buffer = Any
 Array = NDArray[Any]
+
+_AHEAD = 8  # registers for what is loaded ahead
 
 
 @dataclass(frozen=True)
@@ -173,22 +176,30 @@ class Depthwise:
             layout_block(spec.in_layout),
         )
         name = arithmetic.prefix + self.name
-        key = KernelSpec(name, spec, pixels, arithmetic.lanes)
+        held = holds_weights(spec, pixels, arithmetic, target)
+        key = KernelSpec(name, spec, (pixels, held), arithmetic.lanes)
         tasks = spec.batch * up(spec.channels, block) // block * spec.out_height
-        return Kernel(name, key, partial(_build, spec, pixels, arithmetic), tasks)
+        return Kernel(name, key, partial(_build, spec, pixels, arithmetic, held), tasks)
 
     def pixels(self, spec: ConvSpec, target: Target) -> int:
         """Of a register tile."""
         return even_split(spec.out_width, arithmetic_of(spec, target).pixels(target))[0]
 
 
-def _build(spec: ConvSpec, pixels: int, arithmetic: Arithmetic) -> Any:
+def holds_weights(spec: ConvSpec, pixels: int, arithmetic: Arithmetic, target: Target) -> bool:
+    """Whether a row's tiles share weights in registers, beside the sums and pixels that are loaded ahead."""
+    taps = spec.kernel[0] * spec.kernel[1]
+    fits = taps + pixels + _AHEAD <= target.isa.vector_registers
+    return fits and not spec.wide and arithmetic.dtype != "int32"
+
+
+def _build(spec: ConvSpec, pixels: int, arithmetic: Arithmetic, held: bool) -> Any:
     weights = ("weights", arithmetic.weight)
     pointers = [weights if "weights" in (p, p[0]) else p for p in kernel_pointers(spec)]
 
     def body(*args: Any) -> None:
         *buffers, _, begin, end = args
-        nest = _Nest(spec, pixels, arithmetic, tuple(buffers))
+        nest = _Nest(spec, pixels, arithmetic, tuple(buffers), held)
         with T.serial(begin, end) as task:
             nest.task(task)
 
@@ -199,43 +210,86 @@ class _Nest:
     """Emits one task: an output row of a block of channels, in tiles along the row."""
 
     def __init__(
-        self, spec: ConvSpec, pixels: int, arithmetic: Arithmetic, buffers: tuple[Buffer, ...]
+        self,
+        spec: ConvSpec,
+        pixels: int,
+        arithmetic: Arithmetic,
+        buffers: tuple[Buffer, ...],
+        held: bool,
     ) -> None:
         self.spec, self.arithmetic, self.lanes = spec, arithmetic, arithmetic.lanes
         self.data, self.weights, self.finish = opened(spec, self.lanes, buffers)
         self.block = layout_block(spec.in_layout)
         self.blocks = up(spec.channels, self.block) // self.block
         self.runs = row_runs(spec, 0, spec.out_width, pixels)
+        self.held = held
 
     def task(self, task: Expr) -> None:
         plane, row = task // self.spec.out_height, task % self.spec.out_height
+        if not self.held:
+            self._row(plane, row, None)
+            return
+        top, spec = row * self.spec.strides[0] - self.spec.pads[0], self.spec
+        with T.If((top >= 0) & (top + spec.span(0) <= spec.height)):
+            with T.Then():
+                self._row(plane, row, self._taps(plane))
+            with T.Else():
+                self._row(plane, row, None)
+
+    def _taps(self, plane: Expr) -> list[Expr]:
+        """All weights of the only vector of a block, each in a register."""
+        taps = self.spec.kernel[0] * self.spec.kernel[1]
+        first = plane % self.blocks * taps
+        weights = [self.arithmetic.operand(self.weights, (first + t) * self.block) for t in range(taps)]
+        return [hold(weight, self.lanes, self.arithmetic.weight) for weight in weights]
+
+    def _row(self, plane: Expr, row: Expr, taps: list[Expr] | None) -> None:
+        """All tiles of a row of the result; with all `taps` where none lies above or below the image."""
         for run in self.runs:
             with T.serial(0, run.tiles) as tile:
                 for lane in range(0, self.block, self.lanes):
                     first = plane % self.blocks * self.block + lane
                     # The result may have no such block.
                     with when(first < self.spec.channels) if lane else nullcontext():
-                        self._tile(run, plane, row, run.start + tile * run.size, lane)
+                        self._tile(run, plane, row, run.start + tile * run.size, lane, taps)
 
-    def _tile(self, run: Run, plane: Expr, row: Expr, column: Expr, lane: int) -> None:
+    def _tile(
+        self, run: Run, plane: Expr, row: Expr, column: Expr, lane: int, taps: list[Expr] | None
+    ) -> None:
         """`run.size` output pixels of one row in registers."""
         spec, block = self.spec, plane % self.blocks
         acc, channel = Registers(run.size, self.lanes, self.arithmetic.dtype), block * self.block + lane
         rows = kernel_rows(spec, row)
         for r in range(run.size):
             acc[r] = self.finish.start(channel, rows, inside(spec, run, column, r))
-        with T.serial(*rows) as kh:
-            read = row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
-            line = (plane * spec.height + read) * spec.width + column * spec.strides[1] - spec.pads[1]
-            line = opaque(line * self.block + lane)
-            first = (block * spec.kernel[0] + kh) * spec.kernel[1]
-            row_taps(spec, run, column, partial(self._tap, acc, line, first, lane))
+        if taps is None:
+            with T.serial(*rows) as kh:
+                line = self._line(plane, row, column, lane, kh)
+                first = (block * spec.kernel[0] + kh) * spec.kernel[1]
+                row_taps(spec, run, column, partial(self._tap, acc, line, first, lane))
+        else:
+            for kh in range(spec.kernel[0]):
+                line, of_row = self._line(plane, row, column, lane, kh), taps[kh * spec.kernel[1] :]
+                row_taps(spec, run, column, partial(self._add, acc, line, of_row))
         for r in range(run.size):
             pixel = row * spec.out_width + column + r
             self.finish.store(acc[r], plane // self.blocks, pixel, channel)
 
+    def _line(self, plane: Expr, row: Expr, column: Expr, lane: int, kh: Expr) -> Expr:
+        """Where the first pixel that a tile reads lies, in a row of the kernel."""
+        spec = self.spec
+        read = row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
+        line = (plane * spec.height + read) * spec.width + column * spec.strides[1] - spec.pads[1]
+        return opaque(line * self.block + lane)
+
     def _tap(self, acc: Any, line: Expr, first: Expr, lane: int, kw: Expr, pixels: range) -> None:
         weights = self.arithmetic.operand(self.weights, (first + kw) * self.block + lane)
+        self._multiply(acc, line, weights, kw, pixels)
+
+    def _add(self, acc: Any, line: Expr, taps: list[Expr], kw: int, pixels: range) -> None:
+        self._multiply(acc, line, taps[kw], kw, pixels)
+
+    def _multiply(self, acc: Any, line: Expr, weights: Expr, kw: Expr, pixels: range) -> None:
         for r in pixels:
             pixel = line + (kw * self.spec.dilations[1] + r * self.spec.strides[1]) * self.block
             value = self.arithmetic.operand(self.data, pixel)
