@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.conv.arithmetic import arithmetic_of
-from secateur.codegen.primitives.conv.depthwise.lanes import DEPTHWISE, tap_cycles
+from secateur.codegen.primitives.conv.depthwise.lanes import DEPTHWISE, holds_weights, tap_cycles
+from secateur.codegen.primitives.conv.depthwise.lanes import arithmetic_of as lanes_of
 from secateur.codegen.primitives.conv.direct import DIRECT, Direct
 from secateur.codegen.primitives.conv.im2row.plan import float_step_cycles
 from secateur.codegen.primitives.conv.im2row.primitive import IM2ROW
@@ -116,7 +117,8 @@ def depthwise(target: Target) -> Sample:
     spec = replace(_spec(target, 64, 56, 64), groups=64)
     kernel = DEPTHWISE.kernel(spec, target)
     pixels = DEPTHWISE.pixels(spec, target)
-    cycles = tap_cycles(pixels, target)
+    held = holds_weights(spec, pixels, lanes_of(spec, target), target)
+    cycles = tap_cycles(pixels, target, held)
     return Sample(kernel, pixels, 1, cycles)
 
 
