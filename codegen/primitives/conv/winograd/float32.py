@@ -114,6 +114,10 @@ class FloatWinograd(Planned[ConvSpec, Blocking]):
         """Rows and columns of the result; what `refusal` refuses has none."""
 
     @abstractmethod
+    def noise(self, spec: ConvSpec, target: Target) -> float:
+        """Relative error power beyond direct sums; rounded products and their sums grow in the transforms."""
+
+    @abstractmethod
     def refusal(self, spec: ConvSpec, target: Target) -> str | None:
         """Why there is no tile of this kernel."""
 
@@ -176,7 +180,6 @@ class WinogradConv(FloatWinograd):
         return None if self.outputs[0] == self.outputs[1] else _unseen(target)
 
     def noise(self, spec: ConvSpec, target: Target) -> float:
-        """Relative error power beyond direct sums; rounded products and their sums grow in the transforms."""
         fixed, per_channel = (_HALF_NOISE if spec.dtype == "float16" else _NOISE)[self.outputs]
         return fixed + per_channel * spec.channels
 
@@ -210,7 +213,6 @@ class StridedWinograd(FloatWinograd):
         return _unseen(target)
 
     def noise(self, spec: ConvSpec, target: Target) -> float:
-        """As `WinogradConv.noise`."""
         known = _HALF_STRIDED_NOISE if spec.dtype == "float16" else _STRIDED_NOISE
         fixed, per_channel = known[self.extent]
         return fixed + per_channel * spec.channels

@@ -22,7 +22,7 @@ from .test_conv_kernels import RELU, RESIDUAL, conv
 
 def by_element(target: Target) -> Target:
     """The same vectors with AArch64's multiply-add."""
-    return replace(target, machine=replace(target.machine, isa=replace(target.isa, by_element=True)))  # type: ignore[arg-type]
+    return replace(target, machine=replace(target.cpu, isa=replace(target.isa, by_element=True)))
 
 
 LONGEST, FOUR = by_element(targets()[0]), by_element(targets()[-1])
