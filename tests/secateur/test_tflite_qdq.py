@@ -131,9 +131,8 @@ SCALES = {
         ),
     ],
 )
-def test_what_is_not_quantized_with_one_scale_is_named(
-    behind: str, reasons: list[str], tmp_path: Path
-) -> None:
+@pytest.mark.filterwarnings("ignore:weights of Conv")
+def test_what_has_no_single_scale_is_named(behind: str, reasons: list[str], tmp_path: Path) -> None:
     """Between the pairs of a model that came quantized; nothing is written."""
     made = network(f"{BYTES} {behind}", {"w1": (4, 3, 3, 3), "w2": (2, 4, 1, 1)}, HEAD)
     made.graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in SCALES.items())

@@ -281,7 +281,9 @@ def warnings_of(layers: LayerReport) -> list[str]:
     sqnr = float(layers.facts["output_sqnr_db"] or 0)
     if not is_poor(sqnr) or not any(row.operator.startswith("q.") for row in layers.layers):
         return []
-    tries = ["--min-sqnr 20, which keeps the noisiest layers in float", "--equalize", "--method percentile"]
+    tries = ["--equalize", "--method percentile"]
+    if has_kernels(str(layers.facts["target"])):
+        tries = ["--min-sqnr 20, which keeps the noisiest layers in float", *tries]
     noise = str(layers.facts["calibration"]).startswith(NOISE)
     first = ["--calibration with what the network will see, for these ranges are of noise"] if noise else []
     tries = [*first, *tries]

@@ -12,8 +12,11 @@ import pytest
 import secateur
 from secateur import Int8
 from secateur.codegen.backends.tflite.compiler import Status, read_log
+from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
+from secateur.ir.types import Quant
 
+from ...codegen.backends.draw import Draw
 from ...codegen.backends.litert import file_of
 from ...codegen.backends.random_bytes import random_graph
 from ...secateur.small_networks import RESIDUAL_WEIGHTS, network
@@ -36,6 +39,22 @@ def test_a_file_is_run_and_shown(cli: Cli, tmp_path: Path) -> None:
     rows = cli("inspect", str(path), "--json").json["operators"]
     assert all(row["mapped"] == (row["reason"] is None) for row in rows)
     assert "By the table of its documentation, the Edge TPU computes" in cli("inspect", str(path)).out
+
+
+def test_a_softmax_that_aborts_litert_is_an_error(cli: Cli, tmp_path: Path) -> None:
+    """Where exponentials add up to 512 its reference kernel ends a process, not ours."""
+    draw = Draw(Graph(), np.random.default_rng(0))
+    x = draw.bytes("x", 1, 512, quant=Quant((0.1,), (0,)))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(file_of(draw.returned("q.tflite_softmax", [x], axis=1)))
+    row = np.full((1, 512), 7, np.uint8)
+    np.save(tmp_path / "even.npy", row)
+    refused = cli("run", str(path), "--input", f"x={tmp_path / 'even.npy'}")
+    assert refused.code == 2
+    assert "the exponentials of a row, relative to its largest element, add up to 512" in refused.err
+    row[0, 0] = 6
+    np.save(tmp_path / "uneven.npy", row)
+    assert cli("run", str(path), "--input", f"x={tmp_path / 'uneven.npy'}").code == 0
 
 
 def test_a_file_is_timed(cli: Cli, tmp_path: Path) -> None:
