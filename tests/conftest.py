@@ -6,6 +6,8 @@ from pathlib import Path
 
 import hypothesis
 
+from secateur.ir.support.unasked import do_without
+
 from .libc import share_libc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +21,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("SECATEUR_CACHE", str(ROOT / "build" / "cache"))
 # As many test processes as cores: others to compile with would each load the compiler, and wait for a core.
 os.environ.setdefault("SECATEUR_JOBS", "1")
+
+do_without("torch")  # TVM would import it in each process, which takes longer than TVM itself
 
 share_libc(Path(os.environ["SECATEUR_CACHE"]))
 

@@ -8,9 +8,9 @@ from secateur.codegen.targets.target import Target
 
 from ...sampled import take_turns
 
-HERE = Path(__file__).parent
+HERE = f"{Path(__file__).parent}/"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    take_turns([item for item in items if HERE in item.path.parents], Target)
+    take_turns([item for item in items if str(item.path).startswith(HERE)], Target)
