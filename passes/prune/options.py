@@ -11,7 +11,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.support.options import Help, documented, settle
 from secateur.ir.support.units import read_room, read_time
 
-Space = Literal["standard", "aggressive"]
+Space = Literal["auto", "standard", "aggressive"]
 Criterion = Literal[
     "auto", "l1", "l2", "fpgm", "batch_norm", "output_error", "reconstruction", "dependence", "taylor"
 ]
@@ -73,8 +73,11 @@ class Recipe:
     ] = "auto"
     space: Annotated[
         Space,
-        Help("aggressive also takes residual sums apart, so that each block keeps channels of its own."),
-    ] = "standard"
+        Help(
+            "aggressive also takes residual sums apart, so that each block keeps channels of its own; auto "
+            "tries both and takes the one that loses less (standard without a limit on cost)."
+        ),
+    ] = "auto"
     blocks: Annotated[
         bool, Help("Residual blocks may go whole, to their skip; what that loses is judged on data.")
     ] = True

@@ -12,7 +12,7 @@ every constant; and the weights behind it are solved for anew on calibration dat
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from secateur.ir.choice import CostTable
@@ -24,7 +24,8 @@ from .branches import bypass
 from .decisions import decide
 from .options import Options
 from .report import PruningReport
-from .search import Material, Search
+from .search import Material
+from .spaces import best
 
 Listener = Callable[[PruningReport], object]
 
@@ -57,9 +58,9 @@ class Prune(Options, Pass):
     def run(self, graph: Graph) -> Graph:
         if self.costs is None:
             raise SecateurError("pass prune needs a cost table; it runs for a target")
-        search = Search(graph, self, self.costs, self.material)
-        found = search.best()
-        self.listen(search.report(found))
+        recipe = self if self.remove or self.space != "auto" else replace(self, space="standard")
+        search, found, spaces = best(graph, recipe, self.costs, self.material)
+        self.listen(replace(search.report(found), spaces=spaces))
         if self.remove:
             return found.graph
         decide(search.graph, found.gone, search.channels)

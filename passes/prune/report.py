@@ -39,6 +39,15 @@ class BlockRow:
 
 
 @dataclass(frozen=True)
+class SpaceRow:
+    """A way to take the model that was tried: the importance lost, None where it cannot keep the limits."""
+
+    name: str
+    loss: float | None
+    taken: bool
+
+
+@dataclass(frozen=True)
 class LayerState:
     """An operator of a compiled network: its result's shape, its primitive, seconds on one core."""
 
@@ -98,6 +107,7 @@ class PruningReport:
     a training framework can follow. `frozen` are sentences: what could not be pruned, and why. `accuracy`
     (before, then after, in percent) is None without labelled data; `criterion` is the one that judged;
     `repaired` are the layers whose weights were solved for anew, `blocks` what went whole.
+    `spaces` are those of which the one that loses least was taken, if several were tried.
     `model` and `target` are names, for people. `epochs` are those of the training that followed.
     """
 
@@ -114,6 +124,7 @@ class PruningReport:
     target: str = ""
     blocks: tuple[BlockRow, ...] = ()
     epochs: tuple[EpochRow, ...] = ()
+    spaces: tuple[SpaceRow, ...] = ()
 
     def trained(self, epochs: Iterable[Epoch]) -> PruningReport:
         """With what training afterwards came to."""

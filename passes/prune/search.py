@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from typing import NamedTuple
 
 from secateur.ir.channels import Group, find_channels
 from secateur.ir.choice import CostTable
@@ -14,7 +15,7 @@ from secateur.ir.graph import Graph, Operator
 from secateur.ir.support.units import Share, duration_text
 from secateur.ir.support.words import listed
 
-from ..fuse.closing import close_sums
+from ..fuse.closing import close_sums, is_open
 from ..fuse.fuse import fused_open
 from ..fuse.opening import open_sums
 from ..quantize.measure import Labelled, accuracy
@@ -34,9 +35,10 @@ from .open_costs import OpenCosts
 from .optimize import Budget, BudgetError, CoupledError, Optimizer, Pruning
 from .options import Recipe
 from .remove import Gone, kept_indices, remove
+from .reordered import in_order
 from .repair.changed import changed_layers
 from .repair.repair import repair
-from .report import BlockRow, GroupRow, PruningReport
+from .report import BlockRow, GroupRow, Kept, PruningReport
 from .sizes import SizedCosts
 from .streams import find_streams
 
@@ -85,8 +87,12 @@ class Found:
         return bypassed(self.branches)
 
 
-Decision = tuple[dict[str, list[int]], tuple[Branch, ...]]
-"""Units that go by group, and branches that do."""
+class Decision(NamedTuple):
+    """Units that go by group, branches that do, and the importance lost with both."""
+
+    gone: dict[str, list[int]]
+    branches: tuple[Branch, ...]
+    loss: float
 
 
 class Search:
@@ -204,15 +210,24 @@ class Search:
 
     # Networks --------------------------------------------------------------------------------------
 
-    def best(self) -> Found:
-        """The network that the recipe asks for.
+    @property
+    def is_open(self) -> bool:
+        """Whether residual sums were taken apart."""
+        return bool(self.streams.links)
+
+    def decided(self) -> Decision:
+        """What goes within the recipe's limits on cost; BudgetError as `best`."""
+        return self._decided(self._budget())
+
+    def best(self, decision: Decision | None = None) -> Found:
+        """The network that the recipe asks for, by a decision where one is made.
 
         SecateurError where the limit cannot be kept (the message names the nearest), DropError where accuracy
         falls by more than is allowed.
         """
         if not self.recipe.budget:
             return self._smallest()
-        found = self._found(self._budget())
+        found = self._made(decision or self.decided())
         if found.accuracy is not None and not self._may_fall_to(found.accuracy):
             raise DropError(
                 f"accuracy falls from {self.accuracy:.2f} % to {found.accuracy:.2f} % "
@@ -237,17 +252,20 @@ class Search:
         return compiled(self.whole, self.costs)
 
     def _found(self, budget: Budget) -> Found:
-        decision = self._decided(budget)
-        gone, branches = decision
-        pruned, repaired = self._removed(decision), tuple[str, ...]()
+        return self._made(self._decided(budget))
+
+    def _made(self, decision: Decision) -> Found:
+        gone, branches, _ = decision
+        pruned, repaired = self.removed(decision), tuple[str, ...]()
         if self._data.batches and self.recipe.repair and (gone or branches):
             removed, pruned = pruned, repair(self.graph, pruned, gone, self._data, channels=self.channels)
             repaired = changed_layers(removed, pruned)
         close_sums(pruned)
         return Found(gone, pruned, self._accuracy_of(pruned), repaired, branches)
 
-    def _removed(self, decision: Decision) -> Graph:
-        gone, branches = decision
+    def removed(self, decision: Decision) -> Graph:
+        """The graph without what goes, its sums still open."""
+        gone, branches, _ = decision
         return remove(self.graph, gone, self.channels, bypassed(branches))
 
     def _decided(self, budget: Budget) -> Decision:
@@ -258,10 +276,10 @@ class Search:
         kept: tuple[float, Decision] | None = None
         for _ in range(CLOSINGS):
             decision = self._within(replace(budget, seconds=asked))
-            closed = compiled(self._removed(decision), self.costs).figures.seconds
+            closed = compiled(self.removed(decision), self.costs).figures.seconds
             if closed <= limit * (1 + TIES) and (kept is None or kept[0] < closed):
                 kept = closed, decision
-            if kept is not None and (self.recipe.space == "standard" or kept[0] >= limit * NEAR):
+            if kept is not None and (self.recipe.space != "aggressive" or kept[0] >= limit * NEAR):
                 break
             asked *= limit / closed * (TIGHTER if closed > limit else 1)
         if kept is not None:
@@ -273,7 +291,7 @@ class Search:
         names = {c.group.name: name for name, c in self.curves.items()}
         found = self._optimized(budget)
         gone = self.channels.closure({names[name]: units for name, units in found.gone.items()})
-        return gone, tuple(self.branches[name][0] for name in found.branches)
+        return Decision(gone, tuple(self.branches[name][0] for name in found.branches), found.loss)
 
     @cached_property
     def accuracy(self) -> float | None:
@@ -335,12 +353,18 @@ class Search:
             tuple(layer_rows(before, after)),
             before.figures,
             after.figures,
-            kept_indices(self.graph, found.gone, self.channels, found.bypassed),
+            self._kept(found),
             frozen_sentences(self.channels),
             pair,
             found.repaired,
             blocks=tuple(blocks),
         )
+
+    def _kept(self, found: Found) -> Kept:
+        """The indices of each initializer that stay, in the order in which they are written."""
+        kept = kept_indices(self.graph, found.gone, self.channels, found.bypassed)
+        removed = remove(self.graph, found.gone, self.channels, found.bypassed)
+        return in_order(kept, removed) if is_open(removed) else kept
 
 
 def _group_row(group: Group, curve: Curve, gone: int, branches: Iterable[Branch]) -> GroupRow:

@@ -76,6 +76,7 @@ def json_data(report: PruningReport) -> dict[str, Any]:
         "groups": [asdict(row) for row in report.groups],
         "layers": [asdict(row) for row in report.layers],
         "repaired": list(report.repaired),
+        "spaces": [asdict(row) for row in report.spaces],
         "epochs": [asdict(row) for row in report.epochs],
         "frozen": list(report.frozen),
     }

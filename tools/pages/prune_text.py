@@ -11,7 +11,15 @@ from ..tables import table
 if TYPE_CHECKING:
     from secateur.ir.channels import Channels, Group
     from secateur.passes.prune.criteria.branches import Branch
-    from secateur.passes.prune.report import BlockRow, Figures, GroupRow, LayerRow, LayerState, PruningReport
+    from secateur.passes.prune.report import (
+        BlockRow,
+        Figures,
+        GroupRow,
+        LayerRow,
+        LayerState,
+        PruningReport,
+        SpaceRow,
+    )
 
 
 def table_text(report: PruningReport) -> str:
@@ -180,8 +188,25 @@ def _costs(report: PruningReport) -> Iterator[str]:
         real, pruned = report.accuracy
         points = f"{real - pruned:.2f} points" if pruned < real else "no points"
         yield f"{points} of accuracy ({real:.2f} % -> {pruned:.2f} %)"
+    if report.spaces:
+        yield _spaces(report)
     if report.repaired:
         yield f"with {_counted(len(report.repaired), 'layer')} repaired"
+
+
+def _spaces(report: PruningReport) -> str:
+    """The space that was taken, and what the others would have lost."""
+    (taken,) = (row for row in report.spaces if row.taken)
+    others = [f"{row.name} {_would_lose(row, taken)}" for row in report.spaces if not row.taken]
+    return f"by --space {taken.name} ({', '.join(others)})"
+
+
+def _would_lose(row: SpaceRow, taken: SpaceRow) -> str:
+    if row.loss is None or not taken.loss:
+        return "cannot keep the limit" if row.loss is None else f"would lose {row.loss:.3g}"
+    if row.loss == taken.loss:
+        return "would lose as much"
+    return f"would lose {row.loss / taken.loss:.2f}x as much"
 
 
 def _counted(count: int, what: str) -> str:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from secateur.codegen.backends.registry import backend_of
 from secateur.codegen.targets.find import find
 from secateur.ir.errors import SecateurError
-from secateur.ir.graph import Graph
+from secateur.ir.graph import Graph, constant_of
 from secateur.ir.interpreter import run
 from secateur.ir.noise import noise
 from secateur.ir.opdef import PRUNED
 from secateur.ir.parser import parse_graph
 from secateur.ir.printer import print_graph
+from secateur.passes.canonicalize.canonicalize import Canonicalize
 from secateur.passes.framework.manager import PassManager
 from secateur.passes.framework.pipeline import format_pass, parse_pipeline
 from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.prune.linear.moments import Data
 from secateur.passes.prune.optimize import Budget, CoupledError, Optimizer, Pruning
+from secateur.passes.prune.options import Space
 from secateur.passes.prune.prune import Prune
 from secateur.passes.prune.removal import Remove
 from secateur.passes.prune.report import PruningReport
@@ -34,6 +37,7 @@ from .nets import residual
 TARGET = find("rpi4")
 COSTS = backend_of(TARGET).costs(TARGET)
 DATA = Material(Data(batches(residual(1), 8)))
+SPACES: tuple[Space, ...] = ("standard", "aggressive")
 
 
 def pruned(graph: Graph, step: Prune) -> tuple[Graph, PruningReport]:
@@ -43,9 +47,9 @@ def pruned(graph: Graph, step: Prune) -> tuple[Graph, PruningReport]:
 
 
 @pytest.mark.parametrize("material", [Material(), DATA], ids=["weights", "data"])
-@pytest.mark.parametrize("space", ["standard", "aggressive"])
-def test_a_limit_on_macs_is_kept(material: Material, space: str) -> None:
-    found, report = pruned(residual(1), Prune(macs=0.5, space=space, material=material))  # type: ignore[arg-type]
+@pytest.mark.parametrize("space", SPACES)
+def test_a_limit_on_macs_is_kept(material: Material, space: Space) -> None:
+    found, report = pruned(residual(1), Prune(macs=0.5, space=space, material=material))
     assert report.after.macs <= 0.5 * report.before.macs
     assert report.after.seconds < report.before.seconds
     assert report.loss > 0
@@ -53,14 +57,14 @@ def test_a_limit_on_macs_is_kept(material: Material, space: str) -> None:
 
 
 def test_a_limit_on_time_is_kept() -> None:
-    _, whole = pruned(residual(1), Prune(macs=1.0))
+    _, whole = pruned(residual(1), Prune(macs=1.0, space="standard"))
     limit = 0.7 * whole.before.seconds
-    _, report = pruned(residual(1), Prune(latency=limit))
+    _, report = pruned(residual(1), Prune(latency=limit, space="standard"))
     assert report.after.seconds <= limit * (1 + 1e-9)
 
 
 def test_a_limit_on_memory_is_kept() -> None:
-    _, whole = pruned(residual(1), Prune(macs=1.0))
+    _, whole = pruned(residual(1), Prune(macs=1.0, space="standard"))
     found, _ = pruned(residual(1), Prune(memory=whole.before.memory // 2))
     limited = problem_of(Fuse().run(found.clone()), COSTS).problem
     assert Solver(limited).smallest().costs.peak <= whole.before.memory // 2
@@ -79,7 +83,7 @@ def test_fewer_counts_are_weighed_where_too_many_depend_on_each_other(
         return within(self, budget)
 
     monkeypatch.setattr(Optimizer, "within", limited)
-    _, report = pruned(residual(1, width=64), Prune(macs=0.5))
+    _, report = pruned(residual(1, width=64), Prune(macs=0.5, space="standard"))
     assert weighed == sorted(weighed, reverse=True)
     assert weighed[0] > 4 >= weighed[-1]
     assert report.after.macs <= 0.5 * report.before.macs
@@ -153,3 +157,30 @@ def test_a_recipe_is_text() -> None:
     text = "prune{macs=0.5,criterion=l2,space=aggressive,repair=false}"
     (step,) = parse_pipeline(text)
     assert format_pass(step) == text
+
+
+def test_the_space_that_loses_less_is_taken() -> None:
+    step = Prune(macs=0.3, criterion="l2", repair=False)
+    losses = [pruned(residual(1), replace(step, space=space))[1].loss for space in SPACES]
+    _, report = pruned(residual(1), step)
+    assert report.loss == pytest.approx(min(losses))
+    assert [row.loss for row in report.spaces] == pytest.approx(losses)
+    assert [row.name for row in report.spaces if row.taken] == [SPACES[losses.index(min(losses))]]
+
+
+def test_kept_indices_stand_in_the_order_that_sums_are_closed_in() -> None:
+    """All channels of constants of the pruned network are found again by them."""
+    whole = Canonicalize(share=False).run(residual(1, blocks=3))
+    for number, op in enumerate(op for op in whole.operators if op.name == "nn.constant"):
+        op.result.name = f"w{number}"
+    step = Prune(macs=0.3, criterion="l2", repair=False, space="aggressive")
+    after, report = pruned(whole.clone(), step)
+    before = {v.name: constant_of(v) for v in whole.values() if v.is_constant}
+    left = {v.name: constant_of(v) for v in after.values() if v.name in before}
+    assert len(left) > 5
+    for name, array in left.items():
+        kept = before[name]
+        assert kept is not None
+        for axis, indices in report.kept.get(name, {}).items():
+            kept = np.take(kept, indices, axis)
+        np.testing.assert_array_equal(array, kept)

@@ -58,14 +58,14 @@ METHODS: tuple[Method, ...] = (
     Method("ours, aggressive", True, _ours(data=_IMAGES, space="aggressive")),
     Method("DepGraph", False, _depgraph),
     Method("knapsack (HALP)", True, pruned_by_knapsack),
-    Method("ours", True, _ours(data=_IMAGES)),
+    Method("ours", True, _ours(data=_IMAGES, space="standard")),
     Method("uniform L1", False, pruned_alike("l1")),
     Method("FPGM", False, pruned_alike("fpgm")),
     Method("SFP", False, pruned_alike("l2"), soft="l2"),
     Method("onnxsim", False, pruned_by_onnxsim),
     Method("ours, aggressive, taught", True, _ours(data=_IMAGES, space="aggressive"), taught=True),
     Method("uniform L1, repaired", True, pruned_alike("l1", repaired=True), untrained=True),
-    Method("ours, by weights", False, _ours(criterion="l2"), untrained=True),
-    Method("ours, not repaired", True, _ours(data=_IMAGES, repair=False), untrained=True),
+    Method("ours, by weights", False, _ours(criterion="l2", space="standard"), untrained=True),
+    Method("ours, not repaired", True, _ours(data=_IMAGES, space="standard", repair=False), untrained=True),
 )
 """In this order, seed by seed, so that a comparison that is interrupted has compared the most it could."""
