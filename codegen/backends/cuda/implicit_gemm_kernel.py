@@ -305,11 +305,15 @@ class Gemm:
 
     def _joined(self, pairs: Expr, j: int) -> Expr:
         """Four sums of pairs, and their bias, added in float32 and rounded once."""
+        start = self.finish.start(self._channel(j), (0, 0), ()).astype(f"float32x{WORDS}")
+        return hold((self._summed(pairs) + start).astype(f"float16x{WORDS}"), WORDS, "float16")
+
+    def _summed(self, pairs: Expr) -> Expr:
+        """The two of each of four pairs, added in float32."""
         wide, several = f"float32x{WORDS}", 2 * WORDS
         halves = hold(T.reinterpret(f"float16x{several}", hold(pairs, WORDS, "int32")), several, "float16")
         even, odd = (T.Shuffle([halves], list(range(at, several, 2))).astype(wide) for at in (0, 1))
-        start = self.finish.start(self._channel(j), (0, 0), ()).astype(wide)
-        return hold((even + odd + start).astype(f"float16x{WORDS}"), WORDS, "float16")
+        return even + odd
 
 
 def held(value: Expr) -> Expr:

@@ -23,7 +23,7 @@ from .thread import thread_of
 
 _HEAD = re.compile(r"^target (?:datalayout|triple).*\n", flags=re.M)
 _PREFETCH = re.compile(r"^.*@llvm\.prefetch.*\n", flags=re.M)  # GPUs have none that helps
-_WORDS = re.compile(r"((?:load|store) <(?P<count>[24]) x (?:i32|float)>.*), align 4\b")
+_WORDS = re.compile(r"((?:load|store) <(?P<count>[248]) x (?:i32|float|half)>.*), align (?P<element>[24])\b")
 _TUNED = re.compile(r' ?"(?:target|tune)-[a-z]+"(?:="[^"]*")?')
 
 _THREAD = """\
@@ -110,7 +110,7 @@ def _shared(text: str, symbol: str) -> str:
 
 
 def _aligned(found: re.Match[str]) -> str:
-    return f"{found[1]}, align {4 * int(found['count'])}"
+    return f"{found[1]}, align {min(int(found['element']) * int(found['count']), 16)}"
 
 
 def _block(llvm_ir: str, symbol: str, kernel: Kernel) -> str:

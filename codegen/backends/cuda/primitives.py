@@ -7,11 +7,13 @@ from ...primitives.registry import Primitives
 from ..cpu.primitives import PRIMITIVES as PROCESSORS
 from . import implicit_gemm
 from .per_thread import PerThread
-from .winograd import fused, staged
+from .winograd import floats, fused, staged
 
 _LOCAL = ("im2row", "kn2row", "winograd2", "winograd4", "winograd6", "depthwise_quads")
 _UNFIT = (*_LOCAL, *(f"{PREFIX}{name}" for name in _LOCAL))
 """Primitives that live from a core's own cache, which a thread has none of."""
 
 _PER_THREAD = tuple(PerThread(primitive) for primitive in PROCESSORS.all if primitive.name not in _UNFIT)
-PRIMITIVES = Primitives((*implicit_gemm.PRIMITIVES, *fused.PRIMITIVES, *staged.PRIMITIVES, *_PER_THREAD))
+PRIMITIVES = Primitives(
+    (*implicit_gemm.PRIMITIVES, *fused.PRIMITIVES, *staged.PRIMITIVES, *floats.PRIMITIVES, *_PER_THREAD)
+)

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from math import prod
 
+from ....primitives.conv.int8_spec import LinearSpec
+from ....primitives.specs import ConvSpec
 from ....targets.target import Target
-from .layer import Layer
+from .layer import FloatLayer, Layer
 
-_READ = 24.0  # instructions for each transformed byte: additions by twos, rounding one by one
-_WRITTEN = 8.0  # and for each product
+_READ = {1: 24.0, 2: 4.0, 4: 7.0}  # instructions for each transformed input: bytes are rounded one by one
+_WRITTEN = {1: 8.0, 2: 4.0, 4: 6.0}  # and for each product; two of 16 bits are added at once
 _NEAR = 0.5  # of the second-level cache holds what one kernel hands to the next
 
 
-def input_seconds(layer: Layer, target: Target) -> float:
-    return _seconds(_READ * layer.v_bytes, layer.v_bytes, _image_bytes(layer), target)
+def input_seconds(layer: Layer | FloatLayer, target: Target) -> float:
+    size = layer.element_bytes
+    return _seconds(_READ[size] * layer.v_bytes / size, layer.v_bytes, _image_bytes(layer), target)
 
 
-def output_seconds(layer: Layer, target: Target) -> float:
+def output_seconds(layer: Layer | FloatLayer, target: Target) -> float:
     conv = layer.spec
-    written = conv.batch * conv.pixels * layer.stored * conv.result_bytes * (1 + bool(conv.ending.residual))
-    return _seconds(_WRITTEN * layer.product_bytes / 4, layer.product_bytes, written, target)
+    written = conv.batch * conv.pixels * layer.stored * conv.result_bytes * (1 + _added(conv))
+    instructions = _WRITTEN[layer.element_bytes] * layer.positions * layer.tiles * layer.filters
+    return _seconds(instructions, layer.product_bytes, written, target)
 
 
-def _image_bytes(layer: Layer) -> int:
-    return prod((layer.spec.batch, layer.channels, layer.spec.height, layer.spec.width))
+def _added(conv: ConvSpec) -> int:
+    """Images that are added to the result."""
+    return int(bool(conv.ending.residual)) if isinstance(conv, LinearSpec) else conv.extras.count("full")
+
+
+def _image_bytes(layer: Layer | FloatLayer) -> int:
+    conv = layer.spec
+    return prod((conv.batch, layer.channels, conv.height, conv.width, layer.element_bytes))
 
 
 def _seconds(instructions: float, between: int, outside: int, target: Target) -> float:

@@ -1,4 +1,4 @@
-"""The second of three kernels: for each position a product of tiles and filters, in steps of the result."""
+"""The second of three kernels: a product of tiles and filters for each position; of bytes, in real steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....kernel import Kernel
-from ....primitives.conv.int8_spec import LinearSpec
 from ....targets.target import Target
 from ....tir import T, load, prim_func, splat, store, view
 from ....vector.shuffles import hold
@@ -21,7 +20,7 @@ from ..matrix_tile import MatrixTile
 from ..panels import best, panels
 from ..rates import matrix_rate, most_sums, word_rate
 from ..tile import Tile, Work
-from .layer import Layer
+from .layer import FloatLayer, Layer
 
 Array = NDArray[Any]
 Expr = Any
@@ -37,45 +36,48 @@ class ProductsSpec(GemmSpec):
         return -(-self.conv.pixels // self.tile.pixels)
 
 
-def work(layer: Layer, target: Target) -> Work:
+def work(layer: Layer | FloatLayer, target: Target) -> Work:
     """Of all positions, with the tiles of each."""
-    moved = layer.v_bytes + layer.product_bytes + layer.positions * layer.channels * layer.filters
-    rate = word_rate(target, 1)
-    most, matrix = most_sums(target, 1), matrix_rate(target, 1)
+    size = layer.element_bytes
+    moved = layer.v_bytes + layer.product_bytes + size * layer.positions * layer.channels * layer.filters
+    rate, most, matrix = word_rate(target, size), most_sums(target, size), matrix_rate(target, size)
     return Work(layer.tiles, layer.filters, layer.blocks, rate, float(moved), layer.positions, most, matrix)
 
 
-def tile_of(layer: Layer, target: Target) -> Tile | None:
+def tile_of(layer: Layer | FloatLayer, target: Target) -> Tile | None:
     return best(work(layer, target), layer.blocks, target)
 
 
-def products_kernel(layer: Layer, tile: Tile, target: Target) -> Kernel:
-    """(V, weights, scales) to products."""
-    conv = LinearSpec(
-        layer.positions, layer.channels, 1, layer.tiles, layer.filters, (1, 1),
-        in_layout="NCHW16c", out_layout="NCHW16c",
-    )  # fmt: skip
+def products_kernel(layer: Layer | FloatLayer, tile: Tile, target: Target) -> Kernel:
+    """(V, weights, scales of bytes) to products."""
+    layouts = {"in_layout": layer.spec.in_layout, "out_layout": layer.spec.in_layout}
+    sizes = (layer.positions, layer.channels, 1, layer.tiles, layer.filters)
+    conv = type(layer.spec)(*sizes, (1, 1), **layouts)
     spec = ProductsSpec(conv, tile, layer.blocks, target.cuda.architecture.dot, signed=True)
     tasks = layer.positions * spec.pixel_tiles * spec.filter_tiles
     build = partial(_build, spec)
     return Kernel("winograd_products", spec, build, tasks, tile.shared_bytes, threads=tile.threads)
 
 
-def pack(layer: Layer, tile: Tile, weights: Array) -> Array:
+def pack(layer: Layer | FloatLayer, tile: Tile, weights: Array) -> Array:
     """(position, filter, channel) to [position][filter tile][block] of `panels`."""
-    padded = np.zeros((layer.positions, layer.filters, layer.channels), np.int8)
+    padded = np.zeros((layer.positions, layer.filters, layer.channels), weights.dtype)
     padded[:, : weights.shape[1], : weights.shape[2]] = weights
     return arranged(layer, tile, padded)
 
 
-def arranged(layer: Layer, tile: Tile, padded: Array) -> Array:
+def arranged(layer: Layer | FloatLayer, tile: Tile, padded: Array) -> Array:
     """(positions, filters, channels) as `pack` orders them."""
-    split = padded.reshape(layer.positions, -1, tile.filters, layer.blocks, WORDS, 4)
+    element = 4 // layer.element_bytes  # of a word
+    split = padded.reshape(layer.positions, -1, tile.filters, layer.blocks, WORDS, element)
     return panels(tile, split.transpose(0, 1, 3, 2, 4, 5))
 
 
 def _build(spec: ProductsSpec) -> Any:
-    pointers = [("data", "int8"), ("weights", "int8"), ("scales", "float32"), ("output", "float32")]
+    if spec.conv.element_bytes == 1:
+        pointers = [("data", "int8"), ("weights", "int8"), ("scales", "float32"), ("output", "float32")]
+    else:
+        pointers = [(name, spec.conv.dtype) for name in ("data", "weights", "output")]
     kind = _MatrixProducts if isinstance(spec.tile, MatrixTile) else _Products
     return prim_func(pointers, lambda *buffers: kind(spec, buffers).emit())
 
@@ -84,8 +86,8 @@ class _Products(Gemm):
     """`first_pixel` is the first tile, of the position `image`."""
 
     def _open(self, buffers: list[Any]) -> None:
-        data, weights, self.scales, self.output = buffers
-        self.data, self.weights = (view(b, "int32") for b in (data, weights))
+        data, weights, *self.scales, self.output = buffers
+        self.data, self.weights = (view(b, self.spec.dtype) for b in (data, weights))
         self.padding = None
 
     def _number(self) -> tuple[Expr, Expr]:
@@ -106,16 +108,23 @@ class _Products(Gemm):
         return self.image * self.spec.filter_tiles + self.filter_tile
 
     def _first(self, j: int) -> Expr:
-        return splat(0, WORDS, "int32")
+        return splat(0, WORDS, self.spec.dtype)
 
     def _exists(self, j: int) -> Any:
         return None
 
     def _finish(self, total: Expr, j: int, pixel: Expr) -> None:
         channel, filters = self._channel(j), self.conv.filters
-        scale = load(self.scales, self.image * filters + channel, WORDS)
         place = (self.image * self.conv.pixels + pixel) * filters + channel
-        store(self.output, place, total.astype(f"float32x{WORDS}") * scale, WORDS)
+        store(self.output, place, self._product_of(total, self.image * filters + channel), WORDS)
+
+    def _product_of(self, total: Expr, at: Expr) -> Expr:
+        """Four sums as they are stored; the scales of bytes lie at `at`."""
+        if self.spec.pairs:
+            return hold(self._summed(total).astype(f"float16x{WORDS}"), WORDS, "float16")
+        if self.spec.dtype == "float32":
+            return total
+        return total.astype(f"float32x{WORDS}") * load(self.scales[0], at, WORDS)
 
 
 class _MatrixProducts(_Products, MatrixGemm):
