@@ -241,18 +241,21 @@ class Gemm:
                 self.sums.put(i * tile.thread_filters + j, first)
 
     def _multiply(self, stage: Expr) -> None:
+        self._multiply_pixels(stage, range(self.tile.thread_pixels), self.tile.thread_pitch)
+
+    def _multiply_pixels(self, stage: Expr, rows: range, pitch: int) -> None:
+        """Some pixels of the thread, of which `pitch` words are read at once."""
         tile = self.tile
-        pixels, filters = (Words(n, self.spec.dtype) for n in (tile.thread_pitch, tile.thread_filters))
-        panels, row = stage + tile.pitch * tile.blocks * WORDS, self.row * tile.thread_pitch
-        words = tile.blocks * WORDS
-        with self._each(words) as several:
+        pixels, filters = (Words(n, self.spec.dtype) for n in (pitch, tile.thread_filters))
+        panels, row = stage + tile.pitch * tile.blocks * WORDS, self.row * tile.thread_pitch + rows[0]
+        with self._each(tile.blocks * WORDS) as several:
             for word in several:
-                pixels.fetch(0, self.shared, stage + word * tile.pitch + row, tile.thread_pitch)
+                pixels.fetch(0, self.shared, stage + word * tile.pitch + row, pitch)
                 filters.fetch(0, self.shared, panels + word * tile.filters + self.column, tile.thread_filters)
-                for i in range(tile.thread_pixels):
+                for i in rows:
                     for j in range(tile.thread_filters):
                         at = i * tile.thread_filters + j
-                        self.sums[at] = self._product(pixels[i], filters[j], self.sums[at])
+                        self.sums[at] = self._product(pixels[i - rows[0]], filters[j], self.sums[at])
 
     @contextmanager
     def _each(self, words: int) -> Iterator[Iterable[Expr]]:

@@ -6,6 +6,7 @@ row. Filters are the left operand; their rows are ordered so that a lane's resul
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ...tir import T, store, when
@@ -64,9 +65,14 @@ class MatrixGemm(Gemm):
             column, half = divmod(i, len(blocks))
             place = blocks[half] * tile.pixels + column * COLUMNS
             right[i] = self.shared[stage + (place + self.row) * WORDS + lane]
-        for row in range(self.rows_of_tiles):
-            for column in range(self.columns_of_tiles):
-                self._instruct(row, column, left, right, len(blocks))
+        for column in range(self.columns_of_tiles):
+            with self._wanted(column):
+                for row in range(self.rows_of_tiles):
+                    self._instruct(row, column, left, right, len(blocks))
+
+    def _wanted(self, column: int) -> AbstractContextManager[None]:
+        """Where the warp's pixels number `column` are multiplied: everywhere."""
+        return nullcontext()
 
     def _instruct(self, row: int, column: int, left: Words, right: Words, blocks: int) -> None:
         a = [left[row * 2 * blocks + i] for i in range(2 * blocks)]

@@ -105,8 +105,8 @@ class Work:
     """A matrix product of `pixels` x `filters` results, each of `steps` taps and blocks of channels.
 
     `rate` is the words that a multiprocessor multiplies a cycle, `matrix_rate` those by matrix instructions,
-    `moved` the bytes from and to DRAM. There may be several such products, one for each of `images`. A thread
-    has registers for `most_sums` sums.
+    `moved` the bytes from and to DRAM. There may be several such products, one for each of `images`; where
+    some have fewer pixels, `parts` are pixels and images. A thread has registers for `most_sums` sums.
     """
 
     pixels: int
@@ -117,9 +117,12 @@ class Work:
     images: int = 1
     most_sums: int = 64
     matrix_rate: float = 0.0
+    parts: tuple[tuple[int, int], ...] = ()
 
     def tasks(self, tile: Tile) -> int:
-        return self.images * -(-self.pixels // tile.pixels) * -(-self.filters // tile.filters)
+        parts = self.parts or ((self.pixels, self.images),)
+        rows = sum(images * -(-pixels // tile.pixels) for pixels, images in parts)
+        return rows * -(-self.filters // tile.filters)
 
     def products(self, tile: Tile) -> int:
         """Pixels times filters, those included that fill up tiles."""

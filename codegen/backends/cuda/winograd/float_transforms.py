@@ -17,6 +17,7 @@ from ....vector.shuffles import hold
 from ..block import thread
 from .layer import FloatLayer
 from .pairs import held
+from .slots import Slots
 
 Expr = Any
 Buffer = Any
@@ -52,25 +53,29 @@ def _results(layer: FloatLayer) -> int:
 def _build_input(layer: FloatLayer) -> Any:
     def body(data: Buffer, output: Buffer, _: Any, block: Expr, __: Any) -> None:
         number, lanes = held(block * THREADS + thread()), layer.lanes
+        parts = layer.block // lanes
+        part, pixel = T.truncmod(number, parts), T.truncdiv(number, parts)
 
         def put(i: int, j: int, value: Expr) -> None:
             position = i * layer.extent[1] + j
-            store(output, (position * _inputs(layer) + number) * lanes, value, lanes)
+            with when(slots.need(position)):
+                place = (position * layer.blocks + channels) * layer.tiles + slots.at(position)
+                store(output, place * layer.block + first, value, lanes)
 
         with when(number < _inputs(layer)):
-            _transform(layer, layer.matrices.b_t, _reader(layer, data, number), put)
+            channels, tile = held(T.truncdiv(pixel, layer.tiles)), held(T.truncmod(pixel, layer.tiles))
+            first, slots = held(part * lanes), Slots(layer, tile)
+            _transform(layer, layer.matrices.b_t, _reader(layer, data, (tile, channels, first)), put)
 
     return prim_func([("data", layer.dtype), ("output", layer.dtype)], body)
 
 
-def _reader(layer: FloatLayer, data: Buffer, number: Expr) -> Read:
-    """Of the tile and the channels of V's vector `number`; zeros outside the image."""
-    conv, lanes, parts = layer.spec, layer.lanes, layer.block // layer.lanes
-    part, pixel = T.truncmod(number, parts), held(T.truncdiv(number, parts))
-    block = T.truncdiv(pixel, layer.tiles)
-    image, row, column = layer.place(T.truncmod(pixel, layer.tiles))
+def _reader(layer: FloatLayer, data: Buffer, place: tuple[Expr, Expr, Expr]) -> Read:
+    """Of a tile and a block's channels from a first one on; zeros outside the image."""
+    conv, lanes, (tile, block, first) = layer.spec, layer.lanes, place
+    image, row, column = layer.place(tile)
     top, left = held(row - conv.pads[0]), held(column - conv.pads[1])
-    plane, first = held((image * layer.blocks + block) * conv.height), held(part * lanes)
+    plane = held((image * layer.blocks + block) * conv.height)
 
     def read(i: int, j: int) -> Expr:
         down, along = top + i, left + j
@@ -121,12 +126,13 @@ def _finish(layer: FloatLayer, products: Buffer, ending: FloatFinish, number: Ex
     """A^T F A, bias, epilogue."""
     conv, lanes, vectors = layer.spec, layer.lanes, layer.stored // layer.lanes
     tile, channel = held(T.truncdiv(number, vectors)), held(T.truncmod(number, vectors) * lanes)
-    at, rows = held(tile * layer.filters + channel), layer.tiles * layer.filters
-    image, top, left = map(held, layer.place(tile))
+    (image, top, left), slots = map(held, layer.place(tile)), Slots(layer, tile)
     bias = hold(ending.start(channel, (0, 0), ()), lanes, layer.dtype)
 
     def read(i: int, j: int) -> Expr:
-        return load(products, (i * layer.extent[1] + j) * rows + at, lanes)
+        position = i * layer.extent[1] + j
+        row = position * layer.tiles + slots.at(position)
+        return load(products, row * layer.filters + channel, lanes)
 
     def put(i: int, j: int, value: Expr) -> None:
         total = hold(hold(value, lanes, layer.dtype) + bias, lanes, layer.dtype)

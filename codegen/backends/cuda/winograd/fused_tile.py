@@ -27,6 +27,7 @@ _WRITTEN = 8.0  # and for each product
 _BUSY_WARPS = 8
 _EFFICIENCY = 0.6
 _SHARED_WORDS = 32
+_MOST_WASTE = 1.2  # times the tiles there are
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,10 @@ class FusedTile:
     def blocks(self, layer: Layer) -> int:
         return -(-layer.tiles // self.tiles) * -(-layer.filters // self.filters)
 
+    def multiplied(self, layer: Layer) -> int:
+        """Tiles times filters, those included that fill up blocks."""
+        return self.blocks(layer) * self.tiles * self.filters
+
     def seconds(self, layer: Layer, target: Target) -> float:
         """Whole waves of blocks, DRAM or the second-level cache, whichever takes longest; and the launch."""
         gpu, conv, tasks = target.gpu, layer.spec, self.blocks(layer)
@@ -145,7 +150,17 @@ _SHAPES_OF_FEW = ((32, 16, 4, 4), (56, 16, 7, 4))
 _WARPS = {16: (8, 16), 24: (8, 12), 36: (9, 12)}
 
 
-def candidates(layer: Layer, architecture: Architecture) -> Iterator[FusedTile]:
+def candidates(layer: Layer, architecture: Architecture) -> list[FusedTile]:
+    """Schedules that fit; of these the ones whose blocks are full, if there are any.
+
+    Where the model sees no difference, what is multiplied for nothing still takes energy.
+    """
+    found = list(_fitting(layer, architecture))
+    full = [tile for tile in found if tile.multiplied(layer) <= _MOST_WASTE * layer.tiles * layer.filters]
+    return full or found
+
+
+def _fitting(layer: Layer, architecture: Architecture) -> Iterator[FusedTile]:
     """Schedules that divide the filters, and fit, where four bytes times four is one instruction."""
     if not architecture.dot:
         return

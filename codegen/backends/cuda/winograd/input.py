@@ -10,6 +10,7 @@ from ....tir import T, load, prim_func, store, view, when
 from ..block import WORDS, Words, thread
 from .layer import BLOCK, Layer
 from .pairs import held, parts
+from .slots import Slots
 from .transform import InputTransform, joined
 
 THREADS = 128
@@ -37,12 +38,14 @@ def _build(layer: Layer) -> Any:
             known.put(0, load(factors, at, WORDS))
             (zero, two), (one, three) = (parts(held(pair)) for pair in pairs)
             value = joined((zero, one, two, three), known)
-            store(words, position * _count(layer) + number, value, 1)
+            with when(slots.need(position)):
+                place = (position * layer.blocks + channels) * layer.tiles + slots.at(position)
+                store(words, place * WORDS + word, value, 1)
 
         with when(number < _count(layer)):
             tile = held(T.truncmod(T.truncdiv(number, WORDS), layer.tiles))
             channels = held(T.truncdiv(number, WORDS * layer.tiles))
-            word = held(T.truncmod(number, WORDS))
+            word, slots = held(T.truncmod(number, WORDS)), Slots(layer, tile)
             InputTransform(layer, view(data, "int32")).emit((tile, channels, word), (0, 8), put)
 
     return prim_func(pointers, body)

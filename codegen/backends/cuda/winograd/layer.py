@@ -53,6 +53,11 @@ class Domain(TileGrid[Of]):
         """Filters that the result has place for."""
         return up(self.spec.filters, layout_block(self.spec.out_layout))
 
+    @cached_property
+    def whole(self) -> tuple[int, int]:
+        """Tiles down and across all of whose results exist."""
+        return self.spec.out_height // self.tile[0], self.spec.out_width // self.tile[1]
+
     @property
     def covered(self) -> bool:
         """Whether every element of every input tile lies in the image."""

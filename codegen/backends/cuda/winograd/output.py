@@ -14,6 +14,7 @@ from ....vector.shuffles import hold
 from ..block import WORDS, thread
 from .layer import Layer
 from .pairs import held
+from .slots import Slots
 
 Expr = Any
 THREADS = 128
@@ -60,11 +61,13 @@ def _build(layer: Layer) -> Any:
                 held(T.truncdiv(number, _vectors(layer))),
                 held(T.truncmod(number, _vectors(layer)) * lanes_of(layer)),
             )
-            rows = layer.tiles * layer.filters
-            at = held(tile * layer.filters + channel)
-            OutputTransform(layer, residual, ending).emit(
-                tile, channel, lambda position: load(products, position * rows + at, lanes_of(layer))
-            )
+            slots = Slots(layer, tile)
+
+            def read(position: int) -> Expr:
+                row = position * layer.tiles + slots.at(position)
+                return load(products, row * layer.filters + channel, lanes_of(layer))
+
+            OutputTransform(layer, residual, ending).emit(tile, channel, read)
 
     return prim_func(pointers, body)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....kernel import Kernel
+from ....rounding import up
 from ....targets.target import Target
-from ....tir import T, load, prim_func, splat, store, view
+from ....tir import T, load, prim_func, splat, store, view, when
 from ....vector.shuffles import hold
 from ..block import WORDS
-from ..implicit_gemm_kernel import Gemm, GemmSpec
+from ..implicit_gemm_kernel import Gemm, GemmSpec, held
 from ..matrix_gemm import MatrixGemm
-from ..matrix_tile import MatrixTile
+from ..matrix_tile import COLUMNS, MatrixTile
 from ..panels import best, panels
 from ..rates import matrix_rate, most_sums, word_rate
 from ..tile import Tile, Work
 from .layer import FloatLayer, Layer
+from .slots import count
 
 Array = NDArray[Any]
 Expr = Any
@@ -28,12 +32,27 @@ Expr = Any
 
 @dataclass(frozen=True)
 class ProductsSpec(GemmSpec):
-    """Each position is an image of one row of tiles, with weights of its own."""
+    """Each position is an image of one row of tiles, with weights of its own.
+
+    `counts` are the tiles that need it, of positions row by row, `across` of them in each.
+    """
+
+    counts: tuple[int, ...] = ()
+    across: int = 1
 
     @property
     def pixel_tiles(self) -> int:
         """Of an image."""
         return -(-self.conv.pixels // self.tile.pixels)
+
+    @property
+    def corners(self) -> tuple[int, int, int, int]:
+        """Tiles of a position, of one that is the last along an axis, along the other, along both."""
+        return self.counts[0], self.counts[self.across - 1], self.counts[-self.across], self.counts[-1]
+
+    def ragged(self, pixels: int) -> bool:
+        """Whether some position's tiles are not so many times a number."""
+        return any(count % pixels for count in self.corners)
 
 
 def work(layer: Layer | FloatLayer, target: Target) -> Work:
@@ -41,7 +60,21 @@ def work(layer: Layer | FloatLayer, target: Target) -> Work:
     size = layer.element_bytes
     moved = layer.v_bytes + layer.product_bytes + size * layer.positions * layer.channels * layer.filters
     rate, most, matrix = word_rate(target, size), most_sums(target, size), matrix_rate(target, size)
-    return Work(layer.tiles, layer.filters, layer.blocks, rate, float(moved), layer.positions, most, matrix)
+    parts = tuple(Counter(counts(layer)).items())
+    return Work(
+        layer.tiles, layer.filters, layer.blocks, rate, float(moved), layer.positions, most, matrix, parts
+    )
+
+
+def counts(layer: Layer | FloatLayer) -> tuple[int, ...]:
+    """Tiles that need each position."""
+    return tuple(count(layer, position) for position in range(layer.positions))
+
+
+def words_multiplied(layer: Layer | FloatLayer, tile: Tile) -> int:
+    """By all threads together: those of tiles that fill up matrix instructions, too."""
+    columns = COLUMNS if isinstance(tile, MatrixTile) else 1
+    return sum(up(tiles, columns) for tiles in counts(layer)) * layer.filters * layer.blocks * WORDS
 
 
 def tile_of(layer: Layer | FloatLayer, target: Target) -> Tile | None:
@@ -53,7 +86,8 @@ def products_kernel(layer: Layer | FloatLayer, tile: Tile, target: Target) -> Ke
     layouts = {"in_layout": layer.spec.in_layout, "out_layout": layer.spec.in_layout}
     sizes = (layer.positions, layer.channels, 1, layer.tiles, layer.filters)
     conv = type(layer.spec)(*sizes, (1, 1), **layouts)
-    spec = ProductsSpec(conv, tile, layer.blocks, target.cuda.architecture.dot, signed=True)
+    dot, tiles = target.cuda.architecture.dot, counts(layer)
+    spec = ProductsSpec(conv, tile, layer.blocks, dot, True, tiles, layer.extent[1])
     tasks = layer.positions * spec.pixel_tiles * spec.filter_tiles
     build = partial(_build, spec)
     return Kernel("winograd_products", spec, build, tasks, tile.shared_bytes, threads=tile.threads)
@@ -85,21 +119,56 @@ def _build(spec: ProductsSpec) -> Any:
 class _Products(Gemm):
     """`first_pixel` is the first tile, of the position `image`."""
 
+    spec: ProductsSpec
+
     def _open(self, buffers: list[Any]) -> None:
         data, weights, *self.scales, self.output = buffers
         self.data, self.weights = (view(b, self.spec.dtype) for b in (data, weights))
         self.padding = None
 
     def _number(self) -> tuple[Expr, Expr]:
-        spec: Any = self.spec
-        rows, filters = spec.pixel_tiles, spec.filter_tiles
+        rows, filters = self.spec.pixel_tiles, self.spec.filter_tiles
         self.image = hold(T.truncdiv(self.block, rows * filters), 1, "int32")
         within = hold(T.truncmod(self.block, rows * filters), 1, "int32")
         first = hold(T.truncdiv(within, filters) * self.tile.pixels, 1, "int32")
         return hold(T.truncmod(within, filters), 1, "int32"), first
 
-    def _end(self) -> int:
-        return self.conv.pixels
+    def emit(self) -> None:
+        """Nothing where no tile of the block needs the position."""
+        if not self.spec.ragged(self.spec.pixel_tiles * self.tile.pixels):
+            super().emit()
+            return
+        with when(self.first_pixel < self._end()):
+            super().emit()
+
+    def _end(self) -> Any:
+        """The tiles of the position."""
+        every, last, lowest, corner = self.spec.corners
+        if (last, lowest) == (every, every):
+            return every
+        across = self.spec.across
+        along = T.truncmod(self.image, across) == across - 1
+        down = self.image >= len(self.spec.counts) - across
+        least = T.Select(down, T.int32(corner), T.int32(last))
+        return held(T.Select(along, least, T.Select(down, T.int32(lowest), T.int32(every))))
+
+    def _multiply(self, stage: Expr) -> None:
+        """Where a thread's tiles are not all there, one after another."""
+        tile, first = self.tile, self.first_pixel + self.row * self.tile.thread_pixels
+        if not self.spec.ragged(tile.pixels):
+            super()._multiply(stage)
+            return
+        with T.If(first + tile.thread_pixels <= self._end()):
+            with T.Then():
+                super()._multiply(stage)
+            with T.Else():
+                self._multiply_some(stage, first)
+
+    def _multiply_some(self, stage: Expr, first: Expr) -> None:
+        if self.spec.ragged(self.tile.thread_pixels):
+            for i in range(self.tile.thread_pixels - 1):
+                with when(first + i < self._end()):
+                    self._multiply_pixels(stage, range(i, i + 1), 1)
 
     def _locate_pixel(self, pixel: Expr) -> tuple[Expr, Expr]:
         return self.image, pixel
@@ -129,3 +198,11 @@ class _Products(Gemm):
 
 class _MatrixProducts(_Products, MatrixGemm):
     """By matrix instructions."""
+
+    def _multiply(self, stage: Expr) -> None:
+        MatrixGemm._multiply(self, stage)
+
+    def _wanted(self, column: int) -> AbstractContextManager[None]:
+        if not self.spec.ragged(self.tile.pixels):
+            return super()._wanted(column)
+        return when(self.first_pixel + self.row + column * COLUMNS < self._end())
