@@ -42,7 +42,7 @@ def stand_in() -> ctypes.CDLL:
     environment = os.environ | {"ZIG_LOCAL_CACHE_DIR": str(folder / "cache")}
     subprocess.run(command, check=True, env=environment)
     loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-    for count in ("simt_live", "simt_launches", "simt_replays", "simt_cubins"):
+    for count in ("simt_live", "simt_launches", "simt_replays", "simt_cubins", "simt_products"):
         getattr(loaded, count).restype = ctypes.c_int64
     loaded.simt_kernel.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
     loaded.simt_fail.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int]

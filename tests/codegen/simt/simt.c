@@ -59,7 +59,12 @@ API void simt_barrier(int32_t number) {
     swapcontext(&fibers[thread_at].context, &scheduler);
 }
 
+static int64_t products; /* words of four bytes that were multiplied */
+
+API int64_t simt_products(void) { return products; }
+
 static int32_t dot(uint32_t a, uint32_t b, int32_t sum, int left_signed, int right_signed) {
+    products++;
     for (int i = 0; i < 4; i++, a >>= 8, b >>= 8) {
         int32_t x = left_signed ? (int8_t)(a & 255) : (int32_t)(a & 255);
         int32_t y = right_signed ? (int8_t)(b & 255) : (int32_t)(b & 255);
@@ -110,6 +115,7 @@ static int multiply_warp(matrix *warp) {
         for (int i = 0; i < 4; i++)
             sums[lane][i] = element(warp, lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2, warp->right_signed);
     }
+    products += 16 * 8 * warp->depth / 4;
     for (int lane = 0; lane < WARP; lane++)
         for (int i = 0; i < 4; i++) warp[lane].c[i] = (int32_t)((uint32_t)warp[lane].c[i] + (uint32_t)sums[lane][i]);
     return OK;

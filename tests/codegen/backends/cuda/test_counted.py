@@ -1,0 +1,121 @@
+"""What int8 kernels of GPUs multiply: as counted in the emulator, and on the layers of ResNet and VGG-16."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from secateur.codegen.backends.cuda.implicit_gemm import GEMM
+from secateur.codegen.backends.cuda.matrix_tile import COLUMNS, MatrixTile
+from secateur.codegen.backends.cuda.tile import Tile
+from secateur.codegen.backends.cuda.winograd import products
+from secateur.codegen.backends.cuda.winograd.fused_tile import fastest
+from secateur.codegen.backends.cuda.winograd.layer import Layer
+from secateur.codegen.backends.cuda.winograd.operands import layer_of
+from secateur.codegen.primitives.conv.int8_spec import LinearSpec
+from secateur.codegen.rounding import up
+from secateur.codegen.targets.rows import GPUS
+from secateur.codegen.targets.target import Target
+
+from ...primitives.conv.test_linear_winograd import layer
+from ...simt.emulator import stand_in
+from .harness import choices, run
+
+RESNET = ((64, 64, 56), (128, 128, 28), (256, 256, 14), (512, 512, 7))  # channels, filters, extent
+VGG = (
+    (64, 64, 224), (64, 128, 112), (128, 128, 112), (128, 256, 56), (256, 256, 56), (256, 512, 28),
+    (512, 512, 28), (512, 512, 14),
+)  # fmt: skip
+SHARES = {(2, 2): 0.48, (4, 4): 0.30}  # at most, of what direct convolution multiplies
+DOTS = ("cuda-sm_61", "jetson-xavier")
+MATRICES = ("jetson-orin", "jetson-orin-nano", "cuda-sm_80")
+
+
+def words_of(op: Any, arrays: Any, target: Target, way: str) -> int:
+    """That the emulator's threads multiply."""
+    (choice,) = choices(op, target, way)
+    before = stand_in().simt_products()
+    run(op, arrays, target, choice)
+    return int(stand_in().simt_products() - before)
+
+
+TILES = {
+    "four by four": Tile(16, 32, 4, 4),
+    "of seven": Tile(49, 32, 7, 4),
+    "matrix": MatrixTile(16, 32, 16, 32),
+}
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_tiles_that_leave_the_result_are_not_multiplied(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """14 is three tiles of 4 and a half: (3 * 6 + 5)^2 places of 16 * 36."""
+    monkeypatch.setattr(products, "tile_of", lambda *_: TILES[name])
+    target = GPUS["jetson-orin"]
+    op, arrays = layer((1, 16, 14, 14), 32, (4, 4))
+    found = words_of(op, arrays, target, "winograd_staged")
+    assert found == products.words_multiplied(layer_of(op, target), TILES[name])
+    places = 16 * 36 if name == "matrix" else (3 * 6 + 5) ** 2
+    assert found == places * 32 * 4
+
+
+def test_one_kernel_multiplies_what_its_schedule_says() -> None:
+    target = GPUS["jetson-xavier"]
+    op, arrays = layer((1, 16, 12, 9), 32, (4, 4))
+    known = layer_of(op, target)
+    tile = fastest(known, target)
+    assert tile is not None
+    wanted = known.positions * tile.multiplied(known) * known.channels // 4
+    assert words_of(op, arrays, target, "winograd_fused") == wanted
+
+
+def sizes(batch: int, channels: int, filters: int, extent: int) -> LinearSpec:
+    return LinearSpec(
+        batch, channels, extent, extent, filters, (3, 3), pads=(1, 1, 1, 1),
+        in_layout="NCHW16c", out_layout="NCHW16c", bias=True,
+    )  # fmt: skip
+
+
+def direct_words(spec: LinearSpec, target: Target) -> int:
+    tile = GEMM.tile(replace(spec, bias=False), target)
+    pixels = (
+        up(spec.batch * spec.pixels, COLUMNS) if isinstance(tile, MatrixTile) else spec.batch * spec.pixels
+    )
+    return pixels * spec.filters * spec.channels * 9 // 4
+
+
+def staged_share(spec: LinearSpec, tile: tuple[int, int], target: Target) -> float:
+    known = Layer(spec, tile, 0)
+    schedule = products.tile_of(known, target)
+    assert schedule is not None
+    return products.words_multiplied(known, schedule) / direct_words(spec, target)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8])
+@pytest.mark.parametrize("name", [*DOTS, *MATRICES])
+def test_three_kernels_multiply_at_most_their_share(name: str, batch: int) -> None:
+    """A matrix instruction has 8 tiles: those of one image of 14x14 or 7x7 do not fill it."""
+    target = GPUS[name]
+    for channels, filters, extent in (*RESNET, *VGG):
+        spec = sizes(batch, channels, filters, extent)
+        if extent > 14 or name in DOTS or batch > 1:
+            assert staged_share(spec, (4, 4), target) <= SHARES[4, 4] + (name in MATRICES) * 0.001, spec
+        if extent > 14 or (extent > 7 and (name in DOTS or batch > 1)):
+            assert staged_share(spec, (2, 2), target) <= SHARES[2, 2], spec
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8])
+@pytest.mark.parametrize("name", [*DOTS, "jetson-orin"])
+def test_one_kernel_multiplies_at_most_its_share(name: str, batch: int) -> None:
+    """Blocks of whole tiles: of 14x14 and 7x7, the tiles of which leave the result, it is about a third."""
+    target = GPUS[name]
+    for channels, filters, extent in (*RESNET, *VGG):
+        spec = sizes(batch, channels, filters, extent)
+        for tile, share in SHARES.items():
+            known = Layer(spec, tile, 0)
+            schedule = fastest(known, target)
+            assert schedule is not None
+            words = known.positions * schedule.multiplied(known) * known.channels / 4
+            if extent > 14 or tile == (4, 4):
+                assert words <= (share if extent > 14 else 0.36) * direct_words(spec, target), spec
