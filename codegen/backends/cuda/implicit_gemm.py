@@ -130,7 +130,7 @@ class HalfGemm(FloatGemm):
     dtype = DType.F16
     kind = HalfConvSpec
 
-    def __init__(self, primitive: ImplicitGemm) -> None:
+    def __init__(self, primitive: Any) -> None:
         super().__init__(primitive)
         self.name = PREFIX + self.name
 

@@ -154,13 +154,7 @@ class Gemm:
 
     def _fetch(self, step: Expr) -> None:
         """From memory into registers: for each share, four words."""
-        conv, kh, kw = self.conv, *self.conv.kernel
-        tap = T.truncmod(step, kh * kw) if not isinstance(step, int) else step
-        blocks = T.truncdiv(step, kh * kw) * self.tile.blocks if not isinstance(step, int) else 0
-        down = (T.truncdiv(tap, kw) if kh > 1 else 0) * conv.dilations[0] if not isinstance(tap, int) else 0
-        along = (T.truncmod(tap, kw) if kw > 1 else 0) * conv.dilations[1] if not isinstance(tap, int) else 0
-        offset = held((blocks * conv.height + down) * conv.width + along + T.int32(0))
-        self.down, self.along = (held(v + T.int32(0)) for v in (down, along))
+        offset = self._move_to(step)
         if not hasattr(self, "fetched"):
             self.fetched = Words(WORDS * len(self.pixel_units), self.spec.dtype)
             self.weight_units = self._units(self.tile.filters)
@@ -172,6 +166,16 @@ class Gemm:
         for i, (unit, there) in enumerate(self.weight_units):
             place = (first + unit) * WORDS
             self._if(there, lambda i=i, p=place: self.panels.fetch(WORDS * i, self.weights, p, WORDS))
+
+    def _move_to(self, step: Expr) -> Expr:
+        """Sets `down` and `along`, from a pixel's first tap to this step's; how far its blocks lie."""
+        conv, kh, kw = self.conv, *self.conv.kernel
+        tap = T.truncmod(step, kh * kw) if not isinstance(step, int) else step
+        blocks = T.truncdiv(step, kh * kw) * self.tile.blocks if not isinstance(step, int) else 0
+        down = (T.truncdiv(tap, kw) if kh > 1 else 0) * conv.dilations[0] if not isinstance(tap, int) else 0
+        along = (T.truncmod(tap, kw) if kw > 1 else 0) * conv.dilations[1] if not isinstance(tap, int) else 0
+        self.down, self.along = (held(v + T.int32(0)) for v in (down, along))
+        return held((blocks * conv.height + down) * conv.width + along + T.int32(0))
 
     def _panels(self) -> Expr:
         """The number of this block's weights."""

@@ -53,12 +53,11 @@ done:
 
 
 # A block's number is its task, and the memory that its threads share stands for the workspace. A driver's
-# compiler has to know how many threads share a multiprocessor's registers, and that it need not spill any to
-# make room for more blocks.
+# compiler has to know how many threads share a multiprocessor's registers.
 _BLOCK = """\
 @{symbol}_shared = internal addrspace(3) global [{bytes} x i8] undef, align 16
 declare i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
-define ptx_kernel void @{symbol}({parameters}, i32 %tasks) "nvvm.maxntid"="{threads}" "nvvm.minctasm"="1" {{
+define ptx_kernel void @{symbol}({parameters}, i32 %tasks) "nvvm.maxntid"="{threads}" {{
   %task = call i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
   %next = add nsw i32 %task, 1
   %shared = addrspacecast ptr addrspace(3) @{symbol}_shared to ptr

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from secateur.codegen.backends.cuda.winograd import floats as floats_on_gpus
 from secateur.codegen.backends.cuda.winograd.staged import WinogradStaged
 from secateur.codegen.primitives.conv.operators import Convolution
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
@@ -157,6 +158,12 @@ def byte_conv(channels: int, filters: int, tile: tuple[int, int], residual: bool
 def test_bytes(library: ctypes.CDLL, tile: tuple[int, int], name: str) -> None:
     for channels, filters in SHAPES:
         check(library, LinearWinograd(), byte_conv(channels, filters, tile, filters == 33), TARGETS[name])
+
+
+@pytest.mark.parametrize("primitive", floats_on_gpus.PRIMITIVES[:2], ids=lambda p: p.name)
+def test_floats_for_gpus(library: ctypes.CDLL, primitive: Primitive) -> None:
+    for channels, filters in SHAPES:
+        check(library, primitive, float_conv(channels, filters, 12), TARGETS["jetson-nano"])
 
 
 @pytest.mark.parametrize("tile", TILES)

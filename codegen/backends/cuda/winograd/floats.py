@@ -122,18 +122,21 @@ class _ThreeKernels(Staged, FloatGemm):
         """Data, operands of the epilogue, weights, bias."""
         return FloatGemm.arguments(self, op, target)
 
+
+class WinogradFloats(_ThreeKernels):
+    """`nn.conv` of floats."""
+
     def origin(self, op: Operator, target: Target) -> Origin | None:
         """The weights are its second kernel's, so they come right after the data."""
         found = super().origin(op, target)
         return found and replace(found, made=(1,))
 
 
-class WinogradFloats(_ThreeKernels):
-    """`nn.conv` of floats."""
-
-
 class WinogradHalves(_ThreeKernels, HalfGemm):
-    """`nn.conv` of binary16 with sums in it."""
+    """`nn.conv` of binary16 with sums in it, whose weights are kept as they are multiplied."""
+
+    def origin(self, op: Operator, target: Target) -> Origin | None:
+        return None
 
 
 _WAYS = tuple(map(StagedFloats, (2, 4)))

@@ -83,9 +83,8 @@ def tile_of(layer: Layer | FloatLayer, target: Target) -> Tile | None:
 
 def products_kernel(layer: Layer | FloatLayer, tile: Tile, target: Target) -> Kernel:
     """(V, weights, scales of bytes) to products."""
-    layouts = {"in_layout": layer.spec.in_layout, "out_layout": layer.spec.in_layout}
-    sizes = (layer.positions, layer.channels, 1, layer.tiles, layer.filters)
-    conv = type(layer.spec)(*sizes, (1, 1), **layouts)
+    sizes, layout = (layer.positions, layer.channels, 1, layer.tiles, layer.filters), layer.spec.in_layout
+    conv = type(layer.spec)(*sizes, (1, 1), in_layout=layout, out_layout=layout)
     dot, tiles = target.cuda.architecture.dot, counts(layer)
     spec = ProductsSpec(conv, tile, layer.blocks, dot, True, tiles, layer.extent[1])
     tasks = layer.positions * spec.pixel_tiles * spec.filter_tiles

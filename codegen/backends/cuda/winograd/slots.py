@@ -20,13 +20,14 @@ Expr = Any
 def needing(layer: Domain[Any], position: int) -> tuple[int, int]:
     """Tiles down and across an image that need a position."""
     places = divmod(position, layer.extent[1])
-    axes = zip(places, layer.extent, layer.grid, layer.whole, strict=True)
-    return tuple(whole if at == extent - 1 else all for at, extent, all, whole in axes)  # type: ignore[return-value]
+    last = [at == extent - 1 for at, extent in zip(places, layer.extent, strict=True)]
+    return (layer.whole if last[0] else layer.grid)[0], (layer.whole if last[1] else layer.grid)[1]
 
 
 def count(layer: Domain[Any], position: int) -> int:
     """Tiles of all images that need a position."""
-    return layer.spec.batch * prod(needing(layer, position))
+    batch: int = layer.spec.batch
+    return batch * prod(needing(layer, position))
 
 
 class Slots:

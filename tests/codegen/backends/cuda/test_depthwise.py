@@ -105,12 +105,12 @@ def test_random_shapes(seed: int) -> None:
     choose = np.random.default_rng(seed)
     configure(Gpu(order=seed))
 
-    def several(low: int, high: int, count: int) -> Any:
+    def several(low: int, high: int, count: int) -> tuple[int, ...]:
         return tuple(map(int, choose.integers(low, high, count)))
 
-    batch, channels, height, width = *several(1, 3, 1), *several(1, 50, 1), *several(5, 14, 2)
-    window = {"groups": channels, "pads": several(0, 3, 4), "strides": several(1, 3, 2)}
-    shape, kernel, zero = (batch, channels, height, width), several(1, 5, 2), several(0, 256, 1)[0]
+    channels, zero = several(1, 50, 1)[0], several(0, 256, 1)[0]
+    shape, kernel = (*several(1, 3, 1), channels, *several(5, 14, 2)), several(1, 5, 2)
+    window: dict[str, Any] = {"groups": channels, "pads": several(0, 3, 4), "strides": several(1, 3, 2)}
     op, arrays = conv_case(seed, shape, channels, kernel, zero=zero, residual=bool(seed % 2), **window)
     for choice in choices(op, XAVIER, "depthwise_strips"):
         wanted = interpreter.evaluate(op, arrays)[0]
