@@ -152,13 +152,13 @@ _SHAPES = (
     (128, 64, 8, 8), (64, 64, 8, 4), (64, 32, 4, 4), (32, 64, 4, 4), (32, 32, 4, 4), (128, 32, 8, 4),
     (128, 16, 4, 4), (64, 16, 2, 4), (32, 16, 1, 4), (128, 8, 2, 4), (128, 4, 1, 4), (128, 128, 8, 8),
 )  # fmt: skip
-_TIGHT = ((49, 64, 7, 4),)  # with two blocks a step ptxas spills for sm_53 and sm_62, to hold more blocks
+_TIGHT = ((49, 64, 7, 4),)  # of which ptxas spills a register for sm_53 and sm_62, to hold one more block
 
 
 def candidates(filters: int, blocks: int, architecture: Architecture) -> Iterator[Tile]:
     """Tiles that divide `filters` (whole blocks of the result) and `blocks` of channels, and fit."""
     for shape in _SHAPES:
-        for step in (1,) if shape in _TIGHT and not architecture.dot else (2, 1):
+        for step in () if shape in _TIGHT and not architecture.dot else (2, 1):
             tile = Tile(*shape, step)
             if filters % tile.filters == 0 and blocks % step == 0 and tile.resident(architecture):
                 yield tile
