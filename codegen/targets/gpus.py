@@ -17,7 +17,7 @@ ARCHITECTURES = {
         Architecture(53, 42, False, True, "", 64 << 10, block_registers=_HALF),
         Architecture(61, 50, True, False, "", 96 << 10),
         Architecture(62, 50, False, True, "", 64 << 10, block_registers=_HALF),
-        Architecture(72, 61, True, True, "wmma", 96 << 10),
+        Architecture(72, 63, True, True, "wmma", 96 << 10),
         Architecture(75, 63, True, True, "wmma", 64 << 10, threads=1024, blocks=16),
         Architecture(80, 70, True, True, "mma", 164 << 10),
         Architecture(86, 71, True, True, "mma", 100 << 10, threads=1536, blocks=16),

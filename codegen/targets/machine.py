@@ -52,9 +52,10 @@ THREAD_REGISTERS = 255  # that an instruction can name
 class Architecture:
     """A generation of NVIDIA's GPUs: what its code may use, and what its multiprocessors hold.
 
-    `ptx` is the first PTX version that knows it, times ten; older drivers read no newer one. `dot` tells that
-    four bytes times four bytes is one instruction (`dp4a`); `half2` that two binary16 are; `matrix` names
-    the int8 matrix instruction, or is empty. Bytes of shared memory and registers are a multiprocessor's.
+    `ptx` is the first PTX version that knows it and what it has here, times ten; older drivers read no newer
+    one. `dot` tells that four bytes times four bytes is one instruction (`dp4a`); `half2` that two binary16
+    are; `matrix` names the int8 matrix instruction, or is empty. Bytes of shared memory and registers are a
+    multiprocessor's.
     """
 
     number: int  # 72 of sm_72

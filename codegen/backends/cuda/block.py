@@ -45,9 +45,9 @@ class Words:
         """The vector of four words from `at` on."""
         return load(self._buffer, at, WORDS)
 
-    def put(self, at: int, quad: Expr) -> None:
-        """Makes a vector of four words those from `at` on."""
-        store(self._buffer, at, quad, WORDS)
+    def put(self, at: int, vector: Expr, count: int = WORDS) -> None:
+        """Makes a vector of `count` words those from `at` on."""
+        store(self._buffer, at, vector, count)
 
     def fetch(self, at: int, buffer: Buffer, index: Expr, count: int) -> None:
         """`count` words of memory from `index` on, in as few accesses as can be."""

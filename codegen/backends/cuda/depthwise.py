@@ -52,6 +52,10 @@ class DepthwiseStrips:
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         return fastest(spec, target).seconds(spec, target)
 
+    def offset(self, spec: ConvSpec, target: Target) -> int:
+        """Bytes are multiplied as they are."""
+        return 0
+
     def workspace(self, spec: ConvSpec, target: Target) -> int:
         return 0
 

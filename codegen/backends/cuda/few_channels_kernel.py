@@ -10,7 +10,9 @@ from ...tir import T, prim_func
 from .block import WORDS
 from .implicit_gemm_kernel import Gemm, GemmSpec, held
 from .matrix_gemm import MatrixGemm
-from .matrix_tile import MatrixTile
+from .matrix_tile import MatrixTile, WmmaTile
+from .tile import Tile
+from .wmma_gemm import WmmaGemm
 
 Expr = Any
 
@@ -32,8 +34,7 @@ class FewSpec(GemmSpec):
 def build(spec: FewSpec) -> Any:
     pointers = kernel_pointers(spec.conv)
     pointers.insert(pointers.index(("weights", "int8")) + 1, ("padding", "uint8"))
-    kind = _FewMatrix if isinstance(spec.tile, MatrixTile) else _Few
-    return prim_func(pointers, lambda *buffers: kind(spec, buffers).emit())
+    return prim_func(pointers, lambda *buffers: _KINDS[type(spec.tile)](spec, buffers).emit())
 
 
 class _Few(Gemm):
@@ -60,3 +61,10 @@ class _Few(Gemm):
 
 class _FewMatrix(_Few, MatrixGemm):
     """By matrix instructions."""
+
+
+class _FewWmma(_Few, WmmaGemm):
+    """By those of Volta and Turing."""
+
+
+_KINDS: dict[type[Tile], type[_Few]] = {Tile: _Few, MatrixTile: _FewMatrix, WmmaTile: _FewWmma}

@@ -28,10 +28,12 @@ from ...rounding import up
 from ...targets.target import Target
 from .gemms import build
 from .implicit_gemm_kernel import GemmSpec
+from .matrix_tile import WmmaTile
 from .panels import best, panels
 from .rates import matrix_rate, most_sums, word_rate
 from .thread import thread_of
 from .tile import Tile, Work
+from .wmma_gemm import MIDDLE
 
 Array = NDArray[Any]
 
@@ -81,6 +83,10 @@ class ImplicitGemm:
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         return self.work(spec, target).seconds(self._tile(spec, target), target)
+
+    def offset(self, spec: ConvSpec, target: Target) -> int:
+        """What is taken from bytes before they are multiplied, as some instructions take signed ones."""
+        return MIDDLE if isinstance(self._tile(spec, target), WmmaTile) else 0
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
         return 0
@@ -147,8 +153,8 @@ class BytesGemm(PaddingConvolution):
         return super().refusal(op) or ("a residual that reaches some channels" if op["reach"] else None)
 
     def offset(self, spec: LinearSpec, target: Target) -> int:
-        """Bytes are multiplied as they are."""
-        return 0
+        found: int = self.primitive.offset(spec, target)
+        return found
 
     def on(self, op: Operator, target: Target) -> LinearSpec:
         return replace(self.spec(op), full=False)

@@ -13,7 +13,7 @@ from ...tir import T, store, when
 from .block import WORDS, Words
 from .implicit_gemm_kernel import Gemm, held
 from .matrix import multiply
-from .matrix_tile import COLUMNS, ROWS
+from .matrix_tile import COLUMNS, ROWS, MatrixTile
 from .tile import WARP
 
 Expr = Any
@@ -21,6 +21,8 @@ Expr = Any
 
 class MatrixGemm(Gemm):
     """One block of threads."""
+
+    tile: MatrixTile
 
     def _divide(self) -> None:
         tile, lane, warp = self.tile, T.truncmod(self.thread, WARP), T.truncdiv(self.thread, WARP)
@@ -71,8 +73,14 @@ class MatrixGemm(Gemm):
                     self._instruct(row, column, left, right, len(blocks))
 
     def _wanted(self, column: int) -> AbstractContextManager[None]:
-        """Where the warp's pixels number `column` are multiplied: everywhere."""
-        return nullcontext()
+        """Where the warp's pixels number `column` are multiplied: not where none of them exists."""
+        if not self._ragged():
+            return nullcontext()
+        return when(self.first_pixel + self.row + column * self.tile.columns < self._end())
+
+    def _ragged(self) -> bool:
+        """Whether that may be."""
+        return False
 
     def _instruct(self, row: int, column: int, left: Words, right: Words, blocks: int) -> None:
         a = [left[row * 2 * blocks + i] for i in range(2 * blocks)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ...targets.machine import Architecture
 from .tile import WARP, Tile, Work
@@ -20,11 +21,14 @@ _SPARE_REGISTERS = 56
 class MatrixTile(Tile):
     """What a thread has of other tiles, a warp has of these."""
 
+    columns: ClassVar[int] = COLUMNS  # pixels of an instruction
+    rows: ClassVar[int] = PAIR  # filters of those whose results are stored together
+
     def __post_init__(self) -> None:
         if self.pixels % self.thread_pixels or self.filters % self.thread_filters:
             raise ValueError(f"{self}: warps do not divide the block")
-        if self.thread_pixels % COLUMNS or self.thread_filters % PAIR:
-            raise ValueError(f"{self}: a warp has multiples of {COLUMNS} pixels and {PAIR} filters")
+        if self.thread_pixels % self.columns or self.thread_filters % self.rows:
+            raise ValueError(f"{self}: a warp has multiples of {self.columns} pixels and {self.rows} filters")
 
     @property
     def threads(self) -> int:
@@ -65,22 +69,47 @@ class MatrixTile(Tile):
         return work.matrix_rate
 
 
+@dataclass(frozen=True)
+class WmmaTile(MatrixTile):
+    """By instructions whose operands only they can load: 16 filters by 16 pixels over a block of channels.
+
+    So that the results can be stored, each warp puts those of an instruction into shared memory.
+    """
+
+    columns: ClassVar[int] = ROWS
+    rows: ClassVar[int] = ROWS
+
+    @property
+    def fragments(self) -> int:
+        return 2 * (self.thread_filters // ROWS + self.thread_pixels // ROWS)
+
+    @property
+    def shared_bytes(self) -> int:
+        return max(super().shared_bytes, 4 * ROWS * ROWS * self.threads // WARP)
+
+
 _SHAPES = (
     (112, 64, 56, 32), (128, 64, 32, 32), (128, 128, 64, 32), (64, 64, 32, 32), (64, 128, 64, 32),
     (40, 128, 40, 32), (40, 64, 40, 32), (56, 64, 56, 32), (56, 128, 56, 32), (56, 32, 56, 32),
     (32, 64, 32, 32), (32, 128, 32, 32), (16, 64, 16, 32), (16, 128, 16, 32), (8, 128, 8, 32), (8, 64, 8, 32),
     (128, 32, 32, 32), (64, 32, 16, 32),
 )  # fmt: skip
+_WMMA_SHAPES = (
+    (128, 64, 32, 32), (64, 64, 32, 32), (64, 128, 64, 32), (128, 128, 64, 32),
+    (32, 64, 32, 32), (32, 128, 32, 32), (32, 64, 16, 32), (16, 64, 16, 16), (16, 128, 16, 32),
+    (64, 32, 32, 16), (128, 32, 32, 32), (32, 32, 16, 16), (64, 16, 32, 16), (128, 16, 32, 16),
+)  # fmt: skip
 _TIGHT = ((40, 128, 40, 32), (40, 64, 40, 32))  # with four blocks a step ptxas has a register too few
 
 
 def matrix_candidates(filters: int, blocks: int, architecture: Architecture) -> Iterator[MatrixTile]:
     """Those that divide `filters` and `blocks` of channels, and fit, where there is the instruction."""
-    if architecture.matrix != "mma":
+    if not architecture.matrix:
         return
-    for shape in _SHAPES:
+    kind, shapes = (MatrixTile, _SHAPES) if architecture.matrix == "mma" else (WmmaTile, _WMMA_SHAPES)
+    for shape in shapes:
         for step in (2, 1) if shape in _TIGHT else (4, 2, 1):
-            tile = MatrixTile(*shape, step)
+            tile = kind(*shape, step)
             if filters % tile.filters == 0 and blocks % step == 0 and tile.resident(architecture):
                 yield tile
 

@@ -55,7 +55,7 @@ done:
 # A block's number is its task, and the memory that its threads share stands for the workspace. A driver's
 # compiler has to know how many threads share a multiprocessor's registers.
 _BLOCK = """\
-@{symbol}_shared = internal addrspace(3) global [{bytes} x i8] undef, align 16
+@{symbol}_shared = internal addrspace(3) global [{bytes} x i8] undef, align 128
 declare i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
 define ptx_kernel void @{symbol}({parameters}, i32 %tasks) "nvvm.maxntid"="{threads}" {{
   %task = call i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()

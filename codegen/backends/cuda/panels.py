@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...targets.target import Target
-from .matrix_tile import MatrixTile, matrix_candidates, order
+from .matrix_tile import MatrixTile, WmmaTile, matrix_candidates, order
 from .tile import Tile, Work, candidates
 
 Array = NDArray[Any]
@@ -26,6 +26,8 @@ def best(work: Work, blocks: int, target: Target) -> Tile | None:
 
 def panels(tile: Tile, values: Array) -> Array:
     """(..., filter of a tile, word, element) as it is copied into shared memory."""
+    if isinstance(tile, WmmaTile):
+        return np.ascontiguousarray(values)
     if isinstance(tile, MatrixTile):
         return np.ascontiguousarray(values[..., order(tile), :, :])
     return np.ascontiguousarray(np.swapaxes(values, -3, -2))

@@ -24,4 +24,4 @@ def most_sums(target: Target, element_bytes: int) -> int:
 
 def matrix_rate(target: Target, element_bytes: int) -> float:
     """Words of four bytes that matrix instructions multiply; 0 where there are none."""
-    return target.gpu.matrix / 4 if element_bytes == 1 and target.cuda.architecture.matrix == "mma" else 0.0
+    return target.gpu.matrix / 4 if element_bytes == 1 and target.cuda.architecture.matrix else 0.0

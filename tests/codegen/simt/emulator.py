@@ -28,6 +28,11 @@ _MATRIX = re.compile(
     r"^declare [^\n]*@llvm\.nvvm\.mma[^\n]*\n(define internal <4 x i32> @secateur_mma_(\w+)\(([^)]*)\)).*?^}",
     flags=re.M | re.S,
 )
+_WMMA = re.compile(
+    r"^declare [^\n]*@llvm\.nvvm\.wmma[^\n]*\n"
+    r"(define internal (void|<\d x i32>) @secateur_wmma_(\w+)\(([^)]*)\)).*?^}",
+    flags=re.M | re.S,
+)
 _UNLIMITED = (1 << 64) - 1
 _ENGINES: dict[str, Any] = {}  # machine code lives as long as its engine
 
@@ -78,7 +83,7 @@ def on_host(llvm_ir: str) -> str:
 
     Intrinsics of GPUs become functions of the stand-in. Address spaces stay: here they are all one.
     """
-    llvm_ir = _MATRIX.sub(_matrix, llvm_ir)
+    llvm_ir = _WMMA.sub(_wmma, _MATRIX.sub(_matrix, llvm_ir))
     text = re.sub(r"@llvm\.nvvm\.barrier\.cta\.sync[a-z.]*", "@simt_barrier", llvm_ir)
     text = re.sub(r"@llvm\.nvvm\.([\w.]+)", lambda m: "@simt_" + m[1].replace(".", "_"), text)
     text = text.replace("= internal addrspace(3) global", "= addrspace(3) global")  # others may change it
@@ -95,6 +100,22 @@ def _matrix(found: re.Match[str]) -> str:
         lines.append(f"  store {parameter}, ptr %place{i}")
     lines += [f"  call void @simt_mma_{found[2]}(ptr %registers, ptr %sums)"]
     return "\n".join([*lines, "  %r = load <4 x i32>, ptr %sums", "  ret <4 x i32> %r", "}"])
+
+
+def _wmma(found: re.Match[str]) -> str:
+    """The same of an instruction that loads, multiplies or stores."""
+    result, name, given = found[2], found[3], found[4].split(", ")
+    place = "ptr %p" if given[0] == "ptr %p" else "ptr null"
+    words = [parameter for parameter in given if parameter != "ptr %p"]
+    lines = [f"declare void @simt_wmma_{name}(ptr, ptr, ptr)", f"{found[1]} {{", "  %sums = alloca <8 x i32>"]
+    lines += [f"  %registers = alloca [{len(words) + 1} x i32]"]
+    for i, parameter in enumerate(words):
+        lines.append(f"  %place{i} = getelementptr i32, ptr %registers, i32 {i}")
+        lines.append(f"  store {parameter}, ptr %place{i}")
+    lines.append(f"  call void @simt_wmma_{name}({place}, ptr %registers, ptr %sums)")
+    if result == "void":
+        return "\n".join([*lines, "  ret void", "}"])
+    return "\n".join([*lines, f"  %r = load {result}, ptr %sums", f"  ret {result} %r", "}"])
 
 
 def _entry(llvm_ir: str) -> str:

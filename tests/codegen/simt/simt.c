@@ -85,7 +85,8 @@ static void fiber_main(void) {
 
 typedef struct matrix {
     int32_t depth, right_signed; /* channels; the left operand is signed */
-    int32_t a[4], b[2], c[4];
+    int32_t wide;                /* 16 columns, by wmma */
+    int32_t a[4], b[2], c[8];
 } matrix;
 
 static matrix handed[MOST_THREADS];
@@ -108,10 +109,36 @@ static int32_t element(const matrix *warp, int row, int column, int right_signed
     return sum;
 }
 
+/* Where wmma has what is nobody's business: here lane l has half of row (or column) l / 2, eight numbers. */
+static int32_t wide_element(const matrix *warp, int row, int column) {
+    int32_t sum = 0;
+    for (int k = 0; k < 16; k++) {
+        int32_t a = byte_of(warp[row * 2 + k / 8].a[k % 8 / 4], k % 4, 1);
+        int32_t b = byte_of(warp[column * 2 + k / 8].b[k % 8 / 4], k % 4, 1);
+        sum = (int32_t)((uint32_t)sum + (uint32_t)(a * b));
+    }
+    return sum;
+}
+
+static int multiply_wide(matrix *warp) {
+    for (int lane = 0; lane < WARP; lane++) {
+        if (!warp[lane].wide) return LAUNCH_FAILED;
+        for (int i = 0; i < 8; i++) {
+            uint32_t sum = (uint32_t)wide_element(warp, lane / 2, lane % 2 * 8 + i);
+            warp[lane].c[i] = (int32_t)((uint32_t)warp[lane].c[i] + sum);
+        }
+    }
+    products += 16 * 16 * 16 / 4;
+    return OK;
+}
+
 static int multiply_warp(matrix *warp) {
     static int32_t sums[WARP][4];
+    if (warp->wide) return multiply_wide(warp);
     for (int lane = 0; lane < WARP; lane++) {
-        if (warp[lane].depth != warp->depth || warp[lane].right_signed != warp->right_signed) return LAUNCH_FAILED;
+        if (warp[lane].depth != warp->depth || warp[lane].right_signed != warp->right_signed ||
+            warp[lane].wide)
+            return LAUNCH_FAILED;
         for (int i = 0; i < 4; i++)
             sums[lane][i] = element(warp, lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2, warp->right_signed);
     }
@@ -129,10 +156,41 @@ static void mma(int32_t depth, int32_t right_signed, const int32_t *registers, i
     own->depth = depth, own->right_signed = right_signed;
     memcpy(own->a, registers, sizeof(int32_t) * 2 * (size_t)halves);
     memcpy(own->b, registers + 2 * halves, sizeof(int32_t) * (size_t)halves);
-    memcpy(own->c, registers + 3 * halves, sizeof own->c);
+    memcpy(own->c, registers + 3 * halves, 4 * sizeof *own->c);
+    own->wide = 0;
+    fibers[thread_at].state = AT_MATRIX;
+    swapcontext(&fibers[thread_at].context, &scheduler);
+    memcpy(result, own->c, 4 * sizeof *own->c);
+}
+
+static void wmma_load(const unsigned char *from, int32_t *result) { memcpy(result, from + thread_at % WARP * 8, 8); }
+
+API void simt_wmma_a(void *from, const int32_t *registers, int32_t *result) {
+    (void)registers;
+    wmma_load(from, result);
+}
+
+API void simt_wmma_b(void *from, const int32_t *registers, int32_t *result) {
+    (void)registers;
+    wmma_load(from, result);
+}
+
+API void simt_wmma_mma(void *nowhere, const int32_t *registers, int32_t *result) {
+    matrix *own = &handed[thread_at];
+    (void)nowhere;
+    if (!in_fibers) abort();
+    own->wide = 1;
+    memcpy(own->a, registers, 8), memcpy(own->b, registers + 2, 8), memcpy(own->c, registers + 4, sizeof own->c);
     fibers[thread_at].state = AT_MATRIX;
     swapcontext(&fibers[thread_at].context, &scheduler);
     memcpy(result, own->c, sizeof own->c);
+}
+
+/* Column by column. */
+API void simt_wmma_d(void *to, const int32_t *registers, int32_t *result) {
+    unsigned lane = thread_at % WARP;
+    (void)result;
+    for (unsigned i = 0; i < 8; i++) ((int32_t *)to)[(lane % 2 * 8 + i) * 16 + lane / 2] = registers[i];
 }
 
 API void simt_mma_k16_u(const int32_t *registers, int32_t *result) { mma(16, 0, registers, result); }

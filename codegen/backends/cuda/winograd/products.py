@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,10 +18,11 @@ from ....vector.shuffles import hold
 from ..block import WORDS
 from ..implicit_gemm_kernel import Gemm, GemmSpec, held
 from ..matrix_gemm import MatrixGemm
-from ..matrix_tile import COLUMNS, MatrixTile
+from ..matrix_tile import MatrixTile, WmmaTile
 from ..panels import best, panels
 from ..rates import matrix_rate, most_sums, word_rate
 from ..tile import Tile, Work
+from ..wmma_gemm import WmmaGemm
 from .layer import FloatLayer, Layer
 from .slots import count
 
@@ -73,7 +73,7 @@ def counts(layer: Layer | FloatLayer) -> tuple[int, ...]:
 
 def words_multiplied(layer: Layer | FloatLayer, tile: Tile) -> int:
     """By all threads together: those of tiles that fill up matrix instructions, too."""
-    columns = COLUMNS if isinstance(tile, MatrixTile) else 1
+    columns = tile.columns if isinstance(tile, MatrixTile) else 1
     return sum(up(tiles, columns) for tiles in counts(layer)) * layer.filters * layer.blocks * WORDS
 
 
@@ -111,8 +111,7 @@ def _build(spec: ProductsSpec) -> Any:
         pointers = [("data", "int8"), ("weights", "int8"), ("scales", "float32"), ("output", "float32")]
     else:
         pointers = [(name, spec.conv.dtype) for name in ("data", "weights", "output")]
-    kind = _MatrixProducts if isinstance(spec.tile, MatrixTile) else _Products
-    return prim_func(pointers, lambda *buffers: kind(spec, buffers).emit())
+    return prim_func(pointers, lambda *buffers: _KINDS[type(spec.tile)](spec, buffers).emit())
 
 
 class _Products(Gemm):
@@ -199,9 +198,18 @@ class _MatrixProducts(_Products, MatrixGemm):
     """By matrix instructions."""
 
     def _multiply(self, stage: Expr) -> None:
-        MatrixGemm._multiply(self, stage)
+        super(_Products, self)._multiply(stage)
 
-    def _wanted(self, column: int) -> AbstractContextManager[None]:
-        if not self.spec.ragged(self.tile.pixels):
-            return super()._wanted(column)
-        return when(self.first_pixel + self.row + column * COLUMNS < self._end())
+    def _ragged(self) -> bool:
+        return self.spec.ragged(self.tile.pixels)
+
+
+class _WmmaProducts(_MatrixProducts, WmmaGemm):
+    """By those of Volta and Turing."""
+
+
+_KINDS: dict[type[Tile], type[_Products]] = {
+    Tile: _Products,
+    MatrixTile: _MatrixProducts,
+    WmmaTile: _WmmaProducts,
+}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from secateur.codegen.backends.cuda.implicit_gemm import GEMM
-from secateur.codegen.backends.cuda.matrix_tile import COLUMNS, MatrixTile
+from secateur.codegen.backends.cuda.matrix_tile import MatrixTile
 from secateur.codegen.backends.cuda.tile import Tile
 from secateur.codegen.backends.cuda.winograd import products
 from secateur.codegen.backends.cuda.winograd.fused_tile import fastest
@@ -29,7 +29,7 @@ VGG = (
     (512, 512, 28), (512, 512, 14),
 )  # fmt: skip
 SHARES = {(2, 2): 0.48, (4, 4): 0.30}  # at most, of what direct convolution multiplies
-DOTS = ("cuda-sm_61", "jetson-xavier")
+DOTS = ("cuda-sm_61",)
 MATRICES = ("jetson-orin", "jetson-orin-nano", "cuda-sm_80")
 
 
@@ -79,9 +79,8 @@ def sizes(batch: int, channels: int, filters: int, extent: int) -> LinearSpec:
 
 def direct_words(spec: LinearSpec, target: Target) -> int:
     tile = GEMM.tile(replace(spec, bias=False), target)
-    pixels = (
-        up(spec.batch * spec.pixels, COLUMNS) if isinstance(tile, MatrixTile) else spec.batch * spec.pixels
-    )
+    pixels = spec.batch * spec.pixels
+    pixels = up(pixels, tile.columns) if isinstance(tile, MatrixTile) else pixels
     return pixels * spec.filters * spec.channels * 9 // 4
 
 
@@ -106,7 +105,7 @@ def test_three_kernels_multiply_at_most_their_share(name: str, batch: int) -> No
 
 
 @pytest.mark.parametrize("batch", [1, 4, 8])
-@pytest.mark.parametrize("name", [*DOTS, "jetson-orin"])
+@pytest.mark.parametrize("name", ["cuda-sm_61", "jetson-xavier", "jetson-orin"])
 def test_one_kernel_multiplies_at_most_its_share(name: str, batch: int) -> None:
     """Blocks of whole tiles: of 14x14 and 7x7, the tiles of which leave the result, it is about a third."""
     target = GPUS[name]

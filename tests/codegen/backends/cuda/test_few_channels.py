@@ -9,7 +9,7 @@ import pytest
 
 from secateur.codegen.backends.cuda.costs import GpuCosts
 from secateur.codegen.backends.cuda.few_channels import FewChannels
-from secateur.codegen.backends.cuda.matrix_tile import MatrixTile
+from secateur.codegen.backends.cuda.matrix_tile import MatrixTile, WmmaTile
 from secateur.codegen.targets.rows import GPUS
 from secateur.ir import interpreter
 
@@ -18,6 +18,7 @@ from ...simt.emulator import Gpu, configure, stand_in
 from .harness import choices, run
 
 ORIN, XAVIER, NANO = GPUS["jetson-orin"], GPUS["jetson-xavier"], GPUS["jetson-nano"]
+PASCAL = GPUS["cuda-sm_61"]
 CASES: list[dict[str, Any]] = [
     {"shape": (2, 3, 13, 11), "filters": 32, "kernel": (7, 7), "pads": (3, 2, 3, 4), "strides": (2, 2),
      "zero": 255, "result_zero": 13},
@@ -39,9 +40,10 @@ def test_bytes_to_the_bit(seed: int) -> None:
     check(conv_case(seed, **CASES[seed]), NANO if seed == 2 else XAVIER)
 
 
-def test_by_matrix_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FewChannels, "tile", lambda *_: MatrixTile(16, 32, 16, 32, 1))
-    check(conv_case(0, **CASES[0]), ORIN)
+@pytest.mark.parametrize(("kind", "target"), [(MatrixTile, ORIN), (WmmaTile, XAVIER)])
+def test_by_matrix_instructions(kind: Any, target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FewChannels, "tile", lambda *_: kind(16, 32, 16, 32, 1))
+    check(conv_case(0, **CASES[0]), target)
 
 
 def test_extremes_do_not_saturate() -> None:
@@ -50,13 +52,13 @@ def test_extremes_do_not_saturate() -> None:
 
 
 def test_resnets_first_layer_multiplies_two_sevenths_of_whole_blocks() -> None:
-    """8 of 7 taps and 4 of 3 channels, not 16 channels."""
+    """8 of 7 taps and 4 of 3 channels, not 16 channels; by `dp4a`."""
     op, arrays = conv_case(1, (1, 3, 14, 14), 64, (7, 7), strides=(2, 2), pads=(3, 3, 3, 3))
     counted = []
     for name in ("few_channels", "implicit_gemm"):
-        (choice,) = choices(op, XAVIER, name)
+        (choice,) = choices(op, PASCAL, name)
         before = stand_in().simt_products()
-        run(op, arrays, XAVIER, choice)
+        run(op, arrays, PASCAL, choice)
         counted.append(stand_in().simt_products() - before)
     assert counted[0] * 7 == counted[1] * 2
 
