@@ -15,6 +15,7 @@ from secateur.codegen.targets.rows import GPUS
 from secateur.ir import interpreter
 from secateur.ir.types import DType
 
+from ....sampled import sampled
 from ...linear_harness import conv_case
 from ...primitives.conv.test_half import SAME, bound
 from ...simt.emulator import Gpu, configure
@@ -100,7 +101,7 @@ def test_strips_check_themselves() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", sampled(range(6), [2, 3]))
 def test_random_shapes(seed: int) -> None:
     choose = np.random.default_rng(seed)
     configure(Gpu(order=seed))

@@ -13,6 +13,7 @@ from secateur.codegen.backends.cuda.matrix_tile import MatrixTile, WmmaTile
 from secateur.codegen.targets.rows import GPUS
 from secateur.ir import interpreter
 
+from ....sampled import sampled
 from ...linear_harness import conv_case
 from ...simt.emulator import Gpu, configure, stand_in
 from .harness import choices, run
@@ -75,7 +76,7 @@ def test_more_channels_are_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", sampled(range(4), [1, 2]))
 def test_random_layers_in_every_order_of_threads(seed: int) -> None:
     choose = np.random.default_rng(seed)
 

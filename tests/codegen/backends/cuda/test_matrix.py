@@ -16,6 +16,7 @@ from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 
+from ....sampled import sampled
 from ...linear_harness import conv_case
 from ...primitives.conv.test_linear_winograd import layer
 from ...simt.emulator import Gpu, configure
@@ -101,7 +102,7 @@ def test_boards_choose_what_they_have() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tile", TILES, ids=str)
+@pytest.mark.parametrize("tile", sampled(TILES, TILES[::7]), ids=str)
 def test_every_schedule_in_every_order_of_threads(tile: MatrixTile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImplicitGemm, "tile", lambda *_: tile)
     case = conv_case(5, (1, 64, 7, 11), filters=128, kernel=(3, 1), pads=(1, 0, 1, 0), zero=3)
