@@ -182,7 +182,7 @@ class _Bytes(_Floats):
 
     def _open(self, buffers: tuple[Any, ...]) -> None:
         assert isinstance(self.conv, LinearSpec)
-        place = 2 + self.conv.ending.residual
+        place = 2 + bool(self.conv.ending.residual)
         self.padding = view(buffers[place], "int32")
         super()._open((*buffers[:place], *buffers[place + 1 :]))
         self.data, self.weights = view(self.data, "int32"), view(self.weights, "int32")

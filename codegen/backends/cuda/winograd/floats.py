@@ -74,7 +74,7 @@ class StagedFloats:
 
     def noise(self, spec: ConvSpec, target: Target) -> float:
         """As on processors, whose sums are no shorter."""
-        return WinogradConv(self.name, self.outputs).noise(spec, target)
+        return WinogradConv(self.name, (self.outputs, self.outputs)).noise(spec, target)
 
     def tiling_words(self, spec: ConvSpec, target: Target) -> dict[str, str]:
         tile = self.tile(spec, target)
