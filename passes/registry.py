@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from secateur.ir.errors import SecateurError
-from secateur.ir.support.road import LAID_OUT, PLACED, QUANTIZED, READ, SELECTED, check_order
 from secateur.ir.support.words import listed
 
 if TYPE_CHECKING:  # a wrong name is refused before NumPy is imported
@@ -48,17 +47,6 @@ OPTIONS: Mapping[str, str] = {
     "store": "options.StoreOptions",
 }
 """Where a pass inherits its options from that imports less than the pass: a wrong one is refused at once."""
-
-STAGES: Mapping[str, tuple[str, str]] = {
-    **dict.fromkeys(("canonicalize", "open", "prune", "remove", "fuse", "half", "equalize"), (READ, READ)),
-    "quantize": (READ, QUANTIZED),
-    "tflite": (READ, QUANTIZED),
-    "select": (READ, SELECTED),
-    "layout": (SELECTED, LAID_OUT),
-    "memory": (LAID_OUT, PLACED),
-    "store": (PLACED, PLACED),
-}
-"""The stages that a pass takes and gives, declared here so that a wrong order is refused at once too."""
 
 RULES = (
     "canonicalize.canonicalize",
@@ -103,12 +91,6 @@ BY_NAME: Mapping[str, type[Pass]] = _ByName()
 def declaration(name: str) -> type | None:
     """The class of a pass's options, where there is one apart from the pass."""
     return _found(OPTIONS[name]) if name in OPTIONS else None
-
-
-def check_stages(names: Sequence[str]) -> None:
-    """SecateurError where a pass of that list takes another stage than the one before it gives."""
-    if all(name in STAGES for name in names):
-        check_order((name, *STAGES[name]) for name in names)
 
 
 def rules() -> dict[str, tuple[Rule, ...]]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from secateur.ir.graph import Graph
 from secateur.ir.stages import ROAD, Stage
 
-from ..registry import STAGES
+from ..stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Pass(ABC):
     """Graph in, graph out. A subclass's docstring says what it does; its fields are its options.
 
     `run` may change the graph it is given and returns the graph to go on with. The stages that it takes and
-    gives are in the registry's table `STAGES`, or attributes of a class that is not in the registry.
+    gives are in the table `STAGES`, or attributes of a class that is not in the registry.
     """
 
     name: ClassVar[str]

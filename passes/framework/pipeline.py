@@ -18,7 +18,8 @@ from secateur.ir.support.options import options_of
 from secateur.ir.support.units import read_time
 from secateur.ir.support.words import known_names
 
-from ..registry import BY_NAME, check_stages, declaration
+from ..registry import BY_NAME, declaration
+from ..stages import check_stages
 
 if TYPE_CHECKING:
     from .base import Pass

@@ -9,7 +9,7 @@ import numpy as np
 
 from secateur.ir.elementwise import FUNCTIONS
 from secateur.ir.graph import Operator, Value, constant_of
-from secateur.ir.half import LARGEST, LEAST_NORMAL
+from secateur.ir.support.half import LARGEST, LEAST_NORMAL
 from secateur.ir.types import DType
 
 ROOM = 2.0

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from secateur.ir.graph import Graph, Operator, Value, constant_of
-from secateur.ir.half import rounded
 from secateur.ir.registry import create
+from secateur.ir.support.half import rounded
 from secateur.ir.types import DType
 
 from ..framework.base import Pass

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from secateur.ir.half import LARGEST, LEAST_NORMAL, overflows, rounded
+from secateur.ir.support.half import LARGEST, LEAST_NORMAL, overflows, rounded
 
 
 def test_the_ends_are_those_of_the_format() -> None:

@@ -26,6 +26,7 @@ LATE = {
     },
     "secateur.codegen.backends.cuda.backend": {
         "secateur.codegen.artifact",
+        "secateur.codegen.backends.cuda.assembler",
         "secateur.codegen.backends.cuda.costs",
         "secateur.codegen.backends.cuda.modules",
         "secateur.codegen.backends.cuda.parts",

@@ -93,7 +93,7 @@ class Mirrors(Pass):
 ''',
     ),
     Edit("passes/registry.py", '"mirrors": "mirrors.Mirrors",\n    ', '"fuse": "fuse.fuse.Fuse"'),
-    Edit("passes/registry.py", '"mirrors": (READ, READ),\n    ', '"quantize": (READ, QUANTIZED)'),
+    Edit("passes/stages.py", '"mirrors": (READ, READ),\n    ', '"quantize": (READ, QUANTIZED)'),
     Edit("passes/registry.py", '"mirrors",\n    ', '"canonicalize.canonicalize",'),
 )
 

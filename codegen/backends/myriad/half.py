@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from secateur.ir.errors import ModelError
 from secateur.ir.graph import Graph, Operator, Value
-from secateur.ir.half import LARGEST, overflows, rounded
 from secateur.ir.registry import create
+from secateur.ir.support.half import LARGEST, overflows, rounded
 from secateur.ir.types import DType, TensorType
 
 WIDE = (DType.F32, DType.F64)
