@@ -70,13 +70,14 @@ class Narrowing:
     """Instructions that make bytes of `vectors` vectors of four sums together, all with saturation.
 
     `nearest` converts float32 to int32, half to even, `halves` int32 to int16, `bytes` int16 to unsigned
-    bytes. Where they are empty, there are none.
+    bytes; `fixed` makes float32 of int32 with bits of a fraction. Where they are empty, there are none.
     """
 
     vectors: int
     nearest: str = ""
     halves: str = ""
     bytes: str = ""
+    fixed: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,10 +184,10 @@ NEON64 = Isa(
     "neon64", 16, 32, _halves("llvm.aarch64.neon.smull", "llvm.aarch64.neon.saddlp"),
     (Fractions(8, "llvm.aarch64.neon.sqrdmulh.v8i16"),),
     ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), by_element=True, extremes=True, fences=True,
-    words=_widening("llvm.aarch64.neon.smull"),
+    words=replace(_widening("llvm.aarch64.neon.smull"), quads=2),
     narrowing=Narrowing(
         4, "llvm.aarch64.neon.fcvtns.v4i32.v4f32", "llvm.aarch64.neon.sqxtn.v4i16",
-        "llvm.aarch64.neon.sqxtun.v8i8",
+        "llvm.aarch64.neon.sqxtun.v8i8", "llvm.aarch64.neon.vcvtfxs2fp.v4f32.v4i32",
     ),
 )  # fmt: skip
 NEON64_DOT = replace(
@@ -207,7 +208,8 @@ def neon64(features: Collection[str]) -> Isa:
 
 NEON32 = Isa(
     "neon32", 16, 16, _halves("llvm.arm.neon.vmulls", "llvm.arm.neon.vpaddls"),
-    (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), extremes=True, fences=True, narrowing=Narrowing(4),
+    (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), extremes=True, fences=True,
+    narrowing=Narrowing(4, fixed="llvm.arm.neon.vcvtfxs2fp.v4f32.v4i32"),
     needs=("neon",),
     words=DotStep(DotKind.WIDENING, "llvm.arm.neon.vmulls", 0.5),  # LLVM copies every factor to all lanes
 )  # fmt: skip

@@ -25,7 +25,7 @@ from secateur.ir.support.reach import Reach, reach_of
 from ..rounding import up
 from ..targets.isa import Narrowing
 from ..targets.target import Target
-from ..tir import T, load, splat
+from ..tir import Registers, T, load, splat
 from .shuffles import hold
 
 Expr = Any
@@ -47,7 +47,7 @@ class Requantization:
     `converts` tells that the core converts vectors to integers half to even; `saturates`, which needs it,
     that bytes are limited to 255 as integers: their zero point is 0, and t is within int32.
     By `narrowing` bytes of several vectors are made together; `limited` tells that they have other limits
-    than those of a byte.
+    than those of a byte, `moved` that their zero point is not 0.
     """
 
     result: str = "uint8"
@@ -57,6 +57,7 @@ class Requantization:
     saturates: bool = False
     narrowing: Narrowing | None = None
     limited: bool = False
+    moved: bool = False
 
     def __post_init__(self) -> None:
         if self.result not in ("uint8", "float32"):
@@ -98,7 +99,8 @@ def narrowed(ending: Requantization, op: Operator, target: Target) -> Requantiza
     """The ending with the core's way to make bytes of several vectors."""
     if ending.result != "uint8" or target.isa.narrowing is None:
         return ending
-    return replace(ending, narrowing=target.isa.narrowing, limited=op["limits"] != (0, 255))
+    moved = one_quant(op.result.type)[1] != 0
+    return replace(ending, narrowing=target.isa.narrowing, limited=op["limits"] != (0, 255), moved=moved)
 
 
 def _keeps_zero(op: Operator, residual: int) -> bool:
@@ -185,6 +187,10 @@ class Requantize:
         parts = [T.Shuffle([held], list(range(k, k + 4))) for k in range(0, self.lanes, 4)]
         return self.of_lanes(4).of_sums(parts, index, channel)
 
+    def of_wide_floats(self, total: Expr, index: Expr, channel: Expr) -> Expr:
+        """`of_wide_sum` of sums that have been rounded to float32."""
+        return self.of_wide_steps(total * load(self.multipliers, channel, self.lanes), index, channel)
+
     def of_wide_steps(self, t: Expr, index: Expr, channel: Expr) -> Expr:
         """`of_steps`, narrowed as `of_wide_sum` is."""
         if self.spec.narrowing is None or not self.spec.narrowing.nearest or self.lanes != 4:
@@ -213,14 +219,17 @@ class Requantize:
         """Bytes of the steps, limited as integers: limits are whole, so rounding may come before them."""
         wide = [_called("int32x4", by.nearest, t) for t in steps]
         halves = [_called("int16x4", by.halves, v) for v in wide]
-        doubled = halves * 2 if len(halves) == 1 else halves
-        pairs = [T.Shuffle([*doubled[k : k + 2]], list(range(8))) for k in range(0, len(doubled), 2)]
+        if len(halves) == 1:
+            halves.append(_nothing("int16", 4))
+        pairs = [T.Shuffle([*halves[k : k + 2]], list(range(8))) for k in range(0, len(halves), 2)]
         zero = (T.int32(_ROUNDER_BITS) - T.reinterpret("int32", self.parameters[_OFFSET])).astype("int16")
-        moved = [_called("int16x8", "llvm.sadd.sat.v8i16", v, T.Broadcast(zero, 8)) for v in pairs]
-        parts = [_called("uint8x8", by.bytes, v) for v in moved]
+        if self.spec.moved:
+            pairs = [_called("int16x8", "llvm.sadd.sat.v8i16", v, T.Broadcast(zero, 8)) for v in pairs]
+        parts = [_called("uint8x8", by.bytes, v) for v in pairs]
         lanes = 4 * len(steps)
-        joined = parts[0] if lanes == 8 else T.Shuffle(parts, list(range(lanes)))
-        return self._limited(joined, zero, lanes)
+        joined = parts[0] if len(parts) == 1 else T.Shuffle(parts, list(range(lanes)))
+        limited = self._limited(joined, zero, max(8, lanes))
+        return _first_half(limited) if lanes == 4 else limited
 
     def _limited(self, value: Expr, zero: Expr, lanes: int) -> Expr:
         if not self.spec.limited:
@@ -294,6 +303,17 @@ class Requantize:
 
     def _type(self, dtype: str) -> str:
         return dtype if self.lanes == 1 else f"{dtype}x{self.lanes}"
+
+
+def _nothing(dtype: str, lanes: int) -> Expr:
+    """A register that nobody has written: LLVM does not fill it."""
+    return Registers(1, lanes, dtype)[0]
+
+
+def _first_half(value: Expr) -> Expr:
+    """Of 8 bytes, as one word: LLVM takes a vector of 4 bytes apart."""
+    words = T.reinterpret("int32x2", value)
+    return T.reinterpret("uint8x4", T.Shuffle([words], [0]))
 
 
 def _called(dtype: str, intrinsic: str, *operands: Expr) -> Expr:

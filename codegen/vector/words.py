@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..targets.isa import DotKind
 from ..targets.target import Target
-from ..tir import T, load, splat
+from ..tir import T, load, pinned, splat
 from .shuffles import hold
 
 Expr = Any
@@ -30,6 +30,7 @@ class WordStep(ABC):
     lanes: int
     intrinsic: str
     rate: float | None = None  # vector operations a cycle, where it is not that of float32 multiply-adds
+    at_once: int = 1  # steps whose elements are loaded together where they lie side by side
 
     channels = 2  # of a step
     weight_registers = 1  # of one prepared vector of weights
@@ -44,6 +45,10 @@ class WordStep(ABC):
     @abstractmethod
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
         """The channels at element `index` of an int16 buffer, for every lane."""
+
+    def elements(self, buffer: Buffer, index: Expr, steps: int) -> list[Prepared]:
+        """Those of `steps` steps from element `index` on."""
+        return [self.element(buffer, index + k * self.channels) for k in range(steps)]
 
     @abstractmethod
     def weights(self, buffer: Buffer, index: Expr) -> Prepared:
@@ -85,7 +90,13 @@ class Widening(WordStep):
     multiplies = 4
 
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
-        return (hold(load(buffer, index, self.channels), self.channels, "int16"),)
+        return self.elements(buffer, index, 1)[0]
+
+    def elements(self, buffer: Buffer, index: Expr, steps: int) -> list[Prepared]:
+        """(a vector, the place of the first of its channels) each."""
+        count = steps * self.channels
+        loaded = hold(load(buffer, index, count), count, "int16")
+        return [(loaded, k) for k in range(0, count, self.channels)]
 
     def weights(self, buffer: Buffer, index: Expr) -> Prepared:
         wide = 2 * self.lanes
@@ -95,9 +106,11 @@ class Widening(WordStep):
 
     def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
         kind, name = f"int32x{self.lanes}", f"{self.intrinsic}.v{self.lanes}i32"
-        for k, row in enumerate(weights):
+        for k, row in enumerate(weights, element[1]):
             value = splat(T.Shuffle([element[0]], [k]), self.lanes)
             acc[at] = acc[at] + T.call_llvm_pure_intrin(kind, name, value, row)
+        if self.at_once > 1:
+            acc[at] = pinned(acc[at])
 
     def pack(self, words: Words) -> Words:
         turned = np.swapaxes(words, -1, -2)
@@ -110,4 +123,4 @@ _STEPS: dict[DotKind, type[WordStep]] = {DotKind.PAIRS: Pairs, DotKind.WIDENING:
 def word_step(target: Target) -> WordStep | None:
     """That of the target, None where its row names none."""
     step = target.isa.words
-    return None if step is None else _STEPS[step.kind](target.lanes, step.intrinsic, step.rate)
+    return None if step is None else _STEPS[step.kind](target.lanes, step.intrinsic, step.rate, step.quads)

@@ -57,8 +57,8 @@ class LinearSpec(ConvSpec):
 
     def costed(self) -> Self:
         """Without how sums start and how results are rounded and masked, too."""
-        added = bool(self.ending.residual)
-        ending = replace(self.ending, filters=0, saturates=False, converts=False, residual=added)
+        ending = replace(self.ending, filters=0, residual=bool(self.ending.residual))
+        ending = replace(ending, saturates=False, converts=False, moved=False, limited=False)
         return replace(super().costed(), border=False, ending=ending)
 
     def unbordered(self) -> Self:

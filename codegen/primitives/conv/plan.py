@@ -11,6 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 from typing import Any, TypeVar
 
 from ...targets.target import Target
@@ -57,6 +58,7 @@ class KernelSpec:
     lanes: int
 
 
+_NARROWING = 4.0  # cycles to make bytes of sums, however many are narrowed together
 _BORDER = 4  # columns of a tile where taps of a wide kernel leave the image
 
 Plan = TypeVar("Plan")
@@ -136,7 +138,21 @@ def choose_vectors(
 ) -> int:
     """Vectors of filters per tile: the divisor of `blocks` for which the product takes the least time."""
     fitting = [v for v in (1, 2, 3, 4) if blocks % v == 0]
-    return min(fitting, key=lambda v: step_cycles(pixels, v, steps, target, arithmetic) / v)
+
+    def cycles(vectors: int) -> float:
+        step = step_cycles(pixels, vectors, steps, target, arithmetic)
+        apart = pixels * vectors * _apart_cycles(vectors, target, arithmetic)
+        return (step + apart / steps) / vectors
+
+    return min(fitting, key=cycles)
+
+
+def _apart_cycles(vectors: int, target: Target, arithmetic: Arithmetic | None) -> float:
+    """What the result of a vector of byte sums takes longer where fewer than may be are narrowed together."""
+    narrowing = target.isa.narrowing
+    if narrowing is None or arithmetic is None or arithmetic.data != "uint8":
+        return 0.0
+    return _NARROWING * (1 / gcd(vectors, narrowing.vectors) - 1 / narrowing.vectors)
 
 
 def product_seconds(
@@ -150,7 +166,8 @@ def product_seconds(
 ) -> float:
     """Time of `places` strips of `pixels` pixels, `blocks` filter vectors and `steps` steps each."""
     step = step_cycles(pixels, vectors, steps, target, arithmetic)
-    ending = arithmetic.ending * pixels * vectors if arithmetic else 0.0
+    apart = _apart_cycles(vectors, target, arithmetic)
+    ending = (arithmetic.ending + apart) * pixels * vectors if arithmetic else 0.0
     cycles = places * (blocks / vectors) * (steps * step + 40 + ending)
     return 0.95 * cycles / (target.clock_ghz * 1e9)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..dense.float32 import DENSE
 from ..operator import Primitive
-from .depthwise import quads
+from .depthwise import columns, quads
 from .depthwise.lanes import DEPTHWISE
 from .direct import DIRECT
 from .grouped import GROUPED
@@ -32,6 +32,7 @@ _BYTES = (
     *map(LinearConvolution, (DIRECT, POINTWISE, GROUPED)),
     PlainConvolution(DEPTHWISE),
     *quads.PRIMITIVES,
+    *columns.PRIMITIVES,
     PaddingConvolution(IM2ROW),
     LinearConvolution(BLOCKED_KN2ROW),
     *linear_winograd.PRIMITIVES,

@@ -50,13 +50,22 @@ PRODUCTS = [
     Case("depthwise", *conv_case(14, (1, 21, 6, 5), 21, (3, 3), groups=21, pads=SAME, limits=(9, 120))),
     Case("pointwise", *conv_case(10, (1, 16, 5, 3), 12, (1, 1), result_zero=200, limits=(100, 255))),
 ]
+COLUMNS = [
+    Case("depthwise_columns", case.operator(), case.arrays("any"))
+    for case in (
+        Depthwise(20, 9, 14, result_zero=0),
+        Depthwise(20, 5, 9, zero=200, strides=(2, 2), limits=(9, 120)),
+        Depthwise(33, 7, 20, (2, 3), (1, 2), (1, 0, 1, 2), zero=0, batch=2, residual=True),
+    )
+]
+"""By dot products, for targets that have them."""
 
 pytestmark = pytest.mark.slow  # the first link for a target builds its libc: minutes
 
 
 @pytest.mark.parametrize("name", list(EMULATORS))
 def test_arm_gives_the_interpreters_bits(name: str, tmp_path: Path) -> None:
-    check_on(name, PRODUCTS, tmp_path)
+    check_on(name, [*PRODUCTS, *(COLUMNS if "dotprod" in TARGETS[name].features else [])], tmp_path)
 
 
 SHAPE = (2, 20, 9, 11)

@@ -13,7 +13,6 @@ such set of rows; columns outside the image hold the zero point.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.isa import VNNI
 from secateur.codegen.targets.target import Target
-from secateur.codegen.vector.dot import QUAD
 from secateur.codegen.vector.requantize import BLOCK, padded_multipliers
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import channel_multipliers, one_quant
@@ -31,9 +29,9 @@ from secateur.ir.types import ROW_MAJOR, Layout
 from ....rounding import up
 from ...operator import Argument, Array, Combination, Constant, Operand, Primitive, constant_of
 from ...specs import seconds
-from ..int8_spec import LinearSpec
 from ..linear_operators import linear_spec, refusal
 from .interleave import PIXELS, QuadSpec, build, quads
+from .rows import packed_rows
 
 Ints = NDArray[np.int32]
 
@@ -52,16 +50,6 @@ def _bounded(op: Operator) -> bool:
     assert bias is not None, "applicable() was not asked"
     largest = 255.0 * np.abs(weights.astype(np.float64)).sum((1, 2, 3)) + np.abs(bias.astype(np.float64))
     return bool((largest * channel_multipliers(op)).max() < 1 << 30)
-
-
-def row_sets(spec: LinearSpec) -> list[tuple[int, ...]]:
-    """For each output row, the kernel rows inside the image."""
-    sets = []
-    for row in range(spec.out_height):
-        first = row * spec.strides[0] - spec.pads[0]
-        places = (first + kh * spec.dilations[0] for kh in range(spec.kernel[0]))
-        sets.append(tuple(kh for kh, place in enumerate(places) if 0 <= place < spec.height))
-    return sets
 
 
 class DepthwiseQuads(Primitive):
@@ -107,42 +95,13 @@ class DepthwiseQuads(Primitive):
 
 def _packed(op: Operator) -> tuple[Array, ...]:
     """Number of each output row's set; weights and starts for each set; multipliers; parameters."""
-    spec, zero = linear_spec(op), one_quant(op.operands[0].type)[1]
-    weights, bias = (constant_of(v) for v in op.operands[1:3])
-    assert weights is not None, "applicable() was not asked"
-    assert bias is not None, "applicable() was not asked"
-    of_rows = row_sets(spec)
-    sets = sorted(set(of_rows))
-    numbers = np.array([sets.index(s) for s in of_rows], np.int32)
-    masked = [_of_rows(weights[:, 0].astype(np.int64), rows) for rows in sets]
-    starts = np.stack([_padded(bias - zero * w.sum((1, 2))) for w in masked]).astype(np.int32)
-    result_zero, (low, high) = one_quant(op.result.type)[1], op["limits"]
+    zero, result_zero, (low, high) = (
+        one_quant(op.operands[0].type)[1],
+        one_quant(op.result.type)[1],
+        op["limits"],
+    )
     parameters = np.array([high - result_zero, zero, result_zero, low, high], np.float32)
-    return numbers, _in_quads(masked), starts, padded_multipliers(op), parameters
-
-
-def _of_rows(weights: Array, rows: Sequence[int]) -> Array:
-    """Weights (channels, kh, kw), other rows zeroed."""
-    kept = np.zeros_like(weights)
-    kept[:, list(rows)] = weights[:, list(rows)]
-    return kept
-
-
-def _padded(values: Array) -> Array:
-    """Along the first axis, to whole blocks."""
-    padded = np.zeros((up(len(values), BLOCK), *values.shape[1:]), values.dtype)
-    padded[: len(values)] = values
-    return padded
-
-
-def _in_quads(sets: Sequence[Array]) -> Array:
-    """i8 of shape (sets, blocks, kw, quads of rows, 16 channels, 4 rows) from (channels, kh, kw) each."""
-    padded = np.stack([_padded(w) for w in sets])
-    count, channels, kh, kw = padded.shape
-    rows = np.zeros((count, channels, up(kh, QUAD), kw), np.int8)
-    rows[:, :, :kh] = padded
-    split = rows.reshape(count, channels // BLOCK, BLOCK, -1, QUAD, kw)
-    return np.ascontiguousarray(split.transpose(0, 1, 5, 3, 2, 4))
+    return *packed_rows(op, zero), padded_multipliers(op), parameters
 
 
 PRIMITIVES: tuple[Primitive, ...] = (DepthwiseQuads(),)

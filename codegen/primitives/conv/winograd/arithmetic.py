@@ -79,6 +79,9 @@ class Arithmetic(ABC):
     unroll = UNROLL
     raw = "float32"  # what the input's transform computes with
     sums = "float32"  # what the result's does
+    biased: ClassVar[tuple[int, int] | None] = (
+        None  # the position whose product takes the bias, or results do
+    )
     chunked = False
     """Whether sums of all groups of filters are kept while chunks of channels are added, in matrices of one
     vector of channels after another; or else one group after another is finished, with all channels."""
@@ -90,6 +93,11 @@ class Arithmetic(ABC):
     @property
     def wide(self) -> int:
         return self.lanes
+
+    @property
+    def results(self) -> str:
+        """What `settled` gives."""
+        return self.sums
 
     @abstractmethod
     def apart(self, elements: int) -> int:
@@ -294,7 +302,7 @@ class OfBytes(Arithmetic):
 
     @property
     def asked(self) -> int:  # type: ignore[override]
-        return self.products.width
+        return max(self.products.width, self.products.line)
 
     def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
         """x - zero point."""

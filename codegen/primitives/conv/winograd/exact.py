@@ -150,7 +150,10 @@ class ExactWinograd(Planned[ExactSpec, Blocking]):
         words = word_step(target)
         assert words is not None, "applicable() was not asked"
         wide = max(w for w in (8, 16, 32) if w <= 2 * target.lanes and up(spec.channels, BLOCK) % w == 0)
-        arithmetic = ExactArithmetic(Int16(target.lanes, words), spec.zero_point, wide, Ends(self.tile))
+        fixed = target.isa.narrowing.fixed if target.isa.narrowing else ""
+        arithmetic = ExactArithmetic(
+            Int16(target.lanes, words), spec.zero_point, wide, Ends(self.tile), fixed
+        )
         return ExactShape(replace(spec, workspace_limit=None), self.tile, arithmetic)
 
 
@@ -163,11 +166,13 @@ class ExactConvolution(PlainConvolution):
     """A `q.linear_conv` whose sums have room in the ring that `integers.py` describes."""
 
     def refusal(self, op: Operator) -> str | None:
-        weights = constant_of(op.operands[1])
+        weights, bias = map(constant_of, op.operands[1:3])
         refused = super().refusal(op)
-        if refused or weights is None:
+        if refused or weights is None or bias is None:
             return refused
-        largest = _largest_sum(weights, one_quant(op.operands[0].type)[1])
+        largest = _largest_sum(weights, one_quant(op.operands[0].type)[1]) + int(
+            np.abs(bias.astype(np.int64)).max()
+        )
         limit = Ends(self.primitive.tile).limit
         return f"sums up to {largest}, of which less than {limit} are exact" if largest >= limit else None
 
@@ -181,8 +186,8 @@ class ExactConvolution(PlainConvolution):
         return 0
 
     def starts(self, spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> Array:
-        """The biases: inputs are less their zero point."""
-        return starts(spec, weights, bias, 0)
+        """The biases as one product takes them: inputs are less their zero point."""
+        return starts(spec, weights, bias, 0) * np.int32(Ends(self.primitive.tile).shared)
 
 
 _TILES = ((2, 2), (4, 2), (2, 4), (4, 4))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.codegen.tir import splat
+from secateur.codegen.tir import T, splat, store
 from secateur.codegen.vector.shuffles import hold
 from secateur.codegen.vector.words import WordStep
 
@@ -52,12 +52,21 @@ class Int16(Products):
     def line(self) -> int:
         return 32
 
+    @property
+    def at_once(self) -> int:
+        return self.words.at_once
+
     def tile_pixels(self, registers: int, vectors: int) -> int:
         spare = vectors * self.words.weight_registers + 2  # an element, a product
+        if self.at_once > 1:  # a row has its sums and its channels
+            return max(1, (registers - spare) // (vectors + 1))
         return max(1, min(registers - spare, 3 * registers // 4) // vectors)
 
     def element(self, buffer: Buffer, index: Expr) -> Any:
         return self.words.element(buffer, index)
+
+    def elements(self, buffer: Buffer, index: Expr, steps: int) -> list[Any]:
+        return list(self.words.elements(buffer, index, steps))
 
     def weights(self, buffer: Buffer, index: Expr) -> Any:
         return self.words.weights(buffer, index)
@@ -75,15 +84,25 @@ class Int16(Products):
 
 @dataclass(frozen=True)
 class ExactArithmetic(OfBytes):
-    """F(2, 3) or F(4, 3) along each axis, all of it exact; `broad` channels are transformed at once."""
+    """F(2, 3) or F(4, 3) along each axis, all of it exact; `broad` channels are transformed at once.
+
+    `fixed` makes float32 of int32 that have so many bits of a fraction; without it they are shifted.
+    """
 
     products: Int16
     broad: int
     ends: Ends
+    fixed: str = ""
 
     element_bytes = 2
     sums = "int32"
-    unroll = 1  # LLVM adds up products of several steps before it adds them to a sum: registers run out
+    results = "float32"
+    biased = (1, 1)
+
+    @property
+    def unroll(self) -> int:  # type: ignore[override]
+        """LLVM adds up products of several steps before it adds them to a sum: registers run out."""
+        return self.products.at_once
 
     @property
     def wide(self) -> int:
@@ -94,7 +113,7 @@ class ExactArithmetic(OfBytes):
 
     def ending(self, spec: Any, buffers: Buffers) -> Any:
         names = ("residual", "starts", "multipliers", "parameters", "output")
-        return SumEnding(spec, self.lanes, tuple(map(buffers.get, names)))
+        return ExactEnding(spec, self.lanes, tuple(map(buffers.get, names)))
 
     def input_steps(self, values: Sequence[Expr]) -> list[Expr]:
         return _inputs_two(values) if len(values) == 4 else _inputs_four(values, self.wide)
@@ -112,9 +131,23 @@ class ExactArithmetic(OfBytes):
         return _outputs_two(values) if len(values) == 4 else _outputs_four(values, self.lanes)
 
     def settled(self, value: Expr, row: int, column: int) -> Expr:
+        """In float32, rounded once."""
+        kind, shift = f"float32x{self.lanes}", self.ends.shift(row, column)
         if self.ends.inverse != 1:
             value = hold(value, self.lanes, "int32") * splat(self.ends.inverse, self.lanes, "int32")
-        return hold(value, self.lanes, "int32") >> splat(self.ends.shift(row, column), self.lanes, "int32")
+        value = hold(value, self.lanes, "int32")
+        if self.fixed:
+            return T.call_llvm_pure_intrin(kind, self.fixed, value, T.int32(shift))
+        return hold(value >> splat(shift, self.lanes, "int32"), self.lanes, "int32").astype(kind)
+
+
+class ExactEnding(SumEnding):
+    """Of sums that are float32 already."""
+
+    def store(self, total: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
+        at, residual = self._places(image, pixel, channel)
+        stored = self.requantize.of_wide_floats(total, residual, channel)
+        store(self.output, at, stored, self.lanes)
 
 
 def _inputs_two(d: Sequence[Expr]) -> list[Expr]:

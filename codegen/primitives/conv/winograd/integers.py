@@ -5,7 +5,9 @@ Along one axis, F(2, 3) and F(4, 3) with every matrix a whole one:
     scale_i s_i = (A^T [(G g) * (B^T d)])_i        s_i = sum over k of d_(i+k) g_k
 
 where `scale_i` is 2 for F(2, 3), and 24, 12, 6, 6 for F(4, 3): an odd number times a power of two. Applied
-to rows and columns, the sums come out times scale_i scale_j. Where is there room?
+to rows and columns, the sums come out times scale_i scale_j. Product number 1 reaches every result, as
+scale_i is of all i the same multiple of A^T's: what is added there, times it, is added to all. Where is
+there room?
 
 * d = x - zero point is within 255, and B^T d B, where rows of B^T add up to 2 or 10, within 255 * 10^2 =
   25500: int16. Sums on the way are parts of a row's, and smaller.
@@ -40,6 +42,11 @@ class Integers:
     b_t: Rows
     odd: int
     shifts: tuple[int, ...]
+
+    @property
+    def shared(self) -> int:
+        """What product number 1 takes for 1 in every result."""
+        return (self.odd << self.shifts[0]) // self.a_t[0][1]
 
 
 _TWO = Integers(
@@ -76,6 +83,11 @@ class Ends:
 
     def shift(self, row: int, column: int) -> int:
         return INTEGERS[self.tile[0]].shifts[row] + INTEGERS[self.tile[1]].shifts[column]
+
+    @property
+    def shared(self) -> int:
+        """What product (1, 1) takes for 1 in every result."""
+        return INTEGERS[self.tile[0]].shared * INTEGERS[self.tile[1]].shared
 
     @cached_property
     def limit(self) -> int:

@@ -280,33 +280,38 @@ class _Nest:
         tall, broad, lanes = self.shape.tile[0], self.shape.extent[1], self.lanes
         start, stride = self._sums(0, g, t) + v * lanes, self.shape.product_stride(self.blocking)
         rows = [opaque(start + i * broad * stride) for i in range(self.shape.extent[0])]
+        channel, early = self._channel(g, v), self.arithmetic.biased
+        bias = self.ending.start(channel, (0, 0), ())
 
         def product(i: int, j: int) -> Expr:
-            return load(self.sums, rows[i] + j * stride, lanes)
+            value = load(self.sums, rows[i] + j * stride, lanes)
+            return value + bias if (i, j) == early else value
 
         half = self._columns(product, self.arithmetic.output_steps, tall, lanes, self.arithmetic.sums)
-        self._store_tile(half, self.first + t, self._channel(g, v))
+        self._store_tile(half, self.first + t, channel, bias if self.spec.bias and early is None else None)
 
-    def _store_tile(self, half: Any, tile: Expr, channel: Expr) -> None:
-        """What lies in the image, row by row, bias added: fewer registers than a whole tile."""
+    def _store_tile(self, half: Any, tile: Expr, channel: Expr, bias: Expr | None) -> None:
+        """What lies in the image, row by row, which takes fewer registers than a whole tile.
+
+        `bias` is what there still is to add.
+        """
         spec, (tall, wide) = self.spec, self.shape.tile
         image, row, column = self._place(tile)
         pixels = [(row * tall + i) * spec.out_width + column * wide for i in range(tall)]
         for pixel in pixels if self.arithmetic.ahead else ():
             self.ending.ask(image, pixel + self.arithmetic.ahead, channel)
-        bias = self.ending.start(channel, (0, 0), ())
         whole_rows, whole_columns = spec.out_height % tall == 0, spec.out_width % wide == 0
         for i, pixel in enumerate(pixels):
             with when(True if whole_rows else row * tall + i < spec.out_height):
                 for j, value in enumerate(self._row_of_results(half, i)):
                     with when(True if whole_columns else column * wide + j < spec.out_width):
-                        stored = value + bias if spec.bias else value
+                        stored = value if bias is None else value + bias
                         self.ending.store(stored, image, pixel + j, channel)
 
     def _row_of_results(self, half: Any, i: int) -> list[Expr]:
         """Row `i` of A^T F A, each in a register."""
         broad, wide = self.shape.extent[1], self.shape.tile[1]
-        result = Registers(wide, self.lanes, self.arithmetic.sums)
+        result = Registers(wide, self.lanes, self.arithmetic.results)
         row = self.arithmetic.output_steps([half[i * broad + j] for j in range(broad)])
         for j, value in enumerate(row):
             result[j] = self.arithmetic.settled(value, i, j)

@@ -85,6 +85,27 @@ def test_the_largest_sum_is_reached() -> None:
     assert largest_sum(weights, 9) == max(sums)
 
 
+@pytest.mark.parametrize("tile", TILES)
+def test_what_the_shared_product_takes_reaches_every_result_alike(tile: tuple[int, int]) -> None:
+    (down, across), ends = (INTEGERS[m] for m in tile), Ends(tile)
+    products = np.zeros((tile[0] + 2, tile[1] + 2), np.int64)
+    products[1, 1] = ends.shared
+    results = np.array(down.a_t) @ products @ np.array(across.a_t).T
+    scales = [(down.odd * across.odd) << ends.shift(*place) for place in np.ndindex(tile)]
+    np.testing.assert_array_equal(results.ravel(), scales)
+
+
+def test_a_bias_counts_among_the_sums() -> None:
+    (op, arrays), limit = conv_case(1, (1, 16, 6, 6), 16, (3, 3), **SAME), Ends((4, 4)).limit
+    arrays[2][3] = limit - 1
+    bias = op.operands[2].producer
+    assert bias is not None
+    bias["value"][3] = limit - 1
+    reason = convolution("exact_winograd4x4").applicable(op, TARGETS["rpi4"])
+    assert reason is not None
+    assert reason.endswith(f"of which less than {limit} are exact")
+
+
 def test_weights_are_transformed_in_full() -> None:
     weights = np.full((1, 1, 3, 3), -128, np.int8)
     assert np.abs(transformed(weights, (4, 4))).max() == 128 * 49
@@ -195,7 +216,7 @@ def test_products_stay_in_registers(name: str) -> None:
     assert step is not None
     assembly = assembly_of(build_object(exact.kernel(op, target), "k", target), target)
     blocking = exact.primitive.plan(exact.spec(op), target)
-    tile = blocking.rows * blocking.vectors * step.multiplies
+    tile = blocking.rows * blocking.vectors * step.multiplies * step.at_once
     loop = next(x for x in innermost(assembly, target.triple.split("-")[0]) if x.multiplies == tile)
     assert loop.spills == 0
-    assert loop.loads <= loop.multiplies
+    assert loop.loads <= loop.multiplies / step.at_once

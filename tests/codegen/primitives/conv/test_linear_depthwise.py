@@ -144,6 +144,31 @@ def test_quads_refuse(case: Case, reason: str) -> None:
     assert _reason("depthwise_quads", case) == reason
 
 
+_NO_COLUMNS = "needs a dot product of 128 bits"
+
+
+def _has_columns(target: str) -> bool:
+    return "dotprod" in TARGETS[target].features
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        (CASES[3], "a kernel of (5, 5) with dilations (1, 1) takes too many registers"),
+        (CASES[5], "a kernel of (3, 3) with dilations (2, 2) takes too many registers"),
+        (Case(16, 9, 9, (1, 1), (3, 3), (0, 0, 0, 0)), "strides beyond the window"),
+        (Case(16, 9, 9, real=True), "has a residual of some channels or a real result"),
+    ],
+)
+def test_columns_refuse(case: Case, reason: str) -> None:
+    assert _reason("depthwise_columns", case, "armv8.2-a+dotprod") == reason
+
+
+@pytest.mark.parametrize("name", [name for name in PROCESSORS if not _has_columns(name)])
+def test_columns_need_the_instruction(name: str) -> None:
+    assert _reason("depthwise_columns", CASES[0], name) == _NO_COLUMNS
+
+
 def test_quads_need_the_instruction() -> None:
     assert _reason("depthwise_quads", CASES[0], "x86-64-v4") == "needs AVX512-VNNI"
 
@@ -158,5 +183,10 @@ def test_several_filters_for_a_channel_are_refused(target: str) -> None:
     op = create("q.linear_conv", [op.operands[0], w, bias], {**window, **stored()})
     found = [p for p in PRIMITIVES.candidates(op) if p.name.startswith("depthwise")]
     quads = "4 groups of 4 channels and 8 filters" if target == "x86-64-v4-vnni" else "needs AVX512-VNNI"
+    columns = "4 groups of 4 channels and 8 filters" if _has_columns(target) else _NO_COLUMNS
     reasons = {p.name: p.applicable(op, TARGETS[target]) for p in found}
-    assert reasons == {"depthwise": "4 groups of 4 channels and 8 filters", "depthwise_quads": quads}
+    assert reasons == {
+        "depthwise": "4 groups of 4 channels and 8 filters",
+        "depthwise_quads": quads,
+        "depthwise_columns": columns,
+    }
