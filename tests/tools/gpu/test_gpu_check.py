@@ -31,8 +31,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def gpu() -> None:
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator's, which is slow."""
     configure()
+    monkeypatch.setattr(run, "ROUNDS", 1)
+    monkeypatch.setattr(run, "REPEATS", 1)
 
 
 def ran(folder: Path, *options: str) -> dict[str, Any]:
