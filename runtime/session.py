@@ -263,7 +263,7 @@ def _listed(ports: Sequence[TensorInfo]) -> str:
     return ", ".join(str(port) for port in ports) or "none"
 
 
-def _check_names(kind: str, given: Mapping[str, Array], ports: Sequence[TensorInfo]) -> None:
+def _check_names(kind: str, given: Mapping[str, Any], ports: Sequence[TensorInfo]) -> None:
     known = {port.name for port in ports}
     if missing := known - given.keys():
         raise SessionError(f"missing {kind} {_quoted(missing)}; the model has {_listed(ports)}")

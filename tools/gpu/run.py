@@ -261,7 +261,9 @@ class Contest:
         self.rows, self.torch = rows, torch
 
     def run(self, driver: Driver, folder: Path) -> list[dict[str, Any]]:
-        ours, timers, results = [], {}, []
+        ours: list[Ours] = []
+        timers: dict[str, Timer] = {}
+        results: list[dict[str, Any]] = []
         try:
             for row in self.rows:
                 made = self._entry(driver, folder, row, results)
@@ -289,7 +291,7 @@ class Contest:
             return None
 
     def _peers(self, results: list[dict[str, Any]]) -> Iterator[tuple[str, Timer]]:
-        layer = self.rows[0].get("layer")
+        layer: dict[str, Any] = self.rows[0].get("layer", {})
         for precision in ("fp32", "fp16") if self.torch and layer else ():
             try:
                 yield f"cuDNN {precision}", peer(self.torch, layer, precision)

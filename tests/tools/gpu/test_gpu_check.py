@@ -17,13 +17,18 @@ from secateur.tools.gpu.build import archive, build
 from secateur.tools.gpu.cases import NETWORKS, SMALL, checks, network, timed
 from tests.codegen.simt.emulator import Gpu, configure, load_dumped, stand_in
 
+
+def silent(_words: str) -> None:
+    """Says nothing."""
+
+
 CHAINS = ["chain int8 F(4,3)", "chain fp32"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("gpu")
-    index = build(place / "made", "cuda-sm_75", True, str, place / "ir")
+    index = build(place / "made", "cuda-sm_75", True, silent, place / "ir")
     assert not index["failed"]
     for dumped in (place / "ir").iterdir():
         load_dumped(dumped / "kernels")
@@ -90,7 +95,7 @@ def test_when_time_is_up_the_rest_is_named(folder: Path) -> None:
 
 def test_what_is_built_is_kept_and_packed(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.so")}
-    build(folder, "cuda-sm_75", True, str)
+    build(folder, "cuda-sm_75", True, silent)
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.so")} == before
     with tarfile.open(archive(folder)) as tar:
         assert {"made/run.py", "made/index.json"} <= set(tar.getnames())

@@ -14,8 +14,8 @@ from secateur.runtime.manifest import read_manifest
 from tests.passes.texts import build
 
 from ...simt.emulator import Gpu, configure, stand_in
-from .networks import FLOATS, TARGET, compiled
-from .test_runtime import check, inputs
+from .networks import FLOATS, TARGET, compiled, inputs
+from .test_runtime import check
 
 pytestmark = pytest.mark.usefixtures("gpu")
 
