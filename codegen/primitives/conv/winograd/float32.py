@@ -28,8 +28,8 @@ from .nest import kernel_of
 from .plan import Blocking, Shape, costs, far_gbps
 
 _SHARE = 0.66  # of the second-level cache for what a task keeps
-# Of the transforms' cycles that were measured on x86, by a core's multiply-adds a cycle. llvm-mca has of F(4x4)'s
-# 0.74 (input) and 0.64 (result) on a Cortex-A72, 0.42 and 0.32 on an A76, 2.2 and 1.5 on an A53.
+# Of the transforms' cycles that were measured on x86, by a core's multiply-adds a cycle. llvm-mca has of
+# F(4x4)'s 0.74 (input) and 0.64 (result) on a Cortex-A72, 0.42 and 0.32 on an A76, 2.2 and 1.5 on an A53.
 _TRANSFORMS = 0.75
 _NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cache
 _FEW_CHANNELS = 4  # of an image, whose phases or channels are put into vectors one by one
