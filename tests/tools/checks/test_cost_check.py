@@ -176,8 +176,9 @@ def test_cycles_are_of_one_round() -> None:
 
 
 CHECKED = [
-    ("rpi4", "direct"), ("rpi4", "int8-direct"), ("rpi5", "pointwise"), ("rpi5", "int8-winograd"),
-    ("x86-64-v3", "direct"), ("x86-64-v4-vnni", "pointwise"), ("x86-64-v4-vnni", "int8-winograd"),
+    ("rpi4", "direct"), ("rpi4", "winograd"), ("rpi4", "int8-direct"), ("rpi5", "pointwise"),
+    ("rpi5", "int8-winograd"), ("x86-64-v3", "direct"), ("x86-64-v4-vnni", "pointwise"),
+    ("x86-64-v4-vnni", "int8-winograd"),
 ]  # fmt: skip
 """No ARMv7, whose compiler spills."""
 
