@@ -26,7 +26,8 @@ class Pass(ABC):
     changes_ends: ClassVar[bool] = False  # takes and gives other arrays than before, so no answers compare
 
     def __init_subclass__(cls) -> None:
-        if "takes" not in cls.__dict__ and (name := cls.__dict__.get("name")) in STAGES:
+        name = cls.__dict__.get("name", "")
+        if "takes" not in cls.__dict__ and name in STAGES:
             cls.takes, cls.gives = (ROAD[stage] for stage in STAGES[name])
 
     @property
