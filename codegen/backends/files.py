@@ -26,6 +26,10 @@ class Filed(Emitted, Protocol):
 File = TypeVar("File", bound=Filed)
 
 
+SUFFIXES = (".so", ".tar", ".onnx", ".tflite")
+"""What the name of an artifact may end in; a file of one kind is not called as another."""
+
+
 class FileBackend(Backend[File]):
     """Its runtime chooses how operators are computed, so there is nothing to choose."""
 
@@ -53,6 +57,8 @@ class FileBackend(Backend[File]):
     def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
         if kind not in ("", *self.kinds):
             raise SecateurError(f"unknown kind of artifact '{kind}'; known: {', '.join(self.kinds)}")
+        if path.suffix in SUFFIXES and path.suffix[1:] not in self.kinds:
+            raise SecateurError(f"{path}: a file for this target is {' or '.join(self.kinds)}")
         if path.is_dir():
             raise SecateurError(f"{path} is a folder; it is not replaced")
         check_writable(path, make_folders=True)

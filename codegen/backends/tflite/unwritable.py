@@ -79,7 +79,7 @@ def batches(graph: Graph) -> Iterator[str]:
     for value in graph.inputs:
         if value.type.rank > 1 and value.type.shape[0] != 1:
             shape = extents(value.type.shape)
-            yield f"input '{value.name}' ({shape}): only a batch of 1 is compiled (--batch 1)"
+            yield f"input '{value.name}' ({shape}): only a batch of 1 is compiled; export the model so"
 
 
 def refused(target: str, reasons: list[str]) -> str:

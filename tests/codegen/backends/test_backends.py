@@ -141,3 +141,10 @@ def test_no_list_of_primitives_is_forgotten() -> None:
     lists = [getattr(import_module(room.name), "PRIMITIVES", ()) for room in rooms]
     assert {primitive.name for found in lists for primitive in found} == {p.name for p in PRIMITIVES.all}
     assert {id(primitive) for found in lists for primitive in found} == {id(p) for p in PRIMITIVES.all}
+
+
+def test_a_file_is_not_called_as_another_kind(tmp_path: Path) -> None:
+    """Known before any work."""
+    backend = backend_of(TARGETS["edgetpu"])
+    with pytest.raises(SecateurError, match=r"m\.so: a file for this target is tflite"):
+        backend.check_destination(tmp_path / "m.so", "")
