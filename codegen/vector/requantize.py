@@ -193,11 +193,14 @@ class Requantize:
 
     def of_wide_steps(self, t: Expr, index: Expr, channel: Expr) -> Expr:
         """`of_steps`, narrowed as `of_wide_sum` is."""
-        if self.spec.narrowing is None or not self.spec.narrowing.nearest or self.lanes != 4:
+        narrowing = self.spec.narrowing
+        if narrowing is None or not narrowing.nearest or self.lanes not in (4, 8, 16):
             return self.of_steps(t, index, channel)
         if self.spec.residual:
             t = self._hold(t) + self._hold(self._residual(index, channel))
-        return self._masked(self._narrowed([self._hold(t)], self.spec.narrowing), channel)
+        held = self._hold(t)
+        parts = [T.Shuffle([held], list(range(k, k + 4))) for k in range(0, self.lanes, 4)]
+        return self._masked(self._narrowed(parts if self.lanes > 4 else [held], narrowing), channel)
 
     def of_sums(self, totals: Sequence[Expr], index: Expr, channel: Expr) -> Expr:
         """The stored vector of several vectors of sums, the first of channels `channel`..."""

@@ -19,6 +19,7 @@ from secateur.ir.ops.linear import one_quant
 from secateur.ir.types import ROW_MAJOR, DType, TensorType, blocked
 
 from ...kernel import Kernel
+from ...targets.isa import Narrowing
 from ...targets.target import Target
 from ...tir import T, load, prim_func, splat, store
 from ...vector.loops import Expr
@@ -55,9 +56,13 @@ class WalkSpec:
 
 @dataclass(frozen=True)
 class ConversionSpec:
-    """Between row-major order and blocks, where the row-major tensor is of floats."""
+    """Between row-major order and blocks, where the row-major tensor is of floats.
+
+    Bytes are made by `narrowing`.
+    """
 
     blocks: RelayoutSpec
+    narrowing: Narrowing | None = None
 
 
 class QuantizeBytes(Generic):
@@ -105,9 +110,8 @@ class QuantizeBytes(Generic):
         n, c, pixels = *result.shape[:2], math.prod(result.shape[2:])
         block = source.layout.block or result.layout.block
         blocks = RelayoutSpec(n, c, pixels, block, result.layout.block > 0, "uint8", 16)
-        return Kernel(
-            name, ConversionSpec(blocks), partial(_build_conversion, blocks), block_tasks(blocks).count
-        )
+        spec = ConversionSpec(blocks, target.isa.narrowing if blocks.to_blocks else None)
+        return Kernel(name, spec, partial(_build_conversion, spec), block_tasks(blocks).count)
 
 
 def _quantizes(op: Operator) -> bool:
@@ -150,20 +154,26 @@ def _pointers(source: str, result: str) -> list[str | tuple[str, str]]:
     return [("x", source), ("parameters", "float32"), ("result", result)]
 
 
-def _build_conversion(blocks: RelayoutSpec) -> Any:
-    types = ("float32", "uint8") if blocks.to_blocks else ("uint8", "float32")
-    return prim_func(_pointers(*types), _Conversion(blocks))
+def _build_conversion(spec: ConversionSpec) -> Any:
+    types = ("float32", "uint8") if spec.blocks.to_blocks else ("uint8", "float32")
+    return prim_func(_pointers(*types), _Conversion(spec))
 
 
 class _Conversion(BlockBody):
     """A row-major tensor of floats, a blocked one of bytes."""
+
+    def __init__(self, spec: ConversionSpec) -> None:
+        super().__init__(spec.blocks)
+        self.narrowing = spec.narrowing
 
     def __call__(self, x: Any, parameters: Any, *others: Any) -> None:
         self.parameters = parameters
         super().__call__(x, *others)
 
     def from_plain(self, value: Expr, lanes: int) -> Expr:
-        return quantized(value, self.parameters, lanes)
+        if self.narrowing is None or not self.narrowing.nearest or lanes not in (4, 8, 16):
+            return quantized(value, self.parameters, lanes)
+        return narrowed(value, self.parameters, lanes, self.narrowing)
 
     def to_plain(self, value: Expr, lanes: int) -> Expr:
         return dequantized(value, self.parameters, lanes)
@@ -174,6 +184,12 @@ def quantized(x: Expr, parameters: Any, lanes: int, channel: Expr = 0, channels:
     steps = hold(x / splat(parameters[_SCALE], lanes), lanes)
     steps = hold(T.Select(T.isnan(steps), splat(0.0, lanes), steps), lanes)
     return Requantize(Requantization(filters=channels), lanes, parameters).of_steps(steps, 0, channel)
+
+
+def narrowed(x: Expr, parameters: Any, lanes: int, narrowing: Narrowing) -> Expr:
+    """`quantized` by instructions that make a NaN zero steps and saturate."""
+    ending = Requantize(Requantization(narrowing=narrowing, moved=True), lanes, parameters)
+    return ending.of_wide_steps(x / splat(parameters[_SCALE], lanes), 0, 0)
 
 
 def real(stored: Expr, parameters: Any, lanes: int, channel: Expr = 0, channels: int = 0) -> Expr:

@@ -87,6 +87,7 @@ def known(value: Value) -> Any:
 
 def _others(name: str) -> list[Case]:
     floats = (20 * np.random.default_rng(1).standard_normal((1, 3, 9, 11))).astype(np.float32)
+    floats.flat[:6] = np.nan, np.inf, -np.inf, 3e38, 0.05, 0.15  # scale 0.1: the last two are halves
     quantize = partial(
         create,
         "q.quantize",
@@ -106,7 +107,10 @@ def _others(name: str) -> list[Case]:
         _of_bytes("linear_average_pool", "q.linear_average_pool", {**WINDOW, **stored(9)}),
         _of_bytes("pool_blocked", "nn.max_pool", WINDOW),
         *(_of_bytes("relayout", "nn.relayout", {}, layouts=i) for i in range(6)),
-        Case("quantize_bytes", quantize([Value(TensorType(floats.shape), "x")]), [floats]),
+        *(
+            Case("quantize_bytes", quantize([Value(TensorType(floats.shape), "x")]), [floats], i)
+            for i in (0, 1)
+        ),
         _of_bytes("quantize_bytes", "q.dequantize", {}),
         Case("table_bytes" if TARGETS[name].isa.lookup else "table", lookup, [some_bytes(SHAPE), values]),
     ]
