@@ -231,7 +231,9 @@ def is_for_gpu(manifest: Mapping[str, Any]) -> bool:
 
 
 def _create(library: Library, threads: int, gpu: int, cpus: Sequence[int]) -> ctypes.c_void_p:
-    state, places = ctypes.c_void_p(), (ctypes.c_int32 * len(cpus))(*cpus)
+    # A null pointer where none are named: models made before the field was known take it for none.
+    state = ctypes.c_void_p()
+    places = (ctypes.c_int32 * len(cpus))(*cpus) if cpus else None
     options = OptionsStruct(
         size=ctypes.sizeof(OptionsStruct), threads=threads, gpu=gpu, cpus=places, cpu_count=len(cpus)
     )

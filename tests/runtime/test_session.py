@@ -333,3 +333,16 @@ def test_the_process_decides_the_machine_and_not_the_kernel(
     monkeypatch.setattr(platform, "machine", lambda: kernel)
     monkeypatch.setattr(ctypes, "sizeof", lambda _: pointer)
     assert this_machine() == machine
+
+
+def test_options_that_are_not_asked_for_are_zero() -> None:
+    """Models made before a field was known refuse all else."""
+    seen: list[bytes] = []
+
+    class Recording:
+        def secateur_create(self, options: Any, _state: Any) -> int:
+            seen.append(bytes(options._obj))
+            return 0
+
+    session._create(Recording(), 1, 0, ())  # type: ignore[arg-type]
+    assert not any(seen[0][OptionsStruct.arena.offset :])
