@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...kernel import Kernel
 from ...primitives.conv.int8_spec import FEW, LinearSpec
 from ...primitives.specs import ConvSpec, Floats
+from ...rounding import up
 from ...targets.target import Target
 from .block import WORDS
 from .few_channels_kernel import FewSpec, build
@@ -48,7 +49,8 @@ class FewChannels(ImplicitGemm):
 
     def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
         """OIHW to [filter tile][kh][four taps of kw] of `panels`, a tap of which is a word."""
-        tile, count = self._tile(spec, target), self.filters(spec, target)
+        tile = self._tile(spec, target)
+        count = up(self.filters(spec, target), tile.filters)
         filters, channels, kh, kw = weights.shape
         padded = np.pad(weights, [(0, count - filters), (0, FEW - channels), (0, 0), (0, -kw % WORDS)])
         split = padded.reshape(count // tile.filters, tile.filters, FEW, kh, -1, WORDS)

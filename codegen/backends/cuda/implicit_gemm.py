@@ -97,7 +97,8 @@ class ImplicitGemm:
 
     def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
         """OIHW to [filter tile][step of blocks][kh][kw][block of a step] of `panels`."""
-        tile, count = self._tile(spec, target), self.filters(spec, target)
+        tile = self._tile(spec, target)
+        count = up(self.filters(spec, target), tile.filters)
         element = 4 // spec.element_bytes  # of a word
         channels = self.blocks(spec, target) * 4 * element
         given = weights.reshape(*weights.shape[:2], *spec.kernel)

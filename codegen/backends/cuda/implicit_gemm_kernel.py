@@ -51,7 +51,7 @@ class GemmSpec:
     @property
     def filter_tiles(self) -> int:
         lanes = {1: 16, 2: 8, 4: WORDS}[self.conv.element_bytes]
-        return -(-self.conv.filters // lanes) * lanes // self.tile.filters
+        return -(-up(self.conv.filters, lanes) // self.tile.filters)
 
     @property
     def padded(self) -> bool:
@@ -235,7 +235,10 @@ class Gemm:
         """Where the sums of four filters start; those of pairs have their bias in the end."""
         if self.spec.pairs:
             return splat(0, WORDS, "int32")
-        return hold(self.finish.start(self._channel(j), (0, 0), ()), WORDS, self.spec.dtype)
+        channel = self._channel(j)
+        if self._exists(j) is not None:
+            channel = held(T.min(channel, self._stored() - WORDS))  # others are not stored
+        return hold(self.finish.start(channel, (0, 0), ()), WORDS, self.spec.dtype)
 
     def _start(self) -> None:
         tile = self.tile
@@ -297,8 +300,12 @@ class Gemm:
 
     def _exists(self, j: int) -> Any:
         """When the result has a block for these filters, or None where it always does."""
-        stored = up(self.conv.filters, layout_block(self.conv.out_layout))
-        return None if stored == self.spec.filter_tiles * self.tile.filters else self._channel(j) < stored
+        whole = self._stored() == self.spec.filter_tiles * self.tile.filters
+        return None if whole else self._channel(j) < self._stored()
+
+    def _stored(self) -> int:
+        """Filters that the result has place for."""
+        return up(self.conv.filters, layout_block(self.conv.out_layout))
 
     def _store_quad(self, i: int, j: int, pixel: Expr) -> None:
         self._finish(self.sums.quad(i * self.tile.thread_filters + j), j, pixel)

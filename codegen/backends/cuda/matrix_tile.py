@@ -103,14 +103,14 @@ _TIGHT = ((40, 128, 40, 32), (40, 64, 40, 32))  # with four blocks a step ptxas 
 
 
 def matrix_candidates(filters: int, blocks: int, architecture: Architecture) -> Iterator[MatrixTile]:
-    """Those that divide `filters` and `blocks` of channels, and fit, where there is the instruction."""
+    """Those that `filters` fill, that divide `blocks` of channels, and fit, where there are any."""
     if not architecture.matrix:
         return
     kind, shapes = (MatrixTile, _SHAPES) if architecture.matrix == "mma" else (WmmaTile, _WMMA_SHAPES)
     for shape in shapes:
         for step in (2, 1) if shape in _TIGHT else (4, 2, 1):
             tile = kind(*shape, step)
-            if filters % tile.filters == 0 and blocks % step == 0 and tile.resident(architecture):
+            if tile.filled(filters) and blocks % step == 0 and tile.resident(architecture):
                 yield tile
 
 

@@ -58,6 +58,10 @@ class Tile:
         """Words of a block's pixels in shared memory, one from each."""
         return self.pixels // self.thread_pixels * self.thread_pitch
 
+    def filled(self, filters: int) -> bool:
+        """Whether so many filters fill half of the tiles that they take."""
+        return up(filters, self.filters) <= 2 * filters
+
     @property
     def sums(self) -> int:
         """Of a thread."""
@@ -156,9 +160,9 @@ _TIGHT = ((49, 64, 7, 4),)  # of which ptxas spills a register for sm_53 and sm_
 
 
 def candidates(filters: int, blocks: int, architecture: Architecture) -> Iterator[Tile]:
-    """Tiles that divide `filters` (whole blocks of the result) and `blocks` of channels, and fit."""
+    """Tiles that `filters` fill, and that divide `blocks` of channels, and fit."""
     for shape in _SHAPES:
         for step in () if shape in _TIGHT and not architecture.dot else (2, 1):
             tile = Tile(*shape, step)
-            if filters % tile.filters == 0 and blocks % step == 0 and tile.resident(architecture):
+            if tile.filled(filters) and blocks % step == 0 and tile.resident(architecture):
                 yield tile

@@ -95,10 +95,9 @@ class StagedFloats:
         return (packed, *pack_bias(bias, spec.filters, layer.block))
 
     def origin(self, spec: ConvSpec, target: Target, weights: Floats) -> Origin:
-        layer, g = self.layer(spec), self.matrix(spec)
-        arranged = partial(products.arranged, layer, self.tile(spec, target))
-        extents = (layer.positions, layer.filters, layer.channels)
-        return Origin(weights, g, g, places_of(arranged, extents))
+        layer, tile, g = self.layer(spec), self.tile(spec, target), self.matrix(spec)
+        arranged = partial(products.arranged, layer, tile)
+        return Origin(weights, g, g, places_of(arranged, products.extents(layer, tile)))
 
 
 class _ThreeKernels(Staged, FloatGemm):

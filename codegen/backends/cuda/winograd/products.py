@@ -74,7 +74,8 @@ def counts(layer: Layer | FloatLayer) -> tuple[int, ...]:
 def words_multiplied(layer: Layer | FloatLayer, tile: Tile) -> int:
     """By all threads together: those of tiles that fill up matrix instructions, too."""
     columns = tile.columns if isinstance(tile, MatrixTile) else 1
-    return sum(up(tiles, columns) for tiles in counts(layer)) * layer.filters * layer.blocks * WORDS
+    pixels = sum(up(tiles, columns) for tiles in counts(layer))
+    return pixels * up(layer.filters, tile.filters) * layer.blocks * WORDS
 
 
 def tile_of(layer: Layer | FloatLayer, target: Target) -> Tile | None:
@@ -94,9 +95,14 @@ def products_kernel(layer: Layer | FloatLayer, tile: Tile, target: Target) -> Ke
 
 def pack(layer: Layer | FloatLayer, tile: Tile, weights: Array) -> Array:
     """(position, filter, channel) to [position][filter tile][block] of `panels`."""
-    padded = np.zeros((layer.positions, layer.filters, layer.channels), weights.dtype)
+    padded = np.zeros(extents(layer, tile), weights.dtype)
     padded[:, : weights.shape[1], : weights.shape[2]] = weights
     return arranged(layer, tile, padded)
+
+
+def extents(layer: Layer | FloatLayer, tile: Tile) -> tuple[int, int, int]:
+    """Positions, filters in whole tiles, channels in whole blocks."""
+    return layer.positions, up(layer.filters, tile.filters), layer.channels
 
 
 def arranged(layer: Layer | FloatLayer, tile: Tile, padded: Array) -> Array:
@@ -177,8 +183,8 @@ class _Products(Gemm):
     def _first(self, j: int) -> Expr:
         return splat(0, WORDS, self.spec.dtype)
 
-    def _exists(self, j: int) -> Any:
-        return None
+    def _stored(self) -> int:
+        return self.conv.filters
 
     def _finish(self, total: Expr, j: int, pixel: Expr) -> None:
         channel, filters = self._channel(j), self.conv.filters

@@ -83,8 +83,7 @@ class WinogradStaged(Staged):
         layer = layer_of(op, target)
         tile = products.tile_of(layer, target)
         assert tile is not None, "applicable() was not asked"
-        extents = (layer.positions, layer.filters, layer.channels)
-        places = places_of(partial(products.arranged, layer, tile), extents)
+        places = places_of(partial(products.arranged, layer, tile), products.extents(layer, tile))
         more = Bytes(constant(op.operands[3]), layer.filters, layer.channels, factor_bytes=4)
         tall, wide = map(byte_matrix, layer.tile)
         return Origin(filters, tall, wide, places, made=(2, 3), bytes=more, factors=1)

@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.backends.cuda.implicit_gemm import ImplicitGemm
+from secateur.codegen.backends.cuda.implicit_gemm import GEMM, ImplicitGemm
+from secateur.codegen.backends.cuda.matrix_tile import MatrixTile, WmmaTile
 from secateur.codegen.backends.cuda.tile import Tile, Work, candidates
+from secateur.codegen.backends.cuda.winograd import products
+from secateur.codegen.primitives.conv.int8_spec import LinearSpec
+from secateur.codegen.primitives.specs import ConvSpec, HalfConvSpec
 from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
@@ -16,6 +20,7 @@ from secateur.ir import interpreter
 from ....sampled import sampled
 from ...generic_harness import operator, rand
 from ...linear_harness import conv_case
+from ...primitives.conv.test_linear_winograd import layer
 from ...simt.emulator import Gpu, configure
 from .harness import choices, run
 
@@ -98,6 +103,48 @@ def test_time_has_a_step_where_every_multiprocessor_has_a_block_more() -> None:
     waves = [set(times[at : at + 8]) for at in range(0, 32, 8)]
     assert [len(wave) for wave in waves] == [1, 1, 1, 1]
     assert times[8] < times[16] < times[24]
+
+
+STAIRS = {"jetson-nano": (ConvSpec, 4), "jetson-tx2": (HalfConvSpec, 8), "jetson-xavier": (LinearSpec, 16)}
+
+
+@pytest.mark.parametrize("name", STAIRS)
+def test_time_is_a_staircase_of_filters(name: str) -> None:
+    """Flat up to a whole tile, then a step, as Radu et al. (2019) measured on Jetsons; it never falls."""
+    kind, block = STAIRS[name]
+    layouts = {"in_layout": f"NCHW{block}c", "out_layout": f"NCHW{block}c"}
+    specs = [
+        kind(1, 128, 28, 28, filters, (3, 3), pads=(1, 1, 1, 1), **layouts) for filters in range(16, 257)
+    ]
+    times = [GEMM.estimate(spec, GPUS[name]) for spec in specs]
+    steps = [16 + at for at in range(1, len(times)) if times[at] != times[at - 1]]
+    assert times == sorted(times)
+    assert 4 <= len(steps) <= 12
+    assert all(step % 16 == 1 for step in steps)
+
+
+FULLER = {  # than 72 filters
+    "jetson-nano": Tile(16, 32, 2, 4),
+    "cuda-sm_61": Tile(16, 64, 4, 4),
+    "jetson-xavier": WmmaTile(16, 64, 16, 16),
+    "jetson-orin": MatrixTile(16, 64, 16, 32),
+}
+
+
+@pytest.mark.parametrize("name", FULLER)
+def test_filters_that_fill_no_tile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those past the last one are neither read nor stored."""
+    monkeypatch.setattr(ImplicitGemm, "tile", lambda *_: FULLER[name])
+    monkeypatch.setattr(products, "tile_of", lambda *_: FULLER[name])
+    made = {
+        "implicit_gemm": conv_case(1, (1, 16, 5, 4), 72, (1, 1), zero=3),
+        "few_channels": conv_case(2, (1, 3, 5, 4), 72, (3, 3), zero=3),
+        "winograd_staged": layer((1, 16, 5, 6), 72, (2, 2), zero=3),
+    }
+    for way, (op, arrays) in made.items():
+        wanted = interpreter.evaluate(op, arrays)[0]
+        (choice,) = choices(op, GPUS[name], way)
+        np.testing.assert_array_equal(run(op, arrays, GPUS[name], choice), wanted)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from secateur.codegen.backends.cuda.winograd.operands import layer_of
 from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
+from secateur.ir.registry import create
 
 from ....sampled import sampled
 from ...primitives.conv.test_linear_winograd import TILES, layer
@@ -50,6 +51,16 @@ def test_bits_by_one_kernel(case: int) -> None:
 
 def test_bits_without_dot_products() -> None:
     check(NANO, "winograd_staged", tile=(4, 4), **CASES[1])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_one_scale_for_all_as_lance_has(way: str) -> None:
+    op, (x, u, factors, scales, bias) = layer((1, 32, 9, 11), 32, (2, 2), zero=7)
+    arrays = [x, u, np.full_like(factors, 2000), np.full_like(scales, scales.mean()), bias]
+    constants = [create("nn.constant", [], {"value": array}).result for array in arrays[1:]]
+    op = create(op.name, [op.operands[0], *constants], op.attributes)
+    (choice,) = choices(op, XAVIER, way)
+    np.testing.assert_array_equal(run(op, arrays, XAVIER, choice), interpreter.evaluate(op, arrays)[0])
 
 
 @pytest.mark.parametrize("way", WAYS)
