@@ -112,7 +112,7 @@ STAIRS = {"jetson-nano": (ConvSpec, 4), "jetson-tx2": (HalfConvSpec, 8), "jetson
 def test_time_is_a_staircase_of_filters(name: str) -> None:
     """Flat up to a whole tile, then a step, as Radu et al. (2019) measured on Jetsons; it never falls."""
     kind, block = STAIRS[name]
-    layouts = {"in_layout": f"NCHW{block}c", "out_layout": f"NCHW{block}c"}
+    layouts: dict[str, Any] = {"in_layout": f"NCHW{block}c", "out_layout": f"NCHW{block}c"}
     specs = [
         kind(1, 128, 28, 28, filters, (3, 3), pads=(1, 1, 1, 1), **layouts) for filters in range(16, 257)
     ]
