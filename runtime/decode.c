@@ -56,14 +56,19 @@ static int decode_dictionary(rt_span in, rt_place to) {
     return 1;
 }
 
+/* Eight bytes at once: zeros, then those that are none. */
 static int decode_bitmap(rt_span in, rt_place to) {
     uint64_t bits = bytes_of(to.count, 1);
     if (rt_left(in) < bits) return 0;
     rt_span left = {in.at + bits, in.end};
-    for (uint64_t i = 0; i < to.count; i++) {
-        int there = in.at[i >> 3] >> (i & 7) & 1;
-        if (there && left.at == left.end) return 0;
-        to.out[i * to.stride] = there ? *left.at++ : 0;
+    for (uint64_t i = 0; i < to.count; i += 8) {
+        uint32_t some = to.count - i < 8 ? (uint32_t)(to.count - i) : 8;
+        uint32_t there = in.at[i >> 3] & ((1u << some) - 1);
+        unsigned char *out = to.out + i * to.stride;
+        if (rt_left(left) < (uint64_t)__builtin_popcount(there)) return 0;
+        if (to.stride == 1 && some == 8) memset(out, 0, 8);
+        else for (uint32_t k = 0; k < some; k++) out[k * to.stride] = 0;
+        for (; there; there &= there - 1) out[(uint64_t)__builtin_ctz(there) * to.stride] = *left.at++;
     }
     return left.at == left.end;
 }

@@ -1,4 +1,4 @@
-/* Encoder of the codec `mixed`, for the compiler: no artifact holds it. */
+/* The compiler's library of codecs, which no artifact holds: the encoder of `mixed`, and all decoders. */
 #include <stdlib.h>
 
 #include "decode.h"
@@ -8,6 +8,8 @@ __attribute__((visibility("default"))) int64_t secateur_encode_mixed(const unsig
                                                                      unsigned char *out, uint64_t room);
 __attribute__((visibility("default"))) int secateur_decode_mixed(const unsigned char *payload, uint64_t bytes,
                                                                  unsigned char *out, uint64_t count);
+__attribute__((visibility("default"))) int secateur_decode_stream(const unsigned char *stream, uint64_t bytes,
+                                                                  unsigned char *out, uint64_t count);
 
 static void put(rt_coder *c, uint32_t byte) {
     if (c->out < c->out_end) *c->out++ = (unsigned char)byte;
@@ -45,11 +47,21 @@ int64_t secateur_encode_mixed(const unsigned char *head, uint64_t head_bytes, un
     return sound && !coder.missing ? coder.out - out : -1;
 }
 
-int secateur_decode_mixed(const unsigned char *payload, uint64_t bytes, unsigned char *out, uint64_t count) {
+/* Into `count` bytes: 0 where the payload, or the stream, is damaged or there is no memory. */
+static int decode(int (*by)(rt_span in, rt_place to, rt_scratch *scratch), const unsigned char *from, uint64_t bytes,
+                  unsigned char *out, uint64_t count) {
     rt_scratch *scratch = malloc(sizeof *scratch);
-    rt_span in = {payload, payload + bytes};
+    rt_span in = {from, from + bytes};
     rt_place to = {out, count, 1};
-    int sound = scratch && rt_decode_mixed(in, to, scratch);
+    int sound = scratch && (by ? by(in, to, scratch) : rt_decode(in, out, count, scratch));
     free(scratch);
     return sound;
+}
+
+int secateur_decode_mixed(const unsigned char *payload, uint64_t bytes, unsigned char *out, uint64_t count) {
+    return decode(rt_decode_mixed, payload, bytes, out, count);
+}
+
+int secateur_decode_stream(const unsigned char *stream, uint64_t bytes, unsigned char *out, uint64_t count) {
+    return decode(NULL, stream, bytes, out, count);
 }

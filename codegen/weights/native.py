@@ -40,8 +40,17 @@ def encode_mixed(head: bytes, data: Bytes, most: int) -> bytes:
 
 def decode_mixed(payload: bytes, count: int) -> Bytes | None:
     """The `count` bytes of a payload; None where it is damaged."""
+    return _decoded("secateur_decode_mixed", payload, count)
+
+
+def decode_stream(stream: bytes, count: int) -> Bytes | None:
+    """The `count` bytes of a stream of any codec, by the runtime's decoders; None where it is damaged."""
+    return _decoded("secateur_decode_stream", stream, count)
+
+
+def _decoded(function: str, data: bytes, count: int) -> Bytes | None:
     found = np.zeros(count, np.uint8)
-    sound = _library().secateur_decode_mixed(payload, len(payload), found.ctypes.data, count)
+    sound = getattr(_library(), function)(data, len(data), found.ctypes.data, count)
     return found if sound else None
 
 
@@ -56,8 +65,9 @@ def _library() -> ctypes.CDLL:
     size, memory = ctypes.c_uint64, ctypes.c_void_p
     library.secateur_encode_mixed.restype = ctypes.c_int64
     library.secateur_encode_mixed.argtypes = [ctypes.c_char_p, size, memory, size, size, memory, size]
-    library.secateur_decode_mixed.restype = ctypes.c_int
-    library.secateur_decode_mixed.argtypes = [ctypes.c_char_p, size, memory, size]
+    for function in (library.secateur_decode_mixed, library.secateur_decode_stream):
+        function.restype = ctypes.c_int
+        function.argtypes = [ctypes.c_char_p, size, memory, size]
     return library
 
 

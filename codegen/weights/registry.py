@@ -32,7 +32,7 @@ CODECS: Mapping[str, Row] = {
     "zero-run": Row(4, ZeroRun()),
     "patterns": Row(5, Patterns()),
     "shared-blocks": Row(6, SharedBlocks(), fast=True),
-    "rans": Row(7, Rans(), fast=True),
+    "rans": Row(7, Rans()),
     "planes": Row(8, Planes()),
     "mixed": Row(9, Mixed()),
     "nibbles": Row(10, Nibbles(), fast=True),

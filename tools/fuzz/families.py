@@ -10,11 +10,12 @@ from .family import Family
 from .large_family import LargeFamily
 from .onnx_family import OnnxFamily
 from .prune_family import PruneFamily
+from .stream_family import StreamFamily
 from .text_family import TextFamily
 
 
 @cache
 def families() -> dict[str, Family]:
     """Every family by name."""
-    mutated = (OnnxFamily(), TextFamily(), ArtifactFamily(), CompileFamily(), LargeFamily())
+    mutated = (OnnxFamily(), TextFamily(), ArtifactFamily(), CompileFamily(), LargeFamily(), StreamFamily())
     return {f.name: f for f in (*mutated, PruneFamily())}

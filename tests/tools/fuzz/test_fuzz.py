@@ -44,7 +44,7 @@ def test_seeds_are_sound(seed: Seed) -> None:
     assert checks.is_tame(graph, checks.noise(graph, 0))
 
 
-@pytest.mark.parametrize("name", ["onnx", "ir", "compile", "large", "prune"])
+@pytest.mark.parametrize("name", ["onnx", "ir", "compile", "large", "prune", "streams"])
 def test_a_case_depends_on_its_seed_alone(name: str) -> None:
     family = families.families()[name]
     assert family.make(17) == family.make(17)
