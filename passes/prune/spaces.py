@@ -12,6 +12,7 @@ from .optimize import BudgetError
 from .options import Recipe
 from .report import SpaceRow
 from .search import Decision, Found, Material, Search
+from .sizes import SizedCosts
 
 
 def best(
@@ -21,6 +22,7 @@ def best(
 
     Errors as `Search.best`; where no space keeps the limit, that of the one that comes nearest.
     """
+    costs = SizedCosts(costs)  # what one search asks for, the other does not wait for
     plain = Search(graph, recipe, costs, material)
     if recipe.space != "auto" or not recipe.budget:
         return plain, plain.best(), ()
