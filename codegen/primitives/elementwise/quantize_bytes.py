@@ -110,8 +110,8 @@ class QuantizeBytes(Generic):
         n, c, pixels = *result.shape[:2], math.prod(result.shape[2:])
         block = source.layout.block or result.layout.block
         blocks = RelayoutSpec(n, c, pixels, block, result.layout.block > 0, "uint8", 16)
-        spec = ConversionSpec(blocks, target.isa.narrowing if blocks.to_blocks else None)
-        return Kernel(name, spec, partial(_build_conversion, spec), block_tasks(blocks).count)
+        between = ConversionSpec(blocks, target.isa.narrowing if blocks.to_blocks else None)
+        return Kernel(name, between, partial(_build_conversion, between), block_tasks(blocks).count)
 
 
 def _quantizes(op: Operator) -> bool:
