@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def print_tflite(path: Path, json: bool, report: Path | None = None, compiles: bool = False) -> None:
     """Prints a table of operators and what is said of the chip's part, or JSON; writes the page asked for."""
     from ..pages.mapping import found_in
-    from ..pages.mapping_page import HEADINGS, cells_of, check_page, write_page
+    from ..pages.mapping_page import HEADINGS, NUMBERS, cells_of, check_page, write_page
 
     check_page(report)
     found = found_in(path, _compiled(path) if compiles else None)
@@ -31,7 +31,7 @@ def print_tflite(path: Path, json: bool, report: Path | None = None, compiles: b
         return
     rows = zip(found.rows, found.seconds, strict=True)
     cells = [(str(i), *cells_of(*row)) for i, row in enumerate(rows)]
-    print(table(("", *HEADINGS), cells, right=("", "MAC", "weights", "estimate"), shorten=("Edge TPU",)))
+    print(table(("", *HEADINGS), cells, right=("", *NUMBERS), shorten=("Edge TPU",)))
     print("\n".join(_verdict(found)))
     if found.log is not None:
         print(_beside(found))
@@ -78,6 +78,7 @@ def _row(found: Mapping, index: int) -> dict[str, Any]:
         "version": op.version,
         "result": {"shape": list(op.outputs[0].shape), "dtype": op.outputs[0].dtype},
         "macs": op.macs,
+        "activations_bytes": op.activation_bytes,
         "weights_bytes": op.weight_bytes,
         "estimated_seconds": {link: times[index] for link, times in found.times.operators.items()},
         "mapped": row.reason is None,

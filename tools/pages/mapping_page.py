@@ -48,6 +48,7 @@ def render_page(found: Mapping) -> str:
         bars=list(_bars(found)),
         width=WIDTH,
         headings=HEADINGS,
+        numbers=NUMBERS,
         rows=[_cells(i, *row) for i, row in enumerate(zip(found.rows, found.seconds, strict=True))],
         behind=" ".join(found.behind),
         log=log,
@@ -81,16 +82,19 @@ def _bars(found: Mapping) -> Iterator[Bar]:
         x += width
 
 
-HEADINGS = ("operator", "version", "result", "MAC", "weights", "estimate", "Edge TPU")
+NUMBERS = ("MAC", "activations", "weights", "estimate")
+HEADINGS = ("operator", "version", "result", *NUMBERS, "Edge TPU")
+"""`activations`: bytes that are computed before an operator reads them, and of its results."""
 
 
 def cells_of(row: Mapped, seconds: float | None) -> tuple[str, ...]:
     """An operator's cells under the headings."""
     op = row.operator
     result = f"{shape_text(op.outputs[0].shape)} {op.outputs[0].dtype}"
-    macs, weights = (amount(op.macs) if op.macs else "-"), (size(op.weight_bytes) if op.weight_bytes else "-")
+    macs = amount(op.macs) if op.macs else "-"
+    moved, weights = (size(n) if n else "-" for n in (op.activation_bytes, op.weight_bytes))
     time = "-" if seconds is None else duration(seconds)
-    return op.kind, str(op.version), result, macs, weights, time, row.reason or "maps"
+    return op.kind, str(op.version), result, macs, moved, weights, time, row.reason or "maps"
 
 
 def _cells(index: int, row: Mapped, seconds: float | None) -> tuple[bool, tuple[str, ...]]:

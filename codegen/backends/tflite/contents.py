@@ -9,6 +9,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from secateur.ir.errors import ModelError
 
 from .schema import schema
@@ -27,6 +29,16 @@ class Tensor:
     constant: bool
     bytes: int
     index: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of its elements, stored or computed; one each where the type's size is not known."""
+        each = np.dtype(self.dtype).itemsize if self.dtype in SIZED else 1
+        return prod(self.shape) * each
+
+
+SIZED = ("bool", *(f"{kind}{n}" for kind in ("int", "uint") for n in (8, 16, 32, 64)))
+SIZED += ("float16", "float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,13 @@ class Listed:
 
     @property
     def weight_bytes(self) -> int:
+        """Bytes of what it reads from the file."""
         return sum(t.bytes for t in self.inputs if t.constant)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of what is computed before it reads them, and of its results."""
+        return sum(t.size for t in (*self.inputs, *self.outputs) if not t.constant)
 
 
 @dataclass(frozen=True)

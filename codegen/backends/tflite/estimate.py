@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
-
 from secateur.ir.graph import Operator
 
 from ...targets.systolic import Systolic, Work
 from ..uncounted import Uncounted
-from .contents import Contents, Listed, Tensor
+from .contents import Contents, Listed
 from .partition import Mapped
 
 # Operators of a file --------------------------------------------------------------------------------
@@ -20,22 +18,13 @@ from .partition import Mapped
 
 def work_of(op: Listed) -> Work:
     """What an operator of a file does."""
-    moved = sum(_bytes(t) for t in (*op.inputs, *op.outputs) if not t.constant)
+    moved = op.activation_bytes
     product = PRODUCTS.get(op.kind)
     try:
         pixels, depth, filters = product(op) if product is not None else (0, 0, 0)
     except (ValueError, IndexError):  # a file may give an operator any operands
         return Work(moved)
     return Work(moved, pixels, depth, filters, apart=op.kind == "DEPTHWISE_CONV_2D")
-
-
-def _bytes(tensor: Tensor) -> int:
-    """A tensor whose elements are computed holds none; a byte is what nearly all have."""
-    size = np.dtype(tensor.dtype).itemsize if tensor.dtype in SIZED else 1
-    return prod(tensor.shape) * size
-
-
-SIZED = ("int8", "uint8", "int16", "int32", "int64", "float32", "float16")
 
 
 def _conv(op: Listed) -> tuple[int, int, int]:
@@ -130,7 +119,7 @@ def _end_bytes(contents: Contents, rows: Sequence[Mapped]) -> int:
     wanted = {t.index for t in contents.outputs} | {t.index for op in host for t in op.inputs}
     given = {t.index: t for op in chip for t in op.inputs if not t.constant and t.index not in made}
     taken = {t.index: t for op in chip for t in op.outputs if t.index in wanted}
-    return sum(map(_bytes, (*given.values(), *taken.values())))
+    return sum(t.size for t in (*given.values(), *taken.values()))
 
 
 # Operators of the IR --------------------------------------------------------------------------------

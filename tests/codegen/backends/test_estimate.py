@@ -49,6 +49,14 @@ def test_an_operator_takes_the_cycles_of_its_array_or_of_its_bytes(op: Listed, w
     assert cycles(op) == pytest.approx(wanted)
 
 
+def test_an_operator_s_bytes_are_those_of_its_values_and_of_its_weights() -> None:
+    """Each element has the size of its type; what the file holds is no activation."""
+    op = conv(32, 16, side=4)
+    wide = replace(op.outputs[0], dtype="int32")
+    assert (op.activation_bytes, op.weight_bytes) == (16 * (16 + 32), 32 * 9 * 16)
+    assert replace(op, outputs=(wide,)).activation_bytes == 16 * (16 + 4 * 32)
+
+
 def test_weights_beyond_the_chip_stream_over_the_link() -> None:
     """The first stay, and what streams hides what it computes."""
     first, second = conv(64, 64), conv(256, 64)
