@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -105,7 +106,12 @@ def in_child(call: Callable[[], dict[str, Array]], aborts: str) -> dict[str, Arr
     """What a call gives, made in a process of its own; ModelError with the reason where that one ends."""
     context = get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=lambda: sender.send(call()))
+
+    def answer() -> None:
+        faulthandler.disable()  # an abort is expected here, and told by the parent
+        sender.send(call())
+
+    process = context.Process(target=answer)
     process.start()
     sender.close()
     try:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +41,10 @@ def test_a_file_is_run_and_shown(cli: Cli, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "y.npy"), run(graph, {"x": array})["y"])
     rows = cli("inspect", str(path), "--json").json["operators"]
     assert all(row["mapped"] == (row["reason"] is None) for row in rows)
-    assert "By the table of its documentation, the Edge TPU computes" in cli("inspect", str(path)).out
+    assert all(row["activations_bytes"] > 0 for row in rows)
+    shown = cli("inspect", str(path)).out
+    assert re.search(r"MAC +activations +weights +estimate +Edge TPU", shown)
+    assert "By the table of its documentation, the Edge TPU computes" in shown
 
 
 def test_a_softmax_that_aborts_litert_is_an_error(cli: Cli, tmp_path: Path) -> None:
@@ -55,6 +61,16 @@ def test_a_softmax_that_aborts_litert_is_an_error(cli: Cli, tmp_path: Path) -> N
     row[0, 0] = 6
     np.save(tmp_path / "uneven.npy", row)
     assert cli("run", str(path), "--input", f"x={tmp_path / 'uneven.npy'}").code == 0
+
+
+def test_an_abort_prints_no_trace() -> None:
+    """Neither where Python is asked for one: the reason is said instead."""
+    call = "import os; from secateur.tools.litert import in_child; in_child(os.abort, 'it ended')"
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", call], capture_output=True, text=True, check=False
+    )
+    assert "ModelError: it ended" in done.stderr
+    assert "Fatal Python error" not in done.stderr
 
 
 def test_a_file_is_timed(cli: Cli, tmp_path: Path) -> None:
@@ -180,6 +196,8 @@ def test_a_page_shows_what_is_left_to_the_cpu(cli: Cli, tmp_path: Path) -> None:
     assert cli("inspect", str(path), "--report", str(page)).code == 0
     text = page.read_text()
     assert "GATHER is not in the table of operators" in text
+    assert '<th class="number">activations</th>' in text
+    assert re.search(r'<td class="number">\d+ B</td>', text)
     assert "What the compiler says" not in text
     refused = cli("inspect", str(path), "--report", str(tmp_path / "page.txt"))
     assert refused.code == 2
