@@ -71,16 +71,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("files", nargs="*", type=Path, help="what other converters made of the model")
     parser.add_argument("--calibration", type=Path, required=True, help="an array of images, .npy")
     parser.add_argument("--images", type=Path, required=True, help="an array of other images, .npy")
-    options = parser.parse_args(arguments)
-    calibration, images = (np.load(p).astype(np.float32) for p in (options.calibration, options.images))
-    wanted = float_outputs(options.model, images)
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        _compare(options.model, options.files, options.calibration, options.images)
+    except (OSError, ValueError, SecateurError) as error:  # no file, no array, no model
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _compare(model: Path, others: Sequence[Path], calibration: Path, images: Path) -> None:
+    """Prints the table."""
+    ranges, seen = (np.load(path).astype(np.float32) for path in (calibration, images))
     with tempfile.TemporaryDirectory() as folder:
-        files = {str(path): path for path in options.files}
+        files = {str(path): path for path in others}
         for tile in ("off", "2"):
             path = Path(folder) / f"{tile}.tflite"
-            files[f"secateur --winograd {tile}"] = compiled(options.model, calibration, path, tile)
-        print(table(HEADINGS, [_row(name, path, images, wanted) for name, path in files.items()]))
-    return 0
+            files[f"secateur --winograd {tile}"] = compiled(model, ranges, path, tile)
+        wanted = float_outputs(model, seen)
+        print(table(HEADINGS, [_row(name, path, seen, wanted) for name, path in files.items()]))
 
 
 def _row(name: str, path: Path, images: Array, wanted: Array) -> tuple[str, ...]:

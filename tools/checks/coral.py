@@ -66,9 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
-    rows = list(rows_of(options.folder))
+    try:
+        rows = list(rows_of(options.folder))
+    except SecateurError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if not rows:
-        raise SecateurError(f"{options.folder}: no X.tflite lies beside an X{COMPILED}")
+        print(f"error: {options.folder}: no X.tflite lies beside an X{COMPILED}", file=sys.stderr)
+        return 2
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return 0
