@@ -28,7 +28,7 @@ from .primitives.registry import Primitives
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
 from .weights.origin import Origin
-from .weights.registry import SMALLEST
+from .weights.registry import HOLDING_FILTERS
 from .weights.storing import coded
 from .weights.transforms import Made, transformed
 from .worker import Compile
@@ -56,7 +56,7 @@ class _Weights:
             self.end += _aligned(max(array.nbytes, 1))
         return Ref(Space.WEIGHTS, offset=self._known[key])
 
-    def make(self, origin: Origin, places: Sequence[Ref], before: int) -> None:
+    def make(self, origin: Origin, codec: str, places: Sequence[Ref], before: int) -> None:
         """What comes from `origin` among the arguments at `places` is made of it.
 
         Where it does not all lie from `before` on, an operator of equal constants came earlier.
@@ -64,7 +64,7 @@ class _Weights:
         made = [places[number].offset for number in origin.made]
         factors = places[origin.factors].offset if origin.factors >= 0 else 0
         if min(made) >= before:
-            self.origins.append(Made(origin, tuple(made), factors))
+            self.origins.append(Made(origin, codec, tuple(made), factors))
 
 
 @dataclass
@@ -101,8 +101,9 @@ class _Lowering:
         primitive, before, places = self.primitives.find(op), self.weights.end, list[Ref]()
         for stage in primitive.stages(op, self.target):
             places += self.call(op, stage)
-        if _stored(op.operands) == SMALLEST and (origin := primitive.origin(op, self.target)) is not None:
-            self.weights.make(origin, places, before)
+        codec = _stored(op.operands)
+        if codec in HOLDING_FILTERS and (origin := primitive.origin(op, self.target)) is not None:
+            self.weights.make(origin, codec, places, before)
 
     def call(self, op: Operator, stage: Stage) -> list[Ref]:
         """One of an operator's kernels; where those of its pointers are that `Primitive.arguments` has."""

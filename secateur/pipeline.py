@@ -9,7 +9,7 @@ from typing import Any
 from .codegen.backends.registry import backend_of
 from .codegen.targets.rows import TARGETS
 from .codegen.targets.target import Target
-from .codegen.weights.registry import SMALLEST
+from .codegen.weights.registry import HOLDING_FILTERS
 from .codegen.weights.storing import check_codec
 from .ir.errors import ModelNote, SecateurError
 from .ir.graph import Graph
@@ -86,7 +86,7 @@ def storing(pipeline: str, codec: str | None, target: Target) -> str:
     steps = parse_pipeline(pipeline)
     if any(isinstance(step, Store) for step in steps):
         raise SecateurError("the pipeline has the pass 'store' already, which names the codec of weights")
-    if codec == SMALLEST:
+    if codec in HOLDING_FILTERS:
         steps = tuple(replace(s, tile_weights="spatial") if isinstance(s, Quantize) else s for s in steps)
     return format_pipeline([*steps, Store(codec=codec)])
 

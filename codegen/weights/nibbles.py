@@ -40,8 +40,8 @@ class Nibbles(Codec):
         pairs = Rans().decode(payload[_HEAD:end], (count + 1) // 2)
         high = np.stack([pairs & 15, pairs >> 4], 1).reshape(-1)[:count]
         low = unpack_fixed(payload[end:], count, bits).astype(np.uint8)
-        signed: Bytes = (((high ^ 8) - np.uint8(8)) << np.uint8(bits)) | low
-        return signed
+        signed = (high.astype(np.uint8) ^ np.uint8(8)) - np.uint8(8)
+        return signed << np.uint8(bits) | low
 
 
 @lru_cache(maxsize=1)

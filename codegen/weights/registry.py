@@ -17,11 +17,15 @@ from .rans import Rans
 
 @dataclass(frozen=True)
 class Row:
-    """One codec: its number in a stream, and whether it decodes about as fast as memory is read."""
+    """One codec: its number in a stream, and whether it decodes about as fast as memory is read.
+
+    One that is `slow` takes a second and more for every million weights, so it is used where it is asked for.
+    """
 
     number: int
     codec: Codec
     fast: bool = False
+    slow: bool = False
 
 
 CODECS: Mapping[str, Row] = {
@@ -34,14 +38,20 @@ CODECS: Mapping[str, Row] = {
     "shared-blocks": Row(6, SharedBlocks(), fast=True),
     "rans": Row(7, Rans()),
     "planes": Row(8, Planes()),
-    "mixed": Row(9, Mixed()),
+    "mixed": Row(9, Mixed(), slow=True),
     "nibbles": Row(10, Nibbles(), fast=True),
 }
 BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
 
-SMALLEST = "best"
-CHOOSING = {"fast": tuple(n for n, r in CODECS.items() if r.fast), SMALLEST: tuple(CODECS)}
+FAST, BEST, SMALLEST = "fast", "best", "smallest"
+CHOOSING = {
+    FAST: tuple(name for name, row in CODECS.items() if row.fast),
+    BEST: tuple(name for name, row in CODECS.items() if not row.slow),
+    SMALLEST: tuple(CODECS),
+}
 """Names that stand for several codecs, of which the one that takes the least is used, tensor by tensor."""
+HOLDING_FILTERS = (BEST, SMALLEST)
+"""Names with which files hold filters instead of what Winograd's transform makes of them."""
 
 NAMES = (*CODECS, *CHOOSING)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from secateur.ir.support.progress import Progress, silent
 
 from .origin import Origin
-from .registry import SMALLEST
 from .streams import Array, encode
 
 _ALIGNMENT = 64
@@ -16,9 +15,13 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """Constants at `offsets` of the weights that come from `origin`; of bytes, factors lie at `factors`."""
+    """Constants at `offsets` of the weights that come from `origin`, which `codec` stores.
+
+    Of bytes, factors lie at `factors`.
+    """
 
     origin: Origin
+    codec: str
     offsets: tuple[int, ...]
     factors: int
 
@@ -51,11 +54,11 @@ class Transform:
 
 
 def transformed(rows: Sequence[Made], progress: Progress = silent) -> tuple[Transform, ...]:
-    """The transforms of constants, with what they read coded as small as can be."""
+    """The transforms of constants, with what they read coded."""
     found = []
     for number, made in enumerate(rows):
         progress("filters", number, len(rows))
-        found.append(Transform(made, tuple(encode(array, SMALLEST) for array in made.origin.sources)))
+        found.append(Transform(made, tuple(encode(array, made.codec) for array in made.origin.sources)))
     return tuple(found)
 
 

@@ -112,7 +112,7 @@ def test_weights_with_zero_points_are_rounded_anew_and_named(name: str, tmp_path
 
 
 BYTES = "q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z)"
-SCALES = {
+SCALES: dict[str, NDArray[Any]] = {
     "s": np.array(0.1, np.float32),
     "z": np.array(0, np.int8),
     "s4": np.array([0.1, 0.2, 0.3, 0.4], np.float32),

@@ -29,7 +29,7 @@ EXAMPLES = (
 )  # fmt: skip
 PUBLIC = Path("build/public")
 _SHOWN = ("sparse", "entropy", "zstd", "xz", "vela", "rans", "planes", "mixed", SMALLEST)
-_HEAD = ("network", "bits", "zeros", *_SHOWN, "dense / best", "sparse / best")
+_HEAD = ("network", "bits", "zeros", *_SHOWN, "dense / smallest", "sparse / smallest")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ Bytes = NDArray[np.int8]
 _SECONDS = 600
 _POINTER = 2  # bytes of a column's number in compressed rows, 4 past 65,536 columns
 BASELINES = ("float32", "dense", "sparse", "entropy", "zstd", "xz")
-SMALLEST = "best"
+SMALLEST = "smallest"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ def report(
 
 
 def row_of(layer: Weights, bits: int) -> Row:
-    """One layer's sizes; `best` is the least of the codecs'."""
+    """One layer's sizes; `smallest` is the least of the codecs'."""
     from secateur.codegen.weights.registry import CODECS
     from secateur.codegen.weights.streams import size as coded_size
 
@@ -215,7 +215,7 @@ def _filters(values: Bytes) -> Iterator[tuple[tuple[tuple[int, ...], bytes], int
 
 
 def table_text(found: Report) -> str:
-    """For people: bytes of a layer, bits of a weight below, and what the best is to each baseline."""
+    """For people: bytes of a layer, bits of a weight below, and what the smallest is to each baseline."""
     columns = (*BASELINES, SMALLEST)
     head = ("layer", "shape", *columns, "codec")
     rows = [
@@ -224,7 +224,7 @@ def table_text(found: Report) -> str:
     total = found.total
     rows.append(("all", "", *(_size(total.bytes[c]) for c in columns), ""))
     rows.append(("bits a weight", "", *(_bits(total, c) for c in columns), ""))
-    rows.append(("best is smaller", "", *(_ratio(total, c) for c in columns[:-1]), "", ""))
+    rows.append(("that is smaller by", "", *(_ratio(total, c) for c in columns[:-1]), "", ""))
     return table(head, rows)
 
 

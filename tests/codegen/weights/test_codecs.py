@@ -155,10 +155,10 @@ def test_pruned_weights_take_the_place_of_what_is_left() -> None:
     assert len(encode(array, "best")) < array.size * 0.5 / 8 + left * 7.5 / 8
 
 
-def test_best_is_the_best() -> None:
+def test_smallest_is_the_smallest() -> None:
     for array in (filters((16, 16, 3, 3)), np.zeros((50, 50), np.int8), noise((20, 30), 1, 3, 0.5)):
-        best = len(encode(array, "best"))
-        assert best <= 16 + min(len(encode(array, name)) for name in NAMES)
+        least = len(encode(array, "smallest"))
+        assert least <= 16 + min(len(encode(array, name)) for name in NAMES)
 
 
 def test_planes_are_not_sought_in_noise() -> None:

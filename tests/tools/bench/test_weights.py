@@ -22,12 +22,12 @@ WEIGHTS = np.random.default_rng(0).standard_normal((32, 16, 3, 3)).astype(np.flo
 def test_a_line_has_every_way_to_store_and_what_the_best_gains() -> None:
     line = line_of("small", parse_graph(TEXT, {"w": WEIGHTS}), 4, 0.8)
     assert line.elements == WEIGHTS.size
-    assert line.bytes["best"] is not None
+    assert line.bytes["smallest"] is not None
     assert line.bytes["entropy"] is not None
-    assert line.bytes["best"] < 1.1 * line.bytes["entropy"]
+    assert line.bytes["smallest"] < 1.1 * line.bytes["entropy"]
     cells = list(line.cells())
     assert cells[:3] == ["small", "4", "80%"]
-    assert float(cells[-2]) == pytest.approx(WEIGHTS.size / 2 / line.bytes["best"], abs=0.01)
+    assert float(cells[-2]) == pytest.approx(WEIGHTS.size / 2 / line.bytes["smallest"], abs=0.01)
     rows = markdown([line]).splitlines()
     assert len(rows) == 3
     assert len({row.count("|") for row in rows}) == 1

@@ -47,7 +47,7 @@ option = partial(typer.Option, rich_help_panel="Passes")
 Passes = list[str] | None
 Quantized = Literal["int8"]
 Precision = Literal["fp16"]
-Compression = Literal["none", "fast", "best"]
+Compression = Literal["none", "fast", "best", "smallest"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Making:
     compress: Annotated[
         Compression,
         typer.Option(
-            help="Hold weights coded, decoded when the model is loaded: quickly, or to the fewest bytes."
+            help="Hold weights coded, decoded when the model is loaded: as fast as memory is read, to few "
+            "bytes, or to the fewest, which takes a second and more for a million weights."
         ),
     ] = "none"
     codec: Annotated[

@@ -60,7 +60,7 @@ def test_sizes_are_those_of_the_streams() -> None:
         known = row.bytes[name]
         assert known is not None
         assert abs(known - len(encode(values, name))) <= 16 + known // 100
-    assert row.bytes["best"] == min(row.bytes[name] or 0 for name in CODECS)
+    assert row.bytes["smallest"] == min(row.bytes[name] or 0 for name in CODECS)
     assert (row.bytes["float32"], row.bytes["dense"]) == (4 * values.size, values.size)
 
 
@@ -86,12 +86,12 @@ def test_frequent_filters_are_counted_across_layers() -> None:
 def test_the_command_prints_writes_and_counts_alike(cli: Cli, model: Path, tmp_path: Path) -> None:
     done = cli("weights", model, "--bits", "5", "--csv", tmp_path / "w.csv", "--html", tmp_path / "w.html")
     assert done.code == 0
-    assert "best is smaller" in done.out
+    assert "that is smaller by" in done.out
     rows = list(csv.DictReader((tmp_path / "w.csv").read_text().splitlines()))
     data = cli("weights", model, "--bits", "5", "--json").json
     assert [row["layer"] for row in rows] == [row["name"] for row in data["layers"]] + ["all"]
     assert int(rows[-1]["dense"]) == data["all"]["bytes"]["dense"]
-    assert sum(int(row["best"]) for row in rows[:-1]) == int(rows[-1]["best"])
+    assert sum(int(row["smallest"]) for row in rows[:-1]) == int(rows[-1]["smallest"])
     assert (tmp_path / "w.html").read_text().count("<tr>") == len(rows) + 1
 
 
