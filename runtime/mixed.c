@@ -445,44 +445,9 @@ static int32_t code_weight(rt_mixed *m, rt_coder *coder, position *p, int32_t va
 
 /* Arrays -------------------------------------------------------------------------------------------- */
 
-typedef struct walk {
-    uint32_t at[RT_AXES], numbers[4]; /* the number of the filter, the channel, the row and the tap in it */
-    int32_t last[4];                  /* the innermost axis of each kind, or -1 */
-    uint64_t place;
-} walk;
-
-static void find_numbers(const rt_order *order, walk *w) {
-    memset(w->numbers, 0, sizeof w->numbers);
-    for (uint32_t i = 0; i < order->axes; i++) {
-        uint32_t *number = &w->numbers[order->kinds[i]];
-        *number = *number * order->extents[i] + w->at[i];
-    }
-}
-
-/* To the next weight; the outermost axis that moved. */
-static uint32_t advance(const rt_order *order, walk *w) {
-    uint32_t axis = order->axes;
-    while (axis-- > 0) {
-        if (++w->at[axis] < order->extents[axis]) {
-            w->place += order->strides[axis];
-            break;
-        }
-        w->at[axis] = 0;
-        w->place -= order->strides[axis] * (order->extents[axis] - 1);
-    }
-    find_numbers(order, w);
-    return axis;
-}
-
-/* How far back the next weight before lies along the innermost axis of a kind; 0 where there is none. */
-static uint64_t back(const rt_order *order, const walk *w, int kind) {
-    int32_t axis = w->last[kind];
-    return axis >= 0 && w->at[axis] ? order->strides[axis] : 0;
-}
-
-static void find_around(rt_mixed *m, const rt_order *order, const walk *w, const unsigned char *out, uint64_t stride) {
-    uint64_t left = back(order, w, RT_ACROSS), up = back(order, w, RT_DOWN), channel = back(order, w, RT_CHANNEL);
-    uint64_t filter = back(order, w, RT_FILTER);
+static void find_around(rt_mixed *m, const rt_order *order, const rt_walk *w, const unsigned char *out, uint64_t stride) {
+    uint64_t left = rt_back(order, w, RT_ACROSS), up = rt_back(order, w, RT_DOWN), channel = rt_back(order, w, RT_CHANNEL);
+    uint64_t filter = rt_back(order, w, RT_FILTER);
     int32_t across = w->last[RT_ACROSS];
     int more = across >= 0 && w->at[across] + 1 < order->extents[across];
     int before = channel && w->at[w->last[RT_CHANNEL]] > 1;
@@ -491,7 +456,7 @@ static void find_around(rt_mixed *m, const rt_order *order, const walk *w, const
     for (int i = 0; i < RT_AROUND; i++) m->around[i] = steps[i] ? (int8_t)out[(w->place - steps[i]) * stride] : 0;
 }
 
-static void begin_kernel(rt_mixed *m, const walk *w) {
+static void begin_kernel(rt_mixed *m, const rt_walk *w) {
     m->kernel_rest = 0;
     m->kernel_sum = m->kernel_nonzero = m->kernel_zero = 0;
     if (w->numbers[RT_FILTER] == m->filter_at) return;
@@ -502,7 +467,7 @@ static void begin_kernel(rt_mixed *m, const walk *w) {
 void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
                    uint64_t most) {
     const rt_order *order = &head->order;
-    walk w = {{0}, {0}, {-1, -1, -1, -1}, 0};
+    rt_walk w = {{0}, {0}, {-1, -1, -1, -1}, 0};
     begin(model, head);
     for (uint32_t i = 0; i < order->axes; i++) w.last[order->kinds[i]] = (int32_t)i;
     for (uint64_t i = 0; i < order->count && i < most && coder->missing <= RT_MOST_MISSING; i++) {
@@ -513,59 +478,6 @@ void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, 
         find_around(model, order, &w, out, stride);
         unsigned char *place = out + w.place * stride;
         *place = (unsigned char)code_weight(model, coder, &p, (int8_t)*place);
-        advance(order, &w);
+        rt_advance(order, &w);
     }
-}
-
-/* Heads: how many axes, for each its kind and extent, then the largest size, the mean in quarters (2 bytes) with the highest
- * bit for dense. A kind and extent: 2 bits and the lowest 5 of the extent, then 7 bits a byte; the highest bit says that more
- * follow. Axes of a kind are gone through as they lie, filters outermost. */
-static const unsigned char *read_axis(const unsigned char *at, const unsigned char *end, uint32_t *kind, uint32_t *extent) {
-    if (at == end) return NULL;
-    *kind = *at & 3;
-    *extent = *at >> 2 & 31;
-    for (uint32_t shift = 5; *at++ & 128; shift += 7) {
-        if (at == end || shift > 19) return NULL;
-        *extent |= (uint32_t)(*at & 127) << shift;
-    }
-    return *extent ? at : NULL;
-}
-
-static const unsigned char *read_axes(const unsigned char *at, const unsigned char *end, rt_order *order) {
-    uint32_t extents[RT_AXES], kinds[RT_AXES];
-    uint64_t strides[RT_AXES];
-    for (uint32_t i = 0; i < order->axes; i++)
-        if (!(at = read_axis(at, end, &kinds[i], &extents[i]))) return NULL;
-    order->count = 1;
-    for (uint32_t i = order->axes; i-- > 0; order->count *= extents[i]) {
-        if (order->count > UINT32_MAX) return NULL;
-        strides[i] = order->count;
-    }
-    uint32_t place = 0;
-    for (uint32_t kind = RT_FILTER; kind <= RT_ACROSS; kind++)
-        for (uint32_t i = 0; i < order->axes; i++) {
-            if (kinds[i] != kind) continue;
-            order->kinds[place] = kind;
-            order->extents[place] = extents[i];
-            order->strides[place++] = strides[i];
-        }
-    return at;
-}
-
-static int is_one_kernel(const rt_order *order) { /* its height and width are one axis each at most */
-    for (uint32_t i = 1; i < order->axes; i++)
-        if (order->kinds[i] >= RT_DOWN && order->kinds[i] == order->kinds[i - 1]) return 0;
-    return 1;
-}
-
-const unsigned char *rt_mixed_read_head(const unsigned char *at, const unsigned char *end, uint64_t count,
-                                        rt_mixed_head *head) {
-    if (at == end || !*at || *at > RT_AXES) return NULL;
-    head->order.axes = *at++;
-    if (!(at = read_axes(at, end, &head->order)) || end - at < 3) return NULL;
-    if (head->order.count != count || !is_one_kernel(&head->order)) return NULL;
-    head->largest = at[0];
-    head->mean = at[1] | (at[2] & 127u) << 8;
-    head->dense = at[2] >> 7;
-    return head->largest <= 128 && head->mean >= 4 && head->mean <= 512 ? at + 3 : NULL;
 }

@@ -37,6 +37,19 @@ typedef struct rt_order {
     uint64_t count;
 } rt_order;
 
+/* Where an array is gone through. */
+typedef struct rt_walk {
+    uint32_t at[RT_AXES], numbers[4]; /* the number of the filter, the channel, the row and the tap in it */
+    int32_t last[4];                  /* the innermost axis of each kind, or -1 */
+    uint64_t place;
+} rt_walk;
+
+/* To the next weight. */
+void rt_advance(const rt_order *order, rt_walk *w);
+
+/* How far back the next weight before lies along the innermost axis of a kind; 0 where there is none. */
+uint64_t rt_back(const rt_order *order, const rt_walk *w, int kind);
+
 /* What a decision was in one context: its chance of 1 in 2^22ths << 10 | how often it was seen. */
 typedef uint32_t rt_counter;
 
