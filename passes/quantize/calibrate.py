@@ -16,7 +16,7 @@ from secateur.ir.support.progress import Progress, silent
 from secateur.ir.types import Quant
 
 from ..fuse.affine import LINEAR
-from ..tflite.kernels import fixed_quant
+from ..tflite.fixed_scales import fixed_quant
 from .calibration.correction import Mean, weight_correction
 from .calibration.histogram import Histogram
 from .calibration.ranges import Ranges, choose, quant_of

@@ -15,7 +15,8 @@ from secateur.ir.graph import Operator, Value, constant_of
 from secateur.ir.types import DType
 
 from ..fuse.affine import bias_of
-from ..tflite.kernels import EXTREMES, SUMS, resized
+from ..tflite.moves import resized
+from ..tflite.two_operands import EXTREMES, SUMS
 
 PICKS = ("nn.pad", "nn.gather", "nn.reduce_max", "nn.reduce_min", "nn.resize")
 LIMITS = ("relu", "clip")

@@ -1,4 +1,4 @@
-"""Weights that a quantized model holds otherwise than TFLite can: rounded anew, and said so."""
+"""Weights as TFLite holds them, in i8 without zero points; those that came otherwise are rounded anew."""
 
 from __future__ import annotations
 
@@ -7,17 +7,29 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from secateur.ir.errors import ModelNote
 from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.rewrite import Match, Op, Rule, rewrite
-from secateur.ir.types import DType
+from secateur.ir.types import DType, Quant
 
 from ..fuse.affine import LINEAR
 from ..integer.parts import dequantized
-from .kernels import symmetric
 
+Floats = NDArray[np.float64]
+LARGEST = 127
 SHOWN = 3
+
+
+def symmetric(real: Floats, axis: int | None) -> tuple[NDArray[np.int8], Quant]:
+    """i8 between -127 and 127 without zero points, with one scale or one along `axis`."""
+    others = None if axis is None else tuple(i for i in range(real.ndim) if i != axis)
+    largest = np.abs(real).max(axis=others, initial=0.0, keepdims=axis is not None)
+    scales = np.where(largest > 0, largest / LARGEST, 1.0).astype(np.float32).astype(np.float64)
+    stored = np.clip(np.rint(real / scales), -LARGEST, LARGEST).astype(np.int8)
+    numbers = tuple(map(float, scales.reshape(-1)))
+    return stored, Quant(numbers, (0,) * len(numbers), axis)
 
 
 def linear_operators(graph: Graph) -> set[str]:
