@@ -14,10 +14,12 @@ from secateur.costs.bundle import write_bundle
 from secateur.costs.candidates import network_of
 from secateur.ir import interpreter
 from secateur.ir.errors import SecateurError
+from secateur.ir.files import read_graph
+from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.noise import noise
 from secateur.ir.support.progress import silent
 from secateur.runtime.manifest import read_manifest
-from tests.passes.texts import body, build
+from tests.passes.texts import Array, body, build
 from tests.sampled import sampled
 
 from ...simt.emulator import Gpu, configure
@@ -118,3 +120,42 @@ def test_operators_of_several_kernels_run_one_after_another(tmp_path: Path) -> N
     with secateur.load(made.path) as session:
         np.testing.assert_array_equal(session.run(given)["u"], wanted["u"])
         assert len(session.profile(given)) == len(session.manifest["operators"])
+
+
+NECK = body(  # a detector's: features in bytes are made larger in floats, and are bytes again
+    "tensor<2x3x12x8xf32>",
+    "%a = const : tensor<16x3x4x4xf32> %t = const : tensor<16x24x2x2xf32> %b = const : tensor<8x24x3x3xf32> "
+    "%r = nn.conv(%x, %a) {strides = [2, 2], pads = [1, 1, 1, 1], dilations = [1, 1], epilogue = [relu]} "
+    ": tensor<2x16x6x4xf32> "
+    "%u = nn.conv_transpose(%r, %t) {strides = [2, 2], pads = [0, 0, 0, 0], dilations = [1, 1], "
+    "output_padding = [0, 0], epilogue = [relu]} : tensor<2x24x12x8xf32> "
+    '%y = nn.conv(%u, %b) {SAME} : tensor<2x8x12x8xf32> return %y as "y"',
+)
+
+
+def test_bytes_are_exact_of_what_floats_before_them_are(tmp_path: Path) -> None:
+    """Sums of floats have the last bits of their order, which may turn a byte near a tie: every operator is
+    held to the interpreter's answer for the operands that it had."""
+    compiled(build(NECK), tmp_path / "bytes", Int8("random:4", layers="all"), target="cuda-sm_80")
+    (path,) = (tmp_path / "bytes" / "ir").glob("*-quantize.sir")
+    graph = read_graph(path)
+    computed = [op for op in graph.operators if op.name != "nn.constant"]
+    kinds = [op.name for op in computed]
+    assert kinds.index("nn.conv_transpose") < kinds.index("q.quantize", 1) < len(kinds) - 1
+    held = _values(graph, computed, tmp_path / "every")
+    for op in computed:
+        wanted = interpreter.evaluate(op, [held[v] for v in op.operands])[0]
+        loose = 2e-6 if op.name == "nn.conv_transpose" else 0.0
+        np.testing.assert_allclose(held[op.result], wanted, loose, loose)
+
+
+def _values(graph: Graph, computed: list[Operator], folder: Path) -> dict[Value, Array]:
+    """Every value of the artifact's; `graph` gives them all from now on."""
+    graph.outputs = [op.result for op in computed]
+    graph.output_names = [f"v{i}" for i in range(len(computed))]
+    made, given = compiled(graph, folder, target="cuda-sm_80"), noise(graph)
+    with secateur.load(made.path) as session:
+        found = session.run(given)
+    held = {op.result: np.asarray(op["value"]) for op in graph.operators if op.name == "nn.constant"}
+    held |= {v: given[v.name] for v in graph.inputs}
+    return held | {v: found[name] for v, name in zip(graph.outputs, graph.output_names, strict=True)}
