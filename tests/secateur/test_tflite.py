@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import warnings
 from collections import Counter
@@ -286,6 +287,23 @@ def test_everything_without_a_form_is_named_at_once(tmp_path: Path) -> None:
     assert str(refused.value).count("it normalizes by what it is given") == 2
     assert str(refused.value).count("\n") == 2, "conversions beside them are not told"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_compares_is_named_before_calibration(tmp_path: Path) -> None:
+    """A division that spares zeros; a choice by what is known is folded, and none of it."""
+    zero = "zero = Constant <value_float = 0.0> ()"
+    spared = f"{zero} z = Equal (c, zero) q = Div (c, c) y = Where (z, zero, q)"
+    unseen = (pytest.fail("an image was asked for") for _ in range(1))
+    with pytest.raises(SecateurError) as refused:
+        secateur.compile(after_conv(spared, {}), tmp_path / "m.tflite", "litert", quantize=Int8(unseen))
+    first, *lines = str(refused.value).splitlines()
+    assert first == "for litert, 2 things have no form in an 8-bit TFLite file:"
+    assert [re.findall(r"\((nn\.\w+)\)", line) for line in lines] == [["nn.equal"], ["nn.where"]]
+    assert all("cut the model before it, or write it by Clip, Max and Min" in line for line in lines)
+    graph = after_conv(f"{zero} never = Constant <value = bool[1] {{0}}> () y = Where (never, zero, c)", {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        secateur.compile(graph, tmp_path / "m.tflite", "litert", quantize=Int8(noise_of(graph, 1)))
 
 
 @pytest.mark.slow

@@ -145,7 +145,7 @@ def _vela(program: str, path: Path) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=VELA_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return f"takes more than {VELA_SECONDS} s"
-    lines = (done.stderr + done.stdout).strip().splitlines()
+    lines = (done.stdout + done.stderr).strip().splitlines()
     return "accepts" if done.returncode == 0 else f"refuses: {lines[-1] if lines else done.returncode}"
 
 

@@ -13,11 +13,19 @@ TRAINED = (
 )
 RECURRENT = "a recurrent layer, which TFLite has in float or with 16-bit states: cut the model before it"
 LIKE = "cut the model before it"
+COMPARED = (
+    "TFLite has no form of it on bytes here: cut the model before it, or write it by Clip, Max and Min "
+    "(a division that spares zeros: one by Max of the divisor and its least value)"
+)
 
 NEVER: dict[str, str] = {
     **dict.fromkeys(("nn.lstm", "nn.gru", "nn.rnn"), RECURRENT),
     **dict.fromkeys(("nn.instance_norm", "nn.layer_norm", "nn.lrn"), f"{NORMALIZED}: {TRAINED}"),
     "nn.grid_sample": f"TFLite has no operator that samples by a grid: {LIKE}",
+    **dict.fromkeys(
+        ("nn.equal", "nn.greater", "nn.greater_equal", "nn.less", "nn.less_equal", "nn.where"), COMPARED
+    ),
+    **dict.fromkeys(("nn.and", "nn.or", "nn.xor", "nn.not"), f"TFLite has it on booleans alone: {LIKE}"),
     "nn.reduce_prod": f"TFLite has no 8-bit product along an axis: {LIKE}",
 }
 """By the operator: why it is not written, and what to do."""
@@ -29,8 +37,13 @@ def refusals(graph: Graph) -> list[str]:
 
 
 def _operators(graph: Graph) -> Iterator[str]:
+    """Of what is computed: the rest is folded, as a choice by what is known may be."""
+    computed = set(graph.inputs)
     for op in graph.operators:
-        reason = never(op)
+        decided = op.operands[:1] if op.name == "nn.where" else op.operands
+        if not computed.isdisjoint(op.operands):
+            computed.update(op.results)
+        reason = None if computed.isdisjoint(decided) else never(op)
         if reason is not None:
             yield f"{op.loc or op.results[0].name or 'unnamed'} ({op.name}): {reason}"
 
