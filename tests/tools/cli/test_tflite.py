@@ -14,6 +14,7 @@ import pytest
 
 import secateur
 from secateur import Int8
+from secateur.codegen.backends.tflite import schema
 from secateur.codegen.backends.tflite.compiler import Status, read_log
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
@@ -97,6 +98,31 @@ def test_a_file_is_compared_with_its_model(cli: Cli, tmp_path: Path) -> None:
     refused = cli("compare", str(model), str(file_at(tmp_path / "other.tflite", "product")))
     assert refused.code == 2
     assert "was it compiled from it?" in refused.err
+
+
+@pytest.mark.parametrize("missing", ["flatbuffers", "ai_edge_litert"])
+def test_a_missing_extra_is_one_message(
+    missing: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every command that reads or writes such a file, with what installs it; nothing is written."""
+    path, model = file_at(tmp_path / "m.tflite"), tmp_path / "m.onnx"
+    onnx.save(network("y = Conv (x, w1)", {"w1": (2, 3, 1, 1)}), model)
+
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named '{name}'", name=missing)
+
+    schema.schema.cache_clear()
+    monkeypatch.setattr(schema, "import_module", absent)
+    made = tmp_path / "made.tflite"
+    words = ("--target", "litert", "--quantize", "int8", "--calibration", "random:1", "-o", made)
+    for asked in (
+        ("compile", model, *words), ("inspect", path), ("run", path, "--input", "x=random:0"),
+        ("bench", path), ("compare", model, path),
+    ):  # fmt: skip
+        done = cli(*asked)
+        told = f'error: TFLite files need the package {missing}: pip install "secateur[edgetpu]"\n'
+        assert (done.code, done.told) == (2, told), asked
+    assert not made.exists()
 
 
 # Google's compiler, and a stand-in that speaks as it does ---------------------------------------------
