@@ -14,8 +14,8 @@ from secateur.ir.support.progress import Progress, silent
 from ...targets.target import Target
 from ...targets.tflite import Tflite
 from ..files import FileBackend
+from .costs import Estimated
 from .emit import Flat, emit
-from .estimate import Estimated
 from .schema import schema
 from .unwritable import refusals, refused
 

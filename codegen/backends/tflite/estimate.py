@@ -1,4 +1,4 @@
-"""Estimated times of a file's operators, and of the IR's that become them, by a model of the machine."""
+"""Estimated times of a file's operators, by a model of the machine."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from secateur.ir.graph import Operator
-
 from ...targets.systolic import Systolic, Work
-from ..uncounted import Uncounted
 from .contents import Contents, Listed
 from .partition import Mapped
 
@@ -120,36 +117,3 @@ def _end_bytes(contents: Contents, rows: Sequence[Mapped]) -> int:
     given = {t.index: t for op in chip for t in op.inputs if not t.constant and t.index not in made}
     taken = {t.index: t for op in chip for t in op.outputs if t.index in wanted}
     return sum(t.size for t in (*given.values(), *taken.values()))
-
-
-# Operators of the IR --------------------------------------------------------------------------------
-
-FREE = ("nn.reshape", "nn.transpose", "nn.constant")
-
-
-@dataclass(frozen=True)
-class Estimated(Uncounted):
-    """Implements `secateur.ir.choice.Estimates`: there is nothing to choose, but something known of time."""
-
-    machine: Systolic
-
-    def seconds(self, op: Operator, streams: bool = False) -> float:
-        """Of one operator; its weights stream over the slowest link, or are where it computes."""
-        if op.name in FREE:
-            return 0.0
-        computing = self.machine.seconds(_work_of_operator(op))
-        rate = min(self.machine.links.values(), default=0)
-        weights = sum(v.type.bytes for v in op.operands if v.is_constant)
-        return max(computing, weights / rate) if streams and rate else computing
-
-    def holds(self, weights: int) -> bool:
-        return not self.machine.links or weights <= self.machine.cached_bytes
-
-
-def _work_of_operator(op: Operator) -> Work:
-    moved = sum(v.type.bytes for v in (*op.operands, *op.results) if not v.is_constant)
-    if op.name != "q.linear_conv":
-        return Work(moved)
-    filters, *rest = op.operands[1].type.shape
-    pixels = op.result.type.elements // max(1, op.result.type.shape[1])
-    return Work(moved, pixels, prod(rest), filters, apart=op["groups"] > 1 and rest[0] == 1)
