@@ -15,14 +15,14 @@ from secateur.ir.types import DType
 
 from ...targets.target import Target
 from ...targets.tflite import Tflite
-from . import dense, kernels, moves, picks, tables, windows
+from . import dense, extremes, kernels, moves, nearest, picks, tables, windows
 from .order import plain
 from .unwritable import batches, in_float, never, refused
 from .writer import Held, Mapper, Unmapped, Writer
 
 MAPPERS: dict[str, Mapper] = {
     name: mapper
-    for family in (windows, dense, moves, kernels, picks, tables)
+    for family in (windows, dense, moves, kernels, picks, nearest, extremes, tables)
     for name, mapper in family.MAPPERS.items()
 }
 """By the operator of the IR: what writes it."""

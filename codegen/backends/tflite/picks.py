@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.graph import Operator, constant_of
-from secateur.ir.resampling import nearest
 from secateur.ir.types import TensorType
 
 from . import moves
 from .dense import standard, standard_shape
 from .moves import file_axis
-from .schema import schema
 from .windows import joined, need_bytes
 from .writer import Mapper, Writer, need
 
@@ -130,111 +128,10 @@ def slice_(writer: Writer, op: Operator) -> None:
     picked(writer, op, op.operands[0].type.shape, [a + s * np.arange(n) for a, n, s in parts])
 
 
-# Nearest neighbours ---------------------------------------------------------------------------------
-
-WAYS = ((False, False), (False, True), (True, False))
-"""Of RESIZE_NEAREST_NEIGHBOR: corners aligned, or middles of pixels halved."""
-
-
-def resize(writer: Writer, op: Operator) -> None:
-    """RESIZE_NEAREST_NEIGHBOR where one of its ways takes the same elements, else what picks them."""
-    x, y = op.operands[0].type, op.result.type
-    need(op["mode"] == "nearest", f"it resizes by mode {op['mode']}")
-    need(op["coordinates"] != "tf_crop_and_resize", "it crops and resizes")
-    indices = [nearest(op, a) if _moves(op, a) else np.arange(x.shape[a]) for a in range(x.rank)]
-    planes = x.rank == 4 and x.shape[:2] == y.shape[:2]
-    found = [way for way in WAYS if planes and _agrees(way, x.shape, y.shape, indices)]
-    if not found:
-        picked(writer, op, x.shape, indices)
-        return
-    size = writer.file.constant("size", np.array(y.shape[2:], np.int32))
-    operands, made = [writer.image(op.operands[0]), size], writer.make_image(op.result)
-    fields = {"alignCorners": found[0][0], "halfPixelCenters": found[0][1]}
-    version = 3 if any(found[0]) else 2
-    kind, options = "RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions"
-    writer.file.operator(kind, version, operands, [made], options, **fields)
-
-
-def _moves(op: Operator, axis: int) -> bool:
-    return bool(op["scales"][axis] != 1.0 or op["shape"][axis] != op.operands[0].type.shape[axis])
-
-
-def _agrees(way: tuple[bool, bool], before: Shape, after: Shape, indices: Sequence[Indices]) -> bool:
-    """Whether the kernel takes the elements that are wanted along both axes of space."""
-    return all(bool((_nearest(way, before[a], after[a]) == indices[a]).all()) for a in (2, 3))
-
-
-def _nearest(way: tuple[bool, bool], before: int, after: int) -> Indices:
-    """What the kernel takes along an axis, in float32."""
-    corners, middles = way
-    top, bottom = (before - 1, after - 1) if corners and after > 1 else (before, after)
-    at = (np.arange(after) + np.float32(0.5 if middles else 0.0)) * (np.float32(top) / np.float32(bottom))
-    taken = np.floor(at + np.float32(0.5)) if corners else np.floor(at)
-    found: Indices = np.clip(taken.astype(np.int64), 0, before - 1)
-    return found
-
-
-# Extremes -------------------------------------------------------------------------------------------
-
-
-def extreme(kind: str) -> Mapper:
-    """REDUCE_MAX or REDUCE_MIN over any axes."""
-
-    def mapper(writer: Writer, op: Operator) -> None:
-        x = op.operands[0].type
-        need_bytes(x)
-        axes = [a % x.rank for a in op["axes"]] or list(range(x.rank))
-        kept = tuple(1 if a in axes else d for a, d in enumerate(x.shape))
-        where = np.array([file_axis(x.rank, a) for a in axes], np.int32)
-        operands = [_read(writer, op), writer.file.constant("axes", where)]
-        made = writer.make(op.result, standard(kept), standard_shape(kept))
-        writer.file.operator(kind, 2, operands, [made], "ReducerOptions", keepDims=True)
-
-    return mapper
-
-
-def _read(writer: Writer, op: Operator) -> int:
-    x = op.operands[0]
-    return writer.read(x, standard(x.type.shape), standard_shape(x.type.shape))
-
-
-def argmax(writer: Writer, op: Operator) -> None:
-    """ARG_MAX, which takes the first of equals and leaves its axis out."""
-    x = op.operands[0].type
-    need_bytes(x)
-    need(not op["select_last"], "of equals it takes the last, TFLite the first")
-    axis = op["axis"] % x.rank
-    kept = tuple(1 if a == axis else d for a, d in enumerate(x.shape))
-    where = file_axis(x.rank, axis)
-    operands = [_read(writer, op), writer.file.constant("axis", np.array(where, np.int32))]
-    shape = tuple(d for a, d in enumerate(standard_shape(kept)) if a != where)
-    made = writer.make(op.result, standard(kept), shape)
-    whole = int(schema().TensorType.INT64)
-    writer.file.operator("ARG_MAX", 2, operands, [made], "ArgMaxOptions", outputType=whole)
-
-
-def cast(writer: Writer, op: Operator) -> None:
-    """CAST of whole numbers, as of indices."""
-    types = (op.operands[0].type, op.result.type)
-    need(all(not t.dtype.is_float and t.quant is None for t in types), "it converts from or to floats")
-    x = op.operands[0]
-    held = writer.order_of(x)
-    shape = writer.held[x].shape
-    names = {f"{side}DataType": int(getattr(schema().TensorType, t.dtype.numpy.name.upper()))
-             for side, t in zip(("in", "out"), types, strict=True)}  # fmt: skip
-    operand = writer.read(x, held, shape)
-    writer.file.operator("CAST", 1, [operand], [writer.make(op.result, held, shape)], "CastOptions", **names)
-
-
 MAPPERS: dict[str, Mapper] = {
     "nn.gather": gather,
     "nn.tile": tile,
     "nn.expand": expand,
     "nn.pad": pad,
     "nn.slice": slice_,
-    "nn.resize": resize,
-    "nn.reduce_max": extreme("REDUCE_MAX"),
-    "nn.reduce_min": extreme("REDUCE_MIN"),
-    "nn.argmax": argmax,
-    "nn.cast": cast,
 }
