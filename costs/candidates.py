@@ -65,10 +65,14 @@ def data_apart(op: Operator) -> bool:
 
 
 def of_choice(op: Operator, choice: Choice, target: Target) -> Candidate | None:
-    """The kernel that computes `op` as chosen; None where it costs nothing, or data decide what it reads."""
+    """The kernel that computes `op` as chosen; None where it costs nothing, data decide what it reads, or
+    several kernels work one after another.
+    """
     if choice.seconds <= 0 or not data_apart(op):
         return None
-    return candidate(chosen_as(op, choice), target, choice.seconds)
+    chosen = chosen_as(op, choice)
+    several = kernels_of(target).primitives.find(chosen).staged
+    return None if several else candidate(chosen, target, choice.seconds)
 
 
 def of_conversion(

@@ -116,6 +116,7 @@ class Primitive(ABC):
     name: str
     operators: tuple[str, ...]  # without stage prefix
     spreads = False  # multiplies by zero what a result does not depend on, so an infinity there spoils it
+    staged = False  # has several kernels, one after another
 
     @abstractmethod
     def applicable(self, op: Operator, target: Target) -> str | None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
-from secateur.passes.quantize.report import Tiled
 from secateur.passes.quantize.warning import Accumulated
+
+if TYPE_CHECKING:
+    from secateur.passes.quantize.report import Tiled
 
 
 @dataclass(frozen=True)

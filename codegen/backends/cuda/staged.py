@@ -15,6 +15,8 @@ from ...targets.target import Target
 class Staged(Primitive):
     """Its kernels find each other's results in the operator's workspace."""
 
+    staged = True
+
     @abstractmethod
     def stages(self, op: Operator, target: Target) -> tuple[Stage, ...]: ...
 

@@ -21,8 +21,6 @@ from ..cross_harness import EMULATORS, FLOATS, Case, check_on
 from ..generic_harness import Array, check, every_target, operator, rand
 
 SPECIAL = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -2.5, 3e4, 0.5, 6.0, -3.0)
-SPREADING = ("winograd2", "winograd4", "winograd6", "grouped")
-"""Primitives that multiply by zero what an output does not depend on (docs/codegen.md)."""
 
 
 class Asked(NamedTuple):
@@ -132,7 +130,7 @@ def _check(asked: Asked, target: Target, rtol: float = 1e-4, atol: float = 1e-5)
     op = operator(*asked)
     with np.errstate(all="ignore"):
         for primitive in PRIMITIVES.candidates(op):
-            if primitive.name not in SPREADING and primitive.applicable(op, target) is None:
+            if not primitive.spreads and primitive.applicable(op, target) is None:
                 only = primitive.name
                 check(*asked[:3], constants=asked.constants, target=target, only=only, rtol=rtol, atol=atol)
 
@@ -162,7 +160,7 @@ def test_on_arm(name: str, group: str, tmp_path: Path) -> None:
     for asked in GROUPS[group]("float32"):
         for primitive in PRIMITIVES.candidates(operator(*asked)):
             op = operator(*asked)
-            if primitive.name not in SPREADING and primitive.applicable(op, TARGETS[name]) is None:
+            if not primitive.spreads and primitive.applicable(op, TARGETS[name]) is None:
                 cases.append(Case(primitive.name, op, asked.arrays))
     with np.errstate(all="ignore"):
         check_on(name, cases, tmp_path, rtol=1e-4, atol=1e-5)

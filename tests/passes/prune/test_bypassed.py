@@ -132,13 +132,15 @@ def silenced(seed: int) -> Graph:
 
 @pytest.mark.parametrize("repair", [True, False])
 def test_a_block_that_matters_little_goes_first(repair: bool) -> None:
-    found, report = pruned(silenced(1), Prune(macs=0.75, material=DATA, repair=repair))
+    found, report = pruned(silenced(1), Prune(macs=0.75, space="standard", material=DATA, repair=repair))
     assert [row.name for row in report.blocks] == ["n14"]
     assert report.blocks[0].loss < 1e-4
     assert report.after.macs <= 0.75 * report.before.macs
     inside = [row for row in report.groups if row.block]
     assert [row.after for row in inside] == [0]
-    _, other = pruned(silenced(1), Prune(macs=0.75, material=DATA, repair=repair, blocks=False))
+    _, other = pruned(
+        silenced(1), Prune(macs=0.75, space="standard", material=DATA, repair=repair, blocks=False)
+    )
     assert not other.blocks
     assert report.loss < other.loss
     assert run(found, noise(found))["y"].shape == (1, 5)
@@ -151,14 +153,14 @@ def test_blocks_stay_where_no_data_says_what_they_lose() -> None:
 
 def test_a_block_of_which_a_node_is_to_be_kept_stays() -> None:
     conv = [op.loc for op in residual(1).operators if op.name == "nn.conv"][1]
-    _, report = pruned(silenced(1), Prune(macs=0.75, material=DATA, keep=(conv,)))
+    _, report = pruned(silenced(1), Prune(macs=0.75, space="standard", material=DATA, keep=(conv,)))
     assert not report.blocks
 
 
 def test_a_decided_block_is_carried_out_later() -> None:
-    step = Prune(macs=0.75, material=DATA, repair=False)
+    step = Prune(macs=0.75, space="standard", material=DATA, repair=False)
     whole, _ = pruned(silenced(1), step)
-    decided, _ = pruned(silenced(1), Prune(macs=0.75, material=DATA, remove=False))
+    decided, _ = pruned(silenced(1), Prune(macs=0.75, space="standard", material=DATA, remove=False))
     assert len(bypassed_in(decided)) == 1
     again = PassManager(parse_pipeline("remove")).run(edited(decided)).graph
     assert print_graph(again)[0] == print_graph(whole)[0]
