@@ -148,6 +148,7 @@ FORMS: dict[str, tuple[str, Shapes]] = {
         {"w1": (2, 4, 1, 1), "w2": (4, 2, 1, 1)},
     ),
     "grouped": ("y = Conv <group = 2, pads = [1, 1, 1, 1]> (c, w1)", {"w1": (6, 2, 3, 3)}),
+    "long steps": ("y = Conv <strides = [4, 4], pads = [2, 0, 3, 0]> (c, w1)", {"w1": (6, 4, 5, 5)}),
     "concat": ("r = Relu (c) d = Conv (r, w1) y = Concat <axis = 1> (r, d)", {"w1": (5, 4, 1, 1)}),
     "flatten": ("r = Relu (c) f = Flatten (r) y = Gemm (f, w1)", {"w1": (4 * 8 * 9, 7)}),
     "average": ("y = AveragePool <kernel_shape = [3, 3], strides = [2, 2]> (c)", {}),
@@ -246,6 +247,16 @@ def test_a_form_of_the_networks_is_litert_s_to_the_bit(name: str, target: str, t
     assert artifact.quantization.sqnr > 25
     for seed in range(3):
         check_bits(artifact.graph, data, seed)
+
+
+def test_what_vela_refuses_is_padded_by_constants(tmp_path: Path) -> None:
+    nodes, weights = FORMS["long steps"]
+    for target, padding in (("litert", "CONCATENATION"), ("edgetpu", "PAD")):
+        graph = after_conv(nodes, weights)
+        made = secateur.compile(graph, tmp_path / "m.tflite", target, quantize=Int8(noise_of(graph, 2)))
+        assert [operators(made.path.read_bytes())[kind] for kind in ("CONCATENATION", "PAD")] == [
+            padding == kind for kind in ("CONCATENATION", "PAD")
+        ]
 
 
 @pytest.mark.parametrize("make", [unet, mobile])

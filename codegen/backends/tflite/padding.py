@@ -16,6 +16,9 @@ from .writer import SIGN, Writer, image_shape, need, stored_array
 
 Pairs = tuple[tuple[int, int], ...]
 
+NPU_STRIDES = 3
+"""Of Ethos-U's convolutions at most. Vela leaves longer ones to the CPU, unless a PAD is before."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -86,7 +89,31 @@ def padded_input(writer: Writer, op: Operator, window: Window, fill: int | None 
     found = scheme(window, image_shape(x.type.shape)[1:3], image_shape(op.result.type.shape)[1:3])
     if found is not None:
         return writer.image(x), found
+    if fill is None and max(window.strides) > NPU_STRIDES and not writer.machine.coral:
+        return bordered(writer, x, window.pads), "VALID"
     return padded(writer, x, ((0, 0), *window.pads, (0, 0)), fill), "VALID"
+
+
+def bordered(writer: Writer, x: Value, pads: Pairs) -> int:
+    """The image with constant borders joined to it, axis by axis: what PAD gives."""
+    tensor, shape = writer.image(x), image_shape(x.type.shape)
+    for axis, (before, after) in ((axis, sides) for axis, sides in enumerate(pads, 1) if any(sides)):
+        sides = [_border(writer, x.type, _resized(shape, axis, n)) if n else None for n in (before, after)]
+        parts = [part for part in (sides[0], tensor, sides[1]) if part is not None]
+        shape = _resized(shape, axis, shape[axis] + before + after)
+        tensor = writer.result(f"{x.name}_padded", x.type, shape)
+        writer.file.operator("CONCATENATION", 2, parts, [tensor], "ConcatenationOptions", axis=axis)
+    return tensor
+
+
+def _resized(shape: Sequence[int], axis: int, extent: int) -> tuple[int, ...]:
+    return (*shape[:axis], extent, *shape[axis + 1 :])
+
+
+def _border(writer: Writer, type: TensorType, shape: tuple[int, ...]) -> int:
+    zero = one_quant(type)[1]
+    quant = replace(type.quant, zero_points=(zero - SIGN,)) if type.quant else None
+    return writer.file.constant("border", stored_array(np.full(shape, zero, np.uint8)), quant)
 
 
 def padded(writer: Writer, x: Value, pads: Pairs, fill: int | None = None) -> int:
