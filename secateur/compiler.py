@@ -91,8 +91,9 @@ def compile(
     `tune`, primitives are timed on this machine (minutes at first; kept in the cache). Else times are
     estimates. `pipeline` replaces the default passes, and has the limits in it then.
 
-    `compress` names the codec by which the artifact holds weights: `fast` or `best`, chosen tensor by tensor,
-    or one of `codegen/weights/registry.py`. They are decoded when a state is made, into memory of its own.
+    `compress` names the codec by which the artifact holds weights: `fast`, `best` or `smallest`
+    (seconds to load), chosen tensor by tensor, or one of `codegen/weights/registry.py`. They are decoded
+    when a state is made, into memory of its own.
 
     With `cubin`, an artifact for a GPU also holds finished code for that architecture, made by `ptxas` (extra
     `cuda`), which the board's driver need not compile; others get the PTX.

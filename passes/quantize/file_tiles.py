@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from .insert import real_bias
 from .measure import decibels, power
 from .report import Tiled, dequantized
 from .search import smallest_that_passes
-from .tiles import Halves, Patches, detached, eligible, patch_sqnr
+from .tiles import Halves, Patches, detached, eligible, patch_sqnr, with_forms
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,16 +101,9 @@ def tile_sqnr(op: Operator, form: Form, patches: Patches) -> float:
 
 def with_file_tiles(graph: Graph, tiles: Sequence[FileTile]) -> Graph:
     """A copy of `graph` in which tiles stand in place of the layers that take them."""
-    copy, chosen = graph.clone(), {tile.op: tile.form for tile in tiles if tile.row.taken}
-    for op, twin in zip(graph.operators, list(copy.operators), strict=True):
-        form = chosen.get(op)
-        if form is not None:
-            made = create_tiles(twin, form)
-            copy.insert_before(twin, made)
-            copy.replace_value(twin.result, made[-1].result)
-            copy.erase(twin)
-    copy.remove_dead()
-    return copy
+    taken = [(tile.op, tile.form) for tile in tiles if tile.row.taken]
+    makers = {op: partial(create_tiles, form=form) for op, form in taken if form is not None}
+    return with_forms(graph, makers)
 
 
 def within(tiles: Sequence[FileTile], passes: Callable[[Sequence[FileTile]], bool]) -> list[FileTile]:

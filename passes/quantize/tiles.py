@@ -325,11 +325,16 @@ def noise(way: Way) -> float:
 
 def with_tiles(graph: Graph, ways: Mapping[Operator, Way]) -> Graph:
     """A copy of `graph` in which the chosen forms stand in place of its convolutions."""
+    tiled = {op: partial(created, way=way) for op, way in ways.items() if way.tile is not None}
+    return with_forms(graph, tiled)
+
+
+def with_forms(graph: Graph, makers: Mapping[Operator, Callable[[Operator], Sequence[Operator]]]) -> Graph:
+    """A copy of `graph` in which what `makers` create, the result last, stands for their operators."""
     copy = graph.clone()
     for op, twin in zip(graph.operators, list(copy.operators), strict=True):
-        way = ways.get(op)
-        if way is not None and way.tile is not None:
-            made = created(twin, way)
+        if op in makers:
+            made = makers[op](twin)
             copy.insert_before(twin, made)
             copy.replace_value(twin.result, made[-1].result)
             copy.erase(twin)
