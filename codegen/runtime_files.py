@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -32,3 +34,13 @@ RUNTIME_FILES = (*_HEADERS, *sorted({*RUNTIME_SOURCES, *DEVICE_SOURCES}), *BENCH
 def runtime_folder() -> Traversable:
     """Where the C runtime's sources are installed."""
     return files("secateur.runtime")
+
+
+@cache
+def header_constant(header: str, name: str) -> int:
+    """The value of a number that one of the runtime's headers defines; KeyError where it does not."""
+    text = runtime_folder().joinpath(header).read_text(encoding="utf-8")
+    found = re.search(rf"#define {name} (\d+)", text)
+    if found is None:
+        raise KeyError(name)
+    return int(found[1])

@@ -17,7 +17,8 @@ import numpy as np
 from .destination import SEAL_FIELDS, SEAL_MAGIC
 from .program import ALIGNMENT, Port, Program
 from .program_check import DTYPE_BYTES, ProgramError, weights_bytes
-from .runtime_files import RUNTIME_FILES, runtime_folder
+from .runtime_files import RUNTIME_FILES, header_constant, runtime_folder
+from .weights.decoding import room_of_streams
 from .weights.storing import entries, summary
 from .weights.transforms import summary as made_of_filters
 from .weights.transforms import work_bytes
@@ -31,13 +32,9 @@ def interface_header() -> str:
     return runtime_folder().joinpath("secateur.h").read_text(encoding="utf-8")
 
 
-@cache
 def interface_constant(name: str) -> int:
     """The value of a number that secateur.h defines."""
-    found = re.search(rf"#define {name} (\d+)", interface_header())
-    if found is None:
-        raise KeyError(name)
-    return int(found[1])
+    return header_constant("secateur.h", name)
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,14 @@ def thread_cost(program: Program) -> ThreadCost:
     return ThreadCost(first, thread + _rounded(program.workspace_bytes))
 
 
+def decoder_bytes(program: Program) -> int:
+    """Bytes in which the decoders of the program's streams work."""
+    return room_of_streams([*program.streams, *(s for t in program.transforms for s in t.streams)])
+
+
 def making_bytes(program: Program) -> int:
-    """Bytes of the arena in which coded weights are decoded, and made of filters."""
-    return interface_constant("SECATEUR_DECODER_BYTES") + work_bytes(program.transforms)
+    """Bytes in which weights are decoded, and made of filters: of a caller's arena, else for a moment."""
+    return decoder_bytes(program) + work_bytes(program.transforms)
 
 
 def stored_bytes(program: Program) -> int:
@@ -96,6 +98,7 @@ def manifest(program: Program) -> dict[str, Any]:
     }
     if program.streams:
         own["coded_bytes"] = stored_bytes(program)
+        own["loading_bytes"] = making_bytes(program)
         own["stored"] = summary(program.streams, program.weights)
     if program.transforms:
         arrays = dict(zip(program.weight_offsets, program.weights, strict=True))
@@ -275,7 +278,8 @@ def _render(template: str, program: Program, **more: Any) -> str:
             workspace_bytes=program.workspace_bytes,
             weights_bytes=weights_bytes(program),
             rows=_rows(program),
-            making_bytes=making_bytes(program) if program.streams else 0,
+            decoder_bytes=decoder_bytes(program),
+            making_bytes=_rounded(making_bytes(program)),
             **more,
         )
     )

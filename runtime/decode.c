@@ -96,9 +96,24 @@ static int decode_shared_blocks(rt_span in, rt_place to) {
     return !bits.missing && rt_left(numbers) == bytes_of(used, (uint32_t)width);
 }
 
-static int decode_bytes(rt_span in, rt_place to, rt_scratch *scratch) {
+/* Bytes of the scratch by codec. */
+static uint64_t room_of(int codec) {
+    switch (codec) {
+    case HUFFMAN:
+    case ZERO_RUN:
+    case PATTERNS: return RT_ROOM(prefix);
+    case RANS:
+    case NIBBLES: return RT_ROOM(rans);
+    case PLANES: return RT_ROOM(planes);
+    case MIXED: return RT_ROOM(mixed);
+    default: return 0;
+    }
+}
+
+static int decode_bytes(rt_span in, rt_place to, rt_scratch *scratch, uint64_t room) {
     if (in.at == in.end) return 0;
     int codec = *in.at++;
+    if (room < room_of(codec)) return 0;
     switch (codec) {
     case RAW: return decode_raw(in, to);
     case DICTIONARY: return decode_dictionary(in, to);
@@ -115,9 +130,9 @@ static int decode_bytes(rt_span in, rt_place to, rt_scratch *scratch) {
     }
 }
 
-int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch) {
+int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch, uint64_t room) {
     rt_place whole = {out, bytes, 1};
-    if (rt_left(in) < 1 || *in.at != SPLIT) return decode_bytes(in, whole, scratch);
+    if (rt_left(in) < 1 || *in.at != SPLIT) return decode_bytes(in, whole, scratch, room);
     if (rt_left(in) < 2) return 0;
     uint32_t width = in.at[1];
     if (!width || bytes % width) return 0;
@@ -129,7 +144,7 @@ int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratc
         if (rt_left(in) < length) return 0;
         rt_span part = {in.at, in.at + length};
         rt_place to = {out + place, bytes / width, width};
-        if (!decode_bytes(part, to, scratch)) return 0;
+        if (!decode_bytes(part, to, scratch, room)) return 0;
         in.at += length;
     }
     return in.at == in.end;

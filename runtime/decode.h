@@ -70,6 +70,16 @@ typedef struct rt_scratch {
     } as;
 } rt_scratch;
 
+/* Of that, so many bytes are a decoder's of a kind; the compiler reserves the largest of those that a model needs. */
+#define RT_ROOM_PLAIN 64
+#define RT_ROOM_RANS 20032
+#define RT_ROOM_PREFIX 72256
+#define RT_ROOM_PLANES 91712
+#define RT_ROOM_MIXED 184320
+#define RT_ROOM(member) (offsetof(rt_scratch, as) + sizeof(((rt_scratch *)0)->as.member))
+_Static_assert(RT_ROOM(rans) <= RT_ROOM_RANS && RT_ROOM(prefix) <= RT_ROOM_PREFIX, "RT_ROOM_RANS or PREFIX is too small");
+_Static_assert(RT_ROOM(planes) <= RT_ROOM_PLANES && RT_ROOM(mixed) <= RT_ROOM_MIXED, "RT_ROOM_PLANES or MIXED is too small");
+
 /* Each decodes a payload to its end; 0 where it is damaged. Nothing is read or written outside what is given. */
 int rt_decode_huffman(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_zero_run(rt_span in, rt_place to, rt_scratch *scratch);
@@ -79,8 +89,9 @@ int rt_decode_planes(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_nibbles(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch);
 
-/* The stream of `bytes` bytes that an array takes. */
-int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch);
+/* The stream of `bytes` bytes that an array takes. Of the scratch there are `room` bytes: where a stream needs more,
+ * it is none that the compiler wrote. */
+int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch, uint64_t room);
 
 #if defined(__x86_64__) /* decode_avx2.c: a symbol of each of `lanes` lanes, a multiple of 8, as many words being there */
 void rt_fill_takes(rt_takes *takes);

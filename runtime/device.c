@@ -239,8 +239,8 @@ secateur_status rt_make(const secateur_options *options, unsigned char *block) {
     state->inputs = (const void **)(state->functions + model_table.device->kernel_count);
     state->outputs = (void **)(state->inputs + model_table.input_count);
     const unsigned char *weights;
-    secateur_status status =
-        rt_find_weights(options, block, (rt_scratch *)(void *)state->functions, NULL, NULL, &weights);
+    unsigned char *room = options->arena ? block + SECATEUR_STATE_BYTES : NULL;
+    secateur_status status = rt_find_weights(options, block, room, NULL, NULL, &weights);
     state->given = weights;
     if (status == SECATEUR_OK) status = open_device(state, weights, options->gpu);
     if (status != SECATEUR_OK && state->cuda) release(state);

@@ -53,7 +53,7 @@ static int decode(int (*by)(rt_span in, rt_place to, rt_scratch *scratch), const
     rt_scratch *scratch = malloc(sizeof *scratch);
     rt_span in = {from, from + bytes};
     rt_place to = {out, count, 1};
-    int sound = scratch && (by ? by(in, to, scratch) : rt_decode(in, out, count, scratch));
+    int sound = scratch && (by ? by(in, to, scratch) : rt_decode(in, out, count, scratch, sizeof *scratch));
     free(scratch);
     return sound;
 }

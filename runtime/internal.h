@@ -42,7 +42,7 @@ typedef struct rt_model {
     const rt_stream *streams; /* last those of what transforms read, in the order of these */
     const rt_transform *transforms;
     int32_t stream_count, transform_count;
-    uint64_t making_bytes; /* of the arena, while weights are decoded and made */
+    uint64_t decoder_bytes, making_bytes; /* while weights are decoded, and made as well; a multiple of the alignment */
     const char *manifest;
     const rt_device *device; /* null where the processor computes */
 } rt_model;
@@ -58,8 +58,9 @@ void model_driver(secateur_state *state, unsigned char *arena, const unsigned ch
 secateur_status rt_make(const secateur_options *options, unsigned char *block);
 int rt_pointers_given(const void *const *pointers, const secateur_tensor *tensors, int32_t count);
 uint64_t rt_rounded(uint64_t bytes); /* up to a multiple of SECATEUR_ALIGNMENT */
-uint64_t rt_tensors_bytes(void);     /* of the block, for the arena or, before, the decoder */
-uint64_t rt_decoded_bytes(void);     /* of the block, for weights */
+uint64_t rt_block_bytes(const secateur_options *options);   /* of all that a state keeps */
+uint64_t rt_tensors_bytes(const secateur_options *options); /* of the block, for the arena, or before it the decoder */
+uint64_t rt_decoded_bytes(void);                            /* of the block, for weights */
 
 /* Some of the work that weights take, from number `begin` to before `end`; 0 where they are damaged. */
 typedef int (*rt_some)(unsigned char *weights, rt_scratch *scratch, int32_t begin, int32_t end);
@@ -67,11 +68,10 @@ typedef int (*rt_some)(unsigned char *weights, rt_scratch *scratch, int32_t begi
 /* Shares `count` of it among threads, each with memory of its own; 0 where not all was done. */
 typedef int (*rt_share)(void *context, rt_some some, unsigned char *weights, int32_t count);
 
-/* Weights as kernels read them: the caller's, the model's, or decoded at the block's end, by threads where `share` is. */
-secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, rt_scratch *scratch, rt_share share,
+/* Weights as kernels read them: the caller's, the model's, or decoded at the block's end, by threads where `share` is.
+ * A caller's arena has `room` for the decoder; else it gets memory of its own, for as long as it works. */
+secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, unsigned char *room, rt_share share,
                                 void *context, const unsigned char **weights);
-
-_Static_assert(sizeof(rt_scratch) <= SECATEUR_DECODER_BYTES, "SECATEUR_DECODER_BYTES is too small");
 
 int rt_cpu_has(const char *feature); /* by LLVM's name; an unknown name counts as missing */
 int64_t rt_now(void);                /* nanoseconds of a monotonic clock */

@@ -20,23 +20,28 @@ static int aligned(const void *pointer) { return (uintptr_t)pointer % SECATEUR_A
 
 static uint64_t worker_bytes(void) { return SECATEUR_THREAD_BYTES + rt_rounded(model_table.workspace_bytes); }
 
-/* Before a model runs, its weights are decoded and made where its tensors will lie. */
-uint64_t rt_tensors_bytes(void) {
+/* Before a model runs, its weights are decoded and made where the tensors of a caller's arena will lie. */
+static uint64_t tensors_bytes(int callers) {
     uint64_t bytes = model_table.arena_bytes;
-    return rt_rounded(model_table.making_bytes > bytes ? model_table.making_bytes : bytes);
+    return rt_rounded(callers && model_table.making_bytes > bytes ? model_table.making_bytes : bytes);
 }
+
+uint64_t rt_tensors_bytes(const secateur_options *options) { return tensors_bytes(options->arena != NULL); }
 
 uint64_t rt_decoded_bytes(void) { return model_table.stream_count ? rt_rounded(model_table.weights_bytes) : 0; }
 
+static uint64_t state_bytes(int32_t threads, uint64_t tensors, uint64_t weights) {
+    return SECATEUR_STATE_BYTES + tensors + (uint64_t)(threads - 1) * worker_bytes() + weights;
+}
+
 uint64_t secateur_arena_bytes(int32_t threads) {
     if (threads < 1 || threads > SECATEUR_MAX_THREADS) return 0;
-    uint64_t bytes = SECATEUR_STATE_BYTES + rt_tensors_bytes() + (uint64_t)(threads - 1) * worker_bytes() + rt_decoded_bytes();
+    uint64_t bytes = state_bytes(threads, tensors_bytes(1), rt_decoded_bytes());
     return bytes > SIZE_MAX / 2 ? 0 : bytes;
 }
 
-/* Of a state that decodes no weights where the caller gives them. */
-static uint64_t block_bytes(const secateur_options *options, int32_t threads) {
-    return secateur_arena_bytes(threads) - (options->weights ? rt_decoded_bytes() : 0);
+uint64_t rt_block_bytes(const secateur_options *options) {
+    return state_bytes(options->threads, rt_tensors_bytes(options), options->weights ? 0 : rt_decoded_bytes());
 }
 
 static int processor_fits(void) {
@@ -82,8 +87,8 @@ static secateur_status check_options(const secateur_options *options, int32_t th
     if (options->cpu_count && !options->cpus) return SECATEUR_ERROR_ARGUMENT;
     if (!processor_fits()) return SECATEUR_ERROR_PROCESSOR;
     if (secateur_arena_bytes(threads) == 0) return SECATEUR_ERROR_MEMORY;
-    uint64_t bytes = block_bytes(options, threads);
-    if (options->arena && (!aligned(options->arena) || options->arena_bytes < bytes)) return SECATEUR_ERROR_ARENA;
+    if (options->arena && (!aligned(options->arena) || options->arena_bytes < rt_block_bytes(options)))
+        return SECATEUR_ERROR_ARENA;
     if (options->weights && (!aligned(options->weights) || options->weights_bytes != model_table.weights_bytes))
         return SECATEUR_ERROR_WEIGHTS;
     return SECATEUR_OK;
@@ -109,7 +114,7 @@ secateur_status secateur_create(const secateur_options *given, secateur_state **
     options.threads = options.threads ? options.threads : 1;
     secateur_status status = check_options(&options, options.threads);
     if (status != SECATEUR_OK) return status;
-    unsigned char *block = options.arena ? options.arena : allocate(block_bytes(&options, options.threads));
+    unsigned char *block = options.arena ? options.arena : allocate(rt_block_bytes(&options));
     if (!block) return SECATEUR_ERROR_MEMORY;
     status = rt_make(&options, block);
     if (status == SECATEUR_OK) *result = (secateur_state *)(void *)block;

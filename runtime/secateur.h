@@ -29,7 +29,6 @@ extern "C" {
 #define SECATEUR_ALIGNMENT 64    /* of a caller's arena and of a caller's weights, in bytes */
 #define SECATEUR_MAX_THREADS 256
 #define SECATEUR_STATE_BYTES 1024 /* of an arena, taken by the state itself */
-#define SECATEUR_DECODER_BYTES 184320 /* of an arena at least, beside the state, where weights are coded */
 #define SECATEUR_THREAD_BYTES 64  /* of an arena, taken by each thread after the first, besides its workspace */
 
 #ifdef __GNUC__

@@ -6,10 +6,11 @@
 
 #include "threads.h"
 
-static secateur_status start_threads(secateur_state *state, rt_places places) {
+static secateur_status start_threads(secateur_state *state, const secateur_options *options) {
     if (state->threads == 1) return SECATEUR_OK;
     unsigned char *workers = (unsigned char *)state + SECATEUR_STATE_BYTES;
-    unsigned char *workspaces = state->arena + rt_tensors_bytes();
+    unsigned char *workspaces = state->arena + rt_tensors_bytes(options);
+    rt_places places = {options->cpus, options->cpu_count};
     int started = rt_pool_start(&state->pool, state->threads, (rt_worker *)workers, workspaces,
                                 rt_rounded(model_table.workspace_bytes), places);
     return started ? SECATEUR_OK : SECATEUR_ERROR_THREAD;
@@ -24,7 +25,7 @@ typedef struct share {
 
 static void decode_share(void *const *args, void *workspace, int32_t begin, int32_t end) {
     share *work = args[0];
-    rt_scratch *scratch = malloc((size_t)model_table.making_bytes);
+    rt_scratch *scratch = malloc((size_t)model_table.making_bytes + 1);
     (void)workspace;
     if (!scratch || !work->some(work->weights, scratch, begin, end)) atomic_store(&work->failed, 1);
     free(scratch);
@@ -44,11 +45,11 @@ secateur_status rt_make(const secateur_options *options, unsigned char *block) {
     state->arena = block + SECATEUR_STATE_BYTES + (size_t)(options->threads - 1) * SECATEUR_THREAD_BYTES;
     state->owned = options->arena ? NULL : block;
     state->threads = options->threads;
-    secateur_status status = start_threads(state, (rt_places){options->cpus, options->cpu_count});
+    secateur_status status = start_threads(state, options);
     if (status != SECATEUR_OK) return status;
     int started = state->threads > 1;
-    status = rt_find_weights(options, block, (rt_scratch *)state->arena, started ? share_out : NULL, state,
-                             &state->weights);
+    int fits = state->owned == NULL || model_table.making_bytes <= model_table.arena_bytes;
+    status = rt_find_weights(options, block, fits ? state->arena : NULL, started ? share_out : NULL, state, &state->weights);
     if (status != SECATEUR_OK && started) rt_pool_stop(&state->pool);
     return status;
 }

@@ -1,16 +1,17 @@
 /* A state's weights: those of the file, the caller's, or decoded and made when the state is. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
 
 static int decode_to(const rt_stream *s, unsigned char *to, rt_scratch *scratch) {
     rt_span in = {model_table.weights + s->at, model_table.weights + s->at + s->coded};
-    return rt_decode(in, to, s->bytes, scratch) && rt_adler(to, s->bytes) == s->check;
+    return rt_decode(in, to, s->bytes, scratch, model_table.decoder_bytes) && rt_adler(to, s->bytes) == s->check;
 }
 
 /* Constants made of filters, which are decoded behind the decoder's own memory. */
 static int make(const rt_transform *t, unsigned char *weights, rt_scratch *scratch) {
-    unsigned char *source = (unsigned char *)scratch + SECATEUR_DECODER_BYTES;
+    unsigned char *source = (unsigned char *)scratch + model_table.decoder_bytes;
     const rt_stream *filters = &model_table.streams[t->first], *scales = filters + 1;
     if (!decode_to(filters, source + filters->offset, scratch)) return 0;
     if (!t->width) {
@@ -47,11 +48,15 @@ static int decode_weights(unsigned char *to, rt_scratch *scratch, rt_share share
     return decode_some(to, scratch, 0, streams) && make_some(to, scratch, 0, transforms);
 }
 
-secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, rt_scratch *scratch, rt_share share,
+secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, unsigned char *room, rt_share share,
                                 void *context, const unsigned char **weights) {
     *weights = options->weights ? options->weights : model_table.weights;
     if (options->weights || !model_table.stream_count) return SECATEUR_OK;
-    unsigned char *decoded = block + (secateur_arena_bytes(options->threads) - rt_decoded_bytes());
+    unsigned char *decoded = block + (rt_block_bytes(options) - rt_decoded_bytes());
+    unsigned char *own = room ? NULL : malloc((size_t)model_table.making_bytes + 1);
     *weights = decoded;
-    return decode_weights(decoded, scratch, share, context) ? SECATEUR_OK : SECATEUR_ERROR_DAMAGED;
+    if (!room && !own) return SECATEUR_ERROR_MEMORY;
+    int sound = decode_weights(decoded, (rt_scratch *)(void *)(room ? room : own), share, context);
+    free(own);
+    return sound ? SECATEUR_OK : SECATEUR_ERROR_DAMAGED;
 }

@@ -20,10 +20,12 @@ class Row:
     """One codec: its number in a stream, and whether it decodes about as fast as memory is read.
 
     One that is `slow` takes a second and more for every million weights, so it is used where it is asked for.
+    `room` is the kind of memory in which its decoder works: `RT_ROOM_...` of `runtime/decode.h`.
     """
 
     number: int
     codec: Codec
+    room: str = "PLAIN"
     fast: bool = False
     slow: bool = False
 
@@ -32,14 +34,14 @@ CODECS: Mapping[str, Row] = {
     "raw": Row(0, Raw(), fast=True),
     "dictionary": Row(1, Dictionary(), fast=True),
     "bitmap": Row(2, Bitmap(), fast=True),
-    "huffman": Row(3, Huffman()),
-    "zero-run": Row(4, ZeroRun()),
-    "patterns": Row(5, Patterns()),
+    "huffman": Row(3, Huffman(), "PREFIX"),
+    "zero-run": Row(4, ZeroRun(), "PREFIX"),
+    "patterns": Row(5, Patterns(), "PREFIX"),
     "shared-blocks": Row(6, SharedBlocks(), fast=True),
-    "rans": Row(7, Rans()),
-    "planes": Row(8, Planes()),
-    "mixed": Row(9, Mixed(), slow=True),
-    "nibbles": Row(10, Nibbles(), fast=True),
+    "rans": Row(7, Rans(), "RANS"),
+    "planes": Row(8, Planes(), "PLANES"),
+    "mixed": Row(9, Mixed(), "MIXED", slow=True),
+    "nibbles": Row(10, Nibbles(), "RANS", fast=True),
 }
 BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
 

@@ -22,7 +22,8 @@ from secateur.codegen.destination import SEAL_FIELDS, SEAL_MAGIC
 from secateur.codegen.program import Program
 from secateur.codegen.runtime_files import DECODER_SOURCES
 from secateur.codegen.weights.codec import StreamError
-from secateur.codegen.weights.registry import NAMES
+from secateur.codegen.weights.decoding import room_of, room_of_streams
+from secateur.codegen.weights.registry import CODECS, NAMES
 from secateur.codegen.weights.storing import coded
 from secateur.codegen.weights.streams import decode, encode
 from secateur.runtime.library import Library, OptionsStruct
@@ -71,14 +72,15 @@ def arrays() -> list[Array]:
     ]
 
 
-def in_c(decoder: Path, cases: Sequence[Case], folder: Path) -> list[str]:
-    """What the decoders in C say of each stream."""
+def in_c(decoder: Path, cases: Sequence[Case], folder: Path, room: int | None = None) -> list[str]:
+    """What the decoders in C say of each stream, working in `room` bytes where that is given."""
     file = folder / "streams"
     with file.open("wb") as out:
         for stream, dtype, shape in cases:
             size = int(np.prod(shape)) * np.dtype(dtype).itemsize
             out.write(len(stream).to_bytes(4, "little") + size.to_bytes(4, "little") + stream)
-    done = subprocess.run([decoder, file], capture_output=True, text=True, timeout=300)
+    given = [] if room is None else [str(room)]
+    done = subprocess.run([decoder, file, *given], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 
@@ -94,6 +96,23 @@ def in_python(case: Case) -> str:
 def test_c_decodes_what_python_encodes(decoder: Path, tmp_path: Path, name: str) -> None:
     cases = [(encode(a, name), a.dtype.str, a.shape) for a in arrays()]
     assert in_c(decoder, cases, tmp_path) == [str(zlib.adler32(a.tobytes())) for a in arrays()]
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_decoder_works_in_the_room_of_its_codec_and_refuses_less(
+    decoder: Path, tmp_path: Path, name: str
+) -> None:
+    """The sanitizer sees what leaves the room; a damaged stream may name a codec for which there is none."""
+    cases = [(encode(a, name), a.dtype.str, a.shape) for a in arrays()]
+    needed = [room_of_streams([stream]) for stream, _, _ in cases]
+    found = {
+        room: in_c(decoder, [c for c, r in zip(cases, needed, strict=True) if r == room], tmp_path, room)
+        for room in sorted(set(needed))
+    }
+    assert "damaged" not in [line for lines in found.values() for line in lines]
+    assert max(needed) == room_of([name])
+    less = in_c(decoder, cases, tmp_path, 64)
+    assert [line == "damaged" for line in less] == [room > 64 for room in needed]
 
 
 def damaged(stream: bytes, rng: np.random.Generator) -> bytes:
@@ -158,6 +177,7 @@ def test_the_manifest_says_what_weights_take(coded_so: Path) -> None:
     assert sum(row["coded_bytes"] for row in rows) == manifest["coded_bytes"] < manifest["weights_bytes"]
     assert manifest["stored"]["planes"]["bytes"] == arrays()[0].nbytes
     assert manifest["arena_bytes"] > manifest["weights_bytes"]
+    assert manifest["loading_bytes"] == room_of(["planes"])
 
 
 class Raw:

@@ -156,6 +156,7 @@ def _print_artifact(result: Mapping[str, Any]) -> None:
         *(("transformed", _made(row)) for row in (manifest.get("transformed"),) if row),
         *(("arena of the GPU", size(d["arena_bytes"])) for d in (manifest.get("device"),) if d),
         ("arena", f"{size(arena)}, and {size(thread)} for each further thread"),
+        *(("loading", f"works in {size(bytes)}") for bytes in (manifest.get("loading_bytes"),) if bytes),
         *((name, manifest[name]) for name in ("pipeline", "secateur") if name in manifest),
     ]
     print(facts(rows))
