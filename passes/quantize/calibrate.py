@@ -28,9 +28,8 @@ from .calibration.statistics import (
     stream,
     value_names,
 )
-from .insert import Floats, real_bias, round_weights
+from .insert import Floats, Rounder, real_bias, round_weights
 from .measure import Executor, Labelled, interpreted
-from .options import USUAL, WeightForm
 from .plan import Plan, shared_groups
 
 KEPT_IMAGES = 32
@@ -189,13 +188,13 @@ def corrections(
     plan: Plan,
     quants: Mapping[Value, Quant],
     calibration: Calibration,
-    form: WeightForm = USUAL,
+    rounder: Rounder = round_weights,
 ) -> dict[Operator, Floats]:
     """For each linear operator, what its bias gains so that rounding its weights moves no mean."""
     names, found = value_names(graph), dict[Operator, Floats]()
     for op, kind in plan.kinds.items():
         mean = calibration.means.get(names[op.operands[0]])
         if kind == "linear" and mean is not None:
-            rounded = round_weights(op, quants[op.operands[0]].scales[0], real_bias(op), form)
+            rounded = rounder(op, quants[op.operands[0]].scales[0], real_bias(op))
             found[op] = weight_correction(op, rounded.real, mean)
     return found

@@ -10,7 +10,7 @@ in ONNX holds; the rules of `passes/integer/integer.py` turn it into integer ope
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,6 +75,10 @@ def round_weights(op: Operator, input_scale: float, bias: Floats, form: WeightFo
     return Weights(np.clip(steps, -form.largest, form.largest).astype(np.int8), scales, axis)
 
 
+Rounder = Callable[[Operator, float, Floats], Weights]
+"""Rounds the weights of an operator, by its input's scale and its real bias."""
+
+
 def real_bias(op: Operator) -> Floats:
     """The constant bias of a linear operator for each channel; zeros where it has none."""
     found = bias_of(op)
@@ -107,12 +111,12 @@ def _quantized_bias(op: Operator, weights: Weights, input_scale: float, bias: Fl
 
 
 def _round_linear(
-    graph: Graph, op: Operator, input_scale: float, correction: Floats | None, form: WeightForm
+    graph: Graph, op: Operator, input_scale: float, correction: Floats | None, rounder: Rounder
 ) -> None:
     """Gives the operator rounded weights, and a bias corrected and rounded."""
     bias, had = real_bias(op), bias_of(op) is not None
     bias = bias if correction is None else bias + correction
-    weights = round_weights(op, input_scale, bias, form)
+    weights = rounder(op, input_scale, bias)
     made, extras = _quantized_weights(op, weights), op.operands[2 + had :]
     values, steps = [made[-1].result], op["epilogue"][had:]
     if bias.any():
@@ -154,11 +158,11 @@ def insert(
     quants: Mapping[Value, Quant],
     corrections: Mapping[Operator, Floats],
     names: Mapping[Value, str],
-    form: WeightForm = USUAL,
+    rounder: Rounder = round_weights,
 ) -> None:
     """Puts the pairs in place; `corrections` are added to the bias of linear operators."""
     linear: Sequence[Operator] = [op for op, kind in plan.kinds.items() if kind == "linear"]
     inputs = {op: op.operands[0] for op in linear}
     insert_pairs(graph, plan, quants, names)
     for op in linear:
-        _round_linear(graph, op, quants[inputs[op]].scales[0], corrections.get(op), form)
+        _round_linear(graph, op, quants[inputs[op]].scales[0], corrections.get(op), rounder)

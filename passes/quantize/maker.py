@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -24,15 +24,16 @@ from .calibration.statistics import value_names
 from .choice import Choice, Chooser, Indices, lower, planned_seconds
 from .equalize import Equalize
 from .file_tiles import FileTile, layers_of, tried, with_file_tiles, within
-from .insert import QUANTIZED, Floats, insert
+from .insert import QUANTIZED, Floats, insert, round_weights
 from .judge import Judge, LimitError, Verdict
 from .measure import Array, decibels, power
+from .moved import Mover
 from .options import Options
 from .plan import make_plan
 from .report import QuantizationReport, Tiled, data_values, dequantized, own_sqnr, rows, saturated_share
 from .search import choose_ways, smallest_that_passes
 from .split import split_epilogues
-from .tiles import TILES, Halves, Layer, Trial, Way, captured, eligible, halves, with_tiles
+from .tiles import ROOMY, TILES, Halves, Layer, Trial, Way, captured, eligible, halves, with_tiles
 from .warning import Accumulated, is_poor
 
 
@@ -69,19 +70,22 @@ def with_pairs(
     options: Options,
     float_layers: Sequence[str],
     kept: Indices = frozenset(),
+    mover: Mover | None = None,
 ) -> Graph:
     """A copy of a prepared graph with pairs of quantize and dequantize in place: what QDQ ONNX holds.
 
-    None around `float_layers`, by name, nor around the operators `kept` in float, by number.
+    None around `float_layers`, by name, nor around the operators `kept` in float, by number. A `mover` rounds
+    the weights where there is one.
     """
     graph = prepared.clone()
     numbered = {op for i, op in enumerate(graph.operators) if i in kept}
     plan = make_plan(graph, float_operators(graph, float_layers) | numbered, whole=options.tflite)
     quants, names = quantizations(graph, plan, calibration.ranges), value_names(graph)
-    corrected = dict[Operator, Floats]()
+    corrected, usual = dict[Operator, Floats](), partial(round_weights, form=options.weights)
+    rounder = usual if mover is None else mover.rounder(graph)
     if options.bias_correction:
-        corrected = corrections(graph, plan, quants, calibration, options.weights)
-    insert(graph, plan, quants, corrected, names, options.weights)
+        corrected = corrections(graph, plan, quants, calibration, rounder)
+    insert(graph, plan, quants, corrected, names, rounder)
     return graph
 
 
@@ -100,6 +104,7 @@ class Maker:
 
     `choice` is what stays in float because 8 bits would be slower; None where every layer is taken that
     can compute in 8 bits. `times` are of operators of a file, which have no costs.
+    A `mover` rounds weights to what takes few bits.
     """
 
     prepared: Graph
@@ -110,6 +115,7 @@ class Maker:
     progress: Progress = silent
     choice: Choice | None = None
     times: Estimates | None = None
+    mover: Mover | None = None
     made: dict[tuple[str, ...], Graph] = field(default_factory=dict)
     cut: dict[Graph, list[tuple[Operator, Operator, Halves]]] = field(default_factory=dict)
     with_ways: dict[tuple[Way, ...], Graph] = field(default_factory=dict)
@@ -118,7 +124,7 @@ class Maker:
         """The network in 8 bits but for the layers called `names`, without tiles; made once."""
         key = tuple(names)
         if key not in self.made:
-            graph = with_pairs(self.prepared, self.calibration, self.options, key, self.kept)
+            graph = with_pairs(self.prepared, self.calibration, self.options, key, self.kept, self.mover)
             lower(graph)
             if self.options.tflite:
                 in_tflite_terms(graph)
@@ -141,6 +147,11 @@ class Maker:
             plain = chooser(self.prepared, self.costs, self.options, winograd=False).fastest()
             if not plain.is_float and plain.operators != self.choice.operators:
                 yield self._with(self.prepared, plain)
+
+    def moved_by(self, mover: Mover) -> Maker:
+        """A maker of the same networks whose weights the mover rounds."""
+        given = (self.calibration, self.options, self.judge, self.costs, self.progress)
+        return Maker(self.prepared, *given, self.choice, self.times, mover)
 
     def in_float(self) -> Maker:
         """A maker whose prepared network is the float one, fused again; all of it is kept in float."""
@@ -172,14 +183,15 @@ class Maker:
     def trial(self) -> Trial:
         winograd = "off" if self.options.tflite else self.options.winograd
         tiles = TILES[winograd] if self.costs is not None or winograd != "auto" else ()
+        if self.options.weights_sqnr is not None:
+            tiles = tuple(tile for tile in tiles if tile != ROOMY)  # which rounds weights anew
         return Trial(tiles, self._tile_options(), self.costs, winograd != "auto")
 
     def _tile_options(self) -> WinogradOptions:
         """LANCE's one scale for all weights is not of filters."""
         if self.options.winograd == "lance":
             return WinogradOptions(mode="lance")
-        spatial = self.options.tile_weights == "spatial"
-        return WinogradOptions(rounding="spatial" if spatial else "compensated")
+        return WinogradOptions(rounding="spatial" if self.options.tiles_of_filters else "compensated")
 
     @cached_property
     def real(self) -> dict[str, Operator]:

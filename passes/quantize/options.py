@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -38,6 +39,14 @@ class Recipe:
     ] = "auto"
     keep_float: Annotated[Sequence[str], Help("ONNX nodes to keep in float.", "NAMES")] = ()
     bias_correction: Annotated[bool, Help("Take the mean error of rounded weights off the biases.")] = True
+    weights_sqnr: Annotated[
+        float | None,
+        Help(
+            "SQNR of the outputs against the float network's down to which weights move to values that take "
+            "fewer bits in a coded file.",
+            "DB",
+        ),
+    ] = None
     equalize: Annotated[bool, Help("Balance the channels of neighbouring layers.")] = False
     reduce_range: Annotated[
         bool, Help("Weights of 7 bits: exact in ONNX Runtime on x86 without VNNI too.")
@@ -50,6 +59,12 @@ class Recipe:
         settle(self)
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise SecateurError(f"max_drop {self.max_drop:g}: percentage points from 0 to 100 are wanted")
+        if self.weights_sqnr is not None and not math.isfinite(self.weights_sqnr):
+            raise SecateurError(f"weights_sqnr {self.weights_sqnr:g}: a number of decibels is wanted")
+        if self.weights_sqnr is not None and self.winograd == "lance":
+            raise SecateurError(
+                "weights_sqnr moves filters, and LANCE's tiles hold none; leave one of the two out"
+            )
 
     @property
     def largest_weight(self) -> int:
@@ -95,6 +110,11 @@ class Options(Recipe):
     @property
     def tflite(self) -> bool:
         return self.rounding == "tflite"
+
+    @property
+    def tiles_of_filters(self) -> bool:
+        """Whether Winograd's tiles are given filters, which moved weights are."""
+        return self.tile_weights == "spatial" or self.weights_sqnr is not None
 
     @property
     def weights(self) -> WeightForm:

@@ -10,9 +10,11 @@ and dequantize are put around them, and rules turn those into integer operators.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from itertools import count
+from typing import ClassVar, NamedTuple
 
 from secateur.ir.choice import CostTable, Estimates
 from secateur.ir.errors import SecateurError
@@ -20,10 +22,11 @@ from secateur.ir.graph import Graph
 
 from ..framework.base import Pass
 from .calibrate import CalibrationData, calibrate
-from .judge import appoint
+from .judge import LimitError, appoint
 from .maker import Maker, chooser, prepare, with_pairs
+from .moved import RUNS, Mover, curvatures, first_strength, strongest, weight_bits
 from .options import Options
-from .report import QuantizationReport
+from .report import Moved, QuantizationReport, Tiled
 from .search import fastest_ways
 
 
@@ -39,26 +42,82 @@ def quantize_graph(
     """
     maker = calibrated(graph, data, options, costs)
     for attempt in maker.attempts():
-        final, report = _quantized(attempt)
+        names = attempt.layers_in_float()
+        made = _made(attempt, names)
+        report = made.report(names)
         if attempt.choice is None or report.pays:
-            return final, report
+            return _moved(made, names, report) if options.weights_sqnr is not None else (made.graph, report)
     real = maker.in_float()
     return real.prepared, real.report(real.prepared, tuple(options.keep_float), {})
 
 
-def _quantized(maker: Maker) -> tuple[Graph, QuantizationReport]:
-    names, judge = maker.layers_in_float(), maker.judge
+class Made(NamedTuple):
+    """A network in 8 bits, and the one without tiles that it was made of."""
+
+    maker: Maker
+    graph: Graph
+    direct: Graph
+    errors: Mapping[str, float] = {}
+    tiles: tuple[Tiled, ...] = ()
+
+    def report(self, names: tuple[str, ...]) -> QuantizationReport:
+        errors = self.maker.errors(self.direct) | dict(self.errors)
+        return replace(self.maker.report(self.graph, names, errors), tiles=self.tiles)
+
+
+def _made(maker: Maker, names: tuple[str, ...]) -> Made:
+    """With the layers called `names` in float."""
     direct = maker.quantized(names)
-    errors = maker.errors(direct)
     if maker.options.tflite:
         final, tiles = maker.with_file_tiles(direct)
-        return final, replace(maker.report(final, names, errors), tiles=tiles)
+        return Made(maker, final, direct, tiles=tiles)
     ways = fastest_ways(maker.trial, maker.layers(direct, thorough=False))
-    if judge.demands and not maker.verdict(direct, ways).passes:
+    if maker.judge.demands and not maker.verdict(direct, ways).passes:
         ways = maker.tightened(direct)
-    errors |= {op.result.name: way.sqnr for op, way in ways.items()}
-    final = maker.tiled(direct, ways)
-    return final, maker.report(final, names, errors)
+    errors = {op.result.name: way.sqnr for op, way in ways.items()}
+    return Made(maker, maker.tiled(direct, ways), direct, errors)
+
+
+def _moved(
+    plain: Made, names: tuple[str, ...], report: QuantizationReport
+) -> tuple[Graph, QuantizationReport]:
+    """The network again, its weights moved as far as the limit lets them."""
+    made = {0.0: plain}
+
+    def graph_of(maker: Maker) -> Graph:
+        assert maker.mover is not None, "it moves weights"
+        made[maker.mover.strength] = _made(maker, names)
+        return made[maker.mover.strength].graph
+
+    mover = found_mover(plain.maker, plain.graph, graph_of)
+    best = made[mover.strength]
+    bits = weight_bits(plain.graph), weight_bits(best.graph)
+    return best.graph, replace(best.report(names), moved=Moved(report.sqnr, *bits))
+
+
+def found_mover(maker: Maker, plain: Graph, graph_of: Callable[[Maker], Graph]) -> Mover:
+    """The mover of the largest strength whose network keeps the limits; `graph_of` makes such a network.
+
+    LimitError where the `plain` network keeps less already.
+    """
+    judge, options = maker.judge, maker.options
+    assert options.weights_sqnr is not None, "a limit is given"
+    limit = max(options.weights_sqnr, options.min_sqnr or -math.inf)
+    sqnr = judge.verdict(plain).sqnr
+    if sqnr < limit:
+        raise LimitError(
+            f"weights cannot be moved: the outputs' SQNR is {sqnr:.1f} dB without it ({limit:g} dB wanted)"
+        )
+    found = curvatures(maker.prepared, judge.samples, judge.execute, options.tflite)
+    mover, runs = Mover(found, options.weights, 0.0), count()
+
+    def sqnr_of(strength: float) -> float:
+        maker.progress("moving weights", next(runs), RUNS)
+        verdict = judge.verdict(graph_of(maker.moved_by(replace(mover, strength=strength, known={}))))
+        return verdict.sqnr if verdict.passes else -math.inf
+
+    strength = strongest(sqnr_of, limit, sqnr, first_strength(found, maker.prepared, sqnr, limit))
+    return replace(mover, strength=strength, known={})
 
 
 def quantized_pairs(
@@ -70,11 +129,17 @@ def quantized_pairs(
     """
     maker = calibrated(graph, data, replace(options, winograd="off", layers="all"), costs)
     names = maker.layers_in_float()
+    plain = maker.quantized(names)
+    if options.weights_sqnr is not None:
+        maker = maker.moved_by(found_mover(maker, plain, lambda moved: moved.quantized(names)))
     direct = maker.quantized(names)
-    errors = maker.errors(direct)
-    pairs = with_pairs(maker.prepared, maker.calibration, options, names)
+    report = maker.report(direct, names, maker.errors(direct))
+    if maker.mover is not None:
+        sqnr = maker.judge.verdict(plain).sqnr
+        report = replace(report, moved=Moved(sqnr, weight_bits(plain), weight_bits(direct)))
+    pairs = with_pairs(maker.prepared, maker.calibration, options, names, mover=maker.mover)
     pairs.remove_dead()
-    return pairs, maker.report(direct, names, errors)
+    return pairs, report
 
 
 def calibrated(graph: Graph, data: CalibrationData, options: Options, costs: CostTable | None) -> Maker:

@@ -67,6 +67,23 @@ class Tiled:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """What moving weights did: SQNR of the outputs before, in dB, and weights' bits before and after.
+
+    Bits are by their entropy, in all, beside how many weights there are; of tiles, those of their filters.
+    """
+
+    sqnr: float
+    before: tuple[float, int]
+    after: tuple[float, int]
+
+    @property
+    def each(self) -> tuple[float, float]:
+        """Bits of a weight before and after."""
+        return self.before[0] / max(self.before[1], 1), self.after[0] / max(self.after[1], 1)
+
+
+@dataclass(frozen=True)
 class QuantizationReport:
     """Rows in the order of execution, and figures of the whole network.
 
@@ -78,7 +95,7 @@ class QuantizationReport:
     `estimate` is what the float network takes and what this one does, in seconds
     on one core, where there is a cost table. `accumulated` are the linear layers'
     errors and all before them, known where the outputs' SQNR is poor. `tiles` are the layers that were
-    weighed as Winograd tiles of a file.
+    weighed as Winograd tiles of a file. `moved` is what it did that weights were moved, where they were.
     """
 
     rows: tuple[Row, ...]
@@ -90,6 +107,7 @@ class QuantizationReport:
     estimate: tuple[float, float] | None = None
     accumulated: tuple[Accumulated, ...] = ()
     tiles: tuple[Tiled, ...] = ()
+    moved: Moved | None = None
 
     @property
     def pays(self) -> bool:

@@ -2,21 +2,27 @@
 
 `python -m secateur.tools.bench.weights MODEL ... --write docs/weights.md` puts it between the lines of that
 page that mark its place. A network is an ONNX file or the name of one of `make public-models`, which is
-downloaded. Vela's codec is asked where the package `ethos-u-vela` can be imported.
+downloaded. Of a large tensor the first filters are taken (`--most`). Vela's codec and NNC are asked where the
+packages `ethos-u-vela` and `nncodec` can be imported. What was found before is read from the CSV of
+`--lines`, and what is found is added to it.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from secateur.codegen.weights.registry import BEST, CHOOSING
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.atomic import write_whole
 
-from ..pages.weights import SMALLEST, Bytes, Weights, report, weights_of
+from ..pages.weights import SMALLEST, Weights, report, weights_of
+from .peers.weights import nnc_bytes, vela_bytes
 from .public.rows import BY_NAME
 from .public.wheels import model_file
 
@@ -25,11 +31,16 @@ SHARES = (0.0, 0.5, 0.8, 0.9)
 BEGIN, END = "<!-- weights: begin -->", "<!-- weights: end -->"
 EXAMPLES = (
     "examples/digits/resnet20.onnx", "examples/fashion/resnet20.onnx",
-    "ocr-angle", "mtcnn-r", "mtcnn-o", "basic-pitch", "centerface",
+    "mtcnn-r", "mtcnn-o", "basic-pitch", "ocr-angle", "captcha", "plate-read", "open-nsfw", "yolov8n",
 )  # fmt: skip
+MOST = 1 << 16
+"""Weights of a tensor, as many whole filters as that are: all of them take hours."""
 PUBLIC = Path("build/public")
-_SHOWN = ("sparse", "entropy", "zstd", "xz", "vela", "rans", "planes", "mixed", SMALLEST)
-_HEAD = ("network", "bits", "zeros", *_SHOWN, "dense / smallest", "sparse / smallest")
+PEERS = ("vela", "nnc")
+_SHOWN = ("sparse", "entropy", "zstd", "xz", *PEERS, "rans", "planes", "best", "mixed", SMALLEST)
+_TO = ("float32", "dense", "sparse", "entropy")
+_HEAD = ("network", "bits", "zeros", *_SHOWN, *(f"{name} / {SMALLEST}" for name in _TO))
+_KEY = ("network", "bits", "pruned", "elements")
 
 
 @dataclass(frozen=True)
@@ -47,50 +58,76 @@ class Line:
         assert best, "a network has weights"
         yield from (self.network, str(self.bits), f"{self.pruned:.0%}")
         yield from (self._bits(self.bytes[name]) for name in _SHOWN)
-        dense = -(-self.elements * self.bits // 8)
-        yield from (f"{(bytes or 0) / best:.2f}" for bytes in (dense, self.bytes["sparse"]))
+        yield from (f"{(self.bytes[name] or 0) / best:.3f}" for name in _TO)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """For a CSV."""
+        known = {name: "" if count is None else str(count) for name, count in self.bytes.items()}
+        return {name: str(getattr(self, name)) for name in _KEY} | known
+
+    @classmethod
+    def of(cls, row: dict[str, str]) -> Line:
+        """Of a CSV's row."""
+        found = {name: int(text) if text else None for name, text in row.items() if name not in _KEY}
+        return cls(row["network"], int(row["bits"]), float(row["pruned"]), int(row["elements"]), found)
 
     def _bits(self, bytes: int | None) -> str:
         return "-" if bytes is None else f"{8 * bytes / self.elements:.3f}"
 
 
-def vela_encoder() -> Callable[[list[int]], bytes] | None:
-    """Vela's codec of a stream of weights; None where it is not installed."""
-    try:
-        from ethosu import mlw_codec  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        return None
-    found: Callable[[list[int]], bytes] = mlw_codec.encode
-    return found
-
-
-def vela_bytes(layers: Sequence[Weights]) -> int | None:
-    """Of all layers, each by itself, channels innermost as Ethos-U wants them."""
-    encode = vela_encoder()
-    return None if encode is None else sum(len(encode(_innermost(layer.values))) for layer in layers)
-
-
-def _innermost(values: Bytes) -> list[int]:
-    moved: Any = values.transpose(0, *range(2, values.ndim), 1) if values.ndim > 2 else values
-    found: list[int] = moved.reshape(-1).tolist()
-    return found
-
-
-def line_of(network: str, graph: Any, bits: int, pruned: float) -> Line:
-    layers = weights_of(graph, bits, pruned)
+def line_of(network: str, graph: Any, bits: int, pruned: float, most: int = MOST) -> Line:
+    layers = [_first(layer, most) for layer in weights_of(graph, bits, pruned)]
     if not layers:
         raise SecateurError(f"{network}: has no weights")
-    total = report(network, layers, bits, pruned).total
-    return Line(network, bits, pruned, total.elements, {**total.bytes, "vela": vela_bytes(layers)})
+    found = report(network, layers, bits, pruned)
+    quick = sum(min(row.bytes[name] or 0 for name in CHOOSING[BEST]) for row in found.rows)
+    values = [layer.values for layer in layers]
+    more = {"best": quick, "vela": vela_bytes(values), "nnc": nnc_bytes(values)}
+    return Line(network, bits, pruned, found.total.elements, {**found.total.bytes, **more})
 
 
-def lines_of(
-    models: Sequence[str], bits: Sequence[int], shares: Sequence[float], folder: Path = PUBLIC
-) -> Iterator[Line]:
-    """One network after the other; SecateurError for what is no model. Public ones are kept in `folder`."""
-    for word in models:
-        name, graph = network(word, folder)
-        yield from (line_of(name, graph, b, share) for b in bits for share in shares)
+def _first(layer: Weights, most: int) -> Weights:
+    """As many filters, from the first on, as have so many weights, and one at least."""
+    each = layer.values[:1].size
+    return replace(layer, values=layer.values[: max(1, most // max(each, 1))])
+
+
+class Lines:
+    """What is known of networks, in a CSV where one is named."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        rows = csv.DictReader(path.read_text().splitlines()) if path and path.exists() else ()
+        self._known = [Line.of(row) for row in rows]
+
+    def line(self, name: str, graph: Any, bits: int, pruned: float, most: int) -> Line:
+        for line in self._known:
+            if (line.network, line.bits, line.pruned) == (name, bits, pruned):
+                return line
+        self._known.append(line_of(name, graph, bits, pruned, most))
+        if self._path is not None:
+            write_whole(self._path, self.text.encode())
+        return self._known[-1]
+
+    @property
+    def text(self) -> str:
+        rows = [line.fields for line in self._known]
+        out = io.StringIO()
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return out.getvalue()
+
+
+def lines_of(given: argparse.Namespace) -> Iterator[Line]:
+    """One network after the other; SecateurError for what is no model."""
+    known = Lines(given.lines)
+    for word in given.models:
+        name, graph = network(word, given.public)
+        yield from (
+            known.line(name, graph, b, share, given.most) for b in given.bits for share in given.pruned
+        )
 
 
 def network(word: str, folder: Path) -> tuple[str, Any]:
@@ -125,11 +162,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("models", nargs="*", default=EXAMPLES)
     parser.add_argument("--bits", nargs="+", type=int, default=BITS)
     parser.add_argument("--pruned", nargs="+", type=float, default=SHARES)
+    parser.add_argument("--most", type=int, default=MOST, help="weights of a tensor that are looked at")
+    parser.add_argument("--lines", type=Path, metavar="FILE.csv", help="what is known, kept there")
     parser.add_argument("--public", type=Path, default=PUBLIC, help="where public networks are kept")
     parser.add_argument("--write", type=Path, metavar="PAGE.md", help="replace the table there")
     given = parser.parse_args(words)
     lines = []
-    for line in lines_of(given.models, given.bits, given.pruned, given.public):
+    for line in lines_of(given):
         lines.append(line)
         print(" ".join(line.cells()), flush=True)
     if given.write:

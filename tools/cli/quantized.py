@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -231,6 +231,19 @@ def _facts(int8: Int8, target: str, report: QuantizationReport) -> dict[str, Any
         "output_sqnr_db": report.sqnr,
         "float_accuracy_percent": real,
         "int8_accuracy_percent": quantized,
+        **_moved_facts(report),
+    }
+
+
+def _moved_facts(report: QuantizationReport) -> dict[str, Any]:
+    """What it did that weights were moved, if they were."""
+    if report.moved is None:
+        return {}
+    before, after = report.moved.each
+    return {
+        "weight_entropy_bits": after,
+        "unmoved_weight_entropy_bits": before,
+        "unmoved_output_sqnr_db": report.moved.sqnr,
     }
 
 
@@ -255,7 +268,17 @@ def summary(layers: LayerReport) -> str:
         lines.append(f"kept in float: {layers.keep_float}")
     if layers.tiles:
         lines.append(tiles_text(layers.tiles))
+    if "weight_entropy_bits" in layers.facts:
+        lines.append(_moved_text(layers.facts))
     return "\n".join(lines)
+
+
+def _moved_text(facts: Mapping[str, Any]) -> str:
+    """How few bits moved weights take, and what that costs in decibels."""
+    before, after = float(facts["unmoved_weight_entropy_bits"]), float(facts["weight_entropy_bits"])
+    lost = float(facts["unmoved_output_sqnr_db"]) - float(facts["output_sqnr_db"] or 0)
+    rate = f", {(before - after) / lost:.2f} bits a decibel" if lost > 0 else ""
+    return f"weights moved: entropy of {after:.2f} bits each instead of {before:.2f}, for {lost:.1f} dB{rate}"
 
 
 def tiles_text(tiles: Sequence[Tiled]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.parser import parse_graph
-from secateur.tools.bench.weights import BEGIN, END, _innermost, line_of, main, markdown, replaced
+from secateur.tools.bench.peers.weights import innermost
+from secateur.tools.bench.weights import BEGIN, END, Lines, line_of, main, markdown, replaced
 
 TEXT = """
 graph @small(%x: tensor<1x16x6x6xf32>) {
@@ -27,16 +30,31 @@ def test_a_line_has_every_way_to_store_and_what_the_best_gains() -> None:
     assert line.bytes["smallest"] < 1.1 * line.bytes["entropy"]
     cells = list(line.cells())
     assert cells[:3] == ["small", "4", "80%"]
-    assert float(cells[-2]) == pytest.approx(WEIGHTS.size / 2 / line.bytes["smallest"], abs=0.01)
+    assert float(cells[-3]) == pytest.approx(WEIGHTS.size / 2 / line.bytes["smallest"], abs=0.001)
+    assert line.bytes["best"] is not None
+    assert line.bytes["smallest"] <= line.bytes["best"]
     rows = markdown([line]).splitlines()
     assert len(rows) == 3
     assert len({row.count("|") for row in rows}) == 1
 
 
+def test_of_a_large_tensor_the_first_filters_are_taken() -> None:
+    graph = parse_graph(TEXT, {"w": WEIGHTS})
+    each = WEIGHTS[0].size
+    assert line_of("small", graph, 8, 0.0, 3 * each + 1).elements == 3 * each
+    assert line_of("small", graph, 8, 0.0, 1).elements == each
+
+
+def test_what_is_known_is_kept(tmp_path: Path) -> None:
+    graph, path = parse_graph(TEXT, {"w": WEIGHTS}), tmp_path / "lines.csv"
+    line = Lines(path).line("small", graph, 8, 0.5, 1 << 16)
+    assert Lines(path).line("small", None, 8, 0.5, 1 << 16) == line
+
+
 def test_vela_gets_channels_innermost() -> None:
     values = np.arange(12, dtype=np.int8).reshape(1, 3, 2, 2)
-    assert _innermost(values)[:3] == [0, 4, 8]
-    assert _innermost(values.reshape(3, 4)) == list(range(12))
+    assert innermost(values)[:3] == [0, 4, 8]
+    assert innermost(values.reshape(3, 4)) == list(range(12))
 
 
 def test_the_table_takes_the_place_of_the_last_one() -> None:
