@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
-from secateur.codegen.targets.host import cpu_flags
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
@@ -17,13 +16,14 @@ from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
 from .generic_harness import RANDOM, Array, run
+from .wide_code import tried_here
 
 _ROWS = ("x86-64-v4-vnni", "x86-64-v3", "x86-64-v2")
 
 
 def runnable() -> list[Target]:
-    """The x86-64 rows that this machine can run, one for each vector length, longest first."""
-    return [t for t in map(TARGETS.__getitem__, _ROWS) if set(t.features) <= cpu_flags()]
+    """The x86-64 rows whose kernels are tried here, one for each vector length, longest first."""
+    return [t for t in map(TARGETS.__getitem__, _ROWS) if tried_here(t)]
 
 
 def activation(shape: Sequence[int], zero: int = 0, scale: float = 0.02, name: str = "x") -> Value:

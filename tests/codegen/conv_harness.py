@@ -11,14 +11,14 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.specs import ConvSpec, DenseSpec, TransposedSpec, layout_block
 from secateur.codegen.rounding import up
-from secateur.codegen.targets.host import cpu_flags
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir.elementwise import apply_epilogue
+
+from .wide_code import object_here, tried_here
 
 Array = NDArray[np.float32]
 Double = NDArray[np.float64]
@@ -29,20 +29,16 @@ _ENGINES: list[Any] = []  # machine code lives as long as its engine
 
 
 def targets() -> list[Target]:
-    """One target for each vector length that this machine can run; kernels see lanes and registers only."""
+    """One target for each vector length that is tried here; kernels see lanes and registers only."""
     rows = (TARGETS[name] for name in ("x86-64-v4", "x86-64-v3", "x86-64-v2"))
-    return [
-        replace(row, rates=replace(row.rates, l2_bytes=1 << 20))
-        for row in rows
-        if set(row.features) <= cpu_flags()
-    ]
+    return [replace(row, rates=replace(row.rates, l2_bytes=1 << 20)) for row in rows if tried_here(row)]
 
 
 def compiled(kernel: Kernel, target: Target) -> Any:
-    built = build_object(kernel, "k", target)
+    code = object_here(kernel, "k", target)
     machine = llvm.Target.from_triple(target.triple).create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(built.code))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _ENGINES.append(engine)
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)

@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from secateur.codegen.backends.cpu.objects import build_object
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.operator import Constant, Primitive, to_layout
-from secateur.codegen.targets.host import cpu_flags
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
@@ -24,15 +22,17 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Layout, TensorType
 
+from .wide_code import object_here, tried_here
+
 Array = NDArray[Any]
 GUARD = 64  # bytes around every array; a change there is a write outside
 _FUNCTIONS: dict[str, tuple[Any, Any]] = {}  # machine code lives as long as its engine
 
 
 def runnable_targets() -> list[Target]:
-    """The x86-64 rows that this machine can run, longest vectors first."""
+    """The x86-64 rows whose kernels are tried here, longest vectors first."""
     rows = (TARGETS[n] for n in ("x86-64-v4", "x86-64-v3", "x86-64-v2"))
-    return [t for t in rows if set(t.features) <= cpu_flags()]
+    return [t for t in rows if tried_here(t)]
 
 
 BOTH = {"plain", "blocked"}  # what `check` returns where a result comes in both
@@ -89,10 +89,10 @@ def from_layout(array: Array, type: TensorType) -> Array:
 def function_of(kernel: Kernel, target: Target) -> Any:
     key = repr((kernel.name, kernel.spec, kernel.overwritten, target.name))
     if key not in _FUNCTIONS:
-        built = build_object(kernel, "under_test", target)
+        code = object_here(kernel, "under_test", target)
         machine = llvm.Target.from_default_triple().create_target_machine()
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(built.code))
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)
         _FUNCTIONS[key] = (engine, kind(engine.get_function_address("under_test")))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.primitives.operator import Constant, to_layout
-from secateur.codegen.targets.host import cpu_flags
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
@@ -21,14 +20,15 @@ from secateur.ir.registry import create
 from secateur.ir.types import ROW_MAJOR, DType, Quant, TensorType
 
 from .generic_harness import from_layout, function_of, lay_out, run
+from .wide_code import tried_here
 
 Array = NDArray[Any]
 NATIVE = ("x86-64-v4-vnni", "x86-64-v4", "x86-64-v3", "x86-64-v2")
 
 
 def native_targets() -> list[Target]:
-    """The x86-64 rows that this machine can run; each has another dot product."""
-    return [TARGETS[n] for n in NATIVE if set(TARGETS[n].features) <= cpu_flags()]
+    """The x86-64 rows whose kernels are tried here; each has another dot product."""
+    return [TARGETS[n] for n in NATIVE if tried_here(TARGETS[n])]
 
 
 def activation(shape: Sequence[int], zero: int = 0, scale: float = 0.02, name: str = "x") -> Value:

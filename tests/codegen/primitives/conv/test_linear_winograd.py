@@ -10,8 +10,6 @@ import pytest
 from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd, pack
 from secateur.codegen.primitives.conv.winograd.plan import Blocking
 from secateur.codegen.primitives.operator import Constant, to_layout
-from secateur.codegen.targets.host import cpu_flags
-from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
@@ -19,13 +17,10 @@ from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
 from ...generic_harness import Array, call, from_layout, lay_out
+from ...linear_harness import native_targets
 
 TILES = ((2, 2), (4, 2), (2, 4), (4, 4))
-X86 = [
-    row
-    for row in (TARGETS[n] for n in ("x86-64-v4-vnni", "x86-64-v4", "x86-64-v3", "x86-64-v2"))
-    if set(row.features) <= cpu_flags()
-]
+X86 = native_targets()
 
 
 def _constant(array: Array) -> Value:
