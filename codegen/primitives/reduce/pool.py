@@ -161,11 +161,17 @@ class PoolBody:
         totals = Registers(registers, self.width, spec.computed)
         totals.fill(self._start())
         self._outer_taps(index, tile, totals)
-        start = dot(index, self.target[:-1]) + tile.start * spec.unit
-        finish = self.finish(index, tile)
+        start, finish = self.place(index) + tile.start * spec.unit, self.finish(index, tile)
         for r in range(registers):
             at = start + r * spec.unit
-            store(self.result, at, finish(totals[r], at), self.width)
+            self.put(index, at, finish(totals[r], at))
+
+    def place(self, index: list[Expr]) -> Expr:
+        """Where a row of the result lies."""
+        return dot(index, self.target[:-1])
+
+    def put(self, index: list[Expr], at: Expr, value: Expr) -> None:
+        store(self.result, at, value, self.width)
 
     def finish(self, index: list[Expr], tile: Tile) -> Callable[[Expr, Expr], Expr]:
         """What to store for a register of a tile and its offset in the result."""

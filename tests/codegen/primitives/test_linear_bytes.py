@@ -201,7 +201,21 @@ def test_average_pool(
 
     for kind in ("any", "extreme"):
         offered = agree(make, [some_bytes(shape, kind)], target)
-        assert offered == (BOTH if "scales" in result else {(PLAIN, PLAIN)})
+        gathered = {(BLOCKED, PLAIN)} if math.prod(make().result.type.shape[2:]) == 1 else set()
+        assert offered == (BOTH if "scales" in result else {(PLAIN, PLAIN), *gathered})
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 5, 7), (1, 31, 3, 3), (2, 32, 4, 1), (1, 8, 1, 1)])
+def test_average_of_an_image(shape: tuple[int, ...], target: Target) -> None:
+    """Real results of one position each are row-major, also of an image in blocks."""
+    whole = {"kernel": shape[2:], "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), **REAL}
+    for kind in ("any", "extreme"):
+        offered = agree(
+            lambda: create("q.linear_average_pool", [activation(shape, 77)], whole),
+            [some_bytes(shape, kind)],
+            target,
+        )
+        assert offered == {(BLOCKED, PLAIN), (PLAIN, PLAIN)}
 
 
 # Tables

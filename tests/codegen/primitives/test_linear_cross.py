@@ -70,6 +70,7 @@ def test_arm_gives_the_interpreters_bits(name: str, tmp_path: Path) -> None:
 
 SHAPE = (2, 20, 9, 11)
 WINDOW = {"kernel": (3, 3), "strides": (2, 2), "pads": SAME, "dilations": (1, 1)}
+WHOLE = {"kernel": SHAPE[2:], "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
 
 
 def _of_bytes(
@@ -105,6 +106,7 @@ def _others(name: str) -> list[Case]:
         _of_bytes("linear_elementwise", "q.linear_mul", stored(), 2, 1),
         Case("linear_prelu", prelu, [some_bytes(SHAPE), known(below)]),
         _of_bytes("linear_average_pool", "q.linear_average_pool", {**WINDOW, **stored(9)}),
+        _of_bytes("linear_average_pool", "q.linear_average_pool", {**WHOLE, "dtype": DType.F32}),
         _of_bytes("pool_blocked", "nn.max_pool", WINDOW),
         *(_of_bytes("relayout", "nn.relayout", {}, layouts=i) for i in range(6)),
         *(
