@@ -24,6 +24,7 @@ Floats = NDArray[np.float32]
 
 _MOST_COLUMNS = 11  # of a kernel whose taps are written out one by one
 _MOST_DILATED = 5
+TILE_VECTORS = (1, 2, 3, 4)
 
 EXTRA_KINDS = ("full", "channel", "scalar")
 Extra = str | Reach
@@ -169,6 +170,14 @@ class ConvSpec(WindowSpec):
     def filter_vectors(self, lanes: int) -> int:
         """Vectors of `lanes` filters in all blocks of the result."""
         return up(self.filters, max(lanes, layout_block(self.out_layout))) // lanes
+
+    def filter_groups(self, lanes: int, vectors: int) -> int:
+        """Groups of `vectors` vectors of filters, as a register tile has."""
+        return self.filter_vectors(lanes) // vectors
+
+    def tile_vectors(self, lanes: int) -> list[int]:
+        """Vectors that a register tile may have, so that groups of them make up the filters."""
+        return [v for v in TILE_VECTORS if self.filter_vectors(lanes) % v == 0]
 
 
 @dataclass(frozen=True)

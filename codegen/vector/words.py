@@ -6,7 +6,7 @@ Sums wrap: they are right modulo 2^32, whatever passes through them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,13 +81,29 @@ class Pairs(WordStep):
         return np.ascontiguousarray(words.reshape(*words.shape[:-2], self.words))
 
 
+@dataclass(frozen=True)
 class Widening(WordStep):
-    """ARM: `smlal` by element. Packed weights lie as [channel][lane]."""
+    """ARM: `smlal` by element. Packed weights lie as [channel][lane], of the `first` channels of a step."""
+
+    first: int = 4
 
     channels = 4
-    weight_registers = 2
-    operations = 4.0
-    multiplies = 4
+
+    @property
+    def words(self) -> int:
+        return self.first * self.lanes
+
+    @property
+    def weight_registers(self) -> int:  # type: ignore[override]
+        return -(-self.first // 2)
+
+    @property
+    def operations(self) -> float:  # type: ignore[override]
+        return float(self.first)
+
+    @property
+    def multiplies(self) -> int:  # type: ignore[override]
+        return self.first
 
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
         return self.elements(buffer, index, 1)[0]
@@ -99,10 +115,14 @@ class Widening(WordStep):
         return [(loaded, k) for k in range(0, count, self.channels)]
 
     def weights(self, buffer: Buffer, index: Expr) -> Prepared:
-        wide = 2 * self.lanes
-        loaded = [hold(load(buffer, index + at, wide), wide, "int16") for at in range(0, self.words, wide)]
-        halves = (range(self.lanes), range(self.lanes, wide))
-        return tuple(hold(T.Shuffle([w], list(h)), self.lanes, "int16") for w in loaded for h in halves)
+        wide, rows = 2 * self.lanes, list[Expr]()
+        for at in range(0, self.words - self.lanes, wide):
+            loaded = hold(load(buffer, index + at, wide), wide, "int16")
+            halves = (list(range(self.lanes)), list(range(self.lanes, wide)))
+            rows += [hold(T.Shuffle([loaded], half), self.lanes, "int16") for half in halves]
+        if self.first % 2:
+            rows.append(hold(load(buffer, index + self.words - self.lanes, self.lanes), self.lanes, "int16"))
+        return tuple(rows)
 
     def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
         kind, name = f"int32x{self.lanes}", f"{self.intrinsic}.v{self.lanes}i32"
@@ -113,14 +133,18 @@ class Widening(WordStep):
             acc[at] = pinned(acc[at])
 
     def pack(self, words: Words) -> Words:
-        turned = np.swapaxes(words, -1, -2)
+        turned = np.swapaxes(words[..., : self.first], -1, -2)
         return np.ascontiguousarray(turned.reshape(*turned.shape[:-2], self.words))
 
 
 _STEPS: dict[DotKind, type[WordStep]] = {DotKind.PAIRS: Pairs, DotKind.WIDENING: Widening}
 
 
-def word_step(target: Target) -> WordStep | None:
-    """That of the target, None where its row names none."""
+def word_step(target: Target, first: int = 4) -> WordStep | None:
+    """That of the target, None where its row names none; for data of which only the `first` of every four
+    channels are any."""
     step = target.isa.words
-    return None if step is None else _STEPS[step.kind](target.lanes, step.intrinsic, step.rate, step.quads)
+    if step is None:
+        return None
+    found = _STEPS[step.kind](target.lanes, step.intrinsic, step.rate, step.quads)
+    return replace(found, first=first) if isinstance(found, Widening) else found

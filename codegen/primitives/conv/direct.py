@@ -7,7 +7,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ...rounding import up
 from ...targets.target import Target
 from ..specs import ConvSpec, layout_block
 from .arithmetic import Arithmetic
@@ -18,7 +17,7 @@ from .plan import (
     product_seconds,
     traffic_seconds,
 )
-from .tile import block_steps
+from .tile import channel_steps
 from .tiled import Tiled
 
 Array = NDArray[Any]
@@ -44,34 +43,35 @@ class Direct(Tiled):
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         arithmetic, tiling = self.arithmetic(spec, target), self.tiling(spec, target)
-        blocks, vectors, steps = spec.filter_vectors(target.lanes), tiling.vectors, _steps(spec, arithmetic)
-        places = spec.batch * spec.out_height
-        products = product_seconds(places, blocks, spec.out_width, vectors, steps, target, arithmetic)
-        order = choose_order(spec, target, spec.out_height, blocks // vectors)
+        vectors, steps = tiling.vectors, _steps(spec, arithmetic)
+        places, groups = spec.batch * spec.out_height, spec.filter_groups(target.lanes, vectors)
+        products = product_seconds(places, groups, spec.out_width, vectors, steps, target, arithmetic)
+        order = choose_order(spec, target, spec.out_height, groups)
         return products + traffic_seconds(spec, order, target) + 2e-6
 
     def steps(self, spec: ConvSpec, target: Target) -> int:
         return _steps(spec, self.arithmetic(spec, target))
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
-        blocks, arithmetic = spec.filter_vectors(target.lanes), self.arithmetic(spec, target)
+        arithmetic = self.arithmetic(spec, target)
         few = arithmetic.step == 1 or arithmetic.at_once == 1
         if layout_block(spec.in_layout) == arithmetic.step and few:
-            vectors, pixels = _row_tile(spec, blocks, target, arithmetic)
+            vectors, pixels = _row_tile(spec, target, arithmetic)
         else:
-            vectors = choose_vectors(blocks, spec.out_width, _steps(spec, arithmetic), target, arithmetic)
+            vectors = choose_vectors(spec, spec.out_width, _steps(spec, arithmetic), target, arithmetic)
             pixels = arithmetic.tile_pixels(target.isa.vector_registers, vectors)
-        order = choose_order(spec, target, spec.out_height, blocks // vectors)
+        groups = spec.filter_groups(target.lanes, vectors)
+        order = choose_order(spec, target, spec.out_height, groups)
         return Tiling(min(pixels, spec.out_width), vectors, order.filters_outer, ahead=order.ahead)
 
 
-def _row_tile(spec: ConvSpec, blocks: int, target: Target, arithmetic: Arithmetic) -> tuple[int, int]:
+def _row_tile(spec: ConvSpec, target: Target, arithmetic: Arithmetic) -> tuple[int, int]:
     """(vectors, pixels) where taps of a row are one block of code, whose scheduling wants spare registers."""
     if arithmetic.step == 1 < arithmetic.at_once and not spec.wide:
-        vectors = 2 - blocks % 2
+        vectors = max(v for v in spec.tile_vectors(target.lanes) if v <= 2)
         return vectors, _row_pixels(spec, vectors, target.isa.vector_registers, target.lanes)
     most, sums = (4, _PLAIN_SUMS) if arithmetic.step == 1 else (2, _BYTE_SUMS)
-    vectors = max(v for v in range(1, most + 1) if blocks % v == 0)
+    vectors = max(v for v in spec.tile_vectors(target.lanes) if v <= most)
     return vectors, min(arithmetic.tile_pixels(target.isa.vector_registers, vectors), sums // vectors)
 
 
@@ -87,8 +87,7 @@ def _row_pixels(spec: ConvSpec, vectors: int, registers: int, lanes: int) -> int
 
 def _steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:
     """Steps that an output element sums."""
-    blocks = up(spec.channels, layout_block(spec.in_layout)) // layout_block(spec.in_layout)
-    return blocks * block_steps(spec, arithmetic) * spec.kernel[0] * spec.kernel[1]
+    return channel_steps(spec, arithmetic) * spec.kernel[0] * spec.kernel[1]
 
 
 DIRECT = Direct()

@@ -10,7 +10,7 @@ from typing import Any
 from secateur.ir.support.reach import Reach
 
 from ...rounding import up
-from ...tir import T, load, splat, store
+from ...tir import T, load, splat, store, when
 from ...vector.epilogue import Vector, apply
 from ...vector.half import Half
 from ...vector.requantize import BLOCK, Requantize
@@ -182,15 +182,26 @@ class LinearFinish:
 
         A register tile's vectors start at a multiple of their number, so those that are joined share a block.
         """
-        narrowing = self.spec.ending.narrowing
-        if narrowing is None:
-            for v, total in enumerate(totals):
-                self.store(total, image, pixel, channel + v * self.lanes)
-            return
-        every = list(totals)
-        count = gcd(len(every), narrowing.vectors)
+        every, narrowing = list(totals), self.spec.ending.narrowing
+        count = gcd(len(every), narrowing.vectors) if narrowing else 1
         for v in range(0, len(every), count):
-            self._store_joined(every[v : v + count], image, pixel, channel + v * self.lanes)
+            if narrowing:
+                self._store_joined(every[v : v + count], image, pixel, channel + v * self.lanes)
+            else:
+                self.store(every[v], image, pixel, channel + v * self.lanes)
+        self.clear(image, pixel, channel, len(every))
+
+    def clear(self, image: Expr, pixel: Expr, channel: Expr, vectors: int) -> None:
+        """Zeros in the last block's lanes that no group of `vectors` has, where `channel` begins the last."""
+        spec, lanes = self.spec, self.lanes
+        groups = spec.filter_groups(lanes, vectors)
+        filled, end = groups * vectors * lanes, spec.filter_vectors(lanes) * lanes
+        if filled == end or spec.groups > 1:
+            return
+        with when(True if groups == 1 else channel == filled - vectors * lanes):
+            for first in range(filled, end, lanes):
+                at, _ = self._places(image, pixel, first)
+                store(self.output, at, splat(0, lanes, "uint8"), lanes)
 
     def _store_joined(self, totals: Sequence[Expr], image: Expr, pixel: Expr, channel: Expr) -> None:
         at, residual = self._places(image, pixel, channel)

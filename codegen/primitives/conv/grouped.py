@@ -46,7 +46,9 @@ class Grouped(Tiled):
         )
         steps = _steps(spec, vectors, arithmetic)
         blocks, places = spec.filter_vectors(lanes), spec.batch * spec.out_height
-        products = product_seconds(places, blocks, spec.out_width, vectors, steps, target, arithmetic)
+        products = product_seconds(
+            places, blocks // vectors, spec.out_width, vectors, steps, target, arithmetic
+        )
         streamed = 4.0 * blocks * lanes * steps
         return max(products, seconds(target, 0, 1.0, streamed)) + 2e-6
 

@@ -19,7 +19,7 @@ from secateur.ir.support.reach import Reach
 from ...rounding import up
 from ...targets.target import Target
 from ...vector.requantize import BLOCK, Requantization
-from ..specs import ConvSpec, block_name
+from ..specs import TILE_VECTORS, ConvSpec, block_name
 
 Array = NDArray[Any]
 Taps = tuple[int, ...]
@@ -67,6 +67,19 @@ class LinearSpec(ConvSpec):
     def blocked_layouts(self, target: Target) -> tuple[str, str]:
         real = self.ending.result == "float32"
         return f"NCHW{BLOCK}c", block_name(target) if real else f"NCHW{BLOCK}c"
+
+    def filter_groups(self, lanes: int, vectors: int) -> int:
+        """Without groups of empty lanes, which `LinearFinish` clears: a block has several vectors."""
+        if self.groups > 1:
+            return super().filter_groups(lanes, vectors)
+        return -(-self.filters // (lanes * vectors))
+
+    def tile_vectors(self, lanes: int) -> list[int]:
+        """Groups that end within the last block."""
+        if self.groups > 1:
+            return super().tile_vectors(lanes)
+        room = self.filter_vectors(lanes)
+        return [v for v in TILE_VECTORS if self.filter_groups(lanes, v) * v <= room]
 
     def few_channels_layout(self) -> str:
         return f"NCHW{FEW}c"

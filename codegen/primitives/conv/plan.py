@@ -134,17 +134,16 @@ def stream_rate(vectors: int, steps: int, target: Target, arithmetic: Arithmetic
 
 
 def choose_vectors(
-    blocks: int, pixels: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
+    spec: ConvSpec, pixels: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
 ) -> int:
-    """Vectors of filters per tile: the divisor of `blocks` for which the product takes the least time."""
-    fitting = [v for v in (1, 2, 3, 4) if blocks % v == 0]
+    """Vectors of filters per tile, of those that suit: for which the product takes the least time."""
 
     def cycles(vectors: int) -> float:
         step = step_cycles(pixels, vectors, steps, target, arithmetic)
         apart = pixels * vectors * _apart_cycles(vectors, target, arithmetic)
-        return (step + apart / steps) / vectors
+        return (step + apart / steps) * spec.filter_groups(target.lanes, vectors)
 
-    return min(fitting, key=cycles)
+    return min(spec.tile_vectors(target.lanes), key=cycles)
 
 
 def _apart_cycles(vectors: int, target: Target, arithmetic: Arithmetic | None) -> float:
@@ -157,18 +156,18 @@ def _apart_cycles(vectors: int, target: Target, arithmetic: Arithmetic | None) -
 
 def product_seconds(
     places: float,
-    blocks: int,
+    groups: float,
     pixels: int,
     vectors: int,
     steps: int,
     target: Target,
     arithmetic: Arithmetic | None = None,
 ) -> float:
-    """Time of `places` strips of `pixels` pixels, `blocks` filter vectors and `steps` steps each."""
+    """Time of `places` strips of `pixels` pixels, `groups` of filter vectors and `steps` steps each."""
     step = step_cycles(pixels, vectors, steps, target, arithmetic)
     apart = _apart_cycles(vectors, target, arithmetic)
     ending = (arithmetic.ending + apart) * pixels * vectors if arithmetic else 0.0
-    cycles = places * (blocks / vectors) * (steps * step + 40 + ending)
+    cycles = places * groups * (steps * step + 40 + ending)
     return 0.95 * cycles / (target.clock_ghz * 1e9)
 
 
@@ -227,7 +226,7 @@ def strip_count(spec: ConvSpec, tiling: Tiling) -> int:
 
 
 def task_count(spec: ConvSpec, tiling: Tiling, lanes: int) -> int:
-    groups = spec.filter_vectors(lanes) // tiling.vectors
+    groups = spec.filter_groups(lanes, tiling.vectors)
     return spec.batch * groups * spec.out_height * strip_count(spec, tiling)
 
 

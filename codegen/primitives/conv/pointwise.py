@@ -7,9 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ...rounding import up
 from ...targets.target import Target
-from ..specs import ConvSpec, layout_block
+from ..specs import ConvSpec
 from .arithmetic import Arithmetic
 from .plan import (
     Tiling,
@@ -19,7 +18,7 @@ from .plan import (
     product_seconds,
     traffic_seconds,
 )
-from .tile import block_steps
+from .tile import channel_steps
 from .tiled import Tiled
 
 Array = NDArray[Any]
@@ -44,38 +43,31 @@ class Pointwise(Tiled):
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         flat, arithmetic = _flat(spec), self.arithmetic(spec, target)
-        tiling, blocks = self.tiling(spec, target), spec.filter_vectors(target.lanes)
-        strip = tiling.columns or flat.out_width
+        tiling = self.tiling(spec, target)
+        groups, strip = spec.filter_groups(target.lanes, tiling.vectors), tiling.columns or flat.out_width
         places = flat.batch * flat.out_height * flat.out_width / strip
         steps = _steps(spec, arithmetic)
-        products = product_seconds(places, blocks, strip, tiling.vectors, steps, target, arithmetic)
-        order = choose_order(
-            flat, target, -(-flat.out_width // strip) * flat.out_height, blocks // tiling.vectors
-        )
+        products = product_seconds(places, groups, strip, tiling.vectors, steps, target, arithmetic)
+        order = choose_order(flat, target, -(-flat.out_width // strip) * flat.out_height, groups)
         return products + traffic_seconds(flat, order, target) + 2e-6
 
     def steps(self, spec: ConvSpec, target: Target) -> int:
         return _steps(spec, self.arithmetic(spec, target))
 
     def tiling(self, spec: ConvSpec, target: Target) -> Tiling:
-        flat, blocks, arithmetic = (
-            _flat(spec),
-            spec.filter_vectors(target.lanes),
-            self.arithmetic(spec, target),
-        )
-        vectors = choose_vectors(blocks, flat.out_width, _steps(spec, arithmetic), target, arithmetic)
+        flat, arithmetic = _flat(spec), self.arithmetic(spec, target)
+        vectors = choose_vectors(spec, flat.out_width, _steps(spec, arithmetic), target, arithmetic)
         pixels = min(arithmetic.tile_pixels(target.isa.vector_registers, vectors), flat.out_width)
         columns = _strip(flat, target, pixels)
         strips = -(-flat.out_width // columns) * flat.out_height
-        order = choose_order(flat, target, strips, blocks // vectors)
+        order = choose_order(flat, target, strips, spec.filter_groups(target.lanes, vectors))
         columns = 0 if columns >= flat.out_width else columns
         return Tiling(pixels, vectors, order.filters_outer, columns, order.ahead)
 
 
 def _steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:
     """Steps that an output element sums."""
-    blocks = up(spec.channels, layout_block(spec.in_layout)) // layout_block(spec.in_layout)
-    return blocks * block_steps(spec, arithmetic)
+    return channel_steps(spec, arithmetic)
 
 
 def _strip(spec: ConvSpec, target: Target, pixels: int) -> int:

@@ -17,7 +17,7 @@ from .operators import Convolution, Dense, TransposedConvolution
 from .pointwise import POINTWISE
 from .transposed import TRANSPOSED
 from .winograd import int8 as linear_winograd
-from .winograd.exact import EXACT, ExactConvolution
+from .winograd.exact import EXACT, EXACT_STEM, ExactConvolution
 from .winograd.float32 import HALVES, OBLONG, STRIDED, WINOGRAD
 
 _FLOATS = (
@@ -36,7 +36,7 @@ _BYTES = (
     PaddingConvolution(IM2ROW),
     LinearConvolution(BLOCKED_KN2ROW),
     *linear_winograd.PRIMITIVES,
-    *map(ExactConvolution, EXACT),
+    *map(ExactConvolution, (*EXACT, EXACT_STEM)),
 )
 _HALVES = (
     *map(HalfConvolution, (DIRECT, POINTWISE, DEPTHWISE)),

@@ -71,7 +71,7 @@ class _Nest:
 
     def task(self, task: Expr) -> None:
         strips = strip_count(self.spec, self.tiling)
-        groups = self.spec.filter_vectors(self.lanes) // self.tiling.vectors
+        groups = self.spec.filter_groups(self.lanes, self.tiling.vectors)
         places = self.spec.out_height * strips
         if self.tiling.filters_outer:
             image, group, place = task // (groups * places), task // places % groups, task % places
@@ -201,16 +201,27 @@ class _Nest:
         """Adds one tap of one input block; the steps of the block in an unrolled loop."""
         block, step, width = self.block, self.arithmetic.step, self.tiling.vectors * self.lanes
         start, weight = origin + kw * (self.spec.dilations[1] * block), self._weight(cb, kh, kw)
-        count = block_steps(self.spec, self.arithmetic)
-        unroll = min(count, self.arithmetic.unroll)
-        steps = min(self.arithmetic.at_once, unroll)
         if block == step:
             self._step(acc, start, weight, pixels)
             return
-        with T.serial(0, count // unroll) as outer:
-            for inner in range(0, unroll, steps):
-                lane = (outer * unroll + inner) * step
-                self._step(acc, start + lane, weight + lane * width, pixels, steps)
+
+        def steps_of(count: int) -> None:
+            unroll = min(count, self.arithmetic.unroll)
+            steps = min(self.arithmetic.at_once, unroll)
+            with T.serial(0, count // unroll) as outer:
+                for inner in range(0, unroll, steps):
+                    lane = (outer * unroll + inner) * step
+                    self._step(acc, start + lane, weight + lane * width, pixels, steps)
+
+        count, last = block_steps(self.spec, self.arithmetic)
+        if count == last or self.blocks_in == 1:
+            steps_of(last)
+            return
+        with T.If(cb < self.blocks_in - 1):
+            with T.Then():
+                steps_of(count)
+            with T.Else():
+                steps_of(last)
 
     def _joins(self, run: Run) -> bool:
         """Whether a kernel row's pixels, each the element of one step, are loaded together."""
@@ -247,11 +258,23 @@ class _Nest:
         fence(self.data, self.weights, always=arithmetic.data == "uint8")
 
 
-def block_steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:
-    """Steps of an input block; where it is the only one of bytes, without those of lanes that hold zeros."""
+def block_steps(spec: ConvSpec, arithmetic: Arithmetic) -> tuple[int, int]:
+    """Steps of an input block, and of the last: of bytes, without those of lanes that hold zeros."""
     block, step = layout_block(spec.in_layout), arithmetic.step
-    skips = arithmetic.data == "uint8" and arithmetic.at_once == 1 and spec.groups == 1
-    return min(block // step, -(-spec.channels // step)) if skips else block // step
+    every = max(1, block // step)
+    if arithmetic.data != "uint8" or spec.groups > 1:
+        return every, every
+    last = -(-((spec.channels - 1) % block + 1) // step)
+    if spec.channels > block or arithmetic.at_once > 1:  # a branch, or a load, is worth half of the steps
+        last = next((n for n in (every // 4, every // 2) if n >= last), every)
+    return every, last
+
+
+def channel_steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:
+    """Steps of all input blocks."""
+    block = layout_block(spec.in_layout)
+    every, last = block_steps(spec, arithmetic)
+    return (up(spec.channels, block) // block - 1) * every + last
 
 
 def _loop(taps: range) -> Any:

@@ -65,7 +65,8 @@ class Tiled(ABC):
         return 0
 
     def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
-        vectors, filters = self.tiling(spec, target).vectors, spec.filter_vectors(target.lanes) * target.lanes
+        vectors = self.tiling(spec, target).vectors
+        filters = spec.filter_groups(target.lanes, vectors) * vectors * target.lanes
         block, spread = layout_block(spec.in_layout), self.spread(spec, target, weights)
         packed = self.arithmetic(spec, target).pack(spread, vectors, block, filters)
         return (packed, *pack_bias(bias, spec.filters, target.lanes))

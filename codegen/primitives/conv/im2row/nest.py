@@ -95,7 +95,7 @@ class _Nest(ABC):
         self.image, part = task // (strips * strip.splits), task // strips % strip.splits
         self.first = task % strips * strip.pixels
         count = T.min(strip.pixels, spec.pixels - self.first)
-        groups = spec.filter_vectors(self.arithmetic.lanes) // strip.vectors // strip.splits
+        groups = spec.filter_groups(self.arithmetic.lanes, strip.vectors) // strip.splits
         with self.chunk():
             with T.serial(0, count) as pixel:
                 self.copy(self.first + pixel, pixel)

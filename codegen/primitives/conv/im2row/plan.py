@@ -74,8 +74,14 @@ class Planner(ABC):
         self.block = layout_block(spec.in_layout)
         self.blocks_in = up(spec.channels, self.block) // self.block
         self.taps = spec.kernel[0] * spec.kernel[1]
-        self.filter_vectors = spec.filter_vectors(target.lanes)
-        self.filters = self.filter_vectors * target.lanes
+
+    def groups(self, vectors: int) -> int:
+        """Of so many vectors of filters."""
+        return self.spec.filter_groups(self.target.lanes, vectors)
+
+    def filters(self, vectors: int) -> int:
+        """Of all groups."""
+        return self.groups(vectors) * vectors * self.target.lanes
 
     @abstractmethod
     def pack(self, weights: Array, vectors: int) -> Array:
@@ -111,7 +117,7 @@ class Planner(ABC):
         widest = self.arithmetic.tile_pixels(self.target.isa.vector_registers, vectors)
         rows = min(range(max(1, widest // 2), widest + 1), key=lambda rows: self._work(rows, vectors))
         pixels = rows * min(-(-total // rows), -(-most // rows))
-        few, groups = self.spec.batch * -(-total // pixels) < 4, self.filter_vectors // vectors
+        few, groups = self.spec.batch * -(-total // pixels) < 4, self.groups(vectors)
         splits = next(s for s in self.splits if s == 1 or (few and groups % s == 0))
         ahead = self._ahead(pixels // rows, vectors)
         return Strip(pixels, rows, vectors, self._blocks(pixels, vectors), splits, ahead)
@@ -143,10 +149,10 @@ class _Floats(Planner):
         return (4, 2, 1) if self.spec.filters >= _MANY_FILTERS else (1,)
 
     def pack(self, weights: Array, vectors: int) -> Array:
-        return self.arithmetic.pack(weights, vectors, self.block, self.filters)
+        return self.arithmetic.pack(weights, vectors, self.block, self.filters(vectors))
 
     def _vectors(self, pixels: int) -> int:
-        return 2 if self.filter_vectors % 2 == 0 else 1
+        return 2 if self.groups(1) % 2 == 0 else 1
 
     def _work(self, rows: int, vectors: int) -> float:
         return up(self.spec.pixels, rows) * (1 + 0.25 / rows)
@@ -164,11 +170,12 @@ class _Floats(Planner):
     def workspace(self, strip: Strip) -> int:
         """The copied taps, and the sums between chunks of input blocks."""
         copied = strip.blocks * self.block
-        between = self.filters // strip.splits if copied < self.spec.channels else 0
+        between = self.filters(strip.vectors) // strip.splits if copied < self.spec.channels else 0
         return self.spec.element_bytes * strip.pixels * (copied * self.taps + between)
 
     def seconds(self, strip: Strip) -> float:
-        spec, target, lanes, filters = self.spec, self.target, self.target.lanes, self.filters
+        spec, target, lanes = self.spec, self.target, self.target.lanes
+        filters = self.filters(strip.vectors)
         taps = self.blocks_in * self.block * self.taps
         pixels, strips = spec.batch * up(spec.pixels, strip.rows), self._strips(strip)
         macs = pixels * taps * filters
@@ -240,10 +247,10 @@ class _Bytes(Planner):
         self.steps = self.depth.steps
 
     def pack(self, weights: Array, vectors: int) -> Array:
-        return self.arithmetic.pack_taps(weights, vectors, self.depth.tap, self.filters)
+        return self.arithmetic.pack_taps(weights, vectors, self.depth.tap, self.filters(vectors))
 
     def _vectors(self, pixels: int) -> int:
-        return choose_vectors(self.filter_vectors, pixels, self.steps, self.target, self.arithmetic)
+        return choose_vectors(self.spec, pixels, self.steps, self.target, self.arithmetic)
 
     def _work(self, rows: int, vectors: int) -> float:
         step = step_cycles(rows, vectors, self.steps, self.target, self.arithmetic)
@@ -254,7 +261,7 @@ class _Bytes(Planner):
 
     def _ahead(self, tiles: int, vectors: int) -> int:
         """A tile's share of the next group's weights, which all tiles of the strip read."""
-        far = self.steps * self.filter_vectors * self.arithmetic.width > self.target.l2_bytes // 2
+        far = self.steps * self.groups(1) * self.arithmetic.width > self.target.l2_bytes // 2
         return -(-unrolled(self.steps) * vectors * self.arithmetic.width // LINE // tiles) if far else 0
 
     def workspace(self, strip: Strip) -> int:
@@ -268,7 +275,7 @@ class _Bytes(Planner):
     def _product_cycles(self, strip: Strip) -> float:
         """The first tile of a strip takes every panel of weights from the second-level cache, at best."""
         steps, vectors, target, arithmetic = self.steps, strip.vectors, self.target, self.arithmetic
-        groups, strips = self.filter_vectors // vectors, self._strips(strip)
+        groups, strips = self.groups(vectors), self._strips(strip)
         ending = 40 + arithmetic.ending * strip.rows * vectors
 
         def tile(panel: int) -> float:
@@ -289,7 +296,7 @@ class _Bytes(Planner):
     def _streamed(self, strip: Strip) -> float:
         """Bytes."""
         spec, strips, near = self.spec, self._strips(strip), self.target.l2_bytes
-        weights, copied = self.depth.bytes * self.filters, strip.pixels * self.depth.stride
+        weights, copied = self.depth.bytes * self.filters(strip.vectors), strip.pixels * self.depth.stride
         streamed = 1.0 * weights * (strips if weights > near // 2 else 1)
         streamed += 2.0 * copied * strips if copied > near else 0.0
         image = spec.channels * spec.height * spec.width

@@ -60,13 +60,14 @@ class BlockedKn2row(Planned[LinearSpec, Plan]):
     def pack(
         self, spec: LinearSpec, target: Target, weights: Array, bias: Floats | None
     ) -> tuple[Array, ...]:
-        vectors, filters = self.plan(spec, target).vectors, spec.filter_vectors(target.lanes) * target.lanes
+        vectors = self.plan(spec, target).vectors
+        filters = spec.filter_groups(target.lanes, vectors) * vectors * target.lanes
         channels = up(spec.channels, layout_block(spec.in_layout))
         return (arithmetic_of(spec, target).pack_taps(weights, vectors, channels, filters),)
 
     def kernel(self, spec: LinearSpec, target: Target) -> Kernel:
         plan, arithmetic = self.plan(spec, target), arithmetic_of(spec, target)
-        groups = spec.filter_vectors(target.lanes) // plan.vectors
+        groups = spec.filter_groups(target.lanes, plan.vectors)
         tasks = spec.batch * groups * -(-spec.out_height // plan.rows)
         key = KernelSpec(self.name, spec, plan, target.lanes)
         return Kernel(

@@ -58,7 +58,7 @@ class _Nest:
     def task(self, task: Expr) -> None:
         spec, plan = self.spec, self.plan
         strips = -(-spec.out_height // plan.rows)
-        groups = spec.filter_vectors(self.arithmetic.lanes) // plan.vectors
+        groups = spec.filter_groups(self.arithmetic.lanes, plan.vectors)
         self.image, self.group = task // (groups * strips), task // strips % groups
         self.first = task % strips * plan.rows
         self.count = T.min(plan.rows, spec.out_height - self.first)

@@ -52,13 +52,13 @@ def plans(spec: LinearSpec, target: Target) -> dict[Plan, Cost]:
 
 
 def _plans(spec: LinearSpec, target: Target) -> Iterator[Plan]:
-    arithmetic, blocks = arithmetic_of(spec, target), spec.filter_vectors(target.lanes)
+    arithmetic, blocks = arithmetic_of(spec, target), spec.filter_groups(target.lanes, 1)
     weights = up(spec.channels, layout_block(spec.in_layout)) * blocks * target.lanes
     far = weights * spec.kernel[0] * spec.kernel[1] > target.l2_bytes // 2
-    for vectors in (v for v in (1, 2, 3, 4) if blocks % v == 0):
+    for vectors in spec.tile_vectors(target.lanes):
         widest = arithmetic.tile_pixels(target.isa.vector_registers, vectors)
         pixels = even_split(spec.out_width, widest)[0]
-        parts = spec.batch * blocks // vectors
+        parts = spec.batch * spec.filter_groups(target.lanes, vectors)
         for rows in _strip_rows(spec, -(-_TASKS // parts)):
             for columns in {1, spec.kernel[1]}:
                 lines = columns * layout_block(spec.in_layout) * vectors * target.lanes // _LINE
@@ -80,7 +80,7 @@ def runs_of(spec: LinearSpec, plan: Plan) -> list[Run]:
 
 def _seconds(spec: LinearSpec, plan: Plan, target: Target) -> float:
     arithmetic, quads = arithmetic_of(spec, target), up(spec.channels, layout_block(spec.in_layout)) // QUAD
-    groups = spec.filter_vectors(target.lanes) // plan.vectors
+    groups = spec.filter_groups(target.lanes, plan.vectors)
     first = sum(
         _tile_cycles(spec, plan, run, quads, (arithmetic, target), True) for run in runs_of(spec, plan)
     )

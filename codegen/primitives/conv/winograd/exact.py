@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -20,13 +20,14 @@ from ....rounding import up
 from ...operator import Array, Cost, constant_of
 from ...remembered import remembered
 from ...specs import Floats
-from ..int8_spec import LinearSpec, starts
+from ..int8_spec import FEW, LinearSpec, starts
 from ..linear_operators import PlainConvolution
 from ..plan import even_split
 from ..planned import Planned
-from .exact_arithmetic import ExactArithmetic, Int16
-from .integers import Ends, largest_sum, transformed
+from .exact_arithmetic import ExactArithmetic, ExactFew, Int16
+from .integers import INTEGERS, Ends, largest_sum, transformed
 from .nest import kernel_of
+from .phases import phased
 from .plan import Blocking, Shape, costs, far_gbps
 
 _largest_sum = remembered(largest_sum)
@@ -36,7 +37,7 @@ _AHEAD = 2048  # elements between the weights in use and those asked for, where 
 _L2_RATE = 32.0  # bytes per cycle
 _ALONE = 1.1  # what one task for all is worth avoiding: a second thread finds nothing to do
 _ISSUED = 1.6  # vector instructions other than multiply-adds for each of these that a core does in a cycle
-_READ, _WRITTEN = {2: 4, 4: 17}, {2: 4, 4: 13}  # instructions of a column of the transforms
+_READ, _WRITTEN = {2: 4, 3: 17, 4: 17}, {2: 4, 3: 10, 4: 13}  # instructions of a column of the transforms
 _END = 11  # of an element of the result, from its sum to its byte
 
 
@@ -53,13 +54,31 @@ class ExactSpec(LinearSpec):
 class ExactShape(Shape[ExactArithmetic]):
     """Of int16 between bytes."""
 
+    @cached_property
+    def filters(self) -> int:
+        """Without vectors of none, whose results `ExactEnding` clears."""
+        return self.spec.filter_groups(self.lanes, 1) * self.lanes
+
+    @property
+    def stored(self) -> int:
+        return self.filters
+
+    @property
+    def multiplied(self) -> int:
+        """Without steps of channels that are none."""
+        if self.scattered:
+            return self.channels
+        step = self.arithmetic.products.step * self.arithmetic.unroll
+        return min(self.channels, up(self.spec.channels, step))
+
     def cycles(self, blocking: Any, target: Target) -> Any:
         rows, vectors, arithmetic = blocking.rows, blocking.vectors, self.arithmetic
         parts, step = -(-blocking.tiles // rows), self.step_cycles(rows, vectors, target)
-        register_tiles = self.positions * self.blocks(blocking) * parts * self.filters / self.width(blocking)
-        products = register_tiles * (self.channels / arithmetic.products.step * step + rows * vectors + 20)
+        groups = self.ranges(blocking) * blocking.filters / self.width(blocking)
+        register_tiles = self.positions * self.blocks(blocking) * parts * groups
+        products = register_tiles * (self.multiplied / arithmetic.products.step * step + rows * vectors + 20)
         issued = _ISSUED * target.fma_per_cycle
-        read = self.tiles * self.channels / arithmetic.wide * self._reading / issued
+        read = self.tiles * -(-self.multiplied // arithmetic.wide) * self._reading / issued
         written = self.tiles * self.filters / self.lanes * self._writing / issued
         streamed = self._streaming(blocking, target)
         computing = products + read * self.ranges(blocking) + written
@@ -97,17 +116,18 @@ class ExactShape(Shape[ExactArithmetic]):
         return self.weight_bytes > target.l2_bytes / 2
 
     def blockings(self, target: Target) -> Iterator[Blocking]:
-        blocks, products = self.filters // self.lanes, self.arithmetic.products
+        products = self.arithmetic.products
         ahead = _AHEAD if self._is_far(target) else 0
-        for vectors in [v for v in (1, 2, 4) if blocks % v == 0]:
+        for vectors in self.spec.tile_vectors(self.lanes):
+            groups = self.spec.filter_groups(self.lanes, vectors)
             most = products.tile_pixels(target.isa.vector_registers, vectors)
             tile_bytes = self.positions * (2 * self.channels + 4 * vectors * self.lanes)
             fitting = max(1, int(_SHARE * target.l2_bytes) // tile_bytes)
             sizes = {even_split(self.tiles, max(1, min(fitting, self.tiles // n)))[0] for n in _PARTS}
             for tiles in sizes:
-                for ranges in [r for r in (1, 2, 4) if blocks // vectors % r == 0]:
+                for ranges in [r for r in (1, 2, 4) if groups % r == 0]:
                     for rows in range(max(1, most // 2), most + 1):
-                        filters = self.filters // ranges
+                        filters = groups // ranges * vectors * self.lanes
                         yield Blocking(up(tiles, rows), rows, vectors, self.channels, filters, ahead)
 
 
@@ -118,9 +138,15 @@ class ExactWinograd(Planned[ExactSpec, Blocking]):
     name: str
     tile: tuple[int, int]
 
-    def applicable(self, spec: ExactSpec, target: Target) -> str | None:
+    def refusal(self, spec: ExactSpec) -> str | None:
+        """Why the tile is none of this convolution, or None."""
         if spec.kernel != (3, 3) or spec.strides != (1, 1) or spec.dilations != (1, 1):
             return f"kernel {spec.kernel}, strides {spec.strides}, dilations {spec.dilations}"
+        return None
+
+    def applicable(self, spec: ExactSpec, target: Target) -> str | None:
+        if refused := self.refusal(spec):
+            return refused
         if word_step(target) is None:
             return f"{target.name} multiplies bytes faster than words"
         return super().applicable(spec, target)
@@ -132,13 +158,16 @@ class ExactWinograd(Planned[ExactSpec, Blocking]):
         return _plans(self, spec.costed(), target)
 
     def plan_words(self, plan: Blocking) -> dict[str, str]:
-        return {"tile of Winograd": f"F({'x'.join(map(str, self.tile))}, 3x3), exact", **plan.words}
+        taps = "x".join(str(INTEGERS[outputs].taps) for outputs in self.tile)
+        return {"tile of Winograd": f"F({'x'.join(map(str, self.tile))}, {taps}), exact", **plan.words}
 
     def pack(self, spec: ExactSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
         """G g G^T by group of filters, then position, then step of channels."""
-        shape, width = self.shape(spec, target), self.shape(spec, target).width(self.plan(spec, target))
-        padded = np.zeros((shape.positions, shape.channels, shape.filters), np.int16)
-        padded[:, : spec.channels, : spec.filters] = transformed(weights, self.tile)
+        shape, plan = self.shape(spec, target), self.plan(spec, target)
+        width, filters = shape.width(plan), shape.ranges(plan) * plan.filters
+        padded = np.zeros((shape.positions, shape.channels, filters), np.int16)
+        spread = transformed(phased(weights, shape), self.tile)
+        padded[:, : spread.shape[1], : spec.filters] = spread
         groups = np.moveaxis(padded.reshape(*padded.shape[:2], -1, width), 2, 0)
         return (shape.arithmetic.products.pack_words(groups),)
 
@@ -147,14 +176,35 @@ class ExactWinograd(Planned[ExactSpec, Blocking]):
         return replace(made, wraps=True)
 
     def shape(self, spec: ExactSpec, target: Target) -> ExactShape:
-        words = word_step(target)
-        assert words is not None, "applicable() was not asked"
         wide = max(w for w in (8, 16, 32) if w <= 2 * target.lanes and up(spec.channels, BLOCK) % w == 0)
+        return self.shaped(spec, target, ExactArithmetic, wide)
+
+    def shaped(
+        self, spec: ExactSpec, target: Target, arithmetic: type[ExactArithmetic], wide: int
+    ) -> ExactShape:
+        """With an arithmetic that transforms so many channels at once."""
+        few = spec.in_layout == spec.few_channels_layout()
+        words = word_step(target, spec.channels) if few else word_step(target)
+        assert words is not None, "applicable() was not asked"
         fixed = target.isa.narrowing.fixed if target.isa.narrowing else ""
-        arithmetic = ExactArithmetic(
-            Int16(target.lanes, words), spec.zero_point, wide, Ends(self.tile), fixed
-        )
-        return ExactShape(replace(spec, workspace_limit=None), self.tile, arithmetic)
+        products = Int16(target.lanes, words)
+        made = arithmetic(products, spec.zero_point, wide, Ends(self.tile), fixed)
+        return ExactShape(replace(spec, workspace_limit=None), self.tile, made)
+
+
+class ExactStem(ExactWinograd):
+    """F(3x3, 4x4) of the four phases of 7x7 and 8x8 kernels at stride 2, of an image of few channels."""
+
+    def refusal(self, spec: ExactSpec) -> str | None:
+        if spec.strides != (2, 2) or spec.dilations != (1, 1) or not {*spec.kernel} <= {7, 8}:
+            return f"kernel {spec.kernel}, strides {spec.strides}, dilations {spec.dilations}"
+        return f"{spec.channels} channels" if spec.channels > FEW else None
+
+    def layouts(self, spec: ExactSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        return ((spec.few_channels_layout(), spec.blocked_layouts(target)[1]),)
+
+    def shape(self, spec: ExactSpec, target: Target) -> ExactShape:
+        return self.shaped(spec, target, ExactFew, 2 * FEW)
 
 
 @lru_cache(maxsize=512)
@@ -191,4 +241,5 @@ class ExactConvolution(PlainConvolution):
 
 
 _TILES = ((2, 2), (4, 2), (2, 4), (4, 4))
+EXACT_STEM = ExactStem("exact_strided_winograd", (3, 3))
 EXACT = tuple(ExactWinograd(f"exact_winograd{m}x{n}", (m, n)) for m, n in _TILES)

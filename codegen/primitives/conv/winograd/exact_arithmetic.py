@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from secateur.codegen.tir import T, splat, store
+from secateur.codegen.tir import T, load, splat, store
 from secateur.codegen.vector.shuffles import hold
 from secateur.codegen.vector.words import WordStep
 
 from ..arithmetic import Arithmetic as Products
 from ..arithmetic import Array
 from ..ending import linear_pointers
-from .arithmetic import Buffers, OfBytes, SumEnding
+from .arithmetic import Buffers, OfBytes, Patch, Read, SumEnding
 from .integers import Ends
 
 Expr = Any
@@ -39,6 +39,10 @@ class Int16(Products):
     @property
     def step(self) -> int:  # type: ignore[override]
         return self.words.channels
+
+    @property
+    def width(self) -> int:
+        return self.words.words
 
     @property
     def operations(self) -> float:  # type: ignore[override]
@@ -84,7 +88,7 @@ class Int16(Products):
 
 @dataclass(frozen=True)
 class ExactArithmetic(OfBytes):
-    """F(2, 3) or F(4, 3) along each axis, all of it exact; `broad` channels are transformed at once.
+    """F(2, 3), F(4, 3) or F(3, 4) along each axis, all of it exact; `broad` channels are transformed at once.
 
     `fixed` makes float32 of int32 that have so many bits of a fraction; without it they are shifted.
     """
@@ -128,7 +132,10 @@ class ExactArithmetic(OfBytes):
         return ((number, acc[number]) for number in range(acc.count))
 
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
-        return _outputs_two(values) if len(values) == 4 else _outputs_four(values, self.lanes)
+        if len(values) == 4:
+            return _outputs_two(values)
+        outputs = _outputs_three if self.ends.tile == (3, 3) else _outputs_four
+        return outputs(values, self.lanes)
 
     def settled(self, value: Expr, row: int, column: int) -> Expr:
         """In float32, rounded once."""
@@ -141,6 +148,42 @@ class ExactArithmetic(OfBytes):
         return hold(value >> splat(shift, self.lanes, "int32"), self.lanes, "int32").astype(kind)
 
 
+@dataclass(frozen=True)
+class ExactFew(ExactArithmetic):
+    """Of an image of few channels, at stride 2: part `a` of a pixel is its row's phase `a`, a vector of which
+    holds the phases of its columns side by side."""
+
+    parts = 2
+
+    def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
+        """x - zero point."""
+        return self._centred(load(patch.data, patch.pixel(0, row + part, column), self.wide))
+
+    def _centred(self, value: Expr) -> Expr:
+        wide = value.astype(f"int16x{self.wide}")
+        return wide - splat(self.zero_point, self.wide, "int16") if self.zero_point else wide
+
+    def border(self, patch: Patch, workspace: Buffer) -> Read:
+        """Pixels outside are read inside and masked."""
+        spec, top, left, half = patch.spec, patch.top, patch.left, self.wide // 2
+
+        def read(part: int, i: int, j: int) -> Expr:
+            row, pixels, masks = top + (2 * i + part), [], []
+            inside = T.max(0, T.min(spec.height - 1, row))
+            for column in (left + 2 * j, left + (2 * j + 1)):
+                nearest = T.max(0, T.min(spec.width - 1, column))
+                pixels.append(load(patch.data, patch.pixel(0, inside, nearest), half))
+                mask = T.Select(patch.inside(row, column), splat(-1, 1, "int16"), splat(0, 1, "int16"))
+                masks.append(T.Broadcast(mask, half))
+            each = list(range(self.wide))
+            return self._centred(hold(T.Shuffle(pixels, each), self.wide, "uint8")) & T.Shuffle(masks, each)
+
+        return read
+
+    def packed(self, parts: Sequence[Expr]) -> Expr:
+        return T.Shuffle([*parts], list(range(self.parts * self.wide)))
+
+
 class ExactEnding(SumEnding):
     """Of sums that are float32 already."""
 
@@ -148,6 +191,7 @@ class ExactEnding(SumEnding):
         at, residual = self._places(image, pixel, channel)
         stored = self.requantize.of_wide_floats(total, residual, channel)
         store(self.output, at, stored, self.lanes)
+        self.clear(image, pixel, channel, 1)
 
 
 def _inputs_two(d: Sequence[Expr]) -> list[Expr]:
@@ -169,6 +213,11 @@ def _inputs_four(d: Sequence[Expr], lanes: int) -> list[Expr]:
 
 def _outputs_two(f: Sequence[Expr]) -> list[Expr]:
     return [f[0] + (f[1] + f[2]), (f[1] - f[2]) + f[3]]
+
+
+def _outputs_three(f: Sequence[Expr], lanes: int) -> list[Expr]:
+    first, second, third, _ = _outputs_four(f, lanes)
+    return [first, second, third + f[5]]
 
 
 def _outputs_four(f: Sequence[Expr], lanes: int) -> list[Expr]:

@@ -25,6 +25,7 @@ from ..tile import pack_bias
 from .arithmetic import FloatArithmetic
 from .grid import TileGrid
 from .nest import kernel_of
+from .phases import phased
 from .plan import Blocking, Shape, costs, far_gbps
 
 _SHARE = 0.66  # of the second-level cache for what a task keeps
@@ -225,18 +226,6 @@ class StridedWinograd(FloatWinograd):
 def _unseen(target: Target) -> str | None:
     """Elsewhere nobody has held its estimates against a machine."""
     return None if target.isa.by_element else f"not for {target.isa.name}"
-
-
-def phased(weights: Floats, shape: FloatShape) -> Floats:
-    """(M, C, rows, columns) as the kernels of all phases, channels in the order of `shape.channels`."""
-    (down, across), (rows, columns) = shape.spec.strides, shape.taps
-    filters, channels, high, broad = weights.shape
-    padding = (down * rows - high, across * columns - broad)
-    each = channels if shape.scattered or shape.phases == 1 else shape.channels // shape.phases
-    padded = np.pad(weights, [(0, 0), (0, each - channels), (0, padding[0]), (0, padding[1])])
-    split = padded.reshape(filters, each, rows, down, columns, across)
-    order = (0, 1, 3, 5, 2, 4) if shape.scattered else (0, 3, 5, 1, 2, 4)
-    return split.transpose(order).reshape(filters, -1, rows, columns)
 
 
 def _arranged(shape: FloatShape, blocking: Blocking, padded: Array) -> Array:

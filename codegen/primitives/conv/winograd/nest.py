@@ -116,7 +116,7 @@ class _Nest:
 
     def _inputs(self, chunk: Expr) -> None:
         if INPUT in self.phases:
-            count = self.blocking.channels // self.taken
+            count = -(-self.shape.multiplied // self.shape.chunks(self.blocking) // self.taken)
             with T.serial(0, count) as number, T.serial(0, self.count) as t:
                 self._transform_input(chunk * count + number, number, t)
 
@@ -141,7 +141,8 @@ class _Nest:
         image, row, column = self._place(self.first + t)
         top, left = row * (tall * down) - spec.pads[0], column * (wide * across) - spec.pads[1]
         if shape.scattered:
-            channel = image * spec.channels + vector * (self.taken // shape.phases)
+            each = up(spec.channels, layout_block(spec.in_layout))
+            channel = image * each + vector * (self.taken // shape.phases)
         else:
             each = shape.channels // shape.phases
             phase, of_phase = (vector // (each // self.taken), vector % (each // self.taken))
@@ -164,7 +165,8 @@ class _Nest:
     def _ask(self, patch: Patch) -> None:
         """For a line of each row of a tile to come; hardware does not, as rows are short and far apart."""
         if self.arithmetic.ahead:
-            for channel in range(0, self.taken, layout_block(self.spec.in_layout)):
+            taken = self.taken // self.shape.phases if self.shape.scattered else self.taken
+            for channel in range(0, taken, layout_block(self.spec.in_layout)):
                 for i in range(self.shape.extent[0]):
                     column = patch.left + self.arithmetic.ahead
                     prefetch(patch.data, patch.pixel(channel, patch.top + i, column), 1)
@@ -210,15 +212,18 @@ class _Nest:
         self._begin(acc, chunk, sums, panel)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
         together = blocks_together(self.shape, blocking)
+        run = self.run if arithmetic.chunked else self.shape.multiplied
         with (
             self._several(blocking.channels // self.run // together) as several,
-            T.serial(0, self.run // (step * unroll)) as outer,
+            T.serial(0, run // (step * unroll)) as outer,
         ):
             for block in (several * together + inner for inner in range(together)):
                 for inner in range(0, unroll, at_once):
-                    lane = (outer * unroll + inner) * step
-                    weight = (panel * blocking.channels + block * self.run + lane) * self.width
-                    self._steps(acc, source + block * (blocking.tiles * self.run) + lane, weight, at_once)
+                    number = outer * unroll + inner
+                    panels = panel * (blocking.channels // step) + block * (self.run // step) + number
+                    weight = panels * (blocking.vectors * arithmetic.products.width)
+                    element = source + block * (blocking.tiles * self.run) + number * step
+                    self._steps(acc, element, weight, at_once)
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
             store(self.sums, sums + number * self.lanes, value, self.lanes)
 
@@ -271,9 +276,10 @@ class _Nest:
         return ((self.range * self.groups + g) * self.blocking.vectors + v) * self.lanes
 
     def _has_filters(self, g: Expr, v: Expr) -> Expr:
-        """Whether a vector has any: a result in smaller blocks than the weights may have none for it."""
-        end = up(self.spec.filters, layout_block(self.spec.out_layout))
-        return True if end == self.shape.filters else self._channel(g, v) < end
+        """Whether a vector has any whose results are stored."""
+        shape, blocking = self.shape, self.blocking
+        every = shape.ranges(blocking) * blocking.filters
+        return True if shape.stored >= every else self._channel(g, v) < shape.stored
 
     def _transform_output(self, g: Expr, t: Expr, v: Expr) -> None:
         """A^T F A of one tile and vector of filters."""
@@ -300,13 +306,26 @@ class _Nest:
         pixels = [(row * tall + i) * spec.out_width + column * wide for i in range(tall)]
         for pixel in pixels if self.arithmetic.ahead else ():
             self.ending.ask(image, pixel + self.arithmetic.ahead, channel)
-        whole_rows, whole_columns = spec.out_height % tall == 0, spec.out_width % wide == 0
-        for i, pixel in enumerate(pixels):
-            with when(True if whole_rows else row * tall + i < spec.out_height):
-                for j, value in enumerate(self._row_of_results(half, i)):
-                    with when(True if whole_columns else column * wide + j < spec.out_width):
-                        stored = value if bias is None else value + bias
-                        self.ending.store(stored, image, pixel + j, channel)
+
+        def stored(high: Expr, broad: Expr) -> None:
+            """Rows and columns of the tile that lie within so many of the image."""
+            for i, pixel in enumerate(pixels):
+                with when(True if high is None else row * tall + i < high):
+                    for j, value in enumerate(self._row_of_results(half, i)):
+                        with when(True if broad is None else column * wide + j < broad):
+                            result = value if bias is None else value + bias
+                            self.ending.store(result, image, pixel + j, channel)
+
+        high = spec.out_height if spec.out_height % tall else None
+        broad = spec.out_width if spec.out_width % wide else None
+        if high is None and broad is None:
+            stored(None, None)
+            return
+        with T.If((row * tall + tall <= spec.out_height) & (column * wide + wide <= spec.out_width)):
+            with T.Then():
+                stored(None, None)
+            with T.Else():
+                stored(high, broad)
 
     def _row_of_results(self, half: Any, i: int) -> list[Expr]:
         """Row `i` of A^T F A, each in a register."""

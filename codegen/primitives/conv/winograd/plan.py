@@ -67,18 +67,27 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
     @cached_property
     def scattered(self) -> bool:
         """Whether a vector holds all phases of a channel, or several channels, of a few channels' image."""
-        return layout_block(self.spec.in_layout) == 1
+        return layout_block(self.spec.in_layout) < self.spec.block
 
     @cached_property
     def channels(self) -> int:
         """Of all phases: those of a phase side by side, or where `scattered` the phases of a channel."""
-        if self.scattered:
-            return up(self.spec.channels * self.phases, self.lanes)
-        return up(self.spec.channels, layout_block(self.spec.in_layout)) * self.phases
+        blocked = up(self.spec.channels, layout_block(self.spec.in_layout)) * self.phases
+        return up(blocked, self.lanes) if self.scattered else blocked
 
     @cached_property
     def filters(self) -> int:
         return up(self.spec.filters, max(layout_block(self.spec.in_layout), self.lanes))
+
+    @property
+    def multiplied(self) -> int:
+        """Channels that the products take, of those that are transformed."""
+        return self.channels
+
+    @property
+    def stored(self) -> int:
+        """Filters whose results are stored: a result in smaller blocks than the weights may not have all."""
+        return up(self.spec.filters, layout_block(self.spec.out_layout))
 
     def blocks(self, blocking: Blocking) -> int:
         """Blocks of tiles."""
@@ -86,7 +95,7 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
 
     def ranges(self, blocking: Blocking) -> int:
         """Ranges of filters."""
-        return self.filters // blocking.filters
+        return -(-self.filters // blocking.filters)
 
     def chunks(self, blocking: Blocking) -> int:
         """Chunks of channels."""
@@ -153,7 +162,7 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
 def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:
     """Of the blockings that none beats in time and workspace; where memory is dear, less workspace counts."""
     spec = shape.spec
-    channels = up(spec.channels, layout_block(spec.in_layout))
+    channels = up(spec.channels, layout_block(spec.in_layout)) - shape.channels + shape.multiplied
     whole = replace(spec, channels=channels, filters=shape.filters, bias=False, epilogue=(), extras=())
     return _costs(replace(shape, spec=whole), target)
 

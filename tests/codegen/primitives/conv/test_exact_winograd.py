@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
-from secateur.codegen.primitives.conv.winograd.exact import EXACT, ExactConvolution
+from secateur.codegen.primitives.conv.winograd.exact import EXACT, EXACT_STEM, ExactConvolution
 from secateur.codegen.primitives.conv.winograd.integers import (
     INTEGERS,
     Ends,
@@ -38,11 +38,12 @@ NAMES = [primitive.name for primitive in EXACT]
 TILES = [primitive.tile for primitive in EXACT]
 SAME: dict[str, Any] = {"pads": (1, 1, 1, 1)}
 every_name = pytest.mark.parametrize("name", NAMES)
-every_form = pytest.mark.parametrize("form", INTEGERS.values(), ids=lambda f: f"F({f.outputs},3)")
+every_form = pytest.mark.parametrize("form", INTEGERS.values(), ids=lambda f: f"F({f.outputs},{f.taps})")
+STEM: dict[str, Any] = {"strides": (2, 2), "pads": (3, 3, 3, 3)}
 
 
 def convolution(name: str) -> ExactConvolution:
-    return next(ExactConvolution(primitive) for primitive in EXACT if primitive.name == name)
+    return next(ExactConvolution(primitive) for primitive in (*EXACT, EXACT_STEM) if primitive.name == name)
 
 
 # The algebra
@@ -52,7 +53,7 @@ def convolution(name: str) -> ExactConvolution:
 def test_it_is_the_convolution_times_its_scales(form: Integers) -> None:
     """Both sides are linear in d and in g: what holds for all unit vectors holds."""
     a_t, g, b_t = (np.array(m) for m in (form.a_t, form.g, form.b_t))
-    for d, k in itertools.product(np.eye(form.outputs + 2, dtype=int), np.eye(3, dtype=int)):
+    for d, k in itertools.product(np.eye(len(g), dtype=int), np.eye(form.taps, dtype=int)):
         wanted = np.convolve(d, k[::-1], "valid") * form.odd * 2 ** np.array(form.shifts)
         np.testing.assert_array_equal(a_t @ ((g @ k) * (b_t @ d)), wanted)
 
@@ -72,7 +73,7 @@ def test_everything_has_room() -> None:
     assert 2 * 255 * b_t**2 * 128 * g**2 < 2**31
 
 
-@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("tile", [*TILES, EXACT_STEM.tile])
 def test_the_inverse_takes_the_odd_factor_away(tile: tuple[int, int]) -> None:
     odd = INTEGERS[tile[0]].odd * INTEGERS[tile[1]].odd
     assert (Ends(tile).inverse * odd) % 2**32 == 1
@@ -85,10 +86,10 @@ def test_the_largest_sum_is_reached() -> None:
     assert largest_sum(weights, 9) == max(sums)
 
 
-@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("tile", [*TILES, EXACT_STEM.tile])
 def test_what_the_shared_product_takes_reaches_every_result_alike(tile: tuple[int, int]) -> None:
     (down, across), ends = (INTEGERS[m] for m in tile), Ends(tile)
-    products = np.zeros((tile[0] + 2, tile[1] + 2), np.int64)
+    products = np.zeros((len(down.g), len(across.g)), np.int64)
     products[1, 1] = ends.shared
     results = np.array(down.a_t) @ products @ np.array(across.a_t).T
     scales = [(down.odd * across.odd) << ends.shift(*place) for place in np.ndindex(tile)]
@@ -120,6 +121,16 @@ def test_bits(name: str, target: Target) -> None:
     check_case(conv_case(1, (1, 32, 9, 11), 40, (3, 3), **SAME), target, only=name)
     more = {**SAME, "zero": 7, "residual": True, "residual_zero": 3, "result_zero": 9}
     check_case(conv_case(2, (2, 20, 6, 11), 33, (3, 3), **more), target, only=name)
+
+
+@pytest.mark.parametrize("target", HERE, ids=lambda t: t.name)
+def test_bits_of_a_stem(target: Target) -> None:
+    """A network's first layer; tiles at every border, and a kernel whose phases all have four taps."""
+    name = EXACT_STEM.name
+    more = {**STEM, "zero": 7, "result_zero": 9, "residual": True, "residual_zero": 3}
+    check_case(conv_case(1, (1, 3, 29, 34), 24, (7, 7), **more), target, only=name)
+    other = {"strides": (2, 2), "pads": (1, 2, 0, 3), "zero": 200, "real": True}
+    check_case(conv_case(2, (2, 2, 12, 19), 20, (8, 7), **other), target, only=name)
 
 
 @every_name
@@ -155,7 +166,8 @@ def test_arm_gives_the_interpreters_bits(target: str, tmp_path: Path) -> None:
     }
     any_weights = conv_case(1, (1, 20, 9, 11), 24, (3, 3), **more)
     largest = conv_case(0, (1, 64, 6, 9), 16, (3, 3), **SAME, **extreme, real=True)
-    cases = [*((name, any_weights) for name in NAMES), (NAMES[-1], largest)]
+    stem = conv_case(3, (1, 3, 29, 34), 24, (7, 7), **{**more, **STEM})
+    cases = [*((name, any_weights) for name in NAMES), (NAMES[-1], largest), (EXACT_STEM.name, stem)]
     check_on(target, [Case(name, *case) for name, case in cases], tmp_path)
 
 

@@ -15,6 +15,7 @@ from secateur.codegen.primitives.conv.direct import DIRECT
 from secateur.codegen.primitives.conv.int8_spec import column_classes, starts
 from secateur.codegen.primitives.conv.linear_operators import linear_spec
 from secateur.codegen.primitives.conv.pointwise import POINTWISE
+from secateur.codegen.primitives.conv.tile import channel_steps
 from secateur.codegen.primitives.operator import constant_of
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
@@ -85,6 +86,20 @@ def test_any_convolution(data: st.DataObject) -> None:
         residual_zero=draw(st.integers(0, 255)), real=draw(st.booleans()),
     )  # fmt: skip
     check_case(case, draw(st.sampled_from(TARGETS_HERE)))
+
+
+@pytest.mark.parametrize("filters", [8, 24, 40])
+@pytest.mark.parametrize("channels", [8, 24])
+def test_filters_that_leave_half_of_a_block_empty(channels: int, filters: int) -> None:
+    """As pruned layers have: an empty vector of filters is cleared, channels of none are not multiplied."""
+    target = TARGETS["x86-64-v3"]
+    case = conv_case(1, (1, channels, 6, 9), filters, (3, 3), **SAME, zero=7, result_zero=5, residual=True)
+    spec = replace(linear_spec(case[0]), in_layout="NCHW16c", out_layout="NCHW16c")
+    assert spec.filter_groups(target.lanes, 1) == filters // 8
+    assert spec.filter_vectors(target.lanes) == filters // 8 + 1
+    assert channel_steps(spec, DIRECT.arithmetic(spec, target)) == channels // 4
+    if target in TARGETS_HERE:
+        check_case(case, target)
 
 
 @pytest.mark.every_row
