@@ -20,21 +20,24 @@ from typing import Any
 from secateur.codegen.backends.registry import kernels_of
 from secateur.codegen.folder import cache_folder
 from secateur.codegen.link import build_folder, link_bench
+from secateur.codegen.program import Program
 from secateur.codegen.targets.target import Target
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.atomic import replacing
 from secateur.ir.support.progress import Progress
 
-from .bundle_texts import README, SCRIPT
+from .bundle_texts import ON_GPUS, ON_PROCESSORS, README, SCRIPT
 from .candidates import Candidate, Network
 from .measure import REPEATS
 from .table import compiled_for, kernels_version
-from .timing import TimingProgram, arena_bytes, weight_bytes
+from .timing import TimingProgram, arena_bytes, is_gpu, weight_bytes
 
 FORMAT = "secateur bundle 1"
 PART_BYTES = 64 << 20  # of weights in one executable
 MOST_BYTES = 256 << 20  # that a kernel may need altogether; larger ones are left out
 OVERHEAD = 8 << 20  # of a process: code, stack, libc
+GPU_COPIES = 3  # of weights: the program's, the runtime's that the GPU copies from, and the GPU's
+GPU_WARMUP = 5  # runs in which a GPU reaches its clock
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,12 @@ def write_bundle(network: Network, path: Path, progress: Progress) -> Bundle:
 
     SecateurError where no kernel can be timed.
     """
-    if not kernels_of(network.target).bundles:
-        raise SecateurError(
-            f"bundles for {network.target.name} are not made yet: its kernels are chosen by estimates; "
-            "`bench` of an artifact folder (--kind dir) times a model on the board"
-        )
     parts = parts_of(network.kernels, network.target, progress)
     if not parts:
         raise SecateurError(f"{network.name}: has no kernels to time on {network.target.name}")
     kernels = sum(len(part.candidates) for part in parts)
-    memory = max(part.weight_bytes + part.arena_bytes for part in parts) + OVERHEAD
+    copies = GPU_COPIES if is_gpu(network.target) else 1
+    memory = max(copies * part.weight_bytes + part.arena_bytes for part in parts) + OVERHEAD
     made = Bundle(kernels, len(network.kernels) - kernels, len(parts), memory)
     with replacing(path) as draft:
         _write(draft, network, made, parts, progress)
@@ -85,12 +84,12 @@ def parts_of(candidates: Sequence[Candidate], target: Target, progress: Progress
     """The kernels in order, in as few parts as hold them; those too large for any are left out."""
     parts: list[TimingProgram] = []
     for done, candidate in enumerate(candidates, 1):
-        arguments = candidate.arguments()
-        weights = weight_bytes(arguments)
-        if weights + arena_bytes(candidate, arguments) <= MOST_BYTES:
+        stages = candidate.stages()
+        weights = weight_bytes(stages)
+        if weights + arena_bytes(candidate, stages) <= MOST_BYTES:
             if not parts or parts[-1].weight_bytes + weights > PART_BYTES:
                 parts.append(TimingProgram(target))
-            parts[-1].add(candidate, arguments)
+            parts[-1].add(candidate, stages)
         progress("packing", done, len(candidates))
     return parts
 
@@ -102,14 +101,20 @@ def _write(
         for name, text in _texts(network, made).items():
             _add(tar, name, text.encode())
         for number, part in enumerate(parts, 1):
-            program = part.program(f"part {number}", progress)
-            with build_folder(program) as folder:
-                _add(tar, f"part-{number:03}", link_bench(program, folder, cache_folder()).read_bytes())
+            _add(tar, f"part-{number:03}", _executable(part.program(f"part {number}", progress)))
             progress("executables", number, len(parts))
 
 
+def _executable(program: Program) -> bytes:
+    """It needs nothing on the board, or its driver and libc."""
+    hosted, parts = kernels_of(program.target).linked(program)
+    with build_folder(hosted, parts) as folder:
+        made = link_bench(hosted, folder, cache_folder(), parts.runtime, static=parts.static)
+        return made.read_bytes()
+
+
 def _texts(network: Network, made: Bundle) -> dict[str, str]:
-    words = {
+    words: dict[str, Any] = {
         "model": network.name,
         "target": network.target.name,
         "kernels": made.kernels,
@@ -117,6 +122,7 @@ def _texts(network: Network, made: Bundle) -> dict[str, str]:
         "memory": (made.memory + (1 << 20) - 1) >> 20,
         "rounds": REPEATS,
     }
+    words |= {**ON_GPUS, "warmup": GPU_WARMUP} if is_gpu(network.target) else {**ON_PROCESSORS, "warmup": 0}
     header = header_of(network) | {"runs": made.parts * REPEATS}
     return {
         "README.txt": README.format(**words),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from secateur.codegen.backends.registry import backend_of, kernels_of
 from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.chosen import chosen_as
-from secateur.codegen.primitives.operator import Constant, Operand, constant_of
+from secateur.codegen.primitives.operator import Result, Stage, constant_of
 from secateur.codegen.targets.target import Target
 from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Graph, Operator, Value
@@ -26,25 +27,32 @@ _INDICES = (DType.I16, DType.U16, DType.I32, DType.U32, DType.I64, DType.U64)
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A kernel that selection may choose; `chosen` is the operator that it computes, layouts in its types.
+    """What selection may choose for `chosen`, an operator with layouts in its types.
 
-    `estimate` is in seconds on one core.
+    That is a kernel, or several that work one after another. `symbol` names them: the only one's own, or all
+    of theirs in one. `estimate` is in seconds on one core.
     """
 
     label: str
-    kernel: Kernel
+    kernels: Mapping[str, Kernel]
     symbol: str
     chosen: Operator
     target: Target
     estimate: float
 
-    def arguments(self) -> tuple[TensorType | Constant, ...]:
-        """The kernel's pointers before its results: types of what is computed at run time, packed constants.
+    def stages(self) -> tuple[Stage, ...]:
+        """The kernels with all their pointers. Packing constants takes time and memory; none is kept here."""
+        primitive = kernels_of(self.target).primitives.find(self.chosen)
+        if len(self.kernels) > 1:
+            return primitive.stages(self.chosen, self.target)
+        (kernel,), results = self.kernels.values(), map(Result, range(len(self.results)))
+        return (Stage(kernel, (*primitive.arguments(self.chosen, self.target), *results)),)
 
-        Packing takes time and memory; nothing of it is kept here.
-        """
-        given = kernels_of(self.target).primitives.find(self.chosen).arguments(self.chosen, self.target)
-        return tuple(self.chosen.operands[a.index].type if isinstance(a, Operand) else a for a in given)
+    @property
+    def workspace(self) -> int:
+        """Bytes of the arena that its kernels use besides operands and results."""
+        own = (kernel.workspace for kernel in self.kernels.values() if not kernel.threads)
+        return max(self.chosen.get("workspace", 0), *own, 0)
 
     @property
     def results(self) -> tuple[TensorType, ...]:
@@ -54,9 +62,23 @@ class Candidate:
 def candidate(
     chosen: Operator, target: Target, estimate: float = 0.0, kernel: Kernel | None = None
 ) -> Candidate:
-    """The kernel of `chosen`, a `prim.` operator, or another one with the same arguments."""
-    kernel = kernel or kernels_of(target).primitives.find(chosen).kernel(chosen, target)
-    return Candidate(label_of(chosen), kernel, kernel_symbol(kernel, target), chosen, target, estimate)
+    """The kernels of `chosen`, a `prim.` operator, or another one with the same arguments."""
+    own = (kernel,) if kernel else kernels_of(target).primitives.find(chosen).kernels(chosen, target)
+    kernels = {kernel_symbol(k, target): k for k in own}
+    return Candidate(label_of(chosen), kernels, _symbol_of(chosen, kernels), chosen, target, estimate)
+
+
+def _symbol_of(chosen: Operator, kernels: Collection[str]) -> str:
+    """A name for all of them."""
+    first, *others = kernels
+    if not others:
+        return first
+    return f"{chosen['primitive']}_{hashlib.sha256(' '.join(kernels).encode()).hexdigest()[:12]}"
+
+
+def kernels_in(candidates: Iterable[Candidate]) -> dict[str, Kernel]:
+    """All kernels of some candidates, each once, by symbol."""
+    return {symbol: kernel for c in candidates for symbol, kernel in c.kernels.items()}
 
 
 def data_apart(op: Operator) -> bool:
@@ -65,14 +87,10 @@ def data_apart(op: Operator) -> bool:
 
 
 def of_choice(op: Operator, choice: Choice, target: Target) -> Candidate | None:
-    """The kernel that computes `op` as chosen; None where it costs nothing, data decide what it reads, or
-    several kernels work one after another.
-    """
+    """The kernels that compute `op` as chosen; None where that costs nothing, or data decide what is read."""
     if choice.seconds <= 0 or not data_apart(op):
         return None
-    chosen = chosen_as(op, choice)
-    several = kernels_of(target).primitives.find(chosen).staged
-    return None if several else candidate(chosen, target, choice.seconds)
+    return candidate(chosen_as(op, choice), target, choice.seconds)
 
 
 def of_conversion(

@@ -21,7 +21,7 @@ from secateur.ir.support.unfinished import temporary_folder
 from secateur.ir.types import DType
 from secateur.runtime.session import load
 
-from .candidates import Candidate
+from .candidates import Candidate, kernels_in
 from .samples import Samples, Timing, timing
 from .timing import ALIGNMENT, TimingProgram, port_bytes
 
@@ -87,8 +87,8 @@ def built_within(
             raise _SpentError
 
     with suppress(_SpentError):
-        build_kernels({c.symbol: c.kernel for c in candidates}, target, kernels_of(target).compile, watched)
-    return [c for c in candidates if load_kernel(c.symbol) is not None]
+        build_kernels(kernels_in(candidates), target, kernels_of(target).compile, watched)
+    return [c for c in candidates if all(load_kernel(symbol) is not None for symbol in c.kernels)]
 
 
 def _repeat(run: Round, waiting: Sequence[Candidate], samples: Samples, progress: Progress) -> None:
@@ -114,7 +114,7 @@ def rounds(
     """A function that runs every candidate once, in order, and gives seconds by symbol."""
     timed = TimingProgram(target)
     for candidate in candidates:
-        timed.add(candidate, candidate.arguments())
+        timed.add(candidate, candidate.stages())
     program = timed.program("candidates", progress)
     with temporary_folder("secateur-profile-") as folder:
         path = kernels_of(target).write(program, folder / "candidates.so")
@@ -126,8 +126,8 @@ def rounds(
                 pool.max()  # as much is read between two rounds as between two images
                 found = session.profile(feeds)
                 return {
-                    c.symbol: max(found[row].ns, 1) * 1e-9
-                    for c, row in zip(candidates, timed.rows, strict=True)
+                    c.symbol: max(sum(found[row].ns for row in rows), 1) * 1e-9
+                    for c, rows in zip(candidates, timed.rows, strict=True)
                 }
 
             yield run

@@ -54,18 +54,21 @@ def _check_header(header: Mapping[str, Any], network: Network) -> None:
 
 
 def _samples(runs: Iterable[Mapping[str, Any]]) -> Mapping[str, list[float]]:
-    """Seconds of every run of each kernel."""
+    """Seconds of every run of each candidate."""
     found: dict[str, list[float]] = defaultdict(list)
-    for symbol, ns in _operators(runs):
-        if type(ns) is not int or ns < 0:
-            raise SecateurError(f"{symbol}: {ns} is no time in nanoseconds")
-        found[symbol].append(max(ns, 1) * 1e-9)
+    for run in runs:
+        taken: dict[str, int] = defaultdict(int)
+        for symbol, ns in _operators(run):
+            if type(ns) is not int or ns < 0:
+                raise SecateurError(f"{symbol}: {ns} is no time in nanoseconds")
+            taken[symbol] += ns  # where several kernels work one after another, each has a row
+        for symbol, ns in taken.items():
+            found[symbol].append(max(ns, 1) * 1e-9)
     return found
 
 
-def _operators(runs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
-    for run in runs:
-        yield from ((row["label"], row["ns"]) for row in run["operators"] if row["label"] != FILL)
+def _operators(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield from ((row["label"], row["ns"]) for row in run["operators"] if row["label"] != FILL)
 
 
 def _timings(samples: Mapping[str, list[float]], network: Network) -> dict[str, Timing]:

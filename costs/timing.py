@@ -9,6 +9,7 @@ how far apart in memory they lie.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,18 +18,29 @@ from secateur.codegen.backends.registry import kernels_of
 from secateur.codegen.build import build_kernels
 from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.primitives.operator import Array, Constant
+from secateur.codegen.primitives.operator import (
+    Argument,
+    Array,
+    Constant,
+    Operand,
+    Result,
+    Scratch,
+    Stage,
+)
 from secateur.codegen.program import Call, Port, Program, Ref, Space
-from secateur.codegen.targets.target import Target
+from secateur.codegen.targets.target import Cuda, Target
 from secateur.codegen.tir import T, prim_func, splat, store
 from secateur.ir.support.progress import Progress, silent
 from secateur.ir.types import DType, TensorType
 
-from .candidates import Candidate
+from .candidates import Candidate, kernels_in
 
 ALIGNMENT = 64
 FILLED = 4096  # bytes a task of the kernel that fills writes
+FILLED_BY_THREAD = 65536
+"""The same on a GPU: long enough for the host to queue what is timed meanwhile, even on a slow one."""
 FILL = "fill"
+_THREAD_LANES = 4  # floats that a thread of a GPU writes at once
 _KNOWN = 1 << 20  # bytes; larger arrays of whole numbers are weights, and their values steer nothing
 _NUMBERS = ("int32", "uint32", "int64", "uint64")
 
@@ -40,13 +52,24 @@ class FillSpec:
     bytes: int = FILLED
 
 
+def is_gpu(target: Target) -> bool:
+    """Whether a task of the kernel that fills is a thread's of a GPU."""
+    return isinstance(target.machine, Cuda)
+
+
+def filled_by(target: Target) -> int:
+    """Bytes of a task."""
+    return FILLED_BY_THREAD if is_gpu(target) else FILLED
+
+
 def fill_kernel(target: Target) -> Kernel:
     """Writes any number of tasks; those of a call are what it is asked for."""
-    return Kernel(FILL, FillSpec(), partial(_build, target.lanes), 1)
+    bytes, lanes = filled_by(target), _THREAD_LANES if is_gpu(target) else target.lanes
+    return Kernel(FILL, FillSpec(bytes), partial(_build, bytes, lanes), 1)
 
 
-def _build(lanes: int) -> Any:
-    elements = FILLED // 4
+def _build(bytes: int, lanes: int) -> Any:
+    elements = bytes // 4
 
     def body(result: Any, _workspace: Any, begin: Any, end: Any) -> None:
         with T.serial(begin * (elements // lanes), end * (elements // lanes)) as i:
@@ -55,27 +78,34 @@ def _build(lanes: int) -> Any:
     return prim_func([("result", "float32")], body)
 
 
-Arguments = tuple[TensorType | Constant, ...]
+Stages = Sequence[Stage]
 
 
-def weight_bytes(arguments: Arguments) -> int:
-    """Of a kernel's packed constants."""
-    return sum(_up(a.array.nbytes) for a in arguments if isinstance(a, Constant))
+def weight_bytes(stages: Stages) -> int:
+    """Of packed constants."""
+    return sum(_up(a.array.nbytes) for stage in stages for a in stage.arguments if isinstance(a, Constant))
 
 
-def arena_bytes(candidate: Candidate, arguments: Arguments) -> int:
+def arena_bytes(candidate: Candidate, stages: Stages) -> int:
     """Of operands, results and workspace."""
-    types = [*(a for a in arguments if isinstance(a, TensorType)), *candidate.results]
-    return sum(_up(t.bytes) for t in types) + _up(candidate.kernel.workspace) + FILLED
+    operands = (candidate.chosen.operands[i].type for i in operands_of(stages))
+    bytes = sum(_up(t.bytes) for t in (*operands, *candidate.results))
+    return bytes + _up(candidate.workspace) + filled_by(candidate.target)
+
+
+def operands_of(stages: Stages) -> tuple[int, ...]:
+    """Those computed at run time, each once, in the order in which kernels take them."""
+    taken = (a.index for stage in stages for a in stage.arguments if isinstance(a, Operand))
+    return tuple(dict.fromkeys(taken))
 
 
 @dataclass
 class TimingProgram:
-    """Calls of every candidate in the order added; in a profile the row of candidate i is row `rows[i]`."""
+    """Calls of every candidate in the order added; in a profile the rows of candidate i are `rows[i]`."""
 
     target: Target
     candidates: list[Candidate] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
+    rows: list[range] = field(default_factory=list)
     weight_bytes: int = 0
     arena_bytes: int = 0
     _calls: list[Call] = field(default_factory=list, repr=False)
@@ -83,51 +113,52 @@ class TimingProgram:
     _known: list[Array] = field(default_factory=list, repr=False)
     _offsets: list[int] = field(default_factory=list, repr=False)
 
-    def add(self, candidate: Candidate, arguments: Arguments) -> None:
-        """One more kernel; `arguments` are those that the candidate gives."""
-        self.weight_bytes += weight_bytes(arguments)
-        self.arena_bytes = max(self.arena_bytes, arena_bytes(candidate, arguments))
-        places, end = self._places(arguments)
+    def add(self, candidate: Candidate, stages: Stages) -> None:
+        """One more; `stages` are those that the candidate gives."""
+        self.weight_bytes += weight_bytes(stages)
+        self.arena_bytes = max(self.arena_bytes, arena_bytes(candidate, stages))
+        operands, end = self._operands(candidate, stages)
         self._fill_operands(end)
+        results = []
         for result in candidate.results:
-            places.append(Ref(Space.ARENA, offset=end))
+            results.append(Ref(Space.ARENA, offset=end))
             end += _up(result.bytes)
+        place = _Places(operands, tuple(results), end, self._constant)
         self.candidates.append(candidate)
-        self.rows.append(len(self._calls))
-        kernel = candidate.kernel
-        self._calls.append(Call(candidate.symbol, tuple(places), kernel.tasks, candidate.symbol,
-                                candidate.chosen.name, end if kernel.workspace else -1))  # fmt: skip
+        self.rows.append(range(len(self._calls), len(self._calls) + len(stages)))
+        for stage in stages:
+            kernel, workspace = stage.kernel, end if candidate.workspace else -1
+            self._calls.append(Call(kernel_symbol(kernel, self.target), tuple(map(place, stage.arguments)),
+                                    kernel.tasks, candidate.symbol, candidate.chosen.name, workspace,
+                                    threads=kernel.threads))  # fmt: skip
 
     def program(self, name: str, progress: Progress = silent) -> Program:
         """The program, its kernels built."""
         fill = fill_kernel(self.target)
         kernels = {kernel_symbol(fill, self.target): fill}
-        kernels |= {c.symbol: c.kernel for c in self.candidates}
+        kernels |= kernels_in(self.candidates)
         compile = kernels_of(self.target).compile
-        workspace = max((c.kernel.workspace for c in self.candidates), default=0)
+        workspace = max((k.workspace for k in kernels.values()), default=0)
         return Program(
             name, self.target, tuple(self._inputs), (), tuple(self._calls),
             build_kernels(kernels, self.target, compile, progress), tuple(self._known),
             tuple(self._offsets), self.arena_bytes, workspace,
         )  # fmt: skip
 
-    def _places(self, arguments: Arguments) -> tuple[list[Ref], int]:
-        """Where the arguments lie, and the end of those in the arena."""
-        places, end = [Ref(Space.ARENA)] * len(arguments), 0
-        for i in reversed(range(len(arguments))):  # the first operand last: it is what has just been computed
-            argument = arguments[i]
-            if isinstance(argument, TensorType):
-                places[i] = Ref(Space.ARENA, offset=end)
-                end += _up(argument.bytes)
-            else:
-                places[i] = self._constant(argument.array)
+    def _operands(self, candidate: Candidate, stages: Stages) -> tuple[dict[int, Ref], int]:
+        """Where operands lie, by index, and their end; the first one last: it has just been computed."""
+        places, end = dict[int, Ref](), 0
+        for i in reversed(operands_of(stages)):
+            places[i] = Ref(Space.ARENA, offset=end)
+            end += _up(candidate.chosen.operands[i].type.bytes)
         return places, end
 
     def _fill_operands(self, bytes: int) -> None:
         """A call that writes the arena's first bytes, and up to a task more."""
         if bytes:
             symbol = kernel_symbol(fill_kernel(self.target), self.target)
-            self._calls.append(Call(symbol, (Ref(Space.ARENA),), -(-bytes // FILLED), FILL, FILL))
+            tasks = -(-bytes // filled_by(self.target))
+            self._calls.append(Call(symbol, (Ref(Space.ARENA),), tasks, FILL, FILL))
 
     def _constant(self, array: Array) -> Ref:
         """A constant's place: whole numbers, which may be indices, go along; the rest are inputs."""
@@ -140,6 +171,25 @@ class TimingProgram:
             Port(f"weights{len(self._inputs)}", DType.of(array.dtype).value, tuple(array.shape))
         )
         return Ref(Space.INPUT, index=len(self._inputs) - 1)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a candidate's pointers point; `known` places a constant."""
+
+    operands: Mapping[int, Ref]
+    results: tuple[Ref, ...]
+    workspace: int
+    known: Callable[[Array], Ref]
+
+    def __call__(self, argument: Argument | Result | Scratch) -> Ref:
+        if isinstance(argument, Operand):
+            return self.operands[argument.index]
+        if isinstance(argument, Result):
+            return self.results[argument.index]
+        if isinstance(argument, Scratch):
+            return Ref(Space.ARENA, offset=self.workspace + argument.offset)
+        return self.known(argument.array)
 
 
 def port_bytes(port: Port) -> int:

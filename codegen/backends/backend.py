@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
@@ -18,10 +18,14 @@ from secateur.ir.stages import PLACED, Stage
 from secateur.ir.support.progress import Progress, silent
 
 from ..destination import KINDS, check_destination
+from ..folder import cache_folder
 from ..kernel import Kernel
 from ..primitives.registry import Primitives
 from ..program import Module, Program
 from ..targets.target import Target
+
+if TYPE_CHECKING:
+    from ..link import Parts
 
 Dumps = Mapping[str, str | bytes]  # content by relative name
 
@@ -116,8 +120,6 @@ class KernelBackend(Backend[Program]):
 
     kinds = KINDS
     pipeline = "canonicalize,fuse,select,layout,memory"
-    bundles = True
-    """Whether its kernels can be timed by executables that a user copies to a board."""
 
     @property
     @abstractmethod
@@ -127,6 +129,26 @@ class KernelBackend(Backend[Program]):
     @abstractmethod
     def compile(self, kernel: Kernel, symbol: str, target: Target) -> Module:
         """The kernel as a module that defines `symbol`; called in other processes too."""
+
+    @abstractmethod
+    def linked(self, program: Program) -> tuple[Program, Parts]:
+        """What a program is linked of: itself as its host's tables tell it, and its code.
+
+        ProgramError where the program is unsound.
+        """
+
+    def write(
+        self,
+        emitted: Program,
+        path: Path,
+        kind: str = "",
+        dumps: Dumps | None = None,
+        check: Callable[[Path], None] | None = None,
+    ) -> Path:
+        from ..artifact import write_artifact
+
+        program, parts = self.linked(emitted)
+        return write_artifact(program, path, kind or self.kinds[0], dumps, cache_folder(), check, parts)
 
     def emit(
         self,

@@ -116,7 +116,6 @@ class Primitive(ABC):
     name: str
     operators: tuple[str, ...]  # without stage prefix
     spreads = False  # multiplies by zero what a result does not depend on, so an infinity there spoils it
-    staged = False  # has several kernels, one after another
 
     @abstractmethod
     def applicable(self, op: Operator, target: Target) -> str | None:
@@ -170,6 +169,10 @@ class Primitive(ABC):
     @abstractmethod
     def kernel(self, op: Operator, target: Target) -> Kernel:
         """The kernel of an operator whose types carry the chosen layouts."""
+
+    def kernels(self, op: Operator, target: Target) -> tuple[Kernel, ...]:
+        """Those of `stages`; nothing is packed for them."""
+        return (self.kernel(op, target),)
 
     def stages(self, op: Operator, target: Target) -> tuple[Stage, ...]:
         """The kernels that compute it one after another; by default the only one."""

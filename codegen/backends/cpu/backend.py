@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from secateur.ir.choice import CostTable
 
-from ...folder import cache_folder
 from ...kernel import Kernel
 from ...primitives.registry import Primitives
 from ...program import Module, Program
 from ...targets.target import Target
-from ..backend import Dumps, KernelBackend
+from ..backend import KernelBackend
+
+if TYPE_CHECKING:
+    from ...link import Parts
 
 
 class CpuBackend(KernelBackend):
@@ -36,17 +38,10 @@ class CpuBackend(KernelBackend):
 
         return build_object(kernel, symbol, target)
 
-    def write(
-        self,
-        emitted: Program,
-        path: Path,
-        kind: str = "",
-        dumps: Dumps | None = None,
-        check: Callable[[Path], None] | None = None,
-    ) -> Path:
-        from ...artifact import write_artifact
+    def linked(self, program: Program) -> tuple[Program, Parts]:
+        from ...link import processor_parts
 
-        return write_artifact(emitted, path, kind or self.kinds[0], dumps, cache_folder(), check)
+        return program, processor_parts(program)
 
     def texts(self, emitted: Program) -> Iterator[tuple[str, str]]:
         """TIR, LLVM IR and assembly of every kernel."""

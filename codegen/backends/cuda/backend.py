@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secateur.ir.choice import CostTable
 
-from ...folder import cache_folder
 from ...kernel import Kernel
 from ...primitives.registry import Primitives
 from ...program import Module, Program
 from ...targets.target import Target
-from ..backend import Dumps, KernelBackend
+from ..backend import KernelBackend
+
+if TYPE_CHECKING:
+    from ...link import Parts
 
 
 class CudaBackend(KernelBackend):
     """Primitives take a second to import, LLVM and TVM several: each method imports what it needs."""
 
     name = "cuda"
-    bundles = False
 
     @property
     def primitives(self) -> Primitives:
@@ -38,21 +39,10 @@ class CudaBackend(KernelBackend):
 
         return build_module(kernel, symbol, target)
 
-    def write(
-        self,
-        emitted: Program,
-        path: Path,
-        kind: str = "",
-        dumps: Dumps | None = None,
-        check: Callable[[Path], None] | None = None,
-    ) -> Path:
-        from ...artifact import write_artifact
+    def linked(self, program: Program) -> tuple[Program, Parts]:
         from .parts import on_host, parts_of
 
-        parts = parts_of(emitted)
-        return write_artifact(
-            on_host(emitted), path, kind or self.kinds[0], dumps, cache_folder(), check, parts
-        )
+        return on_host(program), parts_of(program)
 
     def check_finishing(self) -> None:
         from .assembler import assembler

@@ -15,7 +15,8 @@ from ...targets.target import Target
 class Staged(Primitive):
     """Its kernels find each other's results in the operator's workspace."""
 
-    staged = True
+    @abstractmethod
+    def kernels(self, op: Operator, target: Target) -> tuple[Kernel, ...]: ...
 
     @abstractmethod
     def stages(self, op: Operator, target: Target) -> tuple[Stage, ...]: ...

@@ -10,6 +10,7 @@ import numpy as np
 from secateur.ir.filters import Matrix, half_matrix, rational_matrix, transformed_filters
 from secateur.ir.graph import Operator
 
+from ....kernel import Kernel
 from ....primitives.conv.tile import pack_bias
 from ....primitives.conv.winograd.float32 import WinogradConv
 from ....primitives.operator import Argument, Result, Scratch, Stage
@@ -105,16 +106,22 @@ class _ThreeKernels(Staged, FloatGemm):
 
     primitive: StagedFloats
 
-    def stages(self, op: Operator, target: Target) -> tuple[Stage, ...]:
+    def kernels(self, op: Operator, target: Target) -> tuple[Kernel, ...]:
         spec = self.spec(op)
         layer, tile = self.primitive.layer(spec), self.primitive.tile(spec, target)
+        return input_kernel(layer), products.products_kernel(layer, tile, target), output_kernel(layer)
+
+    def stages(self, op: Operator, target: Target) -> tuple[Stage, ...]:
+        spec = self.spec(op)
+        layer = self.primitive.layer(spec)
+        before, between, behind = self.kernels(op, target)
         data, *rest = self._given(op, target)
         extras, (weights, *bias) = rest[: len(spec.extras)], rest[len(spec.extras) :]
         v, p = Scratch(0), Scratch(up(layer.v_bytes, ALIGNMENT))
         return (
-            Stage(input_kernel(layer), (data, v), macs=False),
-            Stage(products.products_kernel(layer, tile, target), (v, weights, p)),
-            Stage(output_kernel(layer), (*extras, p, *bias, Result()), macs=False),
+            Stage(before, (data, v), macs=False),
+            Stage(between, (v, weights, p)),
+            Stage(behind, (*extras, p, *bias, Result()), macs=False),
         )
 
     def _given(self, op: Operator, target: Target) -> tuple[Argument, ...]:

@@ -8,6 +8,7 @@ from functools import partial
 from secateur.ir.filters import byte_matrix
 from secateur.ir.graph import Operator
 
+from ....kernel import Kernel
 from ....primitives.operator import Combination, Constant, Operand, Result, Scratch, Stage
 from ....program import ALIGNMENT
 from ....rounding import up
@@ -62,17 +63,24 @@ class WinogradStaged(Staged):
             "waves": f"{products.work(layer, target).tasks(tile)} blocks",
         }
 
+    def kernels(self, op: Operator, target: Target) -> tuple[Kernel, ...]:
+        layer = layer_of(op, target)
+        tile = products.tile_of(layer, target)
+        assert tile is not None, "applicable() was not asked"
+        return input_kernel(layer), products.products_kernel(layer, tile, target), output_kernel(layer)
+
     def stages(self, op: Operator, target: Target) -> tuple[Stage, ...]:
         layer = layer_of(op, target)
         tile = products.tile_of(layer, target)
         assert tile is not None, "applicable() was not asked"
+        before, between, behind = self.kernels(op, target)
         known, v, p = constants(op, layer), Scratch(0), Scratch(up(layer.v_bytes, ALIGNMENT))
         weights = Constant(products.pack(layer, tile, weights_of(op)))
         ending = (known["bias"], known["parameters"], Result())
         return (
-            Stage(input_kernel(layer), (Operand(0), known["factors"], v), macs=False),
-            Stage(products.products_kernel(layer, tile, target), (v, weights, known["scales"], p)),
-            Stage(output_kernel(layer), (*residual(op), p, *ending), macs=False),
+            Stage(before, (Operand(0), known["factors"], v), macs=False),
+            Stage(between, (v, weights, known["scales"], p)),
+            Stage(behind, (*residual(op), p, *ending), macs=False),
         )
 
     def origin(self, op: Operator, target: Target) -> Origin | None:

@@ -10,14 +10,10 @@ import pytest
 import secateur
 from secateur import Fp16, Int8
 from secateur.codegen.targets.rows import GPUS
-from secateur.costs.bundle import write_bundle
-from secateur.costs.candidates import network_of
 from secateur.ir import interpreter
-from secateur.ir.errors import SecateurError
 from secateur.ir.files import read_graph
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.noise import noise
-from secateur.ir.support.progress import silent
 from secateur.runtime.manifest import read_manifest
 from tests.passes.texts import Array, body, build
 from tests.sampled import sampled
@@ -89,13 +85,6 @@ def test_a_board_gets_code_of_the_oldest_ptx_that_knows_it(target: str, tmp_path
 def test_two_compilations_give_the_same_bytes(tmp_path: Path) -> None:
     paths = [secateur.compile(build(FLOATS), tmp_path / n, TARGET).path for n in ("a.so", "b.so")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
-
-
-def test_a_bundle_is_refused(tmp_path: Path) -> None:
-    row = GPUS["jetson-orin"]
-    network = network_of(build(FLOATS), row)
-    with pytest.raises(SecateurError, match="bundles for jetson-orin are not made yet"):
-        write_bundle(network, tmp_path / "b.tar", silent)
 
 
 TWO_TILED = body(
