@@ -56,7 +56,7 @@ _PACKAGES = (  # distribution, purpose, required, version wanted
     ),
     ("onnxruntime", "reference of `compare`, peer of the demo", False, ">=1.20"),
 )
-_CUDA, _DISASSEMBLER = 'pip install "secateur[cuda]"', "pip install nvidia-cuda-nvdisasm"
+_CUDA = 'pip install "secateur[cuda]"'
 _PROGRAMS = (  # program, purpose, Debian package
     ("qemu-aarch64", "runs AArch64 artifacts here", "qemu-user"),
     ("qemu-arm", "runs ARMv7 artifacts here", "qemu-user"),
@@ -91,7 +91,7 @@ def findings() -> Iterator[Finding]:
         f"a folder of yours (chmod 700 {_cache_folder()}), or set SECATEUR_CACHE",
     )
     yield Finding("ptxas", "finishes code for GPUs (--cubin)", False, _of_nvidia("ptxas"), _CUDA)
-    yield Finding("nvdisasm", "shows such code (--dump-ir)", False, _of_nvidia("nvdisasm"), _DISASSEMBLER)
+    yield Finding("nvdisasm", "shows such code (--dump-ir)", False, _of_nvidia("nvdisasm"), _CUDA)
     for program, purpose, package in _PROGRAMS:
         yield Finding(program, purpose, False, _program(program), f"apt-get install {package}")
 

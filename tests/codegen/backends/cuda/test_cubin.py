@@ -70,6 +70,17 @@ def test_both_kinds_of_code_are_in_the_dumps(finished: Path) -> None:
     assert (kernels / "model.sass").exists() == (assembler.nvdisasm() is not None)
 
 
+def test_a_disassembler_that_does_not_know_the_architecture_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvdisasm"
+    program.write_text('#!/bin/sh\necho "$2 is of an old architecture" >&2\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(assembler, "nvdisasm", lambda: program)
+    said = "// nvdisasm failed (exit code 1): model.cubin is of an old architecture\n"
+    assert assembler.sass(b"code") == said
+
+
 def test_without_an_assembler_it_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assembler, "ptxas", lambda: None)
     with pytest.raises(
