@@ -112,7 +112,7 @@ def test_the_boards_runtime_is_clean_under_sanitizers(tmp_path: Path) -> None:
     modules = dumped(tmp_path / "ir" / "kernels")
     build_driver(tmp_path, modules, "aarch64-unknown-linux-gnu", [*compiler, *SANITIZED])
     build_lives(tmp_path, [*compiler, *SANITIZED])
-    lives(tmp_path, 13, emulator, ASAN_OPTIONS="detect_leaks=0")
+    lives(tmp_path, 41, emulator, ASAN_OPTIONS="detect_leaks=0")
 
 
 def test_the_example_runs_on_memory_of_the_gpus(tmp_path: Path) -> None:
