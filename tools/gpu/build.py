@@ -27,7 +27,8 @@ from secateur.ir import interpreter
 from secateur.ir.noise import noise
 from secateur.ir.support.atomic import write_whole
 
-from .cases import LAYERS, PRECISIONS, Case, checks, timed
+from .cases import Case, asked, checks, timed
+from .steps import steps_of
 
 Say = Callable[[str], None]
 
@@ -59,7 +60,8 @@ def _built(folder: Path, case: Case, target: str, answers: bool, dump_ir: Path |
     if described.exists():
         found: dict[str, Any] = json.loads(described.read_text())
         return found
-    made = _compiled(case, folder / f"{stem}.so", target, dump_ir)
+    model = case.model()
+    made = _compiled(model, case, folder / f"{stem}.so", target, dump_ir)
     row: dict[str, Any] = {
         "name": case.name,
         "file": f"{stem}.so",
@@ -69,25 +71,24 @@ def _built(folder: Path, case: Case, target: str, answers: bool, dump_ir: Path |
     if answers:
         row |= _answers(made, folder / f"{stem}.npz")
     if case.group:
-        row["group"] = case.group
-    if any(case.layer):
-        batch, channels, extent = case.layer
-        row["layer"] = {
-            "input": [batch, channels, extent, extent],
-            "weight": [channels, channels, 3, 3],
-            "layers": LAYERS,
-        }
+        row |= {"group": case.group, "input": _shape(model), "steps": steps_of(model)}
     write_whole(described, json.dumps(row).encode())
     return row
 
 
-def _compiled(case: Case, path: Path, target: str, dump_ir: Path | None) -> secateur.Artifact:
+def _shape(model: onnx.ModelProto) -> list[int]:
+    return [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+
+
+def _compiled(
+    network: onnx.ModelProto, case: Case, path: Path, target: str, dump_ir: Path | None
+) -> secateur.Artifact:
     model = path.with_suffix(".onnx")
-    onnx.save(case.model(), model)
+    onnx.save(network, model)
     try:
-        asked: dict[str, Any] = {**PRECISIONS[case.precision]}
+        options: dict[str, Any] = asked(case.precision, _shape(network)[0])
         watch = Watch(dump_ir=dump_ir / path.stem if dump_ir else None)
-        return secateur.compile(model, path, target, cubin=ptxas() is not None, watch=watch, **asked)
+        return secateur.compile(model, path, target, cubin=ptxas() is not None, watch=watch, **options)
     finally:
         model.unlink()
 

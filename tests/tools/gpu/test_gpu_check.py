@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
+from secateur.ir import interpreter
+from secateur.ir.noise import noise
+from secateur.model import read
+from secateur.tools.bench import models
+from secateur.tools.bench.model_builder import GraphBuilder
 from secateur.tools.bench.models import names
 from secateur.tools.gpu import run
 from secateur.tools.gpu.build import archive, build
-from secateur.tools.gpu.cases import NETWORKS, SMALL, checks, network, timed
+from secateur.tools.gpu.cases import NETWORKS, PRECISIONS, SMALL, asked, checks, network, timed
+from secateur.tools.gpu.steps import steps_of
 from tests.codegen.simt.emulator import Gpu, configure, load_dumped, stand_in
 
 
@@ -103,8 +111,60 @@ def test_what_is_built_is_kept_and_packed(folder: Path) -> None:
 
 def test_the_whole_list_has_every_layer_batch_and_precision() -> None:
     found = [case.name for case in timed(quick=False)]
-    assert len(set(found)) == len(found) == 8 * 3 * 5 + 3 * 3 * 3
+    assert len(set(found)) == len(found) == 9 * 3 * 4 + 3 * 3 * 3
     assert {case.precision for case in checks(quick=False)} == {c.precision for c in timed(quick=False)}
+
+
+def test_a_batch_is_calibrated_on_as_many_images() -> None:
+    assert {p: asked(p, 4)["quantize"].calibration for p in PRECISIONS if "int8" in p} == dict.fromkeys(
+        ("int8", "int8 direct", "int8 F(4,3)"), "random:4"
+    )
+    assert asked("fp32", 4) == {}
+
+
+def small_network() -> onnx.ModelProto:
+    """One of each operator that a peer knows."""
+    g = GraphBuilder("small", (2, 3, 16, 16), 0)
+    x = g.relu(g.batch_norm(g.conv(g.input, "a", 8, 3, 2, 1), "an"), "ar")
+    y = g.relu(g.conv(g.max_pool(x, "p", 3, 1, 1), "b", 8, 3, pad=1, bias=True), "br")
+    z = g.relu(g.add(g.conv(y, "c", 8, 1, bias=True), x, "s"), "sr")
+    return g.finish(g.linear(g.flatten(g.global_average_pool(z, "g")), "l", 5))
+
+
+def test_a_peer_computes_the_networks_steps(tmp_path: Path) -> None:
+    """In PyTorch on this machine, with the model's own weights."""
+    torch = pytest.importorskip("torch")
+    model = small_network()
+    arrays = {w.name: torch.tensor(numpy_helper.to_array(w)) for w in model.graph.initializer}
+    for name in [n for n in arrays if n.startswith("an.")]:  # folded: here it changes nothing
+        arrays[name] = torch.ones_like(arrays[name]) * float(name.endswith(("weight", "var")))
+    for w in model.graph.initializer:
+        w.CopyFrom(numpy_helper.from_array(arrays[w.name].numpy(), w.name))
+    steps = steps_of(model)
+    weights = {
+        node.output[0]: (arrays[node.input[1]], arrays[node.input[2]] if len(node.input) > 2 else None)
+        for node in model.graph.node
+        if node.op_type in ("Conv", "Gemm")
+    }
+    onnx.save(model, tmp_path / "small.onnx")
+    graph = read(tmp_path / "small.onnx")
+    given = noise(graph)
+    found = run.Network(torch, steps, weights)(torch.tensor(given["input"])).detach().numpy()
+    wanted = interpreter.run(graph, given)["output"]
+    np.testing.assert_allclose(found, wanted, 1e-3, 1e-3)
+
+
+def test_a_peer_of_unknown_operators_is_refused() -> None:
+    g = GraphBuilder("odd", (1, 3, 4, 4), 0)
+    with pytest.raises(ValueError, match="Constant is none of Conv, Gemm"):
+        steps_of(g.finish(g.relu6(g.conv(g.input, "a", 8, 3), "r")))
+
+
+def test_networks_that_are_timed_have_peers() -> None:
+    for name in NETWORKS:
+        steps = steps_of(models.build(name))
+        assert steps[0]["inputs"] == ["input"]
+        assert steps[-1]["op"] == "Gemm"
 
 
 def test_filters_repeat_and_the_batch_is_asked_for() -> None:
