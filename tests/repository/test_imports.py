@@ -17,15 +17,14 @@ MOST_FILES = 30  # modules side by side in one folder
 LATE = {
     "secateur.codegen.targets.processor": {"llvmlite.binding"},
     "secateur.codegen.backends.cpu.primitives": {"secateur.codegen.primitives.*"},  # called at once
-    "secateur.codegen.backends.backend": {"secateur.codegen.lower"},
+    "secateur.codegen.backends.backend": {"secateur.codegen.artifact", "secateur.codegen.lower"},
     "secateur.codegen.backends.cpu.backend": {
-        "secateur.codegen.artifact",
         "secateur.codegen.backends.cpu.costs",
         "secateur.codegen.backends.cpu.objects",
         "secateur.codegen.backends.cpu.primitives",
+        "secateur.codegen.link",
     },
     "secateur.codegen.backends.cuda.backend": {
-        "secateur.codegen.artifact",
         "secateur.codegen.backends.cuda.assembler",
         "secateur.codegen.backends.cuda.costs",
         "secateur.codegen.backends.cuda.modules",
