@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { MEANS = 113 }; /* codes of a mean in quarters, sixteen an octave from 4 to 512 */
+
 static void find_numbers(const rt_order *order, rt_walk *w) {
     memset(w->numbers, 0, sizeof w->numbers);
     for (uint32_t i = 0; i < order->axes; i++) {
@@ -29,8 +31,9 @@ uint64_t rt_back(const rt_order *order, const rt_walk *w, int kind) {
     return axis >= 0 && w->at[axis] ? order->strides[axis] : 0;
 }
 
-/* Heads: how many axes, for each its kind and extent, then the largest size, the mean in quarters (2 bytes) with the highest
- * bit for dense. A kind and extent: 2 bits and the lowest 5 of the extent, then 7 bits a byte; the highest bit says that more
+/* Heads: how many axes (3 bits), whether the array is dense, and the kind of the outermost axis (2 bits from the fourth), whose
+ * extent is what the others leave of the count; for each other axis its kind and extent; then the largest size and a code of
+ * the mean. A kind and extent: 2 bits and the lowest 5 of the extent, then 7 bits a byte; the highest bit says that more
  * follow. Axes of a kind are gone through as they lie, filters outermost. */
 static const unsigned char *read_axis(const unsigned char *at, const unsigned char *end, uint32_t *kind, uint32_t *extent) {
     if (at == end) return NULL;
@@ -43,16 +46,22 @@ static const unsigned char *read_axis(const unsigned char *at, const unsigned ch
     return *extent ? at : NULL;
 }
 
-static const unsigned char *read_axes(const unsigned char *at, const unsigned char *end, rt_order *order) {
+static const unsigned char *read_axes(const unsigned char *at, const unsigned char *end, uint32_t outermost, uint64_t count,
+                                      rt_order *order) {
     uint32_t extents[RT_AXES], kinds[RT_AXES];
     uint64_t strides[RT_AXES];
-    for (uint32_t i = 0; i < order->axes; i++)
+    for (uint32_t i = 1; i < order->axes; i++)
         if (!(at = read_axis(at, end, &kinds[i], &extents[i]))) return NULL;
-    order->count = 1;
-    for (uint32_t i = order->axes; i-- > 0; order->count *= extents[i]) {
-        if (order->count > UINT32_MAX) return NULL;
-        strides[i] = order->count;
+    uint64_t inner = 1;
+    for (uint32_t i = order->axes; i-- > 1; inner *= extents[i]) {
+        if (inner > UINT32_MAX) return NULL;
+        strides[i] = inner;
     }
+    if (!count || count > UINT32_MAX || count % inner) return NULL;
+    kinds[0] = outermost;
+    extents[0] = (uint32_t)(count / inner);
+    strides[0] = inner;
+    order->count = count;
     uint32_t place = 0;
     for (uint32_t kind = RT_FILTER; kind <= RT_ACROSS; kind++)
         for (uint32_t i = 0; i < order->axes; i++) {
@@ -72,12 +81,13 @@ static int is_one_kernel(const rt_order *order) { /* its height and width are on
 
 const unsigned char *rt_mixed_read_head(const unsigned char *at, const unsigned char *end, uint64_t count,
                                         rt_mixed_head *head) {
-    if (at == end || !*at || *at > RT_AXES) return NULL;
-    head->order.axes = *at++;
-    if (!(at = read_axes(at, end, &head->order)) || end - at < 3) return NULL;
-    if (head->order.count != count || !is_one_kernel(&head->order)) return NULL;
+    if (at == end || !(*at & 7) || (*at & 7) > RT_AXES || *at >> 6) return NULL;
+    uint32_t first = *at++;
+    head->order.axes = first & 7;
+    head->dense = first >> 3 & 1;
+    if (!(at = read_axes(at, end, first >> 4, count, &head->order)) || end - at < 2) return NULL;
+    if (!is_one_kernel(&head->order) || at[0] > 128 || at[1] >= MEANS) return NULL;
     head->largest = at[0];
-    head->mean = at[1] | (at[2] & 127u) << 8;
-    head->dense = at[2] >> 7;
-    return head->largest <= 128 && head->mean >= 4 && head->mean <= 512 ? at + 3 : NULL;
+    head->mean = ((16 + at[1] % 16u) << (at[1] / 16)) >> 2;
+    return at + 2;
 }

@@ -25,6 +25,8 @@ _LARGEST_TAP = 11
 """Taps along an axis of a kernel, at most, where others do not say it better."""
 _SAMPLES = ((2048, 6), (16384, 2))
 """Weights by which ways to go through a tensor are judged, and how many are kept beside the first."""
+_MEANS = 113
+"""Codes of a mean, the last of which stands for 512."""
 _DENSE = 0.05
 """Of the weights are zero at most, or zeros count as more than numbers among others."""
 
@@ -38,9 +40,9 @@ class Order:
 
     def head(self, largest: int, mean: int, dense: bool) -> bytes:
         """As `rt_mixed_read_head` reads it."""
-        axes = [_axis(kind, extent) for extent, kind in zip(self.shape, self.kinds, strict=True)]
-        ends = bytes([largest, mean & 255, mean >> 8 | (128 if dense else 0)])
-        return bytes([len(axes)]) + b"".join(axes) + ends
+        first = len(self.shape) | dense << 3 | self.kinds[0] << 4
+        axes = [_axis(kind, extent) for extent, kind in zip(self.shape[1:], self.kinds[1:], strict=True)]
+        return bytes([first]) + b"".join(axes) + bytes([largest, _mean_code(mean)])
 
 
 def _axis(kind: int, extent: int) -> bytes:
@@ -51,6 +53,11 @@ def _axis(kind: int, extent: int) -> bytes:
         parts.append(rest & 127)
         rest >>= 7
     return bytes(parts)
+
+
+def _mean_code(mean: int) -> int:
+    """The nearest of sixteen steps an octave, from 4 on."""
+    return min(range(_MEANS), key=lambda code: abs((((16 + code % 16) << code // 16) >> 2) - mean))
 
 
 def orders(shape: Shape) -> Iterator[Order]:

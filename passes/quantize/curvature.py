@@ -108,7 +108,8 @@ class Moments:
         self._results += self._positions(y)
 
     def _positions(self, y: Floats) -> int:
-        return y.size // max(1, y.shape[-1] if self._op.name == "nn.matmul" else y.shape[1])
+        axis = -1 if self._op.name == "nn.matmul" else 1
+        return int(y.size) // max(1, int(y.shape[axis]))
 
     def _columns(self, x: Floats) -> Floats:
         """Inputs of some results: (g k, n / k, results)."""

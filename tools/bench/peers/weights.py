@@ -54,6 +54,6 @@ def _nnc(nnc: Any, values: Bytes, search: int, rows: int) -> bytes:
     encoder.initCtxModels(_UNARY, search)
     empty = np.array([not row.any() for row in values], np.int32)
     whole = np.ascontiguousarray(values.astype(np.int32))
-    off = nnc.HdspMode.AlwaysOff, np.zeros(0, np.int8)
+    off = nnc.HdspMode.AlwaysOff, np.zeros(2, np.int8)
     encoder.encodeLayer(whole, 0, 0, 1 if rows else 0, 0, rows, empty, *off, 0, 0)
     return bytes(encoder.finish())
