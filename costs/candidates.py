@@ -52,7 +52,7 @@ class Candidate:
     def workspace(self) -> int:
         """Bytes of the arena that its kernels use besides operands and results."""
         own = (kernel.workspace for kernel in self.kernels.values() if not kernel.threads)
-        return max(self.chosen.get("workspace", 0), *own, 0)
+        return max(int(self.chosen.get("workspace", 0)), *own, 0)
 
     @property
     def results(self) -> tuple[TensorType, ...]:

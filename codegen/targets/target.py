@@ -112,6 +112,11 @@ class Target:
         return cycles * self.gpu.fma, 2 * cycles * self.gpu.half2
 
     @property
+    def timed_on(self) -> str:
+        """Of what estimates and tables give the time, in words."""
+        return "the GPU" if isinstance(self.machine, Cuda) else "one core"
+
+    @property
     def half(self) -> bool:
         """Whether the machine computes in binary16 faster than in float32."""
         if isinstance(self.machine, Cuda):

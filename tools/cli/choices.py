@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _TIE = 1e-9  # of the choice's time: what differs by less is as fast
 NOTE = (
-    "time: of one core, conversions of layouts apart\n"
+    "time: of {timed_on}, conversions of layouts apart\n"
     "next: the best other primitive, the rest of the plan as it is, and the time of\n"
     "      conversions that it would add or save"
 )

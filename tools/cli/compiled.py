@@ -64,11 +64,18 @@ def text_of(artifact: Artifact, phases: Mapping[str, float], timings: bool) -> s
     line = (
         f"{artifact.path}: {size(facts['bytes'])} for {manifest['target']['name']}, "
         f"{len(operators)} operators, {amount(sum(row['macs'] for row in operators))}MAC, "
-        f"{_weights(manifest)} weights, {size(manifest['arena_bytes'])} arena"
+        f"{_weights(manifest)} weights, {_arena(manifest)}"
     )
     checked = [_verified(row) for row in artifact.verified]
     then = [f"then: {manifest['then'].format(file=artifact.path)}"] if manifest.get("then") else []
     return "\n".join([*([_timings(facts)] if timings else []), line, *checked, *then])
+
+
+def _arena(manifest: Mapping[str, Any]) -> str:
+    """Where kernels run on a GPU, that is its memory."""
+    if device := manifest.get("device"):
+        return f"{size(device['arena_bytes'])} arena of the GPU"
+    return f"{size(manifest['arena_bytes'])} arena"
 
 
 def _weights(manifest: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ def _print_model(result: Mapping[str, Any]) -> None:
     ]
     if result["seconds"] is not None:
         by = result["costs"] or "the cost model"
-        rows.append(("time", f"{duration(result['seconds'])} on one core by {by}"))
+        rows.append(("time", f"{duration(result['seconds'])} on {_timed_on(result)} by {by}"))
     if noise := sum(row.get("noise", 0.0) for row in result["operators"]):
         rows.append(("noise", f"{_decibels(noise)} in all, beside what direct sums round"))
     if memory:
@@ -46,6 +46,12 @@ def _print_model(result: Mapping[str, Any]) -> None:
         rows.append(("arena", f"{size(memory['peak_bytes'])} (lower bound {size(bound)})"))
     print(facts(rows))
     _print_operators(result)
+
+
+def _timed_on(result: Mapping[str, Any]) -> str:
+    from secateur.codegen.targets.find import find
+
+    return find(result["target"]).timed_on
 
 
 def _constants(result: Mapping[str, Any]) -> str:
@@ -68,7 +74,7 @@ def _print_operators(result: Mapping[str, Any]) -> None:
     cells = ([row[c] for c in columns] for row in rows)
     print("\n" + table(columns, cells, right, SHORTENED, SPARE))
     if timed:
-        print(NOTE)
+        print(NOTE.format(timed_on=_timed_on(result)))
     if result["memory"]:
         _print_memory(result["memory"])
 
@@ -135,6 +141,14 @@ def _needs(manifest: Mapping[str, Any]) -> str:
     return ", ".join(manifest["target"]["features"]) or "nothing special"
 
 
+def _arenas(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a state takes of memory."""
+    arena, thread = size(manifest["arena_bytes"]), size(manifest["thread_bytes"])
+    if device := manifest.get("device"):
+        return [("arena of the GPU", size(device["arena_bytes"])), ("state beside it", arena)]
+    return [("arena", f"{arena}, and {thread} for each further thread")]
+
+
 def _print_artifact(result: Mapping[str, Any]) -> None:
     manifest = result["manifest"]
     target = manifest["target"]
@@ -143,7 +157,6 @@ def _print_artifact(result: Mapping[str, Any]) -> None:
         for kind in ("input", "output")
         for p in manifest[f"{kind}s"]
     )
-    arena, thread = manifest["arena_bytes"], manifest["thread_bytes"]
     rows = [
         ("file", f"{result['file']} ({size(result['bytes'])})"),
         ("model", manifest["name"]),
@@ -154,8 +167,7 @@ def _print_artifact(result: Mapping[str, Any]) -> None:
         ("weights", size(manifest["weights_bytes"])),
         *((f"stored by {name}", _stored(row)) for name, row in manifest.get("stored", {}).items()),
         *(("transformed", _made(row)) for row in (manifest.get("transformed"),) if row),
-        *(("arena of the GPU", size(d["arena_bytes"])) for d in (manifest.get("device"),) if d),
-        ("arena", f"{size(arena)}, and {size(thread)} for each further thread"),
+        *_arenas(manifest),
         *(("loading", f"works in {size(bytes)}") for bytes in (manifest.get("loading_bytes"),) if bytes),
         *((name, manifest[name]) for name in ("pipeline", "secateur") if name in manifest),
     ]

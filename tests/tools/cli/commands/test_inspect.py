@@ -181,3 +181,17 @@ def test_inspect_says_which_gpu_an_artifact_needs(cli: Cli, small: Path, tmp_pat
     found = cli("inspect", tmp_path / "small.so").out
     assert "an NVIDIA GPU, sm_53 or later, and a driver that reads PTX 4.2" in found
     assert "arena of the GPU" in found
+    assert "state beside it" in found
+    assert "thread" not in found
+
+
+@pytest.mark.parametrize(("target", "words"), [("jetson-nano", "the GPU"), ("rpi4", "one core")])
+def test_inspect_says_what_its_times_are_of(cli: Cli, small: Path, target: str, words: str) -> None:
+    found = cli("inspect", small, "--target", target).out
+    assert f" on {words} by the cost model" in found
+    assert f"time: of {words}, conversions" in found
+
+
+def test_compile_says_what_a_gpu_keeps_in_its_memory(cli: Cli, small: Path, tmp_path: Path) -> None:
+    found = cli("compile", small, "--target", "jetson-nano", "-o", tmp_path / "small.so").out
+    assert "arena of the GPU" in found
