@@ -112,6 +112,18 @@ class WindowSpec(ABC):
         """What padding adds to the input's extent."""
         return self.pads[axis] + self.pads[axis + 2]
 
+    def filter_vectors(self, lanes: int) -> int:
+        """Vectors of `lanes` filters in all blocks of the result."""
+        return up(self.filters, max(lanes, layout_block(self.out_layout))) // lanes
+
+    def filter_groups(self, lanes: int, vectors: int) -> int:
+        """Groups of `vectors` vectors of filters, as a register tile has."""
+        return self.filter_vectors(lanes) // vectors
+
+    def tile_vectors(self, lanes: int) -> list[int]:
+        """Vectors that a register tile may have, so that groups of them make up the filters."""
+        return [v for v in TILE_VECTORS if self.filter_vectors(lanes) % v == 0]
+
 
 def _costed(kind: Extra) -> str:
     """An operand that some channels meet costs no more than one that all do."""
@@ -166,18 +178,6 @@ class ConvSpec(WindowSpec):
     def few_channels_layout(self) -> str:
         """The layout of an input of few channels, a network's image."""
         return "NCHW"
-
-    def filter_vectors(self, lanes: int) -> int:
-        """Vectors of `lanes` filters in all blocks of the result."""
-        return up(self.filters, max(lanes, layout_block(self.out_layout))) // lanes
-
-    def filter_groups(self, lanes: int, vectors: int) -> int:
-        """Groups of `vectors` vectors of filters, as a register tile has."""
-        return self.filter_vectors(lanes) // vectors
-
-    def tile_vectors(self, lanes: int) -> list[int]:
-        """Vectors that a register tile may have, so that groups of them make up the filters."""
-        return [v for v in TILE_VECTORS if self.filter_vectors(lanes) % v == 0]
 
 
 @dataclass(frozen=True)

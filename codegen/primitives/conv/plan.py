@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ...targets.target import Target
 from ..operator import Cost
-from ..specs import ConvSpec
+from ..specs import ConvSpec, WindowSpec
 from .arithmetic import Arithmetic, Float32
 
 
@@ -134,7 +134,7 @@ def stream_rate(vectors: int, steps: int, target: Target, arithmetic: Arithmetic
 
 
 def choose_vectors(
-    spec: ConvSpec, pixels: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
+    spec: WindowSpec, pixels: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
 ) -> int:
     """Vectors of filters per tile, of those that suit: for which the product takes the least time."""
 

@@ -97,12 +97,9 @@ class Transposed:
         return Kernel(self.name, key, partial(_build, spec, tiling, lanes), tasks)
 
     def tiling(self, spec: TransposedSpec, target: Target) -> Tiling:
-        columns, blocks = (
-            -(-spec.out_width // spec.strides[1]),
-            up(spec.filters, target.lanes) // target.lanes,
-        )
+        columns = -(-spec.out_width // spec.strides[1])
         steps = spec.channels * spec.kernel[0] * spec.kernel[1]
-        vectors = choose_vectors(blocks, columns, steps, target) if spec.groups == 1 else 1
+        vectors = choose_vectors(spec, columns, steps, target) if spec.groups == 1 else 1
         widest = Float32(target.lanes).tile_pixels(target.isa.vector_registers, vectors)
         return Tiling(even_split(columns, widest)[0], vectors)
 
