@@ -30,6 +30,7 @@ from .measured import TableCosts
 WORTH_MEASURED, WORTH_ESTIMATED = 1.1, 1.25
 """A way that costs this many times the best at other counts is not measured: where times of the network as
 it is have calibrated the costs, and where they are estimates."""
+_SPACES: tuple[Space, ...] = ("standard", "aggressive")
 
 
 def at_counts(
@@ -37,13 +38,14 @@ def at_counts(
 ) -> list[Candidate]:
     """The kernels that pruning a graph as read would ask for beyond `own`, those that tell most first.
 
-    `costs` tells which counts and ways are worth it. SecateurError where nothing can be pruned.
+    `costs` tells which counts and ways are worth it; the space `auto` asks in both. SecateurError where
+    nothing can be pruned.
     """
     asked = Asked(costs, target)
-    search = Search(
-        Canonicalize(share=False).run(graph.clone()), Recipe(loss=1.0, space=space), asked, Material()
-    )
-    search.optimizer.times  # noqa: B018  (asks for all)
+    whole = Canonicalize(share=False).run(graph.clone())
+    for each in _SPACES if space == "auto" else (space,):
+        search = Search(whole, Recipe(loss=1.0, space=each), asked, Material())
+        search.optimizer.times  # noqa: B018  (asks for all)
     known = {kernel.symbol for kernel in own}
     limit = WORTH_MEASURED if isinstance(costs, TableCosts) else WORTH_ESTIMATED
     found = [kernel for kernel in unique(_kernels(asked, limit)) if kernel.symbol not in known]

@@ -108,6 +108,7 @@ class PruningReport:
     (before, then after, in percent) is None without labelled data; `criterion` is the one that judged;
     `repaired` are the layers whose weights were solved for anew, `blocks` what went whole.
     `spaces` are those of which the one that loses least was taken, if several were tried.
+    `clock` are the seconds of both networks by the clock of the machine that pruned, where they were run.
     `model` and `target` are names, for people. `epochs` are those of the training that followed.
     """
 
@@ -125,6 +126,7 @@ class PruningReport:
     blocks: tuple[BlockRow, ...] = ()
     epochs: tuple[EpochRow, ...] = ()
     spaces: tuple[SpaceRow, ...] = ()
+    clock: tuple[float, float] | None = None
 
     def trained(self, epochs: Iterable[Epoch]) -> PruningReport:
         """With what training afterwards came to."""

@@ -26,9 +26,11 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.files import write_graph
 from secateur.ir.graph import Graph, Operator
 from secateur.passes.canonicalize.canonicalize import Canonicalize
-from secateur.passes.prune.options import Recipe
+from secateur.passes.prune.options import Recipe, Space
 from secateur.passes.prune.search import Material, Search
 from secateur.passes.prune.sizes import at_counts as sized
+from secateur.tools.bench import turns
+from secateur.tools.bench.turns import Turn
 
 from ..passes.prune.nets import residual
 from .conftest import Cli
@@ -195,6 +197,15 @@ def test_the_first_kernels_tell_most() -> None:
     assert {one[0][1], one[0][-3]} != {16}
 
 
+def test_auto_asks_for_what_either_space_would() -> None:
+    graph = residual(0)
+    own = profiled(graph, find(ELSEWHERE))
+    spaces: tuple[Space, ...] = ("standard", "aggressive", "auto")
+    standard, aggressive, auto = (set(_symbols(at_counts(own, graph, s).kernels)) for s in spaces)
+    assert auto == standard | aggressive
+    assert auto > standard
+
+
 # Measuring -----------------------------------------------------------------------------------------
 
 
@@ -225,6 +236,51 @@ def test_no_more_is_built_than_time_allows() -> None:
     more = measured_at_counts(own, graph, "standard", 60.0, silent)
     assert len(more.entries) > len(own.kernels)
     assert all(e.timing.repeats == measure.REPEATS and e.kin for e in more.entries)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_samples")
+@pytest.mark.parametrize(("after", "code"), [(0.8, 0), (1.0, 0), (1.1, 1)])
+def test_pruning_measures_first_and_is_held_against_the_clock(
+    after: float, code: int, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that is slower by the clock is not written, whatever the table says."""
+    clocks = [Turn(t, (t, t), t, t, 1) for t in (1.0, after)]
+    monkeypatch.setattr(turns, "turns", lambda paths, *_: clocks[: len(paths)])
+    path, table, pruned = tmp_path / "net.sir", tmp_path / "t.json", tmp_path / "pruned.onnx"
+    graph = residual(0, blocks=1)
+    write_graph(graph, path)
+    words = ("prune", path, "--latency", "80%", "--space", "standard", "--tune", "--budget", "0.01s")
+    made = cli(*words, "--save-costs", table, "-o", pruned, "--json")
+    assert made.code == code
+    assert {k.symbol for k in profiled(graph, host()).kernels} <= {
+        e.symbol for e in read_table(table).entries
+    }
+    assert pruned.exists() == (code == 0)
+    if code:
+        assert "the pruned network takes 1.1 s by the clock, the whole one 1.0 s" in made.err
+    else:
+        assert made.json["clock"] == {"before": 1.0, "after": after}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--budget", "2min"), "--budget is about times measured on this machine; give --tune too"),
+        (("--save-costs", "t.json"), "--save-costs is about times measured on this machine"),
+        (("--tune", "--budget", "soon"), "--budget soon: expected a time"),
+        (("--tune", "--target", ELSEWHERE), "is another: measure there by `secateur profile --prune"),
+        (("--tune", "--costs", "t.json"), "not both"),
+    ],
+)
+def test_pruning_refuses_options_that_do_not_go_together(
+    cli: Cli, tmp_path: Path, words: tuple[object, ...], message: str
+) -> None:
+    path = tmp_path / "net.sir"
+    write_graph(residual(0), path)
+    result = cli("prune", path, "--latency", "50%", *words)
+    assert result.code == 2
+    assert message in result.err
 
 
 def test_a_bundle_times_counts_too_and_its_results_are_read(cli: Cli, tmp_path: Path) -> None:

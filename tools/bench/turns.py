@@ -84,13 +84,17 @@ def _turn(times: Sequence[Times]) -> Turn:
 
 
 def model_turns(
-    models: Sequence[Model], costs: Costs | None = None, rounds: int = ROUNDS, most: float = MOST_SECONDS
+    models: Sequence[Model],
+    costs: Costs | None = None,
+    rounds: int = ROUNDS,
+    most: float = MOST_SECONDS,
+    target: str = "host",
 ) -> list[Turn]:
-    """The same of models, compiled for this machine."""
+    """The same of models, compiled for this machine, or for a target that runs on it."""
     with temporary_folder("secateur-turns-") as folder:
         paths = [folder / f"{number}.so" for number in range(len(models))]
         for model, path in zip(models, paths, strict=True):
-            secateur.compile(model, path, target="host", costs=costs)
+            secateur.compile(model, path, target=target, costs=costs)
         return turns(paths, rounds, most)
 
 

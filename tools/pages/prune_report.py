@@ -67,9 +67,8 @@ def json_data(report: PruningReport) -> dict[str, Any]:
         "criterion": report.criterion,
         "loss": report.loss,
         "importance": report.importance,
-        "accuracy": None
-        if report.accuracy is None
-        else dict(zip(("before", "after"), report.accuracy, strict=True)),
+        "accuracy": _pair(report.accuracy),
+        "clock": _pair(report.clock),
         "before": asdict(report.before),
         "after": asdict(report.after),
         "blocks": [asdict(row) for row in report.blocks],
@@ -80,6 +79,10 @@ def json_data(report: PruningReport) -> dict[str, Any]:
         "epochs": [asdict(row) for row in report.epochs],
         "frozen": list(report.frozen),
     }
+
+
+def _pair(of: tuple[float, float] | None) -> dict[str, float] | None:
+    return None if of is None else dict(zip(("before", "after"), of, strict=True))
 
 
 def _json_text(report: PruningReport) -> str:

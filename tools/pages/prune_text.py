@@ -139,7 +139,7 @@ Total = tuple[str, str, str, str]
 
 
 def totals(report: PruningReport) -> list[Total]:
-    """MACs, weights, arena and time of the network, and its accuracy where that is known."""
+    """MACs, weights, arena and time of the network; time by the clock and accuracy where they are known."""
     before, after = report.before, report.after
     rows = [
         ("MACs", amount(before.macs), amount(after.macs), times(before.macs, after.macs)),
@@ -147,6 +147,9 @@ def totals(report: PruningReport) -> list[Total]:
         ("arena", size(before.memory), size(after.memory), times(before.memory, after.memory)),
         ("time", duration(before.seconds), duration(after.seconds), times(before.seconds, after.seconds)),
     ]
+    if report.clock is not None:
+        whole, less = report.clock
+        rows.append(("time by the clock", duration(whole), duration(less), times(whole, less)))
     if report.accuracy is not None:
         real, pruned = report.accuracy
         rows.append(("accuracy", f"{real:.2f} %", f"{pruned:.2f} %", f"{pruned - real:+.2f} points"))

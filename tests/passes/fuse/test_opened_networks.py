@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import secateur
+from secateur.codegen.targets.find import find
 from secateur.ir.channels import Channels, find_channels
 from secateur.ir.files import write_graph
 from secateur.ir.graph import Graph
@@ -24,6 +25,7 @@ from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.fuse.opening import Open
 from secateur.passes.prune.masked import masked
 from secateur.passes.prune.remove import Gone, remove
+from secateur.pipeline import default_pipeline
 from secateur.tools.checks.pruned import noise, random_decision
 from tests.passes.fuse.opened_networks import network
 from tests.passes.texts import same_structure
@@ -181,4 +183,19 @@ def test_compiled_it_computes_what_was_decided(seed: int, tmp_path: Path) -> Non
     want = run(masked(opened, gone, channels), given)
     artifact = secateur.compile(tmp_path / "pruned.sir", tmp_path / "pruned.so")
     found = secateur.load(artifact.path).run(given)
+    assert moved(want, dict(zip(want, found.values(), strict=True))) <= 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sampled(sorted(OPENED), ["resnet20", "preactivation"]))
+def test_compiled_unpruned_it_answers_as_before(name: str, tmp_path: Path) -> None:
+    """Within 1e-5 of the network as read, by the interpreter; each convolution keeps its own rounding."""
+    graph = network(name)
+    row = find("host")
+    pipeline = default_pipeline(graph, row).replace("fuse", "fuse{level=aggressive}", 1)
+    given = noise(graph)
+    want = run(graph, given)
+    artifact = secateur.compile(graph, tmp_path / "opened.so", pipeline=pipeline)
+    with secateur.load(artifact.path) as session:
+        found = session.run(given)
     assert moved(want, dict(zip(want, found.values(), strict=True))) <= 1e-5
