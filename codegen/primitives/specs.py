@@ -155,6 +155,8 @@ class ConvSpec(WindowSpec):
 
     def costed(self) -> Self:
         """What time and workspace depend on; a limit is applied to the costs."""
+        if self.workspace_limit is None and self.reach is None:
+            return self
         return replace(self, workspace_limit=None, extras=tuple(map(_costed, self.extras)))
 
     @property

@@ -258,7 +258,7 @@ def test_pruning_measures_first_and_is_held_against_the_clock(
     }
     assert pruned.exists() == (code == 0)
     if code:
-        assert "the pruned network takes 1.1 s by the clock, the whole one 1.0 s" in made.err
+        assert "the pruned network takes 1.10 s by the clock, the whole one 1.00 s" in made.err
     else:
         assert made.json["clock"] == {"before": 1.0, "after": after}
 

@@ -48,9 +48,14 @@ class Adapter(Primitive, Generic[Spec]):
 
     def offered(self, op: Operator, target: Target) -> list[tuple[str, str]]:
         """The primitive's layout combinations that it does not refuse."""
+        return [pair for pair, _ in self._laid(op, target)]
+
+    def _laid(self, op: Operator, target: Target) -> list[tuple[tuple[str, str], Spec]]:
+        """The same with the specification in each."""
         spec = self.spec(op)
         found = ((p, self.laid_out(spec, p)) for p in self.primitive.layouts(spec, target))
-        return [p for p, s in found if self.reaches(s) and self.primitive.applicable(s, target) is None]
+        takes = self.primitive.applicable
+        return [(p, s) for p, s in found if self.reaches(s) and takes(s, target) is None]
 
     @staticmethod
     def reaches(spec: Spec) -> bool:
@@ -61,7 +66,7 @@ class Adapter(Primitive, Generic[Spec]):
 
     def specs(self, op: Operator, target: Target) -> list[Spec]:
         """One in each layout."""
-        return [self.laid_out(self.spec(op), pair) for pair in self.offered(op, target)]
+        return [spec for _, spec in self._laid(op, target)]
 
     def applicable(self, op: Operator, target: Target) -> str | None:
         refusal = self.refusal(op)

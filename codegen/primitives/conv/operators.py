@@ -33,7 +33,7 @@ from .adapter import Adapter, AdjustableAdapter, Spec, window
 
 @dataclass(frozen=True, eq=False)
 class _Tail:
-    """The epilogue of an operator split into its bias and the rest."""
+    """The epilogue of an operator split into its bias, one for all filters or for each, and the rest."""
 
     bias: Array | None
     epilogue: Epilogue
@@ -61,13 +61,19 @@ def _tail(op: Operator) -> _Tail | None:
         kinds[-1] = reach_of(op["reach"], op.operands[-1].type.shape)
     bias = constant_of(op.operands[2]) if extras and epilogue[0].op == "add" else None
     if bias is not None and kinds[0] in ("channel", "scalar"):
-        filters = op.result.type.shape[1 if op.result.type.rank > 2 else -1]
-        full = np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), (filters,)))
         epilogue, extras, kinds = epilogue[1:], extras[1:], kinds[1:]
     else:
-        full = None
+        bias = None
     known = [k for k in kinds if k is not None]
-    return _Tail(full, epilogue, tuple(extras), tuple(known)) if len(known) == len(kinds) else None
+    return _Tail(bias, epilogue, tuple(extras), tuple(known)) if len(known) == len(kinds) else None
+
+
+def _of_each_filter(bias: Array | None, op: Operator) -> Array | None:
+    """A bias as a vector."""
+    if bias is None:
+        return None
+    filters = op.result.type.shape[1 if op.result.type.rank > 2 else -1]
+    return np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), (filters,)))
 
 
 def _refusal(op: Operator, ranks: tuple[int, ...], dtype: DType) -> str | None:
@@ -102,7 +108,7 @@ class _OfFloats(Adapter[Spec]):
         tail = _tail(op)
         assert tail is not None, "applicable() was not asked"
         weights = self._weights(op)
-        packed = self.primitive.pack(self.spec(op), target, weights, tail.bias)
+        packed = self.primitive.pack(self.spec(op), target, weights, _of_each_filter(tail.bias, op))
         extras = [self._extra(op, i, kind) for i, kind in zip(tail.extras, tail.kinds, strict=True)]
         return (Operand(0), *extras, *map(Constant, packed))
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import gcd
 from typing import Any, TypeVar
 
@@ -85,18 +85,26 @@ def cheapest(costs: Mapping[Plan, Cost], limit: int | None) -> Plan:
 
 
 def costs_of(primitive: Any, specs: Sequence[ConvSpec], target: Target) -> tuple[Cost, ...]:
-    """What a convolution may cost; `specs` are one in each layout that `primitive` offers for it."""
-    amounts = [specs[0].workspace_limit]
-    if amounts == [None] and hasattr(primitive, "workspaces"):
-        amounts = list(primitive.workspaces(specs[0], target))
-    limited = [[replace(spec, workspace_limit=amount) for spec in specs] for amount in amounts]
-    return tuple(
-        Cost(
-            min(float(primitive.estimate(s, target)) for s in each),
-            max(int(primitive.workspace(s, target)) for s in each),
-        )
-        for each in limited
-    )
+    """What a convolution may cost; `specs` are one in each layout that `primitive` offers for it.
+
+    Without a limit on workspace these are the amounts worth offering in the first layout, each as a limit.
+    """
+    if specs[0].workspace_limit is None and hasattr(primitive, "plans"):
+        offered, *others = (primitive.plans(spec, target) for spec in specs)
+        each = ([cost, *_within(others, cost.workspace)] for cost in worth_offering(offered.values()))
+        return tuple(map(_whatever, each))
+    costs = (Cost(float(primitive.estimate(s, target)), int(primitive.workspace(s, target))) for s in specs)
+    return (_whatever(list(costs)),)
+
+
+def _within(plans: Iterable[Mapping[Any, Cost]], limit: int) -> Iterator[Cost]:
+    """The least cost of each of several kinds of plans within a limit on workspace."""
+    return (costs[cheapest(costs, limit)] for costs in plans)
+
+
+def _whatever(costs: Sequence[Cost]) -> Cost:
+    """The time in the fastest layout, the workspace in whichever takes most."""
+    return Cost(min(cost.seconds for cost in costs), max(cost.workspace for cost in costs))
 
 
 def even_split(total: int, most: int) -> list[int]:

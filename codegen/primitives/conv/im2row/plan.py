@@ -160,7 +160,8 @@ class _Floats(Planner):
     def _blocks(self, pixels: int, vectors: int) -> int:
         taps, near = self.block * self.taps * self.spec.element_bytes, self.target.l2_bytes
         fitting = min(near // 2 // (taps * pixels), near // 4 // (taps * vectors * self.target.lanes))
-        return max(b for b in range(1, max(1, fitting) + 1) if self.blocks_in % b == 0)
+        most = max(1, min(fitting, self.blocks_in))
+        return max(b for b in range(1, most + 1) if self.blocks_in % b == 0)
 
     def _ahead(self, tiles: int, vectors: int) -> int:
         size = self.spec.element_bytes

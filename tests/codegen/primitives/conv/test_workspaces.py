@@ -45,6 +45,23 @@ def test_amounts_fall_by_half_and_times_rise(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FEWER)
+@pytest.mark.parametrize("channels", [3, 32, 80])
+def test_costs_are_those_of_each_amount_as_a_limit(name: str, channels: int) -> None:
+    """In the fastest layout, with the workspace of whichever takes most."""
+    primitive = FEWER[name]
+    blocked = laid_out(replace(SAME, channels=channels))
+    specs = [blocked, replace(blocked, in_layout="NCHW")]
+    found = costs_of(primitive, specs, TARGET)
+    amounts = primitive.workspaces(blocked, TARGET)
+    assert len(found) == len(amounts)
+    for cost, amount in zip(found, amounts, strict=True):
+        limited = [replace(spec, workspace_limit=amount) for spec in specs]
+        assert cost.seconds == min(primitive.estimate(s, TARGET) for s in limited)
+        assert cost.workspace == max(primitive.workspace(s, TARGET) for s in limited)
+        assert costs_of(primitive, limited, TARGET) == (cost,)
+
+
+@pytest.mark.parametrize("name", FEWER)
 def test_every_amount_is_kept_and_gives_the_convolution(name: str) -> None:
     primitive = FEWER[name]
     for amount in primitive.workspaces(laid_out(SAME), TARGET):
