@@ -114,6 +114,11 @@ def even_split(total: int, most: int) -> list[int]:
     return [size + 1] * larger + [size] * (count - larger)
 
 
+def largest_part(total: int, most: int) -> int:
+    """The first, and so the largest, of `even_split`."""
+    return -(-total // -(-total // most))
+
+
 def step_cycles(
     pixels: int, vectors: int, steps: int, target: Target, arithmetic: Arithmetic | None = None
 ) -> float:

@@ -14,7 +14,7 @@ from .plan import (
     Tiling,
     choose_order,
     choose_vectors,
-    even_split,
+    largest_part,
     product_seconds,
     traffic_seconds,
 )
@@ -74,7 +74,7 @@ def _strip(spec: ConvSpec, target: Target, pixels: int) -> int:
     """Pixels of a task: whole tiles, about 64 to 256, whose input leaves room in the second-level cache."""
     fitting = target.l2_bytes * 2 // 5 // (spec.element_bytes * spec.channels)
     tiles = -(-spec.out_width // pixels)
-    return pixels * even_split(tiles, max(1, max(64, min(256, fitting)) // pixels))[0]
+    return pixels * largest_part(tiles, max(1, max(64, min(256, fitting)) // pixels))
 
 
 def _flat(spec: ConvSpec) -> ConvSpec:

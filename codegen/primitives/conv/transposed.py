@@ -22,7 +22,7 @@ from ...tir import Registers, T, load, prim_func, splat, store
 from ..specs import Floats, TransposedSpec, block_name, seconds
 from .arithmetic import Float32
 from .ending import Finish, pointers, split_buffers
-from .plan import KernelSpec, Tiling, bordered_tiles, choose_vectors, even_split
+from .plan import KernelSpec, Tiling, bordered_tiles, choose_vectors, largest_part
 from .tile import pack_bias, pack_weights, spread_groups, window, window_start
 from .wide import each_tap, loop
 
@@ -101,7 +101,7 @@ class Transposed:
         steps = spec.channels * spec.kernel[0] * spec.kernel[1]
         vectors = choose_vectors(spec, columns, steps, target) if spec.groups == 1 else 1
         widest = Float32(target.lanes).tile_pixels(target.isa.vector_registers, vectors)
-        return Tiling(even_split(columns, widest)[0], vectors)
+        return Tiling(largest_part(columns, widest), vectors)
 
 
 def phase_runs(spec: TransposedSpec, size: int) -> list[PhaseRun]:

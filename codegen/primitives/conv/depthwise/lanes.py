@@ -19,7 +19,7 @@ from ....rounding import up
 from ....vector.shuffles import hold
 from ...specs import ConvSpec, Floats, layout_block, seconds
 from ..ending import kernel_pointers, opened
-from ..plan import KernelSpec, Run, even_split, row_runs
+from ..plan import KernelSpec, Run, largest_part, row_runs
 from ..tile import kernel_rows, pack_bias
 from ..wide import inside, row_taps
 
@@ -64,7 +64,7 @@ class Float32(Arithmetic):
         pixels = spec.batch * (spec.height * spec.width + spec.pixels)
         macs = spec.macs / spec.channels * up(spec.channels, target.lanes)
         traffic = max(0, spec.element_bytes * pixels * spec.channels - target.l2_bytes) / 2
-        together = even_split(spec.out_width, self.pixels(target))[0]
+        together = largest_part(spec.out_width, self.pixels(target))
         held = holds_weights(spec, together, self, target)
         return seconds(target, macs, efficiency(target, held), traffic)
 
@@ -186,7 +186,7 @@ class Depthwise:
 
     def pixels(self, spec: ConvSpec, target: Target) -> int:
         """Of a register tile."""
-        return even_split(spec.out_width, arithmetic_of(spec, target).pixels(target))[0]
+        return largest_part(spec.out_width, arithmetic_of(spec, target).pixels(target))
 
 
 def holds_weights(spec: ConvSpec, pixels: int, arithmetic: Arithmetic, target: Target) -> bool:

@@ -16,7 +16,7 @@ from ...operator import Cost
 from ...specs import layout_block
 from ..arithmetic import Arithmetic, arithmetic_of
 from ..int8_spec import LinearSpec
-from ..plan import Run, even_split, row_runs, step_cycles
+from ..plan import Run, largest_part, row_runs, step_cycles
 
 Array = NDArray[Any]
 
@@ -57,7 +57,7 @@ def _plans(spec: LinearSpec, target: Target) -> Iterator[Plan]:
     far = weights * spec.kernel[0] * spec.kernel[1] > target.l2_bytes // 2
     for vectors in spec.tile_vectors(target.lanes):
         widest = arithmetic.tile_pixels(target.isa.vector_registers, vectors)
-        pixels = even_split(spec.out_width, widest)[0]
+        pixels = largest_part(spec.out_width, widest)
         parts = spec.batch * spec.filter_groups(target.lanes, vectors)
         for rows in _strip_rows(spec, -(-_TASKS // parts)):
             for columns in {1, spec.kernel[1]}:
@@ -70,7 +70,7 @@ def _strip_rows(spec: LinearSpec, strips: int) -> set[int]:
     """Rows of strips of which there are at least about `strips`."""
     highest = -(-spec.out_height // min(strips, spec.out_height))
     wanted = (min(highest, max(1, most // spec.out_width)) for most in _PIXELS)
-    return {even_split(spec.out_height, rows)[0] for rows in wanted}
+    return {largest_part(spec.out_height, rows) for rows in wanted}
 
 
 def runs_of(spec: LinearSpec, plan: Plan) -> list[Run]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from ....targets.target import Target
 from ...operator import Cost
 from ...specs import ConvSpec
-from ..plan import even_split
+from ..plan import even_split, largest_part
 
 _MOST_FILTERS = 8  # of a register tile: more leave too few vectors to hide what a load costs
 _SPARE = 2  # registers beside sums, pixels and weights
@@ -67,7 +67,7 @@ def _of_filters(spec: ConvSpec, target: Target, filters: int) -> Plan:
     """Vectors no longer than a row of the image, as many as the registers hold beside one of each filter."""
     lanes = min(target.lanes, 1 << (spec.width.bit_length() - 1))
     vectors = max(1, (target.isa.vector_registers - _SPARE - filters) // (filters + 1))
-    vectors = even_split(-(-spec.out_width // lanes), vectors)[0]
+    vectors = largest_part(-(-spec.out_width // lanes), vectors)
     aside = "full" in spec.extras and spec.kernel[0] > 1
     ahead = _AHEAD if spec.channels > _STREAMS else 0
     return Plan(lanes, filters, vectors, _rows(spec, target, filters), aside, ahead)
@@ -82,7 +82,7 @@ def _rows(spec: ConvSpec, target: Target, filters: int) -> int:
     fitting = min(
         target.l2_bytes // 2 // row - spec.kernel[0], target.l1_bytes // 4 // (4 * filters * spec.out_width)
     )
-    return even_split(spec.out_height, max(1, min(fitting, _ROWS, spec.out_height // 4)))[0]
+    return largest_part(spec.out_height, max(1, min(fitting, _ROWS, spec.out_height // 4)))
 
 
 def row_tiles(spec: ConvSpec, plan: Plan) -> list[Tiles]:

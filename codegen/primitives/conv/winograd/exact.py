@@ -22,7 +22,7 @@ from ...remembered import remembered
 from ...specs import Floats
 from ..int8_spec import FEW, LinearSpec, starts
 from ..linear_operators import PlainConvolution
-from ..plan import even_split
+from ..plan import largest_part
 from ..planned import Planned
 from .exact_arithmetic import ExactArithmetic, ExactFew, Int16
 from .integers import INTEGERS, Ends, largest_sum, transformed
@@ -123,7 +123,7 @@ class ExactShape(Shape[ExactArithmetic]):
             most = products.tile_pixels(target.isa.vector_registers, vectors)
             tile_bytes = self.positions * (2 * self.channels + 4 * vectors * self.lanes)
             fitting = max(1, int(_SHARE * target.l2_bytes) // tile_bytes)
-            sizes = {even_split(self.tiles, max(1, min(fitting, self.tiles // n)))[0] for n in _PARTS}
+            sizes = {largest_part(self.tiles, max(1, min(fitting, self.tiles // n))) for n in _PARTS}
             for tiles in sizes:
                 for ranges in [r for r in (1, 2, 4) if groups % r == 0]:
                     for rows in range(max(1, most // 2), most + 1):

@@ -19,7 +19,7 @@ from ....weights.origin import Origin, places_of
 from ...operator import Array, Cost
 from ...specs import ConvSpec, Floats
 from ..arithmetic import float_arithmetic
-from ..plan import even_split
+from ..plan import largest_part
 from ..planned import Planned
 from ..tile import pack_bias
 from .arithmetic import FloatArithmetic
@@ -97,9 +97,9 @@ class FloatShape(Shape[FloatArithmetic]):
                     continue
                 ahead = _AHEAD * channels * vectors * self.lanes if self._asks(target) else 0
                 for rows in range(max(1, most // 2), most + 1):
+                    room = max(rows, fitting // rows * rows)
                     for share in (1, 2, 4, 8):
-                        tiles = even_split(self.tiles, max(fitting // share, rows))[0]
-                        room = max(rows, fitting // rows * rows)
+                        tiles = largest_part(self.tiles, max(fitting // share, rows))
                         yield Blocking(min(up(tiles, rows), room), rows, vectors, channels, filters, ahead)
 
 

@@ -38,7 +38,7 @@ from ...operator import (
 )
 from ..arithmetic import Int8
 from ..int8_spec import LinearSpec
-from ..plan import cheapest, even_split, worth_offering
+from ..plan import cheapest, largest_part, worth_offering
 from .arithmetic import ByteArithmetic
 from .nest import PHASES, PRODUCTS, kernel_of
 from .plan import Blocking, Shape, costs, far_gbps
@@ -90,7 +90,7 @@ class ByteShape(Shape[ByteArithmetic]):
             most = self._most_rows(dot, vectors, target.isa.vector_registers)
             tile_bytes = self.positions * (self.channels + 4 * vectors * self.lanes)
             fitting = max(1, int(_SHARE * target.l2_bytes) // tile_bytes)
-            sizes = {even_split(self.tiles, max(1, min(fitting, self.tiles // n)))[0] for n in _PARTS}
+            sizes = {largest_part(self.tiles, max(1, min(fitting, self.tiles // n))) for n in _PARTS}
             for tiles in sizes:
                 for ranges in [r for r in (1, 2, 4) if blocks // vectors % r == 0]:
                     for rows in range(1, most + 1):

@@ -11,7 +11,13 @@ import pytest
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.primitives.conv.im2row.primitive import IM2ROW
-from secateur.codegen.primitives.conv.plan import cheapest, costs_of, worth_offering
+from secateur.codegen.primitives.conv.plan import (
+    cheapest,
+    costs_of,
+    even_split,
+    largest_part,
+    worth_offering,
+)
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd
 from secateur.codegen.primitives.operator import Cost
@@ -113,3 +119,11 @@ def test_cheapest_is_the_fastest_within_the_limit() -> None:
     assert [cheapest(costs, limit) for limit in (None, 100, 60, 49, 5)] == [
         "fast", "fast", "both", "lean", "lean",
     ]  # fmt: skip
+
+
+def test_the_largest_part_is_the_first_of_an_even_split() -> None:
+    for total in range(1, 60):
+        for most in range(1, 70):
+            parts = even_split(total, most)
+            assert sum(parts) == total
+            assert largest_part(total, most) == parts[0] == max(parts) <= most
