@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -169,7 +170,7 @@ def prune_model(
     print(table_text(found))
     if str(asked.data).startswith(NOISE):
         print("warning: the data is noise; what matters on images may matter less there")
-    files = {
+    files: dict[str, Sequence[Path | None]] = {
         "model": [path],
         "kept indices": [save_kept],
         "times": [timing.save_costs],
