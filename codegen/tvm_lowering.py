@@ -20,8 +20,10 @@ with hidden():
     from tvm import tirx
 
 from .kernel import Kernel
+from .stream_functions import with_functions
 from .targets.target import Target
 from .tir import FENCE, OPAQUE, PIN, extremes, fenced
+from .vector.streams import PREFIX
 
 _LOCK = threading.Lock()  # of threads that build kernels side by side, one at a time is in TVM
 
@@ -54,7 +56,7 @@ def _lowered(kernel: Kernel, symbol: str, target: Target, level: int) -> str:
     lowered = tvm.ir.transform.Sequential(_passes(host))(module)
     built = tvm.get_global_func("target.build.llvm")(lowered, host)
     text = _fenced(_opaque(_pinned(_plain(built.inspect_source("ll"), f"{symbol}_kernel"))))
-    text = _wrapping(text) if kernel.wraps else text
+    text = with_functions(_wrapping(text) if kernel.wraps else text)
     return _unaliased(text, kernel.overwritten) if kernel.overwritten else text
 
 
@@ -85,7 +87,7 @@ def _plain(text: str, name: str) -> str:
         raise ValueError(f"TVM produced no function {name}")
     code = body[0].replace("define dllexport void", "define internal void", 1)
     declared = [d for d in re.findall(r"^declare .*$", text, flags=re.M) if _called(d) in code]
-    declared = [d for d in declared if not any(name in d for name in (FENCE, PIN, OPAQUE))]
+    declared = [d for d in declared if not any(name in d for name in (FENCE, PIN, OPAQUE, PREFIX))]
     constants = [c for c in re.findall(r"^@\S+ = .*constant.*$", text, flags=re.M) if c.split(" ")[0] in code]
     attributes = re.findall(r"^attributes #.*$", text, flags=re.M)
     return "\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n"

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.primitives.conv.arithmetic import arithmetic_of
+from secateur.codegen.primitives.conv.arithmetic import Arithmetic
 from secateur.codegen.primitives.conv.depthwise.lanes import DEPTHWISE, holds_weights, tap_cycles
 from secateur.codegen.primitives.conv.depthwise.lanes import arithmetic_of as lanes_of
 from secateur.codegen.primitives.conv.direct import DIRECT, Direct
 from secateur.codegen.primitives.conv.im2row.plan import float_step_cycles
 from secateur.codegen.primitives.conv.im2row.primitive import IM2ROW
 from secateur.codegen.primitives.conv.int8_spec import LinearSpec
-from secateur.codegen.primitives.conv.plan import cheapest, even_split, step_cycles
+from secateur.codegen.primitives.conv.plan import cheapest, row_runs, step_cycles
 from secateur.codegen.primitives.conv.pointwise import POINTWISE, Pointwise
+from secateur.codegen.primitives.conv.rows_by_element import RowsByElement
 from secateur.codegen.primitives.conv.winograd.arithmetic import UNROLL
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.conv.winograd.int8 import shape_of
@@ -64,12 +65,23 @@ def _bytes(channels: int, side: int, filters: int, kernel: int = 3) -> LinearSpe
 
 
 def _tiled(primitive: Direct | Pointwise, spec: ConvSpec, target: Target) -> Sample:
-    tiling, arithmetic = primitive.tiling(spec, target), arithmetic_of(spec, target)
-    row = tiling.columns or (spec.out_width if primitive is DIRECT else spec.pixels)
-    pixels = even_split(row, tiling.pixels)[0]
+    """The tile that a row has most of."""
+    tiling, arithmetic = primitive.tiling(spec, target), primitive.arithmetic(spec, target)
+    walked = primitive.walked(spec)
+    runs = row_runs(walked, 0, tiling.columns or walked.out_width, tiling.pixels)
+    pixels = max(runs, key=lambda run: run.tiles).size
     cycles = step_cycles(pixels, tiling.vectors, 1, target, arithmetic)
     multiplies = dot_of(target).multiplies if spec.element_bytes == 1 else 1
-    return Sample(primitive.kernel(spec, target), pixels, tiling.vectors, cycles, multiplies)
+    steps = _steps_together(walked, arithmetic)
+    return Sample(primitive.kernel(spec, target), pixels, tiling.vectors, cycles, multiplies, steps)
+
+
+def _steps_together(spec: ConvSpec, arithmetic: Arithmetic) -> int | None:
+    """Steps of a round of a loop over streams: of a row of taps, or of two blocks of channels."""
+    if not isinstance(arithmetic, RowsByElement):
+        return None
+    blocks = -(-spec.channels // arithmetic.lanes)
+    return arithmetic.lanes * (2 - blocks % 2 if spec.kernel == (1, 1) else spec.kernel[1])
 
 
 def direct(target: Target) -> Sample:

@@ -58,8 +58,8 @@ _PAIRS = ("ldp", "stp", "ldrd", "strd")
 class Loop:
     """Instructions from a label to the last branch back to it; no other loop lies between.
 
-    `loads` are accesses, a pair being two; an x86 multiplication by memory counts there and in `multiplies`.
-    `others` do neither; `spills` are stores to the stack.
+    `loads` are accesses, a pair being two and a list of registers as many; an x86 multiplication by memory
+    counts there and in `multiplies`. `others` do neither; `spills` are stores to the stack.
     """
 
     label: str
@@ -169,7 +169,8 @@ def _accesses(mnemonic: str, operands: str, architecture: str) -> tuple[int, int
     """(loads, stores)."""
     if architecture == "x86_64":
         return _x86_accesses(mnemonic, operands)
-    syntax, count = SYNTAXES[architecture], 2 if mnemonic in _PAIRS else 1
+    listed = len(re.findall(r"\bv\d+", operands)) if re.fullmatch(r"(ld|st)1", mnemonic) else 1
+    syntax, count = SYNTAXES[architecture], 2 if mnemonic in _PAIRS else listed
     loaded, stored = (re.fullmatch(pattern, mnemonic) is not None for pattern in (syntax.load, syntax.store))
     return count * loaded, count * stored
 

@@ -17,6 +17,7 @@ from .plan import (
     product_seconds,
     traffic_seconds,
 )
+from .rows_by_element import rows_of
 from .tile import channel_steps
 from .tiled import Tiled
 
@@ -32,6 +33,9 @@ class Direct(Tiled):
     """Any kernel, stride, dilation and padding; one group."""
 
     name: str = "direct"
+
+    def arithmetic(self, spec: ConvSpec, target: Target) -> Arithmetic:
+        return rows_of(spec, target) or super().arithmetic(spec, target)
 
     def refusal(self, spec: ConvSpec) -> str | None:
         return f"{spec.groups} groups" if spec.groups != 1 else None

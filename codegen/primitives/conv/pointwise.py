@@ -18,6 +18,7 @@ from .plan import (
     product_seconds,
     traffic_seconds,
 )
+from .rows_by_element import rows_of
 from .tile import channel_steps
 from .tiled import Tiled
 
@@ -29,6 +30,9 @@ class Pointwise(Tiled):
     """1x1 kernels of one group without padding, any stride."""
 
     name: str = "pointwise"
+
+    def arithmetic(self, spec: ConvSpec, target: Target) -> Arithmetic:
+        return rows_of(spec, target) or super().arithmetic(spec, target)
 
     def refusal(self, spec: ConvSpec) -> str | None:
         if spec.kernel != (1, 1) or spec.groups != 1:

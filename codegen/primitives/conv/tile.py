@@ -21,6 +21,7 @@ from ..specs import ConvSpec, Floats, layout_block
 from .arithmetic import Arithmetic, Float32
 from .ending import kernel_pointers, opened
 from .plan import Run, Tiling, row_runs, strip_count
+from .rows_by_element import Operands, RowsByElement
 from .wide import inside, row_taps
 
 Expr = Any
@@ -123,6 +124,9 @@ class _Nest:
 
     def _sum(self, acc: Any, run: Run, column: Expr, rows: tuple[Expr, Expr]) -> None:
         """Every input block and tap of a tile."""
+        if isinstance(self.arithmetic, RowsByElement):
+            self._stream(self.arithmetic, acc, run, column, rows)
+            return
         if self.spec.wide:
             with T.serial(0, self.window) as cb, T.serial(*rows) as kh:
                 origin = self._origin(cb, kh, column)
@@ -144,6 +148,41 @@ class _Nest:
                         for taps, pixels in loops:
                             with _loop(taps) as kw:
                                 self._tap(acc, cb, kh, origin, kw, pixels)
+
+    def _stream(
+        self, arithmetic: RowsByElement, acc: Any, run: Run, column: Expr, rows: tuple[Expr, Expr]
+    ) -> None:
+        """The same of streams: along the blocks of a 1x1 kernel, or the kernel rows of a block."""
+        spec, columns = self.spec, _columns_of(self.spec, run)
+        if not run.taps:
+            return
+        taps = [(range(a, b), self._read(columns, kw, range(a, b))) for kw, a, b in run.taps]
+        skipped, ask = spec.kernel[1] - len(taps), (self.panel * arithmetic.size, 2) if self.asking else None
+        if spec.kernel == (1, 1) and not any(spec.pads):
+            operands = self._operands(arithmetic, 0, 0, column, run)
+            on = operands.step(len(columns), spec.height * spec.width * self.block)
+            together = 2 - self.window % 2
+            with T.serial(0, self.window // together):
+                for _ in range(together):
+                    operands.row(acc, on, taps, ask=ask)
+            return
+        with T.serial(0, self.window) as cb:
+            operands = self._operands(arithmetic, cb, rows[0], column, run)
+            on = operands.step(len(columns), spec.width * spec.dilations[0] * self.block)
+            with T.serial(*rows):
+                operands.row(acc, on, taps, skipped, ask)
+
+    def _operands(self, arithmetic: RowsByElement, cb: Expr, kh: Expr, column: Expr, run: Run) -> Operands:
+        """From the first column that a tile reads and the first tap that it sees."""
+        data = self._origin(cb, kh, column) + _columns_of(self.spec, run).start * self.block
+        weights = self._weight(cb, kh, run.taps[0][0])
+        return Operands(arithmetic, (self.data, data), (self.weights, weights), self.tiling.vectors)
+
+    def _read(self, columns: range, kw: int, pixels: range) -> range:
+        """The columns that these pixels read by a tap, counted from the first that the tile reads."""
+        step = self.spec.strides[1]
+        first = pixels.start * step + kw * self.spec.dilations[1] - columns.start
+        return range(first, first + len(pixels) * step, step)
 
     def _together(self) -> int:
         """Input blocks of one pass through the innermost loop, which is short where a block is one load."""

@@ -53,6 +53,10 @@ CASES = [
     conv("winograd6", (1, 4, 30, 5), 4, 3, pads=(0, 2, 1, 0)),
 ]
 BY_ELEMENT = [
+    conv("direct", (1, 12, 6, 9), 12, 9, pads=(8, 8, 8, 8)),  # whole taps of a tile lie outside the image
+    conv("direct", (1, 8, 9, 21), 12, 5, dilations=(2, 2), pads=(4, 4, 4, 4)),
+    conv("direct", (1, 20, 9, 23), 32, 5, strides=(2, 3), pads=(2, 2, 2, 2)),
+    conv("direct", (1, 8, 6, 7), 16, 1, pads=SAME),
     conv("depthwise", (1, 20, 6, 19), 20, 3, pads=SAME, groups=20),
     conv("depthwise", (2, 8, 9, 30), 8, 3, strides=(2, 2), pads=(0, 0, 1, 1), groups=8),
     conv("winograd4x2", (1, 36, 7, 7), 40, 3, pads=SAME),

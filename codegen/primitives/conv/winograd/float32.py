@@ -21,6 +21,7 @@ from ...specs import ConvSpec, Floats
 from ..arithmetic import float_arithmetic
 from ..plan import largest_part
 from ..planned import Planned
+from ..rows_by_element import by_rows
 from ..tile import pack_bias
 from .arithmetic import FloatArithmetic
 from .grid import TileGrid
@@ -32,6 +33,7 @@ _SHARE = 0.66  # of the second-level cache for what a task keeps
 # Of the transforms' cycles that were measured on x86, by a core's multiply-adds a cycle. llvm-mca has of
 # F(4x4)'s 0.74 (input) and 0.64 (result) on a Cortex-A72, 0.42 and 0.32 on an A76, 2.2 and 1.5 on an A53.
 _TRANSFORMS = 0.75
+_BEGINNING = 10.0  # cycles of a register tile before its first product and after its last, but for its sums
 _NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cache
 _FEW_CHANNELS = 4  # of an image, whose phases or channels are put into vectors one by one
 _AHEAD = 2  # panels of weights between what is read and what is asked for
@@ -63,7 +65,7 @@ class FloatShape(Shape[FloatArithmetic]):
         register_tiles = self.positions * -(-self.tiles // rows) * self.filters // self.width(blocking)
         step, ranges = self.step_cycles(rows, vectors, target), self.ranges(blocking)
         vector_tiles = self.positions * self.tiles / lanes
-        products = register_tiles * self.channels * step
+        products = register_tiles * (self.channels * step + _BEGINNING * self.chunks(blocking))
         products += vector_tiles * self.filters * self.chunks(blocking) * 3
         # Cycles for each vector of a tile: large tiles do not fit the registers.
         read, written = 3.0 + 0.27 * inner, 2.0 + 0.2 * inner
@@ -166,7 +168,8 @@ class FloatWinograd(Planned[ConvSpec, Blocking]):
 
     def shape(self, spec: ConvSpec, target: Target) -> FloatShape:
         taps = TileGrid(spec, (1, 1)).taps[0]
-        arithmetic = FloatArithmetic(float_arithmetic(target, spec.dtype), taps)
+        products = by_rows(target, spec.dtype) or float_arithmetic(target, spec.dtype)
+        arithmetic = FloatArithmetic(products, taps)
         return FloatShape(replace(spec, workspace_limit=None), self.tile(spec), arithmetic)
 
 

@@ -17,6 +17,7 @@ from secateur.codegen.tir import Registers, T, fence, load, opaque, prefetch, pr
 from ....rounding import up
 from ...specs import layout_block
 from ..plan import KernelSpec
+from ..rows_by_element import Operands, RowsByElement
 from .arithmetic import Buffers, Patch, Read
 from .plan import Blocking, Shape
 
@@ -204,13 +205,36 @@ class _Nest:
 
     def _register_tile(self, chunk: Expr, p: Expr, g: Expr, first: Expr) -> None:
         """At position `p`: some tiles by the chunk's channels, times those by one group of filters."""
-        blocking, arithmetic, step = self.blocking, self.arithmetic, self.arithmetic.products.step
-        unroll = arithmetic.unroll
-        at_once = min(arithmetic.products.at_once, unroll)
+        blocking, arithmetic = self.blocking, self.arithmetic
         acc = arithmetic.products.registers(blocking.rows * blocking.vectors)
         sums, panel = opaque(self._sums(p, g, first)), self._panel(chunk, p, g)
         self._begin(acc, chunk, sums, panel)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
+        if isinstance(arithmetic.products, RowsByElement):
+            self._stream(arithmetic.products, acc, source, panel * blocking.channels * self.width)
+        else:
+            self._blocks(acc, source, panel)
+        for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
+            store(self.sums, sums + number * self.lanes, value, self.lanes)
+
+    def _stream(self, products: RowsByElement, acc: Any, source: Expr, weight: Expr) -> None:
+        """Sums of all blocks of channels, of operands that are streams."""
+        blocking, rows = self.blocking, range(self.blocking.rows)
+        operands = Operands(
+            products, (self.inputs, source), (self.buffers["weights"], weight), blocking.vectors
+        )
+        on = operands.step(len(rows), blocking.tiles * self.run)
+        ask = (blocking.ahead * products.size, 1) if blocking.ahead else None
+        together = blocks_together(self.shape, blocking)
+        with self._several(blocking.channels // self.run // together):
+            for _ in range(together):
+                operands.row(acc, on, [(rows, rows)], ask=ask)
+
+    def _blocks(self, acc: Any, source: Expr, panel: Expr) -> None:
+        """The same, block by block."""
+        blocking, arithmetic, step = self.blocking, self.arithmetic, self.arithmetic.products.step
+        unroll = arithmetic.unroll
+        at_once = min(arithmetic.products.at_once, unroll)
         together = blocks_together(self.shape, blocking)
         run = self.run if arithmetic.chunked else self.shape.multiplied
         with (
@@ -224,8 +248,6 @@ class _Nest:
                     weight = panels * (blocking.vectors * arithmetic.products.width)
                     element = source + block * (blocking.tiles * self.run) + number * step
                     self._steps(acc, element, weight, at_once)
-        for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
-            store(self.sums, sums + number * self.lanes, value, self.lanes)
 
     def _sums(self, p: Expr, g: Expr, tile: Expr) -> Expr:
         """Where a position's products of a group of filters lie from a tile on."""

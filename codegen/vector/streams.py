@@ -1,0 +1,75 @@
+"""Operands that a register tile reads one after another: a load takes up to four vectors and moves on.
+
+AArch64's `ld1` of several registers adds what it read, or a register, to its address. LLVM makes that of a
+load whose address is wanted again just so far on, and not where it sees the addresses of a whole loop: after
+every load the address passes through a statement of which it knows nothing. What is called here are functions
+in LLVM IR that `stream_functions` writes; they leave no calls.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..tir import Registers, T
+from .shuffles import hold
+
+Expr = Any
+Buffer = Any
+
+PREFIX = "secateur_stream_"
+PLACE, MOVED, ASK, HELD, TAKE = (PREFIX + name for name in ("place", "moved", "ask", "held", "take"))
+MOST = 4  # vectors of one load
+_SIZES = {"float32": 4, "float16": 2}
+
+
+class Stream:
+    """Vectors of `lanes` elements from an index of a buffer on."""
+
+    def __init__(self, buffer: Buffer, index: Expr, lanes: int, dtype: str) -> None:
+        self._lanes, self._dtype, self._bytes = lanes, dtype, lanes * _SIZES[dtype]
+        self._at = Registers(1, 1, "int64")
+        self._at[0] = T.call_extern("int64", PLACE, T.address_of(buffer[index]))
+
+    def take(self, vectors: int, on: Expr = None) -> list[Expr]:
+        """The next `vectors`. `on` is a `distance` from where the last load begins to what is taken next."""
+        found: list[Expr] = []
+        while len(found) < vectors:
+            count = min(MOST, vectors - len(found))
+            found += self._load(count, on if len(found) + count == vectors else None)
+        return found
+
+    def ask(self, beyond: int, level: int) -> None:
+        """For the cache line that lies so many bytes on, in cache level 1 or 2."""
+        T.evaluate(T.call_extern("void", f"{ASK}{level}", self._at[0] + T.int64(beyond)))
+
+    def _load(self, count: int, on: Expr) -> list[Expr]:
+        at, elements, size = self._at[0], count * self._lanes, count * self._bytes
+        kind = f"{self._dtype}x{elements}"
+        loaded = hold(T.call_extern(kind, f"{TAKE}{count}_{self._dtype}", at), elements, self._dtype)
+        self._at[0] = T.call_extern("int64", MOVED, at + (T.int64(size) if on is None else on))
+        starts = range(0, elements, self._lanes)
+        return [T.Shuffle([loaded], [*range(first, first + self._lanes)]) for first in starts]
+
+
+def last_load(vectors: int) -> int:
+    """Vectors of the last of the loads that take so many."""
+    return (vectors - 1) % MOST + 1
+
+
+def loads_of(vectors: int) -> int:
+    """Instructions that take so many vectors; one that is loaded alone moves no address by a register."""
+    return -(-vectors // MOST) + (last_load(vectors) == 1)
+
+
+def distance(bytes_on: int) -> Expr:
+    """An int64 in a register, of which LLVM knows nothing: an address can be moved by it for nothing."""
+    register = Registers(1, 1, "int64")
+    register[0] = T.call_extern("int64", MOVED, T.int64(bytes_on))
+    return register[0]
+
+
+def held(sums: Registers) -> None:
+    """Completes sums before what follows is loaded: LLVM would load a loop's operands first, and spill."""
+    for number in range(sums.count):
+        kind = f"{sums.dtype}x{sums.lanes}"
+        sums[number] = T.call_extern(kind, f"{HELD}_{sums.dtype}", sums[number])

@@ -1,0 +1,98 @@
+"""Operands that are streams: the functions in LLVM IR that they call, and register tiles for them."""
+
+from __future__ import annotations
+
+import llvmlite.binding as llvm
+import pytest
+
+from secateur.codegen.backends.cpu.objects import assembly_of, build_object
+from secateur.codegen.primitives.conv.direct import DIRECT
+from secateur.codegen.primitives.conv.rows_by_element import HalfRowsByElement, Rows, RowsByElement, rows_of
+from secateur.codegen.primitives.specs import ConvSpec, HalfConvSpec
+from secateur.codegen.stream_functions import with_functions
+from secateur.codegen.targets.find import find
+from secateur.codegen.vector.streams import ASK, HELD, MOVED, PLACE, TAKE, last_load, loads_of
+from secateur.tools.checks.machine_loops import hottest, innermost
+
+CALLER = f"""
+declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
+define void @kernel(ptr %data, ptr %result) {{
+  %1 = call i64 @{PLACE}(ptr nonnull %data)
+  %2 = tail call <12 x float> @{TAKE}3_float32(i64 %1)
+  %3 = call i64 @{MOVED}(i64 %1)
+  %4 = call <8 x half> @{TAKE}1_float16(i64 %3)
+  call void @{ASK}2(i64 %3)
+  %5 = call <8 x half> @{HELD}_float16(<8 x half> %4)
+  store <12 x float> %2, ptr %result
+  store <8 x half> %5, ptr %result
+  ret void
+}}
+"""
+
+
+def test_every_function_that_is_called_is_defined_once() -> None:
+    module = llvm.parse_assembly(with_functions(CALLER))
+    module.verify()
+    ours = [f for f in module.functions if f.name.startswith("secateur_stream_")]
+    assert len(ours) == 6
+    assert not any(f.is_declaration for f in ours)
+
+
+def test_other_code_stays_as_it_is() -> None:
+    text = "define void @kernel() {\n  ret void\n}\n"
+    assert with_functions(text) == text
+
+
+@pytest.mark.parametrize(
+    ("vectors", "loads", "last"), [(1, 2, 1), (2, 1, 2), (4, 1, 4), (5, 3, 1), (8, 2, 4)]
+)
+def test_four_vectors_are_a_load_and_one_alone_moves_its_address_apart(
+    vectors: int, loads: int, last: int
+) -> None:
+    assert (loads_of(vectors), last_load(vectors)) == (loads, last)
+
+
+@pytest.mark.parametrize(
+    ("reach", "apart", "vectors", "pixels"),
+    [(1, 1, 1, 12), (1, 1, 2, 8), (1, 1, 3, 6), (1, 1, 4, 4), (3, 1, 2, 8), (3, 2, 2, 5), (11, 1, 4, 3)],
+)  # fmt: skip
+def test_a_tile_has_the_fewest_loads_of_those_whose_operands_fit(
+    reach: int, apart: int, vectors: int, pixels: int
+) -> None:
+    rows = Rows(reach, apart)
+    assert RowsByElement(4, rows).tile_pixels(32, vectors) == pixels
+    assert pixels * vectors + rows.columns(pixels) + 5 <= 32
+
+
+def test_in_binary16_elements_are_of_the_lower_registers() -> None:
+    for rows in (Rows(), Rows(3), Rows(3, 2)):
+        assert rows.columns(HalfRowsByElement(8, rows).tile_pixels(32, 2)) <= 8
+
+
+@pytest.mark.parametrize(
+    ("spec", "target"),
+    [(ConvSpec(1, 8, 9, 9, 8, (3, 3), in_layout="NCHW4c", out_layout="NCHW4c"), "rpi2"),
+     (ConvSpec(1, 3, 9, 9, 8, (3, 3), in_layout="NCHW", out_layout="NCHW4c"), "rpi4"),
+     (ConvSpec(1, 8, 90, 90, 8, (1, 29), in_layout="NCHW4c", out_layout="NCHW4c"), "rpi4")],
+    ids=["no elements", "no blocks", "wide"],
+)  # fmt: skip
+def test_other_convolutions_have_no_such_tiles(spec: ConvSpec, target: str) -> None:
+    assert rows_of(spec, find(target)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "block", "step", "target"),
+    [(ConvSpec, "NCHW4c", 2, "rpi4"), (ConvSpec, "NCHW4c", 1, "rpi3"), (HalfConvSpec, "NCHW8c", 1, "rpi5"),
+     (HalfConvSpec, "NCHW8c", 2, "rpi5")],
+)  # fmt: skip
+def test_a_row_of_taps_has_few_instructions_besides_its_products(
+    kind: type[ConvSpec], block: str, step: int, target: str
+) -> None:
+    """Nine loads of 11 columns and 24 vectors of weights, say, and four others for 120 products."""
+    row = find(target).in_half if kind is HalfConvSpec else find(target)
+    strides, pads = (step, step), (1, 1, 1, 1)
+    spec = kind(1, 16, 9, 28 * step, 16, (3, 3), strides, pads, in_layout=block, out_layout=block)
+    kernel = build_object(DIRECT.kernel(spec, row), "kernel", row)
+    loop = hottest(innermost(assembly_of(kernel, row), "aarch64"))
+    assert loop.spills == 0
+    assert len(loop.instructions) <= 1.13 * loop.multiplies
