@@ -18,6 +18,7 @@ class DotKind(Enum):
     PAIRS = "pairs"  # even and odd bytes as int16, two instructions that multiply and add pairs
     WIDENING = "widening"  # byte by byte, int16 products into int32 lanes
     HALVES = "halves"  # signed bytes as int16 products, two of which are summed before they become int32
+    SHORT_HALVES = "short halves"  # the same of registers of 64 bits; adding pairs adds to a sum at once
     LANES = "lanes"  # one instruction on signed bytes, which takes one quad of a vector
     MIXED_LANES = "mixed lanes"  # the same of unsigned bytes, its first operand, times signed ones
     SCALAR = "scalar"  # one instruction a lane
@@ -96,6 +97,7 @@ class Isa:
     `half`: arithmetic on vectors of binary16, twice as many lanes (see `in_half`).
     `element_bytes`: of the floats that kernels see as lanes.
     `narrowing`: vectors of sums are made bytes together.
+    `matrix`: 2x8 unsigned times 8x2 signed bytes, added to four sums; "" for none.
     `needs`: LLVM features that a row of this instruction set must name.
     """
 
@@ -116,6 +118,7 @@ class Isa:
     half: bool = False
     element_bytes: int = 4
     narrowing: Narrowing | None = None
+    matrix: str = ""
     needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -149,11 +152,9 @@ def _widening(intrinsic: str) -> DotStep:
     return DotStep(DotKind.WIDENING, intrinsic, 1.0)
 
 
-def _halves(intrinsic: str, pairs: str) -> DotStep:
+def _halves(intrinsic: str, pairs: str, kind: DotKind = DotKind.HALVES) -> DotStep:
     """Of three instructions two multiply, one a cycle; another pipeline adds, where there is one."""
-    return DotStep(
-        DotKind.HALVES, intrinsic, 1.5, quads=4, offset=128, pairs=pairs, full=_widening(intrinsic)
-    )
+    return DotStep(kind, intrinsic, 1.5, quads=4, offset=128, pairs=pairs, full=_widening(intrinsic))
 
 
 VNNI = DotStep(DotKind.QUADS, "llvm.x86.avx512.vpdpbusd.512")
@@ -196,7 +197,7 @@ NEON64_DOT = replace(
 )  # fmt: skip
 NEON64_MIXED = replace(
     NEON64, dot=DotStep(DotKind.MIXED_LANES, "llvm.aarch64.neon.usdot", quads=4), words=None,
-    needs=("dotprod", "i8mm"),
+    matrix="llvm.aarch64.neon.usmmla.v4i32.v16i8", needs=("dotprod", "i8mm"),
 )  # fmt: skip
 
 
@@ -207,7 +208,7 @@ def neon64(features: Collection[str]) -> Isa:
 
 
 NEON32 = Isa(
-    "neon32", 16, 16, _halves("llvm.arm.neon.vmulls", "llvm.arm.neon.vpaddls"),
+    "neon32", 16, 16, _halves("llvm.arm.neon.vmulls", "llvm.arm.neon.vpadals", DotKind.SHORT_HALVES),
     (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), extremes=True, fences=True,
     narrowing=Narrowing(4, fixed="llvm.arm.neon.vcvtfxs2fp.v4f32.v4i32"),
     needs=("neon",),

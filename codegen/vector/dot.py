@@ -243,6 +243,29 @@ class Halves(Signed):
         return super().pack(np.swapaxes(pairs, -2, -3).reshape(quads.shape))
 
 
+class ShortHalves(Halves):
+    """The same by registers of 64 bits, as ARMv7 has: one for each pair of bytes.
+
+    Of one register with both LLVM would take each lane through a core register.
+    """
+
+    def begun(self, element: Prepared) -> Prepared:
+        """One pair of bytes `lanes` times over, and the other."""
+        quads, k = element
+        quads[0] = pinned(quads[0])
+        pairs, half = T.reinterpret(f"int16x{2 * self.lanes}", quads[0]), self.bytes // 2
+        spread = (T.Shuffle([pairs], [2 * k + number] * self.lanes) for number in (0, 1))
+        return tuple(_held(T.reinterpret(f"int8x{half}", one), half, "int8") for one in spread)
+
+    def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
+        half, lanes = self.bytes // 2, self.lanes
+        halves = (T.Shuffle([weights[0]], list(range(first, first + half))) for first in (0, half))
+        pairs = zip(element, halves, strict=True)
+        first, second = (_call(f"{self.intrinsic}.v{half}i16", f"int16x{half}", *pair) for pair in pairs)
+        name = f"{self.pairs}.v{lanes}i32.v{half}i16"
+        acc[at] = pinned(_call(name, f"int32x{lanes}", acc[at], first + second))
+
+
 class Lanes(Signed):
     """One instruction that takes a quad of a vector of four, as `sdot` by element on ARM."""
 
@@ -294,7 +317,8 @@ class Scalar(Dot):
 
 _STEPS: dict[DotKind, type[Dot]] = {
     DotKind.QUADS: Vnni, DotKind.PAIRS: Pairs, DotKind.WIDENING: Widening, DotKind.SCALAR: Scalar,
-    DotKind.HALVES: Halves, DotKind.LANES: Lanes, DotKind.MIXED_LANES: MixedLanes,
+    DotKind.HALVES: Halves, DotKind.SHORT_HALVES: ShortHalves, DotKind.LANES: Lanes,
+    DotKind.MIXED_LANES: MixedLanes,
 }  # fmt: skip
 
 

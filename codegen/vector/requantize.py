@@ -47,7 +47,7 @@ class Requantization:
     `converts` tells that the core converts vectors to integers half to even; `saturates`, which needs it,
     that bytes are limited to 255 as integers: their zero point is 0, and t is within int32.
     By `narrowing` bytes of several vectors are made together; `limited` tells that they have other limits
-    than those of a byte, `moved` that their zero point is not 0.
+    than those of a byte, `moved` that their zero point is not 0, `as_stored` that the residual's is.
     """
 
     result: str = "uint8"
@@ -58,6 +58,7 @@ class Requantization:
     narrowing: Narrowing | None = None
     limited: bool = False
     moved: bool = False
+    as_stored: bool = False
 
     def __post_init__(self) -> None:
         if self.result not in ("uint8", "float32"):
@@ -85,6 +86,7 @@ def requantization(op: Operator, residual: int, block: int = BLOCK) -> Requantiz
 
 def on_target(ending: Requantization, op: Operator, residual: int, target: Target) -> Requantization:
     """The ending of a convolution or matrix product with what the core and the layer's numbers allow."""
+    ending = of_residual(ending, op, residual)
     if target.isa.narrowing:
         return narrowed(ending, op, target)
     if ending.result != "uint8" or not target.isa.converts:
@@ -93,6 +95,12 @@ def on_target(ending: Requantization, op: Operator, residual: int, target: Targe
     within = float(channel_multipliers(op).max()) < 0.5 and float(added) < 2**20
     plain = one_quant(op.result.type)[1] == 0 and op["limits"][1] == 255
     return replace(ending, converts=True, saturates=plain and within)
+
+
+def of_residual(ending: Requantization, op: Operator, residual: int) -> Requantization:
+    """The ending with what the residual's numbers allow."""
+    zero = one_quant(op.operands[residual].type)[1] if ending.residual else 1
+    return replace(ending, as_stored=zero == 0)
 
 
 def narrowed(ending: Requantization, op: Operator, target: Target) -> Requantization:
@@ -251,8 +259,9 @@ class Requantize:
             inside = (channel >= reach.at) & (channel < reach.end)
             stored = T.if_then_else(inside, stored, splat(0, self.lanes, "uint8"))
         whole = stored.astype(self._type("int32"))
-        centred = whole.astype(self._type("float32")) - self._parameter(_RESIDUAL_ZERO)
-        value = self._hold(centred) * self._parameter(_RESIDUAL_STEP)
+        steps = self._hold(whole.astype(self._type("float32")))
+        centred = steps if self.spec.as_stored else self._hold(steps - self._parameter(_RESIDUAL_ZERO))
+        value = centred * self._parameter(_RESIDUAL_STEP)
         return value if reach is None else self._where_met(value, reach, channel)
 
     def _where_met(self, value: Expr, reach: Reach, channel: Expr) -> Expr:

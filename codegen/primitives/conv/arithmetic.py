@@ -98,6 +98,18 @@ class Arithmetic(ABC):
     def registers(self, count: int) -> Any:
         return Registers(count, self.lanes, self.dtype)
 
+    def taken(self, pixels: int) -> int:
+        """Pixels that a register tile of so many multiplies."""
+        return pixels
+
+    def opened(self, acc: Any, vectors: int) -> Any:
+        """Sums, of `vectors` vectors a pixel, as products are added to them."""
+        return acc
+
+    def closed(self, acc: Any, vectors: int) -> Any:
+        """The sums of each pixel and vector, of what `opened` gave."""
+        return acc
+
     def begun(self, element: Any) -> Any:
         """An element whose products are next (`Dot.begun`)."""
         return element

@@ -58,7 +58,7 @@ class LinearSpec(ConvSpec):
     def costed(self) -> Self:
         """Without how sums start and how results are rounded and masked, too."""
         ending = replace(self.ending, filters=0, residual=bool(self.ending.residual))
-        ending = replace(ending, saturates=False, converts=False, moved=False, limited=False)
+        ending = replace(ending, saturates=False, converts=False, moved=False, limited=False, as_stored=False)
         return replace(super().costed(), border=False, ending=ending)
 
     def unbordered(self) -> Self:

@@ -131,7 +131,8 @@ def step_cycles(
     arithmetic = arithmetic or Float32(target.lanes)
     sizes = even_split(pixels, arithmetic.tile_pixels(target.isa.vector_registers, vectors))
     operands = sum(r + vectors for r in sizes)
-    operations = sum(sizes) * vectors * arithmetic.operations + operands * arithmetic.preparation
+    taken = sum(map(arithmetic.taken, sizes))
+    operations = taken * vectors * arithmetic.operations + operands * arithmetic.preparation
     multiply = operations / (arithmetic.rate or target.fma_per_cycle)
     load = sum(arithmetic.loads(r, vectors) for r in sizes) / 2
     busy = max(multiply, load, arithmetic.latency * len(sizes)) + arithmetic.loading * load

@@ -116,7 +116,9 @@ class _Nest:
             for r in range(run.size):
                 taps = inside(self.spec, run, column, r)
                 acc[r * vectors + v] = self.finish.start(self._channel(v), (low, high), taps)
-        self._sum(acc, run, column, (low, high))
+        sums = self.arithmetic.opened(acc, vectors)
+        self._sum(sums, run, column, (low, high))
+        acc = self.arithmetic.closed(sums, vectors)
         for r in range(run.size):
             pixel = self.row * self.spec.out_width + column + r
             totals = [acc[r * vectors + v] for v in range(vectors)]

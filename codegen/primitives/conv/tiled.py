@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ...kernel import Kernel
 from ...targets.target import Target
 from ..specs import ConvSpec, Floats, layout_block
-from .arithmetic import Arithmetic, deep_arithmetic
+from .arithmetic import Arithmetic
+from .matrix import tile_arithmetic
 from .plan import KernelSpec, Tiling, task_count, tiling_in_words
 from .tile import build, pack_bias
 
@@ -25,7 +26,7 @@ class Tiled(ABC):
 
     def arithmetic(self, spec: ConvSpec, target: Target) -> Arithmetic:
         """What the nest multiplies by."""
-        return deep_arithmetic(spec, target)
+        return tile_arithmetic(spec, target)
 
     @abstractmethod
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from ....rounding import up
 from ....tir import T, fence, load, prefetch, prim_func, splat, store, view
-from ....vector.dot import QUAD
 from ...specs import ConvSpec, layout_block
 from ..arithmetic import Arithmetic
 from ..ending import kernel_pointers, opened
@@ -105,8 +104,9 @@ class _Nest(ABC):
     def _tile(self, place: _Place) -> None:
         acc = self.arithmetic.registers(self.strip.rows * self.strip.vectors)
         self.begin(acc, place)
-        self.products(acc, place)
-        self.end(acc, place)
+        sums = self.arithmetic.opened(acc, self.strip.vectors)
+        self.products(sums, place)
+        self.end(self.arithmetic.closed(sums, self.strip.vectors), place)
 
     def begin(self, acc: Any, place: _Place) -> None:
         """Padding was copied, so all pixels start alike."""
@@ -223,7 +223,7 @@ class _Bytes(_Nest):
 
     def usual(self, buffers: tuple[Buffer, ...]) -> tuple[Buffer, ...]:
         *before, self.padding = buffers[:-4]
-        self.widest, self.taps = 4 * self.arithmetic.lanes, depth(self.spec)
+        self.widest, self.taps = 4 * self.arithmetic.lanes, depth(self.spec, self.arithmetic.step)
         return (*before, *buffers[-4:])
 
     @staticmethod
@@ -284,7 +284,9 @@ class _Bytes(_Nest):
     def _steps(self, acc: Any, place: _Place, step: Expr, count: int) -> None:
         """Successive steps from number `step` on."""
         rows, width = self.strip.rows, self.strip.vectors * self.arithmetic.width
-        elements = {r: (place.tile * rows + r) * self.taps.stride + step * QUAD for r in range(rows)}
+        elements = {
+            r: (place.tile * rows + r) * self.taps.stride + step * self.arithmetic.step for r in range(rows)
+        }
         weights = (self.weights, (place.group * self.taps.steps + step) * width)
         self.arithmetic.multiply(acc, (self.copied, elements), weights, self.strip.vectors, count)
 

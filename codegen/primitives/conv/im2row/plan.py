@@ -19,7 +19,7 @@ from ....vector.dot import QUAD
 from ....vector.requantize import BLOCK
 from ...operator import Cost
 from ...specs import ConvSpec, layout_block, seconds
-from ..arithmetic import arithmetic_of
+from ..matrix import strip_arithmetic
 from ..plan import choose_vectors, step_cycles
 
 Array = NDArray[Any]
@@ -70,7 +70,7 @@ class Planner(ABC):
     splits: tuple[int, ...]  # of the filters where there are few strips, best first
 
     def __init__(self, spec: ConvSpec, target: Target) -> None:
-        self.spec, self.target, self.arithmetic = spec, target, arithmetic_of(spec, target)
+        self.spec, self.target, self.arithmetic = spec, target, strip_arithmetic(spec, target)
         self.block = layout_block(spec.in_layout)
         self.blocks_in = up(spec.channels, self.block) // self.block
         self.taps = spec.kernel[0] * spec.kernel[1]
@@ -197,12 +197,14 @@ class Depth:
     """What is copied for a pixel: bytes of a tap, of all taps, and from one pixel to the next.
 
     Successive pixels must not fall into the same cache sets. `joined` tells that the taps of
-    a kernel row lie side by side in the image as well.
+    a kernel row lie side by side in the image as well. A step takes `step` bytes; what the last takes
+    beyond the taps has weights of zero.
     """
 
     tap: int
     taps: int
     joined: bool
+    step: int
 
     @property
     def bytes(self) -> int:
@@ -210,18 +212,19 @@ class Depth:
 
     @property
     def stride(self) -> int:
-        return self.bytes + (LINE if self.bytes % 1024 == 0 else 0)
+        whole = self.steps * self.step
+        return whole + (LINE if whole % 1024 == 0 else 0)
 
     @property
     def steps(self) -> int:
-        return self.bytes // QUAD
+        return -(-self.bytes // self.step)
 
 
-def depth(spec: ConvSpec) -> Depth:
-    """Of bytes."""
+def depth(spec: ConvSpec, step: int = QUAD) -> Depth:
+    """Of bytes, so many a step."""
     tap = up(spec.channels, QUAD)
     joined = tap == layout_block(spec.in_layout) and spec.dilations[1] == 1
-    return Depth(tap, spec.kernel[0] * spec.kernel[1], joined)
+    return Depth(tap, spec.kernel[0] * spec.kernel[1], joined, step)
 
 
 def pieces(count: int, widest: int) -> list[tuple[int, int]]:
@@ -244,7 +247,7 @@ class _Bytes(Planner):
 
     def __init__(self, spec: ConvSpec, target: Target) -> None:
         super().__init__(spec, target)
-        self.depth = depth(spec)
+        self.depth = depth(spec, self.arithmetic.step)
         self.steps = self.depth.steps
 
     def pack(self, weights: Array, vectors: int) -> Array:

@@ -18,7 +18,7 @@ from ....kernel import Kernel
 from ....targets.target import Target
 from ...operator import Cost
 from ...specs import ConvSpec, Floats
-from ..arithmetic import arithmetic_of
+from ..matrix import strip_arithmetic
 from ..plan import KernelSpec
 from ..planned import Planned
 from ..tile import pack_bias
@@ -59,7 +59,7 @@ class Im2row(Planned[ConvSpec, Strip]):
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
-        strip, arithmetic = self.plan(spec, target), arithmetic_of(spec, target)
+        strip, arithmetic = self.plan(spec, target), strip_arithmetic(spec, target)
         spec = spec.unbordered()  # the copied taps hold what padding is
         tasks = spec.batch * -(-spec.pixels // strip.pixels) * strip.splits
         key = KernelSpec(self.name, spec, strip, target.lanes)

@@ -82,6 +82,7 @@ class Arithmetic(ABC):
     biased: ClassVar[tuple[int, int] | None] = (
         None  # the position whose product takes the bias, or results do
     )
+    peeled = False  # whether the first steps are code of their own, where sums of nothing are not added to
     chunked = False
     """Whether sums of all groups of filters are kept while chunks of channels are added, in matrices of one
     vector of channels after another; or else one group after another is finished, with all channels."""

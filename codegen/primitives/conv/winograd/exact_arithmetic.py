@@ -99,6 +99,7 @@ class ExactArithmetic(OfBytes):
     fixed: str = ""
 
     element_bytes = 2
+    peeled = True
     sums = "int32"
     results = "float32"
     biased = (1, 1)

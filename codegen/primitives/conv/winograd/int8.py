@@ -16,7 +16,13 @@ from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.target import Target
 from secateur.codegen.vector.dot import Dot, dot_of, is_full
 from secateur.codegen.vector.fixed_point import fixed_point
-from secateur.codegen.vector.requantize import BLOCK, narrowed, requantization, result_parameters
+from secateur.codegen.vector.requantize import (
+    BLOCK,
+    narrowed,
+    of_residual,
+    requantization,
+    result_parameters,
+)
 from secateur.ir.filters import byte_matrix
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
@@ -130,9 +136,10 @@ class LinearWinograd(Adjustable):
     def shape(self, op: Operator, target: Target) -> ByteShape:
         x, block = op.operands[0].type, _result_block(op, target)
         n, c, height, width = x.shape
+        ending = of_residual(narrowed(requantization(op, 5, block), op, target), op, 5)
         spec = LinearSpec(
             n, c, height, width, op.result.type.shape[1], (3, 3), pads=op["pads"], in_layout=f"NCHW{BLOCK}c",
-            out_layout=f"NCHW{block}c", bias=True, ending=narrowed(requantization(op, 5, block), op, target),
+            out_layout=f"NCHW{block}c", bias=True, ending=ending,
             full=target.isa.dot.full is not None and _given_full(_constant(op.operands[1])),
         )  # fmt: skip
         return shape_of(spec, op["tile"], one_quant(x)[1], target)

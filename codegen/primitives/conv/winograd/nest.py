@@ -237,10 +237,8 @@ class _Nest:
         at_once = min(arithmetic.products.at_once, unroll)
         together = blocks_together(self.shape, blocking)
         run = self.run if arithmetic.chunked else self.shape.multiplied
-        with (
-            self._several(blocking.channels // self.run // together) as several,
-            T.serial(0, run // (step * unroll)) as outer,
-        ):
+
+        def steps(several: Expr, outer: Expr) -> None:
             for block in (several * together + inner for inner in range(together)):
                 for inner in range(0, unroll, at_once):
                     number = outer * unroll + inner
@@ -248,6 +246,14 @@ class _Nest:
                     weight = panels * (blocking.vectors * arithmetic.products.width)
                     element = source + block * (blocking.tiles * self.run) + number * step
                     self._steps(acc, element, weight, at_once)
+
+        if arithmetic.peeled:
+            steps(0, 0)
+        with (
+            self._several(blocking.channels // self.run // together) as several,
+            T.serial(int(arithmetic.peeled), run // (step * unroll)) as outer,
+        ):
+            steps(several, outer)
 
     def _sums(self, p: Expr, g: Expr, tile: Expr) -> Expr:
         """Where a position's products of a group of filters lie from a tile on."""
