@@ -129,7 +129,7 @@ def test_bits_of_a_stem(target: Target) -> None:
     name = EXACT_STEM.name
     more = {**STEM, "zero": 7, "result_zero": 9, "residual": True, "residual_zero": 3}
     check_case(conv_case(1, (1, 3, 29, 34), 24, (7, 7), **more), target, only=name)
-    other = {"strides": (2, 2), "pads": (1, 2, 0, 3), "zero": 200, "real": True}
+    other: dict[str, Any] = {"strides": (2, 2), "pads": (1, 2, 0, 3), "zero": 200, "real": True}
     check_case(conv_case(2, (2, 2, 12, 19), 20, (8, 7), **other), target, only=name)
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.primitives.conv.direct import DIRECT
 from secateur.codegen.primitives.conv.int8_spec import column_classes, starts
@@ -23,6 +24,7 @@ from secateur.codegen.tvm_lowering import lower
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, Layout
+from secateur.tools.checks.machine_loops import innermost
 
 from ...generic_harness import lay_out
 from ...linear_harness import (
@@ -100,6 +102,17 @@ def test_filters_that_leave_half_of_a_block_empty(channels: int, filters: int) -
     assert channel_steps(spec, DIRECT.arithmetic(spec, target)) == channels // 4
     if target in TARGETS_HERE:
         check_case(case, target)
+
+
+def test_no_lane_passes_through_a_core_register() -> None:
+    """Which LLVM would do with the pairs of bytes that ARMv7 multiplies."""
+    target, (op, _) = TARGETS["armv7-a+neon"], conv_case(1, (1, 32, 8, 8), 32, (3, 3), **SAME)
+    primitive = next(p for p in PRIMITIVES.candidates(op) if p.name == "direct")
+    lay_out(op, *primitive.layouts(op, target)[-1])
+    text = assembly_of(build_object(primitive.kernel(op, target), "k", target), target)
+    assert "vdup.16" in text
+    assert "vmov.u16" not in text
+    assert all(loop.spills == 0 for loop in innermost(text, "armv7"))
 
 
 @pytest.mark.every_row

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from secateur.codegen.primitives.conv.primitives import PRIMITIVES
-from secateur.codegen.primitives.conv.winograd.float32 import OBLONG, STRIDED, WINOGRAD, FloatWinograd, phased
+from secateur.codegen.primitives.conv.winograd.float32 import OBLONG, STRIDED, WINOGRAD, FloatWinograd
+from secateur.codegen.primitives.conv.winograd.phases import phased
 from secateur.codegen.primitives.specs import ConvSpec
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
