@@ -42,15 +42,10 @@ class Estimates(ABC):
                 f"{op.name} (ONNX node {op.loc or 'unnamed'}) rounds as TFLite does, for which "
                 f"{self.target.name} has no kernels; compile it for litert or edgetpu"
             )
-        reasons: list[str] = []
-        found: list[Choice] = []
-        for primitive in self.primitives.candidates(op):
-            reason = primitive.applicable(op, self.target)
-            if reason is None:
-                found += self._of(primitive, op)
-            else:
-                reasons.append(f"{primitive.name}: {reason}")
+        known = self.primitives.candidates(op)
+        found = [choice for primitive in known for choice in self._of(primitive, op)]
         if not found:
+            reasons = [f"{p.name}: {p.applicable(op, self.target)}" for p in known]
             why = "; ".join(reasons) or "no primitive implements it"
             raise ModelError(
                 f"{op.name} (ONNX node {op.loc or 'unnamed'}) "
@@ -59,7 +54,11 @@ class Estimates(ABC):
         return tuple(found)
 
     def _of(self, primitive: Primitive, op: Operator) -> list[Choice]:
-        offered, costs = primitive.layouts(op, self.target), primitive.costs(op, self.target)
+        """None where the primitive refuses the operator."""
+        ways = primitive.ways(op, self.target)
+        if ways is None:
+            return []
+        offered, costs = ways
         noise, keeps = primitive.noise(op, self.target), primitive.keeps(op, self.target)
         return [
             Choice(

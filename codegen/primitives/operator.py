@@ -93,6 +93,9 @@ class Cost:
     workspace: int
 
 
+Ways = tuple[tuple[Combination, ...], tuple[Cost, ...]]
+
+
 def workspace_limit(op: Operator) -> int | None:
     """Bytes of workspace that the operator's kernel may take: what was decided, or None before that."""
     limit: int | None = op.get("workspace", 0 if op.name.startswith("prim.") else None)
@@ -136,6 +139,12 @@ class Primitive(ABC):
     def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
         """What it may cost, fastest first; those that follow take less workspace."""
         return (Cost(self.estimate(op, target), self.workspace(op, target)),)
+
+    def ways(self, op: Operator, target: Target) -> Ways | None:
+        """`layouts` and `costs`, which go with each other in any combination; None where not `applicable`."""
+        if self.applicable(op, target) is not None:
+            return None
+        return self.layouts(op, target), self.costs(op, target)
 
     def noise(self, op: Operator, target: Target) -> float:
         """Relative error power (squared error over squared value) beyond direct summation."""

@@ -7,7 +7,7 @@ kernel argument comes from.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +16,7 @@ from secateur.ir.types import Layout
 
 from ...kernel import Kernel
 from ...targets.target import Target
-from ..operator import Adjustable, Combination, Cost, Primitive, blocks_in_words
+from ..operator import Adjustable, Combination, Cost, Primitive, Ways, blocks_in_words
 from ..specs import ConvSpec, DenseSpec, TransposedSpec, pair
 from .plan import costs_of
 
@@ -85,6 +85,19 @@ class Adapter(Primitive, Generic[Spec]):
     def estimate(self, op: Operator, target: Target) -> float:
         return min(float(self.primitive.estimate(s, target)) for s in self.specs(op, target))
 
+    def ways(self, op: Operator, target: Target) -> Ways | None:
+        """With the specifications made once."""
+        laid = [] if self.refusal(op) else self._laid(op, target)
+        if not laid:
+            return None
+        layouts = (self.combination(op, *map(Layout, pair)) for pair, _ in laid)
+        return tuple(layouts), self._costs([spec for _, spec in laid], target)
+
+    def _costs(self, specs: Sequence[Spec], target: Target) -> tuple[Cost, ...]:
+        """`costs` of an operator with a specification in each layout."""
+        times = (float(self.primitive.estimate(spec, target)) for spec in specs)
+        return (Cost(min(times), max(int(self.primitive.workspace(spec, target)) for spec in specs)),)
+
     def tiling(self, op: Operator, target: Target) -> Mapping[str, str]:
         return {**blocks_in_words(op), **self.primitive.tiling_words(self.spec(op), target)}
 
@@ -97,7 +110,10 @@ class AdjustableAdapter(Adjustable, Adapter[Window]):
     """Of a primitive that may do with several amounts of workspace."""
 
     def costs(self, op: Operator, target: Target) -> tuple[Cost, ...]:
-        return costs_of(self.primitive, self.specs(op, target), target)
+        return self._costs(self.specs(op, target), target)
+
+    def _costs(self, specs: Sequence[Window], target: Target) -> tuple[Cost, ...]:
+        return costs_of(self.primitive, specs, target)
 
 
 def window(op: Operator) -> dict[str, Any]:
