@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class FewChannels(ImplicitGemm):
     """Any kernel, stride, dilation and padding."""
 
     name: str = "few_channels"
+    parted: ClassVar[bool] = False
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
         return ((spec.few_channels_layout(), spec.blocked_layouts(thread_of(target))[1]),)

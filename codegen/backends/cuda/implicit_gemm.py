@@ -6,9 +6,11 @@ four words, and packed weights. A word is four bytes, multiplied by `dp4a`, or a
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from math import inf
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from ...primitives.conv.int8_spec import LinearSpec
 from ...primitives.conv.linear_operators import PaddingConvolution
 from ...primitives.conv.operators import Convolution, extra_kind
 from ...primitives.conv.tile import pack_bias
-from ...primitives.operator import constant_of
+from ...primitives.operator import Primitive, Result, Scratch, Stage, constant_of
 from ...primitives.specs import ConvSpec, Floats, HalfConvSpec, layout_block
 from ...rounding import up
 from ...targets.target import Target
@@ -31,6 +33,7 @@ from .implicit_gemm_kernel import GemmSpec
 from .matrix_tile import WmmaTile
 from .panels import best, panels
 from .rates import matrix_rate, most_sums, word_rate
+from .split_gemm import parts_kernel, sum_kernel
 from .thread import thread_of
 from .tile import Tile, Work
 from .wmma_gemm import MIDDLE
@@ -43,6 +46,7 @@ class ImplicitGemm:
     """Any kernel, stride, dilation and padding; one group; channels in blocks of 16 bytes."""
 
     name: str = "implicit_gemm"
+    parted: ClassVar[bool] = True  # sums may be of several blocks of threads
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
         thread = thread_of(target)
@@ -63,7 +67,10 @@ class ImplicitGemm:
         moved = read * spec.element_bytes + written
         rate, most = word_rate(target, spec.element_bytes), most_sums(target, spec.element_bytes)
         matrix = matrix_rate(target, spec.element_bytes)
-        return Work(spec.batch * spec.pixels, filters, blocks * taps, rate, float(moved), 1, most, matrix)
+        limit = spec.workspace_limit
+        spare = (inf if limit is None else float(limit)) if self.parted else 0.0
+        sizes = (spec.batch * spec.pixels, filters, blocks * taps)
+        return Work(*sizes, rate, float(moved), 1, most, matrix, spare_bytes=spare)
 
     def blocks(self, spec: ConvSpec, target: Target) -> int:
         block = layout_block(self.layouts(spec, target)[0][0])
@@ -89,7 +96,12 @@ class ImplicitGemm:
         return MIDDLE if isinstance(self._tile(spec, target), WmmaTile) else 0
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
-        return 0
+        """Bytes of partial sums."""
+        return self.work(spec, target).partial_bytes(self._tile(spec, target))
+
+    def workspaces(self, spec: ConvSpec, target: Target) -> tuple[int, ...]:
+        """With partial sums, where that is faster, and without."""
+        return tuple(dict.fromkeys((self.workspace(spec, target), 0)))
 
     def tiling_words(self, spec: ConvSpec, target: Target) -> dict[str, str]:
         tile = self._tile(spec, target)
@@ -108,12 +120,23 @@ class ImplicitGemm:
         return (packed, *pack_bias(bias, spec.filters, self.filters(spec, target)))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
-        tile = self._tile(spec, target)
-        plain = spec.unbordered() if isinstance(spec, LinearSpec) else spec
-        dot = target.cuda.architecture.dot
-        key = GemmSpec(replace(plain, workspace_limit=None), tile, self.blocks(spec, target), dot)
-        tasks = self.work(spec, target).tasks(tile)
+        key = self._key(spec, target)
+        tile, tasks = key.tile, self.work(spec, target).tasks(key.tile)
         return Kernel(self.name, key, partial(build, key), tasks, tile.shared_bytes, threads=tile.threads)
+
+    def kernels(self, spec: ConvSpec, target: Target) -> tuple[Kernel, Kernel] | None:
+        """The two where sums are of several blocks of threads, else None."""
+        if self._tile(spec, target).splits == 1:
+            return None
+        key = self._key(spec, target)
+        return parts_kernel(self.name, key, self.work(spec, target).tasks(key.tile)), sum_kernel(
+            self.name, key
+        )
+
+    def _key(self, spec: ConvSpec, target: Target) -> GemmSpec:
+        plain = spec.unbordered() if isinstance(spec, LinearSpec) else spec
+        tile, dot = self._tile(spec, target), target.cuda.architecture.dot
+        return GemmSpec(replace(plain, workspace_limit=None), tile, self.blocks(spec, target), dot)
 
 
 def _unaligned(op: Operator, first: int) -> str | None:
@@ -124,8 +147,42 @@ def _unaligned(op: Operator, first: int) -> str | None:
     return None
 
 
-class FloatGemm(Convolution):
+class _Parted(Primitive):
+    """Has two kernels where sums are of several blocks of threads."""
+
+    primitive: ImplicitGemm
+    constants_of_parts = 1  # arguments behind the epilogue's operands that the first of the two reads
+
+    @abstractmethod
+    def on(self, op: Operator, target: Target) -> Any:
+        """The specification of the kernels."""
+
+    @abstractmethod
+    def extras(self, op: Operator, target: Target) -> int:
+        """Operands of the epilogue among the arguments."""
+
+    def stages(self, op: Operator, target: Target) -> tuple[Stage, ...]:
+        kernels = self.primitive.kernels(self.on(op, target), target)
+        if kernels is None:
+            return super().stages(op, target)
+        data, *rest = self.arguments(op, target)
+        first = self.extras(op, target)
+        after = first + self.constants_of_parts
+        ending = (*rest[:first], Scratch(0), *rest[after:], Result())
+        return (
+            Stage(kernels[0], (data, *rest[first:after], Scratch(0))),
+            Stage(kernels[1], ending, macs=False),
+        )
+
+
+class FloatGemm(_Parted, Convolution):
     """`nn.conv` of floats."""
+
+    def on(self, op: Operator, target: Target) -> ConvSpec:
+        return self.spec(op)
+
+    def extras(self, op: Operator, target: Target) -> int:
+        return len(self.spec(op).extras)
 
     def refusal(self, op: Operator) -> str | None:
         return super().refusal(op) or _unaligned(op, 2)
@@ -147,8 +204,13 @@ class HalfGemm(FloatGemm):
         return super().applicable(op, target)
 
 
-class BytesGemm(PaddingConvolution):
+class BytesGemm(_Parted, PaddingConvolution):
     """`q.linear_conv`."""
+
+    constants_of_parts = 2
+
+    def extras(self, op: Operator, target: Target) -> int:
+        return int(bool(self.on(op, target).ending.residual))
 
     def refusal(self, op: Operator) -> str | None:
         return super().refusal(op) or ("a residual that reaches some channels" if op["reach"] else None)

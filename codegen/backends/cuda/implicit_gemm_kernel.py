@@ -106,18 +106,23 @@ class Gemm:
         self._locate()
         self.sums = Words(self.tile.sums, self.spec.dtype)
         self._start()
-        self._fetch(0)
+        first, count = self._steps()
+        self._fetch(first)
         self._share(0)
         barrier()
-        with T.serial(0, self.spec.steps) as step:
-            more = step + 1 < self.spec.steps
+        with T.serial(0, count) as step:
+            more = step + 1 < count
             with when(more):
-                self._fetch(step + 1)
+                self._fetch(step + 1 + first)
             self._multiply(T.truncmod(step, STAGES) * self.tile.stage_words)
             with when(more):
                 self._share(T.truncmod(step + 1, STAGES) * self.tile.stage_words)
             barrier()
         self._store()
+
+    def _steps(self) -> tuple[Any, Any]:
+        """The first step of this block's sums, and how many there are."""
+        return 0, self.spec.steps
 
     # Where this thread's pixels lie ------------------------------------------------------------------
 

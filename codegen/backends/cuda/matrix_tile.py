@@ -114,10 +114,10 @@ def matrix_candidates(filters: int, blocks: int, architecture: Architecture) -> 
                 yield tile
 
 
-def order(tile: MatrixTile) -> list[int]:
-    """The filter of each row of a block's matrix: a thread's rows are four filters side by side."""
+def order(filters: int) -> list[int]:
+    """The filter of each row of a matrix of so many: a thread's rows are four filters side by side."""
     found = []
-    for row in range(tile.filters):
+    for row in range(filters):
         pair, within = divmod(row, PAIR)
         half, place = divmod(within, ROWS)
         found.append(pair * PAIR + place % COLUMNS * 4 + place // COLUMNS + 2 * half)

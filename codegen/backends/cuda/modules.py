@@ -24,6 +24,7 @@ from .thread import thread_of
 _HEAD = re.compile(r"^target (?:datalayout|triple).*\n", flags=re.M)
 _PREFETCH = re.compile(r"^.*@llvm\.prefetch.*\n", flags=re.M)  # GPUs have none that helps
 _WORDS = re.compile(r"((?:load|store) <(?P<count>[248]) x (?:i32|float|half)>.*), align (?P<element>[24])\b")
+_ALONE = 384  # threads of a block that a multiprocessor has no other beside
 _TUNED = re.compile(r' ?"(?:target|tune)-[a-z]+"(?:="[^"]*")?')
 
 _THREAD = """\
@@ -53,11 +54,12 @@ done:
 
 
 # A block's number is its task, and the memory that its threads share stands for the workspace. A driver's
-# compiler has to know how many threads share a multiprocessor's registers.
+# compiler has to know how many threads share a multiprocessor's registers, and where one block is to have
+# all of them: it would spill some to make room for another.
 _BLOCK = """\
 @{symbol}_shared = internal addrspace(3) global [{bytes} x i8] undef, align 128
 declare i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
-define ptx_kernel void @{symbol}({parameters}, i32 %tasks) "nvvm.maxntid"="{threads}" {{
+define ptx_kernel void @{symbol}({parameters}, i32 %tasks) "nvvm.maxntid"="{threads}"{alone} {{
   %task = call i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
   %next = add nsw i32 %task, 1
   %shared = addrspacecast ptr addrspace(3) @{symbol}_shared to ptr
@@ -122,6 +124,7 @@ def _block(llvm_ir: str, symbol: str, kernel: Kernel) -> str:
         arguments=arguments,
         bytes=max(kernel.workspace, 16),
         threads=kernel.threads,
+        alone=' "nvvm.minctasm"="1"' if kernel.threads >= _ALONE else "",
     )
 
 

@@ -3,6 +3,9 @@
 A block of threads computes `pixels` x `filters` results, a thread `thread_pixels` x `thread_filters` of them
 in registers. A step brings 16 bytes of `blocks` blocks of channels for each pixel and filter into shared
 memory, which has room for two, so that the next step's loads are under way while this one multiplies.
+
+Where few blocks would have long sums, each sum is of `splits` blocks, whose partial sums lie in memory for a
+second kernel to add.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ class Tile:
     thread_pixels: int
     thread_filters: int
     blocks: int = 1
+    splits: int = 1
 
     def __post_init__(self) -> None:
         if self.pixels % self.thread_pixels or self.filters % self.thread_filters or self.thread_filters % 4:
@@ -43,10 +47,11 @@ class Tile:
     @property
     def words(self) -> dict[str, str]:
         """What cuts the work (see `Primitive.tiling`)."""
-        return {
+        found = {
             "block of threads": f"{self.threads}: {self.pixels} pixels x {self.filters} filters",
             "thread": f"{self.thread_pixels} pixels x {self.thread_filters} filters",
         }
+        return found | ({"parts of a sum": str(self.splits)} if self.splits > 1 else {})
 
     @property
     def thread_pitch(self) -> int:
@@ -112,6 +117,7 @@ class Work:
     `rate` is the words that a multiprocessor multiplies a cycle, `matrix_rate` those by matrix instructions,
     `moved` the bytes from and to DRAM. There may be several such products, one for each of `images`; where
     some have fewer pixels, `parts` are pixels and images. A thread has registers for `most_sums` sums.
+    There is memory of `spare_bytes` for partial sums.
     """
 
     pixels: int
@@ -123,11 +129,16 @@ class Work:
     most_sums: int = 64
     matrix_rate: float = 0.0
     parts: tuple[tuple[int, int], ...] = ()
+    spare_bytes: float = 0.0
 
     def tasks(self, tile: Tile) -> int:
         parts = self.parts or ((self.pixels, self.images),)
         rows = sum(images * -(-pixels // tile.pixels) for pixels, images in parts)
-        return rows * -(-self.filters // tile.filters)
+        return rows * -(-self.filters // tile.filters) * tile.splits
+
+    def partial_bytes(self, tile: Tile) -> int:
+        """Of sums that another kernel adds."""
+        return 4 * tile.splits * self.images * self.pixels * self.filters if tile.splits > 1 else 0
 
     def products(self, tile: Tile) -> int:
         """Pixels times filters, those included that fill up tiles."""
@@ -139,14 +150,26 @@ class Work:
         resident = tile.resident(target.cuda.architecture)
         here = -(-tasks // gpu.multiprocessors)  # blocks of the multiprocessor that has most
         warps = min(resident, here) * -(-tile.threads // WARP)
-        words = self.steps * BLOCK_BYTES // 4
+        words = self._steps(tile) * BLOCK_BYTES // 4
         products = tile.pixels * tile.filters * words
         hidden = tile.efficiency * min(1, warps / _BUSY_WARPS)
         cycles = max(products / tile.rate(self), words * tile.fetched / _SHARED_WORDS) / hidden
-        near = tasks * (tile.pixels + tile.filters) * self.steps * BLOCK_BYTES
+        near = tasks * (tile.pixels + tile.filters) * self._steps(tile) * BLOCK_BYTES
         busy = here * cycles / (gpu.clock_ghz * 1e9)
         far = max(self.moved / (gpu.dram_gbps * 1e9), near / (gpu.l2_gbps * 1e9))
-        return max(busy, far) + gpu.launch_seconds
+        return max(busy, far) + gpu.launch_seconds + self._added(tile, target)
+
+    def _steps(self, tile: Tile) -> int:
+        """Of the block of threads that has most."""
+        return -(-self.steps // (tile.blocks * tile.splits)) * tile.blocks
+
+    def _added(self, tile: Tile, target: Target) -> float:
+        """Seconds to write partial sums, and to read them in another kernel."""
+        gpu, partial = target.gpu, self.partial_bytes(tile)
+        if not partial:
+            return 0.0
+        gbps = gpu.l2_gbps if partial <= gpu.l2_bytes / 2 else gpu.dram_gbps
+        return 2 * partial / (gbps * 1e9) + gpu.launch_seconds
 
 
 _SHAPES = (

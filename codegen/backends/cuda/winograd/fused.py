@@ -9,8 +9,10 @@ from secateur.ir.graph import Operator
 from ....kernel import Kernel
 from ....primitives.operator import Argument, Combination, Constant, Operand, Primitive
 from ....targets.target import Target
-from .fused_kernel import fused_kernel, ordered, pack
-from .fused_tile import FusedTile, fastest
+from .fused_kernel import ordered
+from .fused_kernels import kernel_of, pack
+from .fused_schedules import fastest
+from .fused_tile import FusedTile
 from .layer import Layer
 from .operands import combination, constants, layer_of, refusal, residual, weights_of
 
@@ -58,7 +60,7 @@ class WinogradFused(Primitive):
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         layer = layer_of(op, target)
-        return fused_kernel(layer, self._schedule(layer, target))
+        return kernel_of(layer, self._schedule(layer, target))
 
     def _schedule(self, layer: Layer, target: Target) -> FusedTile:
         tile = schedule(layer, target)

@@ -1,24 +1,24 @@
-"""The kernel of `winograd_fused`."""
+"""The kernel of `winograd_fused`, by dot products of four bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ....kernel import Kernel
-from ....tir import T, load, prim_func, store, view, when
+from ....tir import T, load, splat, store, view, when
 from ....vector.shuffles import hold
 from ..block import WORDS, Words, barrier, thread
 from ..tile import WARP
-from .fused_tile import READERS, STAGES, FusedTile
+from .fused_tile import STAGES, FusedTile
 from .layer import BLOCK, Layer
-from .output import OutputTransform, ending_pointers, lanes_of, residual_pointers
+from .output import OutputTransform, lanes_of
 from .pairs import held, parts
+from .tile_order import TileOrder
 from .transform import InputTransform, joined
 
 Array = NDArray[Any]
@@ -37,32 +37,23 @@ class FusedSpec:
 
     @property
     def steps(self) -> int:
-        return self.layer.blocks
+        return self.layer.blocks // self.tile.step
 
     @property
     def filter_tiles(self) -> int:
         return self.layer.filters // self.tile.filters
 
 
-def fused_kernel(layer: Layer, tile: FusedTile) -> Kernel:
-    """(data, residual where there is one, weights, factors, scales, bias, parameters) to the result."""
-    spec = FusedSpec(layer, tile)
-    return Kernel(
-        "winograd_fused",
-        spec,
-        partial(_build, spec),
-        tile.blocks(layer),
-        tile.shared_bytes,
-        threads=tile.threads,
-    )
+def split_weights(layer: Layer, tile: FusedTile, weights: Array) -> Array:
+    """(position, filter, channel) to (position, filter tile, filter, block, word, 4 in `_ORDER`)."""
+    padded = np.zeros((layer.positions, layer.filters, layer.channels), np.int8)
+    padded[:, : weights.shape[1], : weights.shape[2]] = weights
+    return padded.reshape(layer.positions, -1, tile.filters, layer.blocks, WORDS, 4)[..., _ORDER]
 
 
 def pack(layer: Layer, tile: FusedTile, weights: Array) -> Array:
     """(position, filter, channel) to [filter tile][block][position][word][filter][4 in `_ORDER`]."""
-    padded = np.zeros((layer.positions, layer.filters, layer.channels), np.int8)
-    padded[:, : weights.shape[1], : weights.shape[2]] = weights
-    split = padded.reshape(layer.positions, -1, tile.filters, layer.blocks, WORDS, 4)[..., _ORDER]
-    return np.ascontiguousarray(split.transpose(1, 3, 0, 4, 2, 5))
+    return np.ascontiguousarray(split_weights(layer, tile, weights).transpose(1, 3, 0, 4, 2, 5))
 
 
 def ordered(factors: Array) -> Array:
@@ -70,25 +61,23 @@ def ordered(factors: Array) -> Array:
     return np.ascontiguousarray(factors.reshape(len(factors), -1, 4)[..., _ORDER]).reshape(factors.shape)
 
 
-def _build(spec: FusedSpec) -> Any:
-    constants = [("weights", "int8"), ("factors", "int32"), ("scales", "float32")]
-    ending = [*ending_pointers(spec.layer)]
-    pointers = [("data", "uint8"), *residual_pointers(spec.layer), *constants, *ending]
-    return prim_func(pointers, lambda *buffers: _Fused(spec, buffers).emit())
+class Fused:
+    """One block of threads: warps that multiply, and readers, which transform inputs and results.
 
-
-class _Fused:
-    """One block of threads: warps that multiply, and readers, which transform inputs and results."""
+    Its tiles are numbered as `TileOrder` has them.
+    """
 
     def __init__(self, spec: FusedSpec, buffers: tuple[Any, ...]) -> None:
         self.spec, self.layer, self.tile = spec, spec.layer, spec.tile
+        self.order = TileOrder(spec.layer)
+        self.ragged = self.order.ragged(spec.tile.tiles)
         data, *residual, weights, self.factors, self.scales, bias, parameters, output, shared, block, _ = (
             buffers
         )
         self.data, self.weights = view(data, "int32"), view(weights, "int32")
         self.shared, self.halves, self.products = (view(shared, d) for d in ("int32", "int16", "float32"))
         self.output = OutputTransform(
-            spec.layer, residual[0] if residual else None, (bias, parameters, output)
+            spec.layer, residual[0] if residual else None, (bias, parameters, output), self.order.place
         )
         self.thread = held(thread())
         self.filter_tile = held(T.truncmod(block, spec.filter_tiles))
@@ -118,8 +107,10 @@ class _Fused:
 
     def _multiply_all(self) -> None:
         self.sums = Words(self.tile.held * self.tile.sums, "int32")
-        for i in range(len(self.sums)):
-            self.sums[i] = T.int32(0)
+        for i in range(0, len(self.sums), WORDS):
+            self.sums.put(i, splat(0, WORDS, "int32"))
+        if self.ragged:
+            self.counts = self._counts()
         barrier()
         with T.serial(0, self.spec.steps) as step:
             self._multiply(step, T.truncmod(step, STAGES) * self.tile.stage_words)
@@ -143,37 +134,72 @@ class _Fused:
 
     def _shares(self, count: int, emit: Callable[[Expr], None]) -> None:
         """`emit` for each of `count` numbers, shared out among the readers."""
-        with T.serial(0, -(-count // READERS)) as turn:
-            number = held(turn * READERS + self.reader)
+        readers = self.tile.readers
+        with T.serial(0, -(-count // readers)) as turn:
+            number = held(turn * readers + self.reader)
             with when(number < count):
                 emit(number)
+
+    # Which tiles are where ---------------------------------------------------------------------------
+
+    def _counts(self) -> Words:
+        """Of this warp's positions, the tiles of the block that need them, from the first place on."""
+        found = Words(self.tile.held, "int32")
+        for at in range(self.tile.held):
+            start, end = self.order.range_at(held(self.position + at))
+            first, after = T.max(start, self.first_tile), T.min(end, self.first_tile + self.tile.tiles)
+            found[at] = after - first
+        return found
+
+    def _places(self, row: Expr) -> dict[int, Expr]:
+        """Where the tile number `row` of the block lies at a position, by the first tile that needs this."""
+        starts = {self.order.range_of(position)[0] for position in range(self.layer.positions)}
+        return {start: row if not start else self._place_from(start, row) for start in starts}
+
+    def _place_from(self, start: int, row: Expr) -> Expr:
+        """Of a tile that does not need the position it is any."""
+        return held(T.max(0, row - T.max(0, start - self.first_tile)))
+
+    def _wanted(self, at: int, tile: Any) -> AbstractContextManager[None]:
+        """Where the warp's position number `at` is needed by so many tiles."""
+        return when(tile < self.counts[at]) if self.ragged else nullcontext()
 
     # Inputs ------------------------------------------------------------------------------------------
 
     def _transform(self, step: Expr, stage: Expr) -> None:
-        """Half words of a block of channels, tile by tile, into shared memory."""
-        count = self.tile.tiles * WORDS * _HALVES
+        """Half words of a step's channels, tile by tile, into shared memory."""
+        count = self.tile.tiles * self.tile.step * WORDS * _HALVES
         self._shares(count, lambda number: self._transform_half(number, step, stage))
 
     def _transform_half(self, number: Expr, step: Expr, stage: Expr) -> None:
         half, word = held(number & 1), held((number >> 1) & (WORDS - 1))
-        row = held(number >> 3)
-        tile, block = held(T.min(self.first_tile + row, self.layer.tiles - 1)), held(step + T.int32(0))
-        place = held(((stage + word * self.tile.pitch + self._place(row)) << 1) + half)
+        row, block = held(T.truncmod(number >> 3, self.tile.tiles)), T.truncdiv(number >> 3, self.tile.tiles)
+        block_of_step, own = held(block), held(self.first_tile + row)
+        block = held(step * self.tile.step + block_of_step)
+        places = {
+            start: held((self._input_place(stage, block_of_step, word, place) << 1) + half)
+            for start, place in self._places(row).items()
+        }
         known = held(block * BLOCK + word * WORDS + half * 2)
 
         def put(position: int, pairs: list[Expr]) -> None:
             factors = Words(2, "int32")
             factors.fetch(0, self.factors, position * self.layer.channels + known, 2)
             value = joined(parts(held(pairs[0])), factors).astype("int16")
-            store(self.halves, place + position * (WORDS * self.tile.pitch * 2), value, 1)
+            start, end = self.order.range_of(position)
+            place = places[start] + position * (self.tile.stage_words // self.layer.positions * 2)
+            with when(T.And(own >= start, own < end)) if self.ragged else nullcontext():
+                store(self.halves, place, value, 1)
 
-        InputTransform(self.layer, self.data).emit((tile, block, word), (held(half * 8),), put)
+        tile = held(T.min(own, self.layer.tiles - 1))
+        transform = InputTransform(self.layer, self.data, self.order.place)
+        transform.emit((tile, block, word), (held(half * 8),), put)
 
-    def _place(self, row: Expr) -> Expr:
-        """Where a tile lies among the block's in shared memory."""
+    def _input_place(self, stage: Expr, block: Expr, word: Expr, place: Expr) -> Expr:
+        """The word of a tile's transformed input at the first position."""
         gap = self.tile.thread_pitch - self.tile.thread_tiles
-        return row + T.truncdiv(row, self.tile.thread_tiles) * gap if gap else row
+        moved = place + T.truncdiv(place, self.tile.thread_tiles) * gap if gap else place
+        return stage + word * self.tile.pitch + moved
 
     # Products ----------------------------------------------------------------------------------------
 
@@ -187,15 +213,15 @@ class _Fused:
                 inputs.fetch(0, self.shared, place + self.row * tile.thread_pitch, tile.thread_pitch)
                 place = ((panel + at) * WORDS + word) * tile.filters + self.column
                 filters.fetch(0, self.weights, place, tile.thread_filters)
-                self._add(at * tile.sums, inputs, filters)
+                for i in range(tile.thread_tiles):
+                    with self._wanted(at, self.row * tile.thread_tiles + i):
+                        self._add(at * tile.sums + i * tile.thread_filters, inputs[i], filters)
 
-    def _add(self, first: int, inputs: Words, filters: Words) -> None:
-        for i in range(self.tile.thread_tiles):
-            for j in range(self.tile.thread_filters):
-                at = first + i * self.tile.thread_filters + j
-                self.sums[at] = T.call_llvm_pure_intrin(
-                    "int32", "llvm.nvvm.idp4a.s.s", inputs[i], filters[j], self.sums[at]
-                )
+    def _add(self, first: int, value: Expr, filters: Words) -> None:
+        for j in range(self.tile.thread_filters):
+            self.sums[first + j] = T.call_llvm_pure_intrin(
+                "int32", "llvm.nvvm.idp4a.s.s", value, filters[j], self.sums[first + j]
+            )
 
     # Results -----------------------------------------------------------------------------------------
 
@@ -227,9 +253,10 @@ class _Fused:
         tile = held(self.first_tile + row)
         channel = held(self.filter_tile * self.tile.filters + first + column)
         with when(T.And(tile < self.layer.tiles, channel < self.layer.stored)):
-            self.output.emit(tile, channel, self._reader(held(row * self.tile.round + column), lanes))
+            places = self._places(row)
+            self.output.emit(tile, channel, lambda p: self._product(p, places, column, channel))
 
-    def _reader(self, at: Expr, lanes: int) -> Callable[[int], Expr]:
-        """Reads the products of a position that lie at `at` of the first one's."""
-        apart = self.tile.tiles * self.tile.round
-        return lambda position: load(self.products, position * apart + at, lanes)
+    def _product(self, position: int, places: dict[int, Expr], column: Expr, channel: Expr) -> Expr:
+        """What lies there of a tile and some filters, the first of which is the round's number `column`."""
+        place = places[self.order.range_of(position)[0]] + position * self.tile.tiles
+        return load(self.products, place * self.tile.round + column, lanes_of(self.layer))

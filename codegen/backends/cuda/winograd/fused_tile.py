@@ -2,24 +2,24 @@
 
 A block of threads has `tiles` tiles and `filters` filters through all channels and positions. Each of `warps`
 has some of the positions, and of these all sums in registers: of each, a lane has `thread_tiles` x
-`thread_filters`. Four more warps transform: in a step, inputs of 16 channels into shared memory, which has
+`thread_filters`. Some more warps transform: in a step, inputs of 16 channels into shared memory, which has
 room for two; at the end, products. What they need registers for, the others do not, and the other way around.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ....rounding import up
 from ....targets.machine import Architecture
-from ....targets.target import Target
+from ....targets.target import GpuRates, Target
 from ..tile import WARP
 from .layer import BLOCK, Layer
+from .tile_order import TileOrder
 
 STAGES = 2
-READERS = 4 * WARP
-_READER_REGISTERS = 120
+READER_REGISTERS = 120
 _WORDS = BLOCK // 4
 _SPARE_REGISTERS = 48
 _READ = 13.0  # instructions for each byte of transformed inputs
@@ -27,12 +27,14 @@ _WRITTEN = 8.0  # and for each product
 _BUSY_WARPS = 8
 _EFFICIENCY = 0.6
 _SHARED_WORDS = 32
-_MOST_WASTE = 1.2  # times the tiles there are
 
 
 @dataclass(frozen=True)
 class FusedTile:
     """One schedule, of tiles of so many positions."""
+
+    columns: ClassVar[int] = 1  # tiles that are multiplied at once
+    efficiency: ClassVar[float] = _EFFICIENCY
 
     positions: int
     tiles: int
@@ -54,13 +56,23 @@ class FusedTile:
         return self.warps * WARP
 
     @property
+    def readers(self) -> int:
+        """Threads that transform."""
+        return 4 * WARP
+
+    @property
     def threads(self) -> int:
-        return self.multipliers + READERS
+        return self.multipliers + self.readers
 
     @property
     def held(self) -> int:
         """Positions of a warp."""
         return self.positions // self.warps
+
+    @property
+    def step(self) -> int:
+        """Blocks of channels of a step."""
+        return 1
 
     @property
     def sums(self) -> int:
@@ -78,7 +90,7 @@ class FusedTile:
 
     @property
     def stage_words(self) -> int:
-        return self.positions * _WORDS * self.pitch
+        return self.positions * _WORDS * self.pitch * self.step
 
     @property
     def round(self) -> int:
@@ -93,9 +105,13 @@ class FusedTile:
         return 4 * max(STAGES * self.stage_words, self._products(self.round))
 
     @property
+    def fragments(self) -> int:
+        """Registers of a thread for what is multiplied."""
+        return self.thread_pitch + self.thread_filters
+
+    @property
     def registers(self) -> int:
-        multiplier = self.held * self.sums + self.thread_pitch + self.thread_filters + _SPARE_REGISTERS
-        return max(multiplier, _READER_REGISTERS)
+        return max(self.held * self.sums + self.fragments + _SPARE_REGISTERS, READER_REGISTERS)
 
     @property
     def words(self) -> dict[str, str]:
@@ -117,62 +133,38 @@ class FusedTile:
         """Tiles times filters, those included that fill up blocks."""
         return self.blocks(layer) * self.tiles * self.filters
 
+    def words_multiplied(self, layer: Layer) -> int:
+        """By all threads together, without what no tile needs."""
+        tiles = TileOrder(layer).multiplied(self.tiles, self.columns)
+        return tiles * up(layer.filters, self.filters) * layer.blocks * _WORDS
+
+    def rate(self, gpu: GpuRates) -> float:
+        """Words that a multiprocessor multiplies a cycle."""
+        return gpu.dot
+
+    @property
+    def fetched(self) -> float:
+        """Words that are read for each that is multiplied; of far memory, too."""
+        return (self.thread_pitch + 2 * self.thread_filters) / self.sums
+
     def seconds(self, layer: Layer, target: Target) -> float:
         """Whole waves of blocks, DRAM or the second-level cache, whichever takes longest; and the launch."""
         gpu, conv, tasks = target.gpu, layer.spec, self.blocks(layer)
         here = -(-tasks // gpu.multiprocessors)
-        warps = min(self.resident(target.cuda.architecture), here) * self.warps
-        read = _READ * self.positions * self.tiles * layer.channels / gpu.fma
-        products = self.positions * self.tiles * self.filters * layer.channels / 4
-        fetched = products * (self.thread_pitch + 2 * self.thread_filters) / self.sums  # of far memory, too
-        multiplied = max(products / gpu.dot, fetched / _SHARED_WORDS)
-        written = _WRITTEN * self.positions * self.tiles * self.filters / gpu.fma
-        cycles = (max(read, multiplied) + written) / (_EFFICIENCY * min(1, warps / _BUSY_WARPS))
         weights = self.positions * layer.channels
         image = conv.batch * conv.height * conv.width * layer.channels
         moved = weights * layer.filters + image + conv.batch * conv.pixels * layer.stored * conv.result_bytes
         near = tasks * weights * (self.filters + self.tiles) / (gpu.l2_gbps * 1e9)
-        busy = here * cycles / (gpu.clock_ghz * 1e9)
+        busy = here * self._cycles(layer, target, here) / (gpu.clock_ghz * 1e9)
         return max(busy, near, moved / (gpu.dram_gbps * 1e9)) + gpu.launch_seconds
 
-
-_SHAPES = (
-    (28, 64, 7, 8),
-    (28, 32, 7, 4),
-    (16, 64, 4, 8),
-    (16, 32, 4, 4),
-    (32, 32, 8, 4),
-    (8, 64, 2, 8),
-    (8, 64, 4, 4),
-    (10, 64, 5, 4),
-    (4, 64, 2, 4),
-)
-_SHAPES_OF_FEW = ((32, 16, 4, 4), (56, 16, 7, 4))
-_WARPS = {16: (8, 16), 24: (8, 12), 36: (9, 12)}
-
-
-def candidates(layer: Layer, architecture: Architecture) -> list[FusedTile]:
-    """Schedules that fit; of these the ones whose blocks are full, if there are any.
-
-    Where the model sees no difference, what is multiplied for nothing still takes energy.
-    """
-    found = list(_fitting(layer, architecture))
-    full = [tile for tile in found if tile.multiplied(layer) <= _MOST_WASTE * layer.tiles * layer.filters]
-    return full or found
-
-
-def _fitting(layer: Layer, architecture: Architecture) -> Iterator[FusedTile]:
-    """Schedules that divide the filters, and fit, where four bytes times four is one instruction."""
-    if not architecture.dot:
-        return
-    for shape in (*_SHAPES, *_SHAPES_OF_FEW):
-        for warps in _WARPS[layer.positions]:
-            tile = FusedTile(layer.positions, *shape, warps)
-            if layer.filters % tile.filters == 0 and tile.resident(architecture):
-                yield tile
-
-
-def fastest(layer: Layer, target: Target) -> FusedTile | None:
-    """By the model; None where none fits."""
-    found = candidates(layer, target.cuda.architecture)
-    return min(found, key=lambda tile: tile.seconds(layer, target), default=None)
+    def _cycles(self, layer: Layer, target: Target, here: int) -> float:
+        """Of a block of threads, where a multiprocessor has so many."""
+        gpu, resident = target.gpu, min(self.resident(target.cuda.architecture), here)
+        transformers = min(gpu.fma, self.readers * resident)  # a warp has an instruction a cycle
+        read = _READ * self.positions * self.tiles * layer.channels / transformers
+        products = self.positions * self.tiles * self.filters * layer.channels / 4
+        multiplied = max(products / self.rate(gpu), products * self.fetched / _SHARED_WORDS)
+        written = _WRITTEN * self.positions * self.tiles * self.filters / transformers
+        hidden = min(1, resident * self.warps / _BUSY_WARPS)
+        return (max(read / _EFFICIENCY, multiplied / self.efficiency) + written / _EFFICIENCY) / hidden

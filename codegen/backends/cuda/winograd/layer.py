@@ -6,6 +6,7 @@ and the products, of bytes as float32, as (position, tile, filter). A position i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -21,6 +22,8 @@ from ....tir import T
 from ..block import WORDS
 
 Expr = Any
+PlaceOf = Callable[[Expr], tuple[Expr, Expr, Expr]]
+"""From a tile's number to the image, row and column of its first result."""
 BLOCK = 16  # channels in bytes
 Of = TypeVar("Of", bound=ConvSpec, covariant=True)
 

@@ -12,7 +12,7 @@ from ....primitives.conv.winograd.steps import output_steps
 from ....tir import Registers, T, load, prim_func, when
 from ....vector.shuffles import hold
 from ..block import WORDS, thread
-from .layer import Layer
+from .layer import Layer, PlaceOf
 from .pairs import held
 from .slots import Slots
 
@@ -75,9 +75,11 @@ def _build(layer: Layer) -> Any:
 class OutputTransform:
     """A^T F A, bias, residual, rounding."""
 
-    def __init__(self, layer: Layer, residual: Any, ending: Sequence[Any]) -> None:
+    def __init__(
+        self, layer: Layer, residual: Any, ending: Sequence[Any], place_of: PlaceOf | None = None
+    ) -> None:
         bias, parameters, output = ending
-        self.layer, self.lanes = layer, lanes_of(layer)
+        self.layer, self.lanes, self.place_of = layer, lanes_of(layer), place_of or layer.place
         self.ending = ByteEnding(layer.spec, self.lanes, (residual, bias, None, parameters, output))
 
     def emit(self, tile: Expr, channel: Expr, read: Callable[[int], Expr]) -> None:
@@ -90,7 +92,7 @@ class OutputTransform:
             for i, value in enumerate(output_steps(column, self.lanes, True)):
                 half[i * broad + j] = value
         bias = self.ending.start(channel, (0, 0), ())
-        image, top, left = map(held, layer.place(tile))
+        image, top, left = map(held, self.place_of(tile))
         for i in range(tall):
             row = output_steps([half[i * broad + j] for j in range(broad)], self.lanes, True)
             for j, value in enumerate(row):

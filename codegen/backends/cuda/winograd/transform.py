@@ -7,7 +7,7 @@ from typing import Any
 
 from ....tir import T
 from ..block import WORDS, Words
-from .layer import Layer
+from .layer import Layer, PlaceOf
 from .pairs import held, input_steps, pair_of, rounded
 
 Expr = Any
@@ -19,8 +19,9 @@ _LOW, _HIGH = -128, 127
 class InputTransform:
     """Reads tiles of `data`, words of four channels, and gives pairs of channels for each position."""
 
-    def __init__(self, layer: Layer, data: Buffer) -> None:
-        self.layer, self.data = layer, data
+    def __init__(self, layer: Layer, data: Buffer, place_of: PlaceOf | None = None) -> None:
+        """`place_of` tells where a tile lies, if its number does not (see `Domain.place`)."""
+        self.layer, self.data, self.place_of = layer, data, place_of or layer.place
 
     def emit(
         self, place: tuple[Expr, Expr, Expr], shifts: Sequence[Expr], put: Callable[[int, list[Expr]], None]
@@ -53,7 +54,7 @@ class InputTransform:
     ) -> Callable[[int, int], list[Expr]]:
         """Pairs at a row and column of the tile; zeros outside the image."""
         layer, conv, (tile, block, word) = self.layer, self.layer.spec, place
-        image, row, column = layer.place(tile)
+        image, row, column = self.place_of(tile)
         top, left = held(row - conv.pads[0]), held(column - conv.pads[1])
         plane = held((image * layer.blocks + block) * conv.height)
 

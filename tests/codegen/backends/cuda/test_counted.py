@@ -10,8 +10,10 @@ import pytest
 from secateur.codegen.backends.cuda.implicit_gemm import GEMM
 from secateur.codegen.backends.cuda.matrix_tile import MatrixTile
 from secateur.codegen.backends.cuda.tile import Tile
-from secateur.codegen.backends.cuda.winograd import products
-from secateur.codegen.backends.cuda.winograd.fused_tile import fastest
+from secateur.codegen.backends.cuda.winograd import fused, products
+from secateur.codegen.backends.cuda.winograd.fused_matrix_tile import MatrixFusedTile, WmmaFusedTile
+from secateur.codegen.backends.cuda.winograd.fused_schedules import fastest
+from secateur.codegen.backends.cuda.winograd.fused_tile import FusedTile
 from secateur.codegen.backends.cuda.winograd.layer import Layer
 from secateur.codegen.backends.cuda.winograd.operands import layer_of
 from secateur.codegen.primitives.conv.int8_spec import LinearSpec
@@ -60,14 +62,22 @@ def test_tiles_that_leave_the_result_are_not_multiplied(name: str, monkeypatch: 
     assert found == places * 32 * 4
 
 
-def test_one_kernel_multiplies_what_its_schedule_says() -> None:
-    target = GPUS["jetson-xavier"]
-    op, arrays = layer((1, 16, 12, 9), 32, (4, 4))
-    known = layer_of(op, target)
-    tile = fastest(known, target)
-    assert tile is not None
-    wanted = known.positions * tile.multiplied(known) * known.channels // 4
-    assert words_of(op, arrays, target, "winograd_fused") == wanted
+WHOLE = {
+    "dots": ("jetson-xavier", FusedTile(36, 16, 32, 4, 4, 12)),
+    "matrix": ("jetson-orin", MatrixFusedTile(36, 16, 32, 16, 32, 12)),
+    "wide matrix": ("jetson-xavier", WmmaFusedTile(36, 16, 32, 16, 32, 12)),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_one_kernel_multiplies_what_its_schedule_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four images of 7x7 are 16 tiles, of which 25 positions need all, 10 a half, and one a quarter."""
+    target, tile = GPUS[WHOLE[name][0]], WHOLE[name][1]
+    monkeypatch.setattr(fused, "schedule", lambda *_: tile)
+    op, arrays = layer((4, 16, 7, 7), 32, (4, 4))
+    found = words_of(op, arrays, target, "winograd_fused")
+    places = 25 * 16 + sum(up(needed, tile.columns) for needed in (*[8] * 10, 4))
+    assert found == tile.words_multiplied(layer_of(op, target)) == places * 32 * 4
 
 
 def sizes(batch: int, channels: int, filters: int, extent: int) -> LinearSpec:
@@ -105,9 +115,9 @@ def test_three_kernels_multiply_at_most_their_share(name: str, batch: int) -> No
 
 
 @pytest.mark.parametrize("batch", [1, 4, 8])
-@pytest.mark.parametrize("name", ["cuda-sm_61", "jetson-xavier", "jetson-orin"])
+@pytest.mark.parametrize("name", [*DOTS, "jetson-xavier", *MATRICES])
 def test_one_kernel_multiplies_at_most_its_share(name: str, batch: int) -> None:
-    """Blocks of whole tiles: of 14x14 and 7x7, the tiles of which leave the result, it is about a third."""
+    """Of 7x7 results F(2,3) needs 225 products for 441. Eight tiles at once are no divisor of 12, 9 or 49."""
     target = GPUS[name]
     for channels, filters, extent in (*RESNET, *VGG):
         spec = sizes(batch, channels, filters, extent)
@@ -115,6 +125,24 @@ def test_one_kernel_multiplies_at_most_its_share(name: str, batch: int) -> None:
             known = Layer(spec, tile, 0)
             schedule = fastest(known, target)
             assert schedule is not None
-            words = known.positions * schedule.multiplied(known) * known.channels / 4
-            if extent > 14 or tile == (4, 4):
-                assert words <= (share if extent > 14 else 0.36) * direct_words(spec, target), spec
+            if tile == (2, 2) and extent <= 14:
+                share = 0.516 if extent == 7 else 0.498
+            if tile == (4, 4) and extent <= 14 and schedule.columns > 1:
+                share = {1: 0.32, 4: 0.313, 8: 0.307}[batch]
+            assert schedule.words_multiplied(known) <= share * direct_words(spec, target), (spec, schedule)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8])
+def test_dot_products_multiply_no_tile_for_nothing(batch: int) -> None:
+    """F(4,3) needs 0.2999 on 14x14, and F(2,3) 0.5102 on 7x7."""
+    target = GPUS["cuda-sm_61"]
+    for channels, filters, extent in (*RESNET, *VGG):
+        spec = sizes(batch, channels, filters, extent)
+        for tile, share in SHARES.items():
+            known = Layer(spec, tile, 0)
+            schedule = fastest(known, target)
+            assert schedule is not None
+            least = sum(products.counts(known)) * filters * channels // 4
+            assert schedule.words_multiplied(known) == least
+            if (tile, extent) != ((2, 2), 7):
+                assert least <= share * direct_words(spec, target)

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from secateur.codegen.backends.cuda.matrix_tile import WmmaTile
 from secateur.codegen.backends.cuda.modules import build_module, ptx_head
 from secateur.codegen.backends.cuda.primitives import PRIMITIVES
 from secateur.codegen.backends.cuda.tile import Tile
+from secateur.codegen.backends.cuda.winograd.fused_kernels import kernel_of
+from secateur.codegen.backends.cuda.winograd.fused_matrix_tile import MatrixFusedTile
+from secateur.codegen.backends.cuda.winograd.fused_schedules import candidates
 from secateur.codegen.backends.cuda.winograd.fused_tile import FusedTile
+from secateur.codegen.backends.cuda.winograd.layer import Layer
+from secateur.codegen.backends.cuda.winograd.operands import layer_of
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.chosen import chosen_as
 from secateur.codegen.rounding import up
@@ -155,5 +161,46 @@ def test_winograd_spills_nothing(way: str, name: str, tile: tuple[int, int], tmp
         assert not any(report.spilled for report in found)
         for kernel, report in zip(made, found, strict=True):
             schedule = getattr(kernel.spec, "tile", None)
-            most = schedule.registers if isinstance(schedule, (Tile, FusedTile)) else MOST_REGISTERS
+            if isinstance(schedule, FusedTile):
+                check_residence(report, schedule, kernel, target)
+                continue
+            most = schedule.registers if isinstance(schedule, Tile) else MOST_REGISTERS
             assert report.registers <= most
+
+
+def check_residence(report: Report, schedule: FusedTile, kernel: Kernel, target: Target) -> None:
+    """A multiprocessor holds as many blocks as the model assumed, or more."""
+    architecture = target.cuda.architecture
+    registers = up(max(report.registers, 1), 8)
+    threads = up(kernel.threads, 128)
+    assert report.shared == schedule.shared_bytes
+    assert schedule.resident(architecture) <= architecture.resident(threads, registers, report.shared)
+
+
+def ragged(tile: tuple[int, int], target: Target) -> Layer:
+    """Some of its tiles leave the result."""
+    return layer_of(layer((1, 128, 30, 30), 128, tile, zero=3, residual=True)[0], target)
+
+
+def by_matrices() -> list[tuple[str, tuple[int, int], MatrixFusedTile]]:
+    found = []
+    for name, tile in product(("jetson-orin", "jetson-xavier"), ((2, 2), (4, 2), (4, 4))):
+        target = GPUS[name]
+        schedules = candidates(ragged(tile, target), target.cuda.architecture)
+        found += [(name, tile, each) for each in schedules if isinstance(each, MatrixFusedTile)]
+    return found
+
+
+def _small(_: str, tile: tuple[int, int], schedule: MatrixFusedTile) -> bool:
+    return tile == (2, 2) and schedule.tiles == 16 and schedule.filters == 64
+
+
+@pytest.mark.parametrize(("name", "tile", "schedule"), sampled_rows(by_matrices(), _small), ids=str)
+def test_every_schedule_by_matrix_instructions(
+    name: str, tile: tuple[int, int], schedule: MatrixFusedTile, tmp_path: Path
+) -> None:
+    target = GPUS[name]
+    kernel = kernel_of(ragged(tile, target), schedule)
+    report, _ = built(kernel, target, tmp_path)
+    assert report.spilled == 0
+    check_residence(report, schedule, kernel, target)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.backends.cuda.winograd.fused_tile import FusedTile, candidates
+from secateur.codegen.backends.cuda.winograd.fused_schedules import candidates
+from secateur.codegen.backends.cuda.winograd.fused_tile import FusedTile
 from secateur.codegen.backends.cuda.winograd.operands import layer_of
 from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
