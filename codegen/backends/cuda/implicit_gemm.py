@@ -150,7 +150,7 @@ def _unaligned(op: Operator, first: int) -> str | None:
 class _Parted(Primitive):
     """Has two kernels where sums are of several blocks of threads."""
 
-    primitive: ImplicitGemm
+    primitive: Any
     constants_of_parts = 1  # arguments behind the epilogue's operands that the first of the two reads
 
     @abstractmethod
@@ -162,7 +162,7 @@ class _Parted(Primitive):
         """Operands of the epilogue among the arguments."""
 
     def stages(self, op: Operator, target: Target) -> tuple[Stage, ...]:
-        kernels = self.primitive.kernels(self.on(op, target), target)
+        kernels: tuple[Kernel, Kernel] | None = self.primitive.kernels(self.on(op, target), target)
         if kernels is None:
             return super().stages(op, target)
         data, *rest = self.arguments(op, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from secateur.codegen.backends.cuda.costs import GpuCosts
+from secateur.codegen.backends.cuda.implicit_gemm import GEMM
+from secateur.codegen.backends.cuda.implicit_gemm_kernel import GemmSpec
 from secateur.codegen.backends.cuda.matrix_tile import WmmaTile
 from secateur.codegen.backends.cuda.modules import build_module, ptx_head
 from secateur.codegen.backends.cuda.primitives import PRIMITIVES
+from secateur.codegen.backends.cuda.split_gemm import parts_kernel, sum_kernel
 from secateur.codegen.backends.cuda.tile import Tile
 from secateur.codegen.backends.cuda.winograd.fused_kernels import kernel_of
 from secateur.codegen.backends.cuda.winograd.fused_matrix_tile import MatrixFusedTile
@@ -25,6 +28,7 @@ from secateur.codegen.backends.cuda.winograd.layer import Layer
 from secateur.codegen.backends.cuda.winograd.operands import layer_of
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.chosen import chosen_as
+from secateur.codegen.primitives.conv.int8_spec import LinearSpec
 from secateur.codegen.rounding import up
 from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
@@ -42,6 +46,7 @@ LAYERS = {  # of ResNet: channels, filters, extent, kernel
     "pointwise": (256, 1024, 14, 1),
 }
 
+DEEP = LinearSpec(1, 512, 7, 7, 512, (3, 3), pads=(1,) * 4, in_layout="NCHW16c", out_layout="NCHW16c")
 WORDS_MULTIPLIED = {
     "dp4a": 1,
     "mma.sync.aligned.m16n8k16": 16,
@@ -103,6 +108,7 @@ def built(kernel: Kernel, target: Target, folder: Path) -> tuple[Report, int]:
     module = build_module(kernel, "kernel", target)
     report = assembled(ptx_head(target.cuda.architecture) + module.code.decode(), target, folder)
     text, steps = module.code.decode(), getattr(kernel.spec, "steps", 0)
+    steps = -(-steps // getattr(getattr(kernel.spec, "tile", None), "splits", 1))
     words = sum(words * text.count(name) for name, words in WORDS_MULTIPLIED.items())
     return report, words * steps * kernel.tasks * kernel.threads
 
@@ -110,6 +116,7 @@ def built(kernel: Kernel, target: Target, folder: Path) -> tuple[Report, int]:
 def executed(kernel: Kernel, written: int) -> int:
     """Of `wmma`, which may be written out for several steps, and is left out where no pixel needs it."""
     spec: Any = kernel.spec
+    assert spec.tile.splits == 1
     pixels = spec.conv.batch * spec.conv.pixels
     words = spec.steps * spec.tile.blocks * 4 * spec.conv.filters
     assert written % (words * up(pixels, spec.tile.pixels)) == 0
@@ -121,8 +128,9 @@ def executed(kernel: Kernel, written: int) -> int:
 def test_products_spill_nothing_and_take_what_the_model_says(name: str, layer: str, tmp_path: Path) -> None:
     target, op = GPUS[name], direct(layer)
     assert min(GpuCosts(target).choices(op), key=lambda c: c.seconds).primitive == "implicit_gemm"
-    (kernel,) = kernels(op, target, "implicit_gemm")
+    kernel, *sums = kernels(op, target, "implicit_gemm")
     report, products = built(kernel, target, tmp_path)
+    assert not any(built(another, target, tmp_path)[0].spilled for another in sums)
     tile: Tile = kernel.spec.tile  # type: ignore[attr-defined]
     assert report.spilled == 0
     assert report.registers <= tile.registers
@@ -131,6 +139,22 @@ def test_products_spill_nothing_and_take_what_the_model_says(name: str, layer: s
         products = executed(kernel, products)
     if target.cuda.architecture.dot:
         assert op.macs / 4 <= products <= WASTE * op.macs / 4
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_parts_of_sums_spill_nothing(name: str, tmp_path: Path) -> None:
+    """The schedule that the model has where there are more parts than it would choose."""
+    target = GPUS[name]
+    whole = GEMM.tile(DEEP, target)
+    assert whole is not None
+    tile = replace(whole, splits=4)
+    key = GemmSpec(DEEP, tile, 32, target.cuda.architecture.dot)
+    report, _ = built(parts_kernel("gemm", key, 8), target, tmp_path)
+    total, _ = built(sum_kernel("gemm", key), target, tmp_path)
+    assert (report.spilled, total.spilled) == (0, 0)
+    assert report.registers <= tile.registers
+    assert report.shared == tile.shared_bytes
+    assert total.registers <= 64
 
 
 LAYERS_OF_WAYS = {  # channels and extent: first of a stage, and one with tiles that are not all there
