@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from secateur.ir.graph import Operator
@@ -22,6 +23,8 @@ from .plan import costs_of
 
 Spec = TypeVar("Spec", bound=ConvSpec | TransposedSpec | DenseSpec)
 Window = TypeVar("Window", bound=ConvSpec)
+Laid = tuple[tuple[tuple[str, str], Spec], ...]
+_REMEMBERED = 4096  # specifications: a search asks for the same layers of many graphs
 
 
 class Adapter(Primitive, Generic[Spec]):
@@ -42,31 +45,16 @@ class Adapter(Primitive, Generic[Spec]):
     def combination(self, op: Operator, source: Layout, result: Layout) -> Combination:
         """The layouts of all operands that go with those of input and result."""
 
-    @staticmethod
-    def laid_out(spec: Spec, pair: tuple[str, str]) -> Spec:
-        return spec if isinstance(spec, DenseSpec) else replace(spec, in_layout=pair[0], out_layout=pair[1])
-
     def offered(self, op: Operator, target: Target) -> list[tuple[str, str]]:
         """The primitive's layout combinations that it does not refuse."""
         return [pair for pair, _ in self._laid(op, target)]
 
-    def _laid(self, op: Operator, target: Target) -> list[tuple[tuple[str, str], Spec]]:
-        """The same with the specification in each."""
-        spec = self.spec(op)
-        found = ((p, self.laid_out(spec, p)) for p in self.primitive.layouts(spec, target))
-        takes = self.primitive.applicable
-        return [(p, s) for p, s in found if self.reaches(s) and takes(s, target) is None]
-
-    @staticmethod
-    def reaches(spec: Spec) -> bool:
-        """Whether an operand that some channels meet lies as kernels read it: by the blocks of the result."""
-        if not isinstance(spec, ConvSpec) or spec.reach is None:
-            return True
-        return spec.reach.at % spec.block == 0 and spec.reach.shift % spec.block == 0
-
     def specs(self, op: Operator, target: Target) -> list[Spec]:
         """One in each layout."""
         return [spec for _, spec in self._laid(op, target)]
+
+    def _laid(self, op: Operator, target: Target) -> Laid[Spec]:
+        return _laid(self.primitive, self.spec(op), target)
 
     def applicable(self, op: Operator, target: Target) -> str | None:
         refusal = self.refusal(op)
@@ -74,7 +62,7 @@ class Adapter(Primitive, Generic[Spec]):
             return refusal
         spec = self.spec(op)
         pairs = self.primitive.layouts(spec, target) or (("NCHW", "NCHW"),)
-        return str(self.primitive.applicable(self.laid_out(spec, pairs[0]), target) or "offers no layout")
+        return str(self.primitive.applicable(_laid_out(spec, pairs[0]), target) or "offers no layout")
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
         return tuple(self.combination(op, *map(Layout, pair)) for pair in self.offered(op, target))
@@ -87,7 +75,7 @@ class Adapter(Primitive, Generic[Spec]):
 
     def ways(self, op: Operator, target: Target) -> Ways | None:
         """With the specifications made once."""
-        laid = [] if self.refusal(op) else self._laid(op, target)
+        laid = () if self.refusal(op) else self._laid(op, target)
         if not laid:
             return None
         layouts = (self.combination(op, *map(Layout, pair)) for pair, _ in laid)
@@ -113,7 +101,28 @@ class AdjustableAdapter(Adjustable, Adapter[Window]):
         return self._costs(self.specs(op, target), target)
 
     def _costs(self, specs: Sequence[Window], target: Target) -> tuple[Cost, ...]:
-        return costs_of(self.primitive, specs, target)
+        return _known_costs(self.primitive, tuple(specs), target)
+
+
+_known_costs = lru_cache(maxsize=_REMEMBERED)(costs_of)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _laid(primitive: Any, spec: Any, target: Target) -> Laid[Any]:
+    """The layouts that a primitive offers for a specification and does not refuse, and it in each of them."""
+    found = ((pair, _laid_out(spec, pair)) for pair in primitive.layouts(spec, target))
+    return tuple((p, s) for p, s in found if _reaches(s) and primitive.applicable(s, target) is None)
+
+
+def _laid_out(spec: Any, pair: tuple[str, str]) -> Any:
+    return spec if isinstance(spec, DenseSpec) else replace(spec, in_layout=pair[0], out_layout=pair[1])
+
+
+def _reaches(spec: ConvSpec | TransposedSpec | DenseSpec) -> bool:
+    """Whether an operand that some channels meet lies as kernels read it: by the blocks of the result."""
+    if not isinstance(spec, ConvSpec) or spec.reach is None:
+        return True
+    return spec.reach.at % spec.block == 0 and spec.reach.shift % spec.block == 0
 
 
 def window(op: Operator) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from .int8_spec import LinearSpec, starts
 from .tiled import Tiled
 
 _room = remembered(room_of)
+_is_full = remembered(is_full)
 _RESIDUAL = 3  # its place among the operands
 
 
@@ -33,7 +34,7 @@ def linear_spec(op: Operator) -> LinearSpec:
         **window(op),
         room=0 if weights is None or op["groups"] > 1 else _room(weights),
         border=zero != 0 and any(op["pads"]),
-        full=weights is None or is_full(weights),
+        full=weights is None or _is_full(weights),
         ending=requantization(op, _RESIDUAL, block),
         workspace_limit=workspace_limit(op),
     )
