@@ -83,7 +83,7 @@ class Chooser:
     costs: CostTable
     tiles: tuple[Tile, ...]
     given: Indices = frozenset()
-    _planned: dict[Indices, float] = field(default_factory=dict)
+    _known: dict[Indices, Choice] = field(default_factory=dict)
 
     def everything(self) -> Choice:
         """8 bits wherever there are operators for them."""
@@ -96,11 +96,12 @@ class Chooser:
         return found if found.pays else Choice(self._all, self.float_seconds, self.float_seconds, True)
 
     def _choice(self, operators: Indices) -> Choice:
-        if operators not in self._planned:
-            self._planned[operators] = planned_seconds(self.integer(operators), self.costs)
-        graph = self.integer(operators)
-        is_float = not any(op.name.startswith(("q.linear", "q.winograd")) for op in graph.operators)
-        return Choice(operators, self._planned[operators], self.float_seconds, is_float)
+        if operators not in self._known:
+            graph = self.integer(operators)
+            is_float = not any(op.name.startswith(("q.linear", "q.winograd")) for op in graph.operators)
+            seconds = planned_seconds(graph, self.costs)
+            self._known[operators] = Choice(operators, seconds, self.float_seconds, is_float)
+        return self._known[operators]
 
     @property
     def _all(self) -> Indices:
