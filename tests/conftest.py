@@ -1,5 +1,6 @@
 """What every test shares: caches of our own, and the same random numbers in every run."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,9 @@ os.environ.setdefault("SECATEUR_CACHE", str(ROOT / "build" / "cache"))
 # As many test processes as cores: others to compile with would each load the compiler, and wait for a core.
 os.environ.setdefault("SECATEUR_JOBS", "1")
 
+# Ten thousand tests and TVM's classes stay to the end: the collector need not look for them again and again.
+gc.set_threshold(20_000, 10, 10)
+
 do_without("torch")  # TVM would import it in each process, which takes longer than TVM itself
 
 share_libc(Path(os.environ["SECATEUR_CACHE"]))
@@ -30,3 +34,8 @@ share_libc(Path(os.environ["SECATEUR_CACHE"]))
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile("explore" if os.environ.get("SECATEUR_EXPLORE") else "repeatable")
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
