@@ -4,15 +4,18 @@ A block that is not to be run is marked `text`. Lines that set up the checkout
 (`make`, `git clone`, activating the environment) are left out: that has been done
 for what is running this test. A profile of a whole network is estimated, not measured,
 which takes a minute; `tests/tools/cli/commands/test_profile.py` measures one of a small network.
+Blocks share one import of the compiler (`served.py`).
 """
 
 import os
 import re
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.repository.served import Served, served
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -33,31 +36,37 @@ def runnable(content: str) -> str:
     return PROFILE.sub(r"\1 --analytic", kept)
 
 
-def command(language: str, content: str) -> list[str]:
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("served")) as found:
+        yield found
+
+
+def command(language: str, content: str, commands: Served) -> list[str]:
     if language == "sh":
         return ["bash", "-euo", "pipefail", "-c", runnable(content)]
-    return [sys.executable, "-c", content]
+    return [str(commands.python), content]
 
 
-def run(language: str, content: str, folder: Path) -> None:
+def run(language: str, content: str, folder: Path, commands: Served) -> None:
     """Runs one block; a block that fails is shown with its output."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(command(language, content), cwd=folder, env={**os.environ, "PATH": path}, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    path = f"{commands.folder}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(command(language, content, commands), cwd=folder, env={**os.environ, "PATH": path},
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
     assert done.returncode == 0, f"{content}\n{done.stdout}"
 
 
-def run_page(page: str, folder: Path) -> None:
+def run_page(page: str, folder: Path, commands: Served) -> None:
     (folder / "examples").symlink_to(ROOT / "examples")
     for language, content in blocks(page):
         if language in ("sh", "python"):
-            run(language, content, folder)
+            run(language, content, folder, commands)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_blocks_run(page: Path, tmp_path: Path) -> None:
-    run_page(page.read_text(), tmp_path)
+def test_blocks_run(page: Path, tmp_path: Path, commands: Served) -> None:
+    run_page(page.read_text(), tmp_path, commands)
 
 
 def test_tour_uses_every_command() -> None:
@@ -78,19 +87,40 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("page", ["```sh\nfalse\n```\n", "```python\nraise SystemExit(3)\n```\n"])
-def test_failing_block_is_noticed(page: str, tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match=r"false|SystemExit"):
-        run_page(page, tmp_path)
+@pytest.mark.parametrize(
+    "block",
+    [
+        "sh\nfalse",
+        "python\nraise SystemExit(3)",
+        "python\nraise SystemExit('no')",
+        "python\nnobody",
+        "python\nimport os; os.abort()",
+        "sh\nsecateur compile nobody.onnx -o a.so",
+        "sh\nsecateur targets | false",
+    ],
+)
+def test_failing_block_is_noticed(block: str, tmp_path: Path, commands: Served) -> None:
+    with pytest.raises(AssertionError, match=re.escape(block.split("\n")[1])):
+        run_page(f"```{block}\n```\n", tmp_path, commands)
 
 
-def test_failure_inside_a_block_is_noticed(tmp_path: Path) -> None:
+def test_blocks_are_apart_and_see_their_folder(tmp_path: Path, commands: Served) -> None:
+    first = "import os, sys\nopen('a', 'w').write(__name__)\nos.environ['OURS'] = sys.path[0] + 'x'\n"
+    second = "import os\nassert 'OURS' not in os.environ and 'sys' not in globals()\n"
+    third = "secateur --version | grep secateur > b\n"
+    page = f"```python\n{first}```\n```python\n{second}```\n```sh\n{third}```\n"
+    run_page(page, tmp_path, commands)
+    assert (tmp_path / "a").read_text() == "__main__"
+    assert (tmp_path / "b").read_text().startswith("secateur ")
+
+
+def test_failure_inside_a_block_is_noticed(tmp_path: Path, commands: Served) -> None:
     with pytest.raises(AssertionError, match="no-such-file"):
-        run_page("```sh\ncat no-such-file | cat\ntrue\n```\n", tmp_path)
+        run_page("```sh\ncat no-such-file | cat\ntrue\n```\n", tmp_path, commands)
 
 
-def test_setup_lines_are_left_out(tmp_path: Path) -> None:
-    run_page("```sh\nmake no-such-target\ntouch made\n```\n", tmp_path)
+def test_setup_lines_are_left_out(tmp_path: Path, commands: Served) -> None:
+    run_page("```sh\nmake no-such-target\ntouch made\n```\n", tmp_path, commands)
     assert (tmp_path / "made").exists()
 
 
