@@ -101,6 +101,9 @@ class Lines:
         rows = csv.DictReader(path.read_text().splitlines()) if path and path.exists() else ()
         self._known = [Line.of(row) for row in rows]
 
+    def __iter__(self) -> Iterator[Line]:
+        return iter(tuple(self._known))
+
     def line(self, name: str, graph: Any, bits: int, pruned: float, most: int) -> Line:
         for line in self._known:
             if (line.network, line.bits, line.pruned) == (name, bits, pruned):
@@ -121,8 +124,11 @@ class Lines:
 
 
 def lines_of(given: argparse.Namespace) -> Iterator[Line]:
-    """One network after the other; SecateurError for what is no model."""
+    """One network after the other; SecateurError for what is no model. With `known`, what the CSV has."""
     known = Lines(given.lines)
+    if given.known:
+        yield from known
+        return
     for word in given.models:
         name, graph = network(word, given.public)
         yield from (
@@ -163,6 +169,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--bits", nargs="+", type=int, default=BITS)
     parser.add_argument("--pruned", nargs="+", type=float, default=SHARES)
     parser.add_argument("--most", type=int, default=MOST, help="weights of a tensor that are looked at")
+    parser.add_argument("--known", action="store_true", help="nothing is looked at but the CSV of --lines")
     parser.add_argument("--lines", type=Path, metavar="FILE.csv", help="what is known, kept there")
     parser.add_argument("--public", type=Path, default=PUBLIC, help="where public networks are kept")
     parser.add_argument("--write", type=Path, metavar="PAGE.md", help="replace the table there")

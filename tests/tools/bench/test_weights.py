@@ -49,6 +49,15 @@ def test_what_is_known_is_kept(tmp_path: Path) -> None:
     graph, path = parse_graph(TEXT, {"w": WEIGHTS}), tmp_path / "lines.csv"
     line = Lines(path).line("small", graph, 8, 0.5, 1 << 16)
     assert Lines(path).line("small", None, 8, 0.5, 1 << 16) == line
+    assert list(Lines(path)) == [line]
+
+
+def test_what_is_known_makes_the_table(tmp_path: Path) -> None:
+    path, page = tmp_path / "lines.csv", tmp_path / "page.md"
+    line = Lines(path).line("small", parse_graph(TEXT, {"w": WEIGHTS}), 4, 0.9, 1 << 16)
+    page.write_text(f"{BEGIN}\n{END}\n")
+    main(["--known", "--lines", str(path), "--write", str(page)])
+    assert page.read_text() == f"{BEGIN}\n{markdown([line])}{END}\n"
 
 
 def test_vela_gets_channels_innermost() -> None:
