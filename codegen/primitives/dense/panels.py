@@ -150,12 +150,27 @@ class PanelNest(ABC):
 
         if whole:
             with T.serial(0, whole) as outer:
-                for inner in range(_CHAINS):
-                    add(outer * _CHAINS + inner, inner)
+                if self.arithmetic.data == "uint8" and self.arithmetic.at_once == _CHAINS:
+                    starts = {r: (row + r) * inputs + outer * (_CHAINS * step) for r in range(rows)}
+                    self._together(sums, starts, panel + outer * (_CHAINS * width), vectors)
+                else:
+                    for inner in range(_CHAINS):
+                        add(outer * _CHAINS + inner, inner)
         for k in range(whole * _CHAINS, steps):
             add(k, k)
         if inputs % step:
             self._rest(sums[0], row, rows, panel + steps * width, vectors)
+
+    def _together(self, sums: list[Registers], starts: dict[int, Expr], weight: Expr, vectors: int) -> None:
+        """A step of each chain, whose inputs are loaded at once."""
+        arithmetic, width = self.arithmetic, vectors * self.arithmetic.width
+        loaded = {r: arithmetic.elements(self.data, at, _CHAINS) for r, at in starts.items()}
+        for k in range(_CHAINS):
+            of_step = {r: of_steps[k] for r, of_steps in loaded.items()}
+            arithmetic.multiply_prepared(
+                sums[k % len(sums)], of_step, (self.weights, weight + k * width), vectors
+            )
+            fence(self.data, self.weights)
 
     def _rest(self, acc: Registers, row: Expr, rows: int, weight: Expr, vectors: int) -> None:
         """The last inputs, fewer than a step: beside zeros, as nothing behind a row may be read."""

@@ -30,6 +30,7 @@ PRODUCTS = [
     Case("pointwise", *conv_case(2, (1, 40, 5, 3), 48, (1, 1), limits=(0, 200))),
     Case("grouped", *conv_case(3, (1, 12, 5, 5), 24, (3, 3), groups=3, zero=128, real=True)),
     Case("dense", *matmul_case(4, 2, 35, 20, zero=5)),
+    Case("dense", *matmul_case(4, 1, 67, 36, zero=5)),
     Case("direct", *conv_case(5, (1, 3, 9, 8), 16, (3, 3), pads=SAME, strides=(2, 2), zero=100)),
     Case(
         "direct",
