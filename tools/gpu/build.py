@@ -103,9 +103,9 @@ def _answers(made: secateur.Artifact, path: Path) -> dict[str, Any]:
 
 
 def archive(folder: Path) -> Path:
-    """The folder as a tar with what is written in it, packed well: repeating weights take next to nothing."""
+    """The folder as a tar with what is written in it. Weights that repeat take next to nothing, quickly packed too."""
     path = folder.with_name(f"{folder.name}.tar.xz")
-    with tarfile.open(path, "w:xz", preset=6) as tar:
+    with tarfile.open(path, "w:xz", preset=3) as tar:
         for file in sorted(folder.iterdir()):
             tar.add(file, f"{folder.name}/{file.name}")
     return path

@@ -61,21 +61,19 @@ def checks(quick: bool) -> Iterator[Case]:
 
 
 def timed(quick: bool) -> Iterator[Case]:
-    """Chains of one layer, then whole networks, in every precision: the small ones first."""
+    """Chains of one layer and whole networks, in every precision: the small batches first."""
     stages, batches = (((16, 4),), (2,)) if quick else (STAGES, BATCHES)
     for batch in batches:
         for channels, extent in stages:
             yield from _stage(batch, channels, extent, ("int8", "fp32") if quick else IN_CHAINS)
-    for batch in () if quick else batches:
-        for name in NETWORKS:
-            for precision in ("int8", "fp16", "fp32"):
-                group = f"{name}, batch {batch}"
-                yield Case(
-                    f"{group}, {precision}",
-                    lambda n=name, b=batch: network(n, b),  # type: ignore[misc]
-                    precision,
-                    group,
-                )
+        for name in () if quick else NETWORKS:
+            yield from _network(name, batch)
+
+
+def _network(name: str, batch: int) -> Iterator[Case]:
+    group = f"{name}, batch {batch}"
+    for precision in ("int8", "fp16", "fp32"):
+        yield Case(f"{group}, {precision}", lambda: network(name, batch), precision, group)
 
 
 def _stage(batch: int, channels: int, extent: int, precisions: tuple[str, ...]) -> Iterator[Case]:

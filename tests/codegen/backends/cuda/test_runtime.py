@@ -13,12 +13,14 @@ import pytest
 
 import secateur
 from secateur.ir import interpreter
+from secateur.ir.noise import noise
 from secateur.runtime.library import GPU_NO_GRAPH, GPU_SHARED, OptionsStruct
 from secateur.runtime.session import Session, SessionError
 from tests.passes.texts import build
 
 from ...simt.emulator import Gpu, configure, stand_in
-from .networks import FLOATS, inputs
+from .networks import FLOATS, compiled, inputs
+from .test_boards import FLOATS_ALONE
 
 pytestmark = pytest.mark.usefixtures("gpu")
 WAYS: dict[str, Mapping[str, bool]] = {
@@ -91,6 +93,19 @@ def test_two_states_do_not_meet(floats: Path) -> None:
         check(first.run(inputs()))
         for name, value in second.run(other).items():
             np.testing.assert_array_equal(value, wanted[name])
+
+
+def test_two_models_do_not_meet(floats: Path, tmp_path: Path) -> None:
+    """In one process, their kernels on one GPU."""
+    graph = build(FLOATS_ALONE)
+    given, path = noise(graph), compiled(graph, tmp_path).path
+    wanted = interpreter.run(graph, given)["y"]
+    with secateur.load(floats) as first, secateur.load(path) as second:
+        for _ in range(2):
+            check(first.run(inputs()))
+            np.testing.assert_allclose(second.run(given)["y"], wanted, 2e-6, 2e-6)
+    with secateur.load(path) as again:
+        np.testing.assert_allclose(again.run(given)["y"], wanted, 2e-6, 2e-6)
 
 
 def test_a_profile_has_the_gpus_times(floats: Path) -> None:
