@@ -103,7 +103,7 @@ def _answers(made: secateur.Artifact, path: Path) -> dict[str, Any]:
 
 
 def archive(folder: Path) -> Path:
-    """The folder as a tar with what is written in it. Weights that repeat take next to nothing, quickly packed too."""
+    """The folder as a tar with what is written in it; weights that repeat take next to nothing."""
     path = folder.with_name(f"{folder.name}.tar.xz")
     with tarfile.open(path, "w:xz", preset=3) as tar:
         for file in sorted(folder.iterdir()):
