@@ -13,7 +13,7 @@ from ..ir.errors import SecateurError
 from ..ir.graph import Graph, Value
 from .data import Labelled
 from .learned import constants
-from .loop import logits_of
+from .loop import check_classes, logits_of
 from .network import Network
 
 Array = NDArray[Any]
@@ -28,6 +28,7 @@ def gradients(data: Labelled, batch: int = 50) -> Callable[[Graph, Sequence[Valu
     def of(graph: Graph, values: Sequence[Value]) -> Iterator[list[Array]]:
         network = Network(graph)
         network.eval()
+        check_classes(network, data)
         tensors = _tensors(network, graph, values)
         for images, labels in zip(data.images.split(batch), data.labels.split(batch), strict=True):
             loss = functional.cross_entropy(logits_of(network, images), labels)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ..ir.errors import SecateurError
 from ..ir.support.progress import Progress, silent
+from ..passes.quantize.measure import check_labels
 from . import checkpoint
 from .data import Augmentation, Labelled
 from .network import Network
@@ -84,6 +85,13 @@ def logits_of(network: Network, images: Tensor) -> Tensor:
     return found.flatten(1)
 
 
+def check_classes(network: Network, data: Labelled) -> None:
+    """SecateurError where a label stands for no element of the network's answer for an image."""
+    _only(network)
+    answer = network.structure.outputs[0].type
+    check_labels(data.labels.numpy(), answer.elements // answer.shape[0])
+
+
 def _format(images: Tensor) -> torch.memory_format:
     """Channels last where there are two spatial axes: convolutions are quicker so."""
     return torch.channels_last if images.ndim == 4 else torch.contiguous_format
@@ -109,6 +117,8 @@ class _Run:
 
     def __post_init__(self) -> None:
         recipe = self.training.recipe
+        for data in filter(None, (self.training.images, self.training.held_out)):
+            check_classes(self.network, data)
         self.random = torch.Generator().manual_seed(recipe.seed)
         self.steps = len(self.training.images) // recipe.batch
         self.optimizer = torch.optim.SGD(

@@ -69,12 +69,26 @@ def output_sqnr(real: Sequence[Sequence[Array]], quantized: Sequence[Sequence[Ar
     return decibels(signal, noise)
 
 
+def check_labels(labels: NDArray[np.int64], classes: int) -> None:
+    """SecateurError where one is no index of so many classes."""
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if wrong.size:
+        raise SecateurError(
+            f"label {wrong[0]} is no class: the network tells {classes} apart, which are 0 to {classes - 1}"
+        )
+
+
 def accuracy(graph: Graph, labelled: Labelled, execute: Executor) -> float:
-    """The share of images, in percent, whose largest element of the first output is at their label."""
+    """The share of images, in percent, whose largest element of the first output is at their label.
+
+    SecateurError where there is no image, or a label that no element stands for.
+    """
     right = images = 0
     for batch, labels in labelled:
         ((scores, *_),) = execute(graph, [batch], graph.outputs)
-        right += int((scores.reshape(len(labels), -1).argmax(axis=1) == labels).sum())
+        scores = scores.reshape(len(labels), -1)
+        check_labels(labels, scores.shape[1])
+        right += int((scores.argmax(axis=1) == labels).sum())
         images += len(labels)
     if not images:
         raise SecateurError("the accuracy cannot be measured: there is not one labelled image")

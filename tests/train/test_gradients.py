@@ -48,6 +48,13 @@ def test_gradients_are_those_of_the_mean_loss(name: str) -> None:
         assert (above - below) / 2 == pytest.approx(float((gradient * by).sum()), rel=0.05, abs=1e-6)
 
 
+def test_labels_beyond_the_classes_are_refused() -> None:
+    graph, (images, _) = tiny.graph(), tiny.images(2)
+    data = Labelled(torch.from_numpy(images), torch.tensor([0, -1]))
+    with pytest.raises(SecateurError, match="label -1 is no class"):
+        list(gradients(data)(graph, [named(graph, "conv1.weight")]))
+
+
 def test_what_is_not_learned_has_no_gradient() -> None:
     graph, (images, labels) = tiny.graph(), tiny.images(2)
     data = Labelled(torch.from_numpy(images), torch.from_numpy(labels))

@@ -175,6 +175,12 @@ def test_a_split_loses_no_image() -> None:
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(SecateurError, match="31 images are too few: a batch is 32"):
         Training(labelled(31), RECIPE).fit(Network(tiny.graph()))
+    beyond = Labelled(labelled(40).images, torch.full((40,), tiny.CLASSES))
+    for training in (Training(beyond, RECIPE), Training(labelled(64), RECIPE, beyond)):
+        with pytest.raises(
+            SecateurError, match="label 3 is no class: the network tells 3 apart, which are 0 to 2"
+        ):
+            training.fit(Network(tiny.graph()))
     with pytest.raises(SecateurError, match="epochs is 0"):
         Recipe(epochs=0)
     with pytest.raises(SecateurError, match="3 images have 2 labels"):

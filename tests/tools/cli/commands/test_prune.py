@@ -265,6 +265,17 @@ def test_accuracy_without_labels_is_refused(cli: Cli, net: Path, tmp_path: Path)
     assert "label" in result.told
 
 
+@pytest.mark.parametrize("label", [5, -1])
+def test_labels_that_are_no_classes_are_refused(cli: Cli, net: Path, tmp_path: Path, label: int) -> None:
+    """Instead of an accuracy of nothing, of which pruning loses nothing."""
+    x = np.zeros((4, 3, 8, 8), np.float32)
+    np.savez(tmp_path / "images.npz", x=x, labels=np.array([0, 1, 2, label]))
+    result = cli("prune", net, *TARGET, "--max-drop", 1, "--data", tmp_path / "images.npz", "--no-repair",
+                 "--criterion", "l2", "--dry-run")  # fmt: skip
+    assert result.code == 2
+    assert f"label {label} is no class: the network tells 5 apart, which are 0 to 4" in result.err
+
+
 def test_an_accuracy_that_is_not_kept_gives_1_and_writes_nothing(
     cli: Cli, net: Path, images: Path, tmp_path: Path
 ) -> None:
