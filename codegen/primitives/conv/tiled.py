@@ -15,6 +15,7 @@ from .arithmetic import Arithmetic
 from .matrix import tile_arithmetic
 from .plan import KernelSpec, Tiling, task_count, tiling_in_words
 from .tile import build, pack_bias
+from .traffic import TiledTraffic
 
 Array = NDArray[Any]
 
@@ -60,7 +61,9 @@ class Tiled(ABC):
     def tiling_words(self, spec: ConvSpec, target: Target) -> dict[str, str]:
         """What cuts the work, in words (see `Primitive.tiling`)."""
         tiling, arithmetic = self.tiling(spec, target), self.arithmetic(spec, target)
-        return tiling_in_words(tiling, self.steps(spec, target), target, arithmetic)
+        traffic = TiledTraffic(self.walked(spec), tiling, target.lanes).on(target)
+        words = tiling_in_words(tiling, self.steps(spec, target), target, arithmetic)
+        return {**words, "traffic": traffic.words}
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
         return 0
