@@ -17,7 +17,7 @@
 #   make bench-compile   compile time and code size of the operators that stretch each primitive
 #   make gpu-check   build what checks and times kernels on a GPU, pack it, and run it where there is one (hours; ARGS=--quick)
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
-#   make fuzz    mutated models, IR texts, artifacts and streams of weights; random networks pruned (ARGS="--family prune")
+#   make fuzz    mutated models, IR texts, artifacts, streams of weights and artifacts that hold them; random networks pruned (ARGS="--family prune")
 #   make lint    ruff and mypy --strict
 #   make clean   remove everything that these targets made here (caches in the home folder stay)
 #

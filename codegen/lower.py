@@ -27,9 +27,11 @@ from .primitives.operator import Argument, Array, Constant, Operand, Result, Scr
 from .primitives.registry import Primitives
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
+from .weights.decoding import most_room
+from .weights.fetching import Region, Streams
 from .weights.origin import Origin
 from .weights.registry import HOLDING_FILTERS
-from .weights.storing import coded
+from .weights.storing import PLAIN, coded
 from .weights.transforms import Made, transformed
 from .worker import Compile
 
@@ -77,6 +79,7 @@ class _Lowering:
     weights: _Weights = field(default_factory=_Weights)
     kernels: dict[str, Kernel] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
 
     @cached_property
     def ports(self) -> dict[Value, Ref]:
@@ -99,9 +102,14 @@ class _Lowering:
         if self.stays_in_place(op):
             return
         primitive, before, places = self.primitives.find(op), self.weights.end, list[Ref]()
+        codec, first = _stored(op.operands), len(self.calls)
+        if op.get("streamed", 0):
+            self.regions.append(Region(op["streamed_offset"], op["streamed"], codec))
         for stage in primitive.stages(op, self.target):
             places += self.call(op, stage)
-        codec = _stored(op.operands)
+        if op.get("streamed", 0):
+            self.fetch(op, first)
+            return
         if codec in HOLDING_FILTERS and (origin := primitive.origin(op, self.target)) is not None:
             self.weights.make(origin, codec, places, before)
 
@@ -117,14 +125,33 @@ class _Lowering:
         given = zip(places, stage.arguments, strict=True)
         return [place for place, argument in given if isinstance(argument, (Operand, Constant))]
 
+    def fetch(self, op: Operator, first: int) -> None:
+        """The operator's region is filled before its first call; SecateurError where it is too small."""
+        region = self.regions[-1]
+        needed = region.end + most_room(region.codec or PLAIN)
+        if needed > region.size:
+            raise SecateurError(
+                f"{op.name} (ONNX node {op.loc or 'unnamed'}): its constants are decoded in {needed} "
+                f"bytes of the arena, 'streamed' gives them {region.size}"
+            )
+        self.calls[first] = replace(self.calls[first], fetch=len(self.regions) - 1)
+
+    def constant(self, op: Operator, array: Array, stored: str) -> Ref:
+        """Where a kernel finds a constant: among the weights, or in the operator's region of the arena."""
+        if op.get("streamed", 0):
+            return Ref(Space.ARENA, offset=self.regions[-1].place(array))
+        return self.weights.place(array, stored)
+
     def argument(self, op: Operator, given: Argument | Result | Scratch) -> Ref:
         if isinstance(given, Operand):
-            return self.place(op.operands[given.index])
+            value = op.operands[given.index]
+            constant = constant_of(value) if value not in self.ports else None
+            return self.place(value) if constant is None else self.constant(op, constant, _stored([value]))
         if isinstance(given, Result):
             return self.place(op.results[given.index])
         if isinstance(given, Scratch):
             return Ref(Space.ARENA, offset=op["workspace_offset"] + given.offset)
-        return self.weights.place(given.array, _stored(op.operands))
+        return self.constant(op, given.array, _stored(op.operands))
 
     def stays_in_place(self, op: Operator) -> bool:
         """Whether a view's or a join's operands already lie where the result wants them."""
@@ -183,8 +210,9 @@ def _ends(op: Operator) -> Iterator[int]:
     if len(places) != len(op.results):
         raise SecateurError("the graph has no places yet; run the pass 'memory' first")
     yield from (at + _aligned(r.type.bytes) for at, r in zip(places, op.results, strict=True) if at >= 0)
-    if workspace := op.get("workspace", 0):
-        yield op["workspace_offset"] + _aligned(workspace)
+    for name in ("workspace", "streamed"):
+        if size := op.get(name, 0):
+            yield op[f"{name}_offset"] + _aligned(size)
 
 
 def _aligned(bytes: int) -> int:
@@ -211,6 +239,9 @@ def lower(
     weights = lowering.weights
     transforms = transformed(weights.origins, progress)
     made = {offset for transform in transforms for offset in transform.made.offsets}
+    streams = Streams()
+    fetches = tuple(map(streams.fetch, lowering.regions))
+    stored = [codec or (PLAIN if fetches else "") for codec in weights.stored]
     return Program(
         name=graph.name,
         target=target,
@@ -223,7 +254,8 @@ def lower(
         arena_bytes=arena_bytes(graph),
         workspace_bytes=max((op.get("workspace", 0) for op in graph.operators), default=0),
         manifest=dict(manifest or {}),
-        streams=coded(weights.arrays, weights.stored, progress, [at in made for at in weights.offsets]),
+        streams=coded(weights.arrays, stored, progress, [at in made for at in weights.offsets]),
         transforms=transforms,
+        fetches=fetches,
         kernels=lowering.kernels,
     )

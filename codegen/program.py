@@ -23,6 +23,7 @@ import numpy as np
 
 from .kernel import Kernel
 from .targets.target import Target
+from .weights.fetching import Fetch
 from .weights.transforms import Transform
 
 ALIGNMENT = 64  # bytes, of each array of weights
@@ -56,7 +57,8 @@ class Call:
     """One operator at run time.
 
     `workspace` is the arena offset of the first thread's workspace, or -1 where
-    the kernel needs none; further threads use memory of their own. `threads` is as in `Kernel`.
+    the kernel needs none; further threads use memory of their own. `threads` is as in `Kernel`. `fetch` is
+    the number of what is decoded into the arena before the call, or -1.
     """
 
     symbol: str
@@ -67,6 +69,7 @@ class Call:
     workspace: int = -1
     macs: int = 0
     threads: int = 0
+    fetch: int = -1
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Program:
     needs `workspace_bytes` more. Weights are laid out at `weight_offsets`
     (each a multiple of `ALIGNMENT`). Where the artifact holds them coded, each
     has its stream in `streams` (`codegen.weights`), which the runtime decodes; an array that one of
-    `transforms` makes has an empty one.
+    `transforms` makes has an empty one. What is decoded in each run, right before a call, is in `fetches`.
     `kernels` are what the modules were compiled from, by symbol. `finished` is all their code as a GPU's own
     assembler makes it, where that was asked for.
     """
@@ -116,5 +119,6 @@ class Program:
     manifest: dict[str, Any] = field(default_factory=dict)
     streams: tuple[bytes, ...] = ()
     transforms: tuple[Transform, ...] = ()
+    fetches: tuple[Fetch, ...] = ()
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     finished: bytes = b""

@@ -7,6 +7,8 @@ import re
 from secateur.ir.errors import SecateurError
 
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
+from .weights.decoding import room_of_streams
+from .weights.fetching import Fetch
 
 DTYPE_BYTES = {
     "f32": 4, "f16": 2, "f64": 8, "i8": 1, "u8": 1, "i16": 2, "u16": 2,
@@ -39,6 +41,10 @@ def check_program(program: Program) -> None:
     }  # fmt: skip
     for number, call in enumerate(program.calls):
         _check_call(f"call {number} ({call.label})", call, limits)
+        if not -1 <= call.fetch < len(program.fetches):
+            raise ProgramError(f"call {number} ({call.label}): there is no fetch {call.fetch}")
+    for number, fetch in enumerate(program.fetches):
+        _check_fetch(number, fetch, program.arena_bytes)
 
 
 def _check_ports(kind: str, ports: tuple[Port, ...]) -> None:
@@ -73,6 +79,15 @@ def _check_weights(program: Program) -> None:
                 f"weights at offset {offset} overlap others or are not {ALIGNMENT}-byte aligned"
             )
         end = offset + array.nbytes
+
+
+def _check_fetch(number: int, fetch: Fetch, arena: int) -> None:
+    ends = [at + array.nbytes for at, array in zip(fetch.offsets, fetch.arrays, strict=True)]
+    inside = all(at >= 0 for at in fetch.offsets) and max(ends, default=0) <= fetch.work
+    if not inside or fetch.work + fetch.room > arena:
+        raise ProgramError(f"fetch {number} lies outside the arena of {arena} bytes")
+    if room_of_streams(fetch.streams) > fetch.room:
+        raise ProgramError(f"fetch {number}: {fetch.room} bytes are too few for its decoder")
 
 
 def _check_call(where: str, call: Call, limits: dict[Space, int]) -> None:

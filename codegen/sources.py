@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from .destination import SEAL_FIELDS, SEAL_MAGIC
 from .program import ALIGNMENT, Port, Program
 from .program_check import DTYPE_BYTES, ProgramError, weights_bytes
 from .runtime_files import RUNTIME_FILES, header_constant, runtime_folder
-from .weights.decoding import room_of_streams
+from .weights.decoding import TRANSFORMED, pace_seconds, room_of_streams, streams_seconds
+from .weights.fetching import distinct, fetch_entries, fetched_summary
 from .weights.storing import entries, summary
 from .weights.transforms import summary as made_of_filters
 from .weights.transforms import work_bytes
@@ -56,7 +58,7 @@ def thread_cost(program: Program) -> ThreadCost:
 
 
 def decoder_bytes(program: Program) -> int:
-    """Bytes in which the decoders of the program's streams work."""
+    """Bytes in which the decoders of streams work that are decoded when a state is made."""
     return room_of_streams([*program.streams, *(s for t in program.transforms for s in t.streams)])
 
 
@@ -65,11 +67,38 @@ def making_bytes(program: Program) -> int:
     return decoder_bytes(program) + work_bytes(program.transforms)
 
 
+def loading_seconds(program: Program) -> float:
+    """Of one core of the target, about, that decodes and makes weights when a state is made."""
+    target, arrays = program.target, dict(zip(program.weight_offsets, program.weights, strict=True))
+    seconds = streams_seconds(program.streams, program.weights, target) if program.streams else 0.0
+    for transform in program.transforms:
+        seconds += streams_seconds(transform.streams, transform.made.origin.sources, target)
+        made = sum(arrays[at].nbytes for at in transform.made.offsets)
+        seconds += pace_seconds(TRANSFORMED, made, target)
+    return seconds
+
+
+def _short(seconds: float) -> float:
+    """Of an estimate, three digits, which every machine prints alike."""
+    return float(f"{seconds:.3g}")
+
+
 def stored_bytes(program: Program) -> int:
     """Bytes that the weights take in the artifact."""
-    if not program.streams:
+    if not is_coded(program):
         return weights_bytes(program)
-    return sum(map(len, program.streams)) + sum(t.coded for t in program.transforms)
+    return sum(map(len, _streams(program)))
+
+
+def is_coded(program: Program) -> bool:
+    """Whether the artifact holds streams."""
+    return bool(program.streams or program.fetches)
+
+
+def _streams(program: Program) -> list[bytes]:
+    """As they lie in the artifact."""
+    made = (stream for t in program.transforms for stream in t.streams)
+    return [*program.streams, *made, *distinct(program.fetches)]
 
 
 def manifest(program: Program) -> dict[str, Any]:
@@ -96,13 +125,17 @@ def manifest(program: Program) -> dict[str, Any]:
         "thread_bytes": cost.next,
         "weights_bytes": weights_bytes(program),
     }
-    if program.streams:
+    if is_coded(program):
         own["coded_bytes"] = stored_bytes(program)
         own["loading_bytes"] = making_bytes(program)
+        own["loading_seconds"] = _short(loading_seconds(program))
         own["stored"] = summary(program.streams, program.weights)
     if program.transforms:
         arrays = dict(zip(program.weight_offsets, program.weights, strict=True))
         own["transformed"] = made_of_filters(program.transforms, arrays)
+    if program.fetches:
+        seconds = sum(streams_seconds(f.streams, f.arrays, program.target) for f in program.fetches)
+        own["streamed"] = {**fetched_summary(program.fetches), "run_seconds": _short(seconds)}
     if taken := own.keys() & program.manifest.keys():
         raise ProgramError(f"the manifest's {sorted(taken)} are written by the artifact itself")
     return own | program.manifest
@@ -194,8 +227,8 @@ def embedding(program: Program) -> tuple[str, ...]:
 def write_weights(program: Program, path: Path) -> None:
     """Writes the weights' streams, or their bytes at their offsets, gaps zero."""
     with path.open("wb") as file:
-        if program.streams:
-            file.writelines([*program.streams, *(s for t in program.transforms for s in t.streams)])
+        if is_coded(program):
+            file.writelines(_streams(program))
             return
         file.truncate(weights_bytes(program))
         for offset, array in zip(program.weight_offsets, program.weights, strict=True):
@@ -224,17 +257,28 @@ def _rounded(size: int) -> int:
 
 
 def _rows(program: Program) -> dict[str, list[Any]]:
-    """Of the constant table: the streams of weights, then those of what transforms read; the transforms."""
-    if not program.streams:
-        return {"streams": [], "transforms": []}
-    streams = entries(program.streams, program.weights, program.weight_offsets)
+    """Of the constant table: the streams of weights, then those of what transforms read; the transforms; what
+    is decoded in each run, by rows of their own."""
+    held = (program.weights, program.weight_offsets) if program.streams else ((), ())
+    streams = entries(program.streams, *held)
     end, transforms = sum(map(len, program.streams)), []
     for transform in program.transforms:
         origin, places = transform.made.origin, transform.places
         transforms.append({"row": transform, "origin": origin, "first": len(streams), "work": places[-1]})
         streams += entries(transform.streams, origin.sources, places[:-1], end)
         end += transform.coded
-    return {"streams": streams, "transforms": transforms}
+    rows = fetch_entries(program.fetches, end)
+    begins = accumulate(map(len, rows), initial=0)
+    fetches = [
+        {"first": first, "count": len(own), "work": fetch.work, "room": fetch.room}
+        for fetch, own, first in zip(program.fetches, rows, begins, strict=False)
+    ]
+    return {
+        "streams": streams,
+        "transforms": transforms,
+        "fetches": fetches,
+        "fetched": [row for own in rows for row in own],
+    }
 
 
 def _port(port: Port) -> dict[str, Any]:
@@ -278,6 +322,7 @@ def _render(template: str, program: Program, **more: Any) -> str:
             workspace_bytes=program.workspace_bytes,
             weights_bytes=weights_bytes(program),
             rows=_rows(program),
+            coded_bytes=stored_bytes(program) if is_coded(program) else 0,
             decoder_bytes=decoder_bytes(program),
             making_bytes=_rounded(making_bytes(program)),
             **more,

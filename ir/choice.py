@@ -18,6 +18,9 @@ class Choice:
     infinity or NaN there spoils the result. `keeps` names the operands that its kernel reads after it has
     begun to write, so that the result must not lie on them although the operator would allow it
     (`OpDef.elementwise_from`).
+
+    Constants are decoded right before the operator computes into `streamed` bytes of the arena, the
+    decoder's own among them; 0 where they are kept, as they are or coded by `stored`.
     """
 
     primitive: str
@@ -28,6 +31,8 @@ class Choice:
     noise: float = 0.0
     spreads: bool = False
     keeps: tuple[int, ...] = ()
+    streamed: int = 0
+    stored: str = ""
 
 
 class CostTable(Protocol):
@@ -41,6 +46,19 @@ class CostTable(Protocol):
 
     def weight_bytes(self, op: Operator, choice: Choice) -> int:
         """Bytes of the constants that the artifact holds for `op` under one of its choices; packs them."""
+
+
+class Storage(Protocol):
+    """What it takes that an artifact holds the constants of an operator, under one of its choices, coded."""
+
+    def coded_bytes(self, op: Operator, choice: Choice, codec: str) -> int:
+        """About how many bytes the artifact holds."""
+
+    def seconds(self, op: Operator, choice: Choice, codec: str) -> float:
+        """To decode them, on one core."""
+
+    def region_bytes(self, op: Operator, choice: Choice, codec: str) -> int:
+        """Of memory in which they are decoded for one run; 0 where they cannot be, or there are none."""
 
 
 @runtime_checkable

@@ -168,6 +168,8 @@ SETTLED_ATTRIBUTES: dict[str, str] = {
     "keeps": "ints",
     "workspace": "int",
     "workspace_offset": "int",
+    "streamed": "int",
+    "streamed_offset": "int",
     "offset": "ints",
 }
 PRUNED = "pruned"

@@ -11,7 +11,7 @@ checks the spec at each boundary. The numbered rules:
   S6 once quantized, no byte is looked up in one constant table after another, but where they name functions
   S7 from selection on, every operator has a primitive
   S8 once laid out, operands have the layouts that the primitive wants
-  S9 once placed, every result and every workspace has its place in the arena
+  S9 once placed, every result, every workspace and every region for constants has its place in the arena
   S10 from selection on, no operator has channels or an operand that are decided to go
 """
 
@@ -112,8 +112,10 @@ def _placed(op: Operator) -> str | None:
         return None
     if len(op.get("offset", ())) != len(op.results):
         return "S9: not every result has a place in the arena"
-    needed = op.get("workspace", 0) and "workspace_offset" not in op.attributes
-    return "S9: its workspace has no place in the arena" if needed else None
+    for what, name in (("workspace", "workspace"), ("region for constants", "streamed")):
+        if op.get(name, 0) and f"{name}_offset" not in op.attributes:
+            return f"S9: its {what} has no place in the arena"
+    return None
 
 
 _BEFORE_SELECTION = (_dialects("nn", "q"), _row_major, _no_decision)

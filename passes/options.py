@@ -56,16 +56,22 @@ class SelectOptions:
     seconds: float | None = None
     sqnr: float | None = None
     weights: int | None = field(default=None, metadata={"unit": "bytes"})
+    kept: int | None = field(default=None, metadata={"unit": "bytes"})
+    codec: str = ""
     without: str = ""
     strict: bool = False
 
     def __post_init__(self) -> None:
-        for option in ("memory", "seconds", "sqnr", "weights"):
+        for option in ("memory", "seconds", "sqnr", "weights", "kept"):
             limit = getattr(self, option)
             if limit is not None and not limit >= 0:
                 raise SecateurError(f"pass select: {option} must not be negative, is {limit}")
-        if self.sqnr is not None and self.weights is not None:
-            raise SecateurError("pass select: sqnr and weights cannot both have a limit; give one of them")
+        sums = [name for name in ("sqnr", "weights", "kept") if getattr(self, name) is not None]
+        if len(sums) > 1:
+            both = " and ".join(sums)
+            raise SecateurError(f"pass select: {both} cannot both have a limit; give one of them")
+        if self.kept is not None and not self.codec:
+            raise SecateurError("pass select: weights that are not kept are decoded; name their codec")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,12 +133,13 @@ static void json_string(const char *text) {
     putchar('"');
 }
 
-static void print_json(const arguments *args, const int64_t *times, const int64_t *profile) {
+static void print_json(const arguments *args, int64_t load, const int64_t *times, const int64_t *profile) {
     int32_t last = args->iterations - 1;
     printf("{\"model\": ");
     json_string(secateur_model_name());
     printf(", \"threads\": %d, \"iterations\": %d, \"arena_bytes\": %" PRIu64, args->threads, args->iterations,
            secateur_arena_bytes(args->threads));
+    printf(", \"load_ns\": %" PRId64, load);
     printf(", \"ns\": {\"min\": %" PRId64 ", \"median\": %" PRId64 ", \"p90\": %" PRId64 "}, \"operators\": [",
            times[0], times[last / 2], times[last * 9 / 10]);
     for (int32_t i = 0; i < secateur_operator_count(); i++) {
@@ -152,14 +153,14 @@ static void print_json(const arguments *args, const int64_t *times, const int64_
     printf("]}\n");
 }
 
-static void print_table(const arguments *args, const int64_t *times, const int64_t *profile) {
+static void print_table(const arguments *args, int64_t load, const int64_t *times, const int64_t *profile) {
     int32_t last = args->iterations - 1;
     int64_t total = 0;
     for (int32_t i = 0; i < secateur_operator_count(); i++) total += profile[i];
     printf("%s: %d thread%s, %d runs, arena %" PRIu64 " bytes\n", secateur_model_name(), args->threads,
            args->threads > 1 ? "s" : "", args->iterations, secateur_arena_bytes(args->threads));
-    printf("min %.3f ms   median %.3f ms   p90 %.3f ms\n\n", (double)times[0] / 1e6, (double)times[last / 2] / 1e6,
-           (double)times[last * 9 / 10] / 1e6);
+    printf("min %.3f ms   median %.3f ms   p90 %.3f ms   load %.3f ms\n\n", (double)times[0] / 1e6,
+           (double)times[last / 2] / 1e6, (double)times[last * 9 / 10] / 1e6, (double)load / 1e6);
     printf("%10s %6s %8s  operator\n", "us", "%", "GMAC/s");
     for (int32_t i = 0; i < secateur_operator_count(); i++) {
         const secateur_operator *op = secateur_operator_at(i);
@@ -175,13 +176,15 @@ int main(int argc, char **argv) {
     secateur_state *state;
     secateur_options options = SECATEUR_OPTIONS_INIT;
     options.threads = args.threads;
+    int64_t begin = now();
     check(secateur_create(&options, &state));
+    int64_t load = now() - begin;
     void **inputs = make_inputs(&args), **outputs = make_outputs();
     int64_t *times = measure(&args, state, inputs, outputs);
     int64_t *profile = allocate((uint64_t)secateur_operator_count() * sizeof *profile);
     check(secateur_profile(state, (const void *const *)inputs, outputs, profile));
     write_outputs(&args, outputs);
-    (args.json ? print_json : print_table)(&args, times, profile);
+    (args.json ? print_json : print_table)(&args, load, times, profile);
     secateur_free(state);
     return 0;
 }

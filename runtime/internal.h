@@ -19,6 +19,12 @@ typedef struct rt_stream {
     uint32_t check; /* Adler-32 of the bytes */
 } rt_stream;
 
+/* Streams, `first` and those behind it, that are decoded into the arena before a call; the decoder's place there. */
+typedef struct rt_fetch {
+    int32_t first, count;
+    uint64_t work, room;
+} rt_fetch;
+
 /* What a GPU gets: PTX, and the kernels in it by number. */
 typedef struct rt_device {
     const char *ptx, *const *kernels;
@@ -42,6 +48,9 @@ typedef struct rt_model {
     const rt_stream *streams; /* last those of what transforms read, in the order of these */
     const rt_transform *transforms;
     int32_t stream_count, transform_count;
+    const rt_stream *fetched; /* their offsets are the arena's */
+    const rt_fetch *fetches;
+    uint64_t coded_bytes; /* 0 where weights are as kernels read them */
     uint64_t decoder_bytes, making_bytes; /* while weights are decoded, and made as well; a multiple of the alignment */
     const char *manifest;
     const rt_device *device; /* null where the processor computes */
@@ -70,6 +79,9 @@ typedef int (*rt_share)(void *context, rt_some some, unsigned char *weights, int
 
 /* Weights as kernels read them: the caller's, the model's, or decoded at the block's end, by threads where `share` is.
  * A caller's arena has `room` for the decoder; else it gets memory of its own, for as long as it works. */
+/* What a call reads of the arena is decoded there; 0 where it is damaged. */
+int rt_fetch_streams(unsigned char *arena, int32_t number);
+
 secateur_status rt_find_weights(const secateur_options *options, unsigned char *block, unsigned char *room, rt_share share,
                                 void *context, const unsigned char **weights);
 

@@ -28,14 +28,11 @@ const secateur_operator *secateur_operator_at(int32_t index) {
     return index >= 0 && index < model_table.operator_count ? &model_table.operators[index] : NULL;
 }
 
-const void *secateur_weights(void) { return model_table.stream_count ? NULL : model_table.weights; }
+const void *secateur_weights(void) { return model_table.coded_bytes ? NULL : model_table.weights; }
 
 uint64_t secateur_weights_bytes(void) { return model_table.weights_bytes; }
 
-uint64_t secateur_coded_bytes(void) {
-    const rt_stream *last = model_table.streams + model_table.stream_count - 1;
-    return model_table.stream_count ? last->at + last->coded : 0;
-}
+uint64_t secateur_coded_bytes(void) { return model_table.coded_bytes; }
 
 static const char *missing_feature(void) {
     for (int32_t i = 0; i < model_table.feature_count; i++)

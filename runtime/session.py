@@ -7,6 +7,7 @@ import os
 import platform
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,10 @@ class Session:
         self.arena_bytes: int = library.secateur_arena_bytes(threads)
         self._library = library
         self._lock = threading.Lock()
+        begin = time.perf_counter()
         self._state = _create(library, threads, gpu, cpus)
+        self.load_seconds = time.perf_counter() - begin
+        """What making the state took: threads, and decoding of weights where they are coded."""
         self._finalizer = weakref.finalize(self, _release, library, self._state)
 
     def run(self, inputs: Mapping[str, Array], out: Mapping[str, Array] | None = None) -> dict[str, Array]:

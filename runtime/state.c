@@ -69,9 +69,12 @@ static secateur_status execute(secateur_state *state, const void *const *inputs,
     if (atomic_exchange(&state->busy, 1)) return SECATEUR_ERROR_BUSY;
     state->ns = ns;
     state->alone = state->threads == 1 || !rt_pool_alive(&state->pool);
+    state->damaged = 0;
+    state->fetch_ns = 0;
     model_driver(state, state->arena, state->weights, inputs, outputs);
+    secateur_status status = state->damaged ? SECATEUR_ERROR_DAMAGED : SECATEUR_OK;
     atomic_store(&state->busy, 0);
-    return SECATEUR_OK;
+    return status;
 }
 
 secateur_status secateur_run(secateur_state *state, const void *const *inputs, void *const *outputs) {
@@ -89,11 +92,20 @@ static void compute(secateur_state *state, rt_kernel kernel, void *const *args, 
 
 void rt_dispatch(secateur_state *state, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks,
                  int32_t index) {
+    if (state->damaged) return;
     if (!state->ns) {
         compute(state, kernel, args, workspace, tasks);
         return;
     }
     int64_t begin = rt_now();
     compute(state, kernel, args, workspace, tasks);
-    state->ns[index] = rt_now() - begin;
+    state->ns[index] = rt_now() - begin + state->fetch_ns;
+    state->fetch_ns = 0;
+}
+
+void rt_fetch_weights(secateur_state *state, unsigned char *arena, int32_t fetch) {
+    if (state->damaged) return;
+    int64_t begin = state->ns ? rt_now() : 0;
+    state->damaged = !rt_fetch_streams(arena, fetch);
+    if (state->ns) state->fetch_ns = rt_now() - begin;
 }

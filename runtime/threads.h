@@ -56,11 +56,16 @@ struct secateur_state {
     _Atomic int32_t busy;
     int32_t threads;
     int32_t alone; /* the run in progress has no workers to share with */
+    int32_t damaged;   /* weights of the run in progress were: nothing is computed with them */
+    int64_t fetch_ns;  /* what decoding the next operator's weights took */
     rt_pool pool;  /* unused with one thread */
 };
 
 _Static_assert(sizeof(secateur_state) <= SECATEUR_STATE_BYTES, "SECATEUR_STATE_BYTES is too small");
 _Static_assert(sizeof(rt_worker) <= SECATEUR_THREAD_BYTES, "SECATEUR_THREAD_BYTES is too small");
+
+/* Called by the driver before the operator that reads those weights. */
+void rt_fetch_weights(secateur_state *state, unsigned char *arena, int32_t fetch);
 
 /* Called by the driver for operator number `index`. */
 void rt_dispatch(secateur_state *state, rt_kernel kernel, void *const *args, void *workspace, int32_t tasks,

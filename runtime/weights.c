@@ -4,9 +4,22 @@
 
 #include "internal.h"
 
-static int decode_to(const rt_stream *s, unsigned char *to, rt_scratch *scratch) {
+static int decode_in(const rt_stream *s, unsigned char *to, rt_scratch *scratch, uint64_t room) {
     rt_span in = {model_table.weights + s->at, model_table.weights + s->at + s->coded};
-    return rt_decode(in, to, s->bytes, scratch, model_table.decoder_bytes) && rt_adler(to, s->bytes) == s->check;
+    return rt_decode(in, to, s->bytes, scratch, room) && rt_adler(to, s->bytes) == s->check;
+}
+
+static int decode_to(const rt_stream *s, unsigned char *to, rt_scratch *scratch) {
+    return decode_in(s, to, scratch, model_table.decoder_bytes);
+}
+
+int rt_fetch_streams(unsigned char *arena, int32_t number) {
+    const rt_fetch *fetch = &model_table.fetches[number];
+    const rt_stream *first = model_table.fetched + fetch->first;
+    rt_scratch *scratch = (rt_scratch *)(void *)(arena + fetch->work);
+    for (const rt_stream *s = first; s < first + fetch->count; s++)
+        if (!decode_in(s, arena + s->offset, scratch, fetch->room)) return 0;
+    return 1;
 }
 
 /* Constants made of filters, which are decoded behind the decoder's own memory. */

@@ -26,9 +26,9 @@ from .passes.framework.pipeline import format_pass, parse_pipeline
 from .passes.half.report import HalfReport
 from .passes.memory.placement import check_placement
 from .passes.quantize.report import QuantizationReport
-from .pipeline import pipeline_of, storing
+from .pipeline import pipeline_of, storing, whole_codec
 from .prepare import Costs, prepare, warn_of_estimates
-from .size import check_size, within_size
+from .size import check_size, codecs_within, within_size
 from .verification import Verified, check_artifact, check_runnable
 from .version import __version__
 
@@ -93,7 +93,8 @@ def compile(
 
     `compress` names the codec by which the artifact holds weights: `fast`, `best` or `smallest`
     (seconds to load), chosen tensor by tensor, or one of `codegen/weights/registry.py`. They are decoded
-    when a state is made, into memory of its own.
+    when a state is made, into memory of its own, or in each run (`limits.weights_memory`). Without it, a
+    limit on the size codes those weights for which it must.
 
     With `cubin`, an artifact for a GPU also holds finished code for that architecture, made by `ptxas` (extra
     `cuda`), which the board's driver need not compile; others get the PTX.
@@ -115,10 +116,12 @@ def compile(
     path = Path(output) if output is not None else _default_output(model, form)
     _check_apart(model, path)
 
-    def attempt(asked: Limits) -> Artifact:
+    def attempt(asked: Limits, offered: str | None) -> Artifact:
         reports: list[QuantizationReport] = []
         halves: list[HalfReport] = []
-        text = storing(pipeline_of(graph, row, pipeline, asked, quantize, ends, precision), compress, row)
+        text = pipeline_of(graph, row, pipeline, asked, quantize, ends, precision, compress or offered)
+        whole = whole_codec(asked, compress or (offered if asked.weights_memory is not None else None))
+        text = storing(text, whole, row)
         passes = prepare(text, row, tune, data, reports.append, costs, halves.append)
         built = build(graph, row, passes, watch)
         if cubin:
@@ -128,7 +131,7 @@ def compile(
         quantized, half = next(iter(reports), None), next(iter(halves), None)
         return Artifact(path, program.manifest, outcome.graph, outcome, quantized, verified, half)
 
-    return within_size(attempt, limits)
+    return within_size(attempt, limits, codecs_within(limits, compress, row))
 
 
 def _refuse_moved(keywords: Mapping[str, object]) -> None:

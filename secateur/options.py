@@ -59,6 +59,15 @@ class Limits:
             "Library of the artifact at most: primitives whose weights take less are chosen.", "SIZE", "bytes"
         ),
     ] = None
+    weights_memory: Annotated[
+        int | None,
+        Help(
+            "Decoded weights kept in memory at most: the others are decoded in each run, right before their "
+            "layer, into the arena (by --compress, else fast).",
+            "SIZE",
+            "bytes",
+        ),
+    ] = None
     latency: Annotated[
         float | None,
         Help(
@@ -90,7 +99,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         settle(self)
-        for name in ("memory", "size", "latency", "min_sqnr"):
+        for name in ("memory", "size", "weights_memory", "latency", "min_sqnr"):
             limit = getattr(self, name)
             if limit is not None and not 0 <= limit < math.inf:
                 raise SecateurError(f"{name} must be a number from 0 on, is {limit:g}")

@@ -9,7 +9,7 @@ from typing import Any
 from .codegen.backends.registry import backend_of
 from .codegen.targets.rows import TARGETS
 from .codegen.targets.target import Target
-from .codegen.weights.registry import HOLDING_FILTERS
+from .codegen.weights.registry import FAST, HOLDING_FILTERS
 from .codegen.weights.storing import check_codec
 from .ir.errors import ModelNote, SecateurError
 from .ir.graph import Graph
@@ -48,12 +48,16 @@ def pipeline_of(
     quantize: Int8 | None,
     ends: Ends = Ends(),
     precision: Fp16 | None = None,
+    codec: str | None = None,
 ) -> str:
     """The pipeline given, else the default one with `quantize` or `half` behind fusion, and limits in it.
+
+    By `codec` selection may store weights where what they take has a limit.
 
     The limit on SQNR is the quantization's where there is one. SecateurError for both limits and a pipeline,
     for ends of a file that the target does not run, and for 16-bit floats where they do not pay.
     """
+    check_streaming(target, limits)
     if precision is not None:
         check_half(target, quantize)
     if given is not None:
@@ -65,10 +69,10 @@ def pipeline_of(
     if precision is not None:
         text = _behind_fusion(text, half_step(precision))
     if quantize is None:
-        return limited(text, limits)
+        return limited(text, limits, codec)
     note_slow_bytes(target)
     step = quantize_step(quantize, limits.min_sqnr, target)
-    return limited(_behind_fusion(text, step), replace(limits, min_sqnr=None))
+    return limited(_behind_fusion(text, step), replace(limits, min_sqnr=None), codec)
 
 
 def storing(pipeline: str, codec: str | None, target: Target) -> str:
@@ -78,17 +82,19 @@ def storing(pipeline: str, codec: str | None, target: Target) -> str:
     SecateurError for a name of none, where the pipeline says already how constants are stored, or where the
     target's files hold them as they are.
     """
-    if codec is None:
+    steps = parse_pipeline(pipeline)
+    offered = {step.codec for step in steps if isinstance(step, Select)}
+    if codec is None and offered <= {""}:
         return pipeline
-    check_codec(codec)
+    for name in filter(None, {codec, *offered}):
+        check_codec(name)
     if backend_of(target).takes != PLACED:
         raise SecateurError(f"files for {target.name} hold weights as they are; none can be coded")
-    steps = parse_pipeline(pipeline)
-    if any(isinstance(step, Store) for step in steps):
+    if codec is not None and any(isinstance(step, Store) for step in steps):
         raise SecateurError("the pipeline has the pass 'store' already, which names the codec of weights")
-    if codec in HOLDING_FILTERS:
+    if {codec, *offered} & {*HOLDING_FILTERS}:
         steps = tuple(replace(s, tile_weights="spatial") if isinstance(s, Quantize) else s for s in steps)
-    return format_pipeline([*steps, Store(codec=codec)])
+    return format_pipeline([*steps, Store(codec=codec)] if codec is not None else steps)
 
 
 def check_half(target: Target, quantize: Int8 | None = None) -> None:
@@ -142,9 +148,9 @@ def with_ends(pipeline: str, target: Target, ends: Ends) -> str:
     return format_pipeline(replace(step, **given) if isinstance(step, ToTflite) else step for step in steps)
 
 
-def limited(pipeline: str, limits: Limits) -> str:
+def limited(pipeline: str, limits: Limits, codec: str | None = None) -> str:
     """The pipeline's text with limits in its pass `select`; SecateurError where none chooses primitives."""
-    options = {name: value for name, value in _select_options(limits).items() if value is not None}
+    options = {name: value for name, value in _select_options(limits, codec).items() if value is not None}
     if not options:
         return pipeline
     steps = parse_pipeline(pipeline)
@@ -156,13 +162,41 @@ def limited(pipeline: str, limits: Limits) -> str:
     return format_pipeline(replace(step, **options) if isinstance(step, Select) else step for step in steps)
 
 
-def _select_options(limits: Limits) -> dict[str, Any]:
-    """The limits as fields of the pass; None where there is none."""
+def check_streaming(target: Target, limits: Limits) -> None:
+    """SecateurError where the target's artifacts cannot decode weights right before their layer."""
+    if limits.weights_memory is None or backend_of(target).streams:
+        return
+    raise SecateurError(
+        f"{target.name}: weights cannot be decoded layer by layer (weights_memory); only a processor's "
+        "artifacts do that, a GPU's keep all weights in its memory"
+    )
+
+
+def whole_codec(limits: Limits, codec: str | None) -> str | None:
+    """The codec of all weights: the one named, else a fast one where they are decoded in each run."""
+    return FAST if codec is None and limits.weights_memory is not None else codec
+
+
+def _offered(limits: Limits, codec: str | None) -> str | None:
+    """The codec that selection may choose: where weights have a limit, in memory or in the file."""
+    if limits.weights_memory is not None:
+        return whole_codec(limits, codec)
+    return codec if limits.size is not None else None
+
+
+def _select_options(limits: Limits, codec: str | None = None) -> dict[str, Any]:
+    """The limits as fields of the pass; None where there is none.
+
+    Where weights are decoded in each run, what is kept of them has the limit, and all are coded for the size.
+    """
+    sizes = limits.size is None or limits.weights_memory is not None
     return {
+        "kept": limits.weights_memory,
+        "codec": _offered(limits, codec),
         "memory": limits.memory,
         "seconds": limits.latency,
         "sqnr": limits.min_sqnr,
-        "weights": None if limits.size is None else max(0, limits.size - BESIDE_WEIGHTS),
+        "weights": None if sizes else max(0, (limits.size or 0) - BESIDE_WEIGHTS),
         "without": "\n".join(limits.without) or None,
         "strict": limits.strict or None,
     }

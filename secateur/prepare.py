@@ -12,7 +12,7 @@ from .codegen.targets.host import check_here
 from .codegen.targets.target import Target
 from .costs.measured import TableCosts, table_costs
 from .costs.tuning import MeasuredCosts
-from .ir.choice import CostTable
+from .ir.choice import CostTable, Storage
 from .ir.errors import SecateurError
 from .passes.framework.base import Pass
 from .passes.framework.pipeline import parse_pipeline
@@ -44,16 +44,19 @@ def prepare(
 ) -> tuple[Pass, ...]:
     """The passes of a pipeline's text; those that ask for costs or calibration data are handed them."""
     table = cost_table(target, tune, costs)
-    steps = (_equipped(p, table, data, listen) for p in parse_pipeline(pipeline))
+    storage = backend_of(target).storage(target)
+    steps = (_equipped(p, table, storage, data, listen) for p in parse_pipeline(pipeline))
     return tuple(replace(p, data=data, listen=listen_half) if isinstance(p, Half) else p for p in steps)
 
 
-def _equipped(step: Pass, costs: CostTable, data: CalibrationData | None, listen: Listener) -> Pass:
+def _equipped(
+    step: Pass, costs: CostTable, storage: Storage | None, data: CalibrationData | None, listen: Listener
+) -> Pass:
     if isinstance(step, Quantize):
         return replace(step, costs=costs, data=data, listen=listen)
     if isinstance(step, Prune):
         return replace(step, costs=costs, material=Material() if data is None else _material(data))
-    return replace(step, costs=costs) if isinstance(step, Select) else step
+    return replace(step, costs=costs, storage=storage) if isinstance(step, Select) else step
 
 
 def _material(data: CalibrationData) -> Material:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
-from secateur.ir.choice import CostTable
+from secateur.ir.choice import CostTable, Storage
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.stages import PLACED, Stage
@@ -62,6 +62,13 @@ class Backend(ABC, Generic[Emission]):
     @abstractmethod
     def costs(self, target: Target) -> CostTable:
         """The estimates of a target's cost model, for the passes that weigh time."""
+
+    streams: bool = False
+    """Whether its runtime can decode constants right before the call that reads them."""
+
+    def storage(self, _target: Target) -> Storage | None:
+        """What it takes to hold constants coded; None where its files hold them as they are."""
+        return None
 
     def check_graph(self, graph: Graph, target: Target) -> None:
         """ModelError for a network as read that `emit` will not take; asked before any work."""
@@ -120,6 +127,11 @@ class KernelBackend(Backend[Program]):
 
     kinds = KINDS
     pipeline = "canonicalize,fuse,select,layout,memory"
+
+    def storage(self, _target: Target) -> Storage:
+        from ..storage import CodedConstants
+
+        return CodedConstants(_target, self.primitives)
 
     @property
     @abstractmethod

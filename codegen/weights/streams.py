@@ -1,9 +1,9 @@
 """Arrays as streams of bytes, by a codec or by the best of several.
 
 A stream is a byte that tells its codec (`registry`), then the codec's payload. Elements of more than one byte
-are taken apart: the first byte of all elements, then the second, and so on, each coded for itself. Such a
-stream is SPLIT, the bytes of an element, and for each of them the length of its stream (4 bytes) and the
-stream. Bytes that do not get fewer are stored as they are.
+are taken apart, unless they stay as they are: the first byte of all elements, then the second, and so on,
+each coded for itself. Such a stream is SPLIT, the bytes of an element, and for each of them the length of
+its stream (4 bytes) and the stream. Bytes that do not get fewer are stored as they are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def encode(array: Array, codec: str = "best") -> bytes:
     names = named(codec)
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     width = array.itemsize
-    if width == 1 or not len(data):
+    if width == 1 or not len(data) or names == ("raw",):
         return _encode(data, array.shape, names)
     parts = [_encode(np.ascontiguousarray(data[at::width]), array.shape, names) for at in range(width)]
     return bytes([SPLIT, width]) + b"".join(len(p).to_bytes(4, "little") + p for p in parts)

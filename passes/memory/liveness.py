@@ -64,11 +64,13 @@ class _Group:
 
 @dataclass(eq=False)
 class Liveness:
-    """Buffers of a graph's values and workspaces; `of` gives a value's buffer and its place inside."""
+    """Buffers of a graph's values, workspaces and regions for constants; `of` gives a value's buffer and its
+    place inside."""
 
     buffers: list[Buffer]
     of: dict[Value, tuple[int, int]]
     workspaces: dict[Operator, int]
+    regions: dict[Operator, int]
 
 
 class _Analysis:
@@ -163,10 +165,16 @@ def analyse(graph: Graph, in_place: bool = True) -> Liveness:
     groups = list({id(g): g for g in analysis.groups.values()}.values())
     numbers = {id(g): i for i, g in enumerate(groups)}
     buffers = [Buffer(tuple(analysis.piece(v, at) for v, at in g.inner.items())) for g in groups]
-    workspaces: dict[Operator, int] = {}
-    for index, op in enumerate(graph.operators):
-        if op.get("workspace", 0):
-            workspaces[op] = len(buffers)
-            buffers.append(Buffer.whole(index, index, align(op["workspace"])))
+    workspaces, regions = (_own(graph, name, buffers) for name in ("workspace", "streamed"))
     places = {v: (numbers[id(g)], g.inner[v]) for v, g in analysis.groups.items()}
-    return Liveness(buffers, places, workspaces)
+    return Liveness(buffers, places, workspaces, regions)
+
+
+def _own(graph: Graph, name: str, buffers: list[Buffer]) -> dict[Operator, int]:
+    """A buffer more for each operator that has so many bytes of the arena to itself while it computes."""
+    found: dict[Operator, int] = {}
+    for index, op in enumerate(graph.operators):
+        if op.get(name, 0):
+            found[op] = len(buffers)
+            buffers.append(Buffer.whole(index, index, align(op[name])))
+    return found

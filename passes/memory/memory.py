@@ -25,7 +25,7 @@ from ..options import MemoryOptions
 from .arena import Buffer, Piece, align, lower_bound
 from .liveness import Liveness, analyse
 from .offsets import assign_offsets
-from .placement import OUTSIDE, check_placement, place_of, workspace_of
+from .placement import OUTSIDE, check_placement, place_of, region_of, workspace_of
 
 # Outputs that nobody writes ------------------------------------------------------------------------
 
@@ -68,6 +68,8 @@ def _write(graph: Graph, liveness: Liveness, offsets: list[int]) -> None:
         op.attributes["offset"] = tuple(_offset(liveness, offsets, r) for r in op.results)
         if op in liveness.workspaces:
             op.attributes["workspace_offset"] = offsets[liveness.workspaces[op]]
+        if op in liveness.regions:
+            op.attributes["streamed_offset"] = offsets[liveness.regions[op]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +124,10 @@ def _values(graph: Graph) -> Iterator[LiveRange]:
 
 def _workspaces(graph: Graph) -> Iterator[LiveRange]:
     for index, op in enumerate(graph.operators):
-        place = workspace_of(op)
-        if place is not None:
-            yield LiveRange(
-                "workspace", op.loc or op.name, index, index, place.low, align(place.high - place.low)
-            )
+        for name, place in (("workspace", workspace_of(op)), ("weights", region_of(op))):
+            if place is not None:
+                size = align(place.high - place.low)
+                yield LiveRange(name, op.loc or op.name, index, index, place.low, size)
 
 
 def arena_report(graph: Graph) -> Report:

@@ -48,6 +48,18 @@ def workspace_of(op: Operator) -> Range | None:
     return Range(op["workspace_offset"], op["workspace_offset"] + size) if size else None
 
 
+def region_of(op: Operator) -> Range | None:
+    """Where the operator's constants are decoded before it computes."""
+    size = op.get("streamed", 0)
+    return Range(op["streamed_offset"], op["streamed_offset"] + size) if size else None
+
+
+def _own(op: Operator) -> dict[str, Range]:
+    """What an operator has to itself while it computes."""
+    found = {"workspace": workspace_of(op), "region for constants": region_of(op)}
+    return {what: place for what, place in found.items() if place is not None}
+
+
 def stays_in_place(op: Operator) -> bool:
     """Whether a view's or a join's operands already lie where the result wants them: nothing need be done."""
     result = place_of(op.result) if is_view(op) or is_join(op) else None
@@ -56,6 +68,19 @@ def stays_in_place(op: Operator) -> bool:
     starts = join_offsets(op) if is_join(op) else [0]
     places = map(place_of, op.operands)
     return all(p is not None and p.low == result.low + start for p, start in zip(places, starts, strict=True))
+
+
+def _clashes(op: Operator) -> Iterator[str]:
+    """What an operator has to itself, over another such thing, a result or an operand."""
+    own = _own(op)
+    places = {"its result": [place_of(r) for r in op.results]}
+    places |= {f"operand %{v.name}": [place_of(v)] for v in op.operands}
+    for what, place in own.items():
+        for other, ranges in places.items():
+            if any(r and r.overlaps(place) for r in ranges):
+                yield f"its {what} overlaps {other}"
+    if len(own) > 1 and own["workspace"].overlaps(own["region for constants"]):
+        yield "its workspace overlaps its region for constants"
 
 
 class _Intact:
@@ -110,7 +135,7 @@ class _Walk:
         if stays_in_place(op):
             self._share(op)
             return
-        for written in (workspace_of(op), *map(place_of, op.results)):
+        for written in (*_own(op).values(), *map(place_of, op.results)):
             if written is not None:
                 self.intact.spoil(written)
         for result in op.results:
@@ -131,15 +156,12 @@ class _Walk:
     def _conflicts(self, op: Operator) -> Iterator[str]:
         """Writes of one operator into its own operands, workspace or the caller's values."""
         shared = self._shared(op)
+        yield from _clashes(op)
         for result in op.results:
-            place, work = place_of(result), workspace_of(op)
+            place = place_of(result)
             yield from self._badly_placed(result, place)
-            if place and work and place.overlaps(work):
-                yield "its workspace overlaps its result"
             for value in op.operands:
                 other = place_of(value)
-                if other and work and other.overlaps(work):
-                    yield f"its workspace overlaps operand %{value.name}"
                 if place and other and place.overlaps(other) and value not in shared:
                     yield f"its result overlaps operand %{value.name}"
 

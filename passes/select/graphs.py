@@ -11,6 +11,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.types import ROW_MAJOR, Layout
 
+from ..memory.arena import align
 from .problem import Plan, Problem, Sharing, Step, Way
 
 Toll = Callable[[Operator, Choice], float]
@@ -85,7 +86,8 @@ def _way(op: Operator, choice: Choice, toll: float) -> Way:
     in_place = tuple(p for p, i in enumerate(dynamic) if _may_overwrite(op, choice, i))
     sharing = _SHARING.get(choice.primitive, Sharing.NONE)
     makes, seconds = choice.result_layout.name, choice.seconds
-    return Way(choice.primitive, wants, makes, seconds, choice.workspace, toll, in_place, sharing)
+    workspace = choice.workspace if not choice.streamed else align(choice.workspace) + align(choice.streamed)
+    return Way(choice.primitive, wants, makes, seconds, workspace, toll, in_place, sharing)
 
 
 def _may_overwrite(op: Operator, choice: Choice, index: int) -> bool:

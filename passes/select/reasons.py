@@ -51,11 +51,13 @@ def _computing(graph: Graph) -> list[Operator]:
 def _choice(choices: Sequence[Choice], chosen: Operator) -> Choice:
     """The choice that is written into an operator."""
     layouts, result = chosen["operand_layouts"], chosen.results[0].type.layout
-    wanted = (chosen["primitive"], chosen.get("workspace", 0), tuple(layouts), result)
+    memory = (chosen.get("workspace", 0), chosen.get("streamed", 0))
+    wanted = (chosen["primitive"], *memory, tuple(layouts), result)
     return next(
         c
         for c in choices
-        if (c.primitive, c.workspace, tuple(x.name for x in c.operand_layouts), c.result_layout) == wanted
+        if (c.primitive, c.workspace, c.streamed, tuple(x.name for x in c.operand_layouts), c.result_layout)
+        == wanted
     )
 
 

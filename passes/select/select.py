@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from secateur.ir.choice import Choice, CostTable
+from secateur.ir.choice import Choice, CostTable, Storage
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator
 from secateur.ir.registry import lookup
@@ -34,9 +34,10 @@ from .forbidden import allowed
 from .graphs import GraphProblem, problem_of
 from .reaching import reach_where_possible
 from .solver import ImpossibleError, Solution, Solver
+from .storing import Coded, Streamed
 from .strict import Strict, check_weights
 from .sweeps import TIES
-from .tolls import NOISE, WEIGHTS, Limit, kept_duration
+from .tolls import KEPT, NOISE, WEIGHTS, Limit, kept_duration
 
 
 def _decide(op: Operator, choice: Choice) -> None:
@@ -48,6 +49,12 @@ def _decide(op: Operator, choice: Choice) -> None:
         op.attributes["keeps"] = choice.keeps
     if choice.workspace:
         op.attributes["workspace"] = choice.workspace
+    if choice.streamed:
+        op.attributes["streamed"] = choice.streamed
+    if choice.stored:
+        for value in op.operands:
+            if value.producer is not None and value.is_constant:
+                value.producer.attributes["stored"] = choice.stored
     for result in op.results:
         result.type = result.type.with_layout(choice.result_layout)
 
@@ -155,19 +162,23 @@ def _warn(solution: Solution, unit: str) -> None:
 class Select(SelectOptions, Pass):
     """Chooses a primitive and layouts for every operator, by the cost table of the target.
 
-    Within `memory` bytes of arena, `seconds` on one core, errors that add up to an SQNR of `sqnr` dB, and
-    `weights` bytes of packed constants; `without` what is forbidden, an entry a line: `winograd6`, or
-    `winograd6@conv1` at one ONNX node.
+    Within `memory` bytes of arena, `seconds` on one core, errors that add up to an SQNR of `sqnr` dB,
+    `weights` bytes of constants in the artifact, where a `codec` may store them if one is named, or `kept`
+    bytes of constants that are held in memory, while the others are decoded by that codec in each run.
+    `without` is what is forbidden, an entry a line: `winograd6`, or `winograd6@conv1` at one ONNX node.
     `strict` forbids what spreads an infinity or NaN to results that do not depend on it.
     """
 
     name: ClassVar[str] = "select"
 
     costs: CostTable | None = field(default=None, compare=False, repr=False, metadata={"option": False})
+    storage: Storage | None = field(default=None, compare=False, repr=False, metadata={"option": False})
 
     @property
     def limit(self) -> Limit | None:
         """The limit on what adds up."""
+        if self.kept is not None:
+            return Limit(KEPT, self.kept)
         if self.weights is not None:
             return Limit(WEIGHTS, self.weights)
         return None if self.sqnr is None else Limit(NOISE, error_power(self.sqnr))
@@ -179,7 +190,15 @@ class Select(SelectOptions, Pass):
         if self.strict:
             check_weights(graph)
         costs = Strict(self.costs) if self.strict else self.costs
-        return allowed(graph, costs, self.without.split("\n"))
+        found = allowed(graph, costs, self.without.split("\n"))
+        if not self.codec:
+            return found
+        if self.storage is None:
+            raise SecateurError(
+                "pass select: the target's artifacts hold constants as they are; name no codec"
+            )
+        kind = Streamed if self.kept is not None else Coded
+        return kind(found, self.storage, self.codec)
 
     def run(self, graph: Graph) -> Graph:
         if self.costs is not None:

@@ -29,7 +29,14 @@ from .trellis import CutShortError, NoCourseError, Trellis, along
 
 
 class ImpossibleError(SecateurError):
-    """No plan meets the limits; the message names the nearest limit that one meets."""
+    """No plan meets the limits; the message names the nearest limit that one meets.
+
+    Where that is a limit on what adds up, `toll` is it.
+    """
+
+    def __init__(self, message: str, toll: float | None = None) -> None:
+        super().__init__(message)
+        self.toll = toll
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,8 @@ class Solver:
             return ImpossibleError(_too_few(size_text(memory), size_text(least), doubt))
         cheapest = least_toll(trellis if memory is None else within_bytes(trellis, memory)).toll
         assert toll is not None, "memory would do"
-        return ImpossibleError(_too_few(self.toll.limit(toll), self.toll.least(cheapest), doubt))
+        text = _too_few(self.toll.limit(toll), self.toll.least(cheapest), doubt)
+        return ImpossibleError(text, toll=cheapest)
 
 
 def _costs(answer: Answer) -> Costs:

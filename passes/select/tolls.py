@@ -44,7 +44,7 @@ class Noise(Toll):
 
 
 class Weights(Toll):
-    """Bytes of packed constants in the artifact; constants that operators share count for each of them."""
+    """Bytes of constants in the artifact; those that operators share count for each of them."""
 
     def of(self, costs: CostTable) -> Callable[[Operator, Choice], float]:
         return costs.weight_bytes
@@ -56,7 +56,14 @@ class Weights(Toll):
         return size_text(round(value))
 
 
-NOISE, WEIGHTS = Noise(), Weights()
+class Kept(Weights):
+    """Bytes of constants that are held in memory decoded, and not decoded for each run."""
+
+    def limit(self, value: float) -> str:
+        return f"{size_text(round(value))} of decoded weights kept"
+
+
+NOISE, WEIGHTS, KEPT = Noise(), Weights(), Kept()
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,10 @@ from typing import Any
 import pytest
 
 import secateur
-from secateur import Limits, SecateurError
+from secateur import Limits
 from secateur.codegen.backends.cpu.backend import BACKEND
 from secateur.passes.memory.memory import arena_report
-from secateur.passes.select.solver import ImpossibleError
 from secateur.pipeline import limited
-from secateur.size import SizeError, library_bytes, within_size
 
 MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
 
@@ -91,51 +89,3 @@ def test_limits_beside_a_pipeline_are_refused() -> None:
 def test_limits_where_nothing_is_chosen_any_more_are_refused() -> None:
     with pytest.raises(secateur.SecateurError, match="have been chosen already"):
         limited("layout,memory", Limits(memory=1 << 20))
-
-
-# Size ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["so", "tar"])
-def test_a_library_keeps_its_size(kind: secateur.options.Kind, tmp_path: Path) -> None:
-    free = secateur.compile(MODEL, tmp_path / "free.so", "rpi4").path.stat().st_size
-    limit = free * 3 // 4
-    artifact = secateur.compile(MODEL, tmp_path / "small", "rpi4", limits=Limits(size=limit), kind=kind)
-    assert library_bytes(artifact.path) <= limit
-    assert "winograd" in " ".join(primitives(artifact))  # where they take little
-
-
-def test_a_size_that_nothing_keeps_names_the_least(tmp_path: Path) -> None:
-    with pytest.raises(
-        SecateurError, match=r"no library has at most 100000 bytes: .*the least possible is \d+ bytes$"
-    ):
-        secateur.compile(MODEL, tmp_path / "small.so", "rpi4", limits=Limits(size=100_000))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_is_too_large_is_tried_with_fewer_weights() -> None:
-    """A made-up compilation: 700 bytes of code beside the weights, which are what they may be."""
-    asked: list[int] = []
-
-    def attempt(limits: Limits) -> int:
-        assert limits.size is not None
-        asked.append(limits.size)
-        if limits.size < 250:
-            raise ImpossibleError("weights")
-        if limits.size + 700 > 1000:
-            raise SizeError(limits.size + 700, 1000)
-        return limits.size + 700
-
-    assert within_size(attempt, Limits(size=1000)) == 1000
-    assert asked == [1000, 300]
-
-
-def test_what_stays_too_large_is_refused_with_the_smallest_found() -> None:
-    def attempt(limits: Limits) -> int:
-        if limits.size == 1000:
-            raise SizeError(1700, 1000)
-        raise ImpossibleError("weights")
-
-    with pytest.raises(SizeError, match="nothing fits in 1000 bytes; the smallest library found has 1700"):
-        within_size(attempt, Limits(size=1000))

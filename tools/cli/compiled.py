@@ -68,7 +68,7 @@ def text_of(artifact: Artifact, phases: Mapping[str, float], timings: bool) -> s
     )
     checked = [_verified(row) for row in artifact.verified]
     then = [f"then: {manifest['then'].format(file=artifact.path)}"] if manifest.get("then") else []
-    return "\n".join([*([_timings(facts)] if timings else []), line, *checked, *then])
+    return "\n".join([*([_timings(facts)] if timings else []), line, *_coding(manifest), *checked, *then])
 
 
 def _arena(manifest: Mapping[str, Any]) -> str:
@@ -82,6 +82,21 @@ def _weights(manifest: Mapping[str, Any]) -> str:
     """What they take in memory, and in the file where that is not the same."""
     bytes = size(manifest["weights_bytes"])
     return f"{bytes} ({size(manifest['coded_bytes'])} coded)" if "coded_bytes" in manifest else bytes
+
+
+def _coding(manifest: Mapping[str, Any]) -> list[str]:
+    """How weights are stored where that is not as they are: by which codecs, and what decoding takes."""
+    rows = [(name, row["arrays"]) for name, row in manifest.get("stored", {}).items()]
+    if made := manifest.get("transformed"):
+        rows.append(("made of filters", made["arrays"]))
+    lines = []
+    if rows:
+        loading = f"loading takes about {duration(manifest['loading_seconds'])} on one core"
+        lines.append(f"arrays of weights: {', '.join(f'{n} {name}' for name, n in rows)}; {loading}")
+    if row := manifest.get("streamed"):
+        weights = f"weights of {row['layers']} layers, {size(row['bytes'])}"
+        lines.append(f"decoded in each run: {weights}, about {duration(row['run_seconds'])}")
+    return lines
 
 
 def _verified(row: Verified) -> str:

@@ -132,6 +132,23 @@ def _made(row: Mapping[str, int]) -> str:
     return f"{held}, of which {row['arrays']} arrays of {size(row['bytes'])} are made"
 
 
+def _loading(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What decoding weights takes, when a state is made and in each run, by counted instructions."""
+    rows = []
+    if manifest.get("loading_seconds"):
+        taken = (
+            f"about {duration(manifest['loading_seconds'])} on one core, in {size(manifest['loading_bytes'])}"
+        )
+        rows.append(("loading", taken))
+    if row := manifest.get("streamed"):
+        held = f"{size(row['coded_bytes'])} for {size(row['bytes'])} of {row['layers']} layers"
+        each = (
+            f"about {duration(row['run_seconds'])} of each run, in {size(row['region_bytes'])} of the arena"
+        )
+        rows.append(("decoded by layer", f"{held}; {each}"))
+    return rows
+
+
 def _needs(manifest: Mapping[str, Any]) -> str:
     """What a board must have besides a processor of the artifact's kind."""
     device = manifest.get("device")
@@ -168,7 +185,7 @@ def _print_artifact(result: Mapping[str, Any]) -> None:
         *((f"stored by {name}", _stored(row)) for name, row in manifest.get("stored", {}).items()),
         *(("transformed", _made(row)) for row in (manifest.get("transformed"),) if row),
         *_arenas(manifest),
-        *(("loading", f"works in {size(bytes)}") for bytes in (manifest.get("loading_bytes"),) if bytes),
+        *_loading(manifest),
         *((name, manifest[name]) for name in ("pipeline", "secateur") if name in manifest),
     ]
     print(facts(rows))

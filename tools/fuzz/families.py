@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from .artifact_family import ArtifactFamily
+from .coded_family import CodedFamily
 from .compile_family import CompileFamily
 from .family import Family
 from .large_family import LargeFamily
@@ -18,4 +19,4 @@ from .text_family import TextFamily
 def families() -> dict[str, Family]:
     """Every family by name."""
     mutated = (OnnxFamily(), TextFamily(), ArtifactFamily(), CompileFamily(), LargeFamily(), StreamFamily())
-    return {f.name: f for f in (*mutated, PruneFamily())}
+    return {f.name: f for f in (*mutated, PruneFamily(), CodedFamily())}

@@ -21,6 +21,7 @@ class CpuBackend(KernelBackend):
     """Primitives take a second to import, LLVM and TVM several: each method imports what it needs."""
 
     name = "cpu"
+    streams = True
 
     @property
     def primitives(self) -> Primitives:

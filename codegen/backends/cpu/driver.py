@@ -20,17 +20,23 @@ from .machine import LOCK, target_machine
 _PROLOGUE = """\
 target triple = "{triple}"
 declare void @rt_dispatch(ptr, ptr, ptr, ptr, i32, i32)
-{kernels}
+{fetching}{kernels}
 define void @model_driver(ptr %state, ptr %arena, ptr %weights, ptr %inputs, ptr %outputs) {{
   %args = alloca [{slots} x ptr]
 """
+
+
+_FETCHING = "declare void @rt_fetch_weights(ptr, ptr, i32)\n"
 
 
 def driver_text(program: Program) -> str:
     """LLVM IR of `model_driver(state, arena, weights, inputs, outputs)`."""
     kernels = "".join(f"declare void @{m.symbol}(ptr, ptr, i32, i32)\n" for m in program.modules)
     slots = max((len(call.args) for call in program.calls), default=0)
-    prologue = _PROLOGUE.format(triple=program.target.triple, kernels=kernels, slots=max(1, slots))
+    fetching = _FETCHING if program.fetches else ""
+    prologue = _PROLOGUE.format(
+        triple=program.target.triple, fetching=fetching, kernels=kernels, slots=max(1, slots)
+    )
     calls = [
         line for index, call in enumerate(program.calls) if call.tasks for line in _call_lines(index, call)
     ]
@@ -39,6 +45,8 @@ def driver_text(program: Program) -> str:
 
 def _call_lines(index: int, call: Call) -> Iterator[str]:
     yield f"; {index}: {ascii_of(call.label)}"
+    if call.fetch >= 0:
+        yield f"call void @rt_fetch_weights(ptr %state, ptr %arena, i32 {call.fetch})"
     yield from argument_lines(index, call)
     workspace, lines = workspace_lines(index, call)
     yield from lines

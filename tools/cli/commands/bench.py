@@ -65,6 +65,7 @@ def bench(
             "iterations": iterations,
             "macs": macs,
             "arena_bytes": session.arena_bytes,
+            "load_seconds": session.load_seconds,
             "seconds": statistics(seconds),
         }
         if profile:
@@ -166,6 +167,7 @@ def _print(result: Mapping[str, Any]) -> None:
         ("artifact", result["artifact"]),
         ("threads", result["threads"]),
         *([("arena", size(result["arena_bytes"]))] if "arena_bytes" in result else []),
+        *([("load", duration(result["load_seconds"]))] if "load_seconds" in result else []),
         ("MACs", amount(result["macs"])),
         *((name, duration(value)) for name, value in seconds.items()),
         ("speed", f"{amount(result['macs'] * rate)}MAC/s, {rate:.1f} runs/s"),

@@ -134,6 +134,14 @@ class Making:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What the artifact must keep, and what a TFLite file takes and gives."""
+
+    limits: Limits
+    ends: Ends
+
+
+@dataclass(frozen=True)
 class Watching:
     """What is shown and checked of the passes."""
 
@@ -238,7 +246,7 @@ def compile_model(
         if work and work.timed and not json:
             print(work.gain.text, flush=True)
         watch = watching.watch([work.selection] if work and work.timed else [], show)
-        artifact = _compiled(graph, making.path(model), making, text, work, half, watch)
+        artifact = _compiled(graph, making.path(model), making, Asked(kept, ends), work, half, watch)
         layers = work.finish(artifact, show) if work else None
     if json:
         print_json(summary(artifact, show.seconds) | (work.summary(layers) if work and layers else {}))
@@ -263,7 +271,7 @@ def _compiled(
     graph: Graph,
     path: Path,
     making: Making,
-    pipeline: str,
+    asked: Asked,
     work: Compilation | None,
     half: Fp16 | None,
     watch: Watch,
@@ -278,7 +286,9 @@ def _compiled(
         precision=half,
         costs=making.costs,
         tune=making.tune,
-        pipeline=pipeline,
+        limits=asked.limits,
+        pipeline=making.pipeline,
+        ends=asked.ends,
         compress=making.stored,
         cubin=making.cubin,
         kind=making.form,

@@ -1,0 +1,100 @@
+"""Constants that are decoded into the arena right before the call that reads them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .storing import PLAIN, Entry, check_codec, entries
+from .streams import Array, encode
+
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Fetch:
+    """Arrays that are decoded to `offsets` of the arena before each run of a call.
+
+    The decoder works in `room` bytes at `work`, behind the arrays.
+    """
+
+    arrays: tuple[Array, ...]
+    offsets: tuple[int, ...]
+    streams: tuple[bytes, ...]
+    work: int
+    room: int
+
+
+@dataclass
+class Region:
+    """`size` bytes of the arena at `begin`, being filled with one operator's constants, stored by `codec`."""
+
+    begin: int
+    size: int
+    codec: str
+    arrays: list[Array] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    end: int = 0
+
+    def place(self, array: Array) -> int:
+        """Where the array will lie in the arena."""
+        self.arrays.append(array)
+        self.offsets.append(self.begin + self.end)
+        self.end += -(-max(array.nbytes, 1) // _ALIGNMENT) * _ALIGNMENT
+        return self.offsets[-1]
+
+
+@dataclass
+class Streams:
+    """Streams of arrays, each made once, however many operators have it."""
+
+    known: dict[tuple[str, str, bytes], bytes] = field(default_factory=dict)
+
+    def fetch(self, region: Region) -> Fetch:
+        """What fills a region; SecateurError for a codec of no name."""
+        codec = region.codec or PLAIN
+        check_codec(codec)
+        streams = tuple(self._stream(array, codec) for array in region.arrays)
+        work = region.begin + region.end
+        return Fetch(tuple(region.arrays), tuple(region.offsets), streams, work, region.size - region.end)
+
+    def _stream(self, array: Array, codec: str) -> bytes:
+        digest = hashlib.sha256(np.ascontiguousarray(array).data).digest()
+        key = (codec, f"{array.dtype} {array.shape}", digest)
+        if key not in self.known:
+            self.known[key] = encode(array, codec)
+        return self.known[key]
+
+
+def distinct(fetches: Iterable[Fetch]) -> tuple[bytes, ...]:
+    """The streams that the artifact holds, each once."""
+    return tuple(dict.fromkeys(stream for fetch in fetches for stream in fetch.streams))
+
+
+def fetch_entries(fetches: Sequence[Fetch], begin: int) -> list[list[Entry]]:
+    """The rows of each fetch's streams, which lie one behind the other from `begin` on."""
+    places, at = {}, begin
+    for stream in distinct(fetches):
+        places[stream] = at
+        at += len(stream)
+    return [
+        [
+            entries([stream], [array], [offset], places[stream])[0]
+            for stream, array, offset in zip(fetch.streams, fetch.arrays, fetch.offsets, strict=True)
+        ]
+        for fetch in fetches
+    ]
+
+
+def fetched_summary(fetches: Sequence[Fetch]) -> dict[str, int]:
+    """How many arrays are decoded before their layer, their bytes, what they take coded, and the largest
+    number of bytes of the arena that one layer's take, its decoder included."""
+    return {
+        "layers": len(fetches),
+        "bytes": sum(array.nbytes for fetch in fetches for array in fetch.arrays),
+        "coded_bytes": sum(map(len, distinct(fetches))),
+        "region_bytes": max(fetch.work + fetch.room - fetch.offsets[0] for fetch in fetches),
+    }
