@@ -100,8 +100,6 @@ class CodedConstants:
 
 def _arguments(primitive: Primitive, op: Operator, target: Target) -> list[Operand | Constant]:
     """What an origin's numbers count."""
-    if not primitive.staged:
-        return list(primitive.arguments(op, target))
     stages = primitive.stages(op, target)
     return [a for stage in stages for a in stage.arguments if isinstance(a, (Operand, Constant))]
 

@@ -171,6 +171,8 @@ class KernelBackend(Backend[Program]):
     ) -> Program:
         from ..lower import lower
 
+        if not self.streams and any("streamed" in op.attributes for op in graph.operators):
+            raise SecateurError(f"{target.name}: constants cannot be decoded in each run; remove 'streamed'")
         return lower(graph, target, self.primitives, self.compile, manifest, progress)
 
     def check_destination(self, path: Path, kind: str, dumps: Collection[str] = ()) -> None:
