@@ -17,7 +17,11 @@ MOST_FILES = 30  # modules side by side in one folder
 LATE = {
     "secateur.codegen.targets.processor": {"llvmlite.binding"},
     "secateur.codegen.backends.cpu.primitives": {"secateur.codegen.primitives.*"},  # called at once
-    "secateur.codegen.backends.backend": {"secateur.codegen.artifact", "secateur.codegen.lower"},
+    "secateur.codegen.backends.backend": {
+        "secateur.codegen.artifact",
+        "secateur.codegen.lower",
+        "secateur.codegen.storage",
+    },
     "secateur.codegen.backends.cpu.backend": {
         "secateur.codegen.backends.cpu.costs",
         "secateur.codegen.backends.cpu.objects",
