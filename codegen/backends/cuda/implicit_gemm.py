@@ -46,7 +46,7 @@ class ImplicitGemm:
     """Any kernel, stride, dilation and padding; one group; channels in blocks of 16 bytes."""
 
     name: str = "implicit_gemm"
-    parted: ClassVar[bool] = True  # sums may be of several blocks of threads
+    parted: ClassVar[bool] = True  # sums may be of several blocks of threads, and memory copied as it lies
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
         thread = thread_of(target)
@@ -70,7 +70,7 @@ class ImplicitGemm:
         limit = spec.workspace_limit
         spare = (inf if limit is None else float(limit)) if self.parted else 0.0
         sizes = (spec.batch * spec.pixels, filters, blocks * taps)
-        return Work(*sizes, rate, float(moved), 1, most, matrix, spare_bytes=spare)
+        return Work(*sizes, rate, float(moved), 1, most, matrix, spare_bytes=spare, deep=self.parted)
 
     def blocks(self, spec: ConvSpec, target: Target) -> int:
         block = layout_block(self.layouts(spec, target)[0][0])

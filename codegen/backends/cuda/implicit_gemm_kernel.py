@@ -106,7 +106,11 @@ class Gemm:
         self._locate()
         self.sums = Words(self.tile.sums, self.spec.dtype)
         self._start()
-        first, count = self._steps()
+        self._multiply_all(*self._steps())
+        self._store()
+
+    def _multiply_all(self, first: Any, count: Any) -> None:
+        """Steps from `first` on: while one is multiplied, loads of the next one are under way."""
         self._fetch(first)
         self._share(0)
         barrier()
@@ -118,7 +122,6 @@ class Gemm:
             with when(more):
                 self._share(T.truncmod(step + 1, STAGES) * self.tile.stage_words)
             barrier()
-        self._store()
 
     def _steps(self) -> tuple[Any, Any]:
         """The first step of this block's sums, and how many there are."""
@@ -191,14 +194,16 @@ class Gemm:
         if not self.spec.padded:
             self.fetched.fetch(WORDS * i, self.data, place, WORDS)
             return
-        row, column = self.rows[i] + self.down, self.columns[i] + self.along
-        conv = self.conv
-        inside = T.And(T.And(row >= 0, row < conv.height), T.And(column >= 0, column < conv.width))
-        with T.If(inside):
+        with T.If(self._inside(i)):
             with T.Then():
                 self.fetched.fetch(WORDS * i, self.data, place, WORDS)
             with T.Else():
                 self.fetched.put(WORDS * i, self._outside())
+
+    def _inside(self, i: int) -> Expr:
+        """When a share's pixel at this step's tap is one of the image's."""
+        row, column, conv = self.rows[i] + self.down, self.columns[i] + self.along, self.conv
+        return T.And(T.And(row >= 0, row < conv.height), T.And(column >= 0, column < conv.width))
 
     def _outside(self) -> Expr:
         if self.padding is not None:

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ...tir import T, store, when
-from .block import WORDS, Words
+from .async_copy import copy, end_group, wait_for_groups
+from .block import WORDS, Words, barrier
 from .implicit_gemm_kernel import Gemm, held
 from .matrix import multiply
 from .matrix_tile import COLUMNS, ROWS, MatrixTile
-from .tile import WARP
+from .tile import STAGES, WARP
 
 Expr = Any
 
@@ -32,6 +33,52 @@ class MatrixGemm(Gemm):
         self.first_row = held(T.truncmod(warp, across) * tile.thread_filters)
         self.column = held(self.first_row + self.group * WORDS)
         self.rows_of_tiles, self.columns_of_tiles = tile.thread_filters // ROWS, tile.thread_pixels // COLUMNS
+
+    # More steps in shared memory than two -------------------------------------------------------------
+
+    def _multiply_all(self, first: Any, count: Any) -> None:
+        """Copies are in groups, one for each step, of which all but the newest must have arrived."""
+        depth = self.tile.depth
+        if depth == STAGES:
+            super()._multiply_all(first, count)
+            return
+        self.weight_units = self._units(self.tile.filters)
+        for ahead in range(depth - 1):
+            with when(ahead < count):
+                self._copy(T.int32(ahead) + first, T.int32(ahead * self.tile.stage_words))
+            end_group()
+        with T.serial(0, count) as step:
+            wait_for_groups(depth - 2)
+            barrier()
+            ahead = held(step + (depth - 1))
+            with when(ahead < count):
+                self._copy(ahead + first, held(T.truncmod(ahead, depth) * self.tile.stage_words))
+            end_group()
+            self._multiply(T.truncmod(step, depth) * self.tile.stage_words)
+
+    def _copy(self, step: Expr, stage: Expr) -> None:
+        """From memory into shared memory, as it lies; what is outside of the image is a constant."""
+        offset = self._move_to(held(step))
+        for i, (unit, there) in enumerate(self.pixel_units):
+            place = stage + unit * WORDS
+            self._if(there, lambda i=i, p=place: self._copy_pixel(i, p, offset))
+        panel = self.tile.filters * self.tile.blocks
+        source = (self._panels() * self.spec.steps + step) * panel
+        first = stage + self.tile.pixels * self.tile.blocks * WORDS
+        for unit, there in self.weight_units:
+            places = (first + unit * WORDS, (source + unit) * WORDS)
+            self._if(there, lambda p=places: copy(self.shared, p[0], self.weights, p[1]))
+
+    def _copy_pixel(self, i: int, to: Expr, offset: Expr) -> None:
+        place = (self.places[i] + offset) * WORDS
+        if not self.spec.padded:
+            copy(self.shared, to, self.data, place)
+            return
+        with T.If(self._inside(i)):
+            with T.Then():
+                copy(self.shared, to, self.data, place)
+            with T.Else():
+                copy(self.shared, to, self.padding, 0)
 
     def _share_pixel(self, i: int, unit: Expr, stage: Expr) -> None:
         store(self.shared, stage + unit * WORDS, self.fetched.quad(WORDS * i), WORDS)
@@ -80,7 +127,7 @@ class MatrixGemm(Gemm):
 
     def _ragged(self) -> bool:
         """Whether that may be."""
-        return False
+        return self._end() % self.tile.pixels != 0 if isinstance(self._end(), int) else True
 
     def _instruct(self, row: int, column: int, left: Words, right: Words, blocks: int) -> None:
         a = [left[row * 2 * blocks + i] for i in range(2 * blocks)]

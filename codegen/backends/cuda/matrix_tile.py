@@ -25,10 +25,15 @@ class MatrixTile(Tile):
     rows: ClassVar[int] = PAIR  # filters of those whose results are stored together
 
     def __post_init__(self) -> None:
+        self._check_depth()
         if self.pixels % self.thread_pixels or self.filters % self.thread_filters:
             raise ValueError(f"{self}: warps do not divide the block")
         if self.thread_pixels % self.columns or self.thread_filters % self.rows:
             raise ValueError(f"{self}: a warp has multiples of {self.columns} pixels and {self.rows} filters")
+
+    @property
+    def copies(self) -> bool:
+        return True
 
     @property
     def threads(self) -> int:
@@ -37,7 +42,9 @@ class MatrixTile(Tile):
     @property
     def words(self) -> dict[str, str]:
         warp = {"warp": f"{self.thread_pixels} pixels x {self.thread_filters} filters"}
-        return {"block of threads": super().words["block of threads"], **warp}
+        found = super().words
+        del found["thread"]
+        return {**found, **warp}
 
     @property
     def pitch(self) -> int:
@@ -78,6 +85,10 @@ class WmmaTile(MatrixTile):
 
     columns: ClassVar[int] = ROWS
     rows: ClassVar[int] = ROWS
+
+    @property
+    def copies(self) -> bool:
+        return False
 
     @property
     def fragments(self) -> int:

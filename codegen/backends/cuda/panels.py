@@ -16,6 +16,7 @@ from .matrix_tile import MatrixTile, WmmaTile, matrix_candidates, order
 from .tile import Tile, Work, candidates
 
 Array = NDArray[Any]
+_DEPTHS = (3, 4)
 _SPLITS = (2, 3, 4, 6, 8, 12, 16)
 _LEAST_STEPS = 4  # of a part of a sum
 _FEW_BLOCKS = 4  # for each multiprocessor
@@ -27,8 +28,18 @@ def best(work: Work, blocks: int, target: Target) -> Tile | None:
     architecture = target.cuda.architecture
     matrix = matrix_candidates(work.filters, blocks, architecture) if work.matrix_rate else ()
     found = chain(matrix, candidates(work.filters, blocks, architecture))
-    fit = (part for tile in found if tile.sums <= work.most_sums for part in _split(tile, work, target))
+    deep = (each for tile in found if tile.sums <= work.most_sums for each in _deeper(tile, work, target))
+    fit = (part for tile in deep for part in _split(tile, work, target))
     return min(fit, key=lambda tile: (work.seconds(tile, target), work.products(tile)), default=None)
+
+
+def _deeper(tile: Tile, work: Work, target: Target) -> Iterator[Tile]:
+    """The tile, and the same with more steps in shared memory where its kernel copies, and as many fit."""
+    yield tile
+    for depth in _DEPTHS if work.deep and tile.copies else ():
+        deeper = replace(tile, depth=depth)
+        if deeper.resident(target.cuda.architecture) and work.steps >= depth * tile.blocks:
+            yield deeper
 
 
 def _split(tile: Tile, work: Work, target: Target) -> Iterator[Tile]:

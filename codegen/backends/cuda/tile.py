@@ -2,7 +2,9 @@
 
 A block of threads computes `pixels` x `filters` results, a thread `thread_pixels` x `thread_filters` of them
 in registers. A step brings 16 bytes of `blocks` blocks of channels for each pixel and filter into shared
-memory, which has room for two, so that the next step's loads are under way while this one multiplies.
+memory, which has room for two, so that the next step's loads are under way while this one multiplies; where
+there is room for more of them, `depth`, memory is copied there past the registers, and several steps' copies
+are under way.
 
 Where few blocks would have long sums, each sum is of `splits` blocks, whose partial sums lie in memory for a
 second kernel to add.
@@ -35,10 +37,16 @@ class Tile:
     thread_filters: int
     blocks: int = 1
     splits: int = 1
+    depth: int = STAGES
 
     def __post_init__(self) -> None:
+        self._check_depth()
         if self.pixels % self.thread_pixels or self.filters % self.thread_filters or self.thread_filters % 4:
             raise ValueError(f"{self}: threads do not divide the block, or filters are no vectors")
+
+    def _check_depth(self) -> None:
+        if self.depth != STAGES and not self.copies:
+            raise ValueError(f"{self}: its kernel has room for {STAGES} steps")
 
     @property
     def threads(self) -> int:
@@ -51,7 +59,13 @@ class Tile:
             "block of threads": f"{self.threads}: {self.pixels} pixels x {self.filters} filters",
             "thread": f"{self.thread_pixels} pixels x {self.thread_filters} filters",
         }
-        return found | ({"parts of a sum": str(self.splits)} if self.splits > 1 else {})
+        parts = {"parts of a sum": str(self.splits)} if self.splits > 1 else {}
+        return found | parts | ({"steps in shared memory": str(self.depth)} if self.copies else {})
+
+    @property
+    def copies(self) -> bool:
+        """Whether its kernel may copy memory into shared memory past the registers."""
+        return False
 
     @property
     def thread_pitch(self) -> int:
@@ -78,7 +92,7 @@ class Tile:
 
     @property
     def shared_bytes(self) -> int:
-        return STAGES * self.stage_words * 4
+        return self.depth * self.stage_words * 4
 
     @property
     def registers(self) -> int:
@@ -89,7 +103,7 @@ class Tile:
     def loads(self) -> int:
         """Registers for a step's loads of 16 bytes, and for where pixels lie."""
         pixels, filters = (-(-rows * self.blocks // self.threads) for rows in (self.pixels, self.filters))
-        return 4 * (pixels + filters) + 3 * pixels
+        return (4 * (pixels + filters) if self.depth == STAGES else 0) + 3 * pixels
 
     @property
     def fetched(self) -> int:
@@ -117,7 +131,7 @@ class Work:
     `rate` is the words that a multiprocessor multiplies a cycle, `matrix_rate` those by matrix instructions,
     `moved` the bytes from and to DRAM. There may be several such products, one for each of `images`; where
     some have fewer pixels, `parts` are pixels and images. A thread has registers for `most_sums` sums.
-    There is memory of `spare_bytes` for partial sums.
+    There is memory of `spare_bytes` for partial sums. `deep`: more than two steps may lie in shared memory.
     """
 
     pixels: int
@@ -130,6 +144,7 @@ class Work:
     matrix_rate: float = 0.0
     parts: tuple[tuple[int, int], ...] = ()
     spare_bytes: float = 0.0
+    deep: bool = False
 
     def tasks(self, tile: Tile) -> int:
         parts = self.parts or ((self.pixels, self.images),)
@@ -152,7 +167,8 @@ class Work:
         warps = min(resident, here) * -(-tile.threads // WARP)
         words = self._steps(tile) * BLOCK_BYTES // 4
         products = tile.pixels * tile.filters * words
-        hidden = tile.efficiency * min(1, warps / _BUSY_WARPS)
+        waiting = warps * (tile.depth - 1)  # steps whose operands are on their way
+        hidden = tile.efficiency * min(1, waiting / _BUSY_WARPS)
         cycles = max(products / tile.rate(self), words * tile.fetched / _SHARED_WORDS) / hidden
         near = tasks * (tile.pixels + tile.filters) * self._steps(tile) * BLOCK_BYTES
         busy = here * cycles / (gpu.clock_ghz * 1e9)

@@ -36,9 +36,6 @@ class WmmaGemm(MatrixGemm):
         self.first_row = held(T.truncmod(warp, across) * tile.thread_filters)
         self.rows_of_tiles, self.columns_of_tiles = tile.thread_filters // ROWS, tile.thread_pixels // ROWS
 
-    def _ragged(self) -> bool:
-        return self._end() % self.tile.pixels != 0 if isinstance(self._end(), int) else True
-
     def _share_pixel(self, i: int, unit: Expr, stage: Expr) -> None:
         value = self.fetched.quad(WORDS * i)
         if not self.spec.signed:

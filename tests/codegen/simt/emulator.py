@@ -85,6 +85,7 @@ def on_host(llvm_ir: str) -> str:
     """
     llvm_ir = _WMMA.sub(_wmma, _MATRIX.sub(_matrix, llvm_ir))
     text = re.sub(r"@llvm\.nvvm\.barrier\.cta\.sync[a-z.]*", "@simt_barrier", llvm_ir)
+    text = text.replace(" immarg", "")
     text = re.sub(r"@llvm\.nvvm\.([\w.]+)", lambda m: "@simt_" + m[1].replace(".", "_"), text)
     text = text.replace("= internal addrspace(3) global", "= addrspace(3) global")  # others may change it
     return text.replace("define ptx_kernel void", "define void") + _entry(llvm_ir)

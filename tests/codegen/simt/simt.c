@@ -81,6 +81,37 @@ static void fiber_main(void) {
     fibers[thread_at].state = DONE;
 }
 
+/* Copies that arrive as late as they may: when a thread waits for their group. ------------------------ */
+
+enum { MOST_COPIES = 256 };
+
+typedef struct copies {
+    struct { void *to; const void *from; int group; } waiting[MOST_COPIES];
+    int count, groups; /* groups that are ended */
+} copies;
+
+static copies begun[MOST_THREADS];
+
+API void simt_cp_async_cg_shared_global_16(void *to, const void *from) {
+    copies *own = &begun[thread_at];
+    if (own->count == MOST_COPIES || (uintptr_t)to % 16 || (uintptr_t)from % 16) abort();
+    own->waiting[own->count].to = to;
+    own->waiting[own->count].from = from;
+    own->waiting[own->count++].group = own->groups;
+}
+
+API void simt_cp_async_commit_group(void) { begun[thread_at].groups++; }
+
+API void simt_cp_async_wait_group(int32_t most) {
+    copies *own = &begun[thread_at];
+    int left = 0;
+    for (int i = 0; i < own->count; i++) {
+        if (own->waiting[i].group < own->groups - most) memcpy(own->waiting[i].to, own->waiting[i].from, 16);
+        else own->waiting[left++] = own->waiting[i];
+    }
+    own->count = left;
+}
+
 /* Matrix instructions: a warp's lanes hand in their registers, and go on when all have. ---------------- */
 
 typedef struct matrix {
@@ -248,7 +279,7 @@ static unsigned count_of(int state) {
  * so is a warp of which some lanes wait for others. */
 static int run_fibers(void) {
     static unsigned order[MOST_THREADS];
-    for (unsigned i = 0; i < threads; i++) fibers[i].state = NOT_BEGUN;
+    for (unsigned i = 0; i < threads; i++) fibers[i].state = NOT_BEGUN, begun[i].count = begun[i].groups = 0;
     for (;;) {
         order_of(order);
         for (unsigned i = 0; i < threads; i++)

@@ -15,7 +15,7 @@ import pytest
 from secateur.codegen.backends.cuda.costs import GpuCosts
 from secateur.codegen.backends.cuda.implicit_gemm import GEMM
 from secateur.codegen.backends.cuda.implicit_gemm_kernel import GemmSpec
-from secateur.codegen.backends.cuda.matrix_tile import WmmaTile
+from secateur.codegen.backends.cuda.matrix_tile import MatrixTile
 from secateur.codegen.backends.cuda.modules import build_module, ptx_head
 from secateur.codegen.backends.cuda.primitives import PRIMITIVES
 from secateur.codegen.backends.cuda.split_gemm import parts_kernel, sum_kernel
@@ -114,7 +114,7 @@ def built(kernel: Kernel, target: Target, folder: Path) -> tuple[Report, int]:
 
 
 def executed(kernel: Kernel, written: int) -> int:
-    """Of `wmma`, which may be written out for several steps, and is left out where no pixel needs it."""
+    """Of matrix instructions, which may be written out for several steps, or left out where no pixel is."""
     spec: Any = kernel.spec
     assert spec.tile.splits == 1
     pixels = spec.conv.batch * spec.conv.pixels
@@ -135,7 +135,7 @@ def test_products_spill_nothing_and_take_what_the_model_says(name: str, layer: s
     assert report.spilled == 0
     assert report.registers <= tile.registers
     assert report.shared == tile.shared_bytes
-    if isinstance(tile, WmmaTile):
+    if isinstance(tile, MatrixTile):
         products = executed(kernel, products)
     if target.cuda.architecture.dot:
         assert op.macs / 4 <= products <= WASTE * op.macs / 4
