@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
-from secateur.codegen.primitives.operator import Constant
+from secateur.codegen.primitives.operator import Constant, Operand, Result, Stage
 from secateur.codegen.targets.find import find
 from secateur.codegen.targets.host import host
 from secateur.costs import measure
@@ -91,13 +91,14 @@ def test_operands_are_written_before_each_kernel_and_weights_are_inputs() -> Non
     kernel = next(c for c in asked.kernels if "direct" in c.label)
     timed = TimingProgram(asked.target)
     indices, weights = Constant(np.arange(4, dtype=np.int32)), Constant(np.zeros(64, np.float32))
-    timed.add(kernel, (TensorType((1, 8, 12, 12)), indices, weights))
+    stage = Stage(kernel.stages()[0].kernel, (Operand(0), indices, weights, Result()))
+    timed.add(kernel, [stage])
     program = timed.program("p")
     fill, call = program.calls
     assert (fill.label, fill.tasks * FILLED >= 8 * 12 * 12 * 4) == ("fill", True)
     assert [port.shape for port in program.inputs] == [(64,)]
     assert [array.tolist() for array in program.weights] == [[0, 1, 2, 3]]
-    assert timed.rows == [1]
+    assert timed.rows == [range(1, 2)]
     result = call.args[-1]
     assert 8 * 12 * 12 * 4 <= result.offset < program.arena_bytes
 
