@@ -35,6 +35,37 @@ void rt_transform_floats(const rt_transform *t, const float *filters, unsigned c
     }
 }
 
+static double weighted(const double *row, const double *terms, uint32_t step, uint32_t count) {
+    double total = 0;
+    for (uint32_t i = 0; i < count; i++) total += row[i] * terms[i * step];
+    return total;
+}
+
+/* G g G^T of whole numbers far below 2^53, which is exact in any order. */
+static void spread(const rt_transform *t, const double *g, double *taps) {
+    uint32_t side = t->side;
+    double columns[RT_MOST_SIDE];
+    for (uint32_t i = 0; i < t->tall; i++) {
+        for (uint32_t j = 0; j < side; j++) columns[j] = weighted(t->down + side * i, g + j, side, side);
+        for (uint32_t j = 0; j < t->wide; j++) *taps++ = weighted(t->across + side * j, columns, 1, side);
+    }
+}
+
+void rt_transform_words(const rt_transform *t, const int8_t *filters, unsigned char *weights) {
+    int16_t *out = (int16_t *)(void *)(weights + t->to);
+    uint32_t count = t->tall * t->wide, size = t->side * t->side;
+    for (uint32_t m = 0; m < t->filters; m++) {
+        uint64_t base = place(t->filter_digits, m);
+        for (uint32_t c = 0; c < t->channels; c++, filters += size) {
+            double g[RT_MOST_SIDE * RT_MOST_SIDE], taps[RT_MOST_TAPS];
+            uint64_t at = base + place(t->channel_digits, c);
+            for (uint32_t i = 0; i < size; i++) g[i] = (double)filters[i];
+            spread(t, g, taps);
+            for (uint32_t k = 0; k < count; k++) out[at + (uint64_t)k * t->tap] = (int16_t)taps[k];
+        }
+    }
+}
+
 /* To the nearest whole number, halves to even, of what is far below 2^22 in size. */
 static inline float nearest(float x) {
     float large = x + 12582912.0f;

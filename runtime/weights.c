@@ -27,13 +27,17 @@ static int make(const rt_transform *t, unsigned char *weights, rt_scratch *scrat
     unsigned char *source = (unsigned char *)scratch + model_table.decoder_bytes;
     const rt_stream *filters = &model_table.streams[t->first], *scales = filters + 1;
     if (!decode_to(filters, source + filters->offset, scratch)) return 0;
+    const void *decoded = source + filters->offset;
+    if (t->side) {
+        rt_transform_words(t, decoded, weights);
+        return 1;
+    }
     if (!t->width) {
-        rt_transform_floats(t, (const float *)(const void *)(source + filters->offset), weights);
+        rt_transform_floats(t, decoded, weights);
         return 1;
     }
     if (!decode_to(scales, source + scales->offset, scratch)) return 0;
-    rt_transform_bytes(t, (const int8_t *)(source + filters->offset), (const float *)(const void *)(source + scales->offset),
-                       source + t->work, weights);
+    rt_transform_bytes(t, decoded, (const float *)(const void *)(source + scales->offset), source + t->work, weights);
     return 1;
 }
 

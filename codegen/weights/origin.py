@@ -1,8 +1,8 @@
 """What an artifact may hold instead of a constant: the filters of the model, which the runtime transforms.
 
 Winograd's transform makes 16 to 64 numbers of nine. Where the file is to be small, it holds the nine, and
-`runtime/transform.c` makes the constant when a state is made, to the same bits: by `ir/filters.py`, then put
-where the kernel reads it.
+`runtime/transform.c` makes the constant when a state is made, to the same bits: by `ir/filters.py`,
+or exactly where it is whole numbers, then put where the kernel reads it.
 """
 
 from __future__ import annotations
@@ -52,12 +52,17 @@ class Places:
     channels: Digits
 
 
-def places_of(arrange: Callable[[Array], Array], shape: tuple[int, int, int]) -> Places:
-    """Of what `arrange` makes of (taps, filters, channels), whose elements it only moves."""
-    numbers = np.arange(math.prod(shape), dtype=np.int32)
-    lie = np.empty(len(numbers), np.int64)
-    lie[arrange(numbers.reshape(shape)).reshape(-1)] = numbers
-    lie = lie.reshape(shape)
+def places_of(
+    arrange: Callable[[Array], Array], shape: tuple[int, int, int], channels: Array | None = None
+) -> Places:
+    """Of what `arrange` makes of (taps, filters, channels), whose elements it only moves.
+
+    Where `channels` are given, it may leave out all others, which are not counted.
+    """
+    moved = arrange(np.arange(math.prod(shape), dtype=np.int32).reshape(shape)).reshape(-1)
+    lie = np.full(math.prod(shape), -1, np.int64)
+    lie[moved] = np.arange(len(moved))
+    lie = lie.reshape(shape)[..., slice(None) if channels is None else channels]
     tap = int(lie[1, 0, 0])
     sums = (np.arange(shape[0]) * tap)[:, None, None] + lie[0, :, 0][:, None] + lie[0, 0, :]
     if not np.array_equal(sums, lie):
@@ -84,6 +89,7 @@ class Bytes:
 class Origin:
     """Filters (M, C, 3, 3), i8 with `bytes` or else float32, and what the runtime makes of them.
 
+    Of i8 (M, C, side, side) without `bytes` it makes int16, exactly: `down` and `across` are whole numbers.
     `made` are the numbers of the kernel's arguments that come from them: the weights, and of bytes the
     starts, if there are any, and the scales. Argument number `factors` is read.
     """
@@ -99,6 +105,12 @@ class Origin:
     @property
     def taps(self) -> int:
         return len(self.down) * len(self.across)
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of filters whose transform is int16; 0 of all others."""
+        whole = self.filters.dtype == np.int8 and self.bytes is None
+        return int(self.filters.shape[2]) if whole else 0
 
     @property
     def sources(self) -> tuple[Array, ...]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from secateur.codegen.backends.cuda.winograd import floats as floats_on_gpus
 from secateur.codegen.backends.cuda.winograd.staged import WinogradStaged
 from secateur.codegen.primitives.conv.operators import Convolution
+from secateur.codegen.primitives.conv.winograd.exact import EXACT, EXACT_STEM, ExactConvolution
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd
 from secateur.codegen.primitives.operator import Constant, Primitive
@@ -30,11 +31,14 @@ from secateur.ir.types import DType, Quant, TensorType
 from secateur.ir.winograd import winograd
 
 from ..generic_harness import lay_out
+from ..linear_harness import conv_case
 
 ROOT = Path(__file__).parents[3]
 Array = NDArray[Any]
 TILES = ((2, 2), (4, 2), (2, 4), (4, 4))
 NAMES = ("x86-64-v2", "x86-64-v3", "x86-64-v4-vnni", "rpi3", "rpi5", "cortex-a15")
+WORDS = ("x86-64-v2", "x86-64-v3", "x86-64-v4", "rpi3", "cortex-a15")
+"""Those that multiply bytes no faster than words."""
 SHAPES = ((16, 16), (3, 20), (40, 33), (128, 64))
 
 
@@ -50,7 +54,8 @@ class Table(ctypes.Structure):
         ("tall", ctypes.c_uint32), ("wide", ctypes.c_uint32),
         ("filters", ctypes.c_uint32), ("channels", ctypes.c_uint32), ("tap", ctypes.c_uint32),
         ("filter_digits", Digit * 7), ("channel_digits", Digit * 7),
-        ("first", ctypes.c_int32), ("work", ctypes.c_uint64), ("to", ctypes.c_uint64),
+        ("first", ctypes.c_int32), ("side", ctypes.c_uint32),
+        ("work", ctypes.c_uint64), ("to", ctypes.c_uint64),
         ("width", ctypes.c_uint32), ("factors", ctypes.c_uint64), ("stride", ctypes.c_uint64),
         ("factor_bytes", ctypes.c_uint32), ("scales", ctypes.c_uint64), ("starts", ctypes.c_uint64),
     )  # fmt: skip
@@ -71,7 +76,7 @@ def table(origin: Origin, offsets: Sequence[int], factors: int) -> tuple[Table, 
     row = Table(
         down=matrices[0].ctypes.data, across=matrices[1].ctypes.data,
         tall=len(origin.down), wide=len(origin.across), tap=origin.places.tap,
-        filters=origin.filters.shape[0], channels=origin.filters.shape[1], to=offsets[0],
+        filters=origin.filters.shape[0], channels=origin.filters.shape[1], side=origin.side, to=offsets[0],
     )  # fmt: skip
     for name, digits in (("filter", origin.places.filters), ("channel", origin.places.channels)):
         for i, digit in enumerate(digits):
@@ -97,7 +102,8 @@ def made_in_c(library: ctypes.CDLL, origin: Origin, arguments: Sequence[Any]) ->
     filters = np.ascontiguousarray(origin.filters)
     given = [ctypes.byref(row), ctypes.c_void_p(filters.ctypes.data)]
     if origin.bytes is None:
-        library.rt_transform_floats(*given, ctypes.c_void_p(weights.ctypes.data))
+        make = library.rt_transform_words if origin.side else library.rt_transform_floats
+        make(*given, ctypes.c_void_p(weights.ctypes.data))
     else:
         scales = np.ascontiguousarray(origin.bytes.scales)
         work = np.empty((2 * origin.taps + 1) * filters.shape[1], np.float32)
@@ -158,6 +164,36 @@ def byte_conv(channels: int, filters: int, tile: tuple[int, int], residual: bool
 def test_bytes(library: ctypes.CDLL, tile: tuple[int, int], name: str) -> None:
     for channels, filters in SHAPES:
         check(library, LinearWinograd(), byte_conv(channels, filters, tile, filters == 33), TARGETS[name])
+
+
+@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("primitive", EXACT, ids=lambda p: p.name)
+def test_whole_numbers(library: ctypes.CDLL, primitive: Any, name: str) -> None:
+    for channels, filters in SHAPES:
+        more: dict[str, Any] = {"pads": (1, 1, 1, 1), "zero": 7, "residual": filters == 33}
+        op, _ = conv_case(channels, (1, channels, 9, 12), filters, (3, 3), **more)
+        check(library, ExactConvolution(primitive), op, TARGETS[name])
+
+
+@pytest.mark.parametrize("weight", [-128, 127])
+@pytest.mark.parametrize("primitive", EXACT, ids=lambda p: p.name)
+def test_the_largest_whole_numbers(library: ctypes.CDLL, primitive: Any, weight: int) -> None:
+    w = np.full((16, 16, 3, 3), weight, np.int8)
+    op, _ = conv_case(0, (1, 16, 6, 6), 16, (3, 3), w=w, pads=(1, 1, 1, 1))
+    check(library, ExactConvolution(primitive), op, TARGETS["x86-64-v3"])
+
+
+@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("kernel", [(7, 7), (8, 7)])
+def test_whole_numbers_of_phases(library: ctypes.CDLL, kernel: tuple[int, int], name: str) -> None:
+    """Of 1 to 4 channels: on ARM kernels read none of those that are none."""
+    for channels, filters in ((1, 16), (2, 20), (3, 33), (4, 64)):
+        more: dict[str, Any] = {"strides": (2, 2), "pads": (3, 3, 3, 3), "residual": filters == 33}
+        op, _ = conv_case(channels, (1, channels, 12, 19), filters, kernel, **more)
+        check(library, ExactConvolution(EXACT_STEM), op, TARGETS[name])
+        origin = ExactConvolution(EXACT_STEM).origin(op, TARGETS[name])
+        assert origin is not None
+        assert origin.filters.shape == (filters, 16 if name.startswith("x86") else 4 * channels, 4, 4)
 
 
 @pytest.mark.parametrize("primitive", floats_on_gpus.PRIMITIVES[:2], ids=lambda p: p.name)
@@ -233,6 +269,16 @@ def test_digits_find_every_place(order: tuple[int, ...]) -> None:
 def test_what_is_no_number_of_digits_is_refused() -> None:
     with pytest.raises(ValueError, match="mixed radix"):
         digits_of(np.array([0, 1, 3, 4, 5, 7]))
+
+
+def test_channels_without_places_are_left_out() -> None:
+    def arrange(numbers: Array) -> Array:
+        return numbers.reshape(2, 3, 2, 4)[..., :3].swapaxes(2, 3)
+
+    found = places_of(arrange, (2, 3, 8), np.array([0, 1, 2, 4, 5, 6]))
+    assert (found.tap, found.filters, found.channels) == (18, ((3, 6),), ((3, 2), (2, 1)))
+    with pytest.raises(ValueError, match="apart"):
+        places_of(arrange, (2, 3, 8))
 
 
 def test_taps_that_order_channels_each_in_its_way_are_refused() -> None:

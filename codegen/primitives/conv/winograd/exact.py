@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
 
 from ....rounding import up
+from ....weights.origin import Origin, places_of
 from ...operator import Array, Cost, constant_of
 from ...remembered import remembered
 from ...specs import Floats
@@ -164,12 +165,23 @@ class ExactWinograd(Planned[ExactSpec, Blocking]):
     def pack(self, spec: ExactSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
         """G g G^T by group of filters, then position, then step of channels."""
         shape, plan = self.shape(spec, target), self.plan(spec, target)
-        width, filters = shape.width(plan), shape.ranges(plan) * plan.filters
-        padded = np.zeros((shape.positions, shape.channels, filters), np.int16)
+        padded = np.zeros(_extents(shape, plan), np.int16)
         spread = transformed(phased(weights, shape), self.tile)
-        padded[:, : spread.shape[1], : spec.filters] = spread
-        groups = np.moveaxis(padded.reshape(*padded.shape[:2], -1, width), 2, 0)
-        return (shape.arithmetic.products.pack_words(groups),)
+        padded[:, : spec.filters, : spread.shape[1]] = spread.swapaxes(1, 2)
+        return (_arranged(shape, plan, padded),)
+
+    def origin(self, spec: ExactSpec, target: Target, weights: Array) -> Origin:
+        """Of the weights, wherever among the kernel's arguments they are; of strides, each phase's kernels.
+
+        Kernels may read no weights of channels that are none.
+        """
+        shape, plan = self.shape(spec, target), self.plan(spec, target)
+        extents, arrange = _extents(shape, plan), partial(_arranged, shape, plan)
+        numbers = np.broadcast_to(np.arange(shape.channels), extents)
+        read = np.flatnonzero(np.bincount(arrange(numbers).reshape(-1)))
+        places, filters = places_of(arrange, extents, read), phased(weights, shape)
+        down, across = (tuple(tuple(map(float, row)) for row in INTEGERS[m].g) for m in self.tile)
+        return Origin(filters[:, read[read < filters.shape[1]]], down, across, places)
 
     def kernel(self, spec: ExactSpec, target: Target) -> Kernel:
         made = kernel_of(self.name, self.shape(spec, target), self.plan(spec, target))
@@ -238,6 +250,22 @@ class ExactConvolution(PlainConvolution):
     def starts(self, spec: LinearSpec, weights: Array, bias: Array, zero_point: int) -> Array:
         """The biases as one product takes them: inputs are less their zero point."""
         return starts(spec, weights, bias, 0) * np.int32(Ends(self.primitive.tile).shared)
+
+    def origin(self, op: Operator, target: Target) -> Origin | None:
+        spec, weights = self.on(op, target), constant_of(op.operands[1])
+        assert weights is not None, "applicable() was not asked"
+        found: Origin = self.primitive.origin(spec, target, weights)
+        return replace(found, made=(1 + bool(spec.ending.residual),))
+
+
+def _extents(shape: ExactShape, plan: Blocking) -> tuple[int, int, int]:
+    return shape.positions, shape.ranges(plan) * plan.filters, shape.channels
+
+
+def _arranged(shape: ExactShape, plan: Blocking, padded: Array) -> Array:
+    """(positions, filters, channels) as `pack` orders them."""
+    split = padded.reshape(shape.positions, -1, shape.width(plan), shape.channels)
+    return shape.arithmetic.products.pack_words(split.transpose(1, 0, 3, 2))
 
 
 _TILES = ((2, 2), (4, 2), (2, 4), (4, 4))
