@@ -73,7 +73,7 @@ def loading_seconds(program: Program) -> float:
     seconds = streams_seconds(program.streams, program.weights, target) if program.streams else 0.0
     for transform in program.transforms:
         seconds += streams_seconds(transform.streams, transform.made.origin.sources, target)
-        made = sum(arrays[at].nbytes for at in transform.made.offsets)
+        made = sum(arrays[at].size for at in transform.made.offsets)
         seconds += pace_seconds(TRANSFORMED, made, target)
     return seconds
 

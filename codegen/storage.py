@@ -25,7 +25,7 @@ _PADDED = 1.1  # times an operand's bytes, which its packed form may take and st
 
 @dataclass(frozen=True, eq=False)
 class _Packed:
-    """What an artifact holds of an operator's constants; of filters among them `made` bytes are made."""
+    """What an artifact holds of an operator's constants; of filters among them `made` numbers are made."""
 
     arrays: tuple[Array, ...]
     made: int = 0
@@ -87,7 +87,7 @@ class CodedConstants:
         if origin is None:
             return _Packed(tuple(array for _, array in arrays))
         rest = (array for i, array in arrays if i not in origin.made)
-        made = sum(array.nbytes for i, array in arrays if i in origin.made)
+        made = sum(array.size for i, array in arrays if i in origin.made)
         return _Packed((*origin.sources, *rest), made)
 
     def _size(self, array: Array, codec: str) -> int:

@@ -41,7 +41,7 @@ static double weighted(const double *row, const double *terms, uint32_t step, ui
     return total;
 }
 
-/* G g G^T of whole numbers far below 2^53, which is exact in any order. */
+/* G g G^T of filters of any side. */
 static void spread(const rt_transform *t, const double *g, double *taps) {
     uint32_t side = t->side;
     double columns[RT_MOST_SIDE];
@@ -51,6 +51,7 @@ static void spread(const rt_transform *t, const double *g, double *taps) {
     }
 }
 
+/* Whole numbers far below 2^53, exact in any order. */
 void rt_transform_words(const rt_transform *t, const int8_t *filters, unsigned char *weights) {
     int16_t *out = (int16_t *)(void *)(weights + t->to);
     uint32_t count = t->tall * t->wide, size = t->side * t->side;
@@ -60,7 +61,8 @@ void rt_transform_words(const rt_transform *t, const int8_t *filters, unsigned c
             double g[RT_MOST_SIDE * RT_MOST_SIDE], taps[RT_MOST_TAPS];
             uint64_t at = base + place(t->channel_digits, c);
             for (uint32_t i = 0; i < size; i++) g[i] = (double)filters[i];
-            spread(t, g, taps);
+            if (t->side == 3) transformed(t, g, taps);
+            else spread(t, g, taps);
             for (uint32_t k = 0; k < count; k++) out[at + (uint64_t)k * t->tap] = (int16_t)taps[k];
         }
     }

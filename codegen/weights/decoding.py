@@ -47,7 +47,7 @@ def most_room(codec: str) -> int:
 
 @dataclass(frozen=True)
 class Pace:
-    """What a decoded byte takes, its share of the checksum included.
+    """What a decoded byte, or a number made of filters, takes, its share of the checksum included.
 
     `instructions` are those that AArch64 code executes, counted under qemu-user on 36,864 weights of 8 bits
     (of `bitmap`, `zero-run` and `shared-blocks` four fifths of them zero); `vectors` are cycles of a core
@@ -71,16 +71,16 @@ PACES: Mapping[str, Pace] = {
     "mixed": Pace(5200, 2100),
     "nibbles": Pace(14.4, 1.5),
 }
-TRANSFORMED = Pace(8, 4)
-"""Of a byte that is made of filters."""
+TRANSFORMED = Pace(32, 16)
+"""Of a number that is made of filters, whatever bytes it has: most of it is the transform in float64."""
 TYPICAL = {FAST: "nibbles", BEST: "planes", SMALLEST: "mixed"}
 """The codec that most tensors of 8 bits get by a name that stands for several."""
 
 
-def pace_seconds(pace: Pace, bytes: float, target: Target) -> float:
-    """Seconds in which one core of the target's processor decodes so many bytes: an instruction a cycle."""
+def pace_seconds(pace: Pace, count: float, target: Target) -> float:
+    """Seconds of one core of the target's processor for so many bytes, or numbers: an instruction a cycle."""
     cycles = pace.vectors if "avx2" in target.host.features else pace.instructions
-    return bytes * cycles / (target.rates.clock_ghz * 1e9)
+    return count * cycles / (target.rates.clock_ghz * 1e9)
 
 
 def typical_seconds(codec: str, bytes: float, target: Target) -> float:
