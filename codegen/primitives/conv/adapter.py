@@ -114,6 +114,12 @@ def _laid(primitive: Any, spec: Any, target: Target) -> Laid[Any]:
     return tuple((p, s) for p, s in found if _reaches(s) and primitive.applicable(s, target) is None)
 
 
+def forget() -> None:
+    """Primitives are asked anew, as where their schedules have been changed."""
+    _known_costs.cache_clear()
+    _laid.cache_clear()
+
+
 def _laid_out(spec: Any, pair: tuple[str, str]) -> Any:
     return spec if isinstance(spec, DenseSpec) else replace(spec, in_layout=pair[0], out_layout=pair[1])
 

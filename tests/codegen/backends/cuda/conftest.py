@@ -5,10 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from secateur.codegen.primitives.conv.adapter import forget
 from tests.passes.texts import build
 
 from ...simt.emulator import configure, stand_in
 from .networks import FLOATS, compiled
+
+
+@pytest.fixture(autouse=True)
+def asked_anew() -> Iterator[None]:
+    """Tests give primitives schedules of their own, which others do not meet."""
+    forget()
+    yield
+    forget()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from secateur.codegen.backends.cuda.implicit_gemm import ImplicitGemm
 from secateur.codegen.backends.cuda.matrix_tile import MatrixTile, WmmaTile
 from secateur.codegen.backends.cuda.modules import build_module
 from secateur.codegen.backends.cuda.tile import Tile, Work
+from secateur.codegen.primitives.conv.adapter import forget
 from secateur.codegen.targets.rows import GPUS
 from secateur.ir import interpreter
 
@@ -37,6 +38,7 @@ TILES = {
 
 def check(patch: pytest.MonkeyPatch, tile: Tile, seed: int) -> None:
     patch.setattr(ImplicitGemm, "tile", lambda *_: tile)
+    forget()
     op, arrays = conv_case(seed, **CASES[seed])
     wanted = interpreter.evaluate(op, arrays)[0]
     np.testing.assert_array_equal(run(op, arrays, ORIN, choices(op, ORIN, "implicit_gemm")[0]), wanted)

@@ -11,6 +11,7 @@ import pytest
 from secateur.codegen.backends.cuda.implicit_gemm import GEMM, ImplicitGemm
 from secateur.codegen.backends.cuda.matrix_tile import MatrixTile, WmmaTile
 from secateur.codegen.backends.cuda.tile import Tile
+from secateur.codegen.primitives.conv.adapter import forget
 from secateur.codegen.primitives.specs import ConvSpec
 from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
@@ -44,6 +45,7 @@ CASES: list[dict[str, Any]] = [
 
 def fixed(patch: pytest.MonkeyPatch, tile: Tile) -> None:
     patch.setattr(ImplicitGemm, "tile", lambda *_: tile)
+    forget()
 
 
 def check(case: Any, target: Target) -> None:

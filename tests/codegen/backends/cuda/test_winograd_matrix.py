@@ -14,6 +14,7 @@ from secateur.codegen.backends.cuda.winograd.fused_matrix_tile import MatrixFuse
 from secateur.codegen.backends.cuda.winograd.fused_schedules import candidates
 from secateur.codegen.backends.cuda.winograd.operands import layer_of
 from secateur.codegen.backends.cuda.winograd.tile_order import TileOrder
+from secateur.codegen.primitives.conv.adapter import forget
 from secateur.codegen.targets.rows import GPUS
 from secateur.ir import interpreter
 
@@ -36,6 +37,7 @@ def check(
     **more: Any,
 ) -> None:
     patch.setattr(fused, "schedule", lambda *_: schedule)
+    forget()
     target = XAVIER if isinstance(schedule, WmmaFusedTile) else ORIN
     op, arrays = layer(shape, filters, tile, **more)
     (choice,) = choices(op, target, "winograd_fused")
