@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class DepthwiseStrips:
     """Of one filter for each channel, of any stride, dilation and padding."""
 
     name: str = "depthwise_strips"
+    parted: ClassVar[bool] = False
 
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
         thread = thread_of(target)

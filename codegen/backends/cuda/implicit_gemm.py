@@ -162,7 +162,8 @@ class _Parted(Primitive):
         """Operands of the epilogue among the arguments."""
 
     def stages(self, op: Operator, target: Target) -> tuple[Stage, ...]:
-        kernels: tuple[Kernel, Kernel] | None = self.primitive.kernels(self.on(op, target), target)
+        parted = self.primitive.parted
+        kernels = self.primitive.kernels(self.on(op, target), target) if parted else None
         if kernels is None:
             return super().stages(op, target)
         data, *rest = self.arguments(op, target)
