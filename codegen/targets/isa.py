@@ -89,6 +89,7 @@ class Isa:
     `fused`: a multiply-add is one instruction; without it LLVM would call a library.
     `converts`: vectors of float32 become int32, half to even.
     `by_element`: a multiply-add takes one element of a vector for all lanes.
+    `streams`: a load takes up to four vectors and moves its address on (`vector/streams.py`).
     `words`: how products of int16 are summed into int32 lanes; None where bytes are multiplied faster.
     `narrow`: unsigned times signed bytes, added in pairs to an int16 that saturates; "" for none.
     `loads`: an operation reads an operand from memory, and widens bytes on the way.
@@ -112,6 +113,7 @@ class Isa:
     fused: bool = True
     converts: bool = False
     by_element: bool = False
+    streams: bool = False
     loads: bool = False
     extremes: bool = False
     fences: bool = False
@@ -184,7 +186,7 @@ AVX512_VNNI = replace(AVX512, dot=VNNI, words=None, narrow="", needs=(*AVX512.ne
 NEON64 = Isa(
     "neon64", 16, 32, _halves("llvm.aarch64.neon.smull", "llvm.aarch64.neon.saddlp"),
     (Fractions(8, "llvm.aarch64.neon.sqrdmulh.v8i16"),),
-    ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), by_element=True, extremes=True, fences=True,
+    ByteLookup("llvm.aarch64.neon.tbl4.v16i8", 64), by_element=True, streams=True, extremes=True, fences=True,
     words=replace(_widening("llvm.aarch64.neon.smull"), quads=2),
     narrowing=Narrowing(
         4, "llvm.aarch64.neon.fcvtns.v4i32.v4f32", "llvm.aarch64.neon.sqxtn.v4i16",

@@ -83,7 +83,7 @@ class HalfRowsByElement(RowsByElement, HalfByElement):
 
 def by_rows(target: Target, dtype: str, rows: Rows = Rows()) -> RowsByElement | None:
     """What multiplies so by rows of a kernel, or None where nothing does."""
-    if not target.isa.by_element:
+    if not target.isa.streams:
         return None
     arithmetic = (HalfRowsByElement if dtype == "float16" else RowsByElement)(target.lanes, rows)
     return arithmetic if arithmetic.fits(target.isa.vector_registers) else None
