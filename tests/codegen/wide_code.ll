@@ -106,6 +106,13 @@ define linkonce_odr <16 x i32> @plain.mask.cvtps2dq.512(<16 x float> %a, <16 x i
   ret <16 x i32> %result
 }
 
+; vcvtph2ps of all lanes: float32 of binary16, which is exact.
+define linkonce_odr <16 x float> @plain.mask.vcvtph2ps.512(<16 x i16> %a, <16 x float> %kept, i16 %mask, i32 %rounding) alwaysinline {
+  %halves = bitcast <16 x i16> %a to <16 x half>
+  %result = fpext <16 x half> %halves to <16 x float>
+  ret <16 x float> %result
+}
+
 ; vpshufb: each 128 bits are a table of their own, as for SSSE3's.
 define linkonce_odr <64 x i8> @plain.pshuf.b.512(<64 x i8> %tables, <64 x i8> %indices) alwaysinline {
   %table0 = shufflevector <64 x i8> %tables, <64 x i8> poison,
