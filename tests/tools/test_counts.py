@@ -228,7 +228,7 @@ def test_a_new_kernel_is_timed_together_with_those_that_were() -> None:
 
 @pytest.mark.usefixtures("own_samples")
 def test_no_more_is_built_than_time_allows() -> None:
-    graph = residual(0, width=40, blocks=1)
+    graph = residual(0, width=24, blocks=1)
     own = profiled(graph, host())
     none = measured_at_counts(own, graph, "standard", 0.0, silent)
     built = {e.symbol for e in none.entries}
