@@ -12,12 +12,10 @@ from functools import partial
 from typing import Any
 
 from secateur.ir.graph import Operator
-from secateur.ir.types import ROW_MAJOR
 
 from ...kernel import Kernel
-from ...primitives.elementwise.table import Table
-from ...primitives.generic import BYTES, block_refusal, target_block, type_after
-from ...primitives.operator import Combination
+from ...primitives.elementwise.table import TableOfBytes
+from ...primitives.generic import type_after
 from ...targets.target import Target
 from ...tir import T, load, prim_func, splat, store
 from ...vector.loops import Expr
@@ -39,22 +37,10 @@ class ByteTableSpec:
         return Walk(self.extents, (), BLOCK, 8.0, bool(self.channels))
 
 
-class ByteTable(Table):
-    """A table of bytes, 16 at a time; blocked as bytes are."""
+class ByteTable(TableOfBytes):
+    """16 bytes at a time."""
 
     name = "table_blocks"
-
-    def applicable(self, op: Operator, target: Target) -> str | None:
-        if op.operands[1].type.dtype not in BYTES:
-            return "the table is not of bytes"
-        return super().applicable(op, target)
-
-    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
-        plain: Combination = ((ROW_MAJOR, ROW_MAJOR), ROW_MAJOR)
-        if block_refusal(op, BYTES):
-            return (plain,)
-        layout = target_block(target, type_after(op).dtype)
-        return ((layout, ROW_MAJOR), layout), plain
 
     def vector_cost(self, op: Operator) -> float:
         return 16.0

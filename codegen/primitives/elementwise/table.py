@@ -50,6 +50,22 @@ class Table(Generic):
         )
 
 
+class TableOfBytes(Table):
+    """A table of bytes; blocked as bytes are."""
+
+    def applicable(self, op: Operator, target: Target) -> str | None:
+        if op.operands[1].type.dtype not in BYTES:
+            return "the table is not of bytes"
+        return super().applicable(op, target)
+
+    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
+        plain: Combination = ((ROW_MAJOR, ROW_MAJOR), ROW_MAJOR)
+        if block_refusal(op, BYTES):
+            return (plain,)
+        layout = target_block(target, type_after(op).dtype)
+        return ((layout, ROW_MAJOR), layout), plain
+
+
 @dataclass(frozen=True)
 class BytesTableSpec:
     """`planes` of `size` bytes; with `channels`, those of blocks of 16 whose padding lanes are zeroed.
@@ -70,24 +86,15 @@ class BytesTableSpec:
         return max(1, -(-self.size // _RUN))
 
 
-class BytesTable(Table):
-    """A table of bytes, in registers; blocked as bytes are."""
+class BytesTable(TableOfBytes):
+    """In registers."""
 
     name = "table_bytes"
 
     def applicable(self, op: Operator, target: Target) -> str | None:
         if target.isa.lookup is None:
             return f"no lookups in registers of {target.isa.name}"
-        if op.operands[1].type.dtype not in BYTES:
-            return "the table is not of bytes"
         return super().applicable(op, target)
-
-    def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
-        plain: Combination = ((ROW_MAJOR, ROW_MAJOR), ROW_MAJOR)
-        if block_refusal(op, BYTES):
-            return (plain,)
-        layout = target_block(target, type_after(op).dtype)
-        return ((layout, ROW_MAJOR), layout), plain
 
     def vector_cost(self, op: Operator) -> float:
         return 6.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -170,14 +170,19 @@ def prune_model(
     print(table_text(found))
     if str(asked.data).startswith(NOISE):
         print("warning: the data is noise; what matters on images may matter less there")
-    files: dict[str, Sequence[Path | None]] = {
-        "model": [path],
-        "kept indices": [save_kept],
-        "times": [timing.save_costs],
-        "report": report or [],
-    }
-    for name, written in files.items():
-        for file in filter(None, written):
+    _print_files(
+        {
+            "model": [path],
+            "kept indices": [save_kept],
+            "times": [timing.save_costs],
+            "report": report or [],
+        }
+    )
+
+
+def _print_files(written: Mapping[str, Sequence[Path | None]]) -> None:
+    for name, files in written.items():
+        for file in filter(None, files):
             print(f"{name}: {file}")
 
 
