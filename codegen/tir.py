@@ -46,7 +46,7 @@ PIN = "secateur_pin"  # the same for a pin
 OPAQUE = "secateur_opaque"  # the same for an index
 _UNBOUNDED = 1 << 30  # elements; bounds are the builder's business, not the buffer's
 _FENCED: ContextVar[bool] = ContextVar("fenced", default=False)  # whether the target's kernels have fences
-_EXTREMES: ContextVar[bool] = ContextVar("extremes", default=False)
+_EXTREMES: ContextVar[frozenset[str]] = ContextVar("extremes", default=frozenset())
 
 
 class _Module:
@@ -154,29 +154,31 @@ def fenced(here: bool) -> Iterator[None]:
         _FENCED.reset(before)
 
 
-def larger(a: Expr, b: Expr, lanes: int) -> Expr:
-    """Of two vectors of float32; a NaN of `b` stays, and where `Isa.extremes` one of `a`."""
-    return _native("llvm.maximum", a, b, lanes) if keeps_nan(lanes) else T.max(a, b)
+def larger(a: Expr, b: Expr, lanes: int, dtype: str = "float32") -> Expr:
+    """Of two vectors of floats; a NaN of `b` stays, and where `Isa.extremes` one of `a`."""
+    return _native("llvm.maximum", a, b, lanes, dtype) if keeps_nan(lanes, dtype) else T.max(a, b)
 
 
-def smaller(a: Expr, b: Expr, lanes: int) -> Expr:
+def smaller(a: Expr, b: Expr, lanes: int, dtype: str = "float32") -> Expr:
     """The same."""
-    return _native("llvm.minimum", a, b, lanes) if keeps_nan(lanes) else T.min(a, b)
+    return _native("llvm.minimum", a, b, lanes, dtype) if keeps_nan(lanes, dtype) else T.min(a, b)
 
 
-def keeps_nan(lanes: int) -> bool:
+def keeps_nan(lanes: int, dtype: str = "float32") -> bool:
     """Whether `larger` and `smaller` of so many lanes keep a NaN of either operand."""
-    return _EXTREMES.get() and lanes % 4 == 0
+    return dtype in _EXTREMES.get() and lanes % 4 == 0
 
 
-def _native(name: str, a: Expr, b: Expr, lanes: int) -> Expr:
-    return T.call_llvm_pure_intrin(f"float32x{lanes}", f"{name}.v{lanes}f32", a, b)
+def _native(name: str, a: Expr, b: Expr, lanes: int, dtype: str) -> Expr:
+    llvm = f"{name}.v{lanes}f{dtype.removeprefix('float')}"
+    return T.call_llvm_pure_intrin(f"{dtype}x{lanes}", llvm, a, b)
 
 
 @contextmanager
-def extremes(here: bool) -> Iterator[None]:
-    """Whether kernels that are built inside have maxima and minima that keep a NaN of either operand."""
-    before = _EXTREMES.set(here)
+def extremes(dtypes: frozenset[str]) -> Iterator[None]:
+    """The types of which kernels that are built inside have maxima and minima that keep a NaN of either
+    operand."""
+    before = _EXTREMES.set(dtypes)
     try:
         yield
     finally:

@@ -45,7 +45,7 @@ def tir_text(kernel: Kernel, symbol: str, target: Target) -> str:
 
 
 def _named(kernel: Kernel, symbol: str, target: Target) -> tirx.PrimFunc:
-    with fenced(target.isa.fences), extremes(target.isa.extremes):
+    with fenced(target.isa.fences), extremes(target.isa.compared):
         built = kernel.build()
     return built.with_attr({"global_symbol": f"{symbol}_kernel", "tirx.noalias": not kernel.overwritten})
 

@@ -93,7 +93,7 @@ class Isa:
     `words`: how products of int16 are summed into int32 lanes; None where bytes are multiplied faster.
     `narrow`: unsigned times signed bytes, added in pairs to an int16 that saturates; "" for none.
     `loads`: an operation reads an operand from memory, and widens bytes on the way.
-    `extremes`: larger or smaller elements of two vectors of float32 are one instruction, which keeps a NaN.
+    `extremes`: larger or smaller elements of two vectors of floats are one instruction, which keeps a NaN.
     `fences`: loads must be kept in their step, else LLVM spills (`tir.fence`).
     `half`: arithmetic on vectors of binary16, twice as many lanes (see `in_half`).
     `element_bytes`: of the floats that kernels see as lanes.
@@ -136,6 +136,12 @@ class Isa:
     def lanes(self) -> int:
         """Float lanes of one vector; also the channel block of blocked layouts."""
         return self.vector_bytes // self.element_bytes
+
+    @property
+    def compared(self) -> frozenset[str]:
+        """The types that `extremes` holds for: those with arithmetic."""
+        known = ("float32", "float16") if self.half else ("float32",)
+        return frozenset(known if self.extremes else ())
 
     @property
     def in_half(self) -> Isa:

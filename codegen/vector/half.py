@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..tir import Registers, T, splat
+from ..tir import Registers, larger, smaller, splat
 from .numeric import Numeric
 
 Expr = Any
@@ -48,9 +48,9 @@ class Half:
         return splat(value, self.lanes, DTYPE)
 
     def _relu(self, x: Expr) -> Expr:
-        return T.max(self._const(0.0), x)
+        return larger(self._const(0.0), x, self.lanes, DTYPE)
 
     def _clip(self, x: Expr, low: float, high: float) -> Expr:
         if low > -math.inf:
-            x = T.max(self._const(low), x)
-        return x if high == math.inf else T.min(self._const(high), x)
+            x = larger(self._const(low), x, self.lanes, DTYPE)
+        return x if high == math.inf else smaller(self._const(high), x, self.lanes, DTYPE)

@@ -68,8 +68,8 @@ def extreme(kind: str, total: Expr, value: Expr, dtype: str, lanes: int) -> Expr
     chosen = T.max if kind == "max" else T.min
     if not dtype.startswith("float"):
         return chosen(value, total)
-    if dtype == "float32" and keeps_nan(lanes):
-        return (larger if kind == "max" else smaller)(total, value, lanes)
+    if keeps_nan(lanes, dtype):
+        return (larger if kind == "max" else smaller)(total, value, lanes, dtype)
     held = Registers(1, lanes, dtype)
     held[0] = value
     return T.Select(T.isnan(held[0]), held[0], chosen(held[0], total))

@@ -173,6 +173,18 @@ def test_multiplications_are_of_eight_at_once(name: str) -> None:
     text = assembly_of(build_object(primitive.kernel(op, target), "k", target), target)
     assert text.count(".8h") > 20
     assert "fcvt" not in text
+    assert "fmax\t" in text
+    assert "fcm" not in text, "a ReLU is one instruction"
+
+
+def test_a_largest_element_is_found_by_one_instruction_a_vector() -> None:
+    op, _ = one("nn.max_pool", (1, 32, 17, 17), **POOL)
+    target = TARGETS[HALF]
+    (primitive,) = (p for p in PRIMITIVES.candidates(op) if p.name == "pool_blocked")
+    lay_out(op, *primitive.layouts(op, target)[0])
+    text = assembly_of(build_object(primitive.kernel(op, target), "k", target), target)
+    assert text.count("fmax\t") > 3
+    assert "fcm" not in text
 
 
 def test_layouts_of_operators_in_binary16_are_of_eight_channels() -> None:
