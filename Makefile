@@ -17,6 +17,7 @@
 #   make bench-compile   compile time and code size of the operators that stretch each primitive
 #   make gpu-check   build what checks and times kernels on a GPU, pack it, and run it where there is one (hours; ARGS=--quick)
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
+#   make choice-check   whether the estimates choose on boards what is fastest by llvm-mca (ARGS="--targets rpi4 --precisions int8")
 #   make fuzz    mutated models, IR texts, artifacts, streams of weights and artifacts that hold them; random networks pruned (ARGS="--family prune")
 #   make lint    ruff and mypy --strict
 #   make clean   remove everything that these targets made here (caches in the home folder stay)
@@ -40,7 +41,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
 AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
 FOLDERS := ir passes codegen costs runtime tools train
 
-.PHONY: demo test test-hosts test-sweeps test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned bench-weights public-models gpu-check cost-check fuzz lint clean system-tools
+.PHONY: demo test test-hosts test-sweeps test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned bench-weights public-models gpu-check cost-check choice-check fuzz lint clean system-tools
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
@@ -96,6 +97,9 @@ gpu-check: $(DEV)
 
 cost-check: $(DEV)
 	$(BIN)/python -m secateur.tools.checks.cost_check $(ARGS)
+
+choice-check: $(DEV) system-tools
+	$(BIN)/python -m secateur.tools.checks.choice_check $(ARGS)
 
 fuzz: $(DEV)
 	$(BIN)/python -m secateur.tools.fuzz $(ARGS)

@@ -101,12 +101,12 @@ def _write(
         for name, text in _texts(network, made).items():
             _add(tar, name, text.encode())
         for number, part in enumerate(parts, 1):
-            _add(tar, f"part-{number:03}", _executable(part.program(f"part {number}", progress)))
+            _add(tar, f"part-{number:03}", executable(part.program(f"part {number}", progress)))
             progress("executables", number, len(parts))
 
 
-def _executable(program: Program) -> bytes:
-    """It needs nothing on the board, or its driver and libc."""
+def executable(program: Program) -> bytes:
+    """`bench` and the program in one file, that needs nothing on the board, or its driver and libc."""
     hosted, parts = kernels_of(program.target).linked(program)
     with build_folder(hosted, parts) as folder:
         made = link_bench(hosted, folder, cache_folder(), parts.runtime, static=parts.static)

@@ -74,20 +74,31 @@ def simulated_cycles(loop: Loop, target: Target) -> float | None:
 
     Raises SecateurError where llvm-mca is not installed or does not understand the code.
     """
-    program = shutil.which("llvm-mca")
-    if program is None:
-        raise SecateurError("llvm-mca is not installed; on Debian: apt-get install llvm")
+    found = simulated(loop.text(), target)
+    return None if found is None else found[0]
+
+
+def simulated(text: str, target: Target) -> list[float] | None:
+    """The same for each region of an assembly text, or for the text where it marks none."""
     cpu = _STAND_INS.get(target.cpu.core, target.cpu.core)
     features = ",".join(f"+{name}" for name in target.features)
-    command = [program, f"-mtriple={target.triple}", f"-mcpu={cpu}", f"-iterations={_ITERATIONS}"]
-    command += [f"-mattr={features}"] if features else []
-    done = subprocess.run(command, input=loop.text(), capture_output=True, text=True)
+    command = [llvm_tool("llvm-mca"), f"-mtriple={target.triple}", f"-mcpu={cpu}"]
+    command += [f"-iterations={_ITERATIONS}", *([f"-mattr={features}"] if features else [])]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
     if "unable to find instruction-level scheduling information" in done.stderr:
         return None
-    total = re.search(r"Total Cycles:\s+(\d+)", done.stdout)
-    if done.returncode or total is None:
+    totals = re.findall(r"Total Cycles:\s+(\d+)", done.stdout)
+    if done.returncode or not totals:
         raise SecateurError(f"llvm-mca for {cpu}: {done.stderr.strip() or 'no cycles in its answer'}")
-    return int(total[1]) / _ITERATIONS
+    return [int(total) / _ITERATIONS for total in totals]
+
+
+def llvm_tool(name: str) -> str:
+    """The path of a program of LLVM; SecateurError where it is not installed."""
+    program = shutil.which(name)
+    if program is None:
+        raise SecateurError(f"{name} is not installed; on Debian: apt-get install llvm")
+    return program
 
 
 def check(name: str, target: Target, simulate: bool = True) -> Row:

@@ -108,20 +108,21 @@ def run(artifact: secateur.Artifact, core: Core, sample: Sample) -> Counted:
 def split(
     marks: list[Counts], operators: list[dict[str, Any]], primitives: Mapping[str, str], output: Floats
 ) -> Counted:
-    """`bench` asks for the time before an inference, before and after the next, and around each operator.
+    """`bench` asks for the time around loading, before an inference, around the next and each operator.
 
     `primitives` are by the operators' labels. CountError where there are more requests or fewer.
     """
-    if len(marks) != 2 * len(operators) + 4:
+    if len(marks) != 2 * len(operators) + 6:
         raise CountError(
-            f"{len(marks) - 1} requests for the time where {2 * len(operators) + 3} were expected: "
+            f"{len(marks) - 1} requests for the time where {2 * len(operators) + 5} were expected: "
             "this emulator gives the program a clock that it reads without asking"
         )
+    _, _, _, begin, end, *timed = marks
     layers = [
         Layer(op["operator"], op["label"], primitives.get(op["label"], ""), op["macs"], after - before)
-        for op, before, after in zip(operators, marks[3::2], marks[4::2], strict=False)
+        for op, before, after in zip(operators, timed[::2], timed[1::2], strict=False)
     ]
-    return Counted(marks[2] - marks[1], tuple(layers), output)
+    return Counted(end - begin, tuple(layers), output)
 
 
 def distance(counted: Counted, reference: Counted) -> float:

@@ -54,16 +54,25 @@ def snapshots(program: Sequence[str | Path], cpu: str) -> tuple[list[Counts], st
     `program` is a static AArch64 executable with its arguments, `cpu` one that qemu knows. CountError where
     the emulator or gcc is missing, or the program fails.
     """
+    lines, told = watched(_SOURCE, program, cpu)
+    return [_counts(line) for line in lines], told
+
+
+def watched(source: Path, program: Sequence[str | Path], cpu: str) -> tuple[list[str], str]:
+    """The lines of a plugin that is compiled from `source`, and what `program` printed.
+
+    CountError as `snapshots` raises it.
+    """
     with tempfile.TemporaryDirectory(prefix="secateur-") as name:
         folder = Path(name)
-        plugin, out = _plugin(folder), folder / "counts"
+        plugin, out = _plugin(source, folder), folder / "counts"
         command = [_emulator(), "-cpu", cpu, "-plugin", f"{plugin},out={out}", *map(str, program)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not out.exists():
             raise CountError(
                 f"{EMULATOR} -cpu {cpu}: {done.stderr.strip() or f'exit code {done.returncode}'}"
             )
-        return [_counts(line) for line in out.read_text().splitlines()], done.stdout
+        return out.read_text().splitlines(), done.stdout
 
 
 def _counts(line: str) -> Counts:
@@ -73,13 +82,13 @@ def _counts(line: str) -> Counts:
     return Counts(counts)
 
 
-def _plugin(folder: Path) -> Path:
+def _plugin(source: Path, folder: Path) -> Path:
     """The plugin, compiled into `folder` for the emulator at hand."""
-    compiler, plugin = _found("gcc", "gcc libc6-dev"), folder / "count.so"
-    command = [compiler, *_FLAGS, f"-DQEMU_PLUGIN_API={_interface()}", str(_SOURCE), "-o", str(plugin)]
+    compiler, plugin = _found("gcc", "gcc libc6-dev"), folder / "plugin.so"
+    command = [compiler, *_FLAGS, f"-DQEMU_PLUGIN_API={_interface()}", str(source), "-o", str(plugin)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise CountError(f"gcc does not compile {_SOURCE.name}: {done.stderr.strip()}")
+        raise CountError(f"gcc does not compile {source.name}: {done.stderr.strip()}")
     return plugin
 
 

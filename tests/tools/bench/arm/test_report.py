@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from secateur.tools.bench.arm.builds import Counted, split
+import secateur
+from secateur.ir.graph import Graph
+from secateur.ir.registry import create
+from secateur.ir.types import TensorType
+from secateur.tools.bench.arm.builds import CORES, Counted, Sample, run, split
 from secateur.tools.bench.arm.counting import CLASSES, CountError, Counts
 from secateur.tools.bench.arm.peers import BARS, COUNTS, VERSIONS, bar_of, peers_of
 from secateur.tools.bench.arm.report import Row, as_data, classes_table, counts_table, layers_table
+from tests.tools.bench.arm.test_counting import needs_tools
 
 OUTPUT = np.zeros((1, 10), np.float32)
 OPERATORS = [
@@ -28,14 +35,14 @@ def marks(*millions: int) -> list[Counts]:
 
 def counted() -> Counted:
     """Of 7 million instructions, 6 in the first operator and 1 in the second."""
-    return split(marks(1, 9, 16, 17, 23, 24, 25, 26), OPERATORS, {"fc": "dense"}, OUTPUT)
+    return split(marks(0, 1, 1, 9, 16, 17, 23, 24, 25, 26), OPERATORS, {"fc": "dense"}, OUTPUT)
 
 
 def row(network: str = "resnet20", precision: str = "fp32") -> Row:
     return Row(network, "a72", precision, 40_000_000, counted(), None)
 
 
-def test_an_inference_lies_between_the_second_request_and_the_third() -> None:
+def test_an_inference_lies_between_the_fourth_request_and_the_fifth() -> None:
     assert counted().counts == counts(7_000_000)
     assert [(x.label, x.primitive, x.counts.millions) for x in counted().layers] == [
         ("/conv/Conv+/relu/Relu", "", 6),
@@ -44,8 +51,22 @@ def test_an_inference_lies_between_the_second_request_and_the_third() -> None:
 
 
 def test_another_number_of_requests_is_an_error() -> None:
-    with pytest.raises(CountError, match="6 requests for the time where 7"):
-        split(marks(1, 9, 16, 17, 23, 24, 25), OPERATORS, {}, OUTPUT)
+    with pytest.raises(CountError, match="8 requests for the time where 9"):
+        split(marks(0, 1, 1, 9, 16, 17, 23, 24, 25), OPERATORS, {}, OUTPUT)
+
+
+@needs_tools
+def test_an_artifact_asks_as_often_as_is_expected(tmp_path: Path) -> None:
+    graph = Graph("net")
+    x = graph.add_input(TensorType((1, 4, 8, 8)), "x")
+    graph.set_outputs([graph.append(create("nn.relu", [x])).result], ["y"])
+    artifact = secateur.compile(graph, tmp_path / "net", "rpi4", kind="dir")
+    image = tmp_path / "x.npy"
+    np.save(image, np.full((1, 4, 8, 8), -1, np.float32))
+    found = run(artifact, CORES["a72"], Sample(tmp_path, image))
+    assert np.array_equal(found.output, np.zeros((1, 4, 8, 8)))
+    (layer,) = found.layers
+    assert 4 * 8 * 8 / 4 < layer.counts.total < found.counts.total + 1 < 4 * 8 * 8 * 4
 
 
 def test_a_row_above_its_bar_is_marked() -> None:
