@@ -134,7 +134,8 @@ def _shape(op: Operator) -> str:
     """Image, filters, strides and groups."""
     image, filters = op.operands[0].type.shape, op.operands[1].type.shape
     sizes = f"{'x'.join(map(str, image[1:]))}, {'x'.join(map(str, filters))}"
-    stride, groups = op["strides"][0], op["groups"]
+    stride: int = op["strides"][0]
+    groups: int = op["groups"]
     return sizes + f" /{stride}" * (stride > 1) + f" in {groups}" * (groups > 1)
 
 
