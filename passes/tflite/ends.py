@@ -21,6 +21,7 @@ from secateur.ir.types import DType, Quant, TensorType
 
 from ..options import ENDS
 from .functions import constant
+from .last import behind, first, moves
 
 STORED = dict(zip(ENDS, (DType.I8, DType.U8, DType.F32), strict=True))
 WINDOWS = ("q.linear_conv", "q.linear_average_pool", "nn.max_pool")
@@ -49,7 +50,7 @@ def _set_input(graph: Graph, value: Value, dtype: DType, keep_nchw: bool) -> Non
     made = Value(_end_type(value.type.shape, dtype, quant, last), value.name)
     operators = _as_bytes(made, quant)
     if last:
-        operators.append(create("nn.transpose", [_last(operators, made)], {"perm": _first(value.type.rank)}))
+        operators.append(create("nn.transpose", [_last(operators, made)], {"perm": first(value.type.rank)}))
     result = _last(operators, made)
     graph.inputs[graph.inputs.index(value)] = made
     graph.operators = [*operators, *graph.operators]
@@ -88,8 +89,27 @@ def _shifted(quant: Quant, by: int) -> Quant:
 
 
 def _is_image(rank: int, readers: list[Value]) -> bool:
-    """Whether channels are wanted last: of images, and of what a window over one axis reads."""
+    """Whether channels move to the end: of images, and of what a window over one axis reads.
+
+    Where the model itself moves its last axis to the second place, they are last as it is.
+    """
+    if any(_comes_to(r, first(rank)) for r in readers):
+        return False
     return rank > 3 or (rank == 3 and any(op.name in WINDOWS for r in readers for op in r.users))
+
+
+def _comes_to(value: Value, perm: tuple[int, ...]) -> bool:
+    """Whether a transpose by `perm` reads the value, or what is made of it place by place."""
+    waiting, seen = [value], {id(value)}
+    while waiting:
+        for op in waiting.pop().users:
+            if moves(op, perm):
+                return True
+            same = op.name not in ("nn.transpose", *WINDOWS) and op.result.type.shape == value.type.shape
+            if same and id(op.result) not in seen:
+                waiting.append(op.result)
+                seen.add(id(op.result))
+    return False
 
 
 def _end_type(shape: tuple[int, ...], dtype: DType, quant: Quant, last: bool) -> TensorType:
@@ -98,16 +118,6 @@ def _end_type(shape: tuple[int, ...], dtype: DType, quant: Quant, last: bool) ->
     if dtype == DType.F32:
         return TensorType(shown)
     return TensorType(shown, dtype, quant=_shifted(quant, -128) if dtype == DType.I8 else quant)
-
-
-def _first(rank: int) -> tuple[int, ...]:
-    """The permutation that brings the last axis second."""
-    return (0, rank - 1, *range(1, rank - 1))
-
-
-def _behind(rank: int) -> tuple[int, ...]:
-    """The permutation that brings the second axis last."""
-    return (0, *range(2, rank), 1)
 
 
 def _as_bytes(value: Value, quant: Quant) -> list[Operator]:
@@ -134,8 +144,8 @@ def _set_output(graph: Graph, value: Value, dtype: DType, keep_nchw: bool) -> Va
     if stored is None or stored.type.quant is None:
         return value
     operators: list[Operator] = []
-    if not keep_nchw and (stored.type.rank > 3 or (stored.type.rank == 3 and _of_window(stored))):
-        operators.append(create("nn.transpose", [stored], {"perm": _behind(stored.type.rank)}))
+    if not keep_nchw and _leaves_image(stored):
+        operators.append(create("nn.transpose", [stored], {"perm": behind(stored.type.rank)}))
     operators += _from_bytes(_last(operators, stored), dtype)
     graph.operators += operators
     result = _last(operators, stored)
@@ -143,14 +153,22 @@ def _set_output(graph: Graph, value: Value, dtype: DType, keep_nchw: bool) -> Va
     return result
 
 
-def _of_window(value: Value) -> bool:
-    """Whether a window makes the value, or what is made of a window's result place by place."""
+def _leaves_image(value: Value) -> bool:
+    """Whether an output's channels move to the end, as an input's do, unless the model moved them there."""
+    op, rank = _maker(value), value.type.rank
+    if op is not None and moves(op, behind(rank)):
+        return False
+    return rank > 3 or (rank == 3 and op is not None and op.name in WINDOWS)
+
+
+def _maker(value: Value) -> Operator | None:
+    """The first operator above that does not make the value place by place of another."""
     op = value.producer
-    while op is not None and op.name not in WINDOWS and op.operands:
+    while op is not None and op.name not in (*WINDOWS, "nn.transpose") and op.operands:
         if op.operands[0].type.shape != value.type.shape:
-            return False
+            break
         op = op.operands[0].producer
-    return op is not None and op.name in WINDOWS
+    return op
 
 
 def _stored(value: Value) -> Value | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from secateur.ir.graph import Graph
 from secateur.ir.rewrite import Rule, rewrite
 
-from . import channels, maps, matrices, means
+from . import channels, last, maps, matrices, means
 
 RULES: tuple[Rule, ...] = (*matrices.RULES, *means.RULES, *channels.RULES, *maps.RULES)
 """A map that scales channels becomes a convolution before anything else of it is looked at."""
 
 
 def shape_for_tflite(graph: Graph) -> None:
-    """Applies the rules in place."""
+    """Applies the rules in place: channels are second before it is asked which are scaled."""
+    rewrite(graph, last.RULES)
     rewrite(graph, RULES)
     graph.remove_dead()

@@ -16,16 +16,18 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 import secateur
 from secateur import Ends, Int8, Limits, SecateurError, Watch
 from secateur.codegen.backends.tflite.schema import schema
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
+from secateur.ir.onnx_reader import read_model
 from secateur.tools.bench.models import build
 
 from ..codegen.backends.litert import litert, random_inputs
-from .small_networks import Shapes, after_conv, residual
+from .small_networks import Shapes, after_conv, network, residual
 from .tflite_networks import mobile, unet
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -134,6 +136,30 @@ def test_ends_are_as_asked_for(io: Any, keep_nchw: bool, tmp_path: Path) -> None
     assert port.type.shape == ((1, 3, 8, 9) if keep_nchw else (1, 8, 9, 3))
     data = artifact.path.read_bytes()
     assert (operators(data)["TRANSPOSE"] > 0) == keep_nchw
+    check_bits(artifact.graph, data)
+
+
+LAST = """
+    h = Mul (x, half)
+    i = Transpose <perm = [0, 3, 1, 2]> (h)
+    c = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (i, w)
+    r = Relu (c)
+    o = Transpose <perm = [0, 2, 3, 1]> (r)
+    y = Sigmoid (o)
+"""
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_model_that_has_channels_last_keeps_them_there(channels: int, tmp_path: Path) -> None:
+    """As TensorFlow's exporters write it: no axis moves, and no operator moves one."""
+    made = network(LAST, {"w": (5, channels, 3, 3)}, f"float[1,8,10,{channels}] x")
+    made.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "half"))
+    graph = read_model(made)
+    artifact = secateur.compile(graph, tmp_path / "m.tflite", "edgetpu", quantize=Int8(noise_of(graph, 2)))
+    assert artifact.graph.inputs[0].type.shape == (1, 8, 10, channels)
+    assert artifact.graph.outputs[0].type.shape == (1, 4, 5, 5)
+    data = artifact.path.read_bytes()
+    assert not {"TRANSPOSE", "RESHAPE"} & set(operators(data))
     check_bits(artifact.graph, data)
 
 
