@@ -84,7 +84,9 @@ class Streams:
         for value, term in serving:
             source = _source(value)
             first = None if source is None else self._along(source)
-            if first is not None and _is_plain(first) and len(first.units) == len(term.units):
+            if first is None or first.group is stream.group:
+                continue  # one group keeps what it keeps: nothing is carried that is not there
+            if _is_plain(first) and len(first.units) == len(term.units):
                 self.streams.setdefault(first.group.name, Stream(first.group, first.units))
                 self.links.append(Link(first.group.name, name, term))
 

@@ -43,6 +43,9 @@ class Net:
     def add(self, x: Value, y: Value) -> Value:
         return self._append("nn.add", [x, y], {})
 
+    def mul(self, x: Value, y: Value) -> Value:
+        return self._append("nn.mul", [x, y], {})
+
     def concat(self, *parts: Value) -> Value:
         return self._append("nn.concat", parts, {"axis": 1})
 

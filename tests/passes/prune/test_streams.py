@@ -23,10 +23,10 @@ from secateur.passes.prune.linear.moments import Data
 from secateur.passes.prune.open_costs import OpenCosts
 from secateur.passes.prune.optimize import Budget, Carried, Optimizer
 from secateur.passes.prune.remove import remove
-from secateur.passes.prune.streams import Streams, find_streams
+from secateur.passes.prune.streams import SUM, Streams, find_streams
 
 from .calibrated import batches
-from .nets import residual
+from .nets import Net, residual
 
 TARGET = find("rpi4")
 BLOCKS = 2
@@ -51,6 +51,20 @@ def test_a_sum_is_one_group_with_the_rows_and_channels_that_serve_it(streams: St
     assert len(streams.links) == BLOCKS
     assert len(names) == len(streams.streams) + BLOCKS  # and a convolution within each block
     assert not any(name.endswith("/carried") for name in names)
+
+
+def test_a_sum_of_a_group_with_itself_carries_nothing_on() -> None:
+    """GELU by Tanh multiplies x by a function of x + c x^3: what the sum keeps is what its terms keep."""
+    net = Net(0, size=6)
+    x = net.relu(net.conv(net.x, 8))
+    function = net.add(x, net.mul(x, net.mul(x, x)))
+    graph = Canonicalize().run(net.finished(net.mul(x, function)))
+    open_sums(graph)
+    graph.remove_dead()
+    assert SUM in {op.name for op in graph.operators}
+    found = find_streams(graph, find_channels(graph))
+    assert found.streams
+    assert not found.links
 
 
 def test_linked_streams_have_one_order_of_channels(opened: Graph, streams: Streams) -> None:
