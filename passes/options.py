@@ -32,6 +32,7 @@ class OpenOptions:
 class FuseOptions:
     level: str = "standard"
     blocks: tuple[str, ...] = ()
+    spread: bool = True
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:

@@ -65,7 +65,9 @@ def _matmul(w: Writer, op: Operator, operands: list[str], _: str) -> None:
 
 def pool(type: str) -> Write:
     def write(w: Writer, op: Operator, operands: list[str], result: str) -> None:
-        attributes = {name: op[name] for name in ("strides", "pads", "dilations")}
+        attributes = {name: op[name] for name in ("strides", "pads")}
+        if any(step > 1 for step in op["dilations"]):
+            attributes["dilations"] = op["dilations"]  # which an average has since opset 19
         if type == "AveragePool":
             attributes["count_include_pad"] = int(op["count_include_pad"])
         w.node(

@@ -57,8 +57,10 @@ class Fuse(FuseOptions, Pass):
     activations, and in a quantized network makes operators between dequantize and
     quantize compute with integers. `aggressive` opens residual additions before (see
     the pass `open`), all or those of `blocks`, one name or pattern a line, and makes one
-    of parallel convolutions where that saves work. At every level, sums that were opened
-    are closed, and concatenations too wide for one kernel split.
+    of parallel convolutions where that saves work. Transposed convolutions whose windows tile
+    the result become products that are spread over blocks, unless `spread=false`.
+    At every level, sums that were opened are closed, and concatenations too wide for one
+    kernel split.
     """
 
     name: ClassVar[str] = "fuse"
@@ -81,7 +83,8 @@ class Fuse(FuseOptions, Pass):
             opening.open_sums(graph, self.blocks)
         closing.close_sums(graph)
         for rules in PHASES[self.level]:
-            rewrite(graph, rules)
+            if self.spread or rules is not transposed.RULES:
+                rewrite(graph, rules)
         if self._rewrites:
             make_integer(graph)
         split_joins(graph)

@@ -39,7 +39,7 @@ class MyriadBackend(FileBackend[Handed]):
 
     name = "myriad"
     kinds = ("onnx",)
-    pipeline = "canonicalize,fuse"
+    pipeline = "canonicalize,fuse{spread=false}"  # there is no layer that spreads
     takes = READ
     quantizes = False
 

@@ -63,13 +63,14 @@ def test_each_operator_that_is_written_has_a_row() -> None:
         "a = ReduceSum (x, one) y = Relu (a)",
         "a, y = Split <axis = 2> (x)",
         "y = Resize <mode = 'linear', coordinate_transformation_mode = 'half_pixel'> (x, , scales)",
+        "a = Conv (x, w1) y = AveragePool <kernel_shape = [2, 3]> (a)",
         "a = Reshape (x, steps) y, h, c = LSTM <hidden_size = 2> (a, w, r)",
     ],
 )
 def test_operators_of_newer_opsets_are_written_in_the_older_one(nodes: str, tmp_path: Path) -> None:
     """It is a model by the checker, and computes the same but for float16."""
     rng = np.random.default_rng(0)
-    made = network(nodes.replace("'", '"'), {"w": (1, 8, 9), "r": (1, 8, 2)})
+    made = network(nodes.replace("'", '"'), {"w": (1, 8, 9), "r": (1, 8, 2), "w1": (2, 3, 1, 1)})
     known: dict[str, NDArray[Any]] = {
         "pads": np.array([0, 0, 1, 2, 0, 0, 0, 1]), "one": np.array([1]), "five": np.array([2]),
         "steps": np.array([24, 1, 9]), "scales": np.array([1, 1, 2, 2], np.float32),
@@ -82,6 +83,13 @@ def test_operators_of_newer_opsets_are_written_in_the_older_one(nodes: str, tmp_
     x = rng.normal(size=graph.inputs[0].type.shape).astype(np.float32)
     found = run(read_model(model), {"x": x.astype(np.float16)})["y"]
     np.testing.assert_allclose(found.astype(np.float32), run(graph, {"x": x})["y"], rtol=2e-2, atol=2e-2)
+
+
+def test_a_transposed_convolution_stays_one(tmp_path: Path) -> None:
+    """No layer spreads channels over blocks, as kernels of ours do for windows that tile the result."""
+    made = network("y = ConvTranspose <strides = [2, 2]> (x, w)", {"w": (3, 1, 2, 2)})
+    artifact = secateur.compile(read_model(made), tmp_path / "m.onnx", "ncs2")
+    assert [node.op_type for node in onnx.load(artifact.path).graph.node] == ["ConvTranspose"]
 
 
 def test_all_that_has_no_layer_is_one_error(tmp_path: Path) -> None:
