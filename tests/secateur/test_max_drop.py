@@ -81,7 +81,7 @@ def test_an_accuracy_that_no_layers_in_float_bring_back_is_refused(ranges: Range
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("file", "needs labels: an .npz with an array 'labels'"), ("list", "needs labels")],
+    [("file", "need labels: an .npz with an array 'labels'"), ("list", "need labels")],
 )
 def test_images_without_labels_are_refused(source: str, message: str, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", IMAGES[:2])

@@ -40,8 +40,8 @@ class Source:
         """Batches with their labels; SecateurError where the source has none."""
         if self.labels is None:
             raise SecateurError(
-                "the accuracy needs labels: an .npz with an array 'labels', a folder with a subfolder for "
-                "each class, or a list file with a class number behind each path"
+                "accuracy and the criterion taylor need labels: an .npz with an array 'labels', a folder "
+                "with a subfolder for each class, or a list file with a class number behind each path"
             )
         for index, batch in enumerate(self):
             yield batch, self.labels[index * self.batch : (index + 1) * self.batch]

@@ -81,7 +81,7 @@ def test_defaults_are_left_out_and_spaces_do_not_matter() -> None:
             "canonicalise",
             r"unknown pass 'canonicalise'; did you mean 'canonicalize'\? Known: .*sample",
         ),
-        ("fuse{speed=1}", "pass fuse has no option 'speed'; known: level"),
+        ("fuse{pace=1}", "pass fuse has no option 'pace'; known: level"),
         ("memory{level=1}", "pass memory has no option 'level'; known: in_place"),
         ("fuse{level=wild}", "unknown level 'wild'; known: none, conservative, standard"),
         ("sample{count=many}", "option count=many is not an integer or a size such as 4MiB"),

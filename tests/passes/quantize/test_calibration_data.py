@@ -204,7 +204,7 @@ def test_inputs_without_a_common_batch_are_refused(shapes: tuple[tuple[int, ...]
 
 def test_accuracy_without_labels_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", pictures(3))
-    with pytest.raises(SecateurError, match="the accuracy needs labels"):
+    with pytest.raises(SecateurError, match="accuracy and the criterion taylor need labels"):
         next(open_source(tmp_path / "a.npy", ONE).labelled())
 
 
