@@ -42,16 +42,15 @@ def encode(counts: NDArray[np.integer], starts: NDArray[np.integer]) -> bytes:
     A place without a symbol has the count TOTAL, which changes no state.
     """
     steps, lanes = counts.shape
-    words, taken = np.zeros((steps, lanes), "<u2"), np.zeros((steps, lanes), bool)
-    state = np.full(lanes, LOW, np.uint64)
+    states, taken = np.zeros((steps, lanes), np.uint64), np.zeros((steps, lanes), bool)
+    count, state = counts.astype(np.uint64), np.full(lanes, LOW, np.uint64)
+    limits, gaps = count << np.uint64(32 - BITS), np.uint64(TOTAL) - count
     for step in range(steps - 1, -1, -1):
-        count = counts[step].astype(np.uint64)
-        over = state >= count << np.uint64(32 - BITS)
-        words[step], taken[step] = state & np.uint64(0xFFFF), over
-        state = np.where(over, state >> np.uint64(16), state)
-        whole, rest = np.divmod(state, count)
-        state = (whole << np.uint64(BITS)) + rest + starts[step]
-    return state.astype("<u4").tobytes() + words[taken].tobytes()
+        states[step] = state
+        over = np.greater_equal(state, limits[step], out=taken[step])
+        state = state >> (over * np.uint64(16))
+        state += state // count[step] * gaps[step] + starts[step]  # the rest of the division stays
+    return state.astype("<u4").tobytes() + states[taken].astype("<u2").tobytes()
 
 
 class Reader:

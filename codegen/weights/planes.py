@@ -152,7 +152,8 @@ def _estimate(cut: Cut, data: Bytes) -> float:
     """Bits of a byte, about, judged by a sample: of the rest's size within each context."""
     rows = cut.sample(data)
     rest = _rest(rows, _weights(rows) if cut.predicts else [])
-    contexts = _contexts(rows, _limits(rows, len(data)))
+    energies = _energies(rows)
+    contexts = _contexts(energies, _limits(energies, len(data)))
     size = np.abs(((rest + 128) & 255) - 128)
     counts, sums = np.bincount(contexts.reshape(-1)), np.bincount(contexts.reshape(-1), size.reshape(-1))
     spent = counts @ np.log2(sums / np.maximum(counts, 1) + 0.3) / rows.size
@@ -161,8 +162,9 @@ def _estimate(cut: Cut, data: Bytes) -> float:
 
 def _planned(cut: Cut, data: Bytes) -> _Plan:
     rows = cut.apart(data)
-    weights, limits = _weights(rows) if cut.predicts else [], _limits(rows, len(data))
-    rest, contexts = _rest(rows, weights), _contexts(rows, limits)
+    weights, energies = _weights(rows) if cut.predicts else [], _energies(rows)
+    limits = _limits(energies, len(data))
+    rest, contexts = _rest(rows, weights), _contexts(energies, limits)
     tables = tuple(
         best_table(np.bincount(rest[contexts == number], minlength=256)) for number in range(len(limits) + 2)
     )
@@ -210,12 +212,18 @@ def energy(past: Signed) -> Signed:
 
 
 def _energies(rows: Signed) -> Signed:
-    return np.stack([energy(rows[:number]) for number in range(1, len(rows))])
+    """For each plane from the second on, the `energy` of those before it: all by one running sum."""
+    sums = np.zeros((len(rows), rows.shape[1]), np.int64)  # of the planes before each
+    np.cumsum(np.abs(rows[:-1]), axis=0, out=sums[1:])
+    recent, looked_at = sums[1:], np.minimum(np.arange(1, len(rows)), DEPTH)
+    recent[DEPTH:] -= sums[1:-DEPTH].copy()
+    eighths: Signed = recent * np.array(SHARE)[looked_at][:, None] >> 3
+    return eighths
 
 
-def _limits(rows: Signed, count: int) -> Signed:
+def _limits(energies: Signed, count: int) -> Signed:
     """Energies that part the contexts, each of about as many symbols."""
-    seen = np.sort(_energies(rows).reshape(-1))
+    seen = np.sort(energies.reshape(-1))
     contexts = min(max(count // _SYMBOLS, 1), MOST_CONTEXTS)
     places = [len(seen) * n // contexts for n in range(1, contexts)]
     limits: Signed = np.unique(seen[np.array(places, np.int64)])
@@ -223,9 +231,10 @@ def _limits(rows: Signed, count: int) -> Signed:
     return below
 
 
-def _contexts(rows: Signed, limits: Signed) -> Signed:
-    later = 1 + np.searchsorted(limits, _energies(rows), side="left")
-    return np.concatenate([np.zeros((1, rows.shape[1]), np.int64), later])
+def _contexts(energies: Signed, limits: Signed) -> Signed:
+    """Of all planes, that of the first one 0."""
+    later = 1 + np.searchsorted(limits, energies, side="left")
+    return np.concatenate([np.zeros((1, energies.shape[1]), np.int64), later])
 
 
 def _lanes(plan: _Plan, lanes: int) -> bytes:
