@@ -55,7 +55,7 @@ test-hosts: $(DEV) system-tools
 	$(AS_LESSER_HOSTS) $(ARGS)
 
 test-sweeps: $(DEV) system-tools
-	$(PYTEST) -m sweep $(ARGS) tests
+	SECATEUR_ALL_EXAMPLES=1 $(PYTEST) -m "sweep or examples" $(ARGS) tests
 
 test-train: $(TRAIN) system-tools
 	$(PYTEST) $(ARGS) tests/train

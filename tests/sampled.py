@@ -7,15 +7,31 @@ can be left out whole.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import settings
 
 _SWEEP = pytest.mark.sweep
+ALL_EXAMPLES = "SECATEUR_ALL_EXAMPLES"
 
 Case = TypeVar("Case")
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def examples(few: int, most: int, **more: Any) -> Callable[[Test], Test]:
+    """Settings of a property whose examples take long: `few` in the suite, `most` in `make test-sweeps`."""
+    count = most if os.environ.get(ALL_EXAMPLES) else few
+
+    def of(test: Test) -> Test:
+        set_so: Test = settings(max_examples=count, deadline=None, **more)(test)
+        marked: Test = pytest.mark.examples(set_so)
+        return marked
+
+    return of
 
 
 def sampled(cases: Iterable[Case], stay: Collection[Case]) -> list[Any]:

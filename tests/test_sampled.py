@@ -7,8 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from .sampled import sampled, sampled_rows, take_turns
+from .sampled import ALL_EXAMPLES, examples, sampled, sampled_rows, take_turns
 
 ROOT = Path(__file__).parent
 
@@ -33,6 +35,21 @@ def test_something_stays_and_is_a_case(stay: str) -> None:
 def test_one_row_stays() -> None:
     with pytest.raises(ValueError, match="none of the cases stays"):
         sampled_rows([(1, 2)], lambda a, b: a > b)
+
+
+@pytest.mark.parametrize(("whole", "count"), [("", 2), ("1", 5)])
+def test_the_sweeps_try_more_examples(whole: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALL_EXAMPLES, whole)
+    seen: list[int] = []
+
+    @examples(2, 5)
+    @given(st.integers(0, 99))
+    def test(number: int) -> None:
+        seen.append(number)
+
+    test()
+    assert len(seen) == count
+    assert [mark.name for mark in getattr(test, "pytestmark", [])] == ["examples"]
 
 
 class Item(SimpleNamespace):

@@ -18,7 +18,7 @@ from tests.sampled import sampled
 
 TOGETHER = 25  # graphs in one artifact
 OTHER_FUNCTIONS = "other functions"
-ALEXNET_TO_SQUEEZENET = ("light_bvlc_alexnet", "light_resnet50", "light_shufflenet", "light_squeezenet")
+ALEXNET_TO_SQUEEZENET = ("light_bvlc_alexnet", "light_shufflenet", "light_squeezenet")
 """Groups, large dense layers, normalization, sums, shuffles and concatenations."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.registry import create
 
-from ....sampled import sampled
+from ....sampled import sampled_rows
 from ...primitives.conv.test_linear_winograd import TILES, layer
 from ...simt.emulator import Gpu, configure
 from .harness import choices, run
@@ -71,8 +72,9 @@ def test_saturation(tile: tuple[int, int], zero: int, sign: int, way: str) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("seed", sampled(range(4), [1, 2]))
+@pytest.mark.parametrize(
+    ("seed", "way"), sampled_rows(product(range(4), WAYS), lambda *row: row in zip((1, 2), WAYS, strict=True))
+)
 def test_random_layers_in_every_order_of_threads(seed: int, way: str) -> None:
     choose = np.random.default_rng(seed)
     shape = [int(choose.integers(1, 3)), int(choose.integers(3, 50)), *map(int, choose.integers(3, 19, 2))]

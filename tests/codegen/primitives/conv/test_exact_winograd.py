@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
@@ -29,6 +29,7 @@ from secateur.codegen.vector.words import word_step
 from secateur.ir.graph import Operator
 from secateur.tools.checks.machine_loops import innermost
 
+from ....sampled import examples
 from ...cross_harness import EMULATORS, Case, check_on
 from ...generic_harness import lay_out
 from ...linear_harness import check_case, conv_case, native_targets
@@ -143,7 +144,7 @@ def test_sums_on_the_way_wrap(name: str, zero: int, weight: int) -> None:
     check_case(case, HERE[0], only=name)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(3, 8, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_any_convolution(data: st.DataObject) -> None:
     draw = data.draw

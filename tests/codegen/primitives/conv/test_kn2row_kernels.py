@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
@@ -24,6 +24,7 @@ from secateur.ir import interpreter
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator
 
+from ....sampled import examples
 from ...generic_harness import RUNNABLE, Array, every_target, function_of, operator, run
 from ...linear_harness import overwriting
 
@@ -100,7 +101,7 @@ def fresh(op: Operator) -> Operator:
     return type(op)(op.definition, op.operands, op.attributes, [r.type for r in op.results], op.loc)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(3, 8, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_any_convolution(data: st.DataObject) -> None:
     draw = data.draw

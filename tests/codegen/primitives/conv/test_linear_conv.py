@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
@@ -26,6 +26,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.types import ROW_MAJOR, Layout
 from secateur.tools.checks.machine_loops import innermost
 
+from ....sampled import examples
 from ...generic_harness import lay_out
 from ...linear_harness import (
     Array,
@@ -67,7 +68,7 @@ def test_convolution(name: str, target: Target) -> None:
     check_case(conv_case(1, *shapes, **more), target)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(4, 12, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_any_convolution(data: st.DataObject) -> None:
     draw = data.draw

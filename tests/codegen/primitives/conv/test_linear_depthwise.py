@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
@@ -16,6 +16,7 @@ from secateur.ir.graph import Operator
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
+from ....sampled import examples
 from ...bytes_harness import REAL, activation, agree, runnable, some_bytes, stored
 from ...generic_harness import Array
 
@@ -109,7 +110,7 @@ def test_real_results_are_blocked_as_floats_are(target: Target) -> None:
     assert offered == {("NCHW16c", f"NCHW{target.lanes}c")}
 
 
-@settings(max_examples=25, deadline=None)
+@examples(8, 25)
 @given(st.data())
 def test_any_shape(data: st.DataObject) -> None:
     kernel = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
