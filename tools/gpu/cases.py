@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from secateur.options import Fp16, Int8
 from secateur.tools.bench import models
 from secateur.tools.bench.model_builder import GraphBuilder
 
+from .fan import fan
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LAYERS = 4  # in a chain: enough for what lies at its ends to matter little
 BATCHES = (1, 4, 8)
@@ -23,70 +26,93 @@ STAGES = ((64, 56), (128, 28), (256, 14), (512, 7), (64, 224), (128, 112), (256,
 NETWORKS = ("resnet18", "resnet50", "vgg16")
 SMALL = ("mobilenet-v2", "squeezenet1.1")
 """Whose answers are checked, of small images."""
-NOISE = "random:1"
-_ALL: dict[str, Any] = {"layers": "all", "bias_correction": False}  # which changes no kernel, and is measured
+_ALL: dict[str, Any] = {"layers": "all", "bias_correction": False, "layer_sqnr": -100.0}
+"""No kernel depends on the correction, which is measured; a tile is taken whatever it costs."""
+_NOISE = "random:1"
 PRECISIONS: dict[str, dict[str, Int8 | Fp16]] = {
-    "int8": {"quantize": Int8(NOISE, **_ALL)},
-    "int8 direct": {"quantize": Int8(NOISE, **_ALL, winograd="off")},
-    "int8 F(4,3)": {"quantize": Int8(NOISE, **_ALL, winograd="4")},
+    "int8": {"quantize": Int8(_NOISE, **_ALL)},
+    "int8 direct": {"quantize": Int8(_NOISE, **_ALL, winograd="off")},
+    "int8 F(2,3)": {"quantize": Int8(_NOISE, **_ALL, winograd="2")},
+    "int8 F(4x2,3x3)": {"quantize": Int8(_NOISE, **_ALL, winograd="4x2")},
+    "int8 F(4,3)": {"quantize": Int8(_NOISE, **_ALL, winograd="4")},
     "fp16": {"precision": Fp16()},
     "fp32": {},
 }
-IN_CHAINS = tuple(name for name in PRECISIONS if name != "int8")
+IN_CHAINS = ("int8 direct", "int8 F(4,3)", "fp16", "fp32")
 """What the model chooses of a chain is one of these."""
+IN_NETWORKS = ("int8", "fp16", "fp32")
+ARCHITECTURES = {
+    "cuda-sm_61": ("int8 direct", "int8 F(4,3)"),
+    "cuda-sm_75": ("int8 direct", "int8 F(4,3)"),
+    "cuda-sm_90": ("int8 direct", "int8 F(4,3)", "int8 F(2,3)", "int8 F(4x2,3x3)", "fp16", "fp32"),
+}
+"""Whose primitives are checked, all of which a GPU of the last one runs: by `dp4a`, `wmma` and `mma`."""
 _FILTERS, _CHANNELS = 8, 16  # after which filters repeat
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network in one precision for one target. Those of a `group` are timed in turn."""
+    """A network in one precision, and the part of the check that it belongs to. A `group` is timed in turn.
 
+    Where there is a `target`, it is for that one, and its operators take all their primitives in turn.
+    """
+
+    part: str
     name: str
     model: Callable[[], onnx.ModelProto]
     precision: str
     group: str = ""
+    target: str = ""
 
 
-def checks(quick: bool) -> Iterator[Case]:
-    """Whole networks whose answers are known: between them they have the primitives that matter."""
-    if quick:
-        for precision in ("int8 F(4,3)", "fp32"):
-            yield Case(f"chain {precision}", lambda: chain(1, 16, 4, 1), precision)
-        return
+def cases(quick: bool) -> Iterator[Case]:
+    """What is worth most comes first."""
+    yield from _some() if quick else _all()
+
+
+def _some() -> Iterator[Case]:
+    few = partial(fan, copies=1)
+    yield Case("primitives", "primitives, cuda-sm_75, int8 F(4,3)", few, "int8 F(4,3)", target="cuda-sm_75")
+    for precision in ("int8 F(4,3)", "fp32"):
+        yield Case("answers", f"chain {precision}", lambda: chain(1, 16, 4, 1), precision)
+    yield from _stage(2, 16, 4, ("int8 direct", "fp32"))
+
+
+def _all() -> Iterator[Case]:
+    for target, precisions in reversed(ARCHITECTURES.items()):
+        for precision in precisions:
+            yield Case("primitives", f"primitives, {target}, {precision}", fan, precision, target=target)
+    for batch in BATCHES:
+        for channels, extent in STAGES:
+            yield from _stage(batch, channels, extent, IN_CHAINS)
+        if batch == 1:
+            yield from _answers()
+        for name in NETWORKS:
+            yield from _network(name, batch)
+
+
+def _answers() -> Iterator[Case]:
+    """Whole networks whose answers are known."""
     for name in ("digits", "fashion"):
         path = EXAMPLES / name / "resnet20.onnx"
-        for precision in PRECISIONS:
-            yield Case(f"{name} {precision}", lambda p=path: onnx.load(p), precision)  # type: ignore[misc]
+        for precision in ("int8", "int8 F(4,3)", "fp16", "fp32"):
+            yield Case("answers", f"{name} {precision}", lambda p=path: onnx.load(p), precision)  # type: ignore[misc]
     for name in SMALL:
         for precision in ("int8", "fp32"):
-            yield Case(f"{name} {precision}", lambda n=name: models.build(n, side=64), precision)  # type: ignore[misc]
-
-
-def timed(quick: bool) -> Iterator[Case]:
-    """Chains of one layer and whole networks, in every precision: the small batches first."""
-    stages, batches = (((16, 4),), (2,)) if quick else (STAGES, BATCHES)
-    for batch in batches:
-        for channels, extent in stages:
-            yield from _stage(batch, channels, extent, ("int8", "fp32") if quick else IN_CHAINS)
-        for name in () if quick else NETWORKS:
-            yield from _network(name, batch)
+            yield Case("answers", f"{name} {precision}", lambda n=name: models.build(n, side=64), precision)  # type: ignore[misc]
 
 
 def _network(name: str, batch: int) -> Iterator[Case]:
     group = f"{name}, batch {batch}"
-    for precision in ("int8", "fp16", "fp32"):
-        yield Case(f"{group}, {precision}", lambda: network(name, batch), precision, group)
+    for precision in IN_NETWORKS:
+        yield Case("networks", f"{group}, {precision}", lambda: network(name, batch), precision, group)
 
 
 def _stage(batch: int, channels: int, extent: int, precisions: tuple[str, ...]) -> Iterator[Case]:
     group = f"{LAYERS} of {channels}x{extent}x{extent}, batch {batch}"
     for precision in precisions:
-        yield Case(
-            f"{group}, {precision}",
-            lambda: chain(batch, channels, extent, LAYERS),
-            precision,
-            group,
-        )
+        made = lambda: chain(batch, channels, extent, LAYERS)  # noqa: E731
+        yield Case("layers", f"{group}, {precision}", made, precision, group)
 
 
 def chain(batch: int, channels: int, extent: int, layers: int) -> onnx.ModelProto:
@@ -104,14 +130,6 @@ def network(name: str, batch: int) -> onnx.ModelProto:
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = batch
     return repeating(model)
-
-
-def asked(precision: str, batch: int) -> dict[str, Int8 | Fp16]:
-    """What `secateur.compile` is asked for; a batch is calibrated on as many images."""
-    options = dict(PRECISIONS[precision])
-    if isinstance(int8 := options.get("quantize"), Int8):
-        options["quantize"] = replace(int8, calibration=f"random:{batch}")
-    return options
 
 
 def repeating(model: onnx.ModelProto) -> onnx.ModelProto:

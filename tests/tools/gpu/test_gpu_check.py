@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +16,19 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import secateur
 from secateur.ir import interpreter
 from secateur.ir.noise import noise
 from secateur.model import read
 from secateur.tools.bench import models
 from secateur.tools.bench.model_builder import GraphBuilder
 from secateur.tools.bench.models import names
-from secateur.tools.gpu import run
+from secateur.tools.gpu import guessed
 from secateur.tools.gpu.build import archive, build
-from secateur.tools.gpu.cases import LAYERS, NETWORKS, PRECISIONS, SMALL, asked, checks, network, timed
+from secateur.tools.gpu.carried import artifact, contest, main, peers
+from secateur.tools.gpu.carried.items import Pace, ends
+from secateur.tools.gpu.carried.results import Results
+from secateur.tools.gpu.cases import LAYERS, NETWORKS, PRECISIONS, SMALL, cases, chain, network
 from secateur.tools.gpu.steps import steps_of
 from tests.codegen.simt.emulator import Gpu, configure, load_dumped, stand_in
 
@@ -30,13 +37,15 @@ def silent(_words: str) -> None:
     """Says nothing."""
 
 
-CHAINS = ["chain int8 F(4,3)", "chain fp32"]
+PRIMITIVES = "primitives, cuda-sm_75, int8 F(4,3)"
+CHECKS = [PRIMITIVES, "chain int8 F(4,3)", "chain fp32"]
+GROUP = "4 of 16x4x4, batch 2"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("gpu")
-    index = build(place / "made", "cuda-sm_75", True, silent, place / "ir")
+    index = build(place / "made", "cuda-sm_75", cases(quick=True), silent, place / "ir")
     assert not index["failed"]
     for dumped in (place / "ir").iterdir():
         load_dumped(dumped / "kernels")
@@ -47,32 +56,48 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The emulator's, which is slow."""
     configure()
-    monkeypatch.setattr(run, "ROUNDS", 1)
-    monkeypatch.setattr(run, "REPEATS", 1)
+    monkeypatch.setattr(contest, "ROUNDS", 1)
+    monkeypatch.setattr(artifact, "REPEATS", 1)
 
 
-def ran(folder: Path, *options: str) -> dict[str, Any]:
-    run.main([str(folder), "--no-peers", *options])
+def ran(folder: Path, out: Path, *options: str) -> dict[str, Any]:
+    assert main.main([str(folder), "--out", str(out), "--no-peers", "--here", *options]) == 0
     assert stand_in().simt_live() == 0
-    found: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    found: dict[str, Any] = json.loads((out / "results.json").read_text())
     return found
 
 
-def test_answers_are_checked_and_groups_timed(folder: Path) -> None:
-    results = ran(folder)
+def test_answers_are_checked_and_groups_timed(folder: Path, tmp_path: Path) -> None:
+    results = ran(folder, tmp_path)
     assert results["about"]["device"] == "an emulator"
-    assert {row["name"]: row["ok"] for row in results["checks"]} == dict.fromkeys(CHAINS, True)
-    (group,) = {row["group"] for row in results["times"]}
-    assert {row["who"] for row in results["times"]} == {"int8", "fp32"}
+    assert {row["name"]: row["ok"] for row in results["checks"]} == dict.fromkeys(CHECKS, True)
+    assert {row["group"] for row in results["times"]} == {GROUP}
+    assert {row["who"] for row in results["times"]} == {"int8 direct", "fp32"}
     assert all(row["ms"] >= LAYERS for row in results["times"])  # a launch takes a millisecond there
-    text = (folder / "results.md").read_text()
-    assert "2 answers checked, 0 wrong. cuDNN: missing" in text
-    assert f"| {group} | " in text
+    text = (tmp_path / "results.md").read_text()
+    assert "3 answers checked, 0 wrong. cuDNN: missing" in text
+    assert f"| {GROUP} | " in text
+    assert not list((tmp_path / "unpacked").iterdir())
 
 
-def test_without_graphs_it_runs_too(folder: Path) -> None:
+def test_each_kernel_has_an_output_of_its_own(folder: Path, tmp_path: Path) -> None:
+    row = next(r for r in ran(folder, tmp_path)["checks"] if r["name"] == PRIMITIVES)
+    assert set(row["worst"].values()) == {0.0}
+    made = {name.partition("(")[2] for name in row["worst"]}
+    assert {"winograd_fused)", "depthwise_strips)", "grouped)", "pool_blocked)", "dense)"} <= made
+
+
+def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path) -> None:
+    ran(folder, tmp_path)
+    launches = stand_in().simt_launches()
+    again = ran(folder, tmp_path)
+    assert stand_in().simt_launches() == launches
+    assert [row["name"] for row in again["checks"]] == CHECKS
+
+
+def test_without_graphs_it_runs_too(folder: Path, tmp_path: Path) -> None:
     configure(Gpu(graphs=False))
-    assert len(ran(folder)["times"]) == 2
+    assert len(ran(folder, tmp_path)["times"]) == 2
 
 
 def test_a_wrong_answer_is_told(folder: Path, tmp_path: Path) -> None:
@@ -82,44 +107,117 @@ def test_a_wrong_answer_is_told(folder: Path, tmp_path: Path) -> None:
             arrays = {name: file[name] for name in file.files}
         arrays["output0"] = arrays["output0"] + np.float32(0.01) * np.abs(arrays["output0"]).max()
         np.savez(path, allow_pickle=False, **arrays)
-    assert run.main([str(tmp_path / "made"), "--no-peers"]) == 1
-    assert "2 answers checked, 2 wrong" in (tmp_path / "made" / "results.md").read_text()
+    results = ran(tmp_path / "made", tmp_path)
+    assert [row["ok"] for row in results["checks"]] == [False] * 3
+    text = (tmp_path / "results.md").read_text()
+    assert "3 answers checked, 3 wrong" in text
+    assert f"* {PRIMITIVES}: of its largest magnitude differs output (dense) by 0.01" in text
 
 
-def test_what_fails_is_told_and_the_rest_goes_on(folder: Path) -> None:
+def test_what_fails_is_told_and_the_rest_goes_on(folder: Path, tmp_path: Path) -> None:
     stand_in().simt_fail(b"cuStreamCreate", 2, 719)  # the third is the second model's
-    results = ran(folder)
+    results = ran(folder, tmp_path)
     assert results["checks"][0]["ok"]
     assert "CUDA_ERROR_LAUNCH_FAILED" in results["checks"][1]["failure"]
     assert all("failure" in row for row in results["times"])
 
 
-def test_when_time_is_up_the_rest_is_named(folder: Path) -> None:
-    results = ran(folder, "--seconds", "0")
+def test_when_time_is_up_the_rest_is_named(folder: Path, tmp_path: Path) -> None:
+    results = ran(folder, tmp_path, "--seconds", "0")
     assert not results["checks"]
-    assert results["left_out"][:2] == CHAINS
-    assert "Left out, since time was up: chain int8" in (folder / "results.md").read_text()
+    assert results["left_out"] == [PRIMITIVES, GROUP, *CHECKS[1:]]
+    assert f"Left out, since time was up: {PRIMITIVES}" in (tmp_path / "results.md").read_text()
+
+
+def test_a_part_without_time_leaves_the_next_ones_theirs() -> None:
+    found = ends(480.0)
+    assert list(found) == ["primitives", "layers", "answers", "networks"]
+    assert list(found.values()) == [90, 310, 360, 480]
+    assert list(ends(48.0).values()) == [9, 31, 36, 48]
+
+
+def test_estimates_follow_what_items_take() -> None:
+    pace = Pace()
+    assert pace(2.0) == 2.0
+    pace.add(2.0, 6.0)
+    assert pace(1.0) == 3.0
+
+
+WORKER = """
+import sys, json, pathlib
+sys.path.insert(0, {repository!r})
+from secateur.tools.gpu.carried.results import Results
+results = Results(pathlib.Path({out!r}))
+for name in ("a", "b", "c"):
+    if name not in results.data["done"]:
+        results.data["begun"] = {{"name": name, "check": name != "c"}}
+        results.write()
+        if name == "b":
+            {ending}
+        results.finish(name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [("import os; os.abort()", -6), ("sys.exit(3)", 3), ("import time; time.sleep(60)", -9)],
+)
+def test_an_item_that_ends_its_process_is_named_and_the_rest_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, code: int
+) -> None:
+    monkeypatch.setattr(main, "STALL", 3.0)
+    text = WORKER.format(repository=str(Path(secateur.__file__).parents[1]), out=str(tmp_path), ending=ending)
+    assert main.supervised([sys.executable, "-c", text], tmp_path) == 0
+    results = Results(tmp_path)
+    assert results.data["done"] == ["a", "b", "c"]
+    assert [row["failure"] for row in results.data["checks"]] == [f"its process ended with {code}"]
+    assert results.data["spent"] > 0
+
+
+def test_where_no_process_lives_it_gives_up(tmp_path: Path) -> None:
+    assert main.supervised([sys.executable, "-c", "raise SystemExit(5)"], tmp_path) == 5
+
+
+def test_what_is_carried_needs_nothing_of_ours(tmp_path: Path) -> None:
+    """Without a driver it says so."""
+    shutil.copytree(Path(main.__file__).parent, tmp_path / "carried")
+    (tmp_path / "index.json").write_text('{"rows": []}')
+    code = "import sys, runpy; sys.modules['secateur'] = None; runpy.run_module('carried')"
+    command = [sys.executable, "-c", code, "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "take the archive to where there is one" in done.stdout
 
 
 def test_what_is_built_is_kept_and_packed(folder: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.so")}
-    build(folder, "cuda-sm_75", True, silent)
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.so")} == before
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.xz")}
+    build(folder, "cuda-sm_75", cases(quick=True), silent)
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.xz")} == before
     with tarfile.open(archive(folder)) as tar:
-        assert {"made/run.py", "made/index.json"} <= set(tar.getnames())
+        names = set(tar.getnames())
+    assert {"made/carried/main.py", "made/index.json"} <= names
+    assert sum(name.endswith(".so.xz") for name in names) == 5
 
 
 def test_the_whole_list_has_every_layer_batch_and_precision() -> None:
-    found = [case.name for case in timed(quick=False)]
-    assert len(set(found)) == len(found) == 9 * 3 * 4 + 3 * 3 * 3
-    assert {case.precision for case in checks(quick=False)} == {c.precision for c in timed(quick=False)}
+    found = list(cases(quick=False))
+    assert len({case.name for case in found}) == len(found)
+    count = Counter(case.part for case in found)
+    assert count == {"primitives": 10, "layers": 9 * 3 * 4, "networks": 3 * 3 * 3, "answers": 12}
+    assert {case.precision for case in found} == set(PRECISIONS)
 
 
-def test_a_batch_is_calibrated_on_as_many_images() -> None:
-    assert {p: asked(p, 4)["quantize"].calibration for p in PRECISIONS if "int8" in p} == dict.fromkeys(
-        ("int8", "int8 direct", "int8 F(4,3)"), "random:4"
-    )
-    assert asked("fp32", 4) == {}
+@pytest.mark.parametrize("precision", ["int8 direct", "int8 F(4,3)", "int8"])
+def test_what_is_timed_is_quantized_without_being_run(
+    precision: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the tiles that are asked for."""
+    monkeypatch.setattr(interpreter, "run", None)
+    onnx.save(chain(2, 32, 8, 3), path := tmp_path / "chain.onnx")
+    graph = guessed.quantized(read(path), "cuda-sm_75", PRECISIONS[precision]["quantize"])
+    names = Counter(op.name for op in graph.operators)
+    assert names["q.linear_conv"] + names["q.winograd_conv"] == 3
+    assert (names["q.winograd_conv"] > 0) == (precision == "int8 F(4,3)")
 
 
 def small_network() -> onnx.ModelProto:
@@ -149,7 +247,7 @@ def test_a_peer_computes_the_networks_steps(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "small.onnx")
     graph = read(tmp_path / "small.onnx")
     given = noise(graph)
-    found = run.Network(torch, steps, weights)(torch.tensor(given["input"])).detach().numpy()
+    found = peers.Network(torch, steps, weights)(torch.tensor(given["input"])).detach().numpy()
     wanted = interpreter.run(graph, given)["output"]
     np.testing.assert_allclose(found, wanted, 1e-3, 1e-3)
 

@@ -1,0 +1,5 @@
+"""Runs what lies in a folder."""
+
+from .main import main
+
+raise SystemExit(main())
