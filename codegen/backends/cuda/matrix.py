@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...tir import T
@@ -18,11 +19,15 @@ PREFIX = "secateur_mma_"
 _DECLARED = re.compile(rf"^declare <4 x i32> @{PREFIX}(k\d+)_(\w+)\(.*$", flags=re.M)
 WMMA = "secateur_wmma_"
 _WMMA_DECLARED = re.compile(rf"^declare .*@{WMMA}(\w+)\(.*$", flags=re.M)
-_WMMA_FUNCTIONS = {  # intrinsic, whether it takes a pointer, words that it takes and gives
-    "a": ("load.a.row.stride.s8.p0", True, 0, 2),
-    "b": ("load.b.col.stride.s8.p0", True, 0, 2),
-    "mma": ("mma.row.col.s8", False, 12, 8),
-    "d": ("store.d.col.stride.s32.p0", True, 8, 0),
+_WMMA_FUNCTIONS = {  # intrinsic, from one row or column to the next in memory, words that it takes and gives
+    "a": ("m16n16k16.load.a.row.stride.s8.p0", 16, 0, 2),
+    "b": ("m16n16k16.load.b.col.stride.s8.p0", 16, 0, 2),
+    "mma": ("m16n16k16.mma.row.col.s8", 0, 12, 8),
+    "d": ("m16n16k16.store.d.col.stride.s32.p0", 16, 8, 0),
+    "tall_a": ("m32n8k16.load.a.row.stride.s8.p0", 16, 0, 4),
+    "tall_b": ("m32n8k16.load.b.col.stride.s8.p0", 16, 0, 1),
+    "tall_mma": ("m32n8k16.mma.row.col.s8", 0, 13, 8),
+    "tall_d": ("m32n8k16.store.d.col.stride.s32.p0", 32, 8, 0),
 }
 _REGISTERS = {"k16": (2, 1), "k32": (4, 2)}  # of the left and the right operand
 
@@ -46,19 +51,47 @@ def multiply(left: Sequence[Expr], right: Sequence[Expr], sums: Expr, signed: bo
     return T.call_extern("int32x4", name, *left, *right, *sums)
 
 
-def fetch_wmma(side: str, buffer: Any, at: Expr) -> Expr:
-    """A lane's two words of 16 rows (side "a") or columns ("b") of 16 bytes, which lie one after another."""
-    return T.call_extern("int32x2", f"{WMMA}{side}", T.address_of(buffer[at]))
+@dataclass(frozen=True)
+class Wmma:
+    """The instructions of one shape: 16 filters by 16 pixels, or, `tall`, 32 by 8; both over 16 bytes."""
 
+    tall: bool = False
 
-def multiply_wmma(operands: Sequence[Expr], sums: Sequence[Expr]) -> Expr:
-    """sums + left right of signed bytes; `operands` are a lane's words of both."""
-    return T.call_extern("int32x8", f"{WMMA}mma", *operands, *sums)
+    @property
+    def rows(self) -> int:
+        """Filters."""
+        return 32 if self.tall else 16
 
+    @property
+    def columns(self) -> int:
+        """Pixels."""
+        return 8 if self.tall else 16
 
-def store_wmma(buffer: Any, at: Expr, sums: Sequence[Expr]) -> None:
-    """Stores 16 by 16 sums from `at` on, column by column."""
-    T.evaluate(T.call_extern("void", f"{WMMA}d", T.address_of(buffer[at]), *sums))
+    @property
+    def left(self) -> int:
+        """Words of a lane."""
+        return 4 if self.tall else 2
+
+    @property
+    def right(self) -> int:
+        return 1 if self.tall else 2
+
+    def fetch(self, side: str, buffer: Any, at: Expr) -> Expr:
+        """A lane's words of all rows (side "a") or columns ("b") of 16 bytes, which lie one after another."""
+        words = self.left if side == "a" else self.right
+        kind = "int32" if words == 1 else f"int32x{words}"
+        return T.call_extern(kind, self._name(side), T.address_of(buffer[at]))
+
+    def multiply(self, left: Sequence[Expr], right: Sequence[Expr], sums: Sequence[Expr]) -> Expr:
+        """sums + left right of signed bytes; operands are a lane's words."""
+        return T.call_extern("int32x8", self._name("mma"), *left, *right, *sums)
+
+    def store(self, buffer: Any, at: Expr, sums: Sequence[Expr]) -> None:
+        """Stores the sums from `at` on, column by column."""
+        T.evaluate(T.call_extern("void", self._name("d"), T.address_of(buffer[at]), *sums))
+
+    def _name(self, what: str) -> str:
+        return f"{WMMA}{'tall_' if self.tall else ''}{what}"
 
 
 def defined(llvm_ir: str) -> str:
@@ -68,19 +101,22 @@ def defined(llvm_ir: str) -> str:
 
 
 def _wmma_definition(name: str) -> str:
-    intrinsic, pointers, given, results = _WMMA_FUNCTIONS[name]
-    parameters = [*(["ptr %p"] if pointers else []), *(f"i32 %a{i}" for i in range(given))]
-    stride = ["i32 16"] if pointers else []
+    intrinsic, apart, given, results = _WMMA_FUNCTIONS[name]
+    parameters = [*(["ptr %p"] if apart else []), *(f"i32 %a{i}" for i in range(given))]
+    stride = [f"i32 {apart}"] if apart else []
     kinds = ", ".join(part.split()[0] for part in (*parameters, *stride))
-    several = "{" + ", ".join(["i32"] * results) + "}" if results else "void"
-    whole = f"<{results} x i32>" if results else "void"
-    call = f"call {several} @llvm.nvvm.wmma.m16n16k16.{intrinsic}({', '.join([*parameters, *stride])})"
-    lines = [f"declare {several} @llvm.nvvm.wmma.m16n16k16.{intrinsic}({kinds})"]
+    alone = {0: "void", 1: "i32"}
+    several = alone.get(results, "{" + ", ".join(["i32"] * results) + "}")
+    whole = alone.get(results, f"<{results} x i32>")
+    call = f"call {several} @llvm.nvvm.wmma.{intrinsic}({', '.join([*parameters, *stride])})"
+    lines = [f"declare {several} @llvm.nvvm.wmma.{intrinsic}({kinds})"]
     lines += [
         f"define internal {whole} @{WMMA}{name}({', '.join(parameters)}) alwaysinline convergent nounwind {{"
     ]
     if not results:
         return "\n".join([*lines, f"  {call}", "  ret void", "}", ""])
+    if results == 1:
+        return "\n".join([*lines, f"  %r = {call}", "  ret i32 %r", "}", ""])
     moves = _moves(several, whole, results)
     return "\n".join([*lines, f"  %r = {call}", moves, f"  ret {whole} %v{results}", "}", ""])
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import chain
 
 from ...targets.machine import Architecture
+from .matrix import Wmma
 from .tile import WARP, Tile, Work
 
 ROWS, COLUMNS = 16, 8  # filters and pixels of an instruction
@@ -21,15 +22,22 @@ _SPARE_REGISTERS = 56
 class MatrixTile(Tile):
     """What a thread has of other tiles, a warp has of these."""
 
-    columns: ClassVar[int] = COLUMNS  # pixels of an instruction
-    rows: ClassVar[int] = PAIR  # filters of those whose results are stored together
-
     def __post_init__(self) -> None:
         self._check_depth()
         if self.pixels % self.thread_pixels or self.filters % self.thread_filters:
             raise ValueError(f"{self}: warps do not divide the block")
         if self.thread_pixels % self.columns or self.thread_filters % self.rows:
             raise ValueError(f"{self}: a warp has multiples of {self.columns} pixels and {self.rows} filters")
+
+    @property
+    def columns(self) -> int:
+        """Pixels of an instruction."""
+        return COLUMNS
+
+    @property
+    def rows(self) -> int:
+        """Filters of the instructions whose results are stored together."""
+        return PAIR
 
     @property
     def copies(self) -> bool:
@@ -80,11 +88,23 @@ class MatrixTile(Tile):
 class WmmaTile(MatrixTile):
     """By instructions whose operands only they can load: 16 filters by 16 pixels over a block of channels.
 
+    Where they are `tall`, 32 filters by 8 pixels, of which fewer are for nothing where there are few.
     So that the results can be stored, each warp puts those of an instruction into shared memory.
     """
 
-    columns: ClassVar[int] = ROWS
-    rows: ClassVar[int] = ROWS
+    tall: bool = False
+
+    @property
+    def columns(self) -> int:
+        return self.wmma.columns
+
+    @property
+    def rows(self) -> int:
+        return self.wmma.rows
+
+    @property
+    def wmma(self) -> Wmma:
+        return Wmma(self.tall)
 
     @property
     def copies(self) -> bool:
@@ -92,7 +112,8 @@ class WmmaTile(MatrixTile):
 
     @property
     def fragments(self) -> int:
-        return 2 * (self.thread_filters // ROWS + self.thread_pixels // ROWS)
+        rows, columns = self.thread_filters // self.rows, self.thread_pixels // self.columns
+        return self.wmma.left * rows + self.wmma.right * columns
 
     @property
     def shared_bytes(self) -> int:
@@ -110,6 +131,10 @@ _WMMA_SHAPES = (
     (32, 64, 32, 32), (32, 128, 32, 32), (32, 64, 16, 32), (16, 64, 16, 16), (16, 128, 16, 32),
     (64, 32, 32, 16), (128, 32, 32, 32), (32, 32, 16, 16), (64, 16, 32, 16), (128, 16, 32, 16),
 )  # fmt: skip
+_TALL_SHAPES = (
+    (56, 64, 56, 32), (40, 64, 40, 32), (40, 128, 40, 32), (32, 64, 16, 32), (16, 64, 16, 32),
+    (16, 128, 16, 32), (8, 64, 8, 32), (8, 128, 8, 32),
+)  # fmt: skip
 _TIGHT = ((40, 128, 40, 32), (40, 64, 40, 32))  # with four blocks a step ptxas has a register too few
 
 
@@ -118,11 +143,15 @@ def matrix_candidates(filters: int, blocks: int, architecture: Architecture) -> 
     if not architecture.matrix:
         return
     kind, shapes = (MatrixTile, _SHAPES) if architecture.matrix == "mma" else (WmmaTile, _WMMA_SHAPES)
-    for shape in shapes:
-        for step in (2, 1) if shape in _TIGHT else (4, 2, 1):
-            tile = kind(*shape, step)
-            if tile.filled(filters) and blocks % step == 0 and tile.resident(architecture):
-                yield tile
+    made = (kind(*shape, step) for shape in shapes for step in ((2, 1) if shape in _TIGHT else (4, 2, 1)))
+    for tile in made if architecture.matrix == "mma" else chain(made, _tall()):
+        if tile.filled(filters) and blocks % tile.blocks == 0 and tile.resident(architecture):
+            yield tile
+
+
+def _tall() -> Iterator[WmmaTile]:
+    for shape in _TALL_SHAPES:
+        yield from (WmmaTile(*shape, step, tall=True) for step in (2, 1))
 
 
 def order(filters: int) -> list[int]:

@@ -30,7 +30,7 @@ _MATRIX = re.compile(
 )
 _WMMA = re.compile(
     r"^declare [^\n]*@llvm\.nvvm\.wmma[^\n]*\n"
-    r"(define internal (void|<\d x i32>) @secateur_wmma_(\w+)\(([^)]*)\)).*?^}",
+    r"(define internal (void|i32|<\d x i32>) @secateur_wmma_(\w+)\(([^)]*)\)).*?^}",
     flags=re.M | re.S,
 )
 _UNLIMITED = (1 << 64) - 1

@@ -116,7 +116,7 @@ API void simt_cp_async_wait_group(int32_t most) {
 
 typedef struct matrix {
     int32_t depth, right_signed; /* channels; the left operand is signed */
-    int32_t wide;                /* 16 columns, by wmma */
+    int32_t wide;                /* by wmma: 16 rows and columns, or, TALL, 32 and 8 */
     int32_t a[4], b[2], c[8];
 } matrix;
 
@@ -140,7 +140,19 @@ static int32_t element(const matrix *warp, int row, int column, int right_signed
     return sum;
 }
 
-/* Where wmma has what is nobody's business: here lane l has half of row (or column) l / 2, eight numbers. */
+/* Where wmma has what is nobody's business: here lane l has half of row (or column) l / 2, eight numbers.
+ * Where it is tall, row l whole, of the right operand a word of column l / 4, and all sums of row l. */
+enum { SQUARE = 1, TALL };
+
+static int32_t tall_element(const matrix *warp, int row, int column) {
+    int32_t sum = 0;
+    for (int k = 0; k < 16; k++) {
+        int32_t a = byte_of(warp[row].a[k / 4], k % 4, 1), b = byte_of(warp[column * 4 + k / 4].b[0], k % 4, 1);
+        sum = (int32_t)((uint32_t)sum + (uint32_t)(a * b));
+    }
+    return sum;
+}
+
 static int32_t wide_element(const matrix *warp, int row, int column) {
     int32_t sum = 0;
     for (int k = 0; k < 16; k++) {
@@ -153,9 +165,10 @@ static int32_t wide_element(const matrix *warp, int row, int column) {
 
 static int multiply_wide(matrix *warp) {
     for (int lane = 0; lane < WARP; lane++) {
-        if (!warp[lane].wide) return LAUNCH_FAILED;
+        if (warp[lane].wide != warp->wide) return LAUNCH_FAILED;
         for (int i = 0; i < 8; i++) {
-            uint32_t sum = (uint32_t)wide_element(warp, lane / 2, lane % 2 * 8 + i);
+            uint32_t sum = (uint32_t)(warp->wide == TALL ? tall_element(warp, lane, i)
+                                                         : wide_element(warp, lane / 2, lane % 2 * 8 + i));
             warp[lane].c[i] = (int32_t)((uint32_t)warp[lane].c[i] + sum);
         }
     }
@@ -206,15 +219,40 @@ API void simt_wmma_b(void *from, const int32_t *registers, int32_t *result) {
     wmma_load(from, result);
 }
 
-API void simt_wmma_mma(void *nowhere, const int32_t *registers, int32_t *result) {
+static void wmma_multiply(int32_t shape, const int32_t *registers, int32_t left, int32_t right, int32_t *result) {
     matrix *own = &handed[thread_at];
-    (void)nowhere;
     if (!in_fibers) abort();
-    own->wide = 1;
-    memcpy(own->a, registers, 8), memcpy(own->b, registers + 2, 8), memcpy(own->c, registers + 4, sizeof own->c);
+    own->wide = shape;
+    memcpy(own->a, registers, 4 * (size_t)left), memcpy(own->b, registers + left, 4 * (size_t)right);
+    memcpy(own->c, registers + left + right, sizeof own->c);
     fibers[thread_at].state = AT_MATRIX;
     swapcontext(&fibers[thread_at].context, &scheduler);
     memcpy(result, own->c, sizeof own->c);
+}
+
+API void simt_wmma_mma(void *nowhere, const int32_t *registers, int32_t *result) {
+    (void)nowhere;
+    wmma_multiply(SQUARE, registers, 2, 2, result);
+}
+
+API void simt_wmma_tall_mma(void *nowhere, const int32_t *registers, int32_t *result) {
+    (void)nowhere;
+    wmma_multiply(TALL, registers, 4, 1, result);
+}
+
+API void simt_wmma_tall_a(void *from, const int32_t *registers, int32_t *result) {
+    (void)registers;
+    memcpy(result, (unsigned char *)from + thread_at % WARP * 16, 16);
+}
+
+API void simt_wmma_tall_b(void *from, const int32_t *registers, int32_t *result) {
+    (void)registers;
+    memcpy(result, (unsigned char *)from + thread_at % WARP * 4, 4);
+}
+
+API void simt_wmma_tall_d(void *to, const int32_t *registers, int32_t *result) {
+    (void)result;
+    for (unsigned i = 0; i < 8; i++) ((int32_t *)to)[i * WARP + thread_at % WARP] = registers[i];
 }
 
 /* Column by column. */

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from ....tir import T, load, store, when
 from ....vector.shuffles import hold
 from ..block import WORDS, Words
-from ..matrix import fetch_wmma, multiply, multiply_wmma, store_wmma
+from ..matrix import multiply
 from ..matrix_tile import COLUMNS, PAIR, ROWS, order
 from ..tile import WARP
+from ..wmma_gemm import SUMS
 from .fused_kernel import Fused, split_weights
 from .fused_matrix_tile import MatrixFusedTile, WmmaFusedTile
 from .layer import Layer
@@ -26,20 +27,16 @@ from .pairs import held
 Array = NDArray[Any]
 Expr = Any
 
-_SUMS = ROWS * ROWS // WARP  # of a wide instruction, a lane's
-_OPERAND = 2  # words of a lane, of a wide instruction
-_UNIT = ROWS * WORDS  # words of 16 filters or tiles
-
 
 def pack(layer: Layer, tile: MatrixFusedTile, weights: Array) -> Array:
     """(position, filter, channel) to [filter tile][step][position][16 filters] of a warp's registers.
 
-    Where only the instruction knows these, [block of the step][filter][channel].
+    Where only the instruction knows these, [its filters][block of the step][filter][channel].
     """
     split = split_weights(layer, tile, weights)
     outer, steps = split.shape[:2], layer.blocks // tile.step
     if isinstance(tile, WmmaFusedTile):
-        plain = split.reshape(*outer, -1, ROWS, steps, tile.step, 4 * WORDS)
+        plain = split.reshape(*outer, -1, tile.rows, steps, tile.step, 4 * WORDS)
         return np.ascontiguousarray(plain.transpose(1, 4, 0, 2, 5, 3, 6))
     rows = split[:, :, order(tile.filters)]
     lanes = rows.reshape(*outer, -1, 2, COLUMNS, steps, tile.step, WORDS, 4)
@@ -129,34 +126,40 @@ class WmmaFused(MatrixFused):
 
     tile: WmmaFusedTile
 
+    def _divide(self) -> None:
+        super()._divide()
+        self.rows_of_tiles = self.tile.filters // self.tile.rows
+
     def _multiply_position(self, at: int, inputs: Expr, panel: Expr) -> None:
         for block in range(self.tile.step):
-            columns = self.columns_of_tiles
-            right = Words(_OPERAND * columns, "int32")
+            tile, wmma, columns = self.tile, self.tile.wmma, self.columns_of_tiles
+            right = Words(wmma.right * columns, "int32")
             for column in range(columns):
-                place = inputs + (block * self.tile.tiles + column * ROWS) * WORDS
-                right.put(_OPERAND * column, fetch_wmma("b", self.shared, place), _OPERAND)
+                place = inputs + (block * tile.tiles + column * tile.columns) * WORDS
+                right.put(wmma.right * column, wmma.fetch("b", self.shared, place), wmma.right)
             for row in range(self.rows_of_tiles):
-                left = Words(_OPERAND, "int32")
-                place = ((panel + row) * self.tile.step + block) * _UNIT
-                left.put(0, fetch_wmma("a", self.weights, place), _OPERAND)
+                left = Words(wmma.left, "int32")
+                place = ((panel + row) * tile.step + block) * (tile.rows * WORDS)
+                left.put(0, wmma.fetch("a", self.weights, place), wmma.left)
                 for column in range(columns):
-                    with self._wanted(at, column * ROWS):
-                        self._add_wide(self._sum(at, row, column), left, right, _OPERAND * column)
+                    with self._wanted(at, column * tile.columns):
+                        self._add_wide(self._sum(at, row, column), left, right, wmma.right * column)
 
     def _add_wide(self, at: int, left: Words, right: Words, first: int) -> None:
-        operands = [left[0], left[1], right[first], right[first + 1]]
-        self.sums.put(at, multiply_wmma(operands, [self.sums[at + i] for i in range(_SUMS)]), _SUMS)
+        wmma, sums = self.tile.wmma, [self.sums[at + i] for i in range(SUMS)]
+        a = [left[i] for i in range(wmma.left)]
+        b = [right[first + i] for i in range(wmma.right)]
+        self.sums.put(at, wmma.multiply(a, b, sums), SUMS)
 
     def _sum(self, at: int, row: int, column: int) -> int:
-        return ((at * self.rows_of_tiles + row) * self.columns_of_tiles + column) * _SUMS
+        return ((at * self.rows_of_tiles + row) * self.columns_of_tiles + column) * SUMS
 
     def _share(self, first: int) -> None:
         for at in range(self.tile.held):
             for column in range(self.columns_of_tiles):
-                own = self._sum(at, first // ROWS, column)
-                place = ((self.position + at) * self.tile.tiles + column * ROWS) * ROWS
-                store_wmma(self.shared, place, [self.sums[own + i] for i in range(_SUMS)])
+                tile, own = self.tile, self._sum(at, first // self.tile.rows, column)
+                place = ((self.position + at) * tile.tiles + column * tile.columns) * tile.rows
+                tile.wmma.store(self.shared, place, [self.sums[own + i] for i in range(SUMS)])
 
     def _product(self, position: int, places: dict[int, Expr], column: Expr, channel: Expr) -> Expr:
         lanes, place = lanes_of(self.layer), places[self.order.range_of(position)[0]]

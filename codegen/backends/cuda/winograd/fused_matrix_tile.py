@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from ....rounding import up
 from ....targets.target import GpuRates
-from ..matrix_tile import COLUMNS, PAIR, ROWS
+from ..matrix import Wmma
+from ..matrix_tile import COLUMNS, PAIR
 from ..tile import WARP
 from .fused_tile import READER_REGISTERS, FusedTile
 
@@ -25,8 +26,6 @@ class MatrixFusedTile(FusedTile):
     """`thread_tiles` and `thread_filters` are a warp's; there are `reader_warps`, and a step is of
     `step_blocks` blocks of channels."""
 
-    columns: ClassVar[int] = COLUMNS
-    rows: ClassVar[int] = PAIR  # filters of those whose products are stored together
     efficiency: ClassVar[float] = 0.5
 
     reader_warps: int = 4
@@ -39,6 +38,15 @@ class MatrixFusedTile(FusedTile):
             raise ValueError(f"{self}: a warp has multiples of {self.columns} tiles and {self.rows} filters")
         if self.positions % self.warps:
             raise ValueError(f"{self}: warps have different numbers of positions")
+
+    @property
+    def columns(self) -> int:
+        return COLUMNS
+
+    @property
+    def rows(self) -> int:
+        """Filters of the instructions whose products are stored together."""
+        return PAIR
 
     @property
     def readers(self) -> int:
@@ -92,15 +100,26 @@ class MatrixFusedTile(FusedTile):
 
 @dataclass(frozen=True)
 class WmmaFusedTile(MatrixFusedTile):
-    """By instructions whose sums only they can store: 16 filters of 16 tiles side by side."""
+    """By instructions whose sums only they can store: 16 filters of 16 tiles side by side, or 32 of 8."""
 
-    columns: ClassVar[int] = ROWS
-    rows: ClassVar[int] = ROWS
+    tall: bool = False
+
+    @property
+    def wmma(self) -> Wmma:
+        return Wmma(self.tall)
+
+    @property
+    def columns(self) -> int:
+        return self.wmma.columns
+
+    @property
+    def rows(self) -> int:
+        return self.wmma.rows
 
     @property
     def fragments(self) -> int:
-        return 4
+        return self.wmma.left + self.wmma.right
 
     @property
     def round(self) -> int:
-        return ROWS
+        return self.rows

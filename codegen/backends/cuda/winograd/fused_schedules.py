@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ....targets.machine import Architecture
 from ....targets.target import Target
+from ..matrix_tile import ROWS
 from .fused_matrix_tile import MatrixFusedTile, WmmaFusedTile
 from .fused_tile import FusedTile
 from .layer import Layer
@@ -63,8 +64,10 @@ def _by_matrices(layer: Layer, architecture: Architecture) -> Iterator[FusedTile
         sizes = (layer.positions, tiles, filters, tiles, filters, warps, readers)
         if architecture.matrix == "mma":
             yield from (MatrixFusedTile(*sizes, step) for step in (2, 1) if layer.blocks % step == 0)
-        elif tiles % WmmaFusedTile.columns == 0:
-            yield WmmaFusedTile(*sizes)
+        else:
+            yield from (
+                WmmaFusedTile(*sizes, tall=tall) for tall in (False, True) if tall or tiles % ROWS == 0
+            )
 
 
 def fastest(layer: Layer, target: Target) -> FusedTile | None:

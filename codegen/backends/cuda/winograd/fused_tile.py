@@ -33,7 +33,6 @@ _SHARED_WORDS = 32
 class FusedTile:
     """One schedule, of tiles of so many positions."""
 
-    columns: ClassVar[int] = 1  # tiles that are multiplied at once
     efficiency: ClassVar[float] = _EFFICIENCY
 
     positions: int
@@ -49,6 +48,11 @@ class FusedTile:
             raise ValueError(f"{self}: a warp's lanes do not have all tiles and filters once")
         if self.positions % self.warps:
             raise ValueError(f"{self}: warps have different numbers of positions")
+
+    @property
+    def columns(self) -> int:
+        """Tiles that are multiplied at once."""
+        return 1
 
     @property
     def multipliers(self) -> int:

@@ -33,6 +33,7 @@ VGG = (
 SHARES = {(2, 2): 0.48, (4, 4): 0.30}  # at most, of what direct convolution multiplies
 DOTS = ("cuda-sm_61",)
 MATRICES = ("jetson-orin", "jetson-orin-nano", "cuda-sm_80")
+VOLTA = "jetson-xavier"
 
 
 def words_of(op: Any, arrays: Any, target: Target, way: str) -> int:
@@ -66,6 +67,7 @@ WHOLE = {
     "dots": ("jetson-xavier", FusedTile(36, 16, 32, 4, 4, 12)),
     "matrix": ("jetson-orin", MatrixFusedTile(36, 16, 32, 16, 32, 12)),
     "wide matrix": ("jetson-xavier", WmmaFusedTile(36, 16, 32, 16, 32, 12)),
+    "tall matrix": ("jetson-xavier", WmmaFusedTile(36, 8, 32, 8, 32, 12, tall=True)),
 }
 
 
@@ -115,7 +117,7 @@ def test_three_kernels_multiply_at_most_their_share(name: str, batch: int) -> No
 
 
 @pytest.mark.parametrize("batch", [1, 4, 8])
-@pytest.mark.parametrize("name", [*DOTS, "jetson-xavier", *MATRICES])
+@pytest.mark.parametrize("name", [*DOTS, VOLTA, *MATRICES])
 def test_one_kernel_multiplies_at_most_its_share(name: str, batch: int) -> None:
     """Of 7x7 results F(2,3) needs 225 products for 441. Eight tiles at once are no divisor of 12, 9 or 49."""
     target = GPUS[name]
@@ -126,10 +128,24 @@ def test_one_kernel_multiplies_at_most_its_share(name: str, batch: int) -> None:
             schedule = fastest(known, target)
             assert schedule is not None
             if tile == (2, 2) and extent <= 14:
-                share = 0.516 if extent == 7 else 0.498
+                share = (0.534 if name == VOLTA else 0.516) if extent == 7 else 0.498
             if tile == (4, 4) and extent <= 14 and schedule.columns > 1:
                 share = {1: 0.32, 4: 0.313, 8: 0.307}[batch]
             assert schedule.words_multiplied(known) <= share * direct_words(spec, target), (spec, schedule)
+
+
+def test_instructions_of_eight_tiles_cannot_do_with_less_for_one_image() -> None:
+    """No shape of `mma` or `wmma` has fewer than eight, and positions have weights of their own.
+
+    Of 14x14 they are needed by 16, 12 or 9 tiles of F(4,3), each of which takes 16, and by 49 of F(2,3).
+    """
+    for tile, share, least in (((4, 4), SHARES[4, 4], 36 * 16), ((2, 2), SHARES[2, 2], 16 * 56)):
+        known = Layer(sizes(1, 256, 256, 14), tile, 0)
+        assert sum(up(needed, 8) for needed in products.counts(known)) == least
+        assert least > share * up(196, 8) * 9
+        found = fastest(known, GPUS[VOLTA])
+        assert found is not None
+        assert found.words_multiplied(known) == least * 256 * 256 // 4
 
 
 @pytest.mark.parametrize("batch", [1, 4, 8])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,9 @@ TILES = sorted(
     {tile for gpu in (ORIN, XAVIER) for tile in matrix_candidates(128, 4, gpu.cuda.architecture)}, key=str
 )
 KINDS = {MatrixTile: ORIN, WmmaTile: XAVIER}
-every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+TALL = partial(WmmaTile, tall=True)
+Kind = Callable[..., MatrixTile]
+every_kind = pytest.mark.parametrize("kind", [*KINDS, TALL], ids=["mma", "wmma", "tall wmma"])
 CASES: list[dict[str, Any]] = [
     {"shape": (2, 40, 7, 9), "filters": 60, "kernel": (3, 3), "pads": (1, 0, 2, 1), "strides": (2, 1),
      "zero": 255, "result_zero": 13, "residual": True, "residual_zero": 3},
@@ -45,27 +49,25 @@ def check(case: Any, target: Target = ORIN) -> None:
         np.testing.assert_array_equal(run(op, arrays, target, choice), wanted)
 
 
-def one_warp(kind: type[MatrixTile], monkeypatch: pytest.MonkeyPatch) -> Target:
+def one_warp(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> Target:
     """A target whose schedule is that, of one or two blocks of channels a step."""
 
     def tile(self: ImplicitGemm, spec: Any, target: Any) -> MatrixTile:
         return kind(16, 32, 16, 32, 1 if self.blocks(spec, target) % 2 else 2)
 
     monkeypatch.setattr(ImplicitGemm, "tile", tile)
-    return KINDS[kind]
+    return KINDS[type(kind(16, 32, 16, 32))]
 
 
 @every_kind
 @pytest.mark.parametrize("seed", range(len(CASES)))
-def test_bytes_to_the_bit(seed: int, kind: type[MatrixTile], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_to_the_bit(seed: int, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     check(conv_case(seed, **CASES[seed]), one_warp(kind, monkeypatch))
 
 
 @every_kind
 @pytest.mark.parametrize("value", [-128, 127])
-def test_extremes_do_not_saturate(
-    value: int, kind: type[MatrixTile], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_extremes_do_not_saturate(value: int, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     w = np.full((32, 32, 3, 3), value, np.int8)
     case = conv_case(1, (1, 32, 4, 4), 32, (3, 3), w=w, x=np.full((1, 32, 4, 4), 255, np.uint8))
     check(case, one_warp(kind, monkeypatch))
@@ -78,6 +80,7 @@ def test_extremes_do_not_saturate(
         ((4, 2), MatrixTile(8, 32, 8, 32, 1)),
         ((4, 4), MatrixTile(8, 32, 8, 32, 1)),
         ((4, 4), WmmaTile(16, 32, 16, 16, 1)),
+        ((4, 4), TALL(8, 32, 8, 32, 1)),
     ],
 )
 def test_winograd(tile: tuple[int, int], schedule: MatrixTile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +125,9 @@ def test_rows_have_each_filter_once() -> None:
         (MatrixTile, (16, 64, 8, 16), "multiples of 8 pixels and 32 filters"),
         (MatrixTile, (16, 64, 12, 32), "do not divide"),
         (WmmaTile, (16, 64, 8, 16), "multiples of 16 pixels and 16 filters"),
+        (TALL, (16, 64, 8, 16), "multiples of 8 pixels and 32 filters"),
     ],
 )
-def test_schedules_check_themselves(kind: type[MatrixTile], sizes: tuple[int, ...], message: str) -> None:
+def test_schedules_check_themselves(kind: Kind, sizes: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         kind(*sizes)

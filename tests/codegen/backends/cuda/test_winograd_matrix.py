@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -26,6 +28,7 @@ from .harness import choices, run
 ORIN, XAVIER = GPUS["jetson-orin"], GPUS["jetson-xavier"]
 POSITIONS = {(2, 2): 16, (4, 2): 24, (2, 4): 24, (4, 4): 36}
 Schedule = MatrixFusedTile | WmmaFusedTile
+Kind = Callable[..., Schedule]
 
 
 def check(
@@ -44,11 +47,12 @@ def check(
     np.testing.assert_array_equal(run(op, arrays, target, choice), interpreter.evaluate(op, arrays)[0])
 
 
-def small(
-    tile: tuple[int, int], kind: type[Schedule] = MatrixFusedTile, tiles: int = 16, step: int = 1
-) -> Any:
+def small(tile: tuple[int, int], kind: Kind = MatrixFusedTile, tiles: int = 16, step: int = 1) -> Any:
     warps = {16: 4, 24: 6, 36: 12}[POSITIONS[tile]]
     return kind(POSITIONS[tile], tiles, 32, tiles, 32, warps, 4, step)
+
+
+TALL = partial(WmmaFusedTile, tall=True)
 
 
 CASES: list[tuple[Any, tuple[int, int], dict[str, Any]]] = [
@@ -56,6 +60,8 @@ CASES: list[tuple[Any, tuple[int, int], dict[str, Any]]] = [
     (small((2, 4), step=2), (2, 4), {"shape": (2, 64, 7, 7), "filters": 60, "zero": 255, "residual": True}),
     (small((4, 2)), (4, 2), {"shape": (1, 16, 3, 3), "filters": 31, "pads": (0, 0, 0, 0), "result": None}),
     (small((2, 2), WmmaFusedTile), (2, 2), {"shape": (3, 33, 5, 8), "filters": 32, "residual": True}),
+    (small((2, 4), TALL, 8), (2, 4), {"shape": (2, 33, 5, 9), "filters": 64, "residual": True, "zero": 200}),
+    (small((2, 2), TALL), (2, 2), {"shape": (1, 16, 9, 11), "filters": 31, "zero": 3}),
     (small((4, 2), WmmaFusedTile), (4, 2), {"shape": (2, 16, 6, 7), "filters": 57, "pads": (0, 1, 2, 0)}),
 ]
 
@@ -66,9 +72,9 @@ def test_bits_where_tiles_leave_the_result(case: int, monkeypatch: pytest.Monkey
     check(monkeypatch, schedule, tile, **options)
 
 
-@pytest.mark.parametrize("kind", [MatrixFusedTile, WmmaFusedTile])
+@pytest.mark.parametrize("kind", [MatrixFusedTile, WmmaFusedTile, TALL])
 @pytest.mark.parametrize(("sign", "zero"), [(1, 0), (-1, 255)])
-def test_extremes(kind: type[Schedule], sign: int, zero: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extremes(kind: Kind, sign: int, zero: int, monkeypatch: pytest.MonkeyPatch) -> None:
     check(monkeypatch, small((2, 2), kind), (2, 2), (1, 32, 8, 8), 32, zero=zero, extreme=sign)
 
 
@@ -107,9 +113,10 @@ def test_random_layers(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         "zero": int(choose.integers(0, 256)),
         "residual": bool(seed % 2),
     }
-    tile, kind = TILES[seed % 4], (MatrixFusedTile, WmmaFusedTile)[seed // 2 % 2]
+    tile, kind = TILES[seed % 4], (MatrixFusedTile, WmmaFusedTile, TALL)[seed // 2 % 3]
     filters = 32 * int(choose.integers(1, 4)) - int(choose.integers(0, 16))
-    check(monkeypatch, small(tile, kind), tile, tuple(shape), filters, **options)
+    tiles = 8 if kind is TALL else 16
+    check(monkeypatch, small(tile, kind, tiles), tile, tuple(shape), filters, **options)
 
 
 @pytest.mark.parametrize("extent", [(1, 1), (4, 4), (7, 7), (14, 13), (12, 7)])
@@ -139,6 +146,7 @@ def test_boards_choose_what_they_have() -> None:
     [
         (MatrixFusedTile, (16, 12, 32, 12, 32, 8), "multiples of 8 tiles and 32 filters"),
         (WmmaFusedTile, (16, 8, 16, 8, 16, 8), "multiples of 16 tiles and 16 filters"),
+        (TALL, (16, 8, 16, 8, 16, 8), "multiples of 8 tiles and 32 filters"),
         (MatrixFusedTile, (16, 8, 32, 4, 32, 8), "all tiles and filters"),
         (MatrixFusedTile, (36, 8, 32, 8, 32, 8), "different numbers of positions"),
     ],
