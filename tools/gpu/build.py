@@ -40,6 +40,7 @@ from .steps import steps_of
 Say = Callable[[str], None]
 CARRIED = Path(__file__).with_name("carried")
 _PACKED = lzma.FORMAT_XZ
+_SHOWN = 2
 _PRESET = 3  # filters repeat: more gains nothing
 
 
@@ -117,7 +118,8 @@ def _compiled(network: onnx.ModelProto, case: Case, path: Path, target: str, dum
     if case.target:
         options["costs"] = InTurn(backend_of(find(target)).costs(find(target)))
     watch = Watch(dump_ir=dump_ir / path.stem if dump_ir else None)
-    made = secateur.compile(graph, path, target, cubin=ptxas() is not None, watch=watch, **options)
+    finished = ptxas() is not None and not case.target  # those are for the driver to compile
+    made = secateur.compile(graph, path, target, cubin=finished, watch=watch, **options)
     return made.graph
 
 
@@ -137,19 +139,19 @@ def _answers(graph: Graph, path: Path) -> dict[str, Any]:
     np.savez_compressed(
         path, allow_pickle=False, **arrays, **{f"output{i}": a for i, a in enumerate(wanted.values())}
     )
-    made = {name: _maker(graph, name) for name in wanted}
-    return {"answers": path.name, "inputs": len(given), "outputs": [f"{n} ({by})" for n, by in made.items()]}
+    named = [f"{name} ({_makers(graph, name)})" for name in wanted]
+    return {"answers": path.name, "inputs": len(given), "outputs": named}
 
 
-def _maker(graph: Graph, output: str) -> str:
-    """The primitive of the last operator before an output that is more than a change of form."""
-    value = dict(zip(graph.output_names, graph.outputs, strict=True))[output]
-    while (op := value.producer) is not None:
+def _makers(graph: Graph, output: str) -> str:
+    """The primitives of the last two operators before an output that are more than a change of form."""
+    value, found = dict(zip(graph.output_names, graph.outputs, strict=True))[output], list[str]()
+    while (op := value.producer) is not None and len(found) < _SHOWN:
         primitive = str(op.get("primitive", op.name))
         if len(op.operands) > 1 or "pool" in primitive or "reduce" in primitive:
-            return primitive
+            found.append(primitive)
         value = op.operands[0]
-    return "the input"
+    return " of ".join(found)
 
 
 def archive(folder: Path) -> Path:

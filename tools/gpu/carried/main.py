@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     code = supervised([sys.executable, "-m", __package__ or "carried", *given, "--here"], out)
     if code == NO_DRIVER:
-        print("no driver for NVIDIA's GPUs here (libcuda.so.1): take the archive to where there is one")
+        print("no GPU of NVIDIA's with a driver here: take the archive to where there is one")
         return NO_DRIVER
     results = Results(out)
     print(as_markdown(results.data))

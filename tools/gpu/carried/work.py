@@ -47,7 +47,8 @@ class Worker:
     def _driver(self) -> Driver | None:
         try:
             driver = Driver()
-        except OSError:
+        except (OSError, DriverError) as error:
+            print(error, flush=True)
             return None
         self.results.data["about"] |= driver.about()
         return driver
