@@ -149,10 +149,14 @@ def lrn(node: Node) -> Value:
 
 
 def _along(node: Node, of_axis: Callable[[Value, int], Value]) -> Value:
+    axis = node.integer("axis", -1 if node.opset >= 13 else 1)
+    return along(node, node.input(0), axis, node.opset, of_axis)
+
+
+def along(node: Node, x: Value, axis: int, opset: int, of_axis: Callable[[Value, int], Value]) -> Value:
     """Since opset 13 along one axis; before, over all axes from `axis` on, as of a matrix."""
-    x = node.input(0)
-    axis = normalize_axis(node.integer("axis", -1 if node.opset >= 13 else 1), x.type.rank)
-    if node.opset >= 13 or axis == x.type.rank - 1:
+    axis = normalize_axis(axis, x.type.rank)
+    if opset >= 13 or axis == x.type.rank - 1:
         return of_axis(x, axis)
     rows = math.prod(x.type.shape[:axis])
     matrix = node.emit("reshape", [x], shape=(rows, math.prod(x.type.shape[axis:])))

@@ -16,6 +16,7 @@ from ..graph import Value
 from ..types import DType, Quant, extents
 from .dynamic import along, dynamically_quantized
 from .node import Handler, Node, NodeError
+from .normalize import along as along_axis
 from .quantize import HANDLERS as QUANTIZE
 from .quantize import STORED, dead_scales, dequantized, live, positive, quant_of, quantized
 from .windows import channel_bias, kernel_of, pool_window, spatial_rank, window
@@ -184,9 +185,9 @@ def _global_average_pool(node: Node, x: Value) -> Value:
 
 
 def _softmax(node: Node, x: Value) -> Value:
-    if node.integer("opset") < 13:
-        raise NodeError("softmax over several axes (opset below 13) is not supported")
-    return node.emit("softmax", [x], axis=node.integer("axis", -1))
+    """By the opset that the operator of which it was made had."""
+    axis, opset = node.integer("axis", -1), node.integer("opset")
+    return along_axis(node, x, axis, opset, lambda x, axis: node.emit("softmax", [x], axis=axis))
 
 
 def qlinear_concat(node: Node) -> Value:
