@@ -23,6 +23,7 @@ from .matrix import defined
 from .thread import thread_of
 
 _HEAD = re.compile(r"^target (?:datalayout|triple).*\n", flags=re.M)
+_DOUBLES = re.compile(r"@llvm\.(exp2?|log(?:2|10)?|pow|sin|cos|tanh?)\.(?:v\d+)?f64\b")
 _PREFETCH = re.compile(r"^.*@llvm\.prefetch.*\n", flags=re.M)  # GPUs have none that helps
 _WORDS = re.compile(r"((?:load|store) <(?P<count>[248]) x (?:i32|float|half)>.*), align (?P<element>[24])\b")
 _ALONE = 384  # threads of a block that a multiprocessor has no other beside
@@ -145,8 +146,18 @@ def _parameters(llvm_ir: str, symbol: str) -> tuple[str, str]:
     return f"{arguments}, ptr %workspace", arguments
 
 
+def _check_calls(text: str) -> None:
+    """SecateurError where LLVM would end the process: it has these of 64-bit floats from a library alone."""
+    if called := _DOUBLES.search(text):
+        raise SecateurError(
+            f"a kernel calls {called[1]} of 64-bit floats, which GPUs do not have; "
+            "give the network in float32"
+        )
+
+
 def emit(text: str, architecture: Architecture) -> str:
     """PTX of LLVM IR, optimized; SecateurError where LLVM cannot make it."""
+    _check_calls(text)
     with LOCK:
         machine = target_machine(architecture)
         head = f'target datalayout = "{machine.target_data}"\ntarget triple = "{TRIPLE}"\n'

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import secateur
-from secateur import Fp16, Int8
+from secateur import Fp16, Int8, SecateurError
 from secateur.codegen.targets.rows import GPUS
 from secateur.ir import interpreter
 from secateur.ir.files import read_graph
@@ -149,3 +149,29 @@ def _values(graph: Graph, computed: list[Operator], folder: Path) -> dict[Value,
     held = {op.result: np.asarray(op["value"]) for op in graph.operators if op.name == "nn.constant"}
     held |= {v: given[v.name] for v in graph.inputs}
     return held | {v: found[name] for v, name in zip(graph.outputs, graph.output_names, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "function", "message"),
+    [
+        (
+            "f32",
+            "sin",
+            r"nn\.map \(ONNX node Wave\) cannot be compiled for cuda-sm_75: GPUs have no sin here",
+        ),
+        (
+            "f64",
+            "cos",
+            r"nn\.cos \(ONNX node Wave\) cannot be compiled for cuda-sm_75: GPUs have no cos here",
+        ),
+        ("f64", "exp", "a kernel calls exp of 64-bit floats, which GPUs do not have"),
+        ("f64", "tanh", "a kernel calls tanh, which GPUs do not have"),
+    ],
+)
+def test_functions_of_a_library_are_refused(dtype: str, function: str, message: str, tmp_path: Path) -> None:
+    """LLVM would end the process at some of them."""
+    type = f"tensor<1x3x4x4x{dtype}>"
+    graph = build(body(type, f'%y = nn.{function}(%x) : {type} loc("Wave") return %y as "y"'))
+    with pytest.raises(SecateurError, match=message):
+        secateur.compile(graph, tmp_path / "m.so", TARGET)
+    assert not list(tmp_path.iterdir())
