@@ -28,7 +28,7 @@ from .primitives.registry import Primitives
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
 from .weights.decoding import most_room
-from .weights.fetching import Region, Streams
+from .weights.fetching import Region, fetch
 from .weights.origin import Origin
 from .weights.registry import HOLDING_FILTERS
 from .weights.storing import PLAIN, coded
@@ -239,8 +239,7 @@ def lower(
     weights = lowering.weights
     transforms = transformed(weights.origins, progress)
     made = {offset for transform in transforms for offset in transform.made.offsets}
-    streams = Streams()
-    fetches = tuple(map(streams.fetch, lowering.regions))
+    fetches = tuple(map(fetch, lowering.regions))
     stored = [codec or (PLAIN if fetches else "") for codec in weights.stored]
     return Program(
         name=graph.name,

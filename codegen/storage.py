@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from secateur.ir.choice import Choice
 from secateur.ir.graph import Operator
+from secateur.ir.types import Layout
 
 from .primitives.chosen import chosen_as
 from .primitives.operator import Array, Constant, Operand, Primitive, constant_of
@@ -18,7 +16,10 @@ from .program import ALIGNMENT
 from .targets.target import Target
 from .weights.decoding import TRANSFORMED, most_room, pace_seconds, typical_seconds
 from .weights.registry import HOLDING_FILTERS
-from .weights.streams import size
+from .weights.sizes import estimate
+
+_Asked = tuple[str, Operator, str, tuple[Layout, ...], bool, str]
+"""What is asked of constants; their operator, its primitive and layouts; whether streamed, and the codec."""
 
 _PADDED = 1.1  # times an operand's bytes, which its packed form may take and still be the same numbers
 
@@ -37,7 +38,7 @@ class _Packed:
 
 @dataclass
 class CodedConstants:
-    """Sizes are of streams that are made for the purpose, times those of what most tensors get.
+    """Sizes are estimates (`weights/sizes.py`), times those of what most tensors get.
 
     A constant that is only laid out otherwise is taken to code as it does in the model, so that it is coded
     once for all layouts; what is shared by operators counts for each.
@@ -45,14 +46,13 @@ class CodedConstants:
 
     target: Target
     primitives: Primitives
-    _numbers: dict[tuple[str, Operator, Choice, str], float] = field(default_factory=dict, repr=False)
-    _sizes: dict[tuple[str, str, bytes], int] = field(default_factory=dict, repr=False)
+    _numbers: dict[_Asked, float] = field(default_factory=dict, repr=False)
 
     def coded_bytes(self, op: Operator, choice: Choice, codec: str) -> int:
         def found() -> float:
             given = [a for v in op.operands if (a := constant_of(v)) is not None]
             packed = self._pack(op, choice, codec in HOLDING_FILTERS).arrays
-            return sum(self._size(_as_given(array, given), codec) for array in packed)
+            return sum(_size(array, given, codec) for array in packed)
 
         return int(self._known("bytes", op, choice, codec, found))
 
@@ -73,7 +73,8 @@ class CodedConstants:
         return int(self._known("region", op, choice, codec, found))
 
     def _known(self, what: str, op: Operator, choice: Choice, codec: str, find: Callable[[], float]) -> float:
-        key = (what, op, choice, codec)
+        layouts = (*choice.operand_layouts, choice.result_layout)
+        key = (what, op, choice.primitive, layouts, bool(choice.streamed), codec)
         if key not in self._numbers:
             self._numbers[key] = find()
         return self._numbers[key]
@@ -90,18 +91,18 @@ class CodedConstants:
         made = sum(array.size for i, array in arrays if i in origin.made)
         return _Packed((*origin.sources, *rest), made)
 
-    def _size(self, array: Array, codec: str) -> int:
-        plain = np.ascontiguousarray(array)
-        key = (codec, f"{array.dtype} {array.shape}", hashlib.sha256(plain.data).digest())
-        if key not in self._sizes:
-            self._sizes[key] = size(plain, codec)
-        return self._sizes[key]
-
 
 def _arguments(primitive: Primitive, op: Operator, target: Target) -> list[Operand | Constant]:
     """What an origin's numbers count."""
     stages = primitive.stages(op, target)
     return [a for stage in stages for a in stage.arguments if isinstance(a, (Operand, Constant))]
+
+
+def _size(array: Array, given: Sequence[Array], codec: str) -> int:
+    """Of a packed constant; one larger than the model's own is made of it: neighbours are not alike."""
+    plain = _as_given(array, given)
+    made = plain is array and array.nbytes > max((a.nbytes for a in given), default=0)
+    return estimate(plain, codec, quick=made)
 
 
 def _as_given(array: Array, given: Sequence[Array]) -> Array:

@@ -21,14 +21,14 @@ from .ir.support.ir_text import SUFFIX
 from .model import Model, graph_of
 from .options import Ends, Fp16, Inputs, Int8, Kind, Limits, Watch
 from .passes.framework.base import Pass
-from .passes.framework.manager import DumpIR, Outcome, PassManager
+from .passes.framework.manager import DumpIR, Known, Outcome, PassManager
 from .passes.framework.pipeline import format_pass, parse_pipeline
 from .passes.half.report import HalfReport
 from .passes.memory.placement import check_placement
 from .passes.quantize.report import QuantizationReport
 from .pipeline import pipeline_of, storing, whole_codec
 from .prepare import Costs, prepare, warn_of_estimates
-from .size import check_size, codecs_within, within_size
+from .size import attempt_text, check_size, codecs_within, within_size
 from .verification import Verified, check_artifact, check_runnable
 from .version import __version__
 
@@ -116,19 +116,23 @@ def compile(
     path = Path(output) if output is not None else _default_output(model, form)
     _check_apart(model, path)
 
+    known = Known() if limits.size is not None else None
+    reports: list[QuantizationReport] = []
+    halves: list[HalfReport] = []
+
     def attempt(asked: Limits, offered: str | None) -> Artifact:
-        reports: list[QuantizationReport] = []
-        halves: list[HalfReport] = []
+        if limits.size is not None:
+            watch.progress(attempt_text(asked, compress or offered), 0, 1)
         text = pipeline_of(graph, row, pipeline, asked, quantize, ends, precision, compress or offered)
         whole = whole_codec(asked, compress or (offered if asked.weights_memory is not None else None))
         text = storing(text, whole, row)
         passes = prepare(text, row, tune, data, reports.append, costs, halves.append)
-        built = build(graph, row, passes, watch)
+        built = build(graph, row, passes, watch, known)
         if cubin:
             built = replace(built, program=backend_of(row).finished(built.program))
         verified = _write(built, row, path, form, watch, limits.size)
         program, outcome = built.program, built.outcome
-        quantized, half = next(iter(reports), None), next(iter(halves), None)
+        quantized, half = (next(reversed(found), None) for found in (reports, halves))
         return Artifact(path, program.manifest, outcome.graph, outcome, quantized, verified, half)
 
     return within_size(attempt, limits, codecs_within(limits, compress, row))
@@ -157,12 +161,17 @@ def _check_request(
         check_runnable(target)
 
 
-def build(graph: Graph, target: Target, passes: tuple[Pass, ...], watch: Watch = Watch()) -> Built:
-    """Everything but writing the artifact: the passes are run, and their graph lowered."""
+def build(
+    graph: Graph, target: Target, passes: tuple[Pass, ...], watch: Watch = Watch(), known: Known | None = None
+) -> Built:
+    """Everything but writing the artifact: the passes are run, and their graph lowered.
+
+    Of `known` are passes that ran for the same graph before.
+    """
     watch.progress("passes", 0, 1)
     dumped = [DumpIR(Path(watch.dump_ir))] if watch.dump_ir is not None else []
     given = noise(graph) if watch.verify and watch.verify_on is None else watch.verify_on
-    outcome = PassManager(passes, (*watch.observers, *dumped), given).run(graph)
+    outcome = PassManager(passes, (*watch.observers, *dumped), given, known).run(graph)
     warn_of_estimates(passes)
     backend, manifest = backend_of(target), _manifest(outcome.graph, passes)
     if backend.takes == PLACED:

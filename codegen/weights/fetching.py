@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from .known import stream_of
 from .storing import PLAIN, Entry, check_codec, entries
-from .streams import Array, encode
+from .streams import Array
 
 _ALIGNMENT = 64
 
@@ -47,26 +45,13 @@ class Region:
         return self.offsets[-1]
 
 
-@dataclass
-class Streams:
-    """Streams of arrays, each made once, however many operators have it."""
-
-    known: dict[tuple[str, str, bytes], bytes] = field(default_factory=dict)
-
-    def fetch(self, region: Region) -> Fetch:
-        """What fills a region; SecateurError for a codec of no name."""
-        codec = region.codec or PLAIN
-        check_codec(codec)
-        streams = tuple(self._stream(array, codec) for array in region.arrays)
-        work = region.begin + region.end
-        return Fetch(tuple(region.arrays), tuple(region.offsets), streams, work, region.size - region.end)
-
-    def _stream(self, array: Array, codec: str) -> bytes:
-        digest = hashlib.sha256(np.ascontiguousarray(array).data).digest()
-        key = (codec, f"{array.dtype} {array.shape}", digest)
-        if key not in self.known:
-            self.known[key] = encode(array, codec)
-        return self.known[key]
+def fetch(region: Region) -> Fetch:
+    """What fills a region; SecateurError for a codec of no name."""
+    codec = region.codec or PLAIN
+    check_codec(codec)
+    streams = tuple(stream_of(array, codec) for array in region.arrays)
+    work = region.begin + region.end
+    return Fetch(tuple(region.arrays), tuple(region.offsets), streams, work, region.size - region.end)
 
 
 def distinct(fetches: Iterable[Fetch]) -> tuple[bytes, ...]:

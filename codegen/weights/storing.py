@@ -12,8 +12,9 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.words import known_names
 
+from .known import stream_of
 from .registry import BY_NUMBER, CODECS, NAMES
-from .streams import SPLIT, Array, encode
+from .streams import SPLIT, Array
 
 PLAIN = "raw"
 
@@ -38,7 +39,7 @@ def coded(
     streams = []
     for number, (array, name) in enumerate(zip(arrays, stored, strict=True)):
         progress("weights", number, len(arrays))
-        streams.append(b"" if made and made[number] else encode(array, name or PLAIN))
+        streams.append(b"" if made and made[number] else stream_of(array, name or PLAIN))
     return tuple(streams)
 
 

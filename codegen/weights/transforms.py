@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from secateur.ir.support.progress import Progress, silent
 
+from .known import stream_of
 from .origin import Origin
-from .streams import Array, encode
+from .streams import Array
 
 _ALIGNMENT = 64
 
@@ -58,7 +59,7 @@ def transformed(rows: Sequence[Made], progress: Progress = silent) -> tuple[Tran
     found = []
     for number, made in enumerate(rows):
         progress("filters", number, len(rows))
-        found.append(Transform(made, tuple(encode(array, made.codec) for array in made.origin.sources)))
+        found.append(Transform(made, tuple(stream_of(array, made.codec) for array in made.origin.sources)))
     return tuple(found)
 
 

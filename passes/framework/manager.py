@@ -71,13 +71,40 @@ def check_stages(passes: Sequence[Pass]) -> None:
     check_order((step.name, step.takes.name, step.gives.name) for step in passes)
 
 
+Begun = tuple[Graph, tuple[Record, ...]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Graphs that passes made of one graph, for runs of pipelines that begin with the same passes.
+
+    Those have the same text, and what does not print (costs, data) is taken to be the same too.
+    """
+
+    _after: dict[tuple[str, ...], Begun] = field(default_factory=dict)
+
+    def begin(self, graph: Graph, texts: Sequence[str]) -> Begun:
+        """The graph after as many of the passes as ran before, and their records."""
+        for count in range(len(texts), 0, -1):
+            if found := self._after.get(tuple(texts[:count])):
+                return found[0].clone(), found[1]
+        return graph.clone(), ()
+
+    def keep(self, graph: Graph, records: Sequence[Record]) -> None:
+        self._after[tuple(record.text for record in records)] = graph.clone(), tuple(records)
+
+
 @dataclass(frozen=True)
 class PassManager:
-    """`passes` in order. With `inputs` (arrays by name), validates every pass against the interpreter."""
+    """`passes` in order. With `inputs` (arrays by name), validates every pass against the interpreter.
+
+    Passes that are `known` are not run again, nor observed, but where they are validated.
+    """
 
     passes: tuple[Pass, ...]
     observers: tuple[Observer, ...] = ()
     inputs: Mapping[str, np.ndarray[Any, Any]] | None = None
+    known: Known | None = None
 
     def run(self, graph: Graph) -> Outcome:
         """The graph after all passes; `graph` itself stays as it was.
@@ -87,10 +114,14 @@ class PassManager:
         moved an answer further than its tolerance.
         """
         check_stages(self.passes)
-        graph, validator, records = graph.clone(), self._validator(graph), []
-        for index, step in enumerate(self.passes, 1):
+        validator, known = self._validator(graph), self.known if self.inputs is None else None
+        graph, ran = (known or Known()).begin(graph, [format_pass(step) for step in self.passes])
+        records = list(ran)
+        for index, step in enumerate(self.passes[len(ran) :], 1 + len(ran)):
             graph, record = self._run_pass(index, step, graph, validator)
             records.append(record)
+            if known is not None:
+                known.keep(graph, records)
         return Outcome(graph, tuple(records), validator.answers if validator else None)
 
     def _validator(self, graph: Graph) -> Validator | None:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
 import secateur
+import secateur.codegen.lower
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.targets.find import find
 from secateur.ir.graph import Graph
 from secateur.ir.parser import parse_graph
 from secateur.options import Limits
+from secateur.passes.framework.base import Pass
 from secateur.passes.select.solver import ImpossibleError
 from secateur.pipeline import BESIDE_WEIGHTS
 from secateur.runtime.manifest import read_manifest
 from secateur.runtime.session import load
-from secateur.size import SizeError, codecs_within, library_bytes, within_size
+from secateur.size import (
+    LEAST_BESIDE,
+    MOST_BUILDS,
+    LeastWeightsError,
+    SizeError,
+    codecs_within,
+    library_bytes,
+    within_size,
+)
 
 MODEL = Path(__file__).parents[2] / "examples/digits/resnet20.onnx"
 RNG = np.random.default_rng(3)
@@ -88,61 +101,137 @@ def test_only_as_many_are_coded_as_must_be(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_size_that_nothing_keeps_names_the_least(tmp_path: Path) -> None:
     """The size that the error names is kept. It is that of the least weights: code may differ by a little."""
+    weights = least_weights()
     with pytest.raises(
-        SizeError, match=r"nothing fits in 10000 bytes; the smallest library found has \d+$"
+        SizeError, match=r"nothing fits in \d+ bytes; the smallest library found has \d+$"
     ) as error:
-        secateur.compile(graph(), tmp_path / "small.so", limits=Limits(size=10_000))
+        secateur.compile(graph(), tmp_path / "small.so", limits=Limits(size=weights + LEAST_BESIDE))
     assert list(tmp_path.iterdir()) == []
     least = error.value.bytes
+    assert least > weights + LEAST_BESIDE
     artifact = secateur.compile(graph(), tmp_path / "small.so", limits=Limits(size=least))
     assert artifact.path.stat().st_size <= least
+
+
+def least_weights() -> int:
+    """Bytes that the weights of `graph` take at least, coded as small as can be."""
+    with pytest.raises(LeastWeightsError, match="coded by 'smallest'") as error:
+        secateur.compile(graph(), limits=Limits(size=50_000))
+    return error.value.weights
+
+
+@pytest.mark.parametrize("model", [MODEL, graph()], ids=["digits", "two"])
+def test_less_than_the_weights_need_is_refused_before_any_kernel(
+    model: Path | Graph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def build(*_: object) -> NoReturn:
+        raise AssertionError("kernels are built")
+
+    monkeypatch.setattr(secateur.codegen.lower, "build_kernels", build)
+    watched: list[str] = []
+    watch = secateur.Watch(progress=lambda what, _done, _total: watched.append(what))
+    text = "weights alone need about [0-9]+kB, coded by '[a-z]+', and code and manifest 17kB or more"
+    with pytest.raises(LeastWeightsError, match=text) as error:
+        secateur.compile(model, tmp_path / "small.so", "rpi4", limits=Limits(size=40_000), watch=watch)
+    assert DENSE / 8 < error.value.weights < 1_000_000
+    assert [what for what in watched if what.startswith("weights ")] == [
+        "weights as they are in 0 bytes",
+        "weights coded by 'best' in 0 bytes",
+    ]
+
+
+def test_passes_before_selection_run_once_for_all_attempts() -> None:
+    ran: list[str] = []
+
+    class Seen:
+        def before(self, _index: int, step: Pass, _graph: Graph) -> None:
+            ran.append(step.name)
+
+        def after(self, _index: int, _step: Pass, _graph: Graph) -> None: ...
+
+    with pytest.raises(LeastWeightsError):
+        secateur.compile(graph(), limits=Limits(size=10_000), watch=secateur.Watch(observers=[Seen()]))
+    assert ran == ["canonicalize", "fuse", "select", "select"]
 
 
 # The search, on compilations that are made up --------------------------------------------------------
 
 
-def test_what_is_too_large_is_tried_with_fewer_weights() -> None:
-    """700 bytes of code beside the weights, which are what they may be."""
-    asked: list[int] = []
+@dataclass
+class Plans:
+    """Plans of the given weights, by codec, with `code` bytes beside them: the first that fits is made."""
 
-    def attempt(limits: Limits, _codec: str | None) -> int:
+    weights: Mapping[str | None, Sequence[int]]
+    code: Callable[[int], int]
+    size: int
+    asked: list[tuple[str | None, int]] = field(default_factory=list)
+    builds: int = 0
+
+    def __call__(self, limits: Limits, codec: str | None) -> int:
         assert limits.size is not None
-        asked.append(limits.size)
-        if limits.size + 700 > 1000:
-            raise SizeError(limits.size + 700, 1000)
-        return limits.size + 700
+        allowed = limits.size - BESIDE_WEIGHTS
+        self.asked.append((codec, allowed))
+        found = next((w for w in self.weights[codec] if w <= allowed), None)
+        if found is None:
+            raise ImpossibleError("weights", toll=min(self.weights[codec]))
+        self.builds += 1
+        if (bytes := found + self.code(found)) > self.size:
+            raise SizeError(bytes, self.size, found)
+        return bytes
 
-    assert within_size(attempt, Limits(size=1000)) == 1000
-    assert asked == [1000, 300]
+
+SIZE = 1_000_000
+
+
+def test_what_is_too_large_is_tried_with_fewer_weights() -> None:
+    plans = Plans({None: [900_000, 850_000, 700_000]}, lambda _: 200_000, SIZE)
+    assert within_size(plans, Limits(size=SIZE)) == 900_000
+    assert plans.asked == [(None, SIZE - BESIDE_WEIGHTS), (None, 800_000)]
+
+
+def test_an_excess_is_taken_off_what_the_plan_has_not_off_what_it_may_have() -> None:
+    """Else a plan with less weights than it may have is made again."""
+    plans = Plans({None: [600_000, 550_000]}, lambda w: 410_000 if w == 600_000 else 440_000, SIZE)
+    assert within_size(plans, Limits(size=SIZE)) == 990_000
+    assert plans.builds == 2
 
 
 def test_what_stays_too_large_is_refused_with_the_smallest_found() -> None:
-    def attempt(limits: Limits, _codec: str | None) -> int:
-        if limits.size == 1000:
-            raise SizeError(1700, 1000)
-        raise ImpossibleError("weights")
+    plans = Plans({None: [900_000, 700_000]}, lambda w: 310_000 if w == 700_000 else 400_000, SIZE)
+    with pytest.raises(SizeError, match=f"nothing fits in {SIZE} bytes; the smallest .* has 1010000"):
+        within_size(plans, Limits(size=SIZE))
 
-    with pytest.raises(SizeError, match="nothing fits in 1000 bytes; the smallest library found has 1700"):
-        within_size(attempt, Limits(size=1000))
+
+def test_what_nothing_can_keep_is_refused_unbuilt() -> None:
+    plans = Plans({None: [4 * SIZE], "best": [SIZE * 8 // 5], "smallest": [SIZE * 3 // 2]}, lambda _: 1, SIZE)
+    with pytest.raises(LeastWeightsError, match="prune the model, or quantize it to int8") as e:
+        within_size(plans, Limits(size=SIZE), codecs_within(Limits(size=SIZE), None, find("host")))
+    assert (e.value.weights, plans.builds) == (SIZE * 3 // 2, 0)
+
+
+@pytest.mark.parametrize("margin", [-60_000, -40_000, -20_000, -1, 0, 20_000])
+@pytest.mark.parametrize("step", [1, 1000, 40_000])
+def test_libraries_that_are_made_are_few(margin: int, step: int) -> None:
+    """Whatever code takes, and however near weights lie to each other."""
+    least = SIZE - 200_000 + margin
+    weights = {None: range(SIZE, 900_000, -step), "best": range(950_000, 850_000, -step), "smallest": [least]}
+    plans = Plans(weights, lambda w: 200_000 + 5_000 * (w % 7), SIZE)
+    try:
+        assert within_size(plans, Limits(size=SIZE), (None, "best", "smallest")) <= SIZE
+    except (SizeError, LeastWeightsError):
+        assert least + plans.code(least) > SIZE
+    assert plans.builds <= MOST_BUILDS + 1
 
 
 def test_codecs_come_after_weights_as_they_are() -> None:
-    tried: list[tuple[str | None, int | None]] = []
-
-    def attempt(limits: Limits, codec: str | None) -> str:
-        tried.append((codec, limits.size))
-        if codec is None:
-            raise ImpossibleError("weights", toll=5000)
-        if codec == "best" and limits.size != 900:
-            raise SizeError(1100, 1000)
-        if codec == "best":
-            raise ImpossibleError("weights", toll=950)
-        return "small"
-
-    limits = Limits(size=1000)
-    assert within_size(attempt, limits, codecs_within(limits, None, find("host"))) == "small"
-    best = [("best", 1000), ("best", 900), ("best", 950 + BESIDE_WEIGHTS)]
-    assert tried == [(None, 1000), *best, ("smallest", 1000)]
+    """And know then what code takes."""
+    weights = {None: [5 * SIZE], "best": [900_000, 850_000], "smallest": [820_000]}
+    plans = Plans(weights, lambda _: 170_000, SIZE)
+    codecs = codecs_within(Limits(size=SIZE), None, find("host"))
+    assert within_size(plans, Limits(size=SIZE), codecs) == 990_000
+    first = SIZE - BESIDE_WEIGHTS
+    best = [("best", first), ("best", 830_000), ("best", 850_000)]
+    assert plans.asked == [(None, first), *best, ("smallest", 830_000)]
 
 
 def test_a_named_codec_is_all_that_is_tried() -> None:

@@ -12,10 +12,12 @@ import pytest
 from secateur.ir.errors import SecateurError, VerifyError
 from secateur.ir.files import read_graph
 from secateur.ir.graph import Graph
+from secateur.ir.printer import print_graph
 from secateur.ir.stages import READ, SELECTED, Stage
 from secateur.passes.canonicalize.canonicalize import Canonicalize
 from secateur.passes.framework.base import Pass
-from secateur.passes.framework.manager import DumpIR, PassManager, PrintIR
+from secateur.passes.framework.manager import DumpIR, Known, Outcome, PassManager, PrintIR
+from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.passes.framework.validation import ValidationError, Validator
 from secateur.passes.fuse.fuse import INTEGER_TOLERANCE, Fuse
 from secateur.passes.memory.memory import Memory
@@ -249,3 +251,26 @@ def test_dump_writes_numbered_files_that_read_back(tmp_path: Path) -> None:
     assert files == ["00-input.sir", "01-canonicalize.sir", "02-fuse.sir"]
     assert structure(read_graph(tmp_path / "ir" / "00-input.sir")) == structure(build(BLOCK))
     assert structure(read_graph(tmp_path / "ir" / "02-fuse.sir")) == structure(outcome.graph)
+
+
+def test_known_passes_are_not_run_again() -> None:
+    """Not the ones before that stood otherwise; the graphs are each run's own."""
+    known, ran = Known(), list[str]()
+
+    class Seen:
+        def before(self, index: int, step: Pass, _graph: Graph) -> None:
+            ran.append(f"{index} {step.name}")
+
+        def after(self, _index: int, _step: Pass, _graph: Graph) -> None: ...
+
+    def run(text: str) -> Outcome:
+        return PassManager(parse_pipeline(text), (Seen(),), known=known).run(given)
+
+    given = build(BLOCK)
+    first, second = run("canonicalize,fuse"), run("canonicalize,fuse{level=none}")
+    assert ran == ["1 canonicalize", "2 fuse", "2 fuse"]
+    again = run("canonicalize,fuse")
+    assert len(ran) == 3
+    assert (again.records, len(second.records)) == (first.records, 2)
+    assert again.graph is not first.graph
+    assert print_graph(again.graph)[0] == print_graph(first.graph)[0]
