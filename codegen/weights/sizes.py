@@ -40,7 +40,9 @@ def estimate(array: Array, codec: str, quick: bool = False) -> int:
         names = tuple(name for name in names if name in _FORETOLD) or names
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     width = array.itemsize
-    if width == 1 or not len(data) or names == ("raw",):
+    if names == ("raw",):
+        return 1 + len(data)
+    if width == 1 or not len(data):
         return _plane(data, array.shape, names)
     planes = (np.ascontiguousarray(data[at::width]) for at in range(width))
     return 2 + sum(4 + _plane(plane, array.shape, names) for plane in planes)
