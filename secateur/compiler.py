@@ -132,7 +132,7 @@ def compile(
             built = replace(built, program=backend_of(row).finished(built.program))
         verified = _write(built, row, path, form, watch, limits.size)
         program, outcome = built.program, built.outcome
-        quantized, half = (next(reversed(found), None) for found in (reports, halves))
+        quantized, half = next(reversed(reports), None), next(reversed(halves), None)
         return Artifact(path, program.manifest, outcome.graph, outcome, quantized, verified, half)
 
     return within_size(attempt, limits, codecs_within(limits, compress, row))
