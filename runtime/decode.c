@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, MIXED, NIBBLES, SPLIT = 255 };
+enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, MIXED, NIBBLES, ZEROS, SPLIT = 255 };
 
 uint32_t rt_adler(const unsigned char *data, uint64_t bytes) {
     uint32_t low = 1, high = 0;
@@ -105,6 +105,7 @@ static uint64_t room_of(int codec) {
     case RANS:
     case NIBBLES: return RT_ROOM(rans);
     case PLANES: return RT_ROOM(planes);
+    case ZEROS: return RT_ROOM(zeros);
     case MIXED: return RT_ROOM(mixed);
     default: return 0;
     }
@@ -126,6 +127,7 @@ static int decode_bytes(rt_span in, rt_place to, rt_scratch *scratch, uint64_t r
     case PLANES: return rt_decode_planes(in, to, scratch);
     case MIXED: return rt_decode_mixed(in, to, scratch);
     case NIBBLES: return rt_decode_nibbles(in, to, scratch);
+    case ZEROS: return rt_decode_zeros(in, to, scratch);
     default: return 0;
     }
 }

@@ -16,7 +16,10 @@ enum {
     RT_PLACES = 512,              /* of a plane, that are decoded before the same ones of the next */
     RT_LOW = 1 << 16,             /* a state between two symbols at least */
     RT_WORD_BITS = 15,            /* of a word of a prefix code at most */
-    RT_PATTERNS = 1024
+    RT_PATTERNS = 1024,
+    RT_SORTS = 4,      /* tables of what is not zero at most */
+    RT_TOLD = 2048,    /* filters and channels that are told of at most */
+    RT_LONGEST = 512   /* taps, at most, of places whose zeros are told from the rest */
 };
 
 /* Bytes that are still to be read. */
@@ -48,6 +51,22 @@ typedef struct rt_planes {
     rt_takes takes;
 } rt_planes;
 
+typedef struct rt_zeros {
+    uint32_t slots[RT_SORTS][RT_SLOTS];                               /* as of one table */
+    int8_t told[2 * RT_TOLD + RT_LONGEST];                          /* quarters of logits: of filters, channels, taps */
+    unsigned char missing[RT_TOLD];                                   /* of a filter's sizes */
+    int16_t logits[RT_PLACES], sorts[RT_PLACES];                      /* of places, whatever the tap */
+    int16_t means[RT_PLACES], sums[RT_PLACES];                        /* of what their taps before held */
+    uint32_t offsets[RT_PLACES];                                      /* where they lie */
+    unsigned char lacks[RT_PLACES];                                   /* their filters' missing sizes */
+    unsigned char classes[RT_PLACES];                                 /* of chances, of a tap */
+    uint16_t chances[RT_PLACES], there[RT_PLACES + 8];                /* of a tap; the places that are not zero */
+    unsigned char tables[RT_PLACES], chosen[RT_PLACES], found[RT_PLACES]; /* of places; of those that are not zero */
+    int8_t row[RT_PLACES];
+    rt_takes takes;
+    unsigned char which[256][8]; /* for each set of eight lanes, which they are */
+} rt_zeros;
+
 typedef struct rt_prefix {
     uint16_t words[1 << RT_WORD_BITS]; /* by the next bits: symbol << 4 | length, 0 where no word begins so */
     uint32_t known[RT_PATTERNS];       /* by pattern: the block where it first occurs */
@@ -65,6 +84,7 @@ typedef struct rt_scratch {
             rt_takes takes;
         } rans;
         rt_planes planes;
+        rt_zeros zeros;
         rt_prefix prefix;
         rt_mixed mixed;
     } as;
@@ -75,10 +95,12 @@ typedef struct rt_scratch {
 #define RT_ROOM_RANS 20032
 #define RT_ROOM_PREFIX 72256
 #define RT_ROOM_PLANES 91712
+#define RT_ROOM_ZEROS 90112
 #define RT_ROOM_MIXED 184320
 #define RT_ROOM(member) (offsetof(rt_scratch, as) + sizeof(((rt_scratch *)0)->as.member))
 _Static_assert(RT_ROOM(rans) <= RT_ROOM_RANS && RT_ROOM(prefix) <= RT_ROOM_PREFIX, "RT_ROOM_RANS or PREFIX is too small");
 _Static_assert(RT_ROOM(planes) <= RT_ROOM_PLANES && RT_ROOM(mixed) <= RT_ROOM_MIXED, "RT_ROOM_PLANES or MIXED is too small");
+_Static_assert(RT_ROOM(zeros) <= RT_ROOM_ZEROS, "RT_ROOM_ZEROS is too small");
 
 /* Each decodes a payload to its end; 0 where it is damaged. Nothing is read or written outside what is given. */
 int rt_decode_huffman(rt_span in, rt_place to, rt_scratch *scratch);
@@ -87,6 +109,7 @@ int rt_decode_patterns(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_rans(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_planes(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_nibbles(rt_span in, rt_place to, rt_scratch *scratch);
+int rt_decode_zeros(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch);
 
 /* The stream of `bytes` bytes that an array takes. Of the scratch there are `room` bytes: where a stream needs more,
@@ -97,8 +120,15 @@ int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratc
 void rt_fill_takes(rt_takes *takes);
 const unsigned char *rt_step_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes,
                                     const unsigned char *at, unsigned char *out);
-const unsigned char *rt_rest_eights(const rt_planes *planes, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
-                                    const unsigned char *at, unsigned char *out);
+/* The same, each by the table that its context says. */
+const unsigned char *rt_rest_eights(const uint32_t *slots, const rt_takes *takes, uint32_t *state, uint32_t lanes,
+                                    const unsigned char *contexts, const unsigned char *at, unsigned char *out);
+/* `count` chances, a multiple of 32, by their classes: the number in a table of 64. */
+void rt_chances_eights(const uint16_t *table, const unsigned char *classes, uint16_t *chances, uint32_t count);
+/* A bit of each, by its chance; the numbers of those that are 1, counted from `first`, go to `there`, behind which eight more
+ * may be written. */
+const unsigned char *rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, const unsigned char *at,
+                                    uint16_t **there);
 #endif
 
 /* Counts by byte that add up to RT_SLOTS; the span goes on behind the table, or behind the states. */

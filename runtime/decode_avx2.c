@@ -56,16 +56,61 @@ EIGHT const unsigned char *rt_step_eights(uint32_t *state, uint32_t lanes, const
     return at;
 }
 
-EIGHT const unsigned char *rt_rest_eights(const rt_planes *planes, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
-                                          const unsigned char *at, unsigned char *out) {
+EIGHT const unsigned char *rt_rest_eights(const uint32_t *slots, const rt_takes *takes, uint32_t *state, uint32_t lanes,
+                                          const unsigned char *contexts, const unsigned char *at, unsigned char *out) {
     const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1);
     for (uint32_t i = 0; i < lanes; i += 8) {
         __m256i x = load(state + i), slot = _mm256_and_si256(x, part);
         __m256i context = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(contexts + i)));
         __m256i at_slot = _mm256_add_epi32(_mm256_slli_epi32(context, RT_LOG_SLOTS), slot);
-        __m256i entry = _mm256_i32gather_epi32((const int *)planes->slots, at_slot, 4);
+        __m256i entry = _mm256_i32gather_epi32((const int *)slots, at_slot, 4);
         put_bytes(out + i, entry);
-        _mm256_storeu_si256((__m256i *)(state + i), refilled(advanced(x, entry), &planes->takes, &at));
+        _mm256_storeu_si256((__m256i *)(state + i), refilled(advanced(x, entry), takes, &at));
+    }
+    return at;
+}
+
+/* Bytes of a table of 64 by their numbers: sixteen at a time, of which two bits of a number say which are right. */
+EIGHT static inline __m256i looked_up(const __m256i *parts, __m256i number) {
+    __m256i fifth = _mm256_slli_epi16(number, 3), sixth = _mm256_slli_epi16(number, 2);
+    __m256i low = _mm256_blendv_epi8(_mm256_shuffle_epi8(parts[0], number), _mm256_shuffle_epi8(parts[1], number), fifth);
+    __m256i high = _mm256_blendv_epi8(_mm256_shuffle_epi8(parts[2], number), _mm256_shuffle_epi8(parts[3], number), fifth);
+    return _mm256_blendv_epi8(low, high, sixth);
+}
+
+EIGHT void rt_chances_eights(const uint16_t *table, const unsigned char *classes, uint16_t *chances, uint32_t count) {
+    unsigned char bytes[2][64];
+    __m256i parts[2][4];
+    for (uint32_t i = 0; i < 64; i++) {
+        bytes[0][i] = (unsigned char)table[i];
+        bytes[1][i] = (unsigned char)(table[i] >> 8);
+    }
+    for (uint32_t i = 0; i < 8; i++)
+        parts[i / 4][i % 4] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(bytes[i / 4] + 16 * (i % 4))));
+    for (uint32_t i = 0; i < count; i += 32) {
+        __m256i number = _mm256_loadu_si256((const __m256i *)(classes + i));
+        __m256i low = looked_up(parts[0], number), high = looked_up(parts[1], number);
+        __m256i even = _mm256_unpacklo_epi8(low, high), odd = _mm256_unpackhi_epi8(low, high);
+        _mm256_storeu_si256((__m256i *)(chances + i), _mm256_permute2x128_si256(even, odd, 0x20));
+        _mm256_storeu_si256((__m256i *)(chances + i + 16), _mm256_permute2x128_si256(even, odd, 0x31));
+    }
+}
+
+EIGHT const unsigned char *rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, const unsigned char *at,
+                                          uint16_t **there) {
+    const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1), all = _mm256_set1_epi32(RT_SLOTS);
+    for (uint32_t i = 0; i < lanes; i += 8) {
+        __m256i x = load(state + i), slot = _mm256_and_si256(x, part);
+        __m256i chance = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(zeros->chances + first + i)));
+        __m256i is = _mm256_cmpgt_epi32(chance, slot);
+        __m256i count = _mm256_blendv_epi8(_mm256_sub_epi32(all, chance), chance, is);
+        __m256i whole = _mm256_mullo_epi32(count, _mm256_srli_epi32(x, RT_LOG_SLOTS));
+        x = _mm256_sub_epi32(_mm256_add_epi32(whole, slot), _mm256_andnot_si256(is, chance));
+        uint32_t set = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(is));
+        __m128i number = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)zeros->which[set]));
+        _mm_storeu_si128((__m128i *)*there, _mm_add_epi16(number, _mm_set1_epi16((short)(first + i))));
+        *there += _mm_popcnt_u32(set);
+        _mm256_storeu_si256((__m256i *)(state + i), refilled(x, &zeros->takes, &at));
     }
     return at;
 }

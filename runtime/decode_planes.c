@@ -86,7 +86,7 @@ static int step(const rt_planes *planes, uint32_t *state, int eights, rt_span *i
 #if defined(__x86_64__)
     if (eights) {
         i = count & ~7u;
-        in->at = rt_rest_eights(planes, state, i, contexts, in->at, (unsigned char *)out);
+        in->at = rt_rest_eights(planes->slots[0], &planes->takes, state, i, contexts, in->at, (unsigned char *)out);
     }
 #else
     (void)eights;

@@ -13,16 +13,21 @@ static int64_t bend(int32_t code) {
     return code < 0 ? -value : value;
 }
 
-static void curve(uint32_t steep, int32_t bent, int32_t limit, uint16_t *counts) {
-    uint64_t heights[129] = {1u << 30}, sum = 0;
+static void fill_heights(uint32_t steep, int32_t bent, int32_t last, uint64_t *heights) {
     int64_t ratio = 65536 - (int64_t)steepness(steep), change = bend(bent);
-    int32_t last = limit < 127 ? limit : 127, entries = limit + last + 1;
-    for (int32_t i = 1; i <= limit; i++) {
+    heights[0] = 1u << 30;
+    for (int32_t i = 1; i <= last; i++) {
         heights[i] = heights[i - 1] * (uint64_t)ratio >> 16;
         int64_t less = ratio * change; /* rounded down, as Python shifts */
         ratio -= less >= 0 ? less >> 16 : -((-less + 65535) >> 16);
         ratio = ratio < 0 ? 0 : ratio > 65536 ? 65536 : ratio;
     }
+}
+
+static void curve(uint32_t steep, int32_t bent, int32_t limit, uint16_t *counts) {
+    uint64_t heights[129], sum = 0;
+    int32_t last = limit < 127 ? limit : 127, entries = limit + last + 1;
+    fill_heights(steep, bent, limit, heights);
     for (int32_t v = -limit; v <= last; v++) sum += heights[v < 0 ? -v : v];
     uint32_t given = 0;
     memset(counts, 0, 256 * sizeof *counts);
@@ -32,6 +37,27 @@ static void curve(uint32_t steep, int32_t bent, int32_t limit, uint16_t *counts)
         given += counts[v & 255];
     }
     counts[0] = (uint16_t)(counts[0] + RT_SLOTS - given);
+}
+
+/* Sizes go from `least` to `limit`; `lean` 256ths of a height are those of the positive number. */
+static void folded(uint32_t steep, int32_t bent, int32_t limit, int32_t least, uint32_t lean, uint16_t *counts) {
+    uint64_t heights[129], sum = 0, given = 0, entries = 0;
+    fill_heights(steep, bent, limit - least, heights);
+    memset(counts, 0, 256 * sizeof *counts);
+    for (int32_t size = least; size <= limit; size++) {
+        sum += heights[size - least] * (256 - lean) + 256;
+        if (size < 128) sum += heights[size - least] * lean + 256;
+        entries += size < 128 ? 2 : 1;
+    }
+    for (int32_t size = least; size <= limit; size++) {
+        uint64_t height = heights[size - least];
+        counts[256 - size] = (uint16_t)((height * (256 - lean) + 256) * (RT_SLOTS - entries) / sum + 1);
+        given += counts[256 - size];
+        if (size == 128) continue;
+        counts[size] = (uint16_t)((height * lean + 256) * (RT_SLOTS - entries) / sum + 1);
+        given += counts[size];
+    }
+    counts[least] = (uint16_t)(counts[least] + RT_SLOTS - given);
 }
 
 static int read_written(rt_span *in, uint16_t *counts) {
@@ -59,9 +85,15 @@ int rt_read_counts(rt_span *in, uint16_t *counts) {
         return read_written(in, counts);
     }
     int32_t bent = head[2] < 128 ? head[2] : head[2] - 256;
-    if (head[0] != 0 || head[1] >= 192 || bent < -80 || bent >= 100 || head[3] > 128) return 0;
-    curve(head[1], bent, head[3], counts);
-    in->at += 4;
+    if ((head[0] != 0 && head[0] != 2) || head[1] >= 192 || bent < -80 || bent >= 100 || head[3] > 128) return 0;
+    if (head[0] == 0) {
+        curve(head[1], bent, head[3], counts);
+        in->at += 4;
+        return 1;
+    }
+    if (rt_left(*in) < 6 || !head[4] || head[4] > head[3] || !head[5]) return 0;
+    folded(head[1], bent, head[3], head[4], head[5], counts);
+    in->at += 6;
     return 1;
 }
 
@@ -84,7 +116,14 @@ int rt_finished(const rt_lanes *lanes, rt_span in) {
 /* Whether lanes are decoded eight at once; what that needs is filled in. */
 int rt_use_eights(uint32_t lanes, rt_takes *takes) {
 #if defined(__x86_64__)
-    if (lanes % 8 || !rt_cpu_has("avx2")) return 0;
+    static int known; /* asking a processor takes microseconds where a hypervisor answers; threads find the same */
+    if (lanes % 8) return 0;
+    int has = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (!has) {
+        has = rt_cpu_has("avx2") ? 1 : -1;
+        __atomic_store_n(&known, has, __ATOMIC_RELAXED);
+    }
+    if (has < 0) return 0;
     rt_fill_takes(takes);
     return 1;
 #else

@@ -37,6 +37,10 @@ typedef struct rt_order {
     uint64_t count;
 } rt_order;
 
+/* From the head of a stream of `count` bytes, with a flag that it holds; NULL where it is damaged, else what comes behind. */
+const unsigned char *rt_read_order(const unsigned char *at, const unsigned char *end, uint64_t count, rt_order *order,
+                                   uint32_t *flag);
+
 /* Where an array is gone through. */
 typedef struct rt_walk {
     uint32_t at[RT_AXES], numbers[4]; /* the number of the filter, the channel, the row and the tap in it */

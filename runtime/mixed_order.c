@@ -31,9 +31,9 @@ uint64_t rt_back(const rt_order *order, const rt_walk *w, int kind) {
     return axis >= 0 && w->at[axis] ? order->strides[axis] : 0;
 }
 
-/* Heads: how many axes (3 bits), whether the array is dense, and the kind of the outermost axis (2 bits from the fourth), whose
- * extent is what the others leave of the count; for each other axis its kind and extent; then the largest size and a code of
- * the mean. A kind and extent: 2 bits and the lowest 5 of the extent, then 7 bits a byte; the highest bit says that more
+/* Heads: how many axes (3 bits), a flag (in `mixed`: the array is dense), and the kind of the outermost axis (2 bits from the
+ * fourth), whose extent is what the others leave of the count; for each other axis its kind and extent; then, in `mixed`, the
+ * largest size and a code of the mean. A kind and extent: 2 bits and the lowest 5 of the extent, then 7 bits a byte; the highest bit says that more
  * follow. Axes of a kind are gone through as they lie, filters outermost. */
 static const unsigned char *read_axis(const unsigned char *at, const unsigned char *end, uint32_t *kind, uint32_t *extent) {
     if (at == end) return NULL;
@@ -79,14 +79,20 @@ static int is_one_kernel(const rt_order *order) { /* its height and width are on
     return 1;
 }
 
-const unsigned char *rt_mixed_read_head(const unsigned char *at, const unsigned char *end, uint64_t count,
-                                        rt_mixed_head *head) {
+const unsigned char *rt_read_order(const unsigned char *at, const unsigned char *end, uint64_t count, rt_order *order,
+                                   uint32_t *flag) {
     if (at == end || !(*at & 7) || (*at & 7) > RT_AXES || *at >> 6) return NULL;
     uint32_t first = *at++;
-    head->order.axes = first & 7;
-    head->dense = first >> 3 & 1;
-    if (!(at = read_axes(at, end, first >> 4, count, &head->order)) || end - at < 2) return NULL;
-    if (!is_one_kernel(&head->order) || at[0] > 128 || at[1] >= MEANS) return NULL;
+    order->axes = first & 7;
+    *flag = first >> 3 & 1;
+    at = read_axes(at, end, first >> 4, count, order);
+    return at && is_one_kernel(order) ? at : NULL;
+}
+
+const unsigned char *rt_mixed_read_head(const unsigned char *at, const unsigned char *end, uint64_t count,
+                                        rt_mixed_head *head) {
+    if (!(at = rt_read_order(at, end, count, &head->order, &head->dense)) || end - at < 2) return NULL;
+    if (at[0] > 128 || at[1] >= MEANS) return NULL;
     head->largest = at[0];
     head->mean = ((16 + at[1] % 16u) << (at[1] / 16)) >> 2;
     return at + 2;

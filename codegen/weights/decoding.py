@@ -50,8 +50,8 @@ class Pace:
     """What a decoded byte, or a number made of filters, takes, its share of the checksum included.
 
     `instructions` are those that AArch64 code executes, counted under qemu-user on 36,864 weights of 8 bits
-    (of `bitmap`, `zero-run` and `shared-blocks` four fifths of them zero); `vectors` are cycles of a core
-    with AVX2, from measured times.
+    (of `bitmap`, `zero-run`, `shared-blocks` and `zeros` four fifths of them zero); `vectors` are cycles of a
+    core with AVX2, from measured times.
     """
 
     instructions: float
@@ -70,6 +70,7 @@ PACES: Mapping[str, Pace] = {
     "planes": Pace(41, 6.2),
     "mixed": Pace(5200, 2100),
     "nibbles": Pace(14.4, 1.5),
+    "zeros": Pace(55, 8),
 }
 TRANSFORMED = Pace(32, 16)
 """Of a number that is made of filters, whatever bytes it has: most of it is the transform in float64."""

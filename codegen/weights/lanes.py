@@ -76,13 +76,28 @@ class Reader:
         slot = (state & np.uint64(TOTAL - 1)).astype(np.int64)
         symbol: Bytes = tables.symbols[contexts, slot]
         count, start = tables.counts[contexts, symbol], tables.starts[contexts, symbol]
-        state = count * (state >> np.uint64(BITS)) + slot.astype(np.uint64) - start
+        self._advance(count * (state >> np.uint64(BITS)) + slot.astype(np.uint64) - start)
+        return symbol
+
+    def flags(self, chances: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """As many bits as there are chances, each the chance of a 1 in TOTAL parts."""
+        result = np.empty(len(chances), bool)
+        for at in range(0, len(chances), len(self._state)):
+            some = chances[at : at + len(self._state)].astype(np.uint64)
+            state = self._state[: len(some)]
+            slot = state & np.uint64(TOTAL - 1)
+            result[at : at + len(some)] = there = slot < some
+            count = np.where(there, some, np.uint64(TOTAL) - some)
+            self._advance(count * (state >> np.uint64(BITS)) + slot - np.where(there, np.uint64(0), some))
+        return result
+
+    def _advance(self, state: Numbers) -> None:
+        """The first lanes' states after a symbol of each; those that are too low take words."""
         low = state < LOW
         end = self._at + int(low.sum())
         require(end <= len(self._words), "words are missing")
         state[low] = state[low] << np.uint64(16) | self._words[self._at : end]
-        self._state[: len(contexts)], self._at = state, end
-        return symbol
+        self._state[: len(state)], self._at = state, end
 
     def finish(self) -> None:
         """StreamError unless every word is read and the states are those that the encoder began with."""

@@ -13,6 +13,7 @@ from .nibbles import Nibbles
 from .plain import Bitmap, Dictionary, Raw
 from .planes import Planes
 from .rans import Rans
+from .zeros import Zeros
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ CODECS: Mapping[str, Row] = {
     "planes": Row(8, Planes(), "PLANES"),
     "mixed": Row(9, Mixed(), "MIXED", slow=True),
     "nibbles": Row(10, Nibbles(), "RANS", fast=True),
+    "zeros": Row(11, Zeros(), "ZEROS"),
 }
 BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
 

@@ -37,7 +37,7 @@ MOST = 1 << 16
 """Weights of a tensor, as many whole filters as that are: all of them take hours."""
 PUBLIC = Path("build/public")
 PEERS = ("vela", "nnc")
-_SHOWN = ("sparse", "entropy", "zstd", "xz", *PEERS, "rans", "planes", "best", "mixed", SMALLEST)
+_SHOWN = ("sparse", "entropy", "zstd", "xz", *PEERS, "rans", "planes", "zeros", "best", "mixed", SMALLEST)
 _TO = ("float32", "dense", "sparse", "entropy")
 _HEAD = ("network", "bits", "zeros", *_SHOWN, *(f"{name} / {SMALLEST}" for name in _TO))
 _KEY = ("network", "bits", "pruned", "elements")

@@ -126,6 +126,34 @@ def test_less_than_the_entropy_with_zeros_and_without(zeros: float) -> None:
     assert len(encode(array, "mixed")) < 0.99 * entropy(array)
 
 
+def pruned(shape: tuple[int, ...], zeros: float) -> Array:
+    """Filters of unequal size, of all of which the smallest weights are zero; then a scale for each."""
+    drawn = filters(shape).astype(np.float64) * np.geomspace(1, 3, shape[0])[:, None, None, None]
+    drawn[np.abs(drawn) < np.quantile(np.abs(drawn), zeros)] = 0
+    scales = np.abs(drawn).max(axis=(1, 2, 3), keepdims=True).clip(1e-9) / 127
+    found: Array = np.round(drawn / scales).astype(np.int8)
+    return found
+
+
+@pytest.mark.parametrize("zeros", [0.5, 0.8, 0.9])
+def test_pruned_filters_take_less_than_the_entropy(zeros: float) -> None:
+    array = pruned((32, 32, 3, 3), zeros)
+    assert len(encode(array, "zeros")) < 0.96 * entropy(array)
+    assert encode(array, "best")[0] == CODECS["zeros"].number
+
+
+def test_dense_filters_are_left_to_other_codecs() -> None:
+    array = filters((16, 16, 3, 3))
+    assert CODECS["zeros"].codec.size(array.reshape(-1).view(np.uint8), array.shape) is None
+
+
+@pytest.mark.parametrize("order", [(2, 3, 0, 1), (0, 2, 3, 1), (1, 2, 0, 3)])
+def test_zeros_are_told_wherever_filters_lie(order: tuple[int, ...]) -> None:
+    array = pruned((32, 24, 3, 3), 0.8)
+    plain, moved = (len(encode(a, "zeros")) for a in (array, np.ascontiguousarray(array.transpose(order))))
+    assert moved < 1.02 * plain + 16
+
+
 @pytest.mark.parametrize("order", [(2, 3, 0, 1), (0, 2, 3, 1), (1, 2, 0, 3)])
 def test_taps_are_found_wherever_they_lie(order: tuple[int, ...]) -> None:
     array = filters((24, 24, 3, 3))

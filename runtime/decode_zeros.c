@@ -1,0 +1,399 @@
+/* Decoder of what is zero and what is not (codegen/weights/zeros.py).
+ *
+ * Some places, channels of filters, come tap by tap, then the next ones. Of a tap first comes which places are not zero, each by a
+ * chance of its own, then their values. What a chance depends on are finished taps alone. */
+#include <string.h>
+
+#include "internal.h"
+
+enum { VECTOR = 16, CLASSES = 64, COARSE = 4, SEEN_ONE = 16, MOST_WEIGHT = 31, MOST_MISSING = 127 };
+typedef int8_t bytes __attribute__((vector_size(VECTOR)));
+typedef int16_t shorts __attribute__((vector_size(2 * VECTOR)));
+
+/* In RT_SLOTS parts, by a logit in quarters, from -8 on. */
+static const uint16_t CHANCES[CLASSES] = {
+    1,    2,    2,    3,    4,    5,    6,    8,    10,   13,   17,   21,   27,   35,   45,   58,   74,   94,   120,  153,  194,  246,
+    311,  391,  488,  606,  747,  912,  1102, 1314, 1546, 1793, 2048, 2303, 2550, 2782, 2994, 3184, 3349, 3490, 3608, 3705, 3785, 3850,
+    3902, 3943, 3976, 4002, 4022, 4038, 4051, 4061, 4069, 4075, 4079, 4083, 4086, 4088, 4090, 4091, 4092, 4093, 4094, 4094};
+
+/* What a stream says besides what is in the scratch: see Model in chances.py. */
+typedef struct model {
+    rt_order places, taps;
+    uint32_t filters, channels, count; /* places of a filter; taps */
+    int16_t start, flat, steep, mean, weight, pace;
+    int16_t by_filter, by_channel, by_seen, limits[RT_SORTS];
+    uint32_t tables;
+} model;
+
+/* Where places or taps are gone through. */
+typedef struct walk {
+    uint32_t at[RT_AXES];
+    uint64_t place;
+} walk;
+
+static void advance(const rt_order *order, walk *w) {
+    for (uint32_t axis = order->axes; axis-- > 0;) {
+        w->place += order->strides[axis];
+        if (++w->at[axis] < order->extents[axis]) return;
+        w->at[axis] = 0;
+        w->place -= order->strides[axis] * order->extents[axis];
+    }
+}
+
+/* Heads --------------------------------------------------------------------------------------------- */
+
+static int32_t signed_byte(const unsigned char *at) { return *at < 128 ? *at : *at - 256; }
+
+static int read_axes(rt_span *in, uint64_t count, model *m) {
+    rt_order order;
+    uint32_t flag;
+    uint64_t extents[4] = {1, 1, 1, 1};
+    if (!(in->at = rt_read_order(in->at, in->end, count, &order, &flag))) return 0;
+    m->places.axes = m->taps.axes = 0;
+    for (uint32_t i = 0; i < order.axes; i++) {
+        rt_order *own = order.kinds[i] < RT_DOWN ? &m->places : &m->taps;
+        own->extents[own->axes] = order.extents[i];
+        own->strides[own->axes++] = order.strides[i];
+        extents[order.kinds[i]] *= order.extents[i];
+    }
+    m->filters = (uint32_t)extents[RT_FILTER];
+    m->channels = (uint32_t)extents[RT_CHANNEL];
+    if (extents[RT_DOWN] * extents[RT_ACROSS] > RT_LONGEST) return 0;
+    m->count = (uint32_t)(extents[RT_DOWN] * extents[RT_ACROSS]);
+    return 1;
+}
+
+static int read_sight(rt_span *in, model *m) {
+    m->flat = m->steep = m->mean = m->weight = 0;
+    if (m->count == 1) return 1;
+    if (rt_left(*in) < 4) return 0;
+    m->flat = in->at[0];
+    m->steep = in->at[1];
+    m->mean = (int16_t)(in->at[2] * SEEN_ONE);
+    m->weight = (int16_t)signed_byte(in->at + 3);
+    in->at += 4;
+    return m->flat < 128 && m->weight >= -MOST_WEIGHT && m->weight <= MOST_WEIGHT;
+}
+
+static int read_sorting(rt_span *in, model *m) {
+    m->by_filter = m->by_channel = m->by_seen = 0;
+    if (m->tables == 1) return 1;
+    if (rt_left(*in) < 3 + 2 * (uint64_t)(m->tables - 1)) return 0;
+    m->by_filter = (int16_t)signed_byte(in->at);
+    m->by_channel = (int16_t)signed_byte(in->at + 1);
+    m->by_seen = (int16_t)signed_byte(in->at + 2);
+    in->at += 3;
+    for (uint32_t i = 0; i + 1 < m->tables; i++, in->at += 2) {
+        m->limits[i] = (int16_t)rt_u16(in->at);
+        if (i && m->limits[i] <= m->limits[i - 1]) return 0;
+    }
+    return m->by_seen >= -MOST_WEIGHT && m->by_seen <= MOST_WEIGHT;
+}
+
+/* Numbers from 0 on, or, where they are signed, 1 for 1, 2 for -1, 3 for 2. */
+static int read_numbers(rt_bits *bits, uint32_t count, uint32_t most, int is_signed, unsigned char *into) {
+    int32_t order = (int32_t)rt_take(bits, 3);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t number = rt_golomb(bits, order);
+        if (number > most || bits->missing) return 0;
+        int32_t half = (int32_t)(number + 1) / 2;
+        into[i] = (unsigned char)(!is_signed ? (int32_t)number : number & 1 ? half : -half);
+    }
+    return 1;
+}
+
+static int read_told(rt_span *in, const model *m, uint32_t there, rt_zeros *z) {
+    const uint32_t counts[4] = {m->filters, m->channels, m->count, m->filters};
+    const uint32_t longest[4] = {RT_TOLD, RT_TOLD, RT_LONGEST, RT_TOLD};
+    unsigned char *into[4] = {(unsigned char *)z->told, (unsigned char *)z->told + RT_TOLD,
+                              (unsigned char *)z->told + 2 * RT_TOLD, z->missing};
+    rt_bits bits = rt_bits_of(*in);
+    memset(z->told, 0, sizeof z->told);
+    memset(z->missing, 0, sizeof z->missing);
+    for (uint32_t i = 0; i < 4; i++) {
+        if (!(there >> i & 1)) continue;
+        if (counts[i] > longest[i]) return 0;
+        if (!read_numbers(&bits, counts[i], i < 3 ? 2 * MOST_WEIGHT : MOST_MISSING, i < 3, into[i])) return 0;
+    }
+    in->at += rt_bits_bytes(&bits);
+    return 1;
+}
+
+static int read_head(rt_span *in, uint64_t count, model *m, rt_scratch *scratch, uint32_t *lanes) {
+    if (!read_axes(in, count, m) || rt_left(*in) < 3 || in->at[0] > 8) return 0;
+    *lanes = 1u << in->at[0];
+    uint32_t what = in->at[1];
+    m->start = (int16_t)signed_byte(in->at + 2);
+    m->pace = (int16_t)((what >> 6) + 1);
+    m->tables = (what & 3) + 1;
+    in->at += 3;
+    if (!read_sight(in, m) || !read_sorting(in, m) || !read_told(in, m, what >> 2 & 15, &scratch->as.zeros)) return 0;
+    for (uint32_t table = 0; table < m->tables; table++) {
+        if (!rt_read_counts(in, scratch->counts)) return 0;
+        rt_fill_slots(scratch->counts, scratch->as.zeros.slots[table]);
+    }
+    return 1;
+}
+
+/* Symbols ------------------------------------------------------------------------------------------- */
+
+static inline uint32_t flag_of(uint32_t *state, uint32_t chance) {
+    uint32_t slot = *state & (RT_SLOTS - 1), is = slot < chance;
+    uint32_t count = is ? chance : RT_SLOTS - chance;
+    *state = count * (*state >> RT_LOG_SLOTS) + slot - (is ? 0 : chance);
+    return is;
+}
+
+static inline unsigned char symbol_of(const uint32_t *slots, uint32_t table, uint32_t *state) {
+    uint32_t entry = slots[table * RT_SLOTS + (*state & (RT_SLOTS - 1))];
+    *state = rt_advanced(*state, entry);
+    return (unsigned char)entry;
+}
+
+/* Near the end of the words, one of which may be missing. */
+static int careful(uint32_t *state, rt_span *in) {
+    if (*state >= RT_LOW) return 1;
+    if (rt_left(*in) < 2) return 0;
+    *state = *state << 16 | rt_u16(in->at);
+    in->at += 2;
+    return 1;
+}
+
+/* Which of the first lanes' places, from `first` on, are not zero. */
+static int flag_lanes(rt_scratch *scratch, rt_span *in, uint32_t first, uint32_t count, uint16_t **there) {
+    rt_zeros *z = &scratch->as.zeros;
+    uint32_t *state = scratch->lanes.state, i = 0;
+    const uint16_t *chances = z->chances + first;
+    uint16_t *next = *there;
+    if (rt_left(*in) < 2 * (uint64_t)count) {
+        for (; i < count; i++) {
+            *next = (uint16_t)(first + i);
+            next += flag_of(&state[i], chances[i]);
+            if (!careful(&state[i], in)) return 0;
+        }
+        *there = next;
+        return 1;
+    }
+#if defined(__x86_64__)
+    if (scratch->eights) {
+        i = count & ~7u;
+        in->at = rt_flag_eights(z, state, i, first, in->at, &next);
+    }
+#endif
+    const unsigned char *at = in->at;
+    for (; i < count; i++) {
+        *next = (uint16_t)(first + i);
+        next += flag_of(&state[i], chances[i]);
+        state[i] = rt_refilled(state[i], &at);
+    }
+    in->at = at;
+    *there = next;
+    return 1;
+}
+
+/* A symbol of each of the first lanes. */
+static int symbol_lanes(rt_scratch *scratch, rt_span *in, uint32_t first, uint32_t count) {
+    rt_zeros *z = &scratch->as.zeros;
+    uint32_t *state = scratch->lanes.state, i = 0;
+    const unsigned char *tables = z->chosen + first;
+    unsigned char *out = z->found + first;
+    if (rt_left(*in) < 2 * (uint64_t)count) {
+        for (; i < count; i++) {
+            out[i] = symbol_of(z->slots[0], tables[i], &state[i]);
+            if (!careful(&state[i], in)) return 0;
+        }
+        return 1;
+    }
+#if defined(__x86_64__)
+    if (scratch->eights) {
+        i = count & ~7u;
+        in->at = rt_rest_eights(z->slots[0], &z->takes, state, i, tables, in->at, out);
+    }
+#endif
+    const unsigned char *at = in->at;
+    for (; i < count; i++) {
+        out[i] = symbol_of(z->slots[0], tables[i], &state[i]);
+        state[i] = rt_refilled(state[i], &at);
+    }
+    in->at = at;
+    return 1;
+}
+
+/* The places of a row that are not zero, and what they hold; negative where the stream is damaged. */
+static int32_t decode_row(rt_scratch *scratch, rt_span *in, uint32_t count) {
+    rt_zeros *z = &scratch->as.zeros;
+    uint32_t lanes = scratch->lanes.lanes;
+    uint16_t *there = z->there;
+    for (uint32_t begin = 0; begin < count; begin += lanes)
+        if (!flag_lanes(scratch, in, begin, count - begin < lanes ? count - begin : lanes, &there)) return -1;
+    uint32_t found = (uint32_t)(there - z->there);
+    for (uint32_t i = 0; i < found; i++) z->chosen[i] = z->tables[z->there[i]];
+    for (uint32_t begin = 0; begin < found; begin += lanes)
+        if (!symbol_lanes(scratch, in, begin, found - begin < lanes ? found - begin : lanes)) return -1;
+    return (int32_t)found;
+}
+
+/* Rows, in vectors ---------------------------------------------------------------------------------- */
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void cap(shorts *x, int16_t most) {
+    shorts over = *x > most;
+    *x = (*x & ~over) | (over & most);
+}
+
+/* Classes of chances, and tables, of a tap. */
+INLINE void expect(rt_zeros *z, const model *m, int16_t tap, uint32_t count) {
+    for (uint32_t i = 0; i < count; i += VECTOR) {
+        shorts mean, logit, sort, table = {0};
+        memcpy(&mean, z->means + i, sizeof mean);
+        memcpy(&logit, z->logits + i, sizeof logit);
+        memcpy(&sort, z->sorts + i, sizeof sort);
+        shorts seen = (mean - m->mean) >> 2;
+        shorts number = ((logit + tap + (seen * m->weight >> 7)) >> 2) + CLASSES / 2;
+        number &= ~(number >> 15);
+        cap(&number, CLASSES - 1);
+        bytes narrow = __builtin_convertvector(number, bytes);
+        memcpy(z->classes + i, &narrow, sizeof narrow);
+        sort += seen * m->by_seen >> 2;
+        for (uint32_t n = 0; n + 1 < m->tables; n++) table -= sort > m->limits[n];
+        narrow = __builtin_convertvector(table, bytes);
+        memcpy(z->tables + i, &narrow, sizeof narrow);
+    }
+}
+
+/* What is known of places by a tap's row. */
+INLINE void look(rt_zeros *z, const model *m, uint32_t count) {
+    for (uint32_t i = 0; i < count; i += VECTOR) {
+        bytes narrow;
+        shorts mean, sum;
+        memcpy(&narrow, z->row + i, sizeof narrow);
+        memcpy(&mean, z->means + i, sizeof mean);
+        memcpy(&sum, z->sums + i, sizeof sum);
+        shorts value = __builtin_convertvector(narrow, shorts), sign = value >> 15;
+        shorts seen = ((value ^ sign) - sign) * m->steep >> 4;
+        cap(&seen, 127);
+        seen = (seen + m->flat) & (value != 0);
+        mean += (seen * SEEN_ONE - mean) >> m->pace;
+        sum += (value * SEEN_ONE - sum) >> m->pace;
+        memcpy(z->means + i, &mean, sizeof mean);
+        memcpy(z->sums + i, &sum, sizeof sum);
+    }
+}
+
+static void expect_plain(rt_zeros *z, const model *m, int16_t tap, uint32_t count) {
+    expect(z, m, tap, count);
+    for (uint32_t i = 0; i < count; i++) z->chances[i] = CHANCES[z->classes[i]];
+}
+
+static void look_plain(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void expect_avx2(rt_zeros *z, const model *m, int16_t tap, uint32_t count) {
+    expect(z, m, tap, count);
+    rt_chances_eights(CHANCES, z->classes, z->chances, (count + 31) / 32 * 32);
+}
+
+__attribute__((target("avx2"))) static void look_avx2(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
+#else
+#define expect_avx2 expect_plain
+#define look_avx2 look_plain
+#endif
+
+/* Places -------------------------------------------------------------------------------------------- */
+
+/* Of places of one filter that lie at equal distances. */
+static void begin_run(rt_zeros *z, const model *m, uint32_t i, uint32_t count, uint32_t filter, uint32_t channel, const walk *w) {
+    int32_t own = filter < RT_TOLD ? z->told[filter] : 0;
+    uint64_t stride = m->places.axes ? m->places.strides[m->places.axes - 1] : 0;
+    memset(z->lacks + i, filter < RT_TOLD ? z->missing[filter] : 0, count);
+    for (uint32_t k = 0; k < count; k++) {
+        int32_t other = channel + k < RT_TOLD ? z->told[RT_TOLD + channel + k] : 0;
+        z->logits[i + k] = (int16_t)(m->start + COARSE * (own + other));
+        z->sorts[i + k] = (int16_t)(own * m->by_filter + other * m->by_channel);
+        z->offsets[i + k] = (uint32_t)(w->place + stride * k);
+    }
+}
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+static void begin_places(rt_zeros *z, const model *m, uint64_t first, uint32_t count, walk *w) {
+    const rt_order *places = &m->places;
+    uint32_t filter = (uint32_t)(first / m->channels), channel = (uint32_t)(first % m->channels);
+    uint32_t last = places->axes - 1; /* of no axes: places are one */
+    memset(z->sums, 0, sizeof z->sums);
+    for (uint32_t i = 0; i < RT_PLACES; i++) z->means[i] = m->mean;
+    for (uint32_t i = 0, some; i < count; i += some) {
+        some = least(count - i, m->channels - channel);
+        if (places->axes) some = least(some, places->extents[last] - w->at[last]);
+        begin_run(z, m, i, some, filter, channel, w);
+        if (places->axes) {
+            w->at[last] += some - 1;
+            w->place += places->strides[last] * (some - 1);
+            advance(places, w);
+        }
+        if ((channel += some) == m->channels) {
+            channel = 0;
+            filter++;
+        }
+    }
+}
+
+/* Values of a row to their places. */
+static void deliver(rt_zeros *z, uint32_t found, uint64_t tap, rt_place to) {
+    memset(z->row, 0, sizeof z->row);
+    for (uint32_t k = 0; k < found; k++) {
+        uint32_t i = z->there[k];
+        int32_t value = (int8_t)z->found[k], lack = value ? z->lacks[i] : 0;
+        int32_t sign = value >> 31, turn = z->sums[i] >> 15; /* without branches: signs are like noise */
+        value += (lack ^ sign) - sign;
+        value = (value ^ turn) - turn;
+        z->row[i] = (int8_t)value;
+        to.out[(z->offsets[i] + tap) * to.stride] = (unsigned char)value;
+    }
+}
+
+static int decode_places(rt_scratch *scratch, rt_span *in, const model *m, uint32_t count, rt_place to) {
+    rt_zeros *z = &scratch->as.zeros;
+    uint32_t whole = (count + VECTOR - 1) / VECTOR * VECTOR;
+    walk taps = {{0}, 0};
+    for (uint32_t tap = 0; tap < m->count; tap++) {
+        (scratch->eights ? expect_avx2 : expect_plain)(z, m, (int16_t)(COARSE * z->told[2 * RT_TOLD + tap]), whole);
+        int32_t found = decode_row(scratch, in, count);
+        if (found < 0) return 0;
+        deliver(z, (uint32_t)found, taps.place, to);
+        if (tap + 1 < m->count) (scratch->eights ? look_avx2 : look_plain)(z, m, whole);
+        advance(&m->taps, &taps);
+    }
+    return 1;
+}
+
+static void clear(rt_place to) {
+    if (to.stride == 1) memset(to.out, 0, (size_t)to.count);
+    else for (uint64_t i = 0; i < to.count; i++) to.out[i * to.stride] = 0;
+}
+
+static void fill_which(rt_zeros *z) {
+    for (uint32_t set = 0; set < 256; set++)
+        for (uint32_t lane = 0, next = 0; lane < 8; next += set >> lane++ & 1) z->which[set][next] = (unsigned char)lane;
+}
+
+int rt_decode_zeros(rt_span in, rt_place to, rt_scratch *scratch) {
+    rt_zeros *z = &scratch->as.zeros;
+    model m;
+    walk w = {{0}, 0};
+    uint32_t lanes;
+    if (!read_head(&in, to.count, &m, scratch, &lanes) || !rt_read_states(&in, lanes, &scratch->lanes)) return 0;
+    scratch->eights = rt_use_eights(lanes, &z->takes);
+    memset(z->logits, 0, sizeof z->logits);
+    memset(z->sorts, 0, sizeof z->sorts);
+    if (scratch->eights) fill_which(z);
+    clear(to);
+    uint64_t places = (uint64_t)m.filters * m.channels;
+    for (uint64_t first = 0; first < places; first += RT_PLACES) {
+        uint32_t some = places - first < RT_PLACES ? (uint32_t)(places - first) : RT_PLACES;
+        begin_places(z, &m, first, some, &w);
+        if (!decode_places(scratch, &in, &m, some, to)) return 0;
+    }
+    return rt_finished(&scratch->lanes, in);
+}
