@@ -23,7 +23,7 @@ from secateur.tools.fuzz.family import PEER, Family
 from secateur.tools.fuzz.mutate import mutate_bytes, mutate_message, mutate_text
 from secateur.tools.fuzz.seeds import SEEDS, Seed
 
-CASES = 48
+CASES = 120
 
 
 def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
