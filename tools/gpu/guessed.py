@@ -54,7 +54,8 @@ class Guess(CalibrationData):
             observe(value, _guess(value))
 
 
-def _executed(_graph: Graph, batches: Iterable[Any], values: Sequence[Value]) -> Iterator[list[Array]]:
+def _executed(graph: Graph, batches: Iterable[Any], values: Sequence[Value]) -> Iterator[list[Array]]:
+    del graph  # it is not run
     for _ in batches:
         yield [_guess(value) for value in values]
 
@@ -79,6 +80,7 @@ def _ways(maker: Maker, direct: Graph) -> Iterator[tuple[Operator, Way]]:
         if tile := _tile(maker, op):
             samples = _samples(op.operands[0].type.shape[1], tile)
             weights = constant_of(real.operands[1])
+            assert weights is not None, "a planned operator's weights are constant"
             form = winograd_form(op, weights, tile, samples, WinogradOptions(rounding="nearest"))
             yield op, Way(tile, 0.0, inf, form)
 

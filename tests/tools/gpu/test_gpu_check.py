@@ -21,6 +21,7 @@ import secateur
 from secateur.ir import interpreter
 from secateur.ir.noise import noise
 from secateur.model import read
+from secateur.options import Int8
 from secateur.tools.bench import models
 from secateur.tools.bench.model_builder import GraphBuilder
 from secateur.tools.bench.models import names
@@ -216,7 +217,9 @@ def test_what_is_timed_is_quantized_without_being_run(
     """With the tiles that are asked for."""
     monkeypatch.setattr(interpreter, "run", None)
     onnx.save(chain(2, 32, 8, 3), path := tmp_path / "chain.onnx")
-    graph = guessed.quantized(read(path), "cuda-sm_75", PRECISIONS[precision]["quantize"])
+    int8 = PRECISIONS[precision]["quantize"]
+    assert isinstance(int8, Int8)
+    graph = guessed.quantized(read(path), "cuda-sm_75", int8)
     names = Counter(op.name for op in graph.operators)
     assert names["q.linear_conv"] + names["q.winograd_conv"] == 3
     assert (names["q.winograd_conv"] > 0) == (precision == "int8 F(4,3)")

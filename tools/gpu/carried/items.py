@@ -26,7 +26,7 @@ class Item:
 
     def seconds(self, peers: bool) -> float:
         """An estimate."""
-        loaded = sum(_ARTIFACT + row["bytes"] / _BYTES_A_SECOND for row in self.rows)
+        loaded: float = sum(_ARTIFACT + row["bytes"] / _BYTES_A_SECOND for row in self.rows)
         return _ITEM + loaded + (_PEERS if peers and not self.is_check else 0.0)
 
 

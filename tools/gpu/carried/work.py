@@ -26,7 +26,7 @@ class Worker:
         self.folder, self.peers = folder, peers
         self.results, self.pace, self.ends = Results(out), Pace(), ends(seconds)
         self.scratch, self.torch = out / "unpacked", None
-        self.begin = time.monotonic() - self.results.data["spent"]
+        self.begin: float = time.monotonic() - self.results.data["spent"]
 
     def run(self) -> int:
         """The exit code: 0, or what a process is to know that starts this one."""
