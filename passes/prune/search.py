@@ -127,11 +127,11 @@ class Search:
         return any(fnmatchcase(node, pattern) for node in nodes for pattern in self.recipe.keep)
 
     def _check_kept(self) -> None:
-        """SecateurError for a name or pattern that is no node's."""
+        """SecateurError for a name or pattern of no node, or of such as were folded away."""
         nodes = {node for op in self.whole.operators for node in op.loc.split("+")}
         unknown = [p for p in self.recipe.keep if not any(fnmatchcase(node, p) for node in nodes)]
         if unknown:
-            raise SecateurError(f"keep: there is no ONNX node {listed(unknown, nodes)}")
+            raise SecateurError(f"keep: no operator comes from an ONNX node {listed(unknown, nodes)}")
 
     def _why_nothing(self) -> str:
         if any(map(self._is_kept, self.channels.groups)):

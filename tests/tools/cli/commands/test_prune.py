@@ -244,7 +244,7 @@ def test_a_node_that_is_kept_keeps_its_channels(cli: Cli, net: Path) -> None:
 def test_a_node_to_keep_that_is_not_there_is_refused(cli: Cli, net: Path) -> None:
     result = cli("prune", net, *TARGET, "--macs", "50%", "--keep", "Conv#1", "--dry-run")
     assert result.code == 2
-    assert "keep: there is no ONNX node 'Conv#1'; did you mean 'Conv#" in result.told
+    assert "keep: no operator comes from an ONNX node 'Conv#1'; did you mean 'Conv#" in result.told
 
 
 def test_images_of_another_shape_are_one_clear_error(cli: Cli, net: Path, tmp_path: Path) -> None:
