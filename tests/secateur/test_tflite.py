@@ -153,7 +153,7 @@ LAST = """
 def test_a_model_that_has_channels_last_keeps_them_there(channels: int, tmp_path: Path) -> None:
     """As TensorFlow's exporters write it: no axis moves, and no operator moves one."""
     made = network(LAST, {"w": (5, channels, 3, 3)}, f"float[1,8,10,{channels}] x")
-    made.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "half"))
+    made.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "half"))
     graph = read_model(made)
     artifact = secateur.compile(graph, tmp_path / "m.tflite", "edgetpu", quantize=Int8(noise_of(graph, 2)))
     assert artifact.graph.inputs[0].type.shape == (1, 8, 10, channels)
