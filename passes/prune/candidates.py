@@ -18,16 +18,17 @@ LOOKED_AT = 64
 """Counts among which they are looked for."""
 
 
-def candidates(extents: Extents, costs: CostTable, most: int = MOST) -> list[tuple[int, ...]]:
+def candidates(
+    extents: Extents, costs: CostTable, most: int = MOST, fine: bool = False
+) -> list[tuple[int, ...]]:
     """For each group the counts worth keeping, rising, the full one last.
 
     Those that no larger count makes useless, by the sum of the least times of the operators that the group
-    governs (`edges`) with all other groups whole; at most `most`.
+    governs (`edges`) with all other groups whole; at most `most`. `fine` ones are spread over all counts,
+    for what a layer saves within a block: multiplications and weights, but no time.
     """
-    governed = _governed(extents)
-    return [
-        _of_group(extents, costs, number, governed[number], most) for number in range(len(extents.curves))
-    ]
+    governed, find = _governed(extents), _spread if fine else _of_group
+    return [find(extents, costs, number, governed[number], most) for number in range(len(extents.curves))]
 
 
 def _governed(extents: Extents) -> list[list[Operator]]:
@@ -51,6 +52,16 @@ def _of_group(
         if time is not None:
             times[count] = time
     return tuple(thinned(edges(times), times, most)) or (extents.sizes[number],)
+
+
+def _spread(
+    extents: Extents, costs: CostTable, number: int, operators: Sequence[Operator], most: int
+) -> tuple[int, ...]:
+    """At most `most` counts, as far apart as each other, at which operators have a meaning."""
+    size = extents.sizes[number]
+    spread = dict.fromkeys(1 + (size - 1) * at // (most - 1) for at in range(most))
+    meant = [c for c in spread if _seconds(extents, costs, operators, Point({number: c})) is not None]
+    return tuple(meant) or (size,)
 
 
 def _steps(extents: Extents, costs: CostTable, number: int, operators: Sequence[Operator]) -> Iterator[int]:

@@ -150,13 +150,14 @@ class Optimizer:
         most: int = MOST,
         carried: Sequence[Carried] = (),
         branches: Sequence[tuple[Branch, float]] = (),
+        fine: bool = False,
     ) -> None:
         self.curves, self.costs = tuple(curves), SizedCosts(costs)
         self.carried = tuple(carried)
         self.bypasses = tuple(find_bypasses(fused, branches))
         self.extents = Extents(fused, self.curves, self.bypasses)
         self._around = [self.extents.branches.with_group(c.group) for c in self.curves]
-        self.counts = candidates(self.extents, self.costs, most)
+        self.counts = candidates(self.extents, self.costs, most, fine)
         self.domains = Domains(self.extents, self.counts)
         self._planned: dict[tuple[object, ...], float] = {}
 

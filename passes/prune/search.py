@@ -46,6 +46,8 @@ TRIALS = 7
 """Networks that are tried for a limit on accuracy: the range of times is halved so often."""
 COUNTS = (16, 8, 5, 3, 2)
 """Counts of each group that are weighed; fewer where too many groups depend on each other."""
+FINE = frozenset({"macs", "weights"})
+"""Limits that each channel counts for, in whatever block of a layout it lies."""
 CLOSINGS = 4
 """Limits on the time with open sums that are tried for one on the time of what is compiled."""
 TIGHTER = 0.99
@@ -105,7 +107,7 @@ class Search:
         recipe.check()
         self.whole, self.graph, self.recipe, self.material = graph, graph.clone(), recipe, material
         self._check_kept()
-        self._coarser = iter(COUNTS[1:])
+        self._coarser, self._most, self._fine = iter(COUNTS[1:]), COUNTS[0], False
         self.costs = SizedCosts(OpenCosts(costs))
         if recipe.space == "aggressive":
             open_sums(self.graph)
@@ -191,14 +193,12 @@ class Search:
     @cached_property
     def optimizer(self) -> Optimizer:
         """Of as many counts of each group as could be weighed so far."""
-        return self._optimizer(COUNTS[0])
-
-    def _optimizer(self, most: int) -> Optimizer:
         carried = self.streams.carried(self.rankings, self.curves)
         curves, branches = list(self.curves.values()), list(self.branches.values())
-        return Optimizer(self._fused, curves, self.costs, most, list(carried), branches)
+        return Optimizer(self._fused, curves, self.costs, self._most, list(carried), branches, self._fine)
 
     def _optimized(self, budget: Budget) -> Pruning:
+        """Counts that save time do, where they keep the budget."""
         while True:
             try:
                 return self.optimizer.within(budget)
@@ -206,7 +206,12 @@ class Search:
                 fewer = next(self._coarser, None)
                 if fewer is None:
                     raise
-                self.optimizer = self._optimizer(fewer)
+                self._most = fewer
+            except BudgetError:
+                if self._fine or not FINE.intersection(budget.given):
+                    raise
+                self._fine = True
+            del self.optimizer
 
     # Networks --------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from secateur.passes.select.graphs import problem_of
 from secateur.passes.select.solver import Solver
 
 from .calibrated import batches
-from .nets import residual
+from .nets import Net, residual
 
 TARGET = find("rpi4")
 COSTS = backend_of(TARGET).costs(TARGET)
@@ -54,6 +54,17 @@ def test_a_limit_on_macs_is_kept(material: Material, space: Space) -> None:
     assert report.after.seconds < report.before.seconds
     assert report.loss > 0
     assert run(found, noise(found))["y"].shape == (1, 5)
+
+
+@pytest.mark.parametrize("step", [Prune(macs=0.6), Prune(size="60%")], ids=["macs", "weights"])
+def test_layers_within_a_block_of_channels_are_narrowed_too(step: Prune) -> None:
+    """Fewer channels of them save no time, but each saves multiplications and weights."""
+    net = Net(1, size=6)
+    graph = net.finished(net.relu(net.conv(net.relu(net.conv(net.x, 4)), 4)))
+    _, report = pruned(graph, replace(step, space="standard"))
+    before, after = report.before, report.after
+    kept = after.macs / before.macs if step.macs else after.weights / before.weights
+    assert 0.3 < kept <= 0.6
 
 
 def test_a_limit_on_time_is_kept() -> None:
