@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import ml_dtypes  # noqa: F401  (registers bfloat16 with NumPy)
@@ -215,4 +215,4 @@ class TensorType:
         return same and inferred.quant in (None, self.quant)
 
     def with_layout(self, layout: Layout) -> TensorType:
-        return replace(self, layout=layout)
+        return TensorType(self.shape, self.dtype, layout, self.quant)

@@ -7,7 +7,7 @@ strides of zero.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from secateur.ir.choice import Choice, CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Array, Operator, Value, constant_of
 from secateur.ir.opdef import TypeRuleError
-from secateur.ir.registry import create
+from secateur.ir.registry import lookup
 from secateur.ir.types import Layout, Quant, TensorType
 
 Shape = tuple[int, ...]
@@ -60,14 +60,13 @@ def at_shape(old: Value, shape: Shape) -> Value:
 def _constant(array: Array, type: TensorType) -> Value:
     """One element, or zero, in every place."""
     first = array.reshape(-1)[:1] if array.size else np.zeros(1, array.dtype)
-    made = create("nn.constant", [], {"value": np.broadcast_to(first, type.shape)}).result
-    made.type = type
-    return made
+    value = np.broadcast_to(first, type.shape)
+    return Operator(lookup("nn.constant"), [], {"value": value}, [type]).result
 
 
 def _typed(type: TensorType, shape: Shape) -> TensorType:
     """The type at another shape; scales along an axis are cut, or the first of them repeated."""
-    return replace(type, shape=shape, quant=_cut(type.quant, shape))
+    return TensorType(shape, type.dtype, type.layout, _cut(type.quant, shape))
 
 
 def _cut(quant: Quant | None, shape: Shape) -> Quant | None:

@@ -166,19 +166,16 @@ class Times:
 
     def _worst(self, value: Value, sources: set[str], wanted: set[str], points: Sequence[Point]) -> Floats:
         """Seconds to convert a value from the worst of some layouts to all of others, at each point."""
-        types = [value.type if not self.extents.of(value) else self._type(value, p) for p in points]
-        return np.array(
-            [
-                max(
-                    sum(self.costs.conversion(t, Layout(a), Layout(b)) for b in wanted if b != a)
-                    for a in sources
-                )
-                for t in types
-            ]
-        )
-
-    def _type(self, value: Value, point: Point) -> Any:
-        return at_shape(value, self.extents.shape(value, point)).type
+        shapes = [self.extents.shape(value, point) for point in points]
+        types = {shape: at_shape(value, shape).type for shape in dict.fromkeys(shapes)}
+        worst = {
+            shape: max(
+                sum(self.costs.conversion(type, Layout(a), Layout(b)) for b in wanted if b != a)
+                for a in sources
+            )
+            for shape, type in types.items()
+        }
+        return np.array([worst[shape] for shape in shapes])
 
     # Layouts of values
 
@@ -217,7 +214,7 @@ class Times:
             for at, point in enumerate(self.domains.points(counts)):
                 if around & point.gone:
                     continue
-                type = self._type(value, point)
+                type = at_shape(value, self.extents.shape(value, point)).type
                 for i, layout in ((i, layout) for i, layout in enumerate(made) if layout != NONE):
                     for j, state in enumerate(states):
                         others = [other for other in state if other != layout]

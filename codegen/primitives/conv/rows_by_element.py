@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ...targets.target import Target
@@ -36,17 +37,21 @@ class Rows:
 
     def pixels(self, registers: int, vectors: int, lanes: int, most: int) -> int:
         """Of the tile that fits with fewest loads by multiplication, of at most `most` columns; or 0."""
+        return _pixels(self, registers, vectors, lanes, most)
 
-        def cost(pixels: int) -> float:
-            weights = self.reach * lanes * vectors
-            return (loads_of(self.columns(pixels)) + weights / MOST) / (weights * pixels)
 
-        fitting = [
-            p
-            for p in range(1, registers)
-            if p * vectors + self.columns(p) + MOST + _SPARE <= registers and self.columns(p) <= most
-        ]
-        return min(fitting, key=lambda pixels: (cost(pixels), -pixels), default=0)
+@cache
+def _pixels(rows: Rows, registers: int, vectors: int, lanes: int, most: int) -> int:
+    def cost(pixels: int) -> float:
+        weights = rows.reach * lanes * vectors
+        return (loads_of(rows.columns(pixels)) + weights / MOST) / (weights * pixels)
+
+    fitting = [
+        p
+        for p in range(1, registers)
+        if p * vectors + rows.columns(p) + MOST + _SPARE <= registers and rows.columns(p) <= most
+    ]
+    return min(fitting, key=lambda pixels: (cost(pixels), -pixels), default=0)
 
 
 @dataclass(frozen=True)

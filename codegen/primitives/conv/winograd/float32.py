@@ -100,9 +100,9 @@ class FloatShape(Shape[FloatArithmetic]):
                 ahead = _AHEAD * channels * vectors * self.lanes if self._asks(target) else 0
                 for rows in range(max(1, most // 2), most + 1):
                     room = max(rows, fitting // rows * rows)
-                    for share in (1, 2, 4, 8):
-                        tiles = largest_part(self.tiles, max(fitting // share, rows))
-                        yield Blocking(min(up(tiles, rows), room), rows, vectors, channels, filters, ahead)
+                    parts = [largest_part(self.tiles, max(fitting // share, rows)) for share in (1, 2, 4, 8)]
+                    for tiles in dict.fromkeys(min(up(part, rows), room) for part in parts):
+                        yield Blocking(tiles, rows, vectors, channels, filters, ahead)
 
 
 def _divisors(number: int) -> list[int]:
