@@ -15,12 +15,13 @@ COUNTED_BY_DATA = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique
 def reason_of(proto: NodeProto) -> str:
     """What to say of an operator outside the set; empty where its name says it all."""
     if proto.domain in ONNX_DOMAINS and proto.op_type in COUNTED_BY_DATA:
-        ends = ", ".join(f"'{shown(name)}'" for name in proto.input[: _computed(proto)] if name)
-        return (
-            f"how much it finds depends on the data, while every tensor here has a fixed shape; "
-            f"end the network at {ends}, with onnx.utils.extract_model, and run the rest outside"
-        )
-    return "only of values known while reading" if is_computable(proto) else ""
+        why = "how much it finds depends on the data, while every tensor here has a fixed shape"
+    elif is_computable(proto):
+        why = "only of values known while reading"
+    else:
+        return ""
+    ends = ", ".join(f"'{shown(name)}'" for name in proto.input[: _computed(proto)] if name)
+    return f"{why}; end the network at {ends}, with onnx.utils.extract_model, and run the rest outside"
 
 
 def _computed(proto: NodeProto) -> int:
