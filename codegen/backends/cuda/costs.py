@@ -5,14 +5,17 @@ from __future__ import annotations
 from secateur.ir.choice import Choice
 from secateur.ir.errors import ModelError
 from secateur.ir.graph import Operator
-from secateur.ir.types import Layout, TensorType
+from secateur.ir.types import DType, Layout, TensorType
 
 from ...primitives.estimates import Estimates
 from ...targets.target import Target
 from .primitives import PRIMITIVES
 
-LIBRARY = frozenset({"sin", "cos", "mod", "fmod"})
-"""Functions of reals that other backends take from the C library, of which a GPU has none."""
+LIBRARY = frozenset({
+    "cos", "elu", "erf", "exp", "fmod", "gelu", "gelu_tanh", "log", "mish", "mod", "pow", "round", "rpow",
+    "sigmoid", "silu", "sin", "softplus", "tanh",
+})  # fmt: skip
+"""Functions that in float64 take something from the C library, of which a GPU has none."""
 
 
 class GpuCosts(Estimates):
@@ -22,11 +25,11 @@ class GpuCosts(Estimates):
         super().__init__(target, PRIMITIVES)
 
     def _choices(self, op: Operator) -> tuple[Choice, ...]:
-        if op.result.type.dtype.is_float and (lacking := sorted(_functions(op) & LIBRARY)):
+        if op.result.type.dtype == DType.F64 and (lacking := sorted(_functions(op) & LIBRARY)):
             missing = " and no ".join(lacking)
             raise ModelError(
                 f"{op.name} (ONNX node {op.loc or 'unnamed'}) cannot be compiled for {self.target.name}: "
-                f"GPUs have no {missing} here; cut the model before it, or compile for the CPU"
+                f"GPUs have no {missing} of 64-bit floats here; give the network in float32"
             )
         return super()._choices(op)
 

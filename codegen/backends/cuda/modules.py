@@ -18,6 +18,7 @@ from ...targets.machine import Architecture
 from ...targets.target import Target
 from ...tvm_lowering import lower, tir_text
 from .async_copy import with_copies
+from .library import with_library
 from .machine import LOCK, TRIPLE, target_machine
 from .matrix import defined
 from .thread import thread_of
@@ -74,7 +75,7 @@ define ptx_kernel void @{symbol}({parameters}, i32 %tasks) "nvvm.maxntid"="{thre
 def build_module(kernel: Kernel, symbol: str, target: Target) -> Module:
     """PTX of a kernel, without the head that names version and architecture; texts show the rest."""
     llvm_ir = lower(kernel, symbol, thread_of(target), 0)
-    text = with_copies(defined(portable(llvm_ir)))
+    text = with_copies(with_library(defined(portable(llvm_ir))))
     if kernel.threads:
         text = _shared(text, symbol) + _block(llvm_ir, symbol, kernel)
     else:

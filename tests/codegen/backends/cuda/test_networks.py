@@ -151,27 +151,12 @@ def _values(graph: Graph, computed: list[Operator], folder: Path) -> dict[Value,
     return held | {v: found[name] for v, name in zip(graph.outputs, graph.output_names, strict=True)}
 
 
-@pytest.mark.parametrize(
-    ("dtype", "function", "message"),
-    [
-        (
-            "f32",
-            "sin",
-            r"nn\.map \(ONNX node Wave\) cannot be compiled for cuda-sm_75: GPUs have no sin here",
-        ),
-        (
-            "f64",
-            "cos",
-            r"nn\.cos \(ONNX node Wave\) cannot be compiled for cuda-sm_75: GPUs have no cos here",
-        ),
-        ("f64", "exp", "a kernel calls exp of 64-bit floats, which GPUs do not have"),
-        ("f64", "tanh", "a kernel calls tanh, which GPUs do not have"),
-    ],
-)
-def test_functions_of_a_library_are_refused(dtype: str, function: str, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("function", ["cos", "exp", "tanh", "round"])
+def test_functions_of_a_library_are_refused_in_float64(function: str, tmp_path: Path) -> None:
     """LLVM would end the process at some of them."""
-    type = f"tensor<1x3x4x4x{dtype}>"
+    type = "tensor<1x3x4x4xf64>"
     graph = build(body(type, f'%y = nn.{function}(%x) : {type} loc("Wave") return %y as "y"'))
+    message = rf"nn\.{function} \(ONNX node Wave\) .* GPUs have no {function} of 64-bit floats here"
     with pytest.raises(SecateurError, match=message):
         secateur.compile(graph, tmp_path / "m.so", TARGET)
     assert not list(tmp_path.iterdir())
