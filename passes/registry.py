@@ -57,6 +57,7 @@ RULES = (
     "quantize.equalize",
     "integer.integer",
     "tflite.kernels",
+    "tflite.last",
     "tflite.shaping",
     "tflite.weights",
 )

@@ -99,8 +99,11 @@ _BACK = ("transpose-of-transpose", "transpose-to-reshape", "reshape-of-reshape",
 """What leaves nothing of a transpose and its inverse."""
 
 RULES: tuple[Rule, ...] = (
-    *(rule for rule in maps.RULES if rule.name == "tflite-map"),
     Rule("channels-second-early", Op(_MOVES, (Op("nn.map", bind="inner", once=True),)), _guard_early, _early),
     Rule("channels-last-late", Op("nn.map"), _guard_late, _late),
+)
+WITH_OTHERS: tuple[Rule, ...] = (
+    *(rule for rule in maps.RULES if rule.name == "tflite-map"),
+    *RULES,
     *(rule for rule in movement.RULES if rule.name in _BACK),
 )

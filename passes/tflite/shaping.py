@@ -17,6 +17,6 @@ RULES: tuple[Rule, ...] = (*matrices.RULES, *means.RULES, *channels.RULES, *maps
 
 def shape_for_tflite(graph: Graph) -> None:
     """Applies the rules in place: channels are second before it is asked which are scaled."""
-    rewrite(graph, last.RULES)
+    rewrite(graph, last.WITH_OTHERS)
     rewrite(graph, RULES)
     graph.remove_dead()
