@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import ClassVar, Self
 
 import numpy as np
@@ -83,15 +84,15 @@ class WindowSpec(ABC):
     def out_extent(self, axis: int) -> int:
         """Rows (axis 0) or columns (1) of the result."""
 
-    @property
+    @cached_property
     def out_height(self) -> int:
         return self.out_extent(0)
 
-    @property
+    @cached_property
     def out_width(self) -> int:
         return self.out_extent(1)
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         """Output pixels of one image."""
         return self.out_height * self.out_width

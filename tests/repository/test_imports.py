@@ -29,9 +29,9 @@ LATE = {
         "secateur.codegen.link",
     },
     "secateur.codegen.backends.cuda.backend": {
-        "secateur.codegen.backends.cuda.assembler",
+        "secateur.codegen.backends.cuda.ptx.assembler",
         "secateur.codegen.backends.cuda.costs",
-        "secateur.codegen.backends.cuda.modules",
+        "secateur.codegen.backends.cuda.ptx.modules",
         "secateur.codegen.backends.cuda.parts",
         "secateur.codegen.backends.cuda.primitives",
     },

@@ -24,7 +24,7 @@ import typer
 
 import secateur
 from secateur import SecateurError, Watch
-from secateur.codegen.backends.cuda.assembler import ptxas
+from secateur.codegen.backends.cuda.ptx.assembler import ptxas
 from secateur.codegen.backends.registry import backend_of
 from secateur.codegen.targets.find import find
 from secateur.ir import interpreter

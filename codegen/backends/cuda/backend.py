@@ -35,7 +35,7 @@ class CudaBackend(KernelBackend):
         return GpuCosts(target)
 
     def compile(self, kernel: Kernel, symbol: str, target: Target) -> Module:
-        from .modules import build_module
+        from .ptx.modules import build_module
 
         return build_module(kernel, symbol, target)
 
@@ -45,20 +45,20 @@ class CudaBackend(KernelBackend):
         return on_host(program), parts_of(program)
 
     def check_finishing(self) -> None:
-        from .assembler import assembler
+        from .ptx.assembler import assembler
 
         assembler()
 
     def finished(self, emitted: Program) -> Program:
-        from .assembler import assemble
         from .parts import ptx_of
+        from .ptx.assembler import assemble
 
         return replace(emitted, finished=assemble(ptx_of(emitted), emitted.target.cuda.architecture))
 
     def texts(self, emitted: Program) -> Iterator[tuple[str, str]]:
         """TIR, LLVM IR and PTX of every kernel; of finished code the instructions."""
-        from .assembler import sass
-        from .modules import texts_of
+        from .ptx.assembler import sass
+        from .ptx.modules import texts_of
 
         for module in emitted.modules:
             texts = texts_of(module, emitted.kernels[module.symbol], emitted.target)

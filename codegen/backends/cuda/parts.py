@@ -9,7 +9,7 @@ from ...program import Program
 from ...runtime_files import DEVICE_SOURCES
 from ...sources import DeviceTable
 from .driver import emit_driver
-from .modules import ptx_head
+from .ptx.modules import ptx_head
 
 _HANDLE = 8  # bytes
 

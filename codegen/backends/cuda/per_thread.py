@@ -15,7 +15,7 @@ from ...primitives.operator import Argument, Array, Combination, Primitive
 from ...targets.target import Target
 from ...vector.loops import finest
 from ...weights.origin import Origin
-from .modules import workspace_stride
+from .ptx.modules import workspace_stride
 from .thread import thread_of
 
 _SLOWER = 6.0  # a thread waits for memory that nobody else asks for in time

@@ -149,7 +149,7 @@ def _cache() -> str | None:
 
 
 def _of_nvidia(name: str) -> str | None:
-    from secateur.codegen.backends.cuda import assembler
+    from secateur.codegen.backends.cuda.ptx import assembler
 
     path = getattr(assembler, name)()
     return str(path) if path else None

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.codegen.backends.cuda.costs import GpuCosts
-from secateur.codegen.backends.cuda.modules import build_module, workspace_stride
 from secateur.codegen.backends.cuda.primitives import PRIMITIVES
+from secateur.codegen.backends.cuda.ptx.modules import build_module, workspace_stride
 from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.chosen import chosen_as

@@ -9,7 +9,7 @@ import pytest
 
 import secateur
 from secateur import SecateurError
-from secateur.codegen.backends.cuda import assembler
+from secateur.codegen.backends.cuda.ptx import assembler
 from secateur.runtime.manifest import read_manifest
 from tests.passes.texts import build
 

@@ -10,7 +10,7 @@ import pytest
 from secateur.codegen.backends.cuda import matrix_gemm
 from secateur.codegen.backends.cuda.implicit_gemm import ImplicitGemm
 from secateur.codegen.backends.cuda.matrix_tile import MatrixTile, WmmaTile
-from secateur.codegen.backends.cuda.modules import build_module
+from secateur.codegen.backends.cuda.ptx.modules import build_module
 from secateur.codegen.backends.cuda.tile import Tile, Work
 from secateur.codegen.primitives.conv.adapter import forget
 from secateur.codegen.targets.rows import GPUS

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.backends.cuda.costs import GpuCosts
-from secateur.codegen.backends.cuda.modules import build_module, ptx_head
+from secateur.codegen.backends.cuda.ptx.modules import build_module, ptx_head
 from secateur.codegen.backends.cuda.strips import Strip
 from secateur.codegen.targets.rows import GPUS
 from secateur.ir import interpreter

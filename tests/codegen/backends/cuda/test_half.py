@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from secateur.codegen.backends.cuda.block import WORDS
-from secateur.codegen.backends.cuda.modules import build_module, ptx_head
 from secateur.codegen.backends.cuda.primitives import PRIMITIVES
+from secateur.codegen.backends.cuda.ptx.modules import build_module, ptx_head
 from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter

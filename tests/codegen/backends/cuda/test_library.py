@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import secateur
-from secateur.codegen.backends.cuda.library import with_library
+from secateur.codegen.backends.cuda.ptx.library import with_library
 from secateur.ir import interpreter
 from tests.passes.texts import body, build
 
@@ -68,7 +68,7 @@ def floats(seed: int) -> Floats:
     """Of all sizes, of those of angles, and the ends."""
     fill = np.random.default_rng(seed)
     every = fill.integers(0, 1 << 32, 100_000, np.uint32).view(np.float32)
-    return np.concatenate([every, fill.normal(0, 9, 100_000).astype(np.float32), np.float32(ENDS)])
+    return np.concatenate([every, fill.normal(0, 9, 100_000).astype(np.float32), np.array(ENDS, np.float32)])
 
 
 @pytest.mark.parametrize(("name", "function"), [("sinf", np.sin), ("cosf", np.cos)])
@@ -86,7 +86,7 @@ def test_waves_are_right_to_the_last_place(name: str, function: np.ufunc) -> Non
 
 def test_remainders_are_exact() -> None:
     x = floats(0)
-    y = np.concatenate([floats(1)[: -len(ENDS)], np.float32([*ENDS[1:], 1])])
+    y = np.concatenate([floats(1)[: -len(ENDS)], np.array([*ENDS[1:], 1], np.float32)])
     with np.errstate(invalid="ignore"):
         wanted = np.fmod(x, y)
     found = each("fmodf", x, y)

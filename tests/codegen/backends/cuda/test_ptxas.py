@@ -16,8 +16,8 @@ from secateur.codegen.backends.cuda.costs import GpuCosts
 from secateur.codegen.backends.cuda.implicit_gemm import GEMM
 from secateur.codegen.backends.cuda.implicit_gemm_kernel import GemmSpec
 from secateur.codegen.backends.cuda.matrix_tile import MatrixTile
-from secateur.codegen.backends.cuda.modules import build_module, ptx_head
 from secateur.codegen.backends.cuda.primitives import PRIMITIVES
+from secateur.codegen.backends.cuda.ptx.modules import build_module, ptx_head
 from secateur.codegen.backends.cuda.split_gemm import parts_kernel, sum_kernel
 from secateur.codegen.backends.cuda.tile import Tile
 from secateur.codegen.backends.cuda.winograd.fused_kernels import kernel_of

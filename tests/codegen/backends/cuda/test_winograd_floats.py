@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.backends.cuda.costs import GpuCosts
-from secateur.codegen.backends.cuda.modules import build_module, ptx_head
+from secateur.codegen.backends.cuda.ptx.modules import build_module, ptx_head
 from secateur.codegen.targets.rows import GPUS
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator

@@ -16,7 +16,7 @@ from pathlib import Path
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.unfinished import temporary_folder
 
-from ...targets.machine import Architecture
+from ....targets.machine import Architecture
 
 INSTALL = 'pip install "secateur[cuda]"'
 _PACKAGES = ("nvidia.cuda_nvcc", "nvidia.cu13", "nvidia.cuda_nvdisasm")

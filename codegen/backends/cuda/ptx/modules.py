@@ -12,16 +12,16 @@ import llvmlite.binding as llvm
 
 from secateur.ir.errors import SecateurError
 
-from ...kernel import Kernel
-from ...program import ALIGNMENT, Module
-from ...targets.machine import Architecture
-from ...targets.target import Target
-from ...tvm_lowering import lower, tir_text
-from .async_copy import with_copies
+from ....kernel import Kernel
+from ....program import ALIGNMENT, Module
+from ....targets.machine import Architecture
+from ....targets.target import Target
+from ....tvm_lowering import lower, tir_text
+from ..async_copy import with_copies
+from ..matrix import defined
+from ..thread import thread_of
 from .library import with_library
 from .machine import LOCK, TRIPLE, target_machine
-from .matrix import defined
-from .thread import thread_of
 
 _HEAD = re.compile(r"^target (?:datalayout|triple).*\n", flags=re.M)
 _DOUBLES = re.compile(r"@llvm\.(exp2?|log(?:2|10)?|pow|sin|cos|tanh?)\.(?:v\d+)?f64\b")

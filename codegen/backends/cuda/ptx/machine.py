@@ -7,7 +7,7 @@ import threading
 
 import llvmlite.binding as llvm
 
-from ...targets.machine import Architecture
+from ....targets.machine import Architecture
 
 TRIPLE = "nvptx64-nvidia-cuda"
 LOCK = threading.Lock()  # llvmlite shares one global context

@@ -1,0 +1,1 @@
+"""PTX of kernels: LLVM IR with what GPUs lack, the machine that LLVM makes code for, and the assembler."""
