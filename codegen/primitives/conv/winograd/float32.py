@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -99,14 +99,21 @@ class FloatShape(Shape[FloatArithmetic]):
                     continue
                 ahead = _AHEAD * channels * vectors * self.lanes if self._asks(target) else 0
                 for rows in range(max(1, most // 2), most + 1):
-                    room = max(rows, fitting // rows * rows)
-                    parts = [largest_part(self.tiles, max(fitting // share, rows)) for share in (1, 2, 4, 8)]
-                    for tiles in dict.fromkeys(min(up(part, rows), room) for part in parts):
+                    for tiles in _blocks_of_tiles(self.tiles, fitting, rows):
                         yield Blocking(tiles, rows, vectors, channels, filters, ahead)
 
 
-def _divisors(number: int) -> list[int]:
-    return [d for d in range(1, number + 1) if number % d == 0]
+@lru_cache(maxsize=1 << 14)
+def _blocks_of_tiles(tiles: int, fitting: int, rows: int) -> tuple[int, ...]:
+    """Tiles of a block, in whole register tiles of `rows`: as many as fit at most, or a share of these."""
+    room = max(rows, fitting // rows * rows)
+    parts = (largest_part(tiles, max(fitting // share, rows)) for share in (1, 2, 4, 8))
+    return tuple(dict.fromkeys(min(up(part, rows), room) for part in parts))
+
+
+@cache
+def _divisors(number: int) -> tuple[int, ...]:
+    return tuple(d for d in range(1, number + 1) if number % d == 0)
 
 
 @dataclass(frozen=True)

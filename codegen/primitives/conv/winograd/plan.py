@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import chain
 from math import prod
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -171,7 +172,8 @@ def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:
 def _costs(shape: Shape[Arithmetic], target: Target) -> dict[Blocking, Cost]:
     """The same of whole blocks, without what follows the sums: nothing else counts."""
     blockings = list(dict.fromkeys(shape.blockings(target)))
-    columns: Any = Blocking(*np.array(blockings, np.int64).T)
+    numbers = np.fromiter(chain.from_iterable(blockings), np.int64)
+    columns: Any = Blocking(*numbers.reshape(len(blockings), -1).T)
     seconds = shape.cycles(columns, target) / (target.clock_ghz * 1e9) + 3e-6
     workspace: Any = shape.workspace(columns)
     return {
