@@ -107,7 +107,8 @@ class Search:
         recipe.check()
         self.whole, self.graph, self.recipe, self.material = graph, graph.clone(), recipe, material
         self._check_kept()
-        self._coarser, self._most, self._fine = iter(COUNTS[1:]), COUNTS[0], False
+        self._coarser, self._most = iter(COUNTS[1:]), COUNTS[0]
+        self._optimizers: dict[bool, Optimizer] = {}
         self.costs = SizedCosts(OpenCosts(costs))
         if recipe.space == "aggressive":
             open_sums(self.graph)
@@ -190,28 +191,39 @@ class Search:
         """The graph as fusion leaves it, but for sums of channels, which stay open."""
         return fused_open(self.graph.clone())
 
-    @cached_property
+    @property
     def optimizer(self) -> Optimizer:
         """Of as many counts of each group as could be weighed so far."""
-        carried = self.streams.carried(self.rankings, self.curves)
-        curves, branches = list(self.curves.values()), list(self.branches.values())
-        return Optimizer(self._fused, curves, self.costs, self._most, list(carried), branches, self._fine)
+        return self._optimizer(fine=False)
+
+    def _optimizer(self, fine: bool) -> Optimizer:
+        if fine not in self._optimizers:
+            carried = list(self.streams.carried(self.rankings, self.curves))
+            curves, branches = list(self.curves.values()), list(self.branches.values())
+            self._optimizers[fine] = Optimizer(
+                self._fused, curves, self.costs, self._most, carried, branches, fine
+            )
+        return self._optimizers[fine]
 
     def _optimized(self, budget: Budget) -> Pruning:
-        """Counts that save time do, where they keep the budget."""
+        """By counts that save time, where they keep the budget."""
+        try:
+            return self._within_counts(budget, fine=False)
+        except BudgetError:
+            if not FINE.intersection(budget.given):
+                raise
+        return self._within_counts(budget, fine=True)
+
+    def _within_counts(self, budget: Budget, fine: bool) -> Pruning:
         while True:
             try:
-                return self.optimizer.within(budget)
+                return self._optimizer(fine).within(budget)
             except CoupledError:
                 fewer = next(self._coarser, None)
                 if fewer is None:
                     raise
                 self._most = fewer
-            except BudgetError:
-                if self._fine or not FINE.intersection(budget.given):
-                    raise
-                self._fine = True
-            del self.optimizer
+                self._optimizers.clear()
 
     # Networks --------------------------------------------------------------------------------------
 
