@@ -74,7 +74,7 @@ def _some() -> Iterator[Case]:
     few = partial(fan, copies=1)
     yield Case("primitives", "primitives, cuda-sm_75, int8 F(4,3)", few, "int8 F(4,3)", target="cuda-sm_75")
     for precision in ("int8 F(4,3)", "fp32"):
-        yield Case("answers", f"chain {precision}", lambda: chain(1, 16, 4, 1), precision)
+        yield Case("answers", f"chain {precision}", partial(chain, 1, 16, 4, 1), precision)
     yield from _stage(2, 16, 4, ("int8 direct", "fp32"))
 
 
@@ -96,22 +96,22 @@ def _answers() -> Iterator[Case]:
     for name in ("digits", "fashion"):
         path = EXAMPLES / name / "resnet20.onnx"
         for precision in ("int8", "int8 F(4,3)", "fp16", "fp32"):
-            yield Case("answers", f"{name} {precision}", lambda p=path: onnx.load(p), precision)  # type: ignore[misc]
+            yield Case("answers", f"{name} {precision}", partial(onnx.load, path), precision)
     for name in SMALL:
         for precision in ("int8", "fp32"):
-            yield Case("answers", f"{name} {precision}", lambda n=name: models.build(n, side=64), precision)  # type: ignore[misc]
+            yield Case("answers", f"{name} {precision}", partial(models.build, name, side=64), precision)
 
 
 def _network(name: str, batch: int) -> Iterator[Case]:
     group = f"{name}, batch {batch}"
     for precision in IN_NETWORKS:
-        yield Case("networks", f"{group}, {precision}", lambda: network(name, batch), precision, group)
+        yield Case("networks", f"{group}, {precision}", partial(network, name, batch), precision, group)
 
 
 def _stage(batch: int, channels: int, extent: int, precisions: tuple[str, ...]) -> Iterator[Case]:
     group = f"{LAYERS} of {channels}x{extent}x{extent}, batch {batch}"
     for precision in precisions:
-        made = lambda: chain(batch, channels, extent, LAYERS)  # noqa: E731
+        made = partial(chain, batch, channels, extent, LAYERS)
         yield Case("layers", f"{group}, {precision}", made, precision, group)
 
 

@@ -67,14 +67,16 @@ def test_rows_are_kept_and_a_slower_network_fails(
         asked.append(len(models))
         return [turn(1.0), turn(1.2), *([turn(1.1 if len(asked) > 1 else 0.8)] if len(models) > 2 else [])]
 
+    ours = Networks.ours
+    monkeypatch.setattr(Networks, "ours", lambda self, rate: None if rate == 99 else ours(self, rate))
     monkeypatch.setattr(never_slower_here, "model_turns", taken)
     never_slower_here.main(model, "30", None, 1, tmp_path / "out")
     assert "worst: uniform 1.200 at 30 %; ours 0.800 at 30 %" in capsys.readouterr().out
     with pytest.raises(typer.Exit):
-        never_slower_here.main(model, "30,50", None, 1, tmp_path / "out")
-    assert asked == [3, 3]  # 30 % was known
+        never_slower_here.main(model, "30,50,99", None, 1, tmp_path / "out")
+    assert asked == [3, 3, 2]  # 30 % was known, and nothing of ours goes as far as 99 %
     kept = json.loads((tmp_path / "out/never_slower.json").read_text())["rows"]
-    assert [row["percent"] for row in kept] == [30, 50]
+    assert [row["percent"] for row in kept] == [30, 50, 99]
     assert "ours 1.100 at 50 %" in capsys.readouterr().out
 
 

@@ -160,3 +160,11 @@ def test_functions_of_a_library_are_refused_in_float64(function: str, tmp_path: 
     with pytest.raises(SecateurError, match=message):
         secateur.compile(graph, tmp_path / "m.so", TARGET)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_kernel_that_calls_them_for_another_operator_is_refused(tmp_path: Path) -> None:
+    type = "tensor<1x3x4x4xf64>"
+    graph = build(body(type, f'%y = nn.softmax(%x) {{axis = 1}} : {type} return %y as "y"'))
+    with pytest.raises(SecateurError, match="a kernel calls exp of 64-bit floats, which GPUs do not have"):
+        secateur.compile(graph, tmp_path / "m.so", TARGET)
+    assert not list(tmp_path.iterdir())
