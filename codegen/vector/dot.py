@@ -45,6 +45,8 @@ class Dot(ABC):
     operations = 1.0  # vector operations of one `accumulate`
     multiplies = 1  # instructions among them that multiply
     preparation = 0.0  # of one prepared vector, besides its load
+    sums_anew = False  # whether the first products need no sums to be added to
+    streams = False  # whether operands may be loaded before they are prepared: `taken`
 
     @property
     def bytes(self) -> int:
@@ -183,10 +185,17 @@ class Signed(Dot):
     def element(self, buffer: Buffer, index: Expr) -> Prepared:
         return self.elements(buffer, index, 1)[0]
 
-    def _quads(self, buffer: Buffer, index: Expr, count: int) -> Expr:
+    def elements(self, buffer: Buffer, index: Expr, count: int) -> list[Prepared]:
+        return self.taken(load(buffer, index, QUAD * count), count)
+
+    @abstractmethod
+    def taken(self, data: Expr, count: int) -> list[Prepared]:
+        """The `count` quads of bytes that have been loaded."""
+
+    def _quads(self, data: Expr, count: int) -> Expr:
         """int32 x `count`, of signed bytes."""
         width = QUAD * count
-        value = T.reinterpret(f"int8x{width}", load(buffer, index, width))
+        value = T.reinterpret(f"int8x{width}", data)
         signed = value ^ splat(-self.offset, width, "int8") if self.offset else value  # another sign bit
         return _held(T.reinterpret(f"int32x{count}" if count > 1 else "int32", signed), count, "int32")
 
@@ -204,12 +213,13 @@ class Halves(Signed):
     operations = 3.0
     multiplies = 2
     preparation = 0.5
+    sums_anew = streams = True
     spare_registers = 12  # 4 weights, 2 products, 4 tables, an element, a mask
 
-    def elements(self, buffer: Buffer, index: Expr, count: int) -> list[Prepared]:
+    def taken(self, data: Expr, count: int) -> list[Prepared]:
         """(a register of quads, which of them) each."""
         quads, lanes = Registers(1, self.lanes, "int32"), self.lanes
-        value = self._quads(buffer, index, count)
+        value = self._quads(data, count)
         quads[0] = (
             splat(value, lanes)
             if count == 1
@@ -270,9 +280,10 @@ class Lanes(Signed):
     """One instruction that takes a quad of a vector of four, as `sdot` by element on ARM."""
 
     preparation = 0.25
+    streams = True
 
-    def elements(self, buffer: Buffer, index: Expr, count: int) -> list[Prepared]:
-        quads = self._quads(buffer, index, count)
+    def taken(self, data: Expr, count: int) -> list[Prepared]:
+        quads = self._quads(data, count)
         each = [quads] if count == 1 else [T.Shuffle([quads], [k]) for k in range(count)]
         return [(T.reinterpret(f"int8x{self.bytes}", splat(one, self.lanes)),) for one in each]
 

@@ -36,13 +36,8 @@ class FixedPoint:
         half, bits = (splat(v, self.lanes, "int32") for v in (1 << 14, 15))
         return ((a.astype(wide) * b.astype(wide) + half) >> bits).astype(self._vector)
 
-    def packed(self, a: Expr, b: Expr, *, signed: bool = False) -> Expr:
-        """a + 128 and b + 128 limited to bytes, in the order of `order`; both below 2^15 - 128.
-
-        `signed` bytes are a and b themselves, limited; what packs with saturation has none.
-        """
-        if signed:
-            return self._signed(a, b)
+    def packed(self, a: Expr, b: Expr) -> Expr:
+        """a + 128 and b + 128 limited to bytes, in the order of `order`; both below 2^15 - 128."""
         offset = splat(_OFFSET, self.lanes, "int16")
         bytes_ = f"uint8x{2 * self.lanes}"
         if self.instructions.pack:
@@ -54,10 +49,10 @@ class FixedPoint:
         limited = [T.max(low, T.min(high, v + offset)).astype(f"uint8x{self.lanes}") for v in (a, b)]
         return T.Shuffle(limited, list(range(2 * self.lanes)))
 
-    def _signed(self, a: Expr, b: Expr) -> Expr:
+    def limited(self, a: Expr) -> Expr:
+        """Limited to signed bytes."""
         low, high = (splat(v, self.lanes, "int16") for v in (-_OFFSET, _OFFSET - 1))
-        limited = [T.max(low, T.min(high, v)).astype(f"int8x{self.lanes}") for v in (a, b)]
-        return T.reinterpret(f"uint8x{2 * self.lanes}", T.Shuffle(limited, list(range(2 * self.lanes))))
+        return T.reinterpret(f"uint8x{self.lanes}", T.max(low, T.min(high, a)).astype(f"int8x{self.lanes}"))
 
     def order(self) -> list[int]:
         """Which of the elements of (a, b) each byte of `packed` is: instructions stay within 128 bits."""

@@ -19,7 +19,7 @@ Buffer = Any
 PREFIX = "secateur_stream_"
 PLACE, MOVED, ASK, HELD, TAKE = (PREFIX + name for name in ("place", "moved", "ask", "held", "take"))
 MOST = 4  # vectors of one load
-_SIZES = {"float32": 4, "float16": 2}
+_SIZES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1}
 
 
 class Stream:

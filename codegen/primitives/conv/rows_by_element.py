@@ -60,6 +60,8 @@ class RowsByElement(ByElement):
 
     rows: Rows = Rows()
 
+    peeled = False  # see `RowsOfBytes.peeled`
+
     def tile_pixels(self, registers: int, vectors: int) -> int:
         return max(1, self.rows.pixels(registers, vectors, self.lanes, registers))
 
@@ -70,6 +72,9 @@ class RowsByElement(ByElement):
     def size(self) -> int:
         """Bytes of an element."""
         return 2 if self.data == "float16" else 4
+
+    def operands(self, data: tuple[Buffer, Expr], weights: tuple[Buffer, Expr], vectors: int) -> Operands:
+        return Operands(self, data, weights, vectors)
 
     def fits(self, registers: int) -> bool:
         """Whether there is a tile at all."""

@@ -24,6 +24,7 @@ from ...specs import ConvSpec, layout_block
 from ..arithmetic import Arithmetic as Products
 from ..arithmetic import Int8
 from ..ending import FloatFinish, LinearFinish, pointers
+from ..rows_of_bytes import RowsOfBytes
 from .matrix import multiply
 from .steps import input_steps, output_steps
 
@@ -76,6 +77,7 @@ class Arithmetic(ABC):
     ahead = 0  # pixels between the tile in work and those asked for, in either image; 0 asks for none
     copies = False  # whether a tile at the border is read from a copy in the workspace
     parts = 1
+    by_part = False  # whether each part is transformed and stored alone: two would leave too few registers
     unroll = UNROLL
     raw = "float32"  # what the input's transform computes with
     sums = "float32"  # what the result's does
@@ -90,6 +92,11 @@ class Arithmetic(ABC):
     @property
     def lanes(self) -> int:
         return self.products.lanes
+
+    @property
+    def streams(self) -> bool:
+        """Whether tiles are multiplied by blocks of channels, which lie side by side."""
+        return isinstance(self.products, RowsOfBytes)
 
     @property
     def wide(self) -> int:
@@ -348,6 +355,10 @@ class ByteArithmetic(OfBytes):
     parts = 2
 
     @property
+    def by_part(self) -> bool:  # type: ignore[override]
+        return self.signed
+
+    @property
     def wide(self) -> int:
         return self.fixed.lanes
 
@@ -371,9 +382,12 @@ class ByteArithmetic(OfBytes):
         return [hold(self.fixed.product(v, f), self.wide, "int16") for v, f in pairs]
 
     def packed(self, parts: Sequence[Expr]) -> Expr:
-        return self.fixed.packed(*parts, signed=self.signed)
+        return self.fixed.limited(*parts) if self.signed else self.fixed.packed(*parts)
 
     def begin(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> None:
+        if self.signed:
+            acc.fill(0)
+            return
         for v in range(vectors):
             start = hold(load(buffers["start"], at + v * self.lanes, self.lanes), self.lanes, "int32")
             for number in range(v, acc.count, vectors):

@@ -42,9 +42,9 @@ from ...operator import (
     constant_of,
     workspace_limit,
 )
-from ..arithmetic import Int8
 from ..int8_spec import LinearSpec
 from ..plan import cheapest, largest_part, worth_offering
+from ..rows_of_bytes import bytes_by
 from .arithmetic import ByteArithmetic
 from .nest import PHASES, PRODUCTS, kernel_of
 from .plan import Blocking, Shape, costs, far_gbps
@@ -113,7 +113,7 @@ class ByteShape(Shape[ByteArithmetic]):
 
 def shape_of(spec: LinearSpec, tile: tuple[int, int], zero_point: int, target: Target) -> ByteShape:
     dot, fixed = dot_of(target, full=spec.full), fixed_point(target, up(spec.channels, BLOCK))
-    products, signed = Int8(target.lanes, dot.of_centred()), dot.offset > 0
+    products, signed = bytes_by(dot.of_centred(), target), dot.offset > 0
     return ByteShape(spec, tile, ByteArithmetic(products, zero_point, fixed, target.isa.fused, signed))
 
 

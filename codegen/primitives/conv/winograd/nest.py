@@ -17,7 +17,8 @@ from secateur.codegen.tir import Registers, T, fence, load, opaque, prefetch, pr
 from ....rounding import up
 from ...specs import layout_block
 from ..plan import KernelSpec
-from ..rows_by_element import Operands, RowsByElement
+from ..rows_by_element import RowsByElement
+from ..rows_of_bytes import RowsOfBytes
 from .arithmetic import Buffers, Patch, Read
 from .plan import Blocking, Shape
 
@@ -71,7 +72,8 @@ class _Nest:
         self.width, self.chunks = shape.width(blocking), shape.chunks(blocking)
         self.groups = blocking.filters // self.width
         self.taken = self.arithmetic.parts * self.arithmetic.wide  # channels of one input transform
-        self.run = self.taken if self.arithmetic.chunked else blocking.channels  # of a tile, side by side
+        blocks = self.arithmetic.chunked or self.arithmetic.streams
+        self.run = self.taken if blocks else blocking.channels  # of a tile, side by side
 
     def task(self, task: Expr) -> None:
         blocking, blocks = self.blocking, self.shape.blocks(self.blocking)
@@ -179,16 +181,25 @@ class _Nest:
 
     def _transform(self, read: Read, channels: Expr, place: Expr) -> None:
         """Element (i, j) goes to the matrix of that position."""
+        arithmetic = self.arithmetic
+        parts, wide = arithmetic.parts, arithmetic.wide
+        if not arithmetic.by_part:
+            self._transform_parts([partial(read, part) for part in range(parts)], channels * parts, place)
+            return
+        with T.serial(0, parts) as part:
+            self._transform_parts([partial(read, part)], channels * parts + part, place + part * wide)
+
+    def _transform_parts(self, reads: Sequence[Any], vector: Expr, place: Expr) -> None:
+        """Vectors `vector`... of channels, as one."""
         (high, broad), arithmetic = self.shape.extent, self.arithmetic
         wide, raw = arithmetic.wide, arithmetic.raw
-        reads = [partial(read, part) for part in range(arithmetic.parts)]
         halves = [self._columns(one, arithmetic.input_steps, high, wide, raw) for one in reads]
         for i in range(high):
-            rows = [self._row(half, i, channels * len(halves) + part) for part, half in enumerate(halves)]
+            rows = [self._row(half, i, vector + part) for part, half in enumerate(halves)]
             stride = self.shape.transformed_stride(self.blocking)
             first = opaque(place + i * broad * stride)
             for j, parts in enumerate(zip(*rows, strict=True)):
-                store(self.inputs, first + j * stride, arithmetic.packed(parts), self.taken)
+                store(self.inputs, first + j * stride, arithmetic.packed(parts), len(parts) * wide)
 
     def _row(self, half: Any, i: int, vector: Expr) -> Any:
         """Row `i` of V."""
@@ -210,23 +221,27 @@ class _Nest:
         sums, panel = opaque(self._sums(p, g, first)), self._panel(chunk, p, g)
         self._begin(acc, chunk, sums, panel)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
-        if isinstance(arithmetic.products, RowsByElement):
+        if isinstance(arithmetic.products, RowsByElement | RowsOfBytes):
             self._stream(arithmetic.products, acc, source, panel * blocking.channels * self.width)
         else:
             self._blocks(acc, source, panel)
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
             store(self.sums, sums + number * self.lanes, value, self.lanes)
 
-    def _stream(self, products: RowsByElement, acc: Any, source: Expr, weight: Expr) -> None:
+    def _stream(
+        self, products: RowsByElement | RowsOfBytes, acc: Any, source: Expr, weight: Expr
+    ) -> None:
         """Sums of all blocks of channels, of operands that are streams."""
         blocking, rows = self.blocking, range(self.blocking.rows)
-        operands = Operands(
-            products, (self.inputs, source), (self.buffers["weights"], weight), blocking.vectors
+        operands = products.operands(
+            (self.inputs, source), (self.buffers["weights"], weight), blocking.vectors
         )
         on = operands.step(len(rows), blocking.tiles * self.run)
         ask = (blocking.ahead * products.size, 1) if blocking.ahead else None
-        together = blocks_together(self.shape, blocking)
-        with self._several(blocking.channels // self.run // together):
+        together, first = blocks_together(self.shape, blocking), int(products.peeled)
+        for _ in range(first):
+            operands.row(acc, on, [(rows, rows)], ask=ask)
+        with T.serial(first, blocking.channels // self.run // together):
             for _ in range(together):
                 operands.row(acc, on, [(rows, rows)], ask=ask)
 
