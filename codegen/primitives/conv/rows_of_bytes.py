@@ -5,15 +5,17 @@ A vector of the image is a block of 16 channels of a pixel, one of weights a qua
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...rounding import up
 from ...targets.target import Target
 from ...vector.dot import QUAD, Dot
 from ...vector.requantize import BLOCK
 from ...vector.streams import MOST, Stream, distance, held, last_load
-from .arithmetic import Int8
+from ..specs import ConvSpec, layout_block
+from .arithmetic import Arithmetic, Int8
 
 Expr = Any
 Buffer = Any
@@ -47,49 +49,68 @@ def bytes_by(dot: Dot, target: Target) -> Int8:
     return (RowsOfBytes if streams else Int8)(target.lanes, dot)
 
 
+def streamed(arithmetic: Arithmetic, spec: ConvSpec, target: Target) -> Arithmetic:
+    """The same, with weights that are a stream where whole blocks of channels are multiplied."""
+    if type(arithmetic) is not Int8 or spec.groups > 1 or spec.wide or layout_block(spec.in_layout) != BLOCK:
+        return arithmetic
+    whole = up(spec.channels, QUAD) % BLOCK == 0
+    return bytes_by(arithmetic.dot, target) if whole else arithmetic
+
+
+class WeightsOfBytes:
+    """A stream of weights, from a byte on: for each tap of a block `vectors` of every quad."""
+
+    def __init__(self, arithmetic: RowsOfBytes, weights: tuple[Buffer, Expr], vectors: int) -> None:
+        self.dot, self.vectors = arithmetic.dot, vectors
+        self.stream = Stream(*weights, BLOCK, arithmetic.weight)
+
+    def tap(
+        self, acc: Any, pixels: Mapping[int, Any], skipped: int = 0, ask: tuple[int, int] | None = None
+    ) -> None:
+        """Adds a block's products with the next tap's weights: of each pixel what its quads were prepared to.
+
+        `skipped` taps after it have weights and no pixels; `ask` is as of `rows_by_element.Operands.row`.
+        """
+        order = [(quad, v) for quad in range(QUADS) for v in range(self.vectors)]
+        for first in range(0, len(order), MOST):
+            chunk = order[first : first + MOST]
+            beyond = (
+                distance((MOST + skipped * len(order)) * BLOCK)
+                if skipped and chunk[-1] == order[-1]
+                else None
+            )
+            if ask is not None:
+                self.stream.ask(*ask)
+            self._multiply(acc, pixels, list(zip(chunk, self.stream.take(MOST, beyond), strict=True)))
+            held(acc)
+
+    def _multiply(self, acc: Any, pixels: Mapping[int, Any], chunk: Sequence[tuple[Any, Expr]]) -> None:
+        """Pixel by pixel, as what is made of its quad serves several vectors of filters."""
+        for r, quads in pixels.items():
+            begun: dict[int, Any] = {}
+            for (quad, v), weights in chunk:
+                if quad not in begun:
+                    begun[quad] = self.dot.begun(quads[quad])
+                self.dot.accumulate(acc, r * self.vectors + v, begun[quad], (weights,))
+
+
 class OperandsOfBytes:
     """Streams of both operands of a register tile, from a byte of each on."""
 
     def __init__(
         self, arithmetic: RowsOfBytes, data: tuple[Buffer, Expr], weights: tuple[Buffer, Expr], vectors: int
     ) -> None:
-        self.arithmetic, self.vectors = arithmetic, vectors
-        self.data = Stream(*data, BLOCK, arithmetic.data)
-        self.weights = Stream(*weights, BLOCK, arithmetic.weight)
+        self.dot, self.data = arithmetic.dot, Stream(*data, BLOCK, arithmetic.data)
+        self.weights = WeightsOfBytes(arithmetic, weights, vectors)
 
     def step(self, pixels: int, apart: int) -> Expr:
         """A distance that `row` takes: `pixels` are read of each block, `apart` bytes from the last's."""
         return distance(apart - (pixels - last_load(pixels)) * BLOCK)
 
     def row(
-        self,
-        acc: Any,
-        on: Expr,
-        taps: Sequence[tuple[range, range]],
-        skipped: int = 0,
-        ask: tuple[int, int] | None = None,
+        self, acc: Any, on: Expr, taps: Sequence[tuple[range, range]], ask: tuple[int, int] | None = None
     ) -> None:
         """Adds taps of a block of channels; see `rows_by_element.Operands.row`."""
-        dot, vectors = self.arithmetic.dot, self.vectors
-        read = [dot.taken(v, QUADS) for v in self.data.take(max(at[-1] for _, at in taps) + 1, on)]
-        order = [(*tap, quad, v) for tap in taps for quad in range(QUADS) for v in range(vectors)]
-        for first in range(0, len(order), MOST):
-            chunk = order[first : first + MOST]
-            last = skipped > 0 and first + MOST >= len(order)
-            beyond = distance((len(chunk) + skipped * QUADS * vectors) * BLOCK) if last else None
-            if ask is not None:
-                self.weights.ask(*ask)
-            weights = self.weights.take(len(chunk), beyond)
-            self._multiply(acc, read, list(zip(chunk, weights, strict=True)))
-            held(acc)
-
-    def _multiply(self, acc: Any, read: Sequence[Any], chunk: Sequence[Any]) -> None:
-        """Pixel by pixel, as what is made of its quad serves several vectors of filters."""
-        dot, vectors = self.arithmetic.dot, self.vectors
-        (pixels, at, _, _), _ = chunk[0]
-        for r, column in zip(pixels, at, strict=True):
-            begun: dict[int, Any] = {}
-            for (_, _, quad, v), weights in chunk:
-                if quad not in begun:
-                    begun[quad] = dot.begun(read[column][quad])
-                dot.accumulate(acc, r * vectors + v, begun[quad], (weights,))
+        read = [self.dot.taken(v, QUADS) for v in self.data.take(max(at[-1] for _, at in taps) + 1, on)]
+        for pixels, at in taps:
+            self.weights.tap(acc, {r: read[c] for r, c in zip(pixels, at, strict=True)}, ask=ask)

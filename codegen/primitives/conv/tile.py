@@ -22,6 +22,7 @@ from .arithmetic import Arithmetic, Float32
 from .ending import kernel_pointers, opened
 from .plan import Run, Tiling, row_runs, strip_count
 from .rows_by_element import Operands, RowsByElement
+from .rows_of_bytes import QUADS, RowsOfBytes, WeightsOfBytes
 from .wide import inside, row_taps
 
 Expr = Any
@@ -129,6 +130,9 @@ class _Nest:
         if isinstance(self.arithmetic, RowsByElement):
             self._stream(self.arithmetic, acc, run, column, rows)
             return
+        if isinstance(self.arithmetic, RowsOfBytes):
+            self._stream_weights(self.arithmetic, acc, run, column, rows)
+            return
         if self.spec.wide:
             with T.serial(0, self.window) as cb, T.serial(*rows) as kh:
                 origin = self._origin(cb, kh, column)
@@ -173,6 +177,35 @@ class _Nest:
             on = operands.step(len(columns), spec.width * spec.dilations[0] * self.block)
             with T.serial(*rows):
                 operands.row(acc, on, taps, skipped, ask)
+
+    def _stream_weights(
+        self, arithmetic: RowsOfBytes, acc: Any, run: Run, column: Expr, rows: tuple[Expr, Expr]
+    ) -> None:
+        """The same of bytes: pixels are loaded tap by tap, weights are a stream."""
+        one = self.spec.kernel == (1, 1) and not any(self.spec.pads)
+        if not run.taps:
+            return
+
+        def from_block(cb: Expr) -> WeightsOfBytes:
+            first = self._weight(cb, rows[0], run.taps[0][0])
+            return WeightsOfBytes(arithmetic, (self.weights, first), self.tiling.vectors)
+
+        weights = from_block(0) if one else None
+        with T.serial(0, self.window) as cb:
+            self._ask(cb)
+            of_block = weights or from_block(cb)
+            with T.serial(*rows) as kh:
+                self._row_of_weights(of_block, acc, self._origin(cb, kh, column), run)
+
+    def _row_of_weights(self, weights: WeightsOfBytes, acc: Any, origin: Expr, run: Run) -> None:
+        spec, dot = self.spec, weights.dot
+        for kw, first, last in run.taps:
+            start = origin + kw * (spec.dilations[1] * self.block)
+            places = {r: start + r * spec.strides[1] * self.block for r in range(first, last)}
+            pixels = {r: dot.elements(self.data, at, QUADS) for r, at in places.items()}
+            skipped = spec.kernel[1] - len(run.taps) if kw == run.taps[-1][0] else 0
+            weights.tap(acc, pixels, skipped)
+            fence(self.data, self.weights, always=True)
 
     def _operands(self, arithmetic: RowsByElement, cb: Expr, kh: Expr, column: Expr, run: Run) -> Operands:
         """From the first column that a tile reads and the first tap that it sees."""

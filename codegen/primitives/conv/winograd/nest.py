@@ -228,9 +228,7 @@ class _Nest:
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
             store(self.sums, sums + number * self.lanes, value, self.lanes)
 
-    def _stream(
-        self, products: RowsByElement | RowsOfBytes, acc: Any, source: Expr, weight: Expr
-    ) -> None:
+    def _stream(self, products: RowsByElement | RowsOfBytes, acc: Any, source: Expr, weight: Expr) -> None:
         """Sums of all blocks of channels, of operands that are streams."""
         blocking, rows = self.blocking, range(self.blocking.rows)
         operands = products.operands(
