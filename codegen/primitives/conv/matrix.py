@@ -18,6 +18,7 @@ from ...vector.dot import dot_of
 from ...vector.shuffles import hold
 from ..specs import ConvSpec, layout_block
 from .arithmetic import Arithmetic, Array, Buffer, Expr, Int8, arithmetic_of, deep_arithmetic
+from .rows_of_bytes import by_streams
 
 DEPTH = 8  # channels of an instruction
 _TWO = 2  # pixels of it, and filters
@@ -134,8 +135,8 @@ def tile_arithmetic(spec: ConvSpec, target: Target) -> Arithmetic:
 
 
 def strip_arithmetic(spec: ConvSpec, target: Target) -> Arithmetic:
-    """`arithmetic_of`, the same."""
-    return _by_matrices(spec, target) or arithmetic_of(spec, target)
+    """`arithmetic_of`, by streams or matrices where the instruction set has them."""
+    return _by_matrices(spec, target) or by_streams(arithmetic_of(spec, target), target)
 
 
 def _by_matrices(spec: ConvSpec, target: Target) -> MatrixInt8 | None:

@@ -37,6 +37,22 @@ class RowsOfBytes(Int8):
     def loads(self, pixels: Any, vectors: Any) -> Any:
         return pixels / QUADS + vectors
 
+    def multiply(
+        self,
+        acc: Any,
+        data: tuple[Buffer, Mapping[int, Expr]],
+        weights: tuple[Buffer, Expr],
+        vectors: int,
+        steps: int = 1,
+    ) -> None:
+        """Of a whole block, or step by step."""
+        if steps != QUADS:
+            super().multiply(acc, data, weights, vectors, steps)
+            return
+        source, places = data
+        pixels = {r: self.elements(source, index, QUADS) for r, index in places.items()}
+        WeightsOfBytes(self, weights, vectors).tap(acc, pixels)
+
     def operands(
         self, data: tuple[Buffer, Expr], weights: tuple[Buffer, Expr], vectors: int
     ) -> OperandsOfBytes:
@@ -49,12 +65,15 @@ def bytes_by(dot: Dot, target: Target) -> Int8:
     return (RowsOfBytes if streams else Int8)(target.lanes, dot)
 
 
-def streamed(arithmetic: Arithmetic, spec: ConvSpec, target: Target) -> Arithmetic:
-    """The same, with weights that are a stream where whole blocks of channels are multiplied."""
-    if type(arithmetic) is not Int8 or spec.groups > 1 or spec.wide or layout_block(spec.in_layout) != BLOCK:
-        return arithmetic
-    whole = up(spec.channels, QUAD) % BLOCK == 0
-    return bytes_by(arithmetic.dot, target) if whole else arithmetic
+def by_streams(arithmetic: Arithmetic, target: Target) -> Arithmetic:
+    """The same, of bytes by streams where the target has them."""
+    return bytes_by(arithmetic.dot, target) if type(arithmetic) is Int8 else arithmetic
+
+
+def by_blocks(arithmetic: Arithmetic, spec: ConvSpec, target: Target) -> Arithmetic:
+    """`by_streams` where a tile multiplies whole blocks of channels."""
+    whole = layout_block(spec.in_layout) == BLOCK and up(spec.channels, QUAD) % BLOCK == 0
+    return by_streams(arithmetic, target) if whole and spec.groups == 1 and not spec.wide else arithmetic
 
 
 class WeightsOfBytes:

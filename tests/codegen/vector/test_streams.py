@@ -7,10 +7,14 @@ import pytest
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.primitives.conv.direct import DIRECT
+from secateur.codegen.primitives.conv.int8_spec import LinearSpec
+from secateur.codegen.primitives.conv.pointwise import POINTWISE
 from secateur.codegen.primitives.conv.rows_by_element import HalfRowsByElement, Rows, RowsByElement, rows_of
+from secateur.codegen.primitives.conv.rows_of_bytes import RowsOfBytes
 from secateur.codegen.primitives.specs import ConvSpec, HalfConvSpec
 from secateur.codegen.stream_functions import with_functions
 from secateur.codegen.targets.find import find
+from secateur.codegen.vector.requantize import BLOCK
 from secateur.codegen.vector.streams import ASK, HELD, MOVED, PLACE, TAKE, last_load, loads_of
 from secateur.tools.checks.machine_loops import hottest, innermost
 
@@ -96,3 +100,29 @@ def test_a_row_of_taps_has_few_instructions_besides_its_products(
     loop = hottest(innermost(assembly_of(kernel, row), "aarch64"))
     assert loop.spills == 0
     assert len(loop.instructions) <= 1.13 * loop.multiplies
+
+
+@pytest.mark.parametrize(
+    ("kernel", "target", "most"), [(3, "rpi4", 1.75), (1, "rpi3", 1.8), (3, "rpi5", 1.2), (1, "rpi5", 1.25)]
+)
+def test_bytes_are_multiplied_by_streams_of_weights(kernel: int, target: str, most: float) -> None:
+    """A block of 16 channels of 4 pixels by 16 filters takes 4 loads of weights, and 4 of pixels at most.
+
+    `most` instructions by those that multiply: without a dot product half as many add.
+    """
+    row, primitive = find(target), DIRECT if kernel == 3 else POINTWISE
+    layout, pads = f"NCHW{BLOCK}c", (kernel // 2,) * 4
+    spec = LinearSpec(1, 64, 9, 28, 64, (kernel, kernel), pads=pads, in_layout=layout, out_layout=layout)
+    assert isinstance(primitive.arithmetic(spec, row), RowsOfBytes)
+    loop = hottest(
+        innermost(assembly_of(build_object(primitive.kernel(spec, row), "kernel", row), row), "aarch64")
+    )
+    assert loop.spills == 0
+    assert len(loop.instructions) <= most * loop.multiplies
+
+
+@pytest.mark.parametrize(("channels", "target"), [(8, "rpi4"), (24, "rpi5"), (64, "rpi2")])
+def test_bytes_of_part_of_a_block_or_of_armv7_are_loaded_step_by_step(channels: int, target: str) -> None:
+    layout = f"NCHW{BLOCK}c"
+    spec = LinearSpec(1, channels, 9, 9, 16, (3, 3), in_layout=layout, out_layout=layout)
+    assert not isinstance(DIRECT.arithmetic(spec, find(target)), RowsOfBytes)

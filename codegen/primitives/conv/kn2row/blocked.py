@@ -24,12 +24,11 @@ from ....rounding import up
 from ....targets.target import Target
 from ...operator import Cost
 from ...specs import Floats, layout_block
-from ..arithmetic import arithmetic_of
 from ..int8_spec import LinearSpec
 from ..plan import KernelSpec
 from ..planned import Planned
 from .blocked_nest import build
-from .blocked_plan import Plan, plans
+from .blocked_plan import Plan, plans, tap_arithmetic
 
 Array = NDArray[Any]
 
@@ -63,10 +62,10 @@ class BlockedKn2row(Planned[LinearSpec, Plan]):
         vectors = self.plan(spec, target).vectors
         filters = spec.filter_groups(target.lanes, vectors) * vectors * target.lanes
         channels = up(spec.channels, layout_block(spec.in_layout))
-        return (arithmetic_of(spec, target).pack_taps(weights, vectors, channels, filters),)
+        return (tap_arithmetic(spec, target).pack_taps(weights, vectors, channels, filters),)
 
     def kernel(self, spec: LinearSpec, target: Target) -> Kernel:
-        plan, arithmetic = self.plan(spec, target), arithmetic_of(spec, target)
+        plan, arithmetic = self.plan(spec, target), tap_arithmetic(spec, target)
         groups = spec.filter_groups(target.lanes, plan.vectors)
         tasks = spec.batch * groups * -(-spec.out_height // plan.rows)
         key = KernelSpec(self.name, spec, plan, target.lanes)

@@ -17,6 +17,7 @@ from ...specs import layout_block
 from ..arithmetic import Arithmetic, arithmetic_of
 from ..int8_spec import LinearSpec
 from ..plan import Run, largest_part, row_runs, step_cycles
+from ..rows_of_bytes import by_streams
 
 Array = NDArray[Any]
 
@@ -51,8 +52,13 @@ def plans(spec: LinearSpec, target: Target) -> dict[Plan, Cost]:
     }
 
 
+def tap_arithmetic(spec: LinearSpec, target: Target) -> Arithmetic:
+    """What a tap is multiplied by."""
+    return by_streams(arithmetic_of(spec, target), target)
+
+
 def _plans(spec: LinearSpec, target: Target) -> Iterator[Plan]:
-    arithmetic, blocks = arithmetic_of(spec, target), spec.filter_groups(target.lanes, 1)
+    arithmetic, blocks = tap_arithmetic(spec, target), spec.filter_groups(target.lanes, 1)
     weights = up(spec.channels, layout_block(spec.in_layout)) * blocks * target.lanes
     far = weights * spec.kernel[0] * spec.kernel[1] > target.l2_bytes // 2
     for vectors in spec.tile_vectors(target.lanes):
@@ -79,7 +85,7 @@ def runs_of(spec: LinearSpec, plan: Plan) -> list[Run]:
 
 
 def _seconds(spec: LinearSpec, plan: Plan, target: Target) -> float:
-    arithmetic, quads = arithmetic_of(spec, target), up(spec.channels, layout_block(spec.in_layout)) // QUAD
+    arithmetic, quads = tap_arithmetic(spec, target), up(spec.channels, layout_block(spec.in_layout)) // QUAD
     groups = spec.filter_groups(target.lanes, plan.vectors)
     first = sum(
         _tile_cycles(spec, plan, run, quads, (arithmetic, target), True) for run in runs_of(spec, plan)
