@@ -1,4 +1,8 @@
-"""Sampling by a grid of coordinates: for each axis a few positions with weights (ONNX GridSample-22)."""
+"""Sampling by a grid of coordinates: for each axis a few positions with weights (ONNX GridSample-22).
+
+Cubic taps behind a border are those of PyTorch and ONNX Runtime: the coordinate stays outside, each tap is
+brought inside. The ONNX reference brings the coordinate inside first.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,8 @@ def _padded(op: Operator, x: Array, size: int) -> Array:
 def _coordinates(op: Operator, grid: Array, size: int) -> Array:
     low, high = _limits(op, size)
     x = low + (grid + 1) / 2 * (high - low)
-    x = _padded(op, np.rint(x) if op["mode"] == "nearest" else x, size)
+    if (op["mode"], op["padding"]) != ("cubic", "border"):  # of which each tap is brought inside by itself
+        x = _padded(op, np.rint(x) if op["mode"] == "nearest" else x, size)
     return np.where(np.isnan(x), -4.0, np.clip(x, -4, size + 4))
 
 

@@ -232,3 +232,10 @@ def test_an_index_out_of_range() -> None:
     }""")
     with pytest.raises(SecateurError, match="an index is outside axis 0 of extent 2"):
         run(graph, {"x": np.zeros(2, np.float32), "i": np.array([2])})
+
+
+def test_cubic_taps_behind_a_border_are_brought_inside_one_by_one() -> None:
+    """As in PyTorch and ONNX Runtime: half a pixel past a row of 0 0 0 1 the outermost tap still reads the 0."""
+    row, grid = np.float32([[[[0, 0, 0, 1]]]]), np.float32([[[[4 / 3, 0], [9, 0]]]])
+    found = one("nn.grid_sample", [row, grid], mode="cubic", padding="border", align_corners=True)
+    np.testing.assert_allclose(found, [[[[1.09375, 1]]]], rtol=1e-6)

@@ -153,7 +153,8 @@ class _Body:
         x = self._hold(self._const(low) + (place + one) * half)
         if self.spec.mode == "nearest":
             x = self._hold(self.numeric.unary("round", x))
-        x = self._hold(self._padded(axis, x))
+        if (self.spec.mode, self.spec.padding) != ("cubic", "border"):  # of which each tap is by itself
+            x = self._hold(self._padded(axis, x))
         least, most = self._const(-4.0), self._const(self.spec.sizes[axis] + 4.0)
         x = self._hold(self._where(x > least, x, least))
         return self._hold(self._where(x < most, x, most))
