@@ -64,10 +64,9 @@ class Settled:
         Nothing is read but the file's first bytes.
         """
         kind = source_kind(path)
-        if kind == "artifact":
-            raise SecateurError(
-                f"{path}: is a compiled artifact; this command wants the model (ONNX or IR text)"
-            )
+        if kind in ("artifact", "tflite"):
+            what = "a TFLite file" if kind == "tflite" else "a compiled artifact"
+            raise SecateurError(f"{path}: is {what}; this command wants the model (ONNX or IR text)")
         shapes, constants = self.shapes, self.constants
         if kind == "ir" and constants:
             raise SecateurError(

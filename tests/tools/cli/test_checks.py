@@ -53,6 +53,7 @@ REFUSED = [
     ("compile {model} --dump-ir {model}", "Not a directory"),
     ("compile {folder}/no.onnx", "no.onnx: No such file"),
     ("compile {folder}", "is a compiled artifact"),
+    ("compare {folder}/../m.tflite", "is a TFLite file; this command wants the model"),
     (f"compile {{model}} {INT8} --ranges {{folder}}/no.json", "no.json: No such file"),
     (f"compile {{model}} {INT8} --report {{folder}}/no/r.csv", "there is no folder"),
     (f"compile {{model}} {INT8} --save-ranges {{folder}}/no/r.json", "there is no folder"),
@@ -125,6 +126,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("place")
     (place / "folder").mkdir()
     (place / "folder" / "thesis.txt").write_text("years of work")
+    (place / "m.tflite").write_bytes(b"\x1c\0\0\0TFL3")
     return place
 
 
@@ -154,6 +156,7 @@ def test_what_is_refused_leaves_nothing(outcomes: dict[str, Outcome], place: Pat
     assert sorted(p.relative_to(place).as_posix() for p in place.rglob("*")) == [
         "folder",
         "folder/thesis.txt",
+        "m.tflite",
     ]
 
 
