@@ -39,7 +39,7 @@ from .reordered import in_order
 from .repair.changed import changed_layers
 from .repair.repair import repair
 from .report import BlockRow, GroupRow, Kept, PruningReport
-from .sizes import SizedCosts
+from .sizes import SizedCosts, with_own_constants
 from .streams import find_streams
 
 TRIALS = 7
@@ -188,8 +188,8 @@ class Search:
 
     @cached_property
     def _fused(self) -> Graph:
-        """The graph as fusion leaves it, but for sums of channels, which stay open."""
-        return fused_open(self.graph.clone())
+        """The graph as fusion leaves it, but that sums of channels stay open and readers share nothing."""
+        return with_own_constants(fused_open(self.graph.clone()))
 
     @property
     def optimizer(self) -> Optimizer:

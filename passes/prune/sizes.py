@@ -14,7 +14,7 @@ import numpy as np
 
 from secateur.ir.choice import Choice, CostTable
 from secateur.ir.errors import SecateurError
-from secateur.ir.graph import Array, Operator, Value, constant_of
+from secateur.ir.graph import Array, Graph, Operator, Value, constant_of
 from secateur.ir.opdef import TypeRuleError
 from secateur.ir.registry import lookup
 from secateur.ir.types import Layout, Quant, TensorType
@@ -75,6 +75,17 @@ def _cut(quant: Quant | None, shape: Shape) -> Quant | None:
     places = [i if i < len(quant.scales) else 0 for i in range(shape[quant.axis])]
     scales = tuple(quant.scales[i] for i in places)
     return Quant(scales, tuple(quant.zero_points[i] for i in places), quant.axis)
+
+
+def with_own_constants(graph: Graph) -> Graph:
+    """Each use of a constant that has several is of a copy: extents are by value, and readers may lose
+    different channels. Changes the graph."""
+    for op in [op for op in graph.operators if op.name == "nn.constant"]:
+        for reader, port in list(op.result.uses)[1:]:
+            copy = Operator(op.definition, [], op.attributes, [op.result.type], op.loc)
+            graph.insert_before(reader, [copy])
+            reader.set_operand(port, copy.result)
+    return graph
 
 
 def signature(op: Operator) -> Signature:

@@ -21,9 +21,9 @@ class Net:
         self.x = self.graph.add_input(TensorType((1, channels, size, size)), "x")
 
     def constant(self, *shape: int) -> Value:
-        return self._append("nn.constant", [], {"value": self.fill.standard_normal(shape).astype(np.float32)})
+        return self.append("nn.constant", [], {"value": self.fill.standard_normal(shape).astype(np.float32)})
 
-    def _append(self, name: str, operands: Sequence[Value], attributes: dict[str, object]) -> Value:
+    def append(self, name: str, operands: Sequence[Value], attributes: dict[str, object]) -> Value:
         loc = "" if name == "nn.constant" else f"n{len(self.graph.operators)}"
         return self.graph.append(create(name, operands, attributes, loc)).result
 
@@ -32,27 +32,27 @@ class Net:
         attributes = {
             "strides": (stride, stride), "pads": (half,) * 4, "dilations": (1, 1), "groups": groups,
         }  # fmt: skip
-        made = self._append(
+        made = self.append(
             "nn.conv", [x, self.constant(filters, channels // groups, kernel, kernel)], attributes
         )
-        return self._append("nn.add", [made, self.constant(1, filters, 1, 1)], {})
+        return self.append("nn.add", [made, self.constant(1, filters, 1, 1)], {})
 
     def relu(self, x: Value) -> Value:
-        return self._append("nn.relu", [x], {})
+        return self.append("nn.relu", [x], {})
 
     def add(self, x: Value, y: Value) -> Value:
-        return self._append("nn.add", [x, y], {})
+        return self.append("nn.add", [x, y], {})
 
     def mul(self, x: Value, y: Value) -> Value:
-        return self._append("nn.mul", [x, y], {})
+        return self.append("nn.mul", [x, y], {})
 
     def concat(self, *parts: Value) -> Value:
-        return self._append("nn.concat", parts, {"axis": 1})
+        return self.append("nn.concat", parts, {"axis": 1})
 
     def finished(self, x: Value, classes: int = 5) -> Graph:
         """Flattened and multiplied; the graph."""
-        flat = self._append("nn.reshape", [x], {"shape": (1, x.type.elements)})
-        y = self._append("nn.matmul", [flat, self.constant(x.type.elements, classes)], {})
+        flat = self.append("nn.reshape", [x], {"shape": (1, x.type.elements)})
+        y = self.append("nn.matmul", [flat, self.constant(x.type.elements, classes)], {})
         self.graph.set_outputs([y], ["y"])
         return self.graph
 

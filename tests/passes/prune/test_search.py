@@ -195,3 +195,20 @@ def test_kept_indices_stand_in_the_order_that_sums_are_closed_in() -> None:
         for axis, indices in report.kept.get(name, {}).items():
             kept = np.take(kept, indices, axis)
         np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_layers_that_share_their_weights_lose_channels_of_their_own(space: Space) -> None:
+    """As the two ways through CBAM's layers do; sizes are looked at reader by reader."""
+    net = Net(1, size=6)
+    first = net.conv(net.x, 8)
+    made = first.producer
+    assert made is not None
+    filters = made.operands[0].producer
+    assert filters is not None
+    again = net.append("nn.conv", [net.relu(net.x), filters.operands[1]], dict(filters.attributes))
+    second = net.append("nn.add", [again, made.operands[1]], {})
+    graph = net.finished(net.add(net.conv(net.relu(first), 4), net.conv(net.relu(second), 4)))
+    found, report = pruned(graph, Prune(macs=0.5, space=space))
+    assert report.after.macs <= 0.5 * report.before.macs
+    assert run(found, noise(found))["y"].shape == (1, 5)
