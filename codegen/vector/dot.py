@@ -46,7 +46,6 @@ class Dot(ABC):
     multiplies = 1  # instructions among them that multiply
     preparation = 0.0  # of one prepared vector, besides its load
     sums_anew = False  # whether the first products need no sums to be added to
-    streams = False  # whether operands may be loaded before they are prepared: `taken`
 
     @property
     def bytes(self) -> int:
@@ -213,7 +212,7 @@ class Halves(Signed):
     operations = 3.0
     multiplies = 2
     preparation = 0.5
-    sums_anew = streams = True
+    sums_anew = True
     spare_registers = 12  # 4 weights, 2 products, 4 tables, an element, a mask
 
     def taken(self, data: Expr, count: int) -> list[Prepared]:
@@ -280,7 +279,6 @@ class Lanes(Signed):
     """One instruction that takes a quad of a vector of four, as `sdot` by element on ARM."""
 
     preparation = 0.25
-    streams = True
 
     def taken(self, data: Expr, count: int) -> list[Prepared]:
         quads = self._quads(data, count)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...rounding import up
 from ...targets.target import Target
-from ...vector.dot import QUAD, Dot
+from ...vector.dot import QUAD, Dot, Signed
 from ...vector.requantize import BLOCK
 from ...vector.streams import MOST, Stream, distance, held, last_load
 from ..specs import ConvSpec, layout_block
@@ -26,6 +26,8 @@ QUADS = BLOCK // QUAD  # of a block
 @dataclass(frozen=True)
 class RowsOfBytes(Int8):
     """By a step that takes any quad of a vector of four."""
+
+    dot: Signed
 
     size = 1  # bytes of an element
 
@@ -61,8 +63,9 @@ class RowsOfBytes(Int8):
 
 def bytes_by(dot: Dot, target: Target) -> Int8:
     """The arithmetic of such a step, by streams where the target has them."""
-    streams = target.isa.streams and dot.streams
-    return (RowsOfBytes if streams else Int8)(target.lanes, dot)
+    if target.isa.streams and isinstance(dot, Signed):
+        return RowsOfBytes(target.lanes, dot)
+    return Int8(target.lanes, dot)
 
 
 def by_streams(arithmetic: Arithmetic, target: Target) -> Arithmetic:
