@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Any
 
 from secateur.ir.capacity import excess_of
 from secateur.ir.choice import Choice
@@ -43,7 +44,8 @@ class Estimates(ABC):
                 f"{self.target.name} has no kernels; compile it for litert or edgetpu"
             )
         known = self.primitives.candidates(op)
-        found = [choice for primitive in known for choice in self._of(primitive, op)]
+        read: dict[type, Any] = {}
+        found = [choice for primitive in known for choice in self._of(primitive, op, read)]
         if not found:
             reasons = [f"{p.name}: {p.applicable(op, self.target)}" for p in known]
             why = "; ".join(reasons) or "no primitive implements it"
@@ -53,9 +55,9 @@ class Estimates(ABC):
             )
         return tuple(found)
 
-    def _of(self, primitive: Primitive, op: Operator) -> list[Choice]:
-        """None where the primitive refuses the operator."""
-        ways = primitive.ways(op, self.target)
+    def _of(self, primitive: Primitive, op: Operator, read: dict[type, Any]) -> list[Choice]:
+        """None where the primitive refuses the operator; `read` as for `Primitive.ways`."""
+        ways = primitive.ways(op, self.target, read)
         if ways is None:
             return []
         offered, costs = ways

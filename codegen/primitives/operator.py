@@ -140,8 +140,11 @@ class Primitive(ABC):
         """What it may cost, fastest first; those that follow take less workspace."""
         return (Cost(self.estimate(op, target), self.workspace(op, target)),)
 
-    def ways(self, op: Operator, target: Target) -> Ways | None:
-        """`layouts` and `costs`, which go with each other in any combination; None where not `applicable`."""
+    def ways(self, op: Operator, target: Target, read: dict[type, Any]) -> Ways | None:
+        """`layouts` and `costs`, which go with each other in any combination; None where not `applicable`.
+
+        `read` has what each kind of primitive read off this operator, for the next ones of the kind.
+        """
         if self.applicable(op, target) is not None:
             return None
         return self.layouts(op, target), self.costs(op, target)

@@ -62,7 +62,7 @@ def conv_shape(sig: Signature) -> Shape:
 def _same_rank(x: TensorType, w: TensorType) -> None:
     require(
         x.rank == w.rank and x.rank >= 3,
-        f"input {x} and weights {w} need the same rank, 3 or more",
+        lambda: f"input {x} and weights {w} need the same rank, 3 or more",
     )
 
 
@@ -72,7 +72,7 @@ def _check_groups(sig: Signature, channels: int, divided: int) -> None:
     groups = sig["groups"]
     require(
         groups >= 1 and x.shape[1] == channels and divided % groups == 0,
-        f"{x.shape[1]} channels and weights {w} do not fit {groups} groups",
+        lambda: f"{x.shape[1]} channels and weights {w} do not fit {groups} groups",
     )
 
 

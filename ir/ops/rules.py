@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ..elementwise import extra_operands
 from ..literals import written
@@ -18,10 +19,10 @@ MAX_TAPS = 1 << 20
 """No window is larger; it bounds the work that a few bytes of attributes can ask for."""
 
 
-def require(condition: bool, message: str) -> None:
-    """Raises TypeRuleError(message) where the condition fails."""
+def require(condition: bool, message: str | Callable[[], str]) -> None:
+    """Raises TypeRuleError(message) where the condition fails; a function's message is made only then."""
     if not condition:
-        raise TypeRuleError(message)
+        raise TypeRuleError(message if isinstance(message, str) else message())
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -30,7 +31,7 @@ def broadcast(*shapes: Shape) -> Shape:
     result: list[int] = []
     for dims in zip(*[(1,) * (rank - len(s)) + s for s in shapes], strict=True):
         wide = {d for d in dims if d != 1}
-        require(len(wide) <= 1, f"shapes {', '.join(map(extents, shapes))} do not broadcast")
+        require(len(wide) <= 1, lambda: f"shapes {', '.join(map(extents, shapes))} do not broadcast")
         result.append(wide.pop() if wide else 1)
     return tuple(result)
 
@@ -72,11 +73,14 @@ def reaching(sig: Signature, shape: Shape) -> Shape:
     given, last = sig["reach"], sig.types[-1].shape
     if not given:
         return last
-    require(len(given) == 3, f"reach is [first channel, first of the operand, count], not {written(given)}")
+    require(
+        len(given) == 3,
+        lambda: f"reach is [first channel, first of the operand, count], not {written(given)}",
+    )
     fits = len(last) == len(shape) > 1 and ranged(given, last[1]).fits(shape[1]) and last[1] != shape[1]
     require(
         fits and (last[0], *last[2:]) == (shape[0], *shape[2:]),
-        f"an operand {extents(last)} does not reach {written(given)} of {extents(shape)}",
+        lambda: f"an operand {extents(last)} does not reach {written(given)} of {extents(shape)}",
     )
     return shape
 
@@ -92,18 +96,20 @@ def with_epilogue(
     if last is not None and extras:
         extras[-1] = replace(extras[-1], shape=last)
     wanted = extra_operands(sig["epilogue"])
-    require(len(extras) == wanted, f"the epilogue takes {wanted} operands, got {len(extras)}")
+    require(len(extras) == wanted, lambda: f"the epilogue takes {wanted} operands, got {len(extras)}")
     for step in sig["epilogue"]:
         require(step.function.accepts(dtype), f"step {step.op} is not defined on {dtype.value}")
     for extra in extras:
         require(
             extra.dtype == dtype, f"epilogue operand is {extra.dtype.value}, the operator gives {dtype.value}"
         )
-        require(
-            extra.shape == shape or broadcast(shape, extra.shape) == shape,
-            f"epilogue operand {extra} does not broadcast to {extents(shape)}",
-        )
+        fits = extra.shape == shape or broadcast(shape, extra.shape) == shape
+        require(fits, partial(_no_broadcast, extra, shape))
     return [TensorType(shape, dtype)]
+
+
+def _no_broadcast(extra: TensorType, shape: Shape) -> str:
+    return f"epilogue operand {extra} does not broadcast to {extents(shape)}"
 
 
 def window_extent(
@@ -116,7 +122,9 @@ def window_extent(
     span = size + pad - (dilation * (kernel - 1) + 1)
     require(
         span >= 0,
-        f"a window of {kernel} (dilation {dilation}) does not fit an extent of {size} with padding {pad}",
+        lambda: (
+            f"a window of {kernel} (dilation {dilation}) does not fit an extent of {size} with padding {pad}"
+        ),
     )
     if not ceil:
         return span // stride + 1
@@ -126,7 +134,9 @@ def window_extent(
 
 def limit_window(kernel: Sequence[int], padded: Sequence[int]) -> None:
     """Refuses windows of too many taps, and padding to more than a tensor may hold."""
-    require(math.prod(kernel) <= MAX_TAPS, f"a window of {written(kernel)} has more than {MAX_TAPS} taps")
+    require(
+        math.prod(kernel) <= MAX_TAPS, lambda: f"a window of {written(kernel)} has more than {MAX_TAPS} taps"
+    )
     TensorType(tuple(padded))  # refuses itself where it is too large
 
 
@@ -134,17 +144,19 @@ def window_extents(sig: Signature, size: Sequence[int], kernel: Sequence[int], c
     """`window_extent` over every spatial axis, from the attributes strides, pads and dilations."""
     n = len(kernel)
     strides, pads, dilations = sig["strides"], sig["pads"], sig["dilations"]
-    require(len(size) == n, f"a {n}-dimensional window over {len(size)} spatial axes")
+    require(len(size) == n, lambda: f"a {n}-dimensional window over {len(size)} spatial axes")
     require(
         len(strides) == n and len(dilations) == n and len(pads) == 2 * n,
-        f"strides {written(strides)}, dilations {written(dilations)} and pads {written(pads)} "
-        f"do not fit a {n}-dimensional window",
+        lambda: (
+            f"strides {written(strides)}, dilations {written(dilations)} and pads {written(pads)} "
+            f"do not fit a {n}-dimensional window"
+        ),
     )
     require(
         min(strides) > 0 and min(dilations) > 0 and min(kernel) > 0,
         "kernel, strides and dilations must be positive",
     )
-    require(min(pads) >= 0, f"pads {written(pads)} are negative")
+    require(min(pads) >= 0, lambda: f"pads {written(pads)} are negative")
     limit_window(kernel, [size[i] + pads[i] + pads[n + i] for i in range(n)])
     return tuple(
         window_extent(size[i], kernel[i], strides[i], pads[i] + pads[n + i], dilations[i], ceil, pads[i])

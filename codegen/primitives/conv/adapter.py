@@ -73,13 +73,18 @@ class Adapter(Primitive, Generic[Spec]):
     def estimate(self, op: Operator, target: Target) -> float:
         return min(float(self.primitive.estimate(s, target)) for s in self.specs(op, target))
 
-    def ways(self, op: Operator, target: Target) -> Ways | None:
+    def ways(self, op: Operator, target: Target, read: dict[type, Any]) -> Ways | None:
         """With the specifications made once."""
-        laid = () if self.refusal(op) else self._laid(op, target)
+        spec = self._read(op, read)
+        laid = () if spec is None else _laid(self.primitive, spec, target)
         if not laid:
             return None
         layouts = (self.combination(op, *map(Layout, pair)) for pair, _ in laid)
         return tuple(layouts), self._costs([spec for _, spec in laid], target)
+
+    def _read(self, op: Operator, read: dict[type, Any]) -> Spec | None:
+        """The specification, None where there is none."""
+        return None if self.refusal(op) else self.spec(op)
 
     def _costs(self, specs: Sequence[Spec], target: Target) -> tuple[Cost, ...]:
         """`costs` of an operator with a specification in each layout."""

@@ -101,6 +101,13 @@ class _OfFloats(Adapter[Spec]):
     def refusal(self, op: Operator) -> str | None:
         return _refusal(op, self.ranks, self.dtype)
 
+    def _read(self, op: Operator, read: dict[type, Any]) -> Spec | None:
+        """What it depends on are the operator and the class."""
+        if type(self) not in read:
+            read[type(self)] = super()._read(op, read)
+        found: Spec | None = read[type(self)]
+        return found
+
     def combination(self, op: Operator, source: Layout, result: Layout) -> Combination:
         return (source, ROW_MAJOR, *(_extra_layout(op, v, result) for v in op.operands[2:])), result
 
