@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, MIXED, NIBBLES, ZEROS, SPLIT = 255 };
+enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, NIBBLES = 10, ZEROS, MIXED, SPLIT = 255 };
 
 uint32_t rt_adler(const unsigned char *data, uint64_t bytes) {
     uint32_t low = 1, high = 0;

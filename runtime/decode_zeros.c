@@ -46,9 +46,9 @@ static int32_t signed_byte(const unsigned char *at) { return *at < 128 ? *at : *
 
 static int read_axes(rt_span *in, uint64_t count, model *m) {
     rt_order order;
-    uint32_t flag;
+    uint32_t number;
     uint64_t extents[4] = {1, 1, 1, 1};
-    if (!(in->at = rt_read_order(in->at, in->end, count, &order, &flag))) return 0;
+    if (!(in->at = rt_read_order(in->at, in->end, count, &order, &number))) return 0;
     m->places.axes = m->taps.axes = 0;
     for (uint32_t i = 0; i < order.axes; i++) {
         rt_order *own = order.kinds[i] < RT_DOWN ? &m->places : &m->taps;

@@ -1,69 +1,16 @@
-/* The model of the codec `mixed`: see mixed.h. */
+/* The model of the codec `mixed`: see mixed.h; where it starts: mixed_start.c. */
 #include "mixed.h"
 
 #include <string.h>
 
-enum { HALF = 1 << 21, FRESH = 12, KNOWN = 1000, TOP_BITS = 2, RAW_BITS = 2, FORGET = 2000 };
+enum { KNOWN = 1000, TOP_BITS = 2, RAW_BITS = 2, FORGET = 2000 };
 
-/* Tables -------------------------------------------------------------------------------------------- */
-
-/* Logits in 256ths from -8 to 8, and chances in 65536ths. */
-static void fill_logits(rt_mixed *m) {
-    const double step = 0.99610136947011749; /* e^(-1/256) */
-    double odds = 1;
-    for (int i = 0; i < 2048; i++, odds *= step) {
-        int chance = (int)(65536 / (1 + odds));
-        chance = chance > 65519 ? 65519 : chance;
-        m->chances[2048 + i] = (uint16_t)chance;
-        if (i) m->chances[2048 - i] = (uint16_t)(65536 - chance);
-    }
-    m->chances[0] = m->chances[1];
-    int from = 0;
-    for (int x = 0; x < 4096; x++)
-        for (; from <= m->chances[x] >> 4; from++) m->logits[from] = (int16_t)(x - 2048);
-    for (; from < 4096; from++) m->logits[from] = 2047;
-}
-
-/* Gauss's and the logistic distribution function of a mean size of 1, by 64ths from -8 to 8. */
-static void fill_bells(rt_mixed *m) {
-    const double area = 0.31830988618379067, twist = 0.99992229064497173; /* 1 / pi, e^(-1 / (64^2 pi)) */
-    const double step = 0.97857206208770009;                              /* e^(-2 ln 2 / 64) */
-    double odds = 1, height = 1, ratio = twist, sum = 0, square = twist * twist;
-    for (int i = 0; i <= 512; i++) {
-        m->bells[0][512 + i] = 0.5 + sum;
-        m->bells[0][512 - i] = 0.5 - sum;
-        m->bells[1][512 + i] = 1 / (1 + odds);
-        m->bells[1][512 - i] = odds / (1 + odds);
-        double next = height * ratio;
-        sum += (height + next) * (0.5 * area / 64);
-        height = next;
-        ratio *= square;
-        odds *= step;
-    }
-}
-
-static void fill_powers(rt_mixed *m) {
-    double power = 1;
-    for (int i = 0; i < 256; i++, power *= 1.0027112750502025) m->powers[i] = power; /* 2^(1/256) */
-    for (int i = 0; i <= 256; i++) {
-        double t = i / (512.0 + i), square = t * t, term = t, sum = 0;
-        for (int k = 1; k < 20; k += 2, term *= square) sum += term / k;
-        m->logs[i] = sum * (2 * 1.4426950408889634);
-    }
-}
+/* Curves -------------------------------------------------------------------------------------------- */
 
 static double log_of(const rt_mixed *m, double x) {
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     return (double)((int32_t)(bits >> 52 & 2047) - 1023) + m->logs[bits >> 44 & 255];
-}
-
-static double power_of(const rt_mixed *m, double x) { /* of -16 to 16 */
-    uint32_t parts = (uint32_t)((x + 64) * 256);
-    uint64_t bits = (uint64_t)(1023 - 64 + (parts >> 8)) << 52;
-    double whole;
-    memcpy(&whole, &bits, sizeof whole);
-    return whole * m->powers[parts & 255];
 }
 
 static double bell(const double *table, double z) {
@@ -80,78 +27,6 @@ static int32_t logit_between(const rt_mixed *m, double low, double mid, double h
     if (!(all > 1e-9)) return 0;
     int32_t chance = (int32_t)((high - mid) / all * 4096);
     return m->logits[chance < 8 ? 8 : chance > 4087 ? 4087 : chance];
-}
-
-static rt_counter counter(double chance, uint32_t seen) { return (rt_counter)(chance * 4194303) << 10 | seen; }
-
-/* Of sizes that are `mean` in the mean, every decision; a bell curve and a steeper one. */
-static void fill_sizes(const rt_mixed *m, rt_counter *nodes, double mean) {
-    double heights[RT_NODES], inverse = 1 / mean;
-    for (int i = 0; i < RT_NODES; i++) {
-        double z = (i + 1) * inverse, square = z * z * 0.45922, steep = z * 1.442695; /* squares over pi, base 2 */
-        heights[i] = 0.6 * power_of(m, square < 15 ? -square : -15.0) + 0.4 * power_of(m, steep < 15 ? -steep : -15.0);
-        heights[i] = heights[i] * inverse + 1e-6;
-    }
-    for (int width = 1; width < RT_NODES; width *= 2)
-        for (int i = 0; i < RT_NODES; i += 2 * width) {
-            double all = heights[i] + heights[i + width], up = heights[i + width] / all;
-            nodes[(RT_NODES + i) / (2 * width)] = counter(up < 0.002 ? 0.002 : up > 0.998 ? 0.998 : up, FRESH);
-            heights[i] = all;
-        }
-}
-
-static void fill_counters(rt_mixed *m, uint32_t mean) {
-    fill_sizes(m, m->whole, mean / 4.0);
-    for (int class = 0; class < RT_CLASSES; class++) {
-        fill_sizes(m, m->sizes[0][class], power_of(m, (class + 0.5) / 4));
-        for (int set = 1; set < 4; set++) memcpy(m->sizes[set][class], m->sizes[0][class], sizeof m->whole);
-        memcpy(m->sizes[4][class], m->whole, sizeof m->whole);
-        fill_sizes(m, m->sizes[5][class], power_of(m, (class / 4 * 4 + 2) / 4.0));
-    }
-    for (int node = 0; node < RT_NODES; node++) {
-        m->tops[0][node] = counter(0.7, 8);
-        m->tops[1][node] = counter(0.03, 8);
-    }
-    double there = m->dense ? 0.97 : 0.3;
-    for (int i = 0; i < 64; i++) {
-        for (int set = 0; set < RT_ZERO_SETS; set++) m->zeros[set][i] = counter(there, 2);
-        double share = m->chances[i < 32 ? i * 128 + 64 : 4095] / 65536.0;
-        m->zeros[1][i] = m->zeros[2][i] = counter(share < 0.002 ? 0.002 : share, FRESH);
-        for (int set = 0; set < RT_SIGN_SETS; set++) m->signs[set][i] = counter(0.5, 4);
-    }
-}
-
-static void fill_weights(rt_mixed *m) {
-    for (int i = 0; i < RT_OPINIONS; i++) {
-        for (int bit = 0; bit < 7; bit++) m->size_weights[bit][i] = i >= RT_SIZE_SETS + 1 ? 20000 : 6000;
-        m->zero_weights[i] = 6500;
-        m->sign_weights[i] = i >= RT_SIGN_SETS ? 20000 : 6000;
-        m->top_weights[0][i] = m->top_weights[1][i] = i ? 0 : 65000;
-    }
-}
-
-static void begin(rt_mixed *m, const rt_mixed_head *head) {
-    static const double widths[RT_WIDTHS] = {0, 1, 0.25, 0.2, 0.05, 0.2};
-    memset(m, 0, sizeof *m);
-    fill_logits(m);
-    fill_bells(m);
-    fill_powers(m);
-    for (uint32_t i = 0; i < 1024; i++) m->shares[i] = (uint16_t)(65536 / (i + 1.6));
-    m->largest = head->largest;
-    m->dense = head->dense;
-    fill_counters(m, head->mean);
-    fill_weights(m);
-    memcpy(m->widths, widths, sizeof widths);
-    m->all.sum = head->mean * 4;
-    m->all.count = m->all.nonzero = 16;
-    m->all.rest = head->mean * 4;
-    while (m->largest && (m->largest - 1) >> m->bits) m->bits++;
-    m->next_solution = 16;
-    m->across = m->taps_of_kernel = 1;
-    for (uint32_t i = 0; i < head->order.axes; i++) {
-        if (head->order.kinds[i] == RT_ACROSS) m->across = head->order.extents[i];
-        if (head->order.kinds[i] >= RT_DOWN) m->taps_of_kernel *= head->order.extents[i];
-    }
 }
 
 /* Decisions ----------------------------------------------------------------------------------------- */
@@ -249,7 +124,7 @@ static void expect(rt_mixed *m, const rt_seen *filter, const rt_seen *channel, c
     m->features[5] = relative(m, m->kernel_rest, number, 1.5, mean, log);
     double width = 0;
     for (int i = 0; i < RT_WIDTHS; i++) width += m->widths[i] * m->features[i];
-    m->inverse = power_of(m, width < -3 ? 3 : width > 7 ? -7 : -width);
+    m->inverse = rt_power(m, width < -3 ? 3 : width > 7 ? -7 : -width);
 }
 
 static double curve(const rt_mixed *m, int which, double x) { return bell(m->bells[which], (x - m->expected) * m->inverse); }
@@ -468,7 +343,7 @@ void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, 
                    uint64_t most) {
     const rt_order *order = &head->order;
     rt_walk w = {{0}, {0}, {-1, -1, -1, -1}, 0};
-    begin(model, head);
+    rt_mixed_begin(model, head);
     for (uint32_t i = 0; i < order->axes; i++) w.last[order->kinds[i]] = (int32_t)i;
     for (uint64_t i = 0; i < order->count && i < most && coder->missing <= RT_MOST_MISSING; i++) {
         uint32_t tap = w.numbers[RT_DOWN] * model->across + w.numbers[RT_ACROSS];

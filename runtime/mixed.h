@@ -3,13 +3,15 @@
  * A weight is a few decisions: is it zero, what is its sign, then the size, bit by bit from the top. Each decision has
  * several opinions: counters of how it went before in some context, and two bell curves around what the taps
  * before in the filter foretell, as wide as the weights around. Opinions are mixed as logits by weights that learn
- * (Mahoney, Adaptive weighing of context models, 2005). All of it adapts, so that a stream has no table. Numbers are
+ * (Mahoney, Adaptive weighing of context models, 2005). All of it adapts, and starts from what
+ * other networks taught (mixed_start.c), so that a stream has no table. Numbers are
  * integers, or doubles by sums, products and quotients in a stated order, which every processor rounds alike. */
 #ifndef SECATEUR_MIXED_H
 #define SECATEUR_MIXED_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     RT_AXES = 6,     /* of an array at most */
@@ -18,6 +20,7 @@ enum {
     RT_SEEN = 512,   /* filters, or channels, that are told apart */
     RT_TAPS = 32,    /* of a filter whose taps foretell each other, at most */
     RT_OPINIONS = 10,
+    RT_STARTS = 4,     /* of the model, by the share of zeros */
     RT_SIZE_SETS = 6,
     RT_ZERO_SETS = 8,
     RT_SIGN_SETS = 4,
@@ -37,9 +40,9 @@ typedef struct rt_order {
     uint64_t count;
 } rt_order;
 
-/* From the head of a stream of `count` bytes, with a flag that it holds; NULL where it is damaged, else what comes behind. */
+/* From the head of a stream of `count` bytes, with a number below RT_STARTS that it holds; NULL where it is damaged, else what comes behind. */
 const unsigned char *rt_read_order(const unsigned char *at, const unsigned char *end, uint64_t count, rt_order *order,
-                                   uint32_t *flag);
+                                   uint32_t *number);
 
 /* Where an array is gone through. */
 typedef struct rt_walk {
@@ -84,6 +87,17 @@ typedef struct rt_mixed {
     uint32_t mean;     /* of all */
 } rt_mixed;
 
+static inline double rt_power(const rt_mixed *m, double x) { /* 2^x, of -16 to 16 */
+    uint32_t parts = (uint32_t)((x + 64) * 256);
+    uint64_t bits = (uint64_t)(1023 - 64 + (parts >> 8)) << 52;
+    double whole;
+    memcpy(&whole, &bits, sizeof whole);
+    return whole * m->powers[parts & 255];
+}
+
+/* A counter that stands where it would after having been seen so often. */
+static inline rt_counter rt_counter_of(double chance, uint32_t seen) { return (rt_counter)(chance * 4194303) << 10 | seen; }
+
 /* Codes a bit whose chance of being 1 is `chance` in 65536ths; `bit` is what an encoder writes. */
 typedef struct rt_coder rt_coder;
 struct rt_coder {
@@ -108,12 +122,16 @@ static inline uint32_t rt_last(const rt_coder *c, uint32_t *bytes) {
     return c->low;
 }
 
-/* A head: where it ends, null where it is damaged. `mean` is that of sizes that are not zero, in quarters. */
+/* A head: where it ends, null where it is damaged. `mean` is that of sizes that are not zero, in quarters;
+ * `zeros` tells their share: 0 of hardly any, below RT_STARTS. */
 typedef struct rt_mixed_head {
     rt_order order;
-    uint32_t largest, mean, dense;
+    uint32_t largest, mean, zeros;
 } rt_mixed_head;
 const unsigned char *rt_mixed_read_head(const unsigned char *at, const unsigned char *end, uint64_t count, rt_mixed_head *head);
+
+/* The model before the first weight. */
+void rt_mixed_begin(rt_mixed *model, const rt_mixed_head *head);
 
 /* Goes through all weights at out[i * stride], which an encoder finds there and a decoder puts there; the first `most`. */
 void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,

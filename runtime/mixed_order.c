@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MEANS = 113 }; /* codes of a mean in quarters, sixteen an octave from 4 to 512 */
+enum { MEANS = 29 }; /* codes of a mean in quarters, four an octave from 4 to 512 */
 
 static void find_numbers(const rt_order *order, rt_walk *w) {
     memset(w->numbers, 0, sizeof w->numbers);
@@ -31,10 +31,12 @@ uint64_t rt_back(const rt_order *order, const rt_walk *w, int kind) {
     return axis >= 0 && w->at[axis] ? order->strides[axis] : 0;
 }
 
-/* Heads: how many axes (3 bits), a flag (in `mixed`: the array is dense), and the kind of the outermost axis (2 bits from the
- * fourth), whose extent is what the others leave of the count; for each other axis its kind and extent; then, in `mixed`, the
- * largest size and a code of the mean. A kind and extent: 2 bits and the lowest 5 of the extent, then 7 bits a byte; the highest bit says that more
- * follow. Axes of a kind are gone through as they lie, filters outermost. */
+/* Heads: how many axes (3 bits), whether the last two are a kernel as high as wide (1 bit), the kind of the outermost axis
+ * (2 bits), whose extent is what the others leave of the count, and a number (2 bits; in `mixed` how many weights are zero); for
+ * each other axis its kind and extent, but not for the width of such a kernel. A kind and extent: 2 bits and the lowest 5 of
+ * the extent, then 7 bits a byte; the highest bit says that more follow. Then, in `mixed`, a code of the mean (5 bits) and the
+ * bits of the largest size where it is all ones (3 bits), or none, and the largest size follows. Axes of a kind are gone
+ * through as they lie, filters outermost. */
 static const unsigned char *read_axis(const unsigned char *at, const unsigned char *end, uint32_t *kind, uint32_t *extent) {
     if (at == end) return NULL;
     *kind = *at & 3;
@@ -46,19 +48,26 @@ static const unsigned char *read_axis(const unsigned char *at, const unsigned ch
     return *extent ? at : NULL;
 }
 
-static const unsigned char *read_axes(const unsigned char *at, const unsigned char *end, uint32_t outermost, uint64_t count,
+static const unsigned char *read_axes(const unsigned char *at, const unsigned char *end, uint32_t first, uint64_t count,
                                       rt_order *order) {
+    uint32_t square = first >> 3 & 1, written = order->axes - square;
     uint32_t extents[RT_AXES], kinds[RT_AXES];
     uint64_t strides[RT_AXES];
-    for (uint32_t i = 1; i < order->axes; i++)
+    if (square && written < 2) return NULL;
+    for (uint32_t i = 1; i < written; i++)
         if (!(at = read_axis(at, end, &kinds[i], &extents[i]))) return NULL;
+    if (square) {
+        if (kinds[written - 1] != RT_DOWN) return NULL;
+        kinds[written] = RT_ACROSS;
+        extents[written] = extents[written - 1];
+    }
     uint64_t inner = 1;
     for (uint32_t i = order->axes; i-- > 1; inner *= extents[i]) {
         if (inner > UINT32_MAX) return NULL;
         strides[i] = inner;
     }
     if (!count || count > UINT32_MAX || count % inner) return NULL;
-    kinds[0] = outermost;
+    kinds[0] = first >> 4 & 3;
     extents[0] = (uint32_t)(count / inner);
     strides[0] = inner;
     order->count = count;
@@ -80,20 +89,21 @@ static int is_one_kernel(const rt_order *order) { /* its height and width are on
 }
 
 const unsigned char *rt_read_order(const unsigned char *at, const unsigned char *end, uint64_t count, rt_order *order,
-                                   uint32_t *flag) {
-    if (at == end || !(*at & 7) || (*at & 7) > RT_AXES || *at >> 6) return NULL;
+                                   uint32_t *number) {
+    if (at == end || !(*at & 7) || (*at & 7) > RT_AXES) return NULL;
     uint32_t first = *at++;
     order->axes = first & 7;
-    *flag = first >> 3 & 1;
-    at = read_axes(at, end, first >> 4, count, order);
+    *number = first >> 6;
+    at = read_axes(at, end, first, count, order);
     return at && is_one_kernel(order) ? at : NULL;
 }
 
 const unsigned char *rt_mixed_read_head(const unsigned char *at, const unsigned char *end, uint64_t count,
                                         rt_mixed_head *head) {
-    if (!(at = rt_read_order(at, end, count, &head->order, &head->dense)) || end - at < 2) return NULL;
-    if (at[0] > 128 || at[1] >= MEANS) return NULL;
-    head->largest = at[0];
-    head->mean = ((16 + at[1] % 16u) << (at[1] / 16)) >> 2;
-    return at + 2;
+    if (!(at = rt_read_order(at, end, count, &head->order, &head->zeros)) || at == end) return NULL;
+    uint32_t mean = *at & 31, bits = *at >> 5;
+    if (++at == end && !bits) return NULL;
+    head->largest = bits ? (1u << bits) - 1 : *at++;
+    head->mean = (4 + mean % 4) << mean / 4;
+    return mean < MEANS && head->largest <= 128 ? at : NULL;
 }

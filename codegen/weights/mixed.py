@@ -1,8 +1,8 @@
 """Each weight told from those before it: the least bytes, and far from the fastest.
 
 A tensor is gone through as filters, channels and taps, from wherever they lie in it. What is expected of the
-next weight (`runtime/mixed.h`) is learnt on the way, so that a stream has no table, only a head of
-some ten bytes.
+next weight (`runtime/mixed.h`) is learnt on the way, from a start that other networks taught, so that a
+stream has no table, only a head of some five bytes.
 """
 
 from __future__ import annotations
@@ -19,19 +19,25 @@ from .planes import is_noise
 
 _SAMPLES = ((2048, 6), (16384, 2))
 """Weights by which ways to go through a tensor are judged, and how many are kept beside the first."""
-_MEANS = 113
+_MEANS = 29
 """Codes of a mean, the last of which stands for 512."""
-_DENSE = 0.05
-"""Of the weights are zero at most, or zeros count as more than numbers among others."""
+_SHARES = (0.05, 0.35, 0.7)
+"""Of the weights that are zero: between two of them the model has one start (`mixed_start.c`)."""
 
 
 def _mean_code(mean: int) -> int:
-    """The nearest of sixteen steps an octave, from 4 on."""
-    return min(range(_MEANS), key=lambda code: abs((((16 + code % 16) << code // 16) >> 2) - mean))
+    """The nearest of four steps an octave, from 4 on."""
+    return min(range(_MEANS), key=lambda code: abs(((4 + code % 4) << code // 4) - mean))
+
+
+def _known(largest: int, mean: int) -> bytes:
+    """As `rt_mixed_read_head` reads it."""
+    ones = largest.bit_length() if largest and largest & (largest + 1) == 0 else 0
+    return bytes([_mean_code(mean) | ones << 5] if ones else [_mean_code(mean), largest])
 
 
 class Mixed(Codec):
-    """Payload: an order, the largest size, a code of the mean, then what a range coder makes of decisions."""
+    """Payload: an order, a code of the mean, the largest size, then decisions by a range coder."""
 
     granularity: ClassVar[str] = "byte"
 
@@ -55,9 +61,9 @@ def _encoded(content: bytes, shape: Shape) -> bytes:
     sizes = np.abs(data.view(np.int8).astype(np.int64))
     there = sizes[sizes > 0]
     mean = min(max(round(4 * float(there.mean())), 4), 512) if len(there) else 4
-    dense = len(there) >= (1 - _DENSE) * len(data)
-    known = bytes([int(sizes.max()), _mean_code(mean)])
-    heads = [order.written(dense) + known for order in orders(shape)]
+    zeros = sum(len(data) - len(there) > share * len(data) for share in _SHARES)
+    known = _known(int(sizes.max()), mean)
+    heads = [order.written(zeros) + known for order in orders(shape)]
     first, *others = heads
     for most, kept in _SAMPLES:
         others = sorted(others, key=lambda head: len(encode_mixed(head, data, min(most, len(data)))))[:kept]

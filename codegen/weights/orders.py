@@ -22,10 +22,14 @@ class Order:
     shape: Shape
     kinds: tuple[int, ...]
 
-    def written(self, flag: bool = False) -> bytes:
-        """As `rt_read_order` reads it, and a flag."""
-        first = len(self.shape) | flag << 3 | self.kinds[0] << 4
-        axes = [_axis(kind, extent) for extent, kind in zip(self.shape[1:], self.kinds[1:], strict=True)]
+    def written(self, number: int = 0) -> bytes:
+        """As `rt_read_order` reads it, and a number of two bits."""
+        square = (
+            len(self.shape) > 2 and self.kinds[-2:] == (DOWN, ACROSS) and self.shape[-1] == self.shape[-2]
+        )
+        first = len(self.shape) | square << 3 | self.kinds[0] << 4 | number << 6
+        told = slice(1, len(self.shape) - square)
+        axes = [_axis(kind, extent) for extent, kind in zip(self.shape[told], self.kinds[told], strict=True)]
         return bytes([first]) + b"".join(axes)
 
     def axes(self, *kinds: int) -> list[int]:
@@ -35,9 +39,10 @@ class Order:
 
 def read_order(data: bytes, count: int) -> tuple[Order, int]:
     """The order that a stream of `count` bytes begins with, and its length; StreamError where it is none."""
-    require(len(data) > 0 and 0 < data[0] & 7 <= MOST_AXES and data[0] >> 6 == 0, "its axes are wrong")
-    at, kinds, extents = 1, [data[0] >> 4], [0]
-    for _ in range((data[0] & 7) - 1):
+    require(len(data) > 0 and 0 < data[0] & 7 <= MOST_AXES, "its axes are wrong")
+    at, kinds, extents = 1, [data[0] >> 4 & 3], [0]
+    square = data[0] >> 3 & 1
+    for _ in range((data[0] & 7) - 1 - square):
         require(at < len(data), "an axis is missing")
         kinds.append(data[at] & 3)
         extent, shift = data[at] >> 2 & 31, 5
@@ -49,6 +54,10 @@ def read_order(data: bytes, count: int) -> tuple[Order, int]:
         require(extent > 0, "an axis is empty")
         extents.append(extent)
         at += 1
+    if square:
+        require(len(kinds) > 1 and kinds[-1] == DOWN, "its taps are no kernel")
+        kinds.append(ACROSS)
+        extents.append(extents[-1])
     inner = math.prod(extents[1:])
     require(0 < count < 1 << 32 and count % inner == 0, "its axes do not divide it")
     require(all(kinds.count(kind) < 2 for kind in (DOWN, ACROSS)), "its taps are no kernel")

@@ -41,9 +41,9 @@ CODECS: Mapping[str, Row] = {
     "shared-blocks": Row(6, SharedBlocks(), fast=True),
     "rans": Row(7, Rans(), "RANS"),
     "planes": Row(8, Planes(), "PLANES"),
-    "mixed": Row(9, Mixed(), "MIXED", slow=True),
     "nibbles": Row(10, Nibbles(), "RANS", fast=True),
     "zeros": Row(11, Zeros(), "ZEROS"),
+    "mixed": Row(12, Mixed(), "MIXED", slow=True),  # 9 was the same from another start
 }
 BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
 

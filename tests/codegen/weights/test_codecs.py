@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from secateur.codegen.weights.codec import StreamError
+from secateur.codegen.weights.orders import Order, orders, read_order
 from secateur.codegen.weights.registry import CODECS, NAMES
 from secateur.codegen.weights.streams import decode, encode, size
 
@@ -124,6 +126,23 @@ def test_less_than_the_entropy_with_zeros_and_without(zeros: float) -> None:
     array = filters((32, 32, 3, 3), scale=6)
     array[np.abs(array) < np.quantile(np.abs(array), zeros)] = 0
     assert len(encode(array, "mixed")) < 0.99 * entropy(array)
+
+
+def test_a_short_tensor_need_not_learn_what_all_have_in_common() -> None:
+    array = filters((16, 16, 3, 3))
+    array[np.abs(array) < np.quantile(np.abs(array), 0.8)] = 0
+    parts = [np.ascontiguousarray(array[at : at + 2]) for at in range(0, 16, 2)]
+    assert sum(len(encode(part, "mixed")) for part in parts) < 1.2 * entropy(array)
+
+
+@pytest.mark.parametrize(
+    "shape", [(64, 32, 3, 3), (3, 3, 64, 32), (5, 64), (40,), (8, 16, 1, 7), (3, 3), (2, 3, 5, 5, 4)]
+)
+def test_orders_come_back(shape: tuple[int, ...]) -> None:
+    for order in orders(shape):
+        data = order.written(2)
+        assert read_order(data + b"more", math.prod(shape)) == (order, len(data))
+    assert len(Order((64, 16, 3, 3), (0, 1, 2, 3)).written()) == 3
 
 
 def pruned(shape: tuple[int, ...], zeros: float) -> Array:
