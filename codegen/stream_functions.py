@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .vector.streams import ASK, HELD, MOVED, PLACE, PREFIX, TAKE
+from .vector.streams import ASK, HELD, KEPT, MOVED, PLACE, PREFIX, TAKE
 
 _BITS = 128
 _INTRINSIC = re.compile(r"call (\{[^}]*\} @llvm\.aarch64[\w.]+\(ptr)")
@@ -34,7 +34,9 @@ def _function(name: str) -> str:
     if name.startswith(TAKE):
         return _taking(name)
     if name.startswith(HELD):
-        return _holding(name)
+        return _holding(name, HELD, " sideeffect")
+    if name.startswith(KEPT):
+        return _holding(name, KEPT, "")
     return _asking(name) if name.startswith(ASK) else _FIXED[name]
 
 
@@ -59,11 +61,11 @@ def _asking(name: str) -> str:
 }}"""
 
 
-def _holding(name: str) -> str:
-    kind, _, bits = _KINDS[name.removeprefix(HELD + "_")]
+def _holding(name: str, prefix: str, effect: str) -> str:
+    kind, _, bits = _KINDS[name.removeprefix(prefix + "_")]
     vector = f"<{_BITS // bits} x {kind}>"
     return f"""define internal {vector} @{name}({vector} %sum) alwaysinline {{
-  %complete = call {vector} asm sideeffect "", "=w,0"({vector} %sum)
+  %complete = call {vector} asm{effect} "", "=w,0"({vector} %sum)
   ret {vector} %complete
 }}"""
 

@@ -8,6 +8,7 @@ in LLVM IR that `stream_functions` writes; they leave no calls.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..tir import Registers, T
@@ -17,7 +18,9 @@ Expr = Any
 Buffer = Any
 
 PREFIX = "secateur_stream_"
-PLACE, MOVED, ASK, HELD, TAKE = (PREFIX + name for name in ("place", "moved", "ask", "held", "take"))
+PLACE, MOVED, ASK, HELD, KEPT, TAKE = (
+    PREFIX + name for name in ("place", "moved", "ask", "held", "kept", "take")
+)
 MOST = 4  # vectors of one load
 _SIZES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1}
 
@@ -73,3 +76,11 @@ def held(sums: Registers) -> None:
     for number in range(sums.count):
         kind = f"{sums.dtype}x{sums.lanes}"
         sums[number] = T.call_extern(kind, f"{HELD}_{sums.dtype}", sums[number])
+
+
+def kept(values: Sequence[float]) -> list[Expr]:
+    """Four float32, each for all lanes, as elements of one register that LLVM does not take for constants."""
+    register = Registers(1, len(values), "float32")
+    literals = T.Shuffle([T.float32(v) for v in values], list(range(len(values))))
+    register[0] = T.call_extern(f"float32x{len(values)}", f"{KEPT}_float32", literals)
+    return [T.Broadcast(T.Shuffle([register[0]], [k]), len(values)) for k in range(len(values))]

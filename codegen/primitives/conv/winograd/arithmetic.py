@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from secateur.codegen.tir import Registers, T, load, prefetch, splat, store
 from secateur.codegen.vector.fixed_point import FixedPoint
 from secateur.codegen.vector.requantize import BLOCK
 from secateur.codegen.vector.shuffles import hold
+from secateur.codegen.vector.streams import kept
 from secateur.ir.filters import Matrix, half_matrix, rational_matrix
 from secateur.ir.winograd import Winograd, half_winograd, winograd
 
@@ -26,11 +28,12 @@ from ..arithmetic import Int8
 from ..ending import FloatFinish, LinearFinish, pointers
 from ..rows_of_bytes import RowsOfBytes
 from .matrix import multiply
-from .steps import input_steps, output_steps
+from .steps import FACTORS, input_steps, output_steps
 
 Expr = Any
 Buffer = Any
 Buffers = Mapping[str, Buffer]
+Steps = Callable[[Sequence[Expr]], list[Expr]]  # a transform of a column or a row
 Read = Callable[[int, int, int], Expr]  # vector of channels, row and column of a tile -> its values
 
 UNROLL = 4  # steps of one pass through the inner loop
@@ -153,6 +156,10 @@ class Arithmetic(ABC):
     @abstractmethod
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
         """A^T f of a column or a row."""
+
+    def kept_steps(self) -> Steps:
+        """`output_steps` with constants that are made here, for all tiles of a loop."""
+        return self.output_steps
 
     def settled(self, value: Expr, row: int, column: int) -> Expr:
         """The sum that A^T f A has at a pixel of the tile."""
@@ -402,6 +409,12 @@ class ByteArithmetic(OfBytes):
 
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
         return output_steps(values, self.lanes, self.fused)
+
+    def kept_steps(self) -> Steps:
+        """Where a multiplication takes an element, one register has all factors."""
+        if not self.streams:
+            return self.output_steps
+        return partial(output_steps, lanes=self.lanes, fused=self.fused, factors=kept(FACTORS))
 
 
 class SumEnding(LinearFinish):

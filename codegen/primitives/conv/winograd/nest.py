@@ -19,11 +19,10 @@ from ...specs import layout_block
 from ..plan import KernelSpec
 from ..rows_by_element import RowsByElement
 from ..rows_of_bytes import RowsOfBytes
-from .arithmetic import Buffers, Patch, Read
+from .arithmetic import Buffers, Patch, Read, Steps
 from .plan import Blocking, Shape
 
 Expr = Any
-Steps = Callable[[Sequence[Expr]], list[Expr]]  # a transform of a column or a row
 
 INPUT, PRODUCTS, OUTPUT = PHASES = ("input", "products", "output")
 """Of a task."""
@@ -309,6 +308,7 @@ class _Nest:
         """All tiles of one group of filters."""
         if OUTPUT in self.phases:
             count, vectors = self.count, self.blocking.vectors
+            self.output_steps = self.arithmetic.kept_steps()
             with T.serial(0, count) as t, T.serial(0, vectors) as v, when(self._has_filters(g, v)):
                 self._transform_output(g, t, v)
 
@@ -334,7 +334,7 @@ class _Nest:
             value = load(self.sums, rows[i] + j * stride, lanes)
             return value + bias if (i, j) == early else value
 
-        half = self._columns(product, self.arithmetic.output_steps, tall, lanes, self.arithmetic.sums)
+        half = self._columns(product, self.output_steps, tall, lanes, self.arithmetic.sums)
         self._store_tile(half, self.first + t, channel, bias if self.spec.bias and early is None else None)
 
     def _store_tile(self, half: Any, tile: Expr, channel: Expr, bias: Expr | None) -> None:
@@ -372,7 +372,7 @@ class _Nest:
         """Row `i` of A^T F A, each in a register."""
         broad, wide = self.shape.extent[1], self.shape.tile[1]
         result = Registers(wide, self.lanes, self.arithmetic.results)
-        row = self.arithmetic.output_steps([half[i * broad + j] for j in range(broad)])
+        row = self.output_steps([half[i * broad + j] for j in range(broad)])
         for j, value in enumerate(row):
             result[j] = self.arithmetic.settled(value, i, j)
         return [result[j] for j in range(wide)]

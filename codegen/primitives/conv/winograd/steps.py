@@ -15,7 +15,7 @@ from secateur.codegen.vector.shuffles import hold
 Expr = Any
 
 ROOT_FACTOR = 23170  # 2^15 / sqrt 2
-ROOT, BY_ROOT = 2**0.5, 0.5**0.5
+FACTORS = (0.5, 0.25, 2**0.5, 0.5**0.5)
 
 
 def input_steps(d: Sequence[Expr], fixed: FixedPoint) -> list[Expr]:
@@ -39,24 +39,24 @@ def _input_four(d: Sequence[Expr], fixed: FixedPoint) -> list[Expr]:
     return [first, a + b, a - b, e + o, e - o, last]
 
 
-def output_steps(f: Sequence[Expr], lanes: int, fused: bool) -> list[Expr]:
-    """A^T f of 4 vectors of float32 to 2, or of 6 to 4.
+def output_steps(f: Sequence[Expr], lanes: int, fused: bool, factors: Sequence[Expr] = ()) -> list[Expr]:
+    """A^T f of 4 vectors of float32 to 2, or of 6 to 4; `factors` are `FACTORS`, each in all lanes.
 
     `fused` multiplies and adds at once, which is the same to the bit, as products by 1/2 and 1/4 are exact.
     """
     near, odd = hold(f[1] + f[2], lanes), hold(f[1] - f[2], lanes)
     if len(f) == 4:
         return [f[0] + near, odd + f[3]]
+    half, quarter, root, by_root = factors or [splat(v, lanes) for v in FACTORS]
     far, wide = hold(f[3] + f[4], lanes), hold(f[3] - f[4], lanes)
-    last = _add_scaled(odd, wide, 0.25, lanes, fused) + f[5]
+    last = _add_scaled(odd, wide, quarter, fused) + f[5]
     return [
-        _add_scaled(f[0], near, 0.5, lanes, fused) + far,
-        hold((odd + wide) * splat(BY_ROOT, lanes), lanes),
-        _add_scaled(near, far, 0.5, lanes, fused),
-        hold(last * splat(ROOT, lanes), lanes),
+        _add_scaled(f[0], near, half, fused) + far,
+        hold((odd + wide) * by_root, lanes),
+        _add_scaled(near, far, half, fused),
+        hold(last * root, lanes),
     ]
 
 
-def _add_scaled(a: Expr, b: Expr, scale: float, lanes: int, fused: bool) -> Expr:
-    factor = splat(scale, lanes)
+def _add_scaled(a: Expr, b: Expr, factor: Expr, fused: bool) -> Expr:
     return T.fma(b, factor, a) if fused else a + b * factor
