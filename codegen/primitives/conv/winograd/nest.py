@@ -221,20 +221,37 @@ class _Nest:
         self._begin(acc, chunk, sums, panel)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
         if isinstance(arithmetic.products, RowsByElement | RowsOfBytes):
-            self._stream(arithmetic.products, acc, source, panel * blocking.channels * self.width)
+            self._stream(arithmetic.products, acc, (first, source), panel * blocking.channels * self.width)
         else:
             self._blocks(acc, source, panel)
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
             store(self.sums, sums + number * self.lanes, value, self.lanes)
 
-    def _stream(self, products: RowsByElement | RowsOfBytes, acc: Any, source: Expr, weight: Expr) -> None:
-        """Sums of all blocks of channels, of operands that are streams."""
+    def _stream(
+        self, products: RowsByElement | RowsOfBytes, acc: Any, tile: tuple[Expr, Expr], weight: Expr
+    ) -> None:
+        """Sums of all blocks of channels, of operands that are streams; `tile` is its number and place.
+
+        Of bytes the first tiles of a panel alone ask for weights: the others find them near.
+        """
+        (number, source), ahead = tile, self.blocking.ahead * products.size
+        if not ahead or isinstance(products, RowsByElement):
+            self._row_of_blocks(products, acc, source, weight, ahead)
+            return
+        with T.If(number == 0):
+            with T.Then():
+                self._row_of_blocks(products, acc, source, weight, ahead)
+            with T.Else():
+                self._row_of_blocks(products, acc, source, weight, 0)
+
+    def _row_of_blocks(
+        self, products: RowsByElement | RowsOfBytes, acc: Any, source: Expr, weight: Expr, ahead: int
+    ) -> None:
         blocking, rows = self.blocking, range(self.blocking.rows)
-        operands = products.operands(
-            (self.inputs, source), (self.buffers["weights"], weight), blocking.vectors
-        )
+        weights = (self.buffers["weights"], weight)
+        operands = products.operands((self.inputs, source), weights, blocking.vectors)
         on = operands.step(len(rows), blocking.tiles * self.run)
-        ask = (blocking.ahead * products.size, 1) if blocking.ahead else None
+        ask = (ahead, 1) if ahead else None
         together, first = blocks_together(self.shape, blocking), int(products.peeled)
         for _ in range(first):
             operands.row(acc, on, [(rows, rows)], ask=ask)
