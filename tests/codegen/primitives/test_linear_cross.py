@@ -25,6 +25,9 @@ WITH_LOWEST = _RNG.integers(-128, 128, (33, 20, 3, 3)).astype(np.int8)
 EXTREME, ENDS = _RNG.choice([-127, 127], (16, 32, 3, 3)).astype(np.int8), np.zeros((1, 32, 6, 7), np.uint8)
 PRODUCTS = [
     Case("direct", *conv_case(1, (1, 20, 6, 7), 33, (3, 3), pads=SAME, zero=7, residual=True, result_zero=9)),
+    Case("direct", *conv_case(16, (1, 32, 6, 7), 33, (3, 3), pads=SAME, zero=7, residual=True)),
+    Case("direct", *conv_case(17, (1, 16, 9, 13), 24, (3, 5), pads=(1, 2, 1, 2), strides=(2, 2), zero=3)),
+    Case("im2row", *conv_case(18, (1, 32, 6, 7), 24, (3, 3), pads=SAME, strides=(1, 2), zero=7)),
     Case("im2row", *conv_case(6, (1, 20, 6, 7), 33, (3, 3), pads=SAME, strides=(2, 1), zero=7)),
     Case("kn2row", *conv_case(7, (1, 20, 6, 7), 33, (3, 3), pads=SAME, zero=7, residual=True, result_zero=9)),
     Case("pointwise", *conv_case(2, (1, 40, 5, 3), 48, (1, 1), limits=(0, 200))),
