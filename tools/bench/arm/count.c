@@ -3,49 +3,10 @@
  * One line goes to the file that the argument `out=` names whenever the program asks for the time
  * (clock_gettime, which `bench` does before and after all that it times) and one at its end: the counts so far,
  * in the order of `enum class`. Differences of lines are what lies between.
- *
- * Only functions that every plugin interface since QEMU 7.0 has are used. They are declared here, since few
- * systems install qemu-plugin.h; QEMU_PLUGIN_API is the version that the QEMU at hand wants.
  */
-#include <inttypes.h>
+#include "plugin.h"
+
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#ifndef QEMU_PLUGIN_API
-#define QEMU_PLUGIN_API 1
-#endif
-#define EXPORT __attribute__((visibility("default")))
-
-typedef uint64_t qemu_plugin_id_t;
-typedef struct qemu_info_t qemu_info_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-enum { QEMU_PLUGIN_CB_NO_REGS };
-
-extern void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
-                                                  void (*call)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-extern void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *block, void (*call)(unsigned, void *), int flags,
-                                                 void *data);
-extern void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t id,
-                                                 void (*call)(qemu_plugin_id_t, unsigned, int64_t, uint64_t, uint64_t,
-                                                              uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
-                                                              uint64_t));
-extern void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*call)(qemu_plugin_id_t, void *), void *data);
-extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
-extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *block, size_t index);
-#if QEMU_PLUGIN_API < 3
-extern const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *instruction);
-#else
-extern size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *instruction, void *to, size_t length);
-#endif
-
-EXPORT int qemu_plugin_version = QEMU_PLUGIN_API;
-
-enum { CLOCK_GETTIME = 113 }; /* of AArch64 */
 
 enum class { FMLA32, FMLA16, DOT, MATRIX, WIDENING, VLOAD, VSTORE, VOTHER, GLDST, BRANCH, INTEGER, CLASSES };
 
@@ -112,21 +73,10 @@ typedef struct block {
 } block;
 
 static uint64_t total[CLASSES];
-static FILE *out;
 
 static void executed(unsigned cpu, void *data) {
     (void)cpu;
     for (int i = 0; i < CLASSES; i++) total[i] += ((const block *)data)->counts[i];
-}
-
-static uint32_t word_of(const struct qemu_plugin_insn *instruction) {
-    uint32_t word = 0;
-#if QEMU_PLUGIN_API < 3
-    memcpy(&word, qemu_plugin_insn_data(instruction), sizeof word);
-#else
-    qemu_plugin_insn_data(instruction, &word, sizeof word);
-#endif
-    return word;
 }
 
 /* A block that is translated again gets a record of its own, and the old one is kept: code may still run it. */
@@ -139,30 +89,10 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *code) {
     qemu_plugin_register_vcpu_tb_exec_cb(code, executed, QEMU_PLUGIN_CB_NO_REGS, record);
 }
 
-static void print(void) {
+static void asked(void) {
     for (int i = 0; i < CLASSES; i++) fprintf(out, "%" PRIu64 "%c", total[i], i + 1 < CLASSES ? ' ' : '\n');
 }
 
-static void called(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3,
-                   uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8) {
-    (void)id, (void)cpu, (void)a1, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
-    if (number == CLOCK_GETTIME) print();
-}
-
-static void ended(qemu_plugin_id_t id, void *data) {
-    (void)id, (void)data;
-    print();
-    fclose(out);
-}
-
-EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
-    (void)info;
-    if (argc != 1 || strncmp(argv[0], "out=", 4) != 0 || !(out = fopen(argv[0] + 4, "w"))) {
-        fprintf(stderr, "count: give out=FILE, a file that can be written\n");
-        return 1;
-    }
-    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
-    qemu_plugin_register_vcpu_syscall_cb(id, called);
-    qemu_plugin_register_atexit_cb(id, ended, NULL);
-    return 0;
+static void ended(void) {
+    asked();
 }
