@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any, TypeVar
 
@@ -87,14 +87,24 @@ def cheapest(costs: Mapping[Plan, Cost], limit: int | None) -> Plan:
 def costs_of(primitive: Any, specs: Sequence[ConvSpec], target: Target) -> tuple[Cost, ...]:
     """What a convolution may cost; `specs` are one in each layout that `primitive` offers for it.
 
-    Without a limit on workspace these are the amounts worth offering in the first layout, each as a limit.
+    Without a limit on workspace these are the amounts worth offering in the first layout, each as a limit;
+    a primitive without `plans` names them itself.
     """
     if specs[0].workspace_limit is None and hasattr(primitive, "plans"):
         offered, *others = (primitive.plans(spec, target) for spec in specs)
         each = ([cost, *_within(others, cost.workspace)] for cost in worth_offering(offered.values()))
         return tuple(map(_whatever, each))
+    if specs[0].workspace_limit is None and hasattr(primitive, "workspaces"):
+        limits = primitive.workspaces(specs[0], target)
+        return tuple(
+            _cost(primitive, [replace(s, workspace_limit=limit) for s in specs], target) for limit in limits
+        )
+    return (_cost(primitive, specs, target),)
+
+
+def _cost(primitive: Any, specs: Sequence[ConvSpec], target: Target) -> Cost:
     costs = (Cost(float(primitive.estimate(s, target)), int(primitive.workspace(s, target))) for s in specs)
-    return (_whatever(list(costs)),)
+    return _whatever(list(costs))
 
 
 def _within(plans: Iterable[Mapping[Any, Cost]], limit: int) -> Iterator[Cost]:

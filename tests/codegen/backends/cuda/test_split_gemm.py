@@ -10,13 +10,16 @@ import pytest
 
 from secateur.codegen.backends.cuda.implicit_gemm import GEMM, ImplicitGemm
 from secateur.codegen.backends.cuda.matrix_tile import MatrixTile, WmmaTile
+from secateur.codegen.backends.cuda.primitives import PRIMITIVES
 from secateur.codegen.backends.cuda.tile import Tile
+from secateur.codegen.primitives.chosen import chosen_as
 from secateur.codegen.primitives.conv.adapter import forget
 from secateur.codegen.primitives.specs import ConvSpec
 from secateur.codegen.targets.rows import GPUS
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.elementwise import Step
+from secateur.ir.types import DType
 
 from ....sampled import sampled
 from ...generic_harness import operator, rand
@@ -26,6 +29,7 @@ from ...simt.emulator import Gpu, configure
 from .harness import choices, run
 from .test_half import check as check_half
 from .test_implicit_gemm import attributes
+from .test_winograd_floats import made
 
 ORIN, XAVIER, NANO = (GPUS[f"jetson-{name}"] for name in ("orin", "xavier", "nano"))
 TILES: dict[str, tuple[Tile, Target]] = {
@@ -124,7 +128,19 @@ def test_sums_are_parted_where_multiprocessors_would_be_idle() -> None:
     assert tile.splits > 1
     assert GEMM.workspace(spec, ORIN) == 4 * tile.splits * 49 * 512
     assert GEMM.estimate(spec, ORIN) < 0.6 * GEMM.estimate(replace(spec, workspace_limit=0), ORIN)
-    assert GEMM.workspaces(spec, ORIN) == (GEMM.workspace(spec, ORIN), 0)
+
+
+@pytest.mark.parametrize("name", ["jetson-orin", "cuda-sm_75"])
+def test_parted_and_whole_sums_are_both_offered(name: str) -> None:
+    """Where memory is short, selection has those that take none, however slow they are."""
+    shapes = {"image": (1, 512, 7, 7), "weights": (512, 512, 3, 3)}
+    op, _ = made(DType.F32, **shapes, pads=(1, 1, 1, 1))
+    parted, whole = choices(op, GPUS[name], "implicit_gemm")
+    assert (parted.workspace > 0, whole.workspace) == (True, 0)
+    assert parted.seconds < whole.seconds
+    for choice, count in ((parted, 2), (whole, 1)):
+        chosen = chosen_as(op, choice)
+        assert len(PRIMITIVES.find(chosen).stages(chosen, GPUS[name])) == count
 
 
 def test_without_room_sums_are_whole() -> None:
