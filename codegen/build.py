@@ -13,14 +13,16 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Generator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.progress import Progress, silent
-from secateur.ir.support.unfinished import child
+from secateur.ir.support.unfinished import child, end
 
 from .cache import load_kernel, store_kernel
 from .kernel import Kernel
@@ -60,8 +62,9 @@ def build_kernels(
 
 def _build(missing: Mapping[str, Kernel], target: Target, compile: Compile) -> Generator[Module, None, None]:
     tasks = deque((compile, kernel, symbol, target) for symbol, kernel in missing.items())
-    workers = _workers() if _interpreter() else 1
-    if workers < 2 or len(tasks) <= FEW or compile in _LOADED:
+    workers, kept = _workers() if _interpreter() else 1, _KEPT.get()
+    ready = kept is not None and bool(kept.idle)
+    if workers < 2 or (not ready and (len(tasks) <= FEW or compile in _LOADED)):
         yield from _build_here(tasks, workers)
     if tasks:
         yield from _build_in_parallel(tasks, min(len(tasks), workers))
@@ -103,15 +106,55 @@ def _interpreter() -> str | None:
 
 
 def _build_in_parallel(tasks: deque[Task], workers: int) -> Generator[Module, None, None]:
-    with ExitStack() as stack, selectors.DefaultSelector() as waiting:
-        for _ in range(workers):
-            _give(stack.enter_context(_worker()), tasks, waiting)
+    with _processes(workers) as processes, selectors.DefaultSelector() as waiting:
+        for process in processes:
+            _give(process, tasks, waiting)
         while waiting.get_map():
             for key, _ in waiting.select():
                 process, task = key.data
                 waiting.unregister(key.fileobj)
                 yield _answer(process, task)
                 _give(process, tasks, waiting)
+
+
+@dataclass
+class _Kept:
+    """Processes that outlive a build: all of them, and those that have no task."""
+
+    all: ExitStack
+    idle: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+
+_KEPT: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def workers_kept() -> Iterator[None]:
+    """Builds inside, of many networks, share the processes that the first ones start; they end with it."""
+    with ExitStack() as stack:
+        before = _KEPT.set(_Kept(stack))
+        try:
+            yield
+        finally:
+            _KEPT.reset(before)
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """That compile for one build, and end with it unless they are kept and have nothing left to do."""
+    kept = _KEPT.get()
+    if kept is None:
+        with ExitStack() as stack:
+            yield [stack.enter_context(_worker()) for _ in range(count)]
+        return
+    found = [kept.idle.pop() if kept.idle else kept.all.enter_context(_worker()) for _ in range(count)]
+    try:
+        yield found
+    except BaseException:
+        for process in found:
+            end(process)
+        raise
+    kept.idle += found
 
 
 def _worker() -> Any:

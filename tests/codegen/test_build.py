@@ -94,6 +94,23 @@ def test_workers_are_gone_when_building_ends_early() -> None:
     assert not _children()
 
 
+def test_workers_are_kept_for_the_builds_inside() -> None:
+    """Those of a build that failed are not."""
+    bad = Kernel("bad", "bad", partial(int, "no number"), 1)
+    with build.workers_kept():
+        list(build._build(_kernels(4, 6), TARGET, BACKEND.compile))
+        kept = _children()
+        assert len(kept) == 2
+        (built,) = build._build(
+            {"dense40": DENSE.kernel(DenseSpec(1, 40, 8), TARGET)}, TARGET, BACKEND.compile
+        )
+        assert _children() == kept
+        assert built.code
+        with pytest.raises(ValueError, match="no number"):
+            list(build._build({"bad": bad, "worse": bad}, TARGET, BACKEND.compile))
+        assert not _children()
+
+
 def test_what_a_kernel_raises_arrives() -> None:
     kernels = _kernels(4, 5) | {"bad": Kernel("bad", "bad", partial(int, "no number"), 1)}
     with pytest.raises(ValueError, match="no number"):

@@ -175,7 +175,8 @@ def loaded(code: str) -> list[str]:
 
 
 def test_asking_primitives_loads_no_compiler() -> None:
-    assert loaded("import secateur.codegen.backends.cpu.costs, secateur.passes.registry") == []
+    tables = (f"secateur.codegen.backends.{kind}.costs" for kind in ("cpu", "cuda"))
+    assert loaded(f"import {', '.join(tables)}, secateur.passes.registry") == []
 
 
 def test_a_loaded_compiler_is_seen() -> None:

@@ -26,11 +26,13 @@ import secateur
 from secateur import SecateurError, Watch
 from secateur.codegen.backends.cuda.ptx.assembler import ptxas
 from secateur.codegen.backends.registry import backend_of
+from secateur.codegen.build import workers_kept
 from secateur.codegen.targets.find import find
 from secateur.ir import interpreter
 from secateur.ir.graph import Graph
 from secateur.ir.noise import noise
 from secateur.ir.support.atomic import write_whole
+from secateur.ir.support.unasked import do_without
 
 from .cases import PRECISIONS, Case, cases
 from .fan import InTurn
@@ -172,7 +174,9 @@ def main(
     only: Annotated[str, typer.Option(help="Cases alone whose names hold this.")] = "",
 ) -> None:
     """Build what gpu-check runs, and pack it."""
-    index = build(out, target, (case for case in cases(quick) if only in case.name))
+    do_without("torch")
+    with workers_kept():
+        index = build(out, target, (case for case in cases(quick) if only in case.name))
     packed = archive(out)
     for name, why in index["failed"].items():
         print(f"not built: {name}: {why}")

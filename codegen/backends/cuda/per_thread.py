@@ -15,8 +15,7 @@ from ...primitives.operator import Argument, Array, Combination, Primitive
 from ...targets.target import Target
 from ...vector.loops import finest
 from ...weights.origin import Origin
-from .ptx.modules import workspace_stride
-from .thread import thread_of
+from .thread import thread_of, workspace_stride
 
 _SLOWER = 6.0  # a thread waits for memory that nobody else asks for in time
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 
+from ...kernel import Kernel
+from ...program import ALIGNMENT
+from ...rounding import up
 from ...targets.isa import SIMT, SIMT_DOT
 from ...targets.machine import Cpu
 from ...targets.target import Rates, Target
@@ -23,3 +26,8 @@ def thread_of(target: Target) -> Target:
     isa = replace(SIMT_DOT if architecture.dot else SIMT, half=architecture.half2)
     rates = Rates(gpu.clock_ghz, 1 / isa.lanes, l2_bytes=gpu.l2_bytes, dram_gbps=gpu.dram_gbps)
     return Target(f"{target.name}-thread", Cpu(_TRIPLE, "", "x86-64", isa), rates)
+
+
+def workspace_stride(kernel: Kernel) -> int:
+    """Bytes from one thread's workspace to the next one's."""
+    return up(kernel.workspace, ALIGNMENT)

@@ -13,13 +13,13 @@ import llvmlite.binding as llvm
 from secateur.ir.errors import SecateurError
 
 from ....kernel import Kernel
-from ....program import ALIGNMENT, Module
+from ....program import Module
 from ....targets.machine import Architecture
 from ....targets.target import Target
 from ....tvm_lowering import lower, tir_text
 from ..async_copy import with_copies
 from ..matrix import defined
-from ..thread import thread_of
+from ..thread import thread_of, workspace_stride
 from .library import with_library
 from .machine import LOCK, TRIPLE, target_machine
 
@@ -89,11 +89,6 @@ def texts_of(module: Module, kernel: Kernel, target: Target) -> dict[str, str]:
     tir = tir_text(kernel, module.symbol, thread_of(target))
     ptx = ptx_head(target.cuda.architecture) + module.code.decode()
     return {"py": tir, **module.texts, "ptx": ptx}
-
-
-def workspace_stride(kernel: Kernel) -> int:
-    """Bytes from one thread's workspace to the next one's."""
-    return -(-kernel.workspace // ALIGNMENT) * ALIGNMENT
 
 
 def portable(llvm_ir: str) -> str:

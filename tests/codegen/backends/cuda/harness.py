@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from secateur.codegen.backends.cuda.costs import GpuCosts
 from secateur.codegen.backends.cuda.primitives import PRIMITIVES
-from secateur.codegen.backends.cuda.ptx.modules import build_module, workspace_stride
+from secateur.codegen.backends.cuda.ptx.modules import build_module
+from secateur.codegen.backends.cuda.thread import workspace_stride
 from secateur.codegen.cache import kernel_symbol
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.primitives.chosen import chosen_as
@@ -67,7 +68,7 @@ def launch(kernel: Kernel, buffers: Sequence[Array], target: Target) -> Array:
     own = 0 if kernel.threads else kernel.tasks * workspace_stride(kernel)
     workspace = _guarded(np.full(max(1, own), 0xA5, np.uint8))
     before = [raw.copy() for raw, _ in guarded]
-    _launch(symbol, kernel, [array for _, array in (*guarded, workspace)])
+    start(symbol, kernel, [array for _, array in (*guarded, workspace)])
     out = guarded[-1][1]
     answer = out.copy()
     out[...] = buffers[-1]
@@ -76,7 +77,8 @@ def launch(kernel: Kernel, buffers: Sequence[Array], target: Target) -> Array:
     return answer
 
 
-def _launch(symbol: str, kernel: Kernel, buffers: Sequence[Array]) -> None:
+def start(symbol: str, kernel: Kernel, buffers: Sequence[Array]) -> None:
+    """Runs a kernel that the stand-in knows on its buffers, of which the last is the workspace."""
     pointers = [ctypes.c_void_p(buffer.ctypes.data) for buffer in buffers]
     values = [*pointers, ctypes.c_int32(kernel.tasks)]
     parameters = (ctypes.c_void_p * len(values))(*[ctypes.addressof(v) for v in values])
