@@ -76,6 +76,10 @@ class ImplicitGemm:
         block = layout_block(self.layouts(spec, target)[0][0])
         return up(spec.channels, block) // block
 
+    def blocks_read(self, spec: ConvSpec, target: Target) -> int:
+        """Of channels, by a tile of filters."""
+        return self.blocks(spec, target)
+
     def filters(self, spec: ConvSpec, target: Target) -> int:
         """In whole blocks of the result, and of what bytes' constants are padded to."""
         return up(spec.filters, 16 if spec.element_bytes == 1 else 16 // spec.element_bytes)
@@ -112,7 +116,7 @@ class ImplicitGemm:
         tile = self._tile(spec, target)
         count = up(self.filters(spec, target), tile.filters)
         element = 4 // spec.element_bytes  # of a word
-        channels = self.blocks(spec, target) * 4 * element
+        channels = self.blocks_read(spec, target) * 4 * element
         given = weights.reshape(*weights.shape[:2], *spec.kernel)
         padded = np.pad(given, [(0, count - given.shape[0]), (0, channels - given.shape[1]), (0, 0), (0, 0)])
         split = padded.reshape(count // tile.filters, tile.filters, -1, tile.blocks, 4, element, *spec.kernel)
@@ -195,8 +199,8 @@ class HalfGemm(FloatGemm):
     dtype = DType.F16
     kind = HalfConvSpec
 
-    def __init__(self, primitive: Any) -> None:
-        super().__init__(primitive)
+    def __init__(self, primitive: Any, *, spreads: bool = False) -> None:
+        super().__init__(primitive, spreads=spreads)
         self.name = PREFIX + self.name
 
     def applicable(self, op: Operator, target: Target) -> str | None:

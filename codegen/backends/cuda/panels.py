@@ -28,12 +28,12 @@ def best(work: Work, blocks: int, target: Target) -> Tile | None:
     architecture = target.cuda.architecture
     matrix = matrix_candidates(work.filters, blocks, architecture) if work.matrix_rate else ()
     found = chain(matrix, candidates(work.filters, blocks, architecture))
-    deep = (each for tile in found if tile.sums <= work.most_sums for each in _deeper(tile, work, target))
+    deep = (each for tile in found if tile.sums <= work.most_sums for each in deeper(tile, work, target))
     fit = (part for tile in deep for part in _split(tile, work, target))
     return min(fit, key=lambda tile: (work.seconds(tile, target), work.products(tile)), default=None)
 
 
-def _deeper(tile: Tile, work: Work, target: Target) -> Iterator[Tile]:
+def deeper(tile: Tile, work: Work, target: Target) -> Iterator[Tile]:
     """The tile, and the same with more steps in shared memory where its kernel copies, and as many fit."""
     yield tile
     for depth in _DEPTHS if work.deep and tile.copies else ():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...primitives.conv.half import PREFIX
 from ...primitives.registry import Primitives
 from ..cpu.primitives import PRIMITIVES as PROCESSORS
-from . import byte_table, cast_blocks, depthwise, few_channels, implicit_gemm
+from . import byte_table, cast_blocks, depthwise, few_channels, grouped_gemm, implicit_gemm
 from .per_thread import PerThread
 from .winograd import floats, fused, staged
 
@@ -17,5 +17,6 @@ _UNFIT = (*_LOCAL, *(f"{PREFIX}{name}" for name in _LOCAL))
 """Primitives that live from a core's own cache, which a thread has none of."""
 
 _PER_THREAD = tuple(PerThread(primitive) for primitive in PROCESSORS.all if primitive.name not in _UNFIT)
-_OWN = (implicit_gemm, few_channels, depthwise, byte_table, cast_blocks, fused, staged, floats)
+_CONVOLUTIONS = (implicit_gemm, few_channels, grouped_gemm, depthwise, fused, staged, floats)
+_OWN = (*_CONVOLUTIONS, byte_table, cast_blocks)
 PRIMITIVES = Primitives((*(primitive for own in _OWN for primitive in own.PRIMITIVES), *_PER_THREAD))
