@@ -214,6 +214,7 @@ class DenseSpec:
     bias: bool = False
     epilogue: Epilogue = ()
     extras: tuple[str, ...] = ()
+    workspace_limit: int | None = field(default=None, repr=False, kw_only=True)  # bytes a kernel may take
 
     element_bytes: ClassVar[int] = 4
     dtype: ClassVar[str] = "float32"

@@ -33,7 +33,7 @@ def fan(copies: int = COPIES) -> onnx.ModelProto:
         found.append(g.conv(x, f"grouped{i}", 16, 3, pad=1, groups=4, bias=True))
         found.append(g.max_pool(x, f"pool{i}", 2, 2, 0))
         found.append(z := g.global_average_pool(x, f"mean{i}"))
-        found.append(g.linear(g.flatten(z), f"dense{i}", 10))
+    found += [g.linear(g.flatten(z), f"dense{i}", 10) for i in range(min(copies, 3))]
     y = g.max_pool(x, "pool", 2, 2, 0)
     found += [g.conv(y, f"deep{i}", 16, 3, pad=1, bias=True) for i in range(min(copies, 3))]
     return _with_outputs(g, found)

@@ -39,7 +39,7 @@ Expr = Any
 Buffer = Any
 Array = NDArray[Any]
 
-_NO_RESIDUAL = 3
+NO_RESIDUAL = 3
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class LinearDense(Primitive):
         start = np.zeros(up(len(bias), BLOCK), np.int64)
         start[: len(bias)] = bias - zero * weights.astype(np.int64).sum(0)
         packed = plan_of(spec, target).pack(weights)
-        parameters = (padded_multipliers(op), result_parameters(op, _NO_RESIDUAL))
+        parameters = (padded_multipliers(op), result_parameters(op, NO_RESIDUAL))
         return (Operand(0), *map(Constant, (packed, start.astype(np.int32), *parameters)))
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = linear_dense_spec(op)
         full = spec.full and target.isa.dot.full is not None
-        spec = replace(spec, full=full, ending=on_target(spec.ending, op, _NO_RESIDUAL, target))
+        spec = replace(spec, full=full, ending=on_target(spec.ending, op, NO_RESIDUAL, target))
         plan = plan_of(spec, target)
         key = KernelSpec("linear_dense", spec, plan.panels, target.lanes)
         return Kernel("linear_dense", key, partial(_build, spec, plan), plan.tasks, workspace_bytes(target))
@@ -107,7 +107,7 @@ class LinearDense(Primitive):
 
 def linear_dense_spec(op: Operator) -> LinearDenseSpec:
     batch, inputs = op.operands[0].type.shape
-    weights, ending = constant_of(op.operands[1]), requantization(op, _NO_RESIDUAL, block=0)
+    weights, ending = constant_of(op.operands[1]), requantization(op, NO_RESIDUAL, block=0)
     return LinearDenseSpec(
         batch, inputs, op.result.type.shape[1], ending, weights is None or is_full(weights)
     )

@@ -76,6 +76,33 @@ static int32_t dot(uint32_t a, uint32_t b, int32_t sum, int left_signed, int rig
 API int32_t simt_idp4a_u_s(int32_t a, int32_t b, int32_t c) { return dot((uint32_t)a, (uint32_t)b, c, 0, 1); }
 API int32_t simt_idp4a_s_s(int32_t a, int32_t b, int32_t c) { return dot((uint32_t)a, (uint32_t)b, c, 1, 1); }
 
+/* Loads from memory, of kernels that are compiled to tell of them. ------------------------------------ */
+
+typedef struct access {
+    int64_t at;
+    int32_t site, block, thread, bytes;
+} access;
+
+static access *accesses;
+static int64_t access_count, access_room;
+
+API void simt_load(int32_t site, void *at, int32_t bytes) {
+    if (access_count == access_room) {
+        access_room = access_room ? 2 * access_room : 1 << 12;
+        accesses = realloc(accesses, (size_t)access_room * sizeof *accesses);
+        if (!accesses) abort();
+    }
+    accesses[access_count++] = (access){(int64_t)(intptr_t)at, site, (int32_t)block_at, (int32_t)thread_at, bytes};
+}
+
+/* Those since it was last asked, in the order in which each thread made them. */
+API int64_t simt_accesses(access **found) {
+    int64_t count = access_count;
+    *found = accesses;
+    access_count = 0;
+    return count;
+}
+
 static void fiber_main(void) {
     running->run(given);
     fibers[thread_at].state = DONE;
