@@ -86,7 +86,7 @@ def test_each_kernel_has_an_output_of_its_own(folder: Path, tmp_path: Path) -> N
     row = next(r for r in ran(folder, tmp_path)["checks"] if r["name"] == PRIMITIVES)
     assert set(row["worst"].values()) == {0.0}
     made = {kind for name in row["worst"] for kind in name.partition("(")[2].removesuffix(")").split(" of ")}
-    assert {"winograd_fused", "depthwise_strips", "grouped", "pool_blocked", "dense", "dense_blocks"} <= made
+    assert {"winograd_fused", "depthwise_strips", "grouped_gemm", "pool_blocked", "dense_blocks"} <= made
 
 
 def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path) -> None:
