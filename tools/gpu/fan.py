@@ -20,7 +20,7 @@ _CHANNELS = 32
 def fan(copies: int = COPIES) -> onnx.ModelProto:
     """Each result is an output, or goes into one as bytes: a wrong one tells which kernels made it."""
     g, wide = GraphBuilder("fan", (1, 3, 21, 19), 0), _CHANNELS
-    few, fewer = min(copies, 4), min(copies, 2)
+    few, some, fewer = (min(copies, most) for most in (4, 3, 2))
     first = [g.relu(g.conv(g.input, f"first{i}", wide, 3, 2, 1, bias=True), f"first{i}r") for i in range(few)]
     found, x = list(first), first[0]
     for i in range(copies):
@@ -29,13 +29,13 @@ def fan(copies: int = COPIES) -> onnx.ModelProto:
     for i in range(few):
         found.append(g.relu(g.conv(x, f"depthwise{i}", wide, 3, pad=1, groups=wide, bias=True), f"d{i}"))
         found.append(g.conv(x, f"pointwise{i}", 40, 1, bias=True))
+    found += [g.conv(x, f"grouped{i}", 16, 3, pad=1, groups=4, bias=True) for i in range(some)]
     for i in range(fewer):
-        found.append(g.conv(x, f"grouped{i}", 16, 3, pad=1, groups=4, bias=True))
         found.append(g.max_pool(x, f"pool{i}", 2, 2, 0))
         found.append(z := g.global_average_pool(x, f"mean{i}"))
-    found += [g.linear(g.flatten(z), f"dense{i}", 10) for i in range(min(copies, 3))]
+    found += [g.linear(g.flatten(z), f"dense{i}", 10) for i in range(some)]
     y = g.max_pool(x, "pool", 2, 2, 0)
-    found += [g.conv(y, f"deep{i}", 16, 3, pad=1, bias=True) for i in range(min(copies, 3))]
+    found += [g.conv(y, f"deep{i}", 16, 3, pad=1, bias=True) for i in range(some)]
     return _with_outputs(g, found)
 
 
