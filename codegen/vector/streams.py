@@ -41,9 +41,15 @@ class Stream:
             found += self._load(count, on if len(found) + count == vectors else None)
         return found
 
-    def ask(self, beyond: int, level: int) -> None:
+    def ask(self, beyond: int | Expr, level: int) -> None:
         """For the cache line that lies so many bytes on, in cache level 1 or 2."""
-        T.evaluate(T.call_extern("void", f"{ASK}{level}", self._at[0] + T.int64(beyond)))
+        T.evaluate(
+            T.call_extern(
+                "void",
+                f"{ASK}{level}",
+                self._at[0] + (T.int64(beyond) if isinstance(beyond, int) else beyond),
+            )
+        )
 
     def _load(self, count: int, on: Expr) -> list[Expr]:
         at, elements, size = self._at[0], count * self._lanes, count * self._bytes

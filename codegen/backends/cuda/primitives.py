@@ -11,7 +11,8 @@ from .per_thread import PerThread
 from .winograd import floats, fused, staged
 
 _LOCAL = (
-    *("im2row", "kn2row", "winograd2", "winograd4", "winograd6", "winograd4x2", "depthwise_quads"),
+    *("im2row", "kn2row", "winograd2", "winograd4", "winograd5", "winograd6", "winograd4x2"),
+    "depthwise_quads",
     *(f"strided_winograd{extent}" for extent in (4, 6, 8)),
 )
 _UNFIT = (*_LOCAL, *(f"{PREFIX}{name}" for name in _LOCAL))

@@ -18,13 +18,13 @@ from .pointwise import POINTWISE
 from .transposed import TRANSPOSED
 from .winograd import int8 as linear_winograd
 from .winograd.exact import EXACT, EXACT_STEM, ExactConvolution
-from .winograd.float32 import HALVES, OBLONG, STRIDED, WINOGRAD
+from .winograd.float32 import HALVES, OBLONG, ODD, STRIDED, WINOGRAD
 
 _FLOATS = (
     *map(Convolution, (DIRECT, POINTWISE, DEPTHWISE)),
     Convolution(GROUPED, spreads=True),
     *map(Convolution, (IM2ROW, KN2ROW)),
-    *(Convolution(primitive, spreads=True) for primitive in (*WINOGRAD, OBLONG, *STRIDED)),
+    *(Convolution(primitive, spreads=True) for primitive in (*WINOGRAD, ODD, OBLONG, *STRIDED)),
     TransposedConvolution(TRANSPOSED),
     Dense(DENSE),
 )

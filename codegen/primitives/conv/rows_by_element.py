@@ -65,6 +65,10 @@ class RowsByElement(ByElement):
     def tile_pixels(self, registers: int, vectors: int) -> int:
         return max(1, self.rows.pixels(registers, vectors, self.lanes, registers))
 
+    def most_pixels(self, registers: int, vectors: int) -> int:
+        """Those whose operands fit at all, with more loads by multiplication."""
+        return max(self.tile_pixels(registers, vectors), (registers - MOST - _SPARE) // (vectors + 1))
+
     def loads(self, pixels: Any, vectors: Any) -> Any:
         return self.rows.columns(pixels) / (self.rows.reach * self.lanes) + vectors
 
@@ -89,6 +93,9 @@ class HalfRowsByElement(RowsByElement, HalfByElement):
 
     def tile_pixels(self, registers: int, vectors: int) -> int:
         return max(1, self.rows.pixels(registers, vectors, self.lanes, _LOWER))
+
+    def most_pixels(self, registers: int, vectors: int) -> int:
+        return self.tile_pixels(registers, vectors)
 
 
 def by_rows(target: Target, dtype: str, rows: Rows = Rows()) -> RowsByElement | None:

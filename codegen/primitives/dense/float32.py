@@ -13,6 +13,7 @@ from ...tir import T, load, prim_func, store, view
 from ..conv.arithmetic import plain_arithmetic
 from ..conv.ending import Finish, pointers, split_buffers
 from ..conv.plan import KernelSpec
+from ..conv.rows_by_element import by_rows
 from ..conv.tile import pack_bias
 from ..specs import DenseSpec, Floats, seconds
 from .panels import DensePlan, PanelNest, Panels
@@ -61,6 +62,8 @@ class Dense:
 
     def plan(self, spec: DenseSpec, target: Target) -> DensePlan:
         registers, arithmetic = target.isa.vector_registers, plain_arithmetic(target, spec.dtype)
+        if spec.batch == 1:
+            arithmetic = by_rows(target, spec.dtype) or arithmetic
         vectors = min(4, -(-spec.outputs // target.lanes)) if spec.batch < registers // 4 else 2
         panels = Panels(min(spec.batch, arithmetic.tile_pixels(registers, vectors)), vectors)
         return DensePlan(spec.batch, spec.inputs, spec.outputs, panels, arithmetic)

@@ -8,6 +8,7 @@ inputs apart, which hides latency and loses less to rounding than one long chain
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...rounding import up
-from ...tir import T, fence, store, view
+from ...tir import T, fence, splat, store, view
+from ...vector.streams import MOST, Stream, held
 from ..conv.arithmetic import Arithmetic
+from ..conv.rows_by_element import RowsByElement
 
 Expr = Any
 Buffer = Any
@@ -142,24 +145,63 @@ class PanelNest(ABC):
     def _products(self, sums: list[Registers], column: Expr, row: Expr, rows: int, vectors: int) -> None:
         inputs, step = self.plan.inputs, self.arithmetic.step
         panel, steps = column * up(inputs, step), inputs // step
-        width, whole = vectors * self.arithmetic.width, steps // _CHAINS
+        width = vectors * self.arithmetic.width
 
         def add(k: Expr, chain: int) -> None:
             starts = [(row + r) * inputs + k * step for r in range(rows)]
             self._step(sums[chain % len(sums)], self.data, starts, panel + k * width, vectors)
 
-        if whole:
-            with T.serial(0, whole) as outer:
-                if self.arithmetic.data == "uint8" and self.arithmetic.at_once == _CHAINS:
-                    starts = {r: (row + r) * inputs + outer * (_CHAINS * step) for r in range(rows)}
-                    self._together(sums, starts, panel + outer * (_CHAINS * width), vectors)
-                else:
-                    for inner in range(_CHAINS):
-                        add(outer * _CHAINS + inner, inner)
-        for k in range(whole * _CHAINS, steps):
+        if isinstance(self.arithmetic, RowsByElement):
+            done = self._streamed(self.arithmetic, sums, row * inputs, panel, vectors)
+        else:
+            done = steps // _CHAINS * _CHAINS
+            self._chained(sums, row, rows, panel, vectors, add)
+        for k in range(done, steps):
             add(k, k)
         if inputs % step:
             self._rest(sums[0], row, rows, panel + steps * width, vectors)
+
+    def _chained(
+        self,
+        sums: list[Registers],
+        row: Expr,
+        rows: int,
+        panel: Expr,
+        vectors: int,
+        add: Callable[[Expr, int], None],
+    ) -> None:
+        """The steps of whole rounds through all chains."""
+        inputs, step, width = self.plan.inputs, self.arithmetic.step, vectors * self.arithmetic.width
+        if inputs // step < _CHAINS:
+            return
+        with T.serial(0, inputs // step // _CHAINS) as outer:
+            if self.arithmetic.data == "uint8" and self.arithmetic.at_once == _CHAINS:
+                starts = {r: (row + r) * inputs + outer * (_CHAINS * step) for r in range(rows)}
+                self._together(sums, starts, panel + outer * (_CHAINS * width), vectors)
+            else:
+                for inner in range(_CHAINS):
+                    add(outer * _CHAINS + inner, inner)
+
+    def _streamed(
+        self, arithmetic: RowsByElement, sums: list[Registers], first: Expr, panel: Expr, vectors: int
+    ) -> int:
+        """The inputs of one row, in whole loads of several vectors, and the weights as streams; how many."""
+        several = MOST * self.lanes
+        if self.plan.inputs < several:
+            return 0
+        data = Stream(self.data, first, self.lanes, arithmetic.data)
+        weights = Stream(self.weights, panel, self.lanes, arithmetic.weight)
+        order = [(k, v) for k in range(several) for v in range(vectors)]
+        with T.serial(0, self.plan.inputs // several):
+            inputs = data.take(MOST)
+            for at in range(0, len(order), MOST):
+                chunk = order[at : at + MOST]
+                for (k, v), weight in zip(chunk, weights.take(len(chunk)), strict=True):
+                    element = splat(T.Shuffle([inputs[k // self.lanes]], [k % self.lanes]), self.lanes)
+                    arithmetic.accumulate(sums[k % _CHAINS], v, element, weight)
+                for chain in {k % _CHAINS: None for k, _ in chunk}:
+                    held(sums[chain])
+        return self.plan.inputs // several * several
 
     def _together(self, sums: list[Registers], starts: dict[int, Expr], weight: Expr, vectors: int) -> None:
         """A step of each chain, whose inputs are loaded at once."""

@@ -1,4 +1,4 @@
-"""Convolutions of floats on ARM under qemu-user: register tiles of its own, held against the interpreter."""
+"""Convolutions and dense layers of floats on ARM under qemu-user, in register tiles of its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,19 @@ def conv(
     return Case(primitive, operator("conv", floats, given, constants=(1, 2)), floats, layouts)
 
 
+def dense(inputs: int, outputs: int) -> Case:
+    """Of a batch of one, with a bias and a ReLU."""
+    random = np.random.default_rng(inputs)
+    weights = random.standard_normal((inputs, outputs)) / inputs**0.5
+    arrays = [random.standard_normal((1, inputs)), weights, random.standard_normal(outputs)]
+    floats = [np.asarray(a, np.float32) for a in arrays]
+    steps = (Step("add"), Step("relu"))
+    return Case("dense", operator("matmul", floats, {"epilogue": steps}, constants=(1, 2)), floats)
+
+
 CASES = [
+    dense(39, 28),  # two loads of 16 inputs and 7 more; a whole panel and one of three vectors
+    dense(17, 5),
     *(conv("direct", (1, 20, 9, width), 24, 3, pads=SAME) for width in (5, 11, 19)),
     conv("direct", (2, 12, 9, 14), 20, 3, strides=(2, 2), pads=SAME),
     conv("direct", (1, 3, 17, 23), 24, 7, strides=(2, 2), pads=(3, 3, 3, 3)),
@@ -59,6 +71,8 @@ BY_ELEMENT = [
     conv("direct", (1, 8, 6, 7), 16, 1, pads=SAME),
     conv("depthwise", (1, 20, 6, 19), 20, 3, pads=SAME, groups=20),
     conv("depthwise", (2, 8, 9, 30), 8, 3, strides=(2, 2), pads=(0, 0, 1, 1), groups=8),
+    conv("winograd4", (1, 96, 10, 10), 80, 3, pads=SAME),  # a register tile for what is left of the tiles
+    conv("winograd5", (1, 20, 14, 13), 40, 3, pads=SAME),
     conv("winograd4x2", (1, 36, 7, 7), 40, 3, pads=SAME),
     conv("strided_winograd6", (2, 20, 13, 16), 24, 3, strides=(2, 2), pads=SAME),
     conv("strided_winograd8", (1, 3, 33, 40), 24, 7, strides=(2, 2), pads=(3, 3, 3, 3)),

@@ -37,7 +37,7 @@ Steps = Callable[[Sequence[Expr]], list[Expr]]  # a transform of a column or a r
 Read = Callable[[int, int, int], Expr]  # vector of channels, row and column of a tile -> its values
 
 UNROLL = 4  # steps of one pass through the inner loop
-_LINE = 64  # bytes
+LINE = 64  # bytes
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,8 @@ class Arithmetic(ABC):
     unroll = UNROLL
     raw = "float32"  # what the input's transform computes with
     sums = "float32"  # what the result's does
-    biased: ClassVar[tuple[int, int] | None] = (
-        None  # the position whose product takes the bias, or results do
-    )
+    biased: ClassVar[tuple[int, int] | None] = None
+    """The position whose product takes the bias, as it counts once in every result; else results take it."""
     peeled = False  # whether the first steps are code of their own, where sums of nothing are not added to
     chunked = False
     """Whether sums of all groups of filters are kept while chunks of channels are added, in matrices of one
@@ -195,6 +194,11 @@ class FloatArithmetic(Arithmetic):
     def unroll(self) -> int:  # type: ignore[override]
         return max(UNROLL, self.products.at_once)
 
+    @property
+    def biased(self) -> tuple[int, int] | None:  # type: ignore[override]
+        """That of the point 1, where cores execute an instruction for every result that is added to."""
+        return (1, 1) if self.products.at_once > 1 and self.raw == "float32" else None
+
     def filters(self, outputs: int) -> Matrix:
         """G."""
         make = half_matrix if self.raw == "float16" else rational_matrix
@@ -202,11 +206,11 @@ class FloatArithmetic(Arithmetic):
 
     @property
     def gap(self) -> int:  # type: ignore[override]
-        return _LINE // self.element_bytes
+        return LINE // self.element_bytes
 
     @property
     def asked(self) -> int:  # type: ignore[override]
-        return _LINE // self.element_bytes
+        return LINE // self.element_bytes
 
     def apart(self, elements: int) -> int:
         return elements + self.gap
@@ -309,7 +313,7 @@ class OfBytes(Arithmetic):
         return self.lanes
 
     def apart(self, elements: int) -> int:
-        line = _LINE // self.element_bytes
+        line = LINE // self.element_bytes
         return up(elements, line) + line
 
     def waited(self, rows: Any, vectors: Any) -> Any:

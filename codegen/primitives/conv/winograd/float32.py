@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -21,7 +21,7 @@ from ...specs import ConvSpec, Floats
 from ..arithmetic import float_arithmetic
 from ..plan import largest_part
 from ..planned import Planned
-from ..rows_by_element import by_rows
+from ..rows_by_element import RowsByElement, by_rows
 from ..tile import pack_bias
 from .arithmetic import FloatArithmetic
 from .grid import TileGrid
@@ -33,6 +33,9 @@ _SHARE = 0.66  # of the second-level cache for what a task keeps
 # Of the transforms' cycles that were measured on x86, by a core's multiply-adds a cycle. llvm-mca has of
 # F(4x4)'s 0.74 (input) and 0.64 (result) on a Cortex-A72, 0.42 and 0.32 on an A76, 2.2 and 1.5 on an A53.
 _TRANSFORMS = 0.75
+_POSITION = 0.25  # of that cache for the numbers of one position, where not all positions' stay
+_TASK = 20_000_000  # products from which a task is cut, until there is one for each core of a board:
+_CORES = 4
 _BEGINNING = 10.0  # cycles of a register tile before its first product and after its last, but for its sums
 _NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cache
 _FEW_CHANNELS = 4  # of an image, whose phases or channels are put into vectors one by one
@@ -46,6 +49,7 @@ _NOISE = {
     (2, 2): (0.0, 0.0),
     (4, 2): (2e-14, 3e-15),
     (4, 4): (3e-13, 2.1e-14),
+    (5, 5): (6e-13, 5.2e-14),
     (6, 6): (8e-13, 8.2e-14),
 }
 _HALF_NOISE = {(2, 2): (1e-6, 4.5e-8), (4, 2): (2e-6, 1.2e-7), (4, 4): (3e-6, 3.2e-7)}
@@ -60,12 +64,10 @@ class FloatShape(Shape[FloatArithmetic]):
     """Of floats."""
 
     def cycles(self, blocking: Any, target: Target) -> Any:
-        rows, vectors, lanes = blocking.rows, blocking.vectors, self.lanes
-        inner = (self.extent[0] - 2) * (self.extent[1] - 2)
-        register_tiles = self.positions * -(-self.tiles // rows) * self.filters // self.width(blocking)
-        step, ranges = self.step_cycles(rows, vectors, target), self.ranges(blocking)
+        lanes, inner = self.lanes, (self.extent[0] - 2) * (self.extent[1] - 2)
+        ranges = self.ranges(blocking)
         vector_tiles = self.positions * self.tiles / lanes
-        products = register_tiles * (self.channels * step + _BEGINNING * self.chunks(blocking))
+        products = self._products_cycles(blocking, target)
         products += vector_tiles * self.filters * self.chunks(blocking) * 3
         # Cycles for each vector of a tile: large tiles do not fit the registers.
         read, written = 3.0 + 0.27 * inner, 2.0 + 0.2 * inner
@@ -74,33 +76,94 @@ class FloatShape(Shape[FloatArithmetic]):
         size = float(self.number_bytes)
         streamed = size * self.positions * self.channels * self.filters * self.blocks(blocking)
         streamed += 2 * size * ranges * self.tiles * self.positions * self.channels
+        if target.isa.by_element:
+            kept = blocking.tiles * (blocking.channels + blocking.filters)
+            sums = 2 * size * self.chunks(blocking) * self.tiles * self.positions * self.filters
+            streamed += sums * (kept > self._room(target))
         near = streamed < target.l2_bytes / 2
         rate = far_gbps(streamed, target) * np.where(near, _NEAR, 1.0) / target.clock_ghz
         streaming = streamed / rate
         computing = products + transforms
         return np.maximum(computing, streaming) + 0.5 * np.minimum(computing, streaming)
 
+    def _products_cycles(self, blocking: Any, target: Target) -> Any:
+        """Of all register tiles, but for what each of their sums takes."""
+        rows, vectors, chunks = blocking.rows, blocking.vectors, self.chunks(blocking)
+        groups = self.positions * self.filters // self.width(blocking)
+
+        def cycles(tiles: Any, several: Any) -> Any:
+            step = self.step_cycles(several, vectors, target)
+            return groups * tiles * (self.channels * step + _BEGINNING * chunks)
+
+        if not isinstance(self.arithmetic.products, RowsByElement):
+            return cycles(-(-self.tiles // rows), rows)
+        rest = self.tiles % rows
+        return cycles(self.tiles // rows, rows) + cycles(rest > 0, rest)
+
+    def _room(self, target: Target) -> int:
+        """Numbers of one position that a task keeps, where those of all stay in the cache."""
+        return int(_SHARE * target.l2_bytes) // (self.number_bytes * self.positions)
+
+    def _fitting(self, target: Target, channels: int, filters: int) -> int:
+        """Tiles of a task, all of whose numbers stay in the cache; of too few 0, but for the smallest."""
+        fitting = self._room(target) // (channels + filters)
+        smallest = channels == self.lanes and filters <= 2 * self.lanes
+        return max(fitting, 1) if fitting >= min(8, self.tiles) or smallest else 0
+
+    def _stretch(self, target: Target, channels: int, filters: int) -> int:
+        """Tiles of a task whose numbers of one position at a time stay in the cache, while others stream.
+
+        Weights, which stream once for a block, are more than these; 0 where they are not, or do not stream.
+        No x86 has been measured so.
+        """
+        if not (target.isa.by_element and self._streams(target)):
+            return 0
+        stretched = int(_POSITION * target.l2_bytes) // (self.number_bytes * (channels + filters))
+        return stretched if stretched > self._room(target) // (channels + filters) else 0
+
+    def _streams(self, target: Target) -> bool:
+        """Whether the weights come from beyond the second-level cache for every block of tiles."""
+        return 4 * self.positions * self.channels * self.filters > target.l2_bytes
+
     def _asks(self, target: Target) -> bool:
         """ARM's cores follow a stream of weights that stay in the second-level cache by themselves."""
-        near = 4 * self.positions * self.channels * self.filters <= target.l2_bytes
-        return not (target.isa.by_element and near)
+        return self._streams(target) or not target.isa.by_element
 
     def blockings(self, target: Target) -> Iterator[Blocking]:
         blocks = self.filters // self.lanes
         vectors = 2 if blocks % 2 == 0 else 1
-        most = self.arithmetic.products.tile_pixels(target.isa.vector_registers, vectors)
+        for groups in _divisors(blocks // vectors):
+            filters = groups * vectors * self.lanes
+            for room in (self._fitting, self._stretch):
+                for blocking in self._of_range(target, vectors, filters, room):
+                    if self.tasks(blocking) >= self._least(target, vectors):
+                        yield blocking
+
+    def _least(self, target: Target, vectors: int) -> int:
+        """Tasks, so that a board's cores share a large layer. No x86 has been measured so."""
+        products = self.positions * self.tiles * self.channels * self.filters
+        most = self.filters // (vectors * self.lanes)
+        return min(-(-products // _TASK), _CORES, most) if target.isa.by_element else 1
+
+    def _rows(self, target: Target, vectors: int) -> list[int]:
+        """Tiles of a register tile: one more than loads best where all tiles are just as many."""
+        products, registers = self.arithmetic.products, target.isa.vector_registers
+        best = products.tile_pixels(registers, vectors)
+        most = products.most_pixels(registers, vectors) if isinstance(products, RowsByElement) else best
+        return [*range(max(1, best // 2), best + 1), *([most] if most == self.tiles > best else [])]
+
+    def _of_range(
+        self, target: Target, vectors: int, filters: int, room: Callable[[Target, int, int], int]
+    ) -> Iterator[Blocking]:
+        """Those of a range of filters; `room` tells how many tiles there may be with so many channels."""
+        several = self._rows(target, vectors)
         for chunk in _divisors(self.channels // self.lanes):
-            for groups in _divisors(blocks // vectors):
-                channels, filters = chunk * self.lanes, groups * vectors * self.lanes
-                fitting = int(_SHARE * target.l2_bytes) // (
-                    self.number_bytes * self.positions * (channels + filters)
-                )
-                if fitting < min(8, self.tiles) and (chunk, groups) != (1, 1):
-                    continue
-                ahead = _AHEAD * channels * vectors * self.lanes if self._asks(target) else 0
-                for rows in range(max(1, most // 2), most + 1):
-                    for tiles in _blocks_of_tiles(self.tiles, fitting, rows):
-                        yield Blocking(tiles, rows, vectors, channels, filters, ahead)
+            channels = chunk * self.lanes
+            fitting = room(target, channels, filters)
+            ahead = _AHEAD * channels * vectors * self.lanes if self._asks(target) else 0
+            for rows in several if fitting else ():
+                for tiles in _blocks_of_tiles(self.tiles, fitting, rows):
+                    yield Blocking(tiles, rows, vectors, channels, filters, ahead)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -192,7 +255,7 @@ class WinogradConv(FloatWinograd):
     def refusal(self, spec: ConvSpec, target: Target) -> str | None:
         if spec.kernel != (3, 3) or spec.strides != (1, 1) or spec.dilations != (1, 1):
             return f"kernel {spec.kernel}, strides {spec.strides}, dilations {spec.dilations}"
-        return None if self.outputs[0] == self.outputs[1] else _unseen(target)
+        return None if self in WINOGRAD else _unseen(target)
 
     def noise(self, spec: ConvSpec, target: Target) -> float:
         fixed, per_channel = (_HALF_NOISE if spec.dtype == "float16" else _NOISE)[self.outputs]
@@ -251,6 +314,8 @@ def _plans(primitive: FloatWinograd, spec: ConvSpec, target: Target) -> Mapping[
 
 
 WINOGRAD = tuple(WinogradConv(f"winograd{m}", (m, m)) for m in (2, 4, 6))
+ODD = WinogradConv("winograd5", (5, 5))
+"""Images of 13 to 15 and 55 rows are few of these."""
 OBLONG = WinogradConv("winograd4x2", (4, 2))
 STRIDED = tuple(StridedWinograd(f"strided_winograd{n}", n) for n in (4, 6, 8))
 HALVES: tuple[FloatWinograd, ...] = (

@@ -17,12 +17,14 @@ from secateur.codegen.tir import Registers, T, fence, load, opaque, prefetch, pr
 from ....rounding import up
 from ...specs import layout_block
 from ..plan import KernelSpec
-from ..rows_by_element import RowsByElement
+from ..rows_by_element import Operands, RowsByElement
 from ..rows_of_bytes import RowsOfBytes
-from .arithmetic import Buffers, Patch, Read, Steps
+from .arithmetic import LINE, Buffers, Patch, Read, Steps
 from .plan import Blocking, Shape
 
 Expr = Any
+
+_NEAR = 16 << 10  # bytes ahead that the first-level cache is asked for
 
 INPUT, PRODUCTS, OUTPUT = PHASES = ("input", "products", "output")
 """Of a task."""
@@ -210,54 +212,90 @@ class _Nest:
     # Products
 
     def _products(self, chunk: Expr, p: Expr, g: Expr) -> None:
-        with T.serial(0, self.parts) as part:
-            self._register_tile(chunk, p, g, part * self.blocking.rows)
+        rows, rest = self.blocking.rows, self.shape.rest(self.blocking)
+        with T.serial(0, self.count // rows if rest else self.parts) as part:
+            self._register_tile(chunk, p, g, part, rows)
+        if rest:
+            with when(self.count % rows > 0):
+                self._register_tile(chunk, p, g, self.count // rows, rest)
 
-    def _register_tile(self, chunk: Expr, p: Expr, g: Expr, first: Expr) -> None:
+    def _register_tile(self, chunk: Expr, p: Expr, g: Expr, part: Expr, rows: int) -> None:
         """At position `p`: some tiles by the chunk's channels, times those by one group of filters."""
         blocking, arithmetic = self.blocking, self.arithmetic
-        acc = arithmetic.products.registers(blocking.rows * blocking.vectors)
+        first = part * blocking.rows
+        acc = arithmetic.products.registers(rows * blocking.vectors)
         sums, panel = opaque(self._sums(p, g, first)), self._panel(chunk, p, g)
         self._begin(acc, chunk, sums, panel)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
         if isinstance(arithmetic.products, RowsByElement | RowsOfBytes):
-            self._stream(arithmetic.products, acc, (first, source), panel * blocking.channels * self.width)
+            weight = panel * blocking.channels * self.width
+            self._stream(arithmetic.products, acc, (source, weight), part, range(rows))
         else:
             self._blocks(acc, source, panel)
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
             store(self.sums, sums + number * self.lanes, value, self.lanes)
 
     def _stream(
-        self, products: RowsByElement | RowsOfBytes, acc: Any, tile: tuple[Expr, Expr], weight: Expr
+        self,
+        products: RowsByElement | RowsOfBytes,
+        acc: Any,
+        places: tuple[Expr, Expr],
+        part: Expr,
+        rows: range,
     ) -> None:
-        """Sums of all blocks of channels, of operands that are streams; `tile` is its number and place.
+        """Sums of all blocks of channels, of operands that are streams from these places on.
 
         Of bytes the first tiles of a panel alone ask for weights: the others find them near.
         """
-        (number, source), ahead = tile, self.blocking.ahead * products.size
+        ahead = self.blocking.ahead * products.size
         if not ahead or isinstance(products, RowsByElement):
-            self._row_of_blocks(products, acc, source, weight, ahead)
+            self._row_of_blocks(products, acc, places, rows, part)
             return
-        with T.If(number == 0):
+        with T.If(part == 0):
             with T.Then():
-                self._row_of_blocks(products, acc, source, weight, ahead)
+                self._row_of_blocks(products, acc, places, rows, part, (ahead, 1))
             with T.Else():
-                self._row_of_blocks(products, acc, source, weight, 0)
+                self._row_of_blocks(products, acc, places, rows, part)
 
     def _row_of_blocks(
-        self, products: RowsByElement | RowsOfBytes, acc: Any, source: Expr, weight: Expr, ahead: int
+        self,
+        products: RowsByElement | RowsOfBytes,
+        acc: Any,
+        places: tuple[Expr, Expr],
+        rows: range,
+        part: Expr,
+        ask: tuple[int, int] | None = None,
     ) -> None:
-        blocking, rows = self.blocking, range(self.blocking.rows)
+        """Bytes `ask` with every load of weights, floats for a share of a pass."""
+        blocking, (source, weight) = self.blocking, places
         weights = (self.buffers["weights"], weight)
         operands = products.operands((self.inputs, source), weights, blocking.vectors)
         on = operands.step(len(rows), blocking.tiles * self.run)
-        ask = (ahead, 1) if ahead else None
+        level = 1 if blocking.ahead * products.size <= _NEAR else 2
         together, first = blocks_together(self.shape, blocking), int(products.peeled)
         for _ in range(first):
             operands.row(acc, on, [(rows, rows)], ask=ask)
         with T.serial(first, blocking.channels // self.run // together):
+            if isinstance(operands, Operands):
+                for beyond in self._asked(part, together * self.run * self.width * products.size // LINE):
+                    operands.weights.ask(beyond, level)
             for _ in range(together):
                 operands.row(acc, on, [(rows, rows)], ask=ask)
+
+    def _asked(self, part: Expr, lines: int) -> list[Expr]:
+        """How far beyond the `lines` of weights of a pass those lie that this register tile asks for.
+
+        All register tiles of a block of tiles go through the same weights: each asks for its share. Where the
+        last block has fewer, some are not asked for.
+        """
+        if not self.blocking.ahead:
+            return []
+        parts = -(-min(self.shape.tiles, self.blocking.tiles) // self.blocking.rows)
+        share = -(-lines // parts)
+        ahead = self.blocking.ahead * self.arithmetic.element_bytes
+        if share == lines:
+            return [T.int64(n * LINE + ahead) for n in range(lines)]
+        return [T.Cast("int64", (part * share + n) % lines * LINE) + T.int64(ahead) for n in range(share)]
 
     def _blocks(self, acc: Any, source: Expr, panel: Expr) -> None:
         """The same, block by block."""

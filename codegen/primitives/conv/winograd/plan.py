@@ -22,6 +22,7 @@ from secateur.codegen.targets.target import Target
 from ....rounding import up
 from ...operator import Cost
 from ...specs import ConvSpec, layout_block
+from ..rows_by_element import RowsByElement
 from .arithmetic import Arithmetic
 from .grid import TileGrid
 
@@ -93,6 +94,11 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
     def blocks(self, blocking: Blocking) -> int:
         """Blocks of tiles."""
         return -(-self.tiles // blocking.tiles)
+
+    def rest(self, blocking: Blocking) -> int:
+        """Tiles that make up no whole register tile, where they have one of their own."""
+        streams = isinstance(self.arithmetic.products, RowsByElement)
+        return self.tiles % blocking.rows if streams else 0
 
     def ranges(self, blocking: Blocking) -> int:
         """Ranges of filters."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from secateur.codegen.primitives.conv.primitives import PRIMITIVES
-from secateur.codegen.primitives.conv.winograd.float32 import OBLONG, STRIDED, WINOGRAD, FloatWinograd
+from secateur.codegen.primitives.conv.winograd.float32 import OBLONG, ODD, STRIDED, WINOGRAD, FloatWinograd
 from secateur.codegen.primitives.conv.winograd.phases import phased
 from secateur.codegen.primitives.specs import ConvSpec
 from secateur.codegen.targets.rows import TARGETS
@@ -36,6 +36,7 @@ CASES = {
         conv(20, (9, 11), 24, 3, pads=(1, 1, 1, 1), epilogue=RESIDUAL, extras=("full",)),
         FOUR,
     ),
+    "odd": (ODD, conv(20, (9, 12), 24, 3, pads=(1, 1, 1, 1), bias=True, epilogue=RELU), LONGEST),
     "image": (WINOGRAD[1], conv(3, (9, 11), 24, 3, pads=(1, 1, 1, 1), in_layout="NCHW", batch=2), FOUR),
     "strided4": (STRIDED[0], conv(20, (9, 12), 24, 3, pads=(1, 1, 1, 1), batch=2, **HALVES), FOUR),
     "strided6": (TILE_OF_6, conv(20, (14, 13), 24, 5, pads=(2, 1, 2, 2), bias=True, **HALVES), LONGEST),
@@ -68,10 +69,11 @@ def error_power(primitive: FloatWinograd, spec: ConvSpec, target: Target) -> flo
     ("primitive", "spec"),
     [
         (OBLONG, conv(64, (14, 14), 16, 3, pads=(1, 1, 1, 1))),
+        (ODD, conv(64, (14, 14), 16, 3, pads=(1, 1, 1, 1))),
         (TILE_OF_6, conv(64, (29, 29), 16, 3, **HALVES)),
         (TILE_OF_8, conv(3, (29, 29), 16, 7, in_layout="NCHW", **HALVES)),
     ],
-    ids=["oblong", "strided6", "image"],
+    ids=["oblong", "odd", "strided6", "image"],
 )
 def test_kernels_have_the_error_that_is_claimed(primitive: FloatWinograd, spec: ConvSpec) -> None:
     block = f"NCHW{FOUR.lanes}c"
@@ -108,7 +110,7 @@ def test_other_kernels_are_refused(spec: ConvSpec, message: str) -> None:
 
 def test_processors_that_copy_elements_are_not_offered_them() -> None:
     spec = conv(8, (9, 9), 8, 3, in_layout="NCHW8c", out_layout="NCHW8c", pads=(1, 1, 1, 1))
-    assert OBLONG.applicable(spec, TARGETS["x86-64-v3"]) == "not for avx2"
+    assert {p.applicable(spec, TARGETS["x86-64-v3"]) for p in (OBLONG, ODD)} == {"not for avx2"}
     assert WINOGRAD[1].layouts(spec, TARGETS["x86-64-v3"]) == (("NCHW8c", "NCHW8c"),)
 
 

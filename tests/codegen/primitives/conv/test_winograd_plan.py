@@ -1,0 +1,70 @@
+"""How layers with more transformed weights than a cache are cut on AArch64, and the loops of products."""
+
+from __future__ import annotations
+
+import pytest
+
+from secateur.codegen.backends.cpu.objects import assembly_of, build_object
+from secateur.codegen.primitives.conv.winograd.float32 import ODD, WINOGRAD, FloatWinograd, WinogradConv
+from secateur.codegen.primitives.conv.winograd.nest import PRODUCTS, kernel_of
+from secateur.codegen.primitives.specs import ConvSpec, HalfConvSpec
+from secateur.codegen.targets.find import find
+from secateur.codegen.targets.target import Target
+from secateur.tools.checks.machine_loops import Loop, innermost
+
+F4, F6 = WINOGRAD[1:]
+
+
+def layer(target: Target, channels: int, side: int, kind: type[ConvSpec] = ConvSpec) -> ConvSpec:
+    block = f"NCHW{target.lanes}c"
+    sizes, pads = (1, channels, side, side, channels), (1, 1, 1, 1)
+    return kind(*sizes, (3, 3), pads=pads, in_layout=block, out_layout=block)
+
+
+@pytest.mark.parametrize("primitive", [F4, F6], ids=lambda primitive: primitive.name)
+def test_many_weights_stream_once_and_all_channels_are_added_at_once(primitive: WinogradConv) -> None:
+    target = find("rpi4")
+    spec = layer(target, 512, 28)
+    shape, plan = primitive.shape(spec, target), primitive.plan(spec, target)
+    assert (shape.blocks(plan), shape.chunks(plan)) == (1, 1)
+    assert shape.tasks(plan) >= 4
+
+
+def test_where_weights_stay_in_the_cache_all_that_a_task_keeps_does_too() -> None:
+    target = find("rpi4")
+    spec = layer(target, 64, 56)
+    assert max(cost.workspace for cost in F4.plans(spec, target).values()) <= target.l2_bytes
+
+
+def test_on_x86_it_always_does() -> None:
+    target = find("x86-64-v3")
+    spec = layer(target, 512, 28)
+    assert max(cost.workspace for cost in F4.plans(spec, target).values()) <= target.l2_bytes
+
+
+def loops(primitive: FloatWinograd, target: Target, spec: ConvSpec) -> list[Loop]:
+    """Of the products."""
+    kernel = kernel_of("winograd", primitive.shape(spec, target), primitive.plan(spec, target), (PRODUCTS,))
+    found = innermost(assembly_of(build_object(kernel, "kernel", target), target), "aarch64")
+    return [loop for loop in found if loop.multiplies]
+
+
+@pytest.mark.parametrize(
+    ("primitive", "kind", "side", "rows", "asked"),
+    [
+        (F4, ConvSpec, 56, {8, 4}, 1),
+        (F4, ConvSpec, 14, {8}, 2),
+        (ODD, ConvSpec, 14, {9}, 4),
+        (F4, HalfConvSpec, 28, {7}, 2),
+    ],
+)
+def test_register_tiles_share_the_weights_that_are_asked_for_and_spill_nothing(
+    primitive: FloatWinograd, kind: type[ConvSpec], side: int, rows: set[int], asked: int
+) -> None:
+    """A pass takes four lines of them (in binary16 eight), which up to seven register tiles go through."""
+    target = find("rpi5").in_half if kind is HalfConvSpec else find("rpi4")
+    found = loops(primitive, target, layer(target, 256, side, kind))
+    assert {loop.multiplies // (2 * 2 * target.lanes) for loop in found} == rows
+    for loop in found:
+        assert loop.spills == 0
+        assert sum("prfm" in line for line in loop.instructions) == asked
