@@ -67,8 +67,8 @@ class _ByBlocks(Adjustable):
         limits = (product.spare_bytes, 0)
         return tuple(dict.fromkeys(_cost(replace(product, spare_bytes=limit), target) for limit in limits))
 
-    def ways(self, op: Operator, target: Target) -> Ways | None:
-        return Primitive.ways(self, op, target)
+    def ways(self, op: Operator, target: Target, read: dict[type, Any]) -> Ways | None:
+        return Primitive.ways(self, op, target, read)
 
     def tiling(self, op: Operator, target: Target) -> Mapping[str, str]:
         tile = self.tile(op, target)
