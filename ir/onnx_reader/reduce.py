@@ -1,4 +1,4 @@
-"""Reductions and ArgMax."""
+"""Reductions, ArgMax and ArgMin."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from ..graph import Value
 from ..ops.rules import normalize_axis
 from ..types import DType
+from .cuts import reason_of
 from .elementwise import cast_to, largest_number
-from .node import Handler, Node, NodeError
+from .node import Handler, Node, NodeError, UnsupportedError
 
 
 def reduction_axes(node: Node, x: Value, as_input: int) -> tuple[int, ...]:
@@ -95,6 +96,15 @@ def argmax(node: Node) -> Value:
     )
 
 
+def argmin(node: Node) -> Value:
+    """The place of the largest of what is negated; the least integer has no negative, so floats alone."""
+    x, axis, last = node.input(0), node.integer("axis", 0), node.flag("select_last_index")
+    if not x.type.dtype.is_float:
+        raise UnsupportedError(f"of {x.type.dtype.value}, {reason_of(node.proto)}")
+    negative = node.emit("neg", [x])
+    return node.emit("argmax", [negative], axis=axis, keepdims=node.flag("keepdims", True), select_last=last)
+
+
 HANDLERS: dict[str, Handler] = {
     "ReduceSum": _reduction("reduce_sum", 13),
     "ReduceMean": _reduction("reduce_mean", 18),
@@ -109,4 +119,5 @@ HANDLERS: dict[str, Handler] = {
     "LpNormalization": lp_normalization,
     "GlobalLpPool": global_lp_pool,
     "ArgMax": argmax,
+    "ArgMin": argmin,
 }

@@ -208,17 +208,17 @@ class Scope(Inliner):
         return [UNREAD] * len(proto.output)
 
     def _operator(self, proto: NodeProto, inputs: list[Input], loc: str) -> Sequence[Any]:
-        """By its handler, else computed where all is known, else as ONNX itself defines it by others."""
+        """Computed where all is known and only then wanted, else by its handler or as ONNX defines it."""
         opset = self._opset(proto.domain)
         handler = self.model.domains.get(proto.domain, {}).get(proto.op_type)
         node = Node(proto, inputs, opset, loc, self.model.builder, self)
+        if is_computable(proto) and (arrays := node.known_inputs()) is not None:
+            check_types(proto, opset, inputs)
+            return compute(node, arrays)
         if handler is not None:
             found = handler(node)
             check_types(proto, opset, inputs)
             return found if isinstance(found, list) else [found]
-        if is_computable(proto) and (arrays := node.known_inputs()) is not None:
-            check_types(proto, opset, inputs)
-            return compute(node, arrays)
         function = defined_by_onnx(proto, opset, inputs)
         if function is None:
             raise UnsupportedError(reason_of(proto))

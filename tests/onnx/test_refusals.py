@@ -34,6 +34,7 @@ INITIALIZERS = f"""<
 
 REFUSED = [
     ("y = Conv (x)", "input 1 is missing"),
+    ("k = Cast <to = 7> (x) y = ArgMin (k)", "ArgMin (of i64, only of values known while reading"),
     ("y = Conv (x, m)", "kernel () does not fit input"),
     ("y = Conv <group = 2> (x, w)", "3 channels and weights tensor<2x3x3x3xf32> do not fit 2 groups"),
     ("y = Conv <group = 0> (x, w)", "do not fit 0 groups"),
