@@ -1,6 +1,8 @@
 /* Winograd's transform of filters, step by step as ir/filters.py: no product is fused with a sum. */
 #include "transform.h"
 
+#include <string.h>
+
 static const float ONE = 32768.0f, LARGEST = 127.0f, LEAST = 1e-30f;
 
 static inline double sum(const double *row, double a, double b, double c) { return (row[0] * a + row[1] * b) + row[2] * c; }
@@ -20,17 +22,42 @@ static uint64_t place(const rt_digit *digits, uint32_t number) {
     return at;
 }
 
-void rt_transform_floats(const rt_transform *t, const float *filters, unsigned char *weights) {
+/* A number of binary16, and the nearest of binary16 to one, halves to even. Filters are finite. */
+static double of_half(uint32_t half) {
+    uint32_t exponent = half >> 10 & 31, part = half & 1023;
+    double size = exponent ? 1024 + part : part;
+    for (uint32_t i = exponent ? exponent : 1; i < 25; i++) size *= 0.5;
+    for (uint32_t i = 25; i < exponent; i++) size *= 2;
+    return half >> 15 ? -size : size;
+}
+
+static uint16_t half_of(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t sign = (uint32_t)(bits >> 48) & 0x8000;
+    double size = x < 0 ? -x : x;
+    if (size < 6.103515625e-05) return (uint16_t)(sign | (uint32_t)(size * 16777216.0 + 4503599627370496.0 - 4503599627370496.0));
+    if (!(size < 65520)) return (uint16_t)(sign | 0x7c00);
+    bits &= UINT64_MAX >> 1;
+    bits += (1ull << 41) - 1 + (bits >> 42 & 1);
+    return (uint16_t)(sign | ((uint32_t)(bits >> 42) - ((1023 - 15) << 10)));
+}
+
+void rt_transform_floats(const rt_transform *t, const void *filters, unsigned char *weights) {
     float *out = (float *)(void *)(weights + t->to);
+    const float *floats = filters;
+    uint16_t *halves_out = (uint16_t *)(void *)out;
+    const uint16_t *halves = filters;
     uint32_t count = t->tall * t->wide;
     for (uint32_t m = 0; m < t->filters; m++) {
         uint64_t base = place(t->filter_digits, m);
-        for (uint32_t c = 0; c < t->channels; c++, filters += 9) {
+        for (uint32_t c = 0; c < t->channels; c++, floats += 9, halves += 9) {
             double g[9], taps[RT_MOST_TAPS];
             uint64_t at = base + place(t->channel_digits, c);
-            for (int i = 0; i < 9; i++) g[i] = (double)filters[i];
+            for (int i = 0; i < 9; i++) g[i] = t->half ? of_half(halves[i]) : (double)floats[i];
             transformed(t, g, taps);
-            for (uint32_t k = 0; k < count; k++) out[at + (uint64_t)k * t->tap] = (float)taps[k];
+            if (t->half) for (uint32_t k = 0; k < count; k++) halves_out[at + (uint64_t)k * t->tap] = half_of(taps[k]);
+            else for (uint32_t k = 0; k < count; k++) out[at + (uint64_t)k * t->tap] = (float)taps[k];
         }
     }
 }

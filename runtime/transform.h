@@ -10,7 +10,7 @@ typedef struct rt_digit {
     uint32_t extent, stride;
 } rt_digit;
 
-/* Constants that are made of filters, [filter][channel][3][3], of floats or of bytes; of bytes in whole numbers
+/* Constants that are made of filters, [filter][channel][3][3], of floats, of halves or of bytes; of bytes in whole numbers
  * [filter][channel][side][side]. */
 typedef struct rt_transform {
     const double *down, *across; /* rows of three numbers, or `side`; `tall` and `wide` of them */
@@ -19,6 +19,7 @@ typedef struct rt_transform {
     rt_digit filter_digits[RT_DIGITS], channel_digits[RT_DIGITS]; /* the one that turns fastest first; extent 0 ends them */
     int32_t first;     /* stream of the filters; of bytes, their scales are the next */
     uint32_t side;     /* rows and columns of filters whose transform is whole, in 16 bits; of all others 0 */
+    uint32_t half;         /* filters and constants are binary16 */
     uint64_t work;     /* behind the streams' bytes: memory to work in */
     uint64_t to;       /* this and what follows are places among the weights */
     uint32_t width;    /* of bytes: filters of a group, by which starts and scales lie; of others 0 */
@@ -28,7 +29,7 @@ typedef struct rt_transform {
 } rt_transform;
 
 /* Makes the constants, from the streams' bytes at `source`. */
-void rt_transform_floats(const rt_transform *t, const float *filters, unsigned char *weights);
+void rt_transform_floats(const rt_transform *t, const void *filters, unsigned char *weights);
 void rt_transform_words(const rt_transform *t, const int8_t *filters, unsigned char *weights);
 void rt_transform_bytes(const rt_transform *t, const int8_t *filters, const float *scales, void *work, unsigned char *weights);
 

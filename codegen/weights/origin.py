@@ -87,7 +87,7 @@ class Bytes:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Filters (M, C, 3, 3), i8 with `bytes` or else float32, and what the runtime makes of them.
+    """Filters (M, C, 3, 3), i8 with `bytes`, else float32 or float16, and what the runtime makes of them.
 
     Of i8 (M, C, side, side) without `bytes` it makes int16, exactly: `down` and `across` are whole numbers.
     `made` are the numbers of the kernel's arguments that come from them: the weights, and of bytes the
@@ -111,6 +111,11 @@ class Origin:
         """Rows and columns of filters whose transform is int16; 0 of all others."""
         whole = self.filters.dtype == np.int8 and self.bytes is None
         return int(self.filters.shape[2]) if whole else 0
+
+    @property
+    def half(self) -> bool:
+        """Whether the filters, and what is made of them, are float16."""
+        return self.filters.dtype == np.float16
 
     @property
     def sources(self) -> tuple[Array, ...]:

@@ -54,7 +54,7 @@ class Table(ctypes.Structure):
         ("tall", ctypes.c_uint32), ("wide", ctypes.c_uint32),
         ("filters", ctypes.c_uint32), ("channels", ctypes.c_uint32), ("tap", ctypes.c_uint32),
         ("filter_digits", Digit * 7), ("channel_digits", Digit * 7),
-        ("first", ctypes.c_int32), ("side", ctypes.c_uint32),
+        ("first", ctypes.c_int32), ("side", ctypes.c_uint32), ("half", ctypes.c_uint32),
         ("work", ctypes.c_uint64), ("to", ctypes.c_uint64),
         ("width", ctypes.c_uint32), ("factors", ctypes.c_uint64), ("stride", ctypes.c_uint64),
         ("factor_bytes", ctypes.c_uint32), ("scales", ctypes.c_uint64), ("starts", ctypes.c_uint64),
@@ -76,7 +76,8 @@ def table(origin: Origin, offsets: Sequence[int], factors: int) -> tuple[Table, 
     row = Table(
         down=matrices[0].ctypes.data, across=matrices[1].ctypes.data,
         tall=len(origin.down), wide=len(origin.across), tap=origin.places.tap,
-        filters=origin.filters.shape[0], channels=origin.filters.shape[1], side=origin.side, to=offsets[0],
+        filters=origin.filters.shape[0], channels=origin.filters.shape[1], side=origin.side, half=origin.half,
+        to=offsets[0],
     )  # fmt: skip
     for name, digits in (("filter", origin.places.filters), ("channel", origin.places.channels)):
         for i, digit in enumerate(digits):
@@ -127,11 +128,13 @@ def _constant(array: Array) -> Value:
     return create("nn.constant", [], {"value": array}).result
 
 
-def float_conv(channels: int, filters: int, side: int) -> Operator:
+def float_conv(channels: int, filters: int, side: int, dtype: DType = DType.F32) -> Operator:
     rng = np.random.default_rng(channels)
     weights = rng.standard_normal((filters, channels, 3, 3), np.float32)
-    bias = rng.standard_normal((filters, 1, 1), np.float32)
-    x = Value(TensorType((1, channels, side, side)), "x")
+    if dtype == DType.F16:  # from the least numbers that there are to some whose sums are none
+        weights *= np.float32(2) ** rng.integers(-24, 15, weights.shape)
+    weights, bias = (a.astype(dtype.numpy) for a in (weights, rng.standard_normal((filters, 1, 1))))
+    x = Value(TensorType((1, channels, side, side), dtype), "x")
     attributes = {"pads": (1, 1, 1, 1), "strides": (1, 1), "dilations": (1, 1), "epilogue": (Step("add"),)}
     return create("nn.conv", [x, _constant(weights), _constant(bias)], attributes)
 
@@ -200,6 +203,22 @@ def test_whole_numbers_of_phases(library: ctypes.CDLL, kernel: tuple[int, int], 
 def test_floats_for_gpus(library: ctypes.CDLL, primitive: Primitive) -> None:
     for channels, filters in SHAPES:
         check(library, primitive, float_conv(channels, filters, 12), TARGETS["jetson-nano"])
+
+
+@pytest.mark.parametrize("primitive", floats_on_gpus.PRIMITIVES[2:], ids=lambda p: p.name)
+@pytest.mark.parametrize("name", ["jetson-nano", "jetson-orin"])
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_halves_for_gpus(library: ctypes.CDLL, primitive: Primitive, name: str) -> None:
+    for channels, filters in SHAPES:
+        check(library, primitive, float_conv(channels, filters, 12, DType.F16), TARGETS[name])
+
+
+def test_halves_that_are_not_finite_have_no_origin() -> None:
+    op = float_conv(16, 16, 12, DType.F16)
+    weights = _constant(np.full((16, 16, 3, 3), np.inf, np.float16))
+    op = create("nn.conv", [op.operands[0], weights, op.operands[2]], op.attributes)
+    lay_out(op, *floats_on_gpus.PRIMITIVES[2].layouts(op, TARGETS["jetson-nano"])[0])
+    assert floats_on_gpus.PRIMITIVES[2].origin(op, TARGETS["jetson-nano"]) is None
 
 
 @pytest.mark.parametrize("tile", TILES)

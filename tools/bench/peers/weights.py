@@ -21,7 +21,7 @@ def vela_bytes(layers: Sequence[Bytes]) -> int | None:
 
 def _vela() -> Callable[[list[int]], bytes] | None:
     try:
-        from ethosu import mlw_codec  # type: ignore[import-not-found,unused-ignore]
+        from ethosu import mlw_codec  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
         return None
     found: Callable[[list[int]], bytes] = mlw_codec.encode
@@ -38,7 +38,7 @@ def innermost(values: Bytes) -> list[int]:
 def nnc_bytes(layers: Sequence[Bytes]) -> int | None:
     """Of all layers, each by itself, by DeepCABAC without dependent quantization; heads are not counted."""
     try:
-        from nncodec.extensions import deepCABAC  # type: ignore[import-not-found,unused-ignore]
+        from nncodec.extensions import deepCABAC  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
         return None
     return sum(len(nnc_encode(deepCABAC, values)) for values in layers)

@@ -124,6 +124,11 @@ class _ThreeKernels(Staged, FloatGemm):
             Stage(behind, (*extras, p, *bias, Result()), macs=False),
         )
 
+    def origin(self, op: Operator, target: Target) -> Origin | None:
+        """The weights are its second kernel's, so they come right after the data."""
+        found = super().origin(op, target)
+        return found and replace(found, made=(1,))
+
     def _given(self, op: Operator, target: Target) -> tuple[Argument, ...]:
         """Data, operands of the epilogue, weights, bias."""
         return FloatGemm.arguments(self, op, target)
@@ -132,17 +137,13 @@ class _ThreeKernels(Staged, FloatGemm):
 class WinogradFloats(_ThreeKernels):
     """`nn.conv` of floats."""
 
-    def origin(self, op: Operator, target: Target) -> Origin | None:
-        """The weights are its second kernel's, so they come right after the data."""
-        found = super().origin(op, target)
-        return found and replace(found, made=(1,))
-
 
 class WinogradHalves(_ThreeKernels, HalfGemm):
     """`nn.conv` of binary16 with sums in it, whose weights are kept as they are multiplied."""
 
     def origin(self, op: Operator, target: Target) -> Origin | None:
-        return None
+        """None of filters that are not finite, which the runtime does not read."""
+        return super().origin(op, target) if np.isfinite(self._weights(op)).all() else None
 
 
 _WAYS = tuple(map(StagedFloats, (2, 4)))
