@@ -6,10 +6,13 @@ DequantizeLinear, the operator and QuantizeLinear, which other tools read.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from onnx import ModelProto, helper
 
 from ..graph import Graph
 from . import carried, compute, elementwise, movement, quantize, recurrent
+from .apart import APART as APART
 from .writer import Write, Writer, tensor_info
 
 OPSET = 22
@@ -25,9 +28,12 @@ WRITERS: dict[str, Write] = {
 }
 
 
-def to_onnx(graph: Graph) -> ModelProto:
-    """The model; ModelError for an operator that ONNX cannot say (a chosen primitive, for one)."""
-    writer = Writer(WRITERS)
+def to_onnx(graph: Graph, apart: Collection[str] = ()) -> ModelProto:
+    """The model; ModelError for an operator that ONNX cannot say (a chosen primitive, for one).
+
+    Functions named in `apart`, of those in `apart.APART`, are written as the operators that they are made of.
+    """
+    writer = Writer(WRITERS, apart)
     for value in graph.inputs:
         writer.name(value, value.name or "input")
     writer.name_outputs(graph)

@@ -11,6 +11,7 @@ import numpy as np
 from ..elementwise import Epilogue, Step
 from ..errors import ModelError
 from ..graph import Operator
+from .apart import apart
 from .writer import Write, Writer, onnx_type, plain
 
 
@@ -43,6 +44,8 @@ FORMS: dict[str, Form] = {
 
 def _function(w: Writer, op: Operator, step: Step, operands: list[str], result: str) -> str:
     """The node of one step applied to tensors; returns the tensor computed."""
+    if step.op in w.apart:
+        return apart(w, op, step, operands[0], result)
     if step.op == "clip":
         dtype = op.result.type.dtype.numpy
         bounds = [w.constant(np.array(p, dtype)) if np.isfinite(p) else "" for p in step.params]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,7 @@ class Writer:
     """The parts of the model so far; `names` gives each value its tensor, `table` each operator its form."""
 
     table: Mapping[str, Write]
+    apart: Collection[str] = ()  # functions written as the operators that they are made of
     nodes: list[NodeProto] = field(default_factory=list)
     initializers: list[TensorProto] = field(default_factory=list)
     infos: list[onnx.ValueInfoProto] = field(default_factory=list)

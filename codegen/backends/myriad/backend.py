@@ -12,7 +12,7 @@ from onnx import helper, version_converter
 
 from secateur.ir.errors import ModelError
 from secateur.ir.graph import Graph, Operator, constant_of
-from secateur.ir.onnx_writer import to_onnx
+from secateur.ir.onnx_writer import APART, to_onnx
 from secateur.ir.stages import READ
 from secateur.ir.support.progress import Progress, silent
 
@@ -53,7 +53,7 @@ class MyriadBackend(FileBackend[Handed]):
         progress("kernels", 0, 1)
         if any(value.type.quant is not None for value in graph.values()):
             raise ModelError(f"{target.name} computes in float16: give a network in float, and no --quantize")
-        if found := [*refusals(to_onnx(graph)), *too_large(graph)]:
+        if found := [*refusals(to_onnx(graph, APART)), *too_large(graph)]:
             lines = "\n".join(f"  {line}" for line in found)
             raise ModelError(f"for {target.name}, OpenVINO 2022.3 has no form of:\n{lines}")
         model = _older(in_half(graph))
@@ -69,7 +69,7 @@ HIDDEN = "secateur.unchanged"
 
 def _older(graph: Graph) -> Any:
     """The graph as ONNX of an opset that OpenVINO 2022.3 reads."""
-    model = to_onnx(graph)
+    model = to_onnx(graph, APART)
     kept = [node for node in model.graph.node if node.op_type in UNCHANGED]
     for node in kept:
         node.domain = HIDDEN  # the converter leaves other domains alone

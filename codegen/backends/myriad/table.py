@@ -55,10 +55,10 @@ class Row:
 CUT = "cut the model before it, or compute it on the host"
 NOT = f"the table says that it is not supported: {CUT}"
 NONE = f"the table has no such layer: {CUT}"
-GATES = "use ReLU6 / 6, which is Clip and Mul, instead"
 NORMALIZED = (
     "its epsilon is fixed at 1e-9 there (MVN): train with batch normalization, which folds into convolutions"
 )
+WRITTEN = "(written as the operators that it is made of)"
 EXPORT = "export it as the operators that it is made of"
 
 ROWS = (
@@ -90,14 +90,14 @@ ROWS = (
     Row("Floor", "Floor"),
     Row("GRU", why=f"the table says that GRUSequence is not supported: {CUT}"),
     Row("Gather", "Gather"),
-    Row("Gelu", why=f"ONNX has it from opset 20 on, and OpenVINO 2022.3 reads older ones: {EXPORT} (Erf)"),
+    Row("Gelu", f"Erf, Eltwise-Mul {WRITTEN}"),
     Row("Gemm", "FullyConnected (Inner Product), Gemm"),
     Row("GlobalAveragePool", "Pooling(AVG,MAX)", limit=_flat),
     Row("GlobalMaxPool", "Pooling(AVG,MAX)", limit=_flat),
     Row("Greater", "Eltwise-Greater"),
     Row("GreaterOrEqual", "Eltwise-GreaterEqual"),
     Row("GridSample", why=NONE),
-    Row("HardSigmoid", why=f"the table says that it is not supported: {GATES}"),
+    Row("HardSigmoid", f"Eltwise-Mul, Eltwise-Add, Activation-Clamp {WRITTEN}"),
     Row("HardSwish", "HSwish", source=PLUGIN),
     Row("Identity", source=FOLDED),
     Row("InstanceNormalization", why=NORMALIZED),
@@ -115,10 +115,10 @@ ROWS = (
     Row("Max", "Eltwise-Max"),
     Row("MaxPool", "Pooling(AVG,MAX)", limit=_flat),
     Row("Min", "Eltwise-Min"),
-    Row("Mish", why=f"ONNX has it from opset 18 on, and OpenVINO 2022.3 reads older ones: {EXPORT}"),
+    Row("Mish", f"Softplus, Activation-TanH, Eltwise-Mul {WRITTEN}"),
     Row("Mod", why=f"the table has FloorMod alone, whose sign is another: {CUT}"),
     Row("Mul", "Eltwise-Mul"),
-    Row("Neg", why="the table says that it is not supported: multiply by -1"),
+    Row("Neg", f"Eltwise-Mul {WRITTEN}"),
     Row("Not", "Activation-Not"),
     Row("Or", "Eltwise-LogicalOr"),
     Row("PRelu", "Activation-PReLU"),
