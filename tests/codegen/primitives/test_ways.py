@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
@@ -15,8 +17,9 @@ from secateur.tools.fuzz.networks import random_network
 def test_ways_are_layouts_and_costs(seed: int, target: str) -> None:
     row, told = find(target), 0
     for op in Fuse().run(random_network(seed)).operators:
+        read: dict[type, Any] = {}
         for primitive in PRIMITIVES.candidates(op):
-            ways = primitive.ways(op, row)
+            ways = primitive.ways(op, row, read)
             assert (ways is None) == (primitive.applicable(op, row) is not None)
             if ways is not None:
                 assert ways == (primitive.layouts(op, row), primitive.costs(op, row))
