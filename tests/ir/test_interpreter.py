@@ -236,6 +236,6 @@ def test_an_index_out_of_range() -> None:
 
 def test_cubic_taps_behind_a_border_are_brought_inside_one_by_one() -> None:
     """As in PyTorch and ONNX Runtime: half a pixel past 0 0 0 1 the outermost tap still reads the last 0."""
-    row, grid = np.float32([[[[0, 0, 0, 1]]]]), np.float32([[[[4 / 3, 0], [9, 0]]]])
+    row, grid = (np.array(a, np.float32) for a in ([[[[0, 0, 0, 1]]]], [[[[4 / 3, 0], [9, 0]]]]))
     found = one("nn.grid_sample", [row, grid], mode="cubic", padding="border", align_corners=True)
     np.testing.assert_allclose(found, [[[[1.09375, 1]]]], rtol=1e-6)
