@@ -42,6 +42,9 @@ from ..sampled import sampled_rows
 from .conftest import Cli
 from .profiled import ELSEWHERE, results, written
 
+WIDTH = 32
+"""Channels of networks that are measured: more than a block of any processor, so that some may go."""
+
 
 def silent(_what: str, _done: int, _total: int) -> None: ...
 
@@ -223,7 +226,7 @@ def own_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("own_samples")
 def test_a_new_kernel_is_timed_together_with_those_that_were() -> None:
-    own = profiled(residual(0, blocks=1), host())
+    own = profiled(residual(0, WIDTH, blocks=1), host())
     first = measure.together(own.kernels[:1], host(), NEAREST)
     again = measure.together(own.kernels[:1], host(), NEAREST)
     assert again == first
@@ -235,7 +238,7 @@ def test_a_new_kernel_is_timed_together_with_those_that_were() -> None:
 @pytest.mark.usefixtures("own_samples")
 def test_no_more_is_built_than_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that goes on by a second whenever it is read; of the cache, the network's own kernels."""
-    graph = residual(0, blocks=1)
+    graph = residual(0, WIDTH, blocks=1)
     own = profiled(graph, host())
     symbols, modules = {name for k in own.kernels for name in k.kernels}, dict[str, Module]()
     seconds, cached = itertools.count(), load_kernel
@@ -270,7 +273,7 @@ def test_pruning_measures_first_and_is_held_against_the_clock(
     clocks = [Turn(t, (t, t), t, t, 1) for t in (1.0, after)]
     monkeypatch.setattr(turns, "turns", lambda paths, *_: clocks[: len(paths)])
     path, table, pruned = tmp_path / "net.sir", tmp_path / "t.json", tmp_path / "pruned.onnx"
-    graph = residual(0, blocks=1)
+    graph = residual(0, WIDTH, blocks=1)
     write_graph(graph, path)
     words = ("prune", path, "--latency", "80%", "--space", "standard", "--tune", "--budget", "0.01s")
     made = cli(*words, "--save-costs", table, "-o", pruned, "--json")
