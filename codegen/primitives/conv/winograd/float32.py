@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -132,11 +132,12 @@ class FloatShape(Shape[FloatArithmetic]):
     def blockings(self, target: Target) -> Iterator[Blocking]:
         blocks = self.filters // self.lanes
         vectors = 2 if blocks % 2 == 0 else 1
+        rows, least = self._rows(target, vectors), self._least(target, vectors)
         for groups in _divisors(blocks // vectors):
             filters = groups * vectors * self.lanes
             for room in (self._fitting, self._stretch):
-                for blocking in self._of_range(target, vectors, filters, room):
-                    if self.tasks(blocking) >= self._least(target, vectors):
+                for blocking in self._of_range(target, vectors, filters, room, rows):
+                    if least == 1 or self.tasks(blocking) >= least:
                         yield blocking
 
     def _least(self, target: Target, vectors: int) -> int:
@@ -153,10 +154,14 @@ class FloatShape(Shape[FloatArithmetic]):
         return [*range(max(1, best // 2), best + 1), *([most] if most == self.tiles > best else [])]
 
     def _of_range(
-        self, target: Target, vectors: int, filters: int, room: Callable[[Target, int, int], int]
+        self,
+        target: Target,
+        vectors: int,
+        filters: int,
+        room: Callable[[Target, int, int], int],
+        several: Sequence[int],
     ) -> Iterator[Blocking]:
         """Those of a range of filters; `room` tells how many tiles there may be with so many channels."""
-        several = self._rows(target, vectors)
         for chunk in _divisors(self.channels // self.lanes):
             channels = chunk * self.lanes
             fitting = room(target, channels, filters)
