@@ -43,13 +43,8 @@ class Stream:
 
     def ask(self, beyond: int | Expr, level: int) -> None:
         """For the cache line that lies so many bytes on, in cache level 1 or 2."""
-        T.evaluate(
-            T.call_extern(
-                "void",
-                f"{ASK}{level}",
-                self._at[0] + (T.int64(beyond) if isinstance(beyond, int) else beyond),
-            )
-        )
+        far = T.int64(beyond) if isinstance(beyond, int) else beyond
+        T.evaluate(T.call_extern("void", f"{ASK}{level}", self._at[0] + far))
 
     def _load(self, count: int, on: Expr) -> list[Expr]:
         at, elements, size = self._at[0], count * self._lanes, count * self._bytes
@@ -85,7 +80,10 @@ def held(sums: Registers) -> None:
 
 
 def kept(values: Sequence[float]) -> list[Expr]:
-    """Four float32, each for all lanes, as elements of one register that LLVM does not take for constants."""
+    """Each of as many float32 as a vector has lanes, for all of these.
+
+    They are elements of one register that LLVM does not take for constants: instructions by element read it.
+    """
     register = Registers(1, len(values), "float32")
     literals = T.Shuffle([T.float32(v) for v in values], list(range(len(values))))
     register[0] = T.call_extern(f"float32x{len(values)}", f"{KEPT}_float32", literals)
