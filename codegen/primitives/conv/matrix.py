@@ -18,7 +18,7 @@ from ...vector.dot import dot_of
 from ...vector.shuffles import hold
 from ..specs import ConvSpec, layout_block
 from .arithmetic import Arithmetic, Array, Buffer, Expr, Int8, arithmetic_of, deep_arithmetic
-from .rows_of_bytes import by_streams
+from .rows_of_bytes import by_blocks, by_streams
 
 DEPTH = 8  # channels of an instruction
 _TWO = 2  # pixels of it, and filters
@@ -130,8 +130,8 @@ class MatrixInt8(Int8):
 
 
 def tile_arithmetic(spec: ConvSpec, target: Target) -> Arithmetic:
-    """`deep_arithmetic`, by products of matrices where the instruction set has them for the layer's bytes."""
-    return _by_matrices(spec, target) or deep_arithmetic(spec, target)
+    """`deep_arithmetic`, by matrices or blocks of streams where the instruction set has them."""
+    return _by_matrices(spec, target) or by_blocks(deep_arithmetic(spec, target), spec, target)
 
 
 def strip_arithmetic(spec: ConvSpec, target: Target) -> Arithmetic:

@@ -62,7 +62,7 @@ class RowsOfBytes(Int8):
 
 
 def bytes_by(dot: Dot, target: Target) -> Int8:
-    """The arithmetic of such a step, by streams where the target has them."""
+    """The arithmetic of such a step, by streams where the target has them; not for matrices (`matrix.py`)."""
     if target.isa.streams and isinstance(dot, Signed):
         return RowsOfBytes(target.lanes, dot)
     return Int8(target.lanes, dot)
@@ -70,7 +70,7 @@ def bytes_by(dot: Dot, target: Target) -> Int8:
 
 def by_streams(arithmetic: Arithmetic, target: Target) -> Arithmetic:
     """The same, of bytes by streams where the target has them."""
-    return bytes_by(arithmetic.dot, target) if type(arithmetic) is Int8 else arithmetic
+    return bytes_by(arithmetic.dot, target) if isinstance(arithmetic, Int8) else arithmetic
 
 
 def by_blocks(arithmetic: Arithmetic, spec: ConvSpec, target: Target) -> Arithmetic:

@@ -14,7 +14,6 @@ from ..specs import ConvSpec, Floats, layout_block
 from .arithmetic import Arithmetic
 from .matrix import tile_arithmetic
 from .plan import KernelSpec, Tiling, task_count, tiling_in_words
-from .rows_of_bytes import by_blocks
 from .tile import build, pack_bias
 from .traffic import TiledTraffic
 
@@ -28,7 +27,7 @@ class Tiled(ABC):
 
     def arithmetic(self, spec: ConvSpec, target: Target) -> Arithmetic:
         """What the nest multiplies by."""
-        return by_blocks(tile_arithmetic(spec, target), spec, target)
+        return tile_arithmetic(spec, target)
 
     @abstractmethod
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
