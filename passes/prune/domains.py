@@ -74,6 +74,12 @@ class Domains:
         """The variables that an operator's cost depends on."""
         return self._and(self._variables((*op.operands, *op.results), wide=op), self.extents.branches.of(op))
 
+    def of_operands(self, operands: Iterable[tuple[Operator, int]]) -> tuple[int, ...]:
+        """The variables that the sizes of operands depend on, and whether they are read."""
+        read = list(operands)
+        branches = {number for op, _ in read for number in self.extents.branches.of(op)}
+        return self._and(self._variables(op.operands[port] for op, port in read), branches)
+
     def of_value(self, value: Value) -> tuple[int, ...]:
         """The variables that a value's size depends on."""
         around = self.extents.branches.around(value.producer) if value.producer else ()
@@ -98,12 +104,16 @@ class Domains:
     def shape(self, variables: Sequence[int]) -> tuple[int, ...]:
         return tuple(len(self.states[v]) for v in variables)
 
+    def are_few(self, groups: Iterable[int]) -> bool:
+        """Whether these groups are looked at one by one."""
+        return prod(len(self.candidates[g]) for g in set(groups)) <= FEW
+
     def _variables(self, values: Iterable[Value], wide: Operator | None = None) -> tuple[int, ...]:
         axes = {groups: v for v in values for groups in self.extents.of(v)}
         single = {g for groups in axes for g in groups if len(groups) == 1}
         joint = [groups for groups in axes if len(groups) > 1 and not set(groups) <= single]
         all_groups = single.union(*axes)
-        if prod(len(self.candidates[g]) for g in all_groups) <= FEW:
+        if self.are_few(all_groups):
             return tuple(sorted(all_groups))
         if not joint:
             return self._of_many(sorted(single), axes, wide)

@@ -1,6 +1,6 @@
 """How many units each group keeps, together with primitives and layouts: least importance lost in a time.
 
-    found = optimize(fused, curves, costs, Budget(seconds=0.02))
+    found = Optimizer(fused, curves, costs).within(Budget(seconds=0.02))
     remove(graph, found.gone)                      # the graph before fusion, whose groups have these names
 
 `fused` is the graph as selection sees it, `curves` are its groups' (`curves.transferred` gives them from
@@ -21,7 +21,7 @@ import numpy as np
 
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
-from secateur.ir.graph import Graph, Operator
+from secateur.ir.graph import Graph
 from secateur.ir.support.units import duration_text, size_text
 
 from ..select.elimination import TooWideError
@@ -32,13 +32,14 @@ from ..select.tolls import kept_duration
 from .arena import forbidding
 from .bypasses import find_bypasses
 from .candidates import MOST, candidates
+from .counted import COUNTED
 from .criteria.branches import Branch
 from .curves import Curve, Floats
 from .domains import Domains
 from .extents import Extents
 from .sizes import SizedCosts
 from .surrogate import within_both
-from .tables import Row, Times, summed
+from .tables import Row, Times
 from .weighing import Answer, BeyondError, Pair, weighed
 
 _TIGHTENINGS = 12  # of what is asked of the bound on an arena
@@ -129,18 +130,11 @@ class CoupledError(SecateurError):
     """Counts of too many groups depend on each other; fewer counts of each may do."""
 
 
-def optimize(
-    fused: Graph, curves: Sequence[Curve], costs: CostTable, budget: Budget, most: int = MOST
-) -> Pruning:
-    """The counts of least loss within the budget (of least time, where that limits loss).
-
-    At most about `most` counts of each group are weighed. BudgetError where the budget cannot be kept.
-    """
-    return Optimizer(fused, curves, costs, most).within(budget)
-
-
 class Optimizer:
-    """The same for several budgets: what counts cost is worked out once."""
+    """The counts of least loss within budgets (of least time, where loss is limited).
+
+    At most about `most` counts of each group are weighed; what they cost is worked out once for all budgets.
+    """
 
     def __init__(
         self,
@@ -335,7 +329,7 @@ class Optimizer:
             yield (self.domains.branch(number),), np.array([0.0, bypass.loss])
 
     def _spent(self, name: str) -> Iterable[Row]:
-        return self.times.tables if name == "seconds" else summed(self.extents, self.domains, _COUNTED[name])
+        return self.times.tables if name == "seconds" else COUNTED[name](self.extents, self.domains)
 
     def _pruning(self, limits: Mapping[str, float], answer: Answer, doubted: str) -> Pruning:
         name = next(iter(limits), "")
@@ -366,15 +360,6 @@ class Optimizer:
         return BudgetError(f"no counts keep {text(limit)}{possible}", least)
 
 
-def _macs(op: Operator) -> float:
-    return float(op.definition.macs([v.type for v in op.operands], op.results[0].type))
-
-
-def _weight_bytes(op: Operator) -> float:
-    return float(sum(v.type.bytes for v in op.operands if v.is_constant))
-
-
-_COUNTED: dict[str, Callable[[Operator], float]] = {"macs": _macs, "weights": _weight_bytes}
 _TEXTS: dict[str, Callable[[float], str]] = {
     "seconds": kept_duration,
     "macs": lambda macs: f"{macs:.0f} multiply-accumulates",

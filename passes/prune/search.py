@@ -188,8 +188,12 @@ class Search:
 
     @cached_property
     def _fused(self) -> Graph:
-        """The graph as fusion leaves it, but that sums of channels stay open and readers share nothing."""
-        return with_own_constants(fused_open(self.graph.clone()))
+        """The graph as fusion leaves it, but that sums stay open and readers share no constant."""
+        return with_own_constants(fused_open(self.graph.clone()), refitted=self._repairs)
+
+    @property
+    def _repairs(self) -> bool:
+        return bool(self._data.batches) and self.recipe.repair
 
     @property
     def optimizer(self) -> Optimizer:
@@ -274,7 +278,7 @@ class Search:
     def _made(self, decision: Decision) -> Found:
         gone, branches, _ = decision
         pruned, repaired = self.removed(decision), tuple[str, ...]()
-        if self._data.batches and self.recipe.repair and (gone or branches):
+        if self._repairs and (gone or branches):
             removed, pruned = pruned, repair(self.graph, pruned, gone, self._data, channels=self.channels)
             repaired = changed_layers(removed, pruned)
         close_sums(pruned)

@@ -77,12 +77,14 @@ def _cut(quant: Quant | None, shape: Shape) -> Quant | None:
     return Quant(scales, tuple(quant.zero_points[i] for i in places), quant.axis)
 
 
-def with_own_constants(graph: Graph) -> Graph:
+def with_own_constants(graph: Graph, refitted: bool = False) -> Graph:
     """Each use of a constant that has several is of a copy: extents are by value, and readers may lose
-    different channels. Changes the graph."""
+    different channels. Copies hold the same array, and so are one where they keep the same of it; not those
+    that will be `refitted`, as repair does with each layer's weights. Changes the graph."""
     for op in [op for op in graph.operators if op.name == "nn.constant"]:
         for reader, port in list(op.result.uses)[1:]:
-            copy = Operator(op.definition, [], op.attributes, [op.result.type], op.loc)
+            own = {"value": op["value"].view()} if refitted and is_layer(reader) and port == 1 else {}
+            copy = Operator(op.definition, [], {**op.attributes, **own}, [op.result.type], op.loc)
             graph.insert_before(reader, [copy])
             reader.set_operand(port, copy.result)
     return graph

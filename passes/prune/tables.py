@@ -11,7 +11,7 @@ where an operator is left to one of its operands, it has a way for each layout, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -225,23 +225,6 @@ class Times:
             variables = (first + (maker or 0), first + variable, *counts)
             table = rows.reshape(shape)
             self.tables.append((variables, table) if maker is not None else (variables[1:], table[0]))
-
-
-def summed(extents: Extents, domains: Domains, of: Callable[[Operator], float]) -> Iterator[Row]:
-    """Tables over counts of what `of` gives for each operator, such as multiply-accumulates."""
-    for op in extents.graph.operators:
-        if op.name != "nn.constant":
-            counts = domains.of_operator(op)
-            rows = np.array([_given(extents, op, point, of) for point in domains.points(counts)])
-            yield counts, rows.reshape(domains.shape(counts))
-
-
-def _given(extents: Extents, op: Operator, point: Point, of: Callable[[Operator], float]) -> float:
-    try:
-        sized = extents.operator(op, point)
-    except UnsizedError:
-        return math.inf
-    return 0.0 if sized is None else float(of(sized))
 
 
 def _dynamic(op: Operator) -> list[Value]:

@@ -21,7 +21,7 @@ from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.passes.prune import domains
 from secateur.passes.prune.curves import Curve, curve, curves, transferred
 from secateur.passes.prune.figures import weight_bytes
-from secateur.passes.prune.optimize import Budget, BudgetError, Optimizer, Pruning, optimize
+from secateur.passes.prune.optimize import Budget, BudgetError, Optimizer, Pruning
 from secateur.passes.prune.remove import remove
 from secateur.passes.select.graphs import problem_of
 from secateur.passes.select.solver import Solver
@@ -292,8 +292,8 @@ def test_groups_without_an_importance_keep_their_units() -> None:
     groups = find_channels(graph).groups
     only = curve(groups[0], np.arange(1.0, groups[0].size + 1))
     costs = AnalyticCosts(find("rpi4"))
-    whole = Optimizer(graph, [only], costs).before
-    found = optimize(graph, [only], costs, Budget(seconds=0.99 * whole))
+    of = Optimizer(graph, [only], costs)
+    found = of.within(Budget(seconds=0.99 * of.before))
     assert list(found.gone) == [groups[0].name]
     kept = found.kept[groups[0].name]
     assert found.gone[groups[0].name] == tuple(range(groups[0].size - kept))  # the least important first
