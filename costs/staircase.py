@@ -28,7 +28,6 @@ from secateur.passes.prune.sizes import (
 from .measured import TableCosts
 
 FILTERS, CHANNELS = "filters", "channels"
-AXES = (FILTERS, CHANNELS)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,8 +61,6 @@ class Patterns(Codec):
     block, how many patterns are remembered (2 bytes), the length of the words' table and of the words (4),
     both, and at the end the blocks that are written: 0 and as they are, or 1 and by `Huffman`.
     """
-
-    granularity: ClassVar[str] = "block"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         found = [_patterns(Repeats.of(data, size), size) for size in block_sizes(shape, len(data))]
@@ -133,8 +130,6 @@ class SharedBlocks(Codec):
     Payload: bytes of a block, distinct blocks (4 bytes), a bit for each block, for each that is not zero its
     number in as few bits as the last one needs, the distinct blocks.
     """
-
-    granularity: ClassVar[str] = "block"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         found = [_shared(data, size) for size in block_sizes(shape, len(data))]

@@ -8,7 +8,6 @@ bytes (tables, block sizes, states) is in the payload, so that its length is wha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +24,6 @@ class StreamError(SecateurError):
 
 class Codec(ABC):
     """Stateless; its row in the table of `registry` gives its name and its number in streams."""
-
-    granularity: ClassVar[str]
-    """What a code word stands for: `byte`, `run`, `block`, `tensor`."""
 
     @abstractmethod
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:

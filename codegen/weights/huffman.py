@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +12,6 @@ from .prefix import Decoder, code_lengths, pack_symbols, read_lengths, words, wr
 
 class Huffman(Codec):
     """One canonical code for the tensor's bytes. Payload: the lengths of its words, then the words."""
-
-    granularity: ClassVar[str] = "byte"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         lengths = code_lengths(np.bincount(data, minlength=256))
@@ -44,8 +40,6 @@ class ZeroRun(Codec):
 
     Symbol 0 is one zero; symbol 255 + r is a run of 2^r to 2^(r + 1) - 1, and r bits tell which.
     """
-
-    granularity: ClassVar[str] = "run"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         symbols, extra, bits = _tokens(data)

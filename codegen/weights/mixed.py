@@ -8,7 +8,6 @@ stream has no table, only a head of some five bytes.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 
@@ -38,8 +37,6 @@ def _known(largest: int, mean: int) -> bytes:
 
 class Mixed(Codec):
     """Payload: an order, a code of the mean, the largest size, then decisions by a range coder."""
-
-    granularity: ClassVar[str] = "byte"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         axes = sum(extent > 1 for extent in shape)

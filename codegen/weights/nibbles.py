@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 
@@ -27,8 +26,6 @@ class Nibbles(Codec):
 
     A pair's byte has the first weight's high bits in its lower half. Behind an odd last weight is 0.
     """
-
-    granularity: ClassVar[str] = "byte"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         return _encoded(data.tobytes()) if len(data) else None

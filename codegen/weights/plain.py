@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from .bits import as_bytes, pack_fixed, unpack_fixed
@@ -12,8 +10,6 @@ from .codec import Bytes, Codec, Shape, require
 
 class Raw(Codec):
     """The bytes as they are."""
-
-    granularity: ClassVar[str] = "byte"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         return data.tobytes()
@@ -31,8 +27,6 @@ class Dictionary(Codec):
 
     Payload: how many less one, the distinct bytes in order, numbers of so many bits that the last one fits.
     """
-
-    granularity: ClassVar[str] = "byte"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         values, numbers = np.unique(data, return_inverse=True)
@@ -55,8 +49,6 @@ def _width(entries: int) -> int:
 
 class Bitmap(Codec):
     """A bit for each byte that tells whether it is zero, then those that are not."""
-
-    granularity: ClassVar[str] = "byte"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         there = data != 0

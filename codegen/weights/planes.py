@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,8 +91,6 @@ class Planes(Codec):
     """Payload: the power of two that lanes are, planes (4 bytes), inner (4), how many weights a plane has at
     most, contexts, weights of the planes from the second on, the sizes up to which a context goes (2 each),
     the tables of the first plane and of each context, the lanes' states and words."""
-
-    granularity: ClassVar[str] = "tensor"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         plan = _plan(data, shape)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from .codec import Bytes, Codec, Shape, require
@@ -13,8 +11,6 @@ from .tables import TOTAL, best_table, read_table
 
 class Rans(Codec):
     """Payload: the power of two that lanes are, the table, the lanes' states and words."""
-
-    granularity: ClassVar[str] = "byte"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         if not len(data):

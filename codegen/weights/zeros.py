@@ -8,7 +8,6 @@ first what is zero, of all its places, then the others' values, by the same lane
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,6 @@ from .orders import ACROSS, CHANNEL, DOWN, FILTER, MOST_AXES, Order, read_order
 from .planes import PLACES, is_noise
 from .tables import TOTAL, read_table
 
-MOST_TABLES = 4
 _FEWEST_ZEROS = 0.2
 """Of the weights, or other codecs take less."""
 
@@ -33,8 +31,6 @@ class Zeros(Codec):
     """Payload: an order, the power of two that lanes are, a byte of what is there (tables less one, which
     logits and sizes, the pace less one), the first logit; with taps the sight; with several tables the
     sorting; the logits and sizes, the tables, the lanes' states and words."""
-
-    granularity: ClassVar[str] = "tensor"
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         found = _fit_of(data.tobytes(), shape) if _pruned(data, shape) else None

@@ -29,9 +29,6 @@ class Pairs:
     effect: Ids
 
 
-NO_PAIRS = Pairs(np.empty(0, np.int64), np.empty(0, np.int64))
-
-
 @dataclass(frozen=True, eq=False)
 class Follows:
     """The one-way dependencies between `size` units; `made` and `used` are by unit."""
