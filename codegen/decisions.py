@@ -26,9 +26,7 @@ def check_decisions(graph: Graph, target: Target, primitives: Primitives) -> Non
     """SecateurError at the first operator whose primitive cannot be what its attributes say."""
     for op in graph.operators:
         if op.name != "nn.constant" and (reason := refusal(op, target, primitives)):
-            raise SecateurError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}): primitive '{op['primitive']}': {reason}"
-            )
+            raise SecateurError(f"{op.called}: primitive '{op['primitive']}': {reason}")
 
 
 def refusal(op: Operator, target: Target, primitives: Primitives) -> str | None:

@@ -28,7 +28,8 @@ def check_destination(path: Path, kind: str, dumps: Collection[str] = ()) -> Non
     if kind not in KINDS:
         raise SecateurError(f"unknown kind of artifact '{kind}'; known: {', '.join(KINDS)}")
     if path.exists() and path.is_dir() != (kind == "dir"):
-        raise SecateurError(f"{path} is {'a folder' if path.is_dir() else 'a file'}; it is not replaced")
+        there = "a folder" if path.is_dir() else "a file"
+        raise SecateurError(f"{path} is {there}; it is not replaced: name another")
     if kind == "dir" and path.is_dir() and any(path.iterdir()):
         _check_ours(path, dumps)
     for name in dumps:
@@ -41,7 +42,7 @@ def check_destination(path: Path, kind: str, dumps: Collection[str] = ()) -> Non
 def _check_ours(folder: Path, dumps: Collection[str]) -> None:
     """SecateurError where a folder that would be replaced holds anything but an artifact's files."""
     if not _sealed(folder / "model.so"):
-        raise SecateurError(f"{folder} is a folder that holds no artifact; it is not replaced")
+        raise SecateurError(f"{folder} is a folder that holds no artifact; it is not replaced: name another")
     known = {*EXECUTABLE, *TEXTS, *dumps}
     folders = {DUMPS, *(parent.as_posix() for name in dumps for parent in PurePosixPath(name).parents)}
     foreign = []

@@ -131,8 +131,8 @@ class _Lowering:
         needed = region.end + most_room(region.codec or PLAIN)
         if needed > region.size:
             raise SecateurError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}): its constants are decoded in {needed} "
-                f"bytes of the arena, 'streamed' gives them {region.size}"
+                f"{op.called}: its constants are decoded in {needed} bytes of the arena, "
+                f"'streamed' gives them {region.size}"
             )
         self.calls[first] = replace(self.calls[first], fetch=len(self.regions) - 1)
 
@@ -186,8 +186,8 @@ def _overwritten(op: Operator, stage: Stage, places: Sequence[Ref]) -> tuple[int
             continue
         if not isinstance(argument, Operand) or not may_overwrite(op, argument.index):
             raise SecateurError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}): primitive '{op['primitive']}' may not write "
-                "its result where it lies, over an operand"
+                f"{op.called}: primitive '{op['primitive']}' may not write its result where it lies, "
+                "over an operand"
             )
     return found
 

@@ -149,7 +149,8 @@ def check_target(table: Table, target: Target, path: str) -> None:
     the targets its code was compiled for.
     """
     if table.processor != compiled_for(target):
-        made = f"target {table.target} ({table.processor})"
-        raise SecateurError(f"{path}: is for {made}, not for {target.name} ({compiled_for(target)})")
+        made, wanted = f"{table.target} ({table.processor})", f"{target.name} ({compiled_for(target)})"
+        raise SecateurError(f"{path}: is for target {made}, not for {wanted}; profile the model for that")
     if "host" not in (table.target, target.name) and table.target != target.name:
-        raise SecateurError(f"{path}: is for target {table.target}, not for {target.name}")
+        wanted = f"{target.name}; profile the model for that"
+        raise SecateurError(f"{path}: is for target {table.target}, not for {wanted}")

@@ -41,8 +41,7 @@ class Explanation:
             lines.append("no operator of the graph is of the kind that its pattern is rooted at")
         present = set(map(id, graph.operators))
         for refusal in self.refusals:
-            where = f" (ONNX node {refusal.operator.loc})" if refusal.operator.loc else ""
-            lines.append(f"{refusal.operator.name}{where}: {refusal.reason}")
+            lines.append(f"{refusal.operator.called}: {refusal.reason}")
             if id(refusal.operator) in present:
                 lines.append(neighbourhood(graph, refusal.operator, 1))
         return "\n".join(lines)

@@ -73,6 +73,11 @@ class Operator:
         return self.definition.name
 
     @property
+    def called(self) -> str:
+        """What messages call it: `nn.conv (ONNX node conv1)`."""
+        return f"{self.name} (ONNX node {self.loc})" if self.loc else self.name
+
+    @property
     def operands(self) -> list[Value]:
         """The operands; assign a new list or call `set_operand` to change them (items must not be set)."""
         return list(self._operands)

@@ -30,8 +30,7 @@ def neighbourhood(graph: Graph, op: Operator, radius: int = 2) -> str:
 
 
 def _error(graph: Graph, op: Operator, rule: str, message: str) -> VerifyError:
-    where = f" (ONNX node {op.loc})" if op.loc else ""
-    return VerifyError(f"{rule}: {op.name}{where}: {message}\n{neighbourhood(graph, op)}")
+    return VerifyError(f"{rule}: {op.called}: {message}\n{neighbourhood(graph, op)}")
 
 
 def _verify_types(graph: Graph, op: Operator) -> None:

@@ -31,13 +31,12 @@ def _relayout(value: Value, layout: Layout) -> Operator:
 def _wanted(op: Operator) -> list[Layout]:
     """The layout of each operand; SecateurError where the operator does not say one that is possible."""
     names = op.get("operand_layouts", ())
-    where = f"{op.name} (ONNX node {op.loc or 'unnamed'})"
     if len(names) != len(op.operands):
-        raise SecateurError(f"{where}: {len(names)} operand layouts for {len(op.operands)} operands")
+        raise SecateurError(f"{op.called}: {len(names)} operand layouts for {len(op.operands)} operands")
     try:
         return [v.type.with_layout(Layout(name)).layout for v, name in zip(op.operands, names, strict=True)]
     except ValueError as error:
-        raise SecateurError(f"{where}: {error}") from None
+        raise SecateurError(f"{op.called}: {error}") from None
 
 
 class _Converter:

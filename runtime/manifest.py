@@ -110,10 +110,12 @@ def _check_seal(data: memoryview, section: elf.Section) -> None:
     begin = section.offset + len(SEAL_MAGIC)
     end = begin + _SEAL.size
     if not seal.startswith(SEAL_MAGIC) or section.offset + len(seal) < end:
-        raise ArtifactError("the artifact is damaged: its seal is broken")
+        raise ArtifactError("the artifact is damaged: its seal is broken; copy it again, or compile anew")
     checksum = zlib.crc32(data[end:], zlib.crc32(bytes(_SEAL.size), zlib.crc32(data[:begin])))
     if _SEAL.unpack_from(data, begin) != (len(data), checksum):
-        raise ArtifactError("the artifact is damaged: its contents do not match its seal")
+        raise ArtifactError(
+            "the artifact is damaged: its contents do not match its seal; copy it again, or compile anew"
+        )
 
 
 def _parse(text: bytes) -> dict[str, Any]:
@@ -123,5 +125,7 @@ def _parse(text: bytes) -> dict[str, Any]:
         raise ArtifactError("the manifest is not JSON") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise ArtifactError(f"the manifest has format {found}; this version reads format {FORMAT}")
+        raise ArtifactError(
+            f"the manifest has format {found}; this version reads format {FORMAT}; compile the model again"
+        )
     return manifest

@@ -52,8 +52,7 @@ def _rebuilt(op: Operator, mapping: Mapping[Value, Value], batch: int, old: int)
     try:
         return create(op.name, operands, attributes, op.loc)
     except TypeRuleError as error:
-        where = f" ({op.loc})" if op.loc else ""
-        raise ModelError(f"{op.name}{where} does not take a batch of {batch}: {error}") from None
+        raise ModelError(f"{op.called} does not take a batch of {batch}: {error}") from None
 
 
 def _scaled(op: Operator, batch: int, old: int) -> Attributes:

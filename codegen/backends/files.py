@@ -60,5 +60,5 @@ class FileBackend(Backend[File]):
         if path.suffix in SUFFIXES and path.suffix[1:] not in self.kinds:
             raise SecateurError(f"{path}: a file for this target is {' or '.join(self.kinds)}")
         if path.is_dir():
-            raise SecateurError(f"{path} is a folder; it is not replaced")
+            raise SecateurError(f"{path} is a folder; it is not replaced: name a file")
         check_writable(path, make_folders=True)

@@ -35,13 +35,11 @@ class Estimates(ABC):
 
     def _choices(self, op: Operator) -> tuple[Choice, ...]:
         if excess := excess_of(op):
-            raise ModelError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}): {excess}; the pass 'fuse' splits it"
-            )
+            raise ModelError(f"{op.called}: {excess}; the pass 'fuse' splits it")
         if rounds_as_tflite([op]):
             raise ModelError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}) rounds as TFLite does, for which "
-                f"{self.target.name} has no kernels; compile it for litert or edgetpu"
+                f"{op.called} rounds as TFLite does, for which {self.target.name} has no kernels; "
+                "compile it for litert or edgetpu"
             )
         known = self.primitives.candidates(op)
         read: dict[type, Any] = {}
@@ -49,10 +47,7 @@ class Estimates(ABC):
         if not found:
             reasons = [f"{p.name}: {p.applicable(op, self.target)}" for p in known]
             why = "; ".join(reasons) or "no primitive implements it"
-            raise ModelError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}) "
-                f"cannot be compiled for {self.target.name}: {why}"
-            )
+            raise ModelError(f"{op.called} cannot be compiled for {self.target.name}: {why}")
         return tuple(found)
 
     def _of(self, primitive: Primitive, op: Operator, read: dict[type, Any]) -> list[Choice]:

@@ -36,6 +36,4 @@ class Primitives:
             if primitive.name == wanted:
                 return primitive
         known = ", ".join(p.name for p in self.candidates(op)) or "none"
-        raise SecateurError(
-            f"{op.name} (ONNX node {op.loc or 'unnamed'}): no primitive '{wanted}'; known for it: {known}"
-        )
+        raise SecateurError(f"{op.called}: no primitive '{wanted}'; known for it: {known}")

@@ -195,5 +195,4 @@ def check_placement(graph: Graph) -> None:
         if value in inputs or value.is_constant or uses[value] > 1:
             raise VerifyError(f"output '{name}' has no buffer of its own to be written to")
     for op, message in _Walk(graph).problems():
-        where = f" (ONNX node {op.loc})" if op.loc else ""
-        raise VerifyError(f"{op.name}{where}: {message}\n{neighbourhood(graph, op)}")
+        raise VerifyError(f"{op.called}: {message}\n{neighbourhood(graph, op)}")

@@ -43,7 +43,7 @@ def resized(op: Operator, operands: Sequence[Value], attributes: Attributes) -> 
     try:
         types = op.definition.result_types([v.type for v in operands], given)
     except TypeRuleError as error:
-        raise UnsizedError(f"{op.name} (ONNX node {op.loc or 'unnamed'}): {error}") from None
+        raise UnsizedError(f"{op.called}: {error}") from None
     types = [_typed(r.type, t.shape) for r, t in zip(op.results, types, strict=True)]
     return Operator(op.definition, operands, given, types, op.loc)
 

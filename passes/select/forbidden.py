@@ -48,9 +48,8 @@ def allowed(graph: Graph, costs: CostTable, without: Iterable[str]) -> CostTable
             forbidden.setdefault(op, []).append(primitive)
     for op, names in forbidden.items():
         if not set(offered[op]) - set(names):
-            where = f"{op.name} (ONNX node {op.loc or 'unnamed'})"
             left = f"no primitive is left; it could have {', '.join(offered[op])}"
-            raise SecateurError(f"{where}: without {', '.join(names)} {left}")
+            raise SecateurError(f"{op.called}: without {', '.join(names)} {left}")
     return Allowed(costs, forbidden) if forbidden else costs
 
 

@@ -75,8 +75,7 @@ def _options(op: Operator, choices: Sequence[Choice], toll: Toll | None) -> list
     ways = [(number, _way(op, c, toll(op, c) if toll else 0.0)) for number, c in enumerate(choices)]
     allowed = [(number, way) for number, way in ways if way.toll < math.inf]
     if not allowed:
-        where = f"{op.name} (ONNX node {op.loc or 'unnamed'})"
-        raise SecateurError(f"{where}: every primitive that it could have is forbidden")
+        raise SecateurError(f"{op.called}: every primitive that it could have is forbidden")
     return undominated(allowed)
 
 

@@ -26,7 +26,7 @@ class Strict:
         if kept := tuple(choice for choice in found if not choice.spreads):
             return kept
         names = ", ".join(dict.fromkeys(choice.primitive for choice in found))
-        raise SecateurError(f"{_called(op)}: strict leaves no primitive; {names} spread what is not finite")
+        raise SecateurError(f"{op.called}: strict leaves no primitive; {names} spread what is not finite")
 
     def conversion(self, type: TensorType, source: Layout, destination: Layout) -> float:
         return self.costs.conversion(type, source, destination)
@@ -45,7 +45,7 @@ def check_weights(graph: Graph) -> None:
             weights = constant_of(op.operands[1])
             if weights is not None and not np.isfinite(weights).all():
                 raise SecateurError(
-                    f"{_called(op)}: its weights hold {_not_finite(weights)}, which zero padding would turn "
+                    f"{op.called}: its weights hold {_not_finite(weights)}, which zero padding would turn "
                     "into NaN and kernels leave out; mend the weights, or compile without strict"
                 )
 
@@ -53,7 +53,3 @@ def check_weights(graph: Graph) -> None:
 def _not_finite(weights: NDArray[Any]) -> str:
     nans, infinities = int(np.isnan(weights).sum()), int(np.isinf(weights).sum())
     return " and ".join(f"{n} {what}" for n, what in ((nans, "NaN"), (infinities, "infinities")) if n)
-
-
-def _called(op: Operator) -> str:
-    return f"{op.name} (ONNX node {op.loc or 'unnamed'})"

@@ -222,5 +222,5 @@ def test_an_operator_without_a_rule_is_named() -> None:
     op = create(
         "nn.grid_sample", [Value(TensorType((1, 3, 4, 4))), Value(TensorType((1, 2, 2, 2)))], {}, "in"
     )
-    with pytest.raises(ModelError, match=r"nn\.grid_sample \(in\) cannot be trained"):
+    with pytest.raises(ModelError, match=r"nn\.grid_sample \(ONNX node in\) cannot be trained"):
         step_of(op)

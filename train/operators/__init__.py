@@ -33,8 +33,7 @@ def step_of(op: Operator) -> Step:
     """The operator in PyTorch; ModelError, which names it, where it cannot be trained."""
     rule = RULES.get(op.name)
     if rule is None:
-        where = f" ({op.loc})" if op.loc else ""
-        raise ModelError(f"{op.name}{where} cannot be trained: it has no meaning in PyTorch here")
+        raise ModelError(f"{op.called} cannot be trained: it has no meaning in PyTorch here")
     return rule(op)
 
 

@@ -16,7 +16,7 @@ from .step import Rule, Step
 def resize(op: Operator) -> Step:
     """Axes one after the other, each by the tables that define the operator."""
     if op["coordinates"] == "tf_crop_and_resize":
-        raise ModelError(f"{op.name} ({op.loc}) cannot be trained: it crops")
+        raise ModelError(f"{op.called} cannot be trained: it crops")
     shape = op.operands[0].type.shape
     changed = [a for a, d in enumerate(shape) if op["shape"][a] != d or op["scales"][a] != 1.0]
     along = _copied if op["mode"] == "nearest" else _summed

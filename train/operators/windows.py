@@ -25,7 +25,7 @@ def _of_rank(op: Operator, functions: Sequence[Callable[..., Tensor]]) -> Callab
     """The function for the operator's number of spatial axes; ModelError where PyTorch has none."""
     axes = op.operands[0].type.rank - 2
     if axes > len(functions):
-        raise ModelError(f"{op.name} ({op.loc}) cannot be trained: it has {axes} spatial axes")
+        raise ModelError(f"{op.called} cannot be trained: it has {axes} spatial axes")
     return functions[axes - 1]
 
 
@@ -95,7 +95,7 @@ def max_pool(op: Operator) -> Step:
 def average_pool(op: Operator) -> Step:
     """The mean of whole windows, zeros outside, brought to the number of elements that count."""
     if any(d != 1 for d in op["dilations"]):
-        raise ModelError(f"{op.name} ({op.loc}) cannot be trained: its window is dilated")
+        raise ModelError(f"{op.called} cannot be trained: its window is dilated")
     function, frame = _of_rank(op, _MEAN), _framing(op, op["kernel"])
     kernel, strides = op["kernel"], op["strides"]
     share = torch.from_numpy(math.prod(kernel) / pool_counts(op))

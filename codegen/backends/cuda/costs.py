@@ -28,7 +28,7 @@ class GpuCosts(Estimates):
         if op.result.type.dtype == DType.F64 and (lacking := sorted(_functions(op) & LIBRARY)):
             missing = " and no ".join(lacking)
             raise ModelError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}) cannot be compiled for {self.target.name}: "
+                f"{op.called} cannot be compiled for {self.target.name}: "
                 f"GPUs have no {missing} of 64-bit floats here; give the network in float32"
             )
         return super()._choices(op)

@@ -27,4 +27,4 @@ class Staged(Primitive):
         return tuple(a for a in given if isinstance(a, (Operand, Constant)))
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
-        raise SecateurError(f"{op.name} (ONNX node {op.loc or 'unnamed'}): '{self.name}' has several kernels")
+        raise SecateurError(f"{op.called}: '{self.name}' has several kernels")

@@ -77,9 +77,7 @@ class _ByBlocks(Adjustable):
     def kernel(self, op: Operator, target: Target) -> Kernel:
         first, *more = self.kernels(op, target)
         if more:
-            raise SecateurError(
-                f"{op.name} (ONNX node {op.loc or 'unnamed'}): '{self.name}' has several kernels"
-            )
+            raise SecateurError(f"{op.called}: '{self.name}' has several kernels")
         return first
 
     def kernels(self, op: Operator, target: Target) -> tuple[Kernel, ...]:
