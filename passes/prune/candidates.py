@@ -24,11 +24,14 @@ def candidates(
     """For each group the counts worth keeping, rising, the full one last.
 
     Those that no larger count makes useless, by the sum of the least times of the operators that the group
-    governs (`edges`) with all other groups whole; at most `most`. `fine` ones are spread over all counts,
-    for what a layer saves within a block: multiplications and weights, but no time.
+    governs (`edges`) with all other groups whole; at most `most`. Where these are fewer, `fine` adds others
+    between them, for what a layer saves within a block: multiplications and weights, but no time.
     """
-    governed, find = _governed(extents), _spread if fine else _of_group
-    return [find(extents, costs, number, governed[number], most) for number in range(len(extents.curves))]
+    found = []
+    for number, operators in enumerate(_governed(extents)):
+        counts = _of_group(extents, costs, number, operators, most)
+        found.append(_filled(extents, costs, number, operators, counts, most) if fine else counts)
+    return found
 
 
 def _governed(extents: Extents) -> list[list[Operator]]:
@@ -54,14 +57,20 @@ def _of_group(
     return tuple(thinned(edges(times), times, most)) or (extents.sizes[number],)
 
 
-def _spread(
-    extents: Extents, costs: CostTable, number: int, operators: Sequence[Operator], most: int
+def _filled(
+    extents: Extents,
+    costs: CostTable,
+    number: int,
+    operators: Sequence[Operator],
+    counts: tuple[int, ...],
+    most: int,
 ) -> tuple[int, ...]:
-    """At most `most` counts, as far apart as each other, at which operators have a meaning."""
-    size = extents.sizes[number]
-    spread = dict.fromkeys(1 + (size - 1) * at // (most - 1) for at in range(most))
-    meant = [c for c in spread if _seconds(extents, costs, operators, Point({number: c})) is not None]
-    return tuple(meant) or (size,)
+    """These counts and as many others as there is room for, evenly spread, where operators have a meaning."""
+    others = [c for c in range(1, extents.sizes[number]) if c not in counts]
+    room = min(most - len(counts), len(others))
+    spread = (others[len(others) * at // room] for at in range(room))
+    meant = (c for c in spread if _seconds(extents, costs, operators, Point({number: c})) is not None)
+    return tuple(sorted({*counts, *meant}))
 
 
 def _steps(extents: Extents, costs: CostTable, number: int, operators: Sequence[Operator]) -> Iterator[int]:

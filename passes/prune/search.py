@@ -210,15 +210,8 @@ class Search:
         return self._optimizers[fine]
 
     def _optimized(self, budget: Budget) -> Pruning:
-        """By counts that save time, where they keep the budget."""
-        try:
-            return self._within_counts(budget, fine=False)
-        except BudgetError:
-            if not FINE.intersection(budget.given):
-                raise
-        return self._within_counts(budget, fine=True)
-
-    def _within_counts(self, budget: Budget, fine: bool) -> Pruning:
+        """By counts that save what is limited; of fewer counts where too many groups depend on each other."""
+        fine = bool(FINE.intersection(budget.given))
         while True:
             try:
                 return self._optimizer(fine).within(budget)
