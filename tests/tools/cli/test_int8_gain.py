@@ -1,9 +1,13 @@
 """What int8 is estimated to gain, and whose time stands beside whose."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.targets.find import find
@@ -65,6 +69,31 @@ def test_the_line_says_whether_it_pays() -> None:
     assert some.endswith("estimated); 2 of 9 layers stay in float, where int8 is slower")
     none = replace(gain, int8_seconds=3e-3, chosen=True).text
     assert none.endswith("estimated); the network stays in float")
+
+
+def with_lstm() -> onnx.ModelProto:
+    """A convolution of 1x3x8x8, whose 64 pixels an LSTM reads one after another."""
+    known = {"w": (16, 3, 3, 3), "in": (1, 64, 16), "back": (1, 64, 16)}
+    arrays = [numpy_helper.from_array(np.full(s, 0.1, np.float32), n) for n, s in known.items()]
+    arrays.append(numpy_helper.from_array(np.array([64, 1, 16]), "rows"))
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv", pads=[1] * 4),
+        helper.make_node("Transpose", ["c"], ["t"], "transpose", perm=[2, 3, 0, 1]),
+        helper.make_node("Reshape", ["t", "rows"], ["r"], "reshape"),
+        helper.make_node("LSTM", ["r", "in", "back"], ["y"], "lstm", hidden_size=16),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in {"x": (1, 3, 8, 8), "y": (64, 1, 1, 16)}.items()
+    ]
+    return helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], arrays))
+
+
+def test_the_line_says_what_takes_the_time_whatever_int8_gains(tmp_path: Path) -> None:
+    onnx.save(with_lstm(), path := tmp_path / "lstm.onnx")
+    found = int8_gain(read(path), "jetson-orin")
+    assert re.search(r"; lstm, which has no int8, takes \d.* ms of both; the network stays", found.text)
+    assert "which has no" not in replace(found, slowest=("nn.lstm", 0.4 * found.int8_seconds)).text
 
 
 def test_a_network_that_stays_in_float_is_as_fast_as_that() -> None:
