@@ -151,7 +151,7 @@ def _unaligned(op: Operator, first: int) -> str | None:
     return None
 
 
-class _Parted(Primitive):
+class Parted(Primitive):
     """Has two kernels where sums are of several blocks of threads."""
 
     primitive: Any
@@ -180,7 +180,7 @@ class _Parted(Primitive):
         )
 
 
-class FloatGemm(_Parted, Convolution):
+class FloatGemm(Parted, Convolution):
     """`nn.conv` of floats."""
 
     def on(self, op: Operator, target: Target) -> ConvSpec:
@@ -209,7 +209,7 @@ class HalfGemm(FloatGemm):
         return super().applicable(op, target)
 
 
-class BytesGemm(_Parted, PaddingConvolution):
+class BytesGemm(Parted, PaddingConvolution):
     """`q.linear_conv`."""
 
     constants_of_parts = 2
