@@ -127,8 +127,10 @@ static void fill_steps(const rt_transform *t, const unsigned char *weights, floa
     const int16_t *shorts = (const int16_t *)(const void *)(weights + t->factors);
     const int32_t *wide = (const int32_t *)(const void *)shorts;
     for (uint64_t k = 0; k < t->tall * t->wide; k++)
-        for (uint64_t c = 0, at = k * t->stride; c < t->channels; c++, at++)
+        for (uint64_t c = 0; c < t->channels; c++) {
+            uint64_t at = k * t->stride + (t->crossed ? (c & ~3ull) | (c & 1) << 1 | (c >> 1 & 1) : c);
             *steps++ = ONE / (float)(t->factor_bytes == 2 ? shorts[at] : wide[at]);
+        }
 }
 
 void rt_transform_bytes(const rt_transform *t, const int8_t *filters, const float *scales, void *work,

@@ -25,6 +25,7 @@ typedef struct rt_transform {
     uint32_t width;    /* of bytes: filters of a group, by which starts and scales lie; of others 0 */
     uint64_t factors, stride; /* of one tap after the other, so many elements apart */
     uint32_t factor_bytes;    /* of an element: 2 or 4 */
+    uint32_t crossed;         /* factors of the middle two of each four channels have changed places */
     uint64_t scales, starts;  /* of starts 0 where there are none: the weights lie before them */
 } rt_transform;
 

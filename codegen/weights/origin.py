@@ -76,13 +76,15 @@ class Bytes:
 
     `scales` (M,) are for each filter, the operator's; starts and scales of the kernel lie by group of `width`
     filters, then by tap; where a kernel has no starts, none are made. The factors of a tap lie `stride` apart
-    in a constant of their own, whose elements have `factor_bytes`.
+    in a constant of their own, whose elements have `factor_bytes`; where they are `crossed`, those of the
+    middle two of each four channels have changed places.
     """
 
     scales: NDArray[np.float32]
     width: int
     stride: int
     factor_bytes: int = 2
+    crossed: bool = False
 
 
 @dataclass(frozen=True, eq=False)

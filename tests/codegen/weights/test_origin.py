@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from secateur.codegen.backends.cuda.winograd import floats as floats_on_gpus
+from secateur.codegen.backends.cuda.winograd.fused import WinogradFused
 from secateur.codegen.backends.cuda.winograd.staged import WinogradStaged
 from secateur.codegen.primitives.conv.operators import Convolution
 from secateur.codegen.primitives.conv.winograd.exact import EXACT, EXACT_STEM, ExactConvolution
@@ -57,7 +58,8 @@ class Table(ctypes.Structure):
         ("first", ctypes.c_int32), ("side", ctypes.c_uint32), ("half", ctypes.c_uint32),
         ("work", ctypes.c_uint64), ("to", ctypes.c_uint64),
         ("width", ctypes.c_uint32), ("factors", ctypes.c_uint64), ("stride", ctypes.c_uint64),
-        ("factor_bytes", ctypes.c_uint32), ("scales", ctypes.c_uint64), ("starts", ctypes.c_uint64),
+        ("factor_bytes", ctypes.c_uint32), ("crossed", ctypes.c_uint32),
+        ("scales", ctypes.c_uint64), ("starts", ctypes.c_uint64),
     )  # fmt: skip
 
 
@@ -85,6 +87,7 @@ def table(origin: Origin, offsets: Sequence[int], factors: int) -> tuple[Table, 
     if origin.bytes is not None:
         row.width, row.stride, row.factors = origin.bytes.width, origin.bytes.stride, factors
         row.factor_bytes, row.scales = origin.bytes.factor_bytes, offsets[-1]
+        row.crossed = origin.bytes.crossed
         row.starts = offsets[1] if len(offsets) > 2 else 0
     return row, matrices
 
@@ -221,11 +224,21 @@ def test_halves_that_are_not_finite_have_no_origin() -> None:
     assert floats_on_gpus.PRIMITIVES[2].origin(op, TARGETS["jetson-nano"]) is None
 
 
+ON_GPUS = {
+    "one by one": (WinogradStaged(), "jetson-nano"),
+    "three kernels": (WinogradStaged(), "jetson-orin"),
+    "one kernel, dp4a": (WinogradFused(), "cuda-sm_61"),
+    "one kernel, wmma": (WinogradFused(), "jetson-xavier"),
+    "one kernel, mma": (WinogradFused(), "jetson-orin"),
+}
+
+
 @pytest.mark.parametrize("tile", TILES)
-@pytest.mark.parametrize("name", ["jetson-nano", "jetson-orin"])
-def test_bytes_for_gpus(library: ctypes.CDLL, tile: tuple[int, int], name: str) -> None:
+@pytest.mark.parametrize("way", ON_GPUS)
+def test_bytes_for_gpus(library: ctypes.CDLL, tile: tuple[int, int], way: str) -> None:
+    primitive, name = ON_GPUS[way]
     for channels, filters in SHAPES:
-        check(library, WinogradStaged(), byte_conv(channels, filters, tile, filters == 33), TARGETS[name])
+        check(library, primitive, byte_conv(channels, filters, tile, filters == 33), TARGETS[name])
 
 
 def test_weights_of_the_domain_have_no_origin() -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
+from secateur.ir.filters import byte_matrix
 from secateur.ir.graph import Operator
 
 from ....kernel import Kernel
 from ....primitives.operator import Argument, Combination, Constant, Operand, Primitive
 from ....targets.target import Target
+from ....weights.origin import Bytes, Origin, places_of
 from .fused_kernel import ordered
 from .fused_kernels import kernel_of, pack
 from .fused_schedules import fastest
 from .fused_tile import FusedTile
 from .layer import Layer
-from .operands import combination, constants, layer_of, refusal, residual, weights_of
+from .operands import combination, constant, constants, layer_of, refusal, residual, weights_of
 
 
 def schedule(layer: Layer, target: Target) -> FusedTile | None:
@@ -57,6 +60,20 @@ class WinogradFused(Primitive):
         factors = Constant(ordered(known["factors"].array))
         ending = (known["scales"], known["bias"], known["parameters"])
         return (Operand(0), *residual(op), Constant(weights), factors, *ending)
+
+    def origin(self, op: Operator, target: Target) -> Origin | None:
+        """Among the arguments: data, a residual or none; weights, factors, scales; ..."""
+        filters = constant(op.operands[1])
+        if filters.ndim != 4:
+            return None
+        layer, first = layer_of(op, target), 1 + len(residual(op))
+        shape = (layer.positions, layer.filters, layer.channels)
+        places = places_of(partial(pack, layer, self._schedule(layer, target)), shape)
+        scales = constant(op.operands[3])
+        more = Bytes(scales, layer.filters, layer.channels, factor_bytes=4, crossed=True)
+        tall, wide = map(byte_matrix, layer.tile)
+        made, factors = (first, first + 2), first + 1
+        return Origin(filters, tall, wide, places, made=made, bytes=more, factors=factors)
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         layer = layer_of(op, target)

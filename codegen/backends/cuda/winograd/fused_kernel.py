@@ -46,7 +46,7 @@ class FusedSpec:
 
 def split_weights(layer: Layer, tile: FusedTile, weights: Array) -> Array:
     """(position, filter, channel) to (position, filter tile, filter, block, word, 4 in `_ORDER`)."""
-    padded = np.zeros((layer.positions, layer.filters, layer.channels), np.int8)
+    padded = np.zeros((layer.positions, layer.filters, layer.channels), weights.dtype)
     padded[:, : weights.shape[1], : weights.shape[2]] = weights
     return padded.reshape(layer.positions, -1, tile.filters, layer.blocks, WORDS, 4)[..., _ORDER]
 
