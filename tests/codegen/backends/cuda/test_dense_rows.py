@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,4 +84,3 @@ def test_memory_decides_whether_sums_are_of_parts() -> None:
     found = choices(op, ORIN, "dense_gemm")
     assert [choice.workspace > 0 for choice in found] == [True, False]
     assert found[0].seconds < found[1].seconds
-    assert replace(found[1], workspace=0) == found[1]
