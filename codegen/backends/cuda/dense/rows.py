@@ -7,7 +7,7 @@ four at a time, as the rows of a matrix.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,7 +155,7 @@ class BytesRows(Parted, _AsImages, LinearDense):
     constants_of_parts = 2  # with what padding would be
 
     def applicable(self, op: Operator, target: Target) -> str | None:
-        if refusal := super().applicable(op, target) or _refusal(*_sizes(op), element_bytes=1):
+        if refusal := super().applicable(op, target) or _refusal(*_sizes(op), 1):
             return refusal
         return None if GEMM.tile(self.images(op), target) else "no tile fits the GPU"
 
@@ -191,9 +191,10 @@ class BytesRows(Parted, _AsImages, LinearDense):
         return (Operand(0), *map(Constant, constants))
 
 
-def _sizes(op: Operator) -> Sequence[int]:
+def _sizes(op: Operator) -> tuple[int, int, int]:
     """Rows, inputs, outputs."""
-    return (*op.operands[0].type.shape, op.result.type.shape[1])
+    rows, inputs = op.operands[0].type.shape
+    return rows, inputs, op.result.type.shape[1]
 
 
 PRIMITIVES = (FloatRows(), HalfRows(), BytesRows())
