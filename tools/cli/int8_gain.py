@@ -6,7 +6,7 @@ counts as its fastest way, which is a bound where a Winograd tile turns out to c
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -113,7 +113,7 @@ def _gain(target: str, found: Chooser, choice: Choice, chosen: bool) -> Gain:
 
 def _slowest(found: Chooser) -> tuple[str, float] | None:
     """Of the operators without 8 bits in the network that has them wherever it can."""
-    seconds = Counter[str]()
+    seconds = defaultdict[str, float](float)
     for op in found.integer(found.given).operators:
         if op.name.startswith("nn.") and constant_of(op.results[0]) is None:
             seconds[op.name] += seconds_of(op, found.costs)
