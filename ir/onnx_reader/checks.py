@@ -14,9 +14,9 @@ import onnx
 from onnx import NodeProto
 from onnx.defs import OpSchema
 
+from ..support.shown import shown
 from ..types import DType
 from .node import Input, NodeError
-from .shown import shown
 
 ONNX_DOMAINS = ("", "ai.onnx")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
+from ..support.shown import shown
 from .checks import ONNX_DOMAINS
 from .known import is_computable
-from .shown import shown
 
 COUNTED_BY_DATA = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
 """Operators of which nobody knows how many results they have before they are run."""

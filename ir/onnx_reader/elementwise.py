@@ -106,14 +106,15 @@ def mod(node: Node) -> Value:
     return node.emit("fmod" if by_dividend else "mod", [x, y])
 
 
-def _times(node: Node, x: Value, factor: float) -> Value:
+def times(node: Node, x: Value, factor: float) -> Value:
+    """`x` times a scalar of its type."""
     return node.emit("mul", [x, _scalar(node, factor, x)])
 
 
 def selu(node: Node) -> Value:
     """gamma elu(x) {alpha}"""
     unscaled = node.emit("elu", [node.input(0)], alpha=node.number("alpha", 1.67326319217681884765625))
-    return _times(node, unscaled, node.number("gamma", 1.05070102214813232422))
+    return times(node, unscaled, node.number("gamma", 1.05070102214813232422))
 
 
 def celu(node: Node) -> Value:
@@ -122,7 +123,7 @@ def celu(node: Node) -> Value:
     if alpha == 0:
         raise NodeError("alpha is 0")
     shrunk = node.emit("div", [x, _scalar(node, alpha, x)])
-    return _times(node, node.emit("elu", [shrunk], alpha=1.0), alpha)
+    return times(node, node.emit("elu", [shrunk], alpha=1.0), alpha)
 
 
 def swish(node: Node) -> Value:
@@ -130,7 +131,7 @@ def swish(node: Node) -> Value:
     x, alpha = node.input(0), node.number("alpha", 1.0)
     if alpha == 1:
         return node.emit("silu", [x])
-    return node.emit("mul", [x, node.emit("sigmoid", [_times(node, x, alpha)])])
+    return node.emit("mul", [x, node.emit("sigmoid", [times(node, x, alpha)])])
 
 
 def largest_number(dtype: DType) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from .shown import shown
+from ..support.shown import shown
 
 
 def external_bytes(tensor: TensorProto, folder: Path | None, size: int) -> NDArray[Any]:

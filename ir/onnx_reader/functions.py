@@ -10,9 +10,9 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TypeProto
 
 from ..errors import ModelError
 from ..graph import Value
+from ..support.shown import shown
 from .checks import ONNX_DOMAINS, schema_of
 from .node import Body, Input, NodeError
-from .shown import shown
 
 Attributes = Mapping[str, AttributeProto]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from onnx import TensorShapeProto, ValueInfoProto
 
 from ..errors import ModelError, ModelNote
+from ..support.shown import shown
 from ..types import TensorType
-from .shown import shown
 from .tensors import dtype_of
 
 Dim = int | str | None

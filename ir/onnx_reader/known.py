@@ -41,6 +41,12 @@ def _ranked(arrays: Sequence[Array]) -> tuple[int, ...]:
     return (max(arrays[0].ndim, 1), arrays[0].size)
 
 
+def _mel_weights(arrays: Sequence[Array]) -> tuple[int, ...]:
+    """Bins of the spectrum x bins of the scale."""
+    bins, length = (max(0, int(a.reshape(-1)[0])) if a.size else 0 for a in arrays[:2])
+    return (length // 2 + 1, bins)
+
+
 Bound = Callable[[Sequence[Array]], tuple[int, ...]]
 
 COMPUTED: dict[str, Bound] = {
@@ -55,6 +61,7 @@ COMPUTED: dict[str, Bound] = {
     "GatherND": _gathered,
     "OneHot": _one_hot,
     "NonZero": _ranked,
+    "MelWeightMatrix": _mel_weights,
 }  # fmt: skip
 """Each operator, with a bound on the shape of its results."""
 

@@ -10,9 +10,9 @@ import numpy as np
 from onnx import ValueInfoProto
 
 from ..errors import ModelError
+from ..support.shown import shown
 from ..types import DType
 from .inputs import Dims, check_names, declared, fits, show, type_of
-from .shown import shown
 from .tensors import Array
 
 

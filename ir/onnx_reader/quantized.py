@@ -190,6 +190,12 @@ def _softmax(node: Node, x: Value) -> Value:
     return along_axis(node, x, axis, opset, lambda x, axis: node.emit("softmax", [x], axis=axis))
 
 
+def qlinear_where(node: Node) -> Value:
+    """Inputs: condition, then x and y with scale and zero point each, then those of the result."""
+    chosen = node.emit("where", [node.input(0), _real(node, 1), _real(node, 4)])
+    return _result(node, chosen, 7, node.input(1))
+
+
 def qlinear_concat(node: Node) -> Value:
     """Inputs: scale and zero point of the result, then tensor, scale and zero point of each part."""
     count = len(node.inputs) - 2
@@ -222,5 +228,6 @@ MICROSOFT: dict[str, Handler] = {
     ),
     "QLinearSigmoid": _unary(lambda node, x: node.emit("sigmoid", [x])),
     "QLinearSoftmax": _unary(_softmax),
+    "QLinearWhere": qlinear_where,
 }
-"""Operators of the domain com.microsoft."""
+"""Quantized operators of the domain com.microsoft."""

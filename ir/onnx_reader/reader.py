@@ -14,14 +14,17 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from ..errors import ModelError, ModelNote
 from ..graph import Graph, Value
+from ..support.shown import shown
 from ..types import TensorType
 from . import (
+    along,
     constants,
     control,
     einsum,
     elementwise,
     indexed,
     matrix,
+    microsoft,
     movement,
     normalize,
     quantize,
@@ -30,6 +33,7 @@ from . import (
     reduce,
     resize,
     sequences,
+    spectra,
     windows,
 )
 from .checks import ONNX_DOMAINS
@@ -38,10 +42,10 @@ from .inputs import declared, fits, input_types, show
 from .known_inputs import known_inputs
 from .node import Body, Builder, Handler
 from .scope import UNREAD, Model, Scope
-from .shown import shown
 from .tensors import Array
 
 HANDLERS: dict[str, Handler] = {
+    **along.HANDLERS,
     **constants.HANDLERS,
     **einsum.HANDLERS,
     **elementwise.HANDLERS,
@@ -54,6 +58,7 @@ HANDLERS: dict[str, Handler] = {
     **recurrent.HANDLERS,
     **reduce.HANDLERS,
     **resize.HANDLERS,
+    **spectra.HANDLERS,
     **windows.HANDLERS,
 }
 
@@ -66,7 +71,7 @@ STRUCTURE: dict[str, Handler] = {**control.STRUCTURE, **sequences.STRUCTURE}
 DOMAINS: dict[str, dict[str, Handler]] = {
     "": HANDLERS | STRUCTURE,
     "ai.onnx": HANDLERS | STRUCTURE,
-    "com.microsoft": quantized.MICROSOFT,
+    "com.microsoft": microsoft.MICROSOFT,
 }
 
 OLDEST_OPSET = 7

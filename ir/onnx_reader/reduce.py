@@ -78,8 +78,24 @@ def lp_normalization(node: Node) -> Value:
 
 
 def global_lp_pool(node: Node) -> Value:
-    x, kind = node.input(0), _norm(node)
-    return node.emit(kind, [x], axes=tuple(range(2, x.type.rank)), keepdims=True)
+    x, axes = node.input(0), tuple(range(2, node.input(0).type.rank))
+    if node.integer("p", 2) in (1, 2):
+        return node.emit(_norm(node), [x], axes=axes, keepdims=True)
+    return norm_of(node, x, lambda powers: node.emit("reduce_sum", [powers], axes=axes, keepdims=True))
+
+
+def norm_of(node: Node, x: Value, total: Callable[[Value], Value]) -> Value:
+    """The p-th root of `total` of the p-th powers of magnitudes, p being the attribute of that name."""
+    p = node.integer("p", 2)
+    if p < 1:
+        raise NodeError(f"a norm of order {p}")
+    size = node.emit("abs", [x])
+    if p == 1:
+        return total(size)
+    if p == 2:
+        return node.emit("sqrt", [total(node.emit("mul", [size, size]))])
+    power, root = (node.constant(np.array(v, x.type.dtype.numpy)) for v in (p, 1 / p))
+    return node.emit("pow", [total(node.emit("pow", [size, power])), root])
 
 
 def _norm(node: Node) -> str:

@@ -17,12 +17,12 @@ from onnx import AttributeProto, FunctionProto, NodeProto, ValueInfoProto
 
 from ..errors import ModelError
 from ..graph import Value
+from ..support.shown import shown
 from .checks import ONNX_DOMAINS, check_node, check_types
 from .cuts import reason_of
 from .functions import arguments, body_of, defined_by_onnx, opsets_of, resolved
 from .known import compute, is_computable
 from .node import Body, Builder, Handler, Inliner, Input, Node, NodeError, UnsupportedError
-from .shown import shown
 from .tensors import decode, dtype_of
 
 MAX_NODES = 20_000

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from onnx import GraphProto, SparseTensorProto, TensorProto, numpy_helper
 
 from ..errors import ModelError
+from ..support.shown import shown
 from ..types import DType, TensorType, extents
 from .external import external_bytes
-from .shown import shown
 
 MAX_GRAPH_BYTES = 1 << 37
 """All tensors of a model together may take no more."""

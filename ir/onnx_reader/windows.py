@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..graph import Value
+from ..ops.rules import window_extent
 from ..types import extents
-from .node import Handler, Node, NodeError
+from .node import Handler, Node, NodeError, UnsupportedError
+from .reduce import norm_of
 
 AUTO_PAD = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
@@ -124,11 +129,125 @@ def pool_window(node: Node, x: Value) -> dict[str, Any]:
     return {"kernel": kernel, **window(node, x, kernel), "ceil_mode": node.flag("ceil_mode")}
 
 
-def max_pool(node: Node) -> Value:
-    if len(node.proto.output) > 1:
-        raise NodeError("the second output (indices) is not supported")
+def max_pool(node: Node) -> list[Value]:
+    """The second result has the place of each maximum in the whole tensor."""
     x = node.input(0)
-    return node.emit("max_pool", [x], **pool_window(node, x))
+    how = pool_window(node, x)
+    largest = node.emit("max_pool", [x], **how)
+    if len(node.proto.output) < 2 or not node.proto.output[1]:
+        return [largest]
+    places = node.emit("max_pool_index", [x], **how)
+    if node.flag("storage_order"):
+        places = _by_columns(node, places, x.type.shape[2:])
+    return [largest, node.emit("add", [places, _planes(node, x.type.shape)])]
+
+
+def _by_columns(node: Node, places: Value, plane: Sequence[int]) -> Value:
+    """Places in a plane counted row by row, counted column by column."""
+    if len(plane) != 2:
+        raise UnsupportedError(f"indices of {len(plane)} axes in column-major order")
+    rows, columns = (node.constant(np.array(d)) for d in plane)
+    row, column = node.emit("div", [places, columns]), node.emit("mod", [places, columns])
+    return node.emit("add", [node.emit("mul", [column, rows]), row])
+
+
+def _planes(node: Node, shape: Sequence[int]) -> Value:
+    """Of N x C x spatial, the number of the first element of each plane: N x C x 1..., i64."""
+    starts = np.arange(shape[0] * shape[1]) * math.prod(shape[2:])
+    return node.constant(starts.reshape(*shape[:2], *[1] * (len(shape) - 2)))
+
+
+def max_unpool(node: Node) -> Value:
+    """Zeros, and each element where its index says, which is in its own plane."""
+    x, indices = node.input(0), node.input(1)
+    if indices.type.shape != x.type.shape:
+        raise NodeError(f"indices {extents(indices.type.shape)} are not for {extents(x.type.shape)}")
+    shape = _unpooled(node, x)
+    within = node.emit("sub", [indices, _planes(node, shape)])
+    planes, size = shape[0] * shape[1], math.prod(x.type.shape[2:])
+    zero = node.constant(np.zeros((), x.type.dtype.numpy))
+    empty = node.emit("expand", [zero], shape=(planes, math.prod(shape[2:])))
+    rows = [node.emit("reshape", [value], shape=(planes, size)) for value in (within, x)]
+    return node.emit("reshape", [node.emit("scatter", [empty, *rows])], shape=shape)
+
+
+def _unpooled(node: Node, x: Value) -> tuple[int, ...]:
+    """The shape of what was pooled: as given, else the smallest that it can have been."""
+    n, kernel = spatial_rank(x), node.ints("kernel_shape")
+    if node.optional(2) is not None:
+        shape = node.known_ints(2, "the output's shape")
+        if len(shape) != n + 2 or shape[:2] != x.type.shape[:2] or min(shape) < 1:
+            raise NodeError(f"output {extents(shape)} does not fit input {extents(x.type.shape)}")
+        return shape
+    strides, pads = _axes(node, x, "strides", n), node.ints("pads", (0,) * (2 * n))
+    if len(kernel) != n or len(pads) != 2 * n:
+        raise NodeError(f"kernel {kernel} and pads {pads} do not fit input {extents(x.type.shape)}")
+    return (
+        *x.type.shape[:2],
+        *(
+            (d - 1) * s + k - before - after
+            for d, s, k, before, after in zip(
+                x.type.shape[2:], strides, kernel, pads[:n], pads[n:], strict=True
+            )
+        ),
+    )
+
+
+def lp_pool(node: Node) -> Value:
+    """Sums under a window are averages that count all padding, times its taps."""
+    x = node.input(0)
+    how = pool_window(node, x)
+    if how.pop("ceil_mode"):
+        how["pads"] = _filled(x, how)
+    taps = node.constant(np.array(math.prod(how["kernel"]), x.type.dtype.numpy))
+
+    def total(powers: Value) -> Value:
+        return node.emit("mul", [node.emit("average_pool", [powers], **how, count_include_pad=True), taps])
+
+    return norm_of(node, x, total)
+
+
+def _filled(x: Value, how: Mapping[str, Any]) -> tuple[int, ...]:
+    """Padding with which the last window of `ceil_mode` is whole."""
+    n, begins, ends = (
+        len(how["kernel"]),
+        how["pads"][: len(how["kernel"])],
+        list(how["pads"][len(how["kernel"]) :]),
+    )
+    for i, size in enumerate(x.type.shape[2:]):
+        kernel, stride, dilation = (how[name][i] for name in ("kernel", "strides", "dilations"))
+        out = window_extent(size, kernel, stride, begins[i] + ends[i], dilation, True, begins[i])
+        ends[i] = (out - 1) * stride + dilation * (kernel - 1) + 1 - size - begins[i]
+    assert len(ends) == n
+    return (*begins, *ends)
+
+
+def col2im(node: Node) -> Value:
+    """Columns added where they came from: a transposed convolution that leaves each tap as it is."""
+    x, image, block = node.input(0), node.known_ints(1, "the image's shape"), node.known_ints(2, "the block")
+    n = len(image)
+    strides, dilations = (node.ints(name, (1,) * n) for name in ("strides", "dilations"))
+    pads = node.ints("pads", (0,) * (2 * n))
+    if x.type.rank != 3 or not len(block) == len(strides) == len(dilations) == len(pads) / 2 == n > 0:
+        raise NodeError(f"columns {extents(x.type.shape)}, image {image} and block {block} do not fit")
+    span = [i + a + b for i, a, b in zip(image, pads[:n], pads[n:], strict=True)]
+    counts = [
+        window_extent(s, k, stride, 0, d)
+        for s, k, stride, d in zip(span, block, strides, dilations, strict=True)
+    ]
+    taps = math.prod(block)
+    if x.type.shape[1] % taps or math.prod(counts) != x.type.shape[2]:
+        raise NodeError(f"columns {extents(x.type.shape)} are not blocks {block} of an image {image}")
+    left = [
+        s - (c - 1) * stride - d * (k - 1) - 1
+        for s, c, stride, d, k in zip(span, counts, strides, dilations, block, strict=True)
+    ]
+    channels = x.type.shape[1] // taps
+    one = np.eye(taps, dtype=x.type.dtype.numpy).reshape(taps, 1, *block)
+    columns = node.emit("reshape", [x], shape=(*x.type.shape[:2], *counts))
+    how = {"strides": strides, "dilations": dilations, "pads": pads, "output_padding": tuple(left)}
+    weights = node.constant(np.tile(one, (channels, *[1] * (n + 1))))
+    return node.emit("conv_transpose", [columns, weights], **how, groups=channels)
 
 
 def average_pool(node: Node) -> Value:
@@ -149,7 +268,10 @@ def _global_pool(reduction: str) -> Handler:
 HANDLERS: dict[str, Handler] = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
+    "Col2Im": col2im,
+    "LpPool": lp_pool,
     "MaxPool": max_pool,
+    "MaxUnpool": max_unpool,
     "AveragePool": average_pool,
     "GlobalAveragePool": _global_pool("reduce_mean"),
     "GlobalMaxPool": _global_pool("reduce_max"),

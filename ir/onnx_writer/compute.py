@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from ..elementwise import Epilogue
 from ..errors import ModelError
@@ -113,6 +116,27 @@ def _reduction(type: str) -> Write:
     return write
 
 
+def _cumsum(w: Writer, op: Operator, operands: list[str], result: str) -> None:
+    axis = w.constant(np.array(op["axis"]))
+    how = {name: int(op[name]) for name in ("exclusive", "reverse")}
+    w.node("CumSum", [*operands, axis], op, result, **how)
+
+
+def _top_k(w: Writer, op: Operator, operands: list[str], result: str) -> None:
+    how = {"axis": op["axis"], "largest": int(op["largest"])}
+    w.second("TopK", [*operands, w.integers([op["k"]])], op, result, **how)
+
+
+def _max_pool_index(w: Writer, op: Operator, operands: list[str], result: str) -> None:
+    """ONNX counts places in the whole tensor."""
+    how = {name: op[name] for name in ("strides", "pads", "dilations")}
+    ceil = int(op["ceil_mode"])
+    places = w.second("MaxPool", operands, op, "", kernel_shape=op["kernel"], ceil_mode=ceil, **how)
+    n, c, *plane = op.operands[0].type.shape
+    starts = np.arange(n * c).reshape(n, c, *[1] * len(plane)) * math.prod(plane)
+    w.node("Sub", [places, w.constant(starts)], op, result)
+
+
 WRITERS: dict[str, Write] = {
     **{
         f"nn.reduce_{kind}": _reduction(f"Reduce{kind.title()}")
@@ -130,5 +154,8 @@ WRITERS: dict[str, Write] = {
     "nn.lrn": plain("LRN", size="size", alpha="alpha", beta="beta", bias="bias"),
     "nn.softmax": plain("Softmax", axis="axis"),
     "nn.log_softmax": plain("LogSoftmax", axis="axis"),
+    "nn.cumsum": _cumsum,
+    "nn.top_k": _top_k,
+    "nn.max_pool_index": _max_pool_index,
     "nn.argmax": plain("ArgMax", axis="axis", keepdims="keepdims", select_last="select_last_index"),
 }

@@ -77,6 +77,16 @@ def _space_to_depth(w: Writer, op: Operator, operands: list[str], result: str) -
     w.node("Reshape", [moved, w.integers(op.result.type.shape)], op, result, allowzero=1)
 
 
+def _scatter(w: Writer, op: Operator, operands: list[str], result: str) -> None:
+    """ONNX has an index for each element."""
+    x, indices, updates = operands
+    rows, wanted = op.operands[1].type.shape, op.operands[2].type.shape
+    if len(wanted) > 2:
+        indices = w.node("Reshape", [indices, w.integers((*rows, *[1] * (len(wanted) - 2)))], op, allowzero=1)
+        indices = w.node("Expand", [indices, w.integers(wanted)], op)
+    w.node("ScatterElements", [x, indices, updates], op, result, axis=1, reduction=op["reduction"])
+
+
 WRITERS: dict[str, Write] = {
     "nn.reshape": _shaped("Reshape", "shape", allowzero=1),
     "nn.expand": _shaped("Expand", "shape"),
@@ -90,5 +100,6 @@ WRITERS: dict[str, Write] = {
     "nn.grid_sample": plain("GridSample", mode="mode", padding="padding_mode", align_corners="align_corners"),
     "nn.depth_to_space": plain("DepthToSpace", block="blocksize", mode="mode"),
     "nn.space_to_depth": _space_to_depth,
+    "nn.scatter": _scatter,
     "nn.relayout": plain("Identity"),
 }

@@ -95,6 +95,15 @@ class Writer:
         )
         return result
 
+    def second(
+        self, type: str, inputs: Sequence[str], op: Operator, result: str = "", **attributes: Any
+    ) -> str:
+        """A node whose second result is `result` (a fresh tensor where it is not given)."""
+        names = [self.fresh(f"{self.names[op.results[0]]}/{type}") for _ in range(2)]
+        names[1] = result or names[1]
+        self.nodes.append(helper.make_node(type, list(inputs), names, name=self.node_name(op), **attributes))
+        return names[1]
+
     def node_name(self, op: Operator) -> str:
         """The operator's ONNX name; with a number for the second node that stands for it."""
         return _unique(op.loc or op.name, self.node_names)

@@ -14,6 +14,7 @@ from . import (
     logic,
     movement,
     normalize,
+    places,
     quantize,
     recurrent,
     reduce,
@@ -22,7 +23,8 @@ from . import (
 from .rows import register, rows
 
 FAMILIES = (
-    carried, compute, elementwise, linear, logic, movement, normalize, quantize, recurrent, reduce, tflite
+    carried, compute, elementwise, linear, logic, movement, normalize, places, quantize, recurrent, reduce,
+    tflite,
 )  # fmt: skip
 
 for _row in [row for row in rows().values() if row.name != "nn.constant"]:

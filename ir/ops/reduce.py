@@ -8,6 +8,7 @@ from ..axes import OUT, Axes, Axis, Fixed, Ports, Relation, Summed, Tie
 from ..literals import written
 from ..opdef import Attribute, OpDef, Signature
 from ..types import DType, TensorType
+from .axes import equal_axes
 from .rows import register
 from .rules import floating, normalize_axis, numeric, require
 
@@ -117,5 +118,33 @@ register(
             Attribute("select_last", "bool", False),
         ),
         axes=Axes(lambda ports: _reduced((ports["axis"],), False, ports), ""),
+    )
+)
+
+
+def _cumsum(sig: Signature) -> Sequence[TensorType]:
+    x = sig.types[0]
+    numeric(x)
+    normalize_axis(sig["axis"], x.rank)
+    return [x]
+
+
+def _cumsum_axes(ports: Ports) -> Iterator[Relation]:
+    axis = ports["axis"] % ports.types[0].rank
+    yield from equal_axes(0, [a for a in range(ports.types[0].rank) if a != axis])
+
+
+register(
+    OpDef(
+        "nn.cumsum",
+        "Sums of all elements up to each along the axis: with it or (exclusive) without, from either end.",
+        ("x",),
+        _cumsum,
+        (
+            Attribute("axis", "int"),
+            Attribute("exclusive", "bool", False),
+            Attribute("reverse", "bool", False),
+        ),
+        axes=Axes(_cumsum_axes, "sums up what lies along axis {axis}"),
     )
 )

@@ -41,6 +41,16 @@ def argmax(op: Operator, arrays: Sequence[Array]) -> Array:
     return np.asarray(x.shape[axis] - 1 - last).astype(np.int64)
 
 
+def cumsum(op: Operator, arrays: Sequence[Array]) -> Array:
+    (x,) = arrays
+    turned = np.flip(x, op["axis"]) if op["reverse"] else x
+    sums = np.cumsum(widened(turned), axis=op["axis"], dtype=widened(turned).dtype)
+    if op["exclusive"]:
+        before = np.zeros_like(sums.take(range(min(1, x.shape[op["axis"]])), op["axis"]))
+        sums = np.concatenate([before, sums], op["axis"]).take(range(x.shape[op["axis"]]), op["axis"])
+    return np.asarray(np.flip(sums, op["axis"]) if op["reverse"] else sums).astype(x.dtype)
+
+
 RULES: dict[str, Rule] = {
     "reduce_mean": _reduction(np.mean),
     "reduce_sum": _reduction(np.sum),
@@ -52,4 +62,5 @@ RULES: dict[str, Rule] = {
     "reduce_max": _reduction(np.max, lowest),
     "reduce_min": _reduction(np.min, highest),
     "argmax": argmax,
+    "cumsum": cumsum,
 }

@@ -30,12 +30,17 @@ Arrays = Mapping[str, NDArray[Any]]
 CompileGraph = Callable[[Graph], Callable[[Arrays], Arrays]]
 
 KNOWN_INPUTS: dict[str, tuple[int, ...]] = {
+    "Col2Im": (1, 2),
     "ConstantOfShape": (0,),
+    "CumSum": (1,),
+    "DFT": (1, 2),
     "DequantizeLinear": (1, 2),
     "Dropout": (1, 2),
     "Expand": (1,),
     "GRU": (4,),
     "LSTM": (4,),
+    "MaxUnpool": (2,),
+    "OneHot": (1,),
     "Pad": (1, 2, 3),
     "QLinearConv": (1, 2, 4, 5, 6, 7),
     "QLinearMatMul": (1, 2, 4, 5, 6, 7),
@@ -54,10 +59,14 @@ KNOWN_INPUTS: dict[str, tuple[int, ...]] = {
     "ReduceSumSquare": (1,),
     "Reshape": (1,),
     "Resize": (1, 2, 3),
+    "ReverseSequence": (1,),
+    "STFT": (1, 2, 3),
     "Slice": (1, 2, 3, 4),
     "Split": (1,),
     "Squeeze": (1,),
     "Tile": (1,),
+    "TopK": (1,),
+    "Trilu": (1,),
     "Unsqueeze": (1,),
     "Upsample": (1,),
 }

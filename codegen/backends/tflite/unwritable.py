@@ -26,6 +26,10 @@ NEVER: dict[str, str] = {
         ("nn.equal", "nn.greater", "nn.greater_equal", "nn.less", "nn.less_equal", "nn.where"), COMPARED
     ),
     **dict.fromkeys(("nn.and", "nn.or", "nn.xor", "nn.not"), f"TFLite has it on booleans alone: {LIKE}"),
+    **dict.fromkeys(
+        ("nn.top_k", "nn.max_pool_index", "nn.scatter", "nn.cumsum"),
+        f"TFLite has no 8-bit form of it here: {LIKE}",
+    ),
     "nn.reduce_prod": f"TFLite has no 8-bit product along an axis: {LIKE}",
 }
 """By the operator: why it is not written, and what to do."""

@@ -41,7 +41,7 @@ from ..generic import (
     with_half,
 )
 from ..operator import Combination, Primitive
-from . import argmax
+from . import argmax, cumsum, top_k
 
 KINDS = ("mean", "sum", "prod", "l1", "sum_square", "l2", "log_sum", "max", "min")
 _LAST = {"l2": "sqrt", "log_sum": "log"}  # the function of the sum
@@ -268,4 +268,10 @@ class _Body:
         store(self.result, at, convert(value, spec.computed, spec.dtype, width), width)
 
 
-PRIMITIVES: tuple[Primitive, ...] = (BlockedReduce(), Reduce(), *argmax.PRIMITIVES)
+PRIMITIVES: tuple[Primitive, ...] = (
+    BlockedReduce(),
+    Reduce(),
+    *argmax.PRIMITIVES,
+    *cumsum.PRIMITIVES,
+    *top_k.PRIMITIVES,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,8 +45,21 @@ def _grid() -> Case:
     return Case("grid_sample", operator("grid_sample", arrays, {"padding": "reflection"}), arrays)
 
 
+def _places() -> list[Case]:
+    """Places of elements, and elements put at places."""
+    x, indices = rand(2, 37), np.random.default_rng(2).integers(-37, 37, (2, 9))
+    window = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1), "dilations": (1, 1)}
+    asked: list[tuple[str, list[Any], dict[str, Any]]] = [
+        ("scatter", [x, indices, rand(2, 9)], {"reduction": "add"}),
+        ("top_k", [x], {"k": 5}),
+        ("max_pool_index", [rand(1, 3, 7, 9)], window),
+        ("cumsum", [rand(3, 9, 19)], {"axis": 1}),
+    ]
+    return [Case(name, operator(name, arrays, how), arrays) for name, arrays, how in asked]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("target", EMULATORS)
 def test_on_arm(target: str, tmp_path: Path) -> None:
-    cases = [*map(_function, FUNCTIONS_MADE_OF_BITS), _lstm(), _gru(), _grid()]
+    cases = [*map(_function, FUNCTIONS_MADE_OF_BITS), _lstm(), _gru(), _grid(), *_places()]
     check_on(target, cases, tmp_path, rtol=1e-5, atol=1e-5)

@@ -90,6 +90,9 @@ def extremes(dtype: str) -> Iterator[Asked]:
         yield Asked("argmax", [spoiled(1, 5, 9, dtype=dtype)], {"axis": 1, "select_last": last})
     for shape, attributes in POOLS:
         yield Asked("max_pool", [spoiled(*shape, dtype=dtype)], attributes)
+        yield Asked("max_pool_index", [spoiled(*shape, dtype=dtype)], attributes)
+    for largest in (False, True):
+        yield Asked("top_k", [spoiled(1, 5, 9, dtype=dtype)], {"k": 4, "largest": largest})
 
 
 def sums(dtype: str) -> Iterator[Asked]:

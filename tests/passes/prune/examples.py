@@ -79,6 +79,7 @@ LINEAR = (
         _ADDED,
     ),
     Example("nn.max_pool", [_IMAGE], "0.0 =.0 | 0.1 =.1", _POOL),
+    Example("nn.max_pool_index", [_IMAGE], "0.0 =.0 | 0.1 =.1", _POOL),
     Example("nn.average_pool", [_IMAGE], "0.0 =.0 | 0.1 =.1", {**_POOL, "count_include_pad": True}),
 )
 
@@ -117,6 +118,11 @@ MOVEMENT = (
         "0.1 =.2 | 1.1 =.1",
     ),
     Example(
+        "nn.scatter",
+        [real(2, 7, 3), Operand((2, 2), DType.I64, None, True, (6, 1, 3, 0)), real(2, 2, 3)],
+        "0.0 1.0 2.0 =.0 | 0.2 2.2 =.2",
+    ),
+    Example(
         "nn.pad",
         [real(2, 6, 5)],
         "0.0 =.0 | 0.1 | 0.1 =.1 | 0.2 =.2 | =.2",
@@ -152,6 +158,8 @@ REDUCED = (
         for name in ("mean", "max", "min", "prod")
     ),
     Example("nn.argmax", [real(3, 4)], "0.0 =.0", {"axis": 1}),
+    Example("nn.top_k", [real(3, 4)], "0.0 =.0", {"k": 2}),
+    Example("nn.cumsum", [real(3, 4)], "0.1 =.1", {"axis": 0}),
 )
 
 NORMALIZED = (

@@ -118,3 +118,11 @@ def test_sum_of_nothing_is_zero(axes: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(("axis", "last"), [(0, False), (1, True), (-1, False)])
 def test_argmax(axis: int, last: bool) -> None:
     check("argmax", [whole(3, 7, 19, dtype=np.float32)], {"axis": axis, "select_last": last})
+
+
+@pytest.mark.parametrize(("exclusive", "reverse"), [(False, False), (True, True)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_running_sums(axis: int, exclusive: bool, reverse: bool) -> None:
+    how = {"axis": axis, "exclusive": exclusive, "reverse": reverse}
+    check("cumsum", [rand(3, 7, 19)], how)
+    check("cumsum", [whole(3, 7, 19, dtype=np.int64)], how)
