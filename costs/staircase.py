@@ -27,7 +27,7 @@ from secateur.passes.prune.sizes import (
 
 from .measured import TableCosts
 
-FILTERS, CHANNELS = "filters", "channels"
+FILTERS = "filters"
 
 
 @dataclass(frozen=True)

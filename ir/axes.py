@@ -160,8 +160,3 @@ class Axes:
     rest: str
     attributes: Callable[[Narrowing], Mapping[str, Any]] = _as_they_are
     constants: Callable[[Narrowing], Mapping[int, NDArray[Any]]] = _no_constants
-
-
-def frozen(reason: str) -> Axes:
-    """Axes of an operator that nothing is removed from, because it `reason`."""
-    return Axes(lambda _ports: (), reason)

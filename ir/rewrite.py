@@ -196,14 +196,13 @@ def _dispatch(rules: Iterable[Rule]) -> dict[str, list[tuple[Rule, list[Op]]]]:
     return table
 
 
-def rewrite(graph: Graph, rules: Iterable[Rule], fuel: int | None = None) -> Counter[str]:
+def rewrite(graph: Graph, rules: Iterable[Rule]) -> Counter[str]:
     """Applies `rules` in place until none fires; returns how often each fired.
 
-    `fuel` limits the rewrites (default: 64 for each operator); RewriteError
-    names the rules that do not come to rest.
+    RewriteError names the rules that do not come to rest: after `REWRITES_PER_OPERATOR` for each operator.
     """
-    limit = REWRITES_PER_OPERATOR * (len(graph.operators) + 1) if fuel is None else fuel
-    driver = _Driver(graph, limit, _dispatch(rules), explained=EXPLAINED.get())
+    fuel = REWRITES_PER_OPERATOR * (len(graph.operators) + 1)
+    driver = _Driver(graph, fuel, _dispatch(rules), explained=EXPLAINED.get())
     driver.run()
     driver.finish()
     return driver.fired

@@ -32,7 +32,6 @@ from .size import attempt_text, check_size, codecs_within, within_size
 from .verification import Verified, check_artifact, check_runnable
 from .version import __version__
 
-SINGLE = ("so", "tflite", "onnx")
 """Kinds of artifacts that are one file, with no IR beside it."""
 
 

@@ -31,10 +31,10 @@ class FinishSpec:
         return "float32" if self.dtype == "float16" else self.dtype
 
 
-def finish_spec(op: Operator, fixed: int = 2) -> FinishSpec:
-    """The ending of an operator whose operands after `fixed` feed its epilogue."""
+def finish_spec(op: Operator) -> FinishSpec:
+    """The ending of an operator whose operands after two feed its epilogue."""
     to = type_after(op)
-    strides = tuple(broadcast_strides(v.type.shape, to.shape) for v in op.operands[fixed:])
+    strides = tuple(broadcast_strides(v.type.shape, to.shape) for v in op.operands[2:])
     return FinishSpec(storage(to.dtype), op["epilogue"], strides)
 
 

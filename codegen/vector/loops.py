@@ -19,6 +19,7 @@ Expr = Any  # a TIR expression
 
 GRAIN_BYTES = 32 << 10  # a task moves about this much; less is not worth a thread's wake-up
 MOST_TASKS = 64
+_ENOUGH = 16  # rows to share out
 _FINEST: ContextVar[bool] = ContextVar("finest", default=False)
 
 
@@ -87,21 +88,21 @@ class Tasks:
         return max(1, -(-self.rows // self.group))
 
 
-def split_rows(rows: int, row_bytes: float, grain: int = GRAIN_BYTES) -> Tasks:
-    """Tasks of about `grain` bytes each, at most `MOST_TASKS`; never more than rows."""
+def split_rows(rows: int, row_bytes: float) -> Tasks:
+    """Tasks of about `GRAIN_BYTES` each, at most `MOST_TASKS`; never more than rows."""
     if _FINEST.get():
         return Tasks(rows, 1)
-    wanted = min(rows, MOST_TASKS, int(rows * row_bytes / grain))
+    wanted = min(rows, MOST_TASKS, int(rows * row_bytes / GRAIN_BYTES))
     return Tasks(rows, -(-rows // max(1, wanted)) or 1)
 
 
-def leading(extents: Sequence[int], wanted: int = 16) -> int:
-    """How many leading dimensions to share out among tasks: the fewest that give `wanted` rows."""
+def leading(extents: Sequence[int]) -> int:
+    """How many leading dimensions to share out among tasks: the fewest that give `_ENOUGH` rows."""
     if _FINEST.get():
         return len(extents)
     rows = 1
     for count, extent in enumerate(extents):
-        if rows >= wanted:
+        if rows >= _ENOUGH:
             return count
         rows *= extent
     return len(extents)

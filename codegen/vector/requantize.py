@@ -139,10 +139,10 @@ def result_parameters(op: Operator, residual: int) -> Floats:
     return values
 
 
-def padded_multipliers(op: Operator, block: int = BLOCK) -> Floats:
+def padded_multipliers(op: Operator) -> Floats:
     """The multiplier of every channel of a convolution or matrix product, zero past the last."""
     factors = channel_multipliers(op)
-    padded = np.zeros(up(factors.size, block), np.float32)
+    padded = np.zeros(up(factors.size, BLOCK), np.float32)
     padded[: factors.size] = factors
     return padded
 

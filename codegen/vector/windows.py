@@ -67,6 +67,7 @@ class Axis:
 
 
 Range = tuple[Expr, Expr]
+_UNROLLED = 8  # taps at most
 
 
 def tap_loop(bounds: Range) -> AbstractContextManager[Expr]:
@@ -114,10 +115,10 @@ def _borders(start: int, stop: int, body: Callable[[Tile], None]) -> None:
         body(Tile(position, 1, False))
 
 
-def innermost_taps(axis: Axis, tile: Tile, body: Callable[[Any], None], unroll: int = 8) -> None:
+def innermost_taps(axis: Axis, tile: Tile, body: Callable[[Any], None]) -> None:
     """`body(tap)` for the taps of the innermost axis that a tile reads; few are unrolled."""
     bounds: Range = (0, axis.kernel) if tile.inside else axis.taps(tile.start)
-    if all(isinstance(b, int) for b in bounds) and bounds[1] - bounds[0] <= unroll:
+    if all(isinstance(b, int) for b in bounds) and bounds[1] - bounds[0] <= _UNROLLED:
         for tap in range(*bounds):
             body(tap)
         return

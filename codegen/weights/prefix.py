@@ -21,7 +21,7 @@ LIMIT = 15
 Lengths = NDArray[np.int64]
 
 
-def code_lengths(counts: NDArray[np.integer], limit: int = LIMIT) -> Lengths:
+def code_lengths(counts: NDArray[np.integer]) -> Lengths:
     """Bits for each symbol, 0 where its count is 0; a symbol alone takes one bit."""
     lengths = np.zeros(len(counts), np.int64)
     used = np.flatnonzero(counts)
@@ -30,7 +30,7 @@ def code_lengths(counts: NDArray[np.integer], limit: int = LIMIT) -> Lengths:
         return lengths
     order = used[np.argsort(counts[used], kind="stable")]
     leaves: list[tuple[int, tuple[int, ...]]] = [(int(counts[s]), (rank,)) for rank, s in enumerate(order)]
-    for rank in _packages(leaves, limit):
+    for rank in _packages(leaves, LIMIT):
         lengths[order[rank]] += 1
     return lengths
 

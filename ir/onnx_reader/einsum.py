@@ -16,8 +16,6 @@ from ..graph import Value
 from ..types import extents
 from .node import Handler, Node, NodeError
 
-MOST_LABELS = 16
-
 
 @dataclass(frozen=True)
 class Term:

@@ -38,9 +38,9 @@ def unfinished(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+def temporary_folder(prefix: str) -> Iterator[Path]:
     """A new folder that only we may enter; gone afterwards."""
-    with unfinished(Path(tempfile.mkdtemp(prefix=prefix, dir=parent))) as folder:
+    with unfinished(Path(tempfile.mkdtemp(prefix=prefix))) as folder:
         yield folder
 
 

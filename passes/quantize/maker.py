@@ -89,13 +89,11 @@ def with_pairs(
     return graph
 
 
-def chooser(
-    prepared: Graph, costs: CostTable, options: Options, winograd: bool = True, given: Indices = frozenset()
-) -> Chooser:
+def chooser(prepared: Graph, costs: CostTable, options: Options, winograd: bool = True) -> Chooser:
     """Of the operators that are faster in 8 bits; with `winograd`, convolutions as their fastest tiles."""
     named = float_operators(prepared, options.keep_float)
     numbers = frozenset(i for i, op in enumerate(prepared.operators) if op in named)
-    return Chooser(prepared, costs, TILES[options.winograd] if winograd else (), given | numbers)
+    return Chooser(prepared, costs, TILES[options.winograd] if winograd else (), numbers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,14 +60,12 @@ class Form(NamedTuple):
     bias: Floats  # (M,), real
 
 
-def tile_form(
-    op: Operator, weights: Floats, bias: Floats, samples: NDArray[np.uint8], options: Options | None = None
-) -> Form:
+def tile_form(op: Operator, weights: Floats, bias: Floats, samples: NDArray[np.uint8]) -> Form:
     """Constants that compute a 3x3 `op` from real weights (M, C, 3, 3) and bias.
 
     `samples` are u8 patches of its input. What rounding adds on average over them is taken off the bias.
     """
-    options = options or Options()
+    options = Options()
     scale, zero = one_quant(op.operands[0].type)
     tiles = sample_tiles(samples, TILE, zero)
     u, v = transformed_weights(weights, TILE), transformed_samples(tiles, TILE).astype(np.float32)

@@ -143,9 +143,9 @@ class GraphBuilder:
         out = self._node("GlobalAveragePool", path, [x.name])
         return Value(out, (*x.shape[:2], 1, 1), x.mean, x.var / np.float32(x.shape[2]))
 
-    def flatten(self, x: Value, path: str = "") -> Value:
+    def flatten(self, x: Value) -> Value:
         repeats = math.prod(x.shape[2:])
-        out = self._node("Flatten", path, [x.name], axis=1)
+        out = self._node("Flatten", "", [x.name], axis=1)
         shape = (x.shape[0], x.channels * repeats)
         return Value(out, shape, np.repeat(x.mean, repeats), np.repeat(x.var, repeats))
 

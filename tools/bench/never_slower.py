@@ -82,11 +82,11 @@ class Row:
         return worst
 
 
-def fused_with_curves(graph: Graph, criterion: str = "l1") -> tuple[Graph, tuple[Curve, ...]]:
-    """What fusion makes of a graph as read, and the curves of its groups by a criterion of weights."""
+def fused_with_curves(graph: Graph) -> tuple[Graph, tuple[Curve, ...]]:
+    """What fusion makes of a graph as read, and the curves of its groups by their filters' L1 norms."""
     before = PassManager(tuple(parse_pipeline("canonicalize"))).run(graph).graph
     channels = find_channels(before)
-    found = ranked(channels, rankings(criterion, Evidence(before, channels.groups)))
+    found = ranked(channels, rankings("l1", Evidence(before, channels.groups)))
     fused = PassManager(tuple(parse_pipeline("fuse"))).run(before).graph
     return fused, tuple(transferred(found, find_channels(fused).groups).values())
 

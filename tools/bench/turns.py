@@ -87,7 +87,6 @@ def model_turns(
     models: Sequence[Model],
     costs: Costs | None = None,
     rounds: int = ROUNDS,
-    most: float = MOST_SECONDS,
     target: str = "host",
 ) -> list[Turn]:
     """The same of models, compiled for this machine, or for a target that runs on it."""
@@ -95,7 +94,7 @@ def model_turns(
         paths = [folder / f"{number}.so" for number in range(len(models))]
         for model, path in zip(models, paths, strict=True):
             secateur.compile(model, path, target=target, costs=costs)
-        return turns(paths, rounds, most)
+        return turns(paths, rounds)
 
 
 def share(before: Model, after: Model, costs: Costs | None = None) -> float:

@@ -95,11 +95,11 @@ def named_values(graph: Graph) -> list[tuple[Value, str]]:
     return [(v, name) for v in order for name in outputs.get(v, [v.name] if v.name else [])]
 
 
-def exposing(graph: Graph, names: Sequence[str] | None = None) -> Graph:
-    """A copy that returns every named value (of `names`, where given) besides its outputs."""
+def exposing(graph: Graph) -> Graph:
+    """A copy that returns every named value besides its outputs."""
     copy = graph.clone()
     known = set(copy.output_names)
-    extra = [(v, n) for v, n in named_values(copy) if n not in known and (names is None or n in names)]
+    extra = [(v, n) for v, n in named_values(copy) if n not in known]
     copy.set_outputs([*copy.outputs, *(v for v, _ in extra)], [*copy.output_names, *(n for _, n in extra)])
     return copy
 

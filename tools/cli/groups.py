@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 
 from secateur.ir.support.options import Option, options_of
 
-from .quantities import EXAMPLES, PARSERS
+from .quantities import QUANTITIES
 
 Command = Callable[..., None]
 Value = TypeVar("Value")
@@ -123,7 +123,7 @@ def _derived(option: Option, panel: str) -> inspect.Parameter:
 
 def _help(option: Option) -> str:
     unit = option.help.unit if option.help else None
-    example = f" Such as {EXAMPLES[unit]}." if unit else ""
+    example = f" Such as {QUANTITIES[unit].example}." if unit else ""
     several = " Several with commas between. Repeatable." if option.kind is tuple else ""
     return f"{option.meaning}{example}{several}"
 
@@ -148,7 +148,7 @@ def _made(group: Any, words: dict[str, Any]) -> Any:
 def _read(option: Option, value: Any) -> Any:
     """What a word says, in the option's unit."""
     unit = option.help.unit if option.help else None
-    return PARSERS[unit](value, flag(option.name)) if unit else value
+    return QUANTITIES[unit].parse(value, flag(option.name)) if unit else value
 
 
 # Help ----------------------------------------------------------------------------------------------

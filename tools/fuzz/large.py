@@ -66,17 +66,20 @@ def chain(length: int, reach: int = 0) -> ModelProto:
     return model_of(nodes, names[-1])
 
 
-def dense_block(layers: int, growth: int = 4) -> ModelProto:
+_GROWTH = 4  # channels that a layer of `dense_block` adds
+
+
+def dense_block(layers: int) -> ModelProto:
     """A DenseNet's block in which every layer concatenates all outputs before it at once."""
     generator = np.random.default_rng(1)
     nodes, weights, parts, channels = [], [], ["x"], SHAPE[1]
     for i in range(layers):
-        array = generator.standard_normal((growth, channels, 3, 3)).astype(np.float32) / channels
+        array = generator.standard_normal((_GROWTH, channels, 3, 3)).astype(np.float32) / channels
         weights.append(numpy_helper.from_array(array, f"w{i}"))
         nodes.append(helper.make_node("Concat", parts, [f"joined{i}"], axis=1))
         nodes.append(helper.make_node("Relu", [f"joined{i}"], [f"relu{i}"]))
         nodes.append(helper.make_node("Conv", [f"relu{i}", f"w{i}"], [f"conv{i}"], pads=[1, 1, 1, 1]))
-        parts, channels = [*parts, f"conv{i}"], channels + growth
+        parts, channels = [*parts, f"conv{i}"], channels + _GROWTH
     nodes.append(helper.make_node("Concat", parts, ["y"], axis=1))
     return model_of(nodes, "y", weights)
 

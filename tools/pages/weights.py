@@ -29,6 +29,7 @@ _SECONDS = 600
 _POINTER = 2  # bytes of a column's number in compressed rows, 4 past 65,536 columns
 BASELINES = ("float32", "dense", "sparse", "entropy", "zstd", "xz")
 SMALLEST = "smallest"
+_MOST_PATTERNS = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +196,7 @@ def _sum(sizes: Sequence[int | None]) -> int | None:
 # Patterns ------------------------------------------------------------------------------------------
 
 
-def patterns_of(layers: Sequence[Weights], most: int = 48) -> tuple[Pattern, ...]:
+def patterns_of(layers: Sequence[Weights]) -> tuple[Pattern, ...]:
     """The most frequent k x k filters, up to 7 x 7, that occur more than once anywhere in the model."""
     counted: dict[tuple[tuple[int, ...], bytes], int] = {}
     for layer in layers:
@@ -204,7 +205,7 @@ def patterns_of(layers: Sequence[Weights], most: int = 48) -> tuple[Pattern, ...
     often = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     return tuple(
         Pattern(np.frombuffer(data, np.int8).reshape(shape), count)
-        for (shape, data), count in often[:most]
+        for (shape, data), count in often[:_MOST_PATTERNS]
         if count > 1
     )
 

@@ -19,7 +19,6 @@ from .arithmetic import ByElement, HalfByElement
 
 Expr = Any
 Buffer = Any
-Taps = Sequence[tuple[int, int, int]]  # kernel column, first pixel and last + 1 that see it
 
 _SPARE = 1  # registers of 32
 _LOWER = 8  # elements of binary16 are of the 16 lower registers: of more columns, in fours, LLVM spills some

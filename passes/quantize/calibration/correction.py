@@ -11,7 +11,6 @@ It wants mean inputs of the real network alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir import interpreter
-from secateur.ir.graph import Graph, Operator, Value, constant_of
+from secateur.ir.graph import Operator, Value, constant_of
 from secateur.ir.registry import create
-from secateur.ir.support.progress import Progress, silent
 
 from ...fuse.affine import channel_axis
-from .statistics import Arrays, Runner, stream
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -42,22 +39,6 @@ class Mean:
         if self.mean is None:
             self.mean = np.zeros(array.shape)
         self.mean += (array - self.mean) / self.count
-
-
-def means(
-    graph: Graph,
-    batches: Iterable[Arrays],
-    names: Collection[str],
-    *,
-    run: Runner = interpreter.run,
-    progress: Progress = silent,
-) -> dict[str, Floats]:
-    """The mean array, over all batches, of each value called one of `names`; shaped as the value.
-
-    Holds one array of each value, however many batches there are.
-    """
-    found, _ = stream(graph, batches, names, Mean, run=run, progress=progress)
-    return {name: np.asarray(mean.mean) for name, mean in found.items()}
 
 
 def _over_all_but(axis: int, array: Array) -> Floats:

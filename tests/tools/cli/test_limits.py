@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from secateur.ir.errors import SecateurError
-from secateur.tools.cli.quantities import parse_duration, parse_size
+from secateur.tools.cli.quantities import QUANTITIES
 
 from ..conftest import Cli
 
@@ -18,7 +18,7 @@ from ..conftest import Cli
     [("4MiB", 4 << 20), ("1.5 KiB", 1536), ("1843200", 1843200), ("2kB", 2000), ("64b", 64), ("0", 0)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert parse_size(text) == size
+    assert QUANTITIES["bytes"].parse(text, "--memory") == size
 
 
 @pytest.mark.parametrize(
@@ -26,19 +26,19 @@ def test_sizes(text: str, size: int) -> None:
     [("20ms", 0.02), ("500us", 5e-4), ("1.5s", 1.5), ("3 MS", 0.003), ("9ns", 9e-9), ("5.31e-05 s", 5.31e-5)],
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert parse_duration(text) == pytest.approx(seconds, rel=1e-12)
+    assert QUANTITIES["seconds"].parse(text, "--latency") == pytest.approx(seconds, rel=1e-12)
 
 
 @pytest.mark.parametrize("text", ["4 apples", "-4MiB", "MiB", "1e9e", "", "4MiB!"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(SecateurError, match="expected a size, such as 4MiB"):
-        parse_size(text)
+        QUANTITIES["bytes"].parse(text, "--memory")
 
 
 @pytest.mark.parametrize("text", ["20", "ms", "-1ms", "20 MiB", "inf"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(SecateurError, match="expected a time with its unit, such as 20ms"):
-        parse_duration(text)
+        QUANTITIES["seconds"].parse(text, "--latency")
 
 
 def test_limits_stand_in_the_pipeline_of_the_artifact(cli: Cli, model: Path, tmp_path: Path) -> None:

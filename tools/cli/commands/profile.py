@@ -17,7 +17,7 @@ from ..checks import check_outputs, check_readable, is_here
 from ..common import Json, Target, refuse
 from ..groups import spread
 from ..profiled import bundle_data, bundle_text, table_data, table_text
-from ..quantities import parse_duration
+from ..quantities import QUANTITIES
 from ..quantized import check_float
 from ..source import Settled, check_unchosen
 
@@ -119,7 +119,7 @@ class Counts:
 
     @property
     def seconds(self) -> float:
-        return parse_duration(self.budget or BUDGET, "--budget")
+        return QUANTITIES["seconds"].parse(self.budget or BUDGET, "--budget")
 
     def check(self, elsewhere: bool) -> None:
         """SecateurError where options do not go together."""

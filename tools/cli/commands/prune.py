@@ -24,7 +24,7 @@ from ..common import Costs, Json, Target, refuse
 from ..groups import Given, spread
 from ..inputs import Images
 from ..interrupts import telling
-from ..quantities import parse_duration
+from ..quantities import QUANTITIES
 from ..quantized import check_float
 from ..source import Settled
 
@@ -85,7 +85,7 @@ class Timing:
 
     @property
     def seconds(self) -> float:
-        return parse_duration(self.budget or BUDGET, "--budget")
+        return QUANTITIES["seconds"].parse(self.budget or BUDGET, "--budget")
 
     def check(self, target: str) -> None:
         """SecateurError where options do not go together, or the target does not run here."""

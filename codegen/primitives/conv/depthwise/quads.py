@@ -16,7 +16,6 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.isa import VNNI
@@ -32,8 +31,6 @@ from ...specs import seconds
 from ..linear_operators import linear_spec, refusal
 from .interleave import PIXELS, QuadSpec, build, quads
 from .rows import packed_rows
-
-Ints = NDArray[np.int32]
 
 _MOST_ROWS = 11  # of a kernel
 
