@@ -155,8 +155,7 @@ class Int8(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.images is not None and self.images < 1:
-            raise SecateurError(f"images must be 1 or more, is {self.images}")
+        _check_images(self.images)
 
 
 @documented
@@ -180,8 +179,7 @@ class Fp16(HalfRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.images is not None and self.images < 1:
-            raise SecateurError(f"images must be 1 or more, is {self.images}")
+        _check_images(self.images)
 
 
 @documented
@@ -206,8 +204,7 @@ class Pruning(PruningRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check()
-        if self.images is not None and self.images < 1:
-            raise SecateurError(f"images must be 1 or more, is {self.images}")
+        _check_images(self.images)
         if self.max_drop is not None and self.data is None:
             raise SecateurError("max_drop is measured on labelled images; give some as data")
 
@@ -235,3 +232,8 @@ class Watch:
     def __post_init__(self) -> None:
         if self.verify not in (None, *get_args(Verify)):
             raise SecateurError(f"verify is '{self.verify}'; known: {', '.join(get_args(Verify))}")
+
+
+def _check_images(count: int | None) -> None:
+    if count is not None and count < 1:
+        raise SecateurError(f"images must be 1 or more, is {count}")

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from secateur.options import Int8, Pruning, Watch
 
 from .checks.layers import has_onnxruntime
+from .examples import EXAMPLES, example
 from .pages.prune_text import verdict
 from .progress import progress
 from .report import duration, size
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from secateur import Artifact
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLE = ROOT / "examples" / "digits"
+EXAMPLE = EXAMPLES / "digits"
 MODEL = "resnet20.onnx"
 ACCURACY = 0.98
 LARGEST_DROP = 0.003
@@ -71,16 +72,9 @@ class Measured:
 
 def example_module() -> ModuleType:
     """`examples/digits/data.py`; SystemExit where there is no checkout."""
-    path = EXAMPLE / "data.py"
-    if not path.exists() or not (EXAMPLE / MODEL).exists():
+    if not (EXAMPLE / "data.py").exists() or not (EXAMPLE / MODEL).exists():
         raise SystemExit(f"error: {EXAMPLE} is missing; the demo runs from a checkout of the repository")
-    spec = importlib.util.spec_from_file_location("secateur_example_digits", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return example("digits")
 
 
 def compile_example(

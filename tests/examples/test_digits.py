@@ -1,11 +1,9 @@
 """The digits example: its checked-in model, its images, and the way from raw digit to network input."""
 
-import importlib.util
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import onnx
@@ -13,23 +11,14 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples" / "digits"
+from secateur.tools.examples import EXAMPLES, example
+
+FOLDER = EXAMPLES / "digits"
 MODEL = FOLDER / "resnet20.onnx"
 
 
-def load_module(name: str) -> ModuleType:
-    """An example's file as a module, without putting its folder on the import path."""
-    spec = importlib.util.spec_from_file_location(f"digits_{name}", FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-data = load_module("data")
-export = load_module("export")
+data = example("digits", "data")
+export = example("digits", "export")
 
 
 def one_thread_session(model: bytes) -> ort.InferenceSession:

@@ -1,12 +1,9 @@
 """The fashion example: its checked-in networks are what its page says, on the images of the package."""
 
-import importlib.util
 import re
-import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import onnx
@@ -15,8 +12,9 @@ import pytest
 
 import secateur
 from secateur.ir.onnx_reader import read_model
+from secateur.tools.examples import EXAMPLES, example
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples" / "fashion"
+FOLDER = EXAMPLES / "fashion"
 NODES = {
     "resnet20": {
         "Conv": 21, "BatchNormalization": 21, "Relu": 19, "Add": 9,
@@ -29,19 +27,8 @@ NODES = {
 }  # fmt: skip
 
 
-def load_module(name: str) -> ModuleType:
-    """An example's file as a module, without putting its folder on the import path."""
-    spec = importlib.util.spec_from_file_location(f"fashion_{name}", FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-data = load_module("data")
-networks = load_module("networks")
+data = example("fashion", "data")
+networks = example("fashion", "networks")
 MODELS = sorted(path.stem for path in FOLDER.glob("*.onnx"))
 
 needs_images = pytest.mark.skipif(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,14 @@ from secateur.ir.interpreter import run
 from secateur.model import read
 from secateur.passes.framework.manager import PassManager
 from secateur.prepare import prepare
+from secateur.tools.examples import EXAMPLES, example
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits"
+EXAMPLE = EXAMPLES / "digits"
 MODEL = EXAMPLE / "resnet20.onnx"
 FEW = 12
 
 
-def digits() -> Any:
-    spec = importlib.util.spec_from_file_location("digits_data", EXAMPLE / "data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    data = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(data)
-    return data
-
-
-DATA = digits()
+DATA: Any = example("digits")
 HELD_OUT = DATA.load_heldout()
 IMAGES = DATA.network_input(HELD_OUT.images).astype(np.float32)
 CALIBRATION = DATA.network_input(np.load(EXAMPLE / "calibration.npz")["images"]).astype(np.float32)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,26 +22,14 @@ from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.onnx_reader import read_model
 from secateur.tools.bench.models import build
+from secateur.tools.examples import EXAMPLES, example
 
 from ..codegen.backends.litert import litert, random_inputs
 from .small_networks import Shapes, after_conv, network, residual
 from .tflite_networks import mobile, unet
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-
-
-def _module(folder: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{folder.name}_tflite_{name}", folder / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 DIGITS = EXAMPLES / "digits" / "resnet20.onnx"
-DATA = _module(EXAMPLES / "digits", "data")
+DATA = example("digits")
 
 
 def digits(count: int) -> list[dict[str, NDArray[Any]]]:

@@ -8,7 +8,6 @@ neighbouring pixels agree, which matters to Winograd's transforms. The trained o
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +16,9 @@ import onnx
 
 from secateur.tools.bench import models
 from secateur.tools.bench.peers import Floats
+from secateur.tools.examples import EXAMPLES, example
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits"
+EXAMPLE = EXAMPLES / "digits"
 TRAINED = "digits-resnet20"
 CALIBRATION_SAMPLES, HELD_OUT_SAMPLES = 32, 4
 TRAINED_HELD_OUT = 64
@@ -79,11 +79,7 @@ def _noise(shape: tuple[int, ...]) -> tuple[Floats, Floats]:
 
 
 def _digits() -> tuple[Floats, Floats]:
-    spec = importlib.util.spec_from_file_location("digits_data", EXAMPLE / "data.py")
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{EXAMPLE / 'data.py'} cannot be imported")
-    data = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(data)
+    data = example("digits")
     calibration, held_out = data.load_calibration(), data.load_heldout()
     return data.network_input(calibration.images), data.network_input(held_out.images[:TRAINED_HELD_OUT])
 
