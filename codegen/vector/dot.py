@@ -236,10 +236,13 @@ class Halves(Signed):
         return (_held(T.reinterpret(f"int8x{self.bytes}", spread), self.bytes, "int8"),)
 
     def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
-        half, lanes = self.bytes // 2, self.lanes
+        half = self.bytes // 2
         total = self._products(element, weights, 0) + self._products(element, weights, half)
-        pairs = _call(f"{self.pairs}.v{lanes}i32.v{half}i16", f"int32x{lanes}", total)
-        acc[at] = pinned(acc[at] + pairs)
+        acc[at] = pinned(acc[at] + self._pairs(total))
+
+    def _pairs(self, total: Expr) -> Expr:
+        """Of int16, added up."""
+        return _call(f"{self.pairs}.v{self.lanes}i32.v{self.bytes // 2}i16", f"int32x{self.lanes}", total)
 
     def _products(self, element: Prepared, weights: Prepared, first: int) -> Expr:
         """Of half of the bytes."""

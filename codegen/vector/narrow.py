@@ -70,7 +70,7 @@ class Narrow(Dot):
 
 
 def narrow_dot(target: Target, depth: int) -> Narrow | None:
-    """That of the target, None where its row names none."""
+    """That of the target, None where its row names none, or no quads of channels may meet."""
     isa = target.isa
     step = Narrow(target.lanes, isa.dot.intrinsic, isa.dot.rate, pairs=isa.narrow, depth=depth)
-    return step if isa.narrow else None
+    return step if isa.narrow and depth else None

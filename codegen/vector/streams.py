@@ -8,7 +8,7 @@ in LLVM IR that `stream_functions` writes; they leave no calls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..tir import Registers, T
@@ -72,9 +72,12 @@ def distance(bytes_on: int) -> Expr:
     return register[0]
 
 
-def held(sums: Registers) -> None:
-    """Completes sums before what follows is loaded: LLVM would load a loop's operands first, and spill."""
-    for number in range(sums.count):
+def held(sums: Registers, numbers: Iterable[int] | None = None) -> None:
+    """Completes sums before what follows is loaded: LLVM would load a loop's operands first, and spill.
+
+    All, or those of some `numbers`.
+    """
+    for number in range(sums.count) if numbers is None else numbers:
         kind = f"{sums.dtype}x{sums.lanes}"
         sums[number] = T.call_extern(kind, f"{HELD}_{sums.dtype}", sums[number])
 

@@ -1,7 +1,7 @@
 """Ways to compute each convolution: how fast and how exact each is, and which one is taken.
 
-A way is a Winograd tile, or the direct one with weights that leave room (`room.py`), which counts as a tile
-of one output.
+A way is a Winograd tile, or the direct one with weights that leave room (`room.py`). That counts as a tile of
+one output, or of as many as blocks of channels meet, which is how ways stand by their error.
 
 A layer's SQNR compares what the integer operator makes of stored inputs, bias,
 residual, limits and rounding to 8 bits included, with what the real operator
@@ -28,17 +28,28 @@ from secateur.ir.ops.linear import one_quant
 from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 
+from ..winograd.room import PAIR, is_paired
 from ..winograd.winograd import Form, Options, applicable, create_winograd, winograd_form
 from .insert import real_bias
 from .measure import decibels, power
-from .room import Roomy, can_leave_room, create_roomy, empty_roomy, roomy_form
+from .room import (
+    UNSIGNED,
+    Kind,
+    Roomy,
+    can_leave_room,
+    create_roomy,
+    empty_roomy,
+    kinds,
+    lone,
+    roomy_form,
+)
 from .split import residual_of
 
 Tile = tuple[int, int]
 Array = NDArray[Any]
 
 ROOMY: Tile = (1, 1)
-"""The direct way with weights that leave room."""
+"""The direct way with weights that leave room, of every kind: (1, 1), or (1, blocks) for signed bytes."""
 TILES: dict[str, tuple[Tile, ...]] = {
     "auto": (ROOMY, (2, 2), (4, 2), (2, 4), (4, 4)),
     "off": (),
@@ -187,10 +198,12 @@ def _uncorrected(op: Operator, real: Operator) -> Operator:
 
 
 def empty_form(op: Operator, tile: Tile) -> Form:
-    """Constants of the right shapes that hold nothing: enough to estimate a Winograd convolution."""
+    """Constants of the right shapes that hold next to nothing: enough to estimate a Winograd convolution."""
     (filters, channels), taps = op.operands[1].type.shape[:2], (tile[0] + 2) * (tile[1] + 2)
+    weights = np.zeros((taps, filters, channels), np.int8)
+    weights[0, 0] = lone(weights[0, 0], PAIR if is_paired(channels) else 1)
     return Form(
-        np.zeros((taps, filters, channels), np.int8),
+        weights,
         np.ones((taps, channels), np.int16),
         np.ones((taps, filters), np.float32),
         np.zeros(filters, np.float32),
@@ -203,12 +216,22 @@ def fitting(op: Operator, tiles: Sequence[Tile]) -> list[Tile]:
         return []
     height, width = op.result.type.shape[2:]
     whole = applicable(op) is None
-    return [t for t in tiles if t == ROOMY or (whole and t[0] <= height and t[1] <= width)]
+    roomy = [(1, kind.blocks or 1) for kind in kinds(op)] if ROOMY in tiles else []
+    return [*roomy, *(t for t in tiles if t != ROOMY and whole and t[0] <= height and t[1] <= width)]
+
+
+def is_roomy(tile: Tile) -> bool:
+    """Whether it stands for the direct way."""
+    return tile[0] == 1
+
+
+def _kind(tile: Tile) -> Kind:
+    return UNSIGNED if tile == ROOMY else Kind(tile[1])
 
 
 def with_nothing(op: Operator, tile: Tile) -> Way:
     """A way whose constants hold nothing: enough to estimate it."""
-    return Way(tile, 0.0, inf, empty_roomy(op) if tile == ROOMY else empty_form(op, tile))
+    return Way(tile, 0.0, inf, empty_roomy(op, _kind(tile)) if is_roomy(tile) else empty_form(op, tile))
 
 
 def created(op: Operator, way: Way) -> list[Operator]:
@@ -306,8 +329,8 @@ class Trial:
         weights = constant_of(real.operands[1])
         assert weights is not None, "a planned operator's weights are constant"
         form: Form | Roomy
-        if tile == ROOMY:
-            form = roomy_form(bare, weights, real_bias(real), fit.x)
+        if is_roomy(tile):
+            form = roomy_form(bare, weights, real_bias(real), fit.x, _kind(tile))
         else:
             form = winograd_form(bare, weights, tile, fit.x, self.options)
         way = Way(tile, seconds, inf, form)

@@ -22,6 +22,7 @@ from secateur.ir.ops.linear import channel_multipliers, one_quant, result_scale
 from secateur.ir.registry import create
 
 from .factors import Options, choose_steps, factors_of, quantized, steps_from
+from .room import paired
 from .rounding import compensated, nearest, steps_of
 from .transforms import Tile, matrices, sample_tiles, transformed_samples, transformed_weights
 
@@ -123,8 +124,10 @@ def _rounded(u: Floats, v: Floats, q: Floats, options: Options) -> tuple[NDArray
     """`u` (taps, M, C) in 8 bits and the unit of each tap and filter (taps, M)."""
     unit = steps_of(u, whole=options.mode == "lance")
     if options.rounding == "nearest":
-        return nearest(u, unit), unit
-    return compensated(u, unit, v, q, options.damping), unit
+        stored = nearest(u, unit)
+    else:
+        stored = compensated(u, unit, v, q, options.damping)
+    return stored if options.mode == "lance" else paired(stored), unit
 
 
 def mean_error(tile: Tile, want: Floats, stored: NDArray[np.int8], unit: Floats, q: Floats) -> Floats:

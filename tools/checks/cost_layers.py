@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.primitives.conv.arithmetic import Arithmetic
+from secateur.codegen.primitives.conv.arithmetic import Arithmetic, Int8
 from secateur.codegen.primitives.conv.depthwise.lanes import DEPTHWISE, holds_weights, tap_cycles
 from secateur.codegen.primitives.conv.depthwise.lanes import arithmetic_of as lanes_of
 from secateur.codegen.primitives.conv.direct import DIRECT, Direct
@@ -23,7 +23,6 @@ from secateur.codegen.primitives.conv.winograd.nest import PRODUCTS, blocks_toge
 from secateur.codegen.primitives.conv.winograd.plan import costs
 from secateur.codegen.primitives.specs import ConvSpec, block_name
 from secateur.codegen.targets.target import Target
-from secateur.codegen.vector.dot import dot_of
 from secateur.codegen.vector.requantize import BLOCK
 
 _TILE = 4  # outputs of a Winograd tile, down and across
@@ -71,7 +70,7 @@ def _tiled(primitive: Direct | Pointwise, spec: ConvSpec, target: Target) -> Sam
     runs = row_runs(walked, 0, tiling.columns or walked.out_width, tiling.pixels)
     pixels = max(runs, key=lambda run: run.tiles).size
     cycles = step_cycles(pixels, tiling.vectors, 1, target, arithmetic)
-    multiplies = dot_of(target).multiplies if spec.element_bytes == 1 else 1
+    multiplies = arithmetic.dot.multiplies if isinstance(arithmetic, Int8) else 1
     steps = _steps_together(walked, arithmetic)
     return Sample(primitive.kernel(spec, target), pixels, tiling.vectors, cycles, multiplies, steps)
 
@@ -121,7 +120,7 @@ def winograd_bytes(target: Target) -> Sample:
     blocking = cheapest(costs(shape, target), None)
     kernel = kernel_of("linear_winograd", shape, blocking, (PRODUCTS,))
     cycles = shape.step_cycles(blocking.rows, blocking.vectors, target)
-    return Sample(kernel, blocking.rows, blocking.vectors, cycles, dot_of(target).multiplies)
+    return Sample(kernel, blocking.rows, blocking.vectors, cycles, shape.arithmetic.products.dot.multiplies)
 
 
 def depthwise(target: Target) -> Sample:

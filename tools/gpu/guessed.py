@@ -24,7 +24,7 @@ from secateur.passes.quantize.calibrate import CalibrationData
 from secateur.passes.quantize.maker import Maker
 from secateur.passes.quantize.options import Options
 from secateur.passes.quantize.quantize import calibrated
-from secateur.passes.quantize.tiles import ROOMY, Tile, Way, eligible, with_tiles
+from secateur.passes.quantize.tiles import Tile, Way, eligible, is_roomy, with_tiles
 from secateur.passes.winograd.winograd import Options as WinogradOptions
 from secateur.passes.winograd.winograd import winograd_form
 
@@ -89,7 +89,7 @@ def _tile(maker: Maker, op: Operator) -> Tile | None:
     """The fastest one, if it is faster than none or forced."""
     maker.trial.time(op)
     direct, tiles = maker.trial.timed[op]
-    found = [(seconds, tile) for tile, seconds in tiles if tile != ROOMY and seconds < inf]
+    found = [(seconds, tile) for tile, seconds in tiles if not is_roomy(tile) and seconds < inf]
     seconds, tile = min(found, default=(inf, None))
     return tile if maker.trial.forced or seconds < direct else None
 

@@ -46,6 +46,8 @@ class Arithmetic(ABC):
     latency = 4.0  # cycles until a sum can be added to again
     ending = 0.0  # cycles of a vector of sums on its way to the result
     depth = 1  # vectors of weights that a step takes for a vector of sums
+    blocks = 1  # of channels that meet
+    closing = 0.0  # instructions for a vector of sums once all are added
     loading = 0.3  # the share of loads that multiplying does not hide
     # Bytes a cycle at which a panel of weights arrives, by the share of the second-level cache that it takes:
     streams: ClassVar[tuple[tuple[float, float], ...]] = ((1 / 6, 64.0), (1 / 2, 28.0), (float("inf"), 8.0))
@@ -328,9 +330,8 @@ class Int8(Arithmetic):
 
 def deep_arithmetic(spec: ConvSpec, target: Target) -> Arithmetic:
     """`arithmetic_of`, by sums of 16 bits first where the weights leave room for them."""
-    room = spec.room if isinstance(spec, LinearSpec) else 0
-    depth = min(room, layout_block(spec.in_layout) // QUAD)
-    narrow = narrow_dot(target, depth) if depth else None
+    room = spec.room.unsigned if isinstance(spec, LinearSpec) else 0
+    narrow = narrow_dot(target, min(room, layout_block(spec.in_layout) // QUAD))
     return Int8(target.lanes, narrow) if narrow else arithmetic_of(spec, target)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.support.reach import Reach
+from secateur.ir.support.room import NO_ROOM, Room
 
 from ...rounding import up
 from ...targets.target import Target
@@ -38,7 +39,7 @@ class LinearSpec(ConvSpec):
 
     border: bool = False
     full: bool = False
-    room: int = 0
+    room: Room = NO_ROOM
     ending: Requantization = _BYTES
 
     element_bytes: ClassVar[int] = 1

@@ -8,11 +8,12 @@ import numpy as np
 
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
-from secateur.ir.support.room import room_of
+from secateur.ir.support.room import Room, room_of
 from secateur.ir.types import ROW_MAJOR, Layout
 
 from ...kernel import Kernel
 from ...targets.target import Target
+from ...vector.across import across
 from ...vector.dot import dot_of, is_full
 from ...vector.requantize import BLOCK, on_target, padded_multipliers, requantization, result_parameters
 from ..operator import Argument, Array, Combination, Constant, Operand, constant_of, workspace_limit
@@ -32,7 +33,7 @@ def linear_spec(op: Operator) -> LinearSpec:
     weights = constant_of(op.operands[1])
     return LinearSpec(
         **window(op),
-        room=0 if weights is None or op["groups"] > 1 else _room(weights),
+        room=Room() if weights is None or op["groups"] > 1 else _room(weights),
         border=zero != 0 and any(op["pads"]),
         full=weights is None or _is_full(weights),
         ending=requantization(op, _RESIDUAL, block),
@@ -60,7 +61,7 @@ class LinearConvolution(AdjustableAdapter[LinearSpec]):
 
     def spec(self, op: Operator) -> LinearSpec:
         found = linear_spec(op)
-        return found if isinstance(self.primitive, Tiled) else replace(found, room=0)
+        return found if isinstance(self.primitive, Tiled) else replace(found, room=Room())
 
     def offset(self, spec: LinearSpec, target: Target) -> int:
         """What kernels take from their data's bytes."""
@@ -105,9 +106,14 @@ class LinearConvolution(AdjustableAdapter[LinearSpec]):
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.on(op, target)
         ending = on_target(spec.ending, op, _RESIDUAL, target)
-        room = spec.room if target.isa.narrow else 0
+        room = _usable(spec.room, target)
         kernel: Kernel = self.primitive.kernel(replace(spec, ending=ending, room=room), target)
         return kernel
+
+
+def _usable(room: Room, target: Target) -> Room:
+    """What kernels of the target take of it."""
+    return Room(room.unsigned if target.isa.narrow else 0, room.signed if across(target, 1) else 0)
 
 
 class PaddingConvolution(LinearConvolution):

@@ -30,6 +30,7 @@ class RowsOfBytes(Int8):
     dot: Signed
 
     size = 1  # bytes of an element
+    begins_anew = False  # whether sums of a register tile start with nothing
 
     @property
     def peeled(self) -> bool:
@@ -37,7 +38,7 @@ class RowsOfBytes(Int8):
         return self.dot.sums_anew
 
     def loads(self, pixels: Any, vectors: Any) -> Any:
-        return pixels / QUADS + vectors
+        return self.depth * (pixels / QUADS + vectors)
 
     def multiply(
         self,
@@ -54,6 +55,13 @@ class RowsOfBytes(Int8):
         source, places = data
         pixels = {r: self.elements(source, index, QUADS) for r, index in places.items()}
         WeightsOfBytes(self, weights, vectors).tap(acc, pixels)
+
+    def pixel(self, data: Buffer, place: Expr, apart: int) -> Any:
+        """What is prepared of a pixel's blocks of a step, which lie `apart` bytes from each other."""
+        return self.elements(data, place, QUADS)
+
+    def weights_of(self, weights: tuple[Buffer, Expr], vectors: int) -> WeightsOfBytes:
+        return WeightsOfBytes(self, weights, vectors)
 
     def operands(
         self, data: tuple[Buffer, Expr], weights: tuple[Buffer, Expr], vectors: int
@@ -83,7 +91,7 @@ class WeightsOfBytes:
     """A stream of weights, from a byte on: for each tap of a block `vectors` of every quad."""
 
     def __init__(self, arithmetic: RowsOfBytes, weights: tuple[Buffer, Expr], vectors: int) -> None:
-        self.dot, self.vectors = arithmetic.dot, vectors
+        self.arithmetic, self.dot, self.vectors = arithmetic, arithmetic.dot, vectors
         self.stream = Stream(*weights, BLOCK, arithmetic.weight)
 
     def tap(
@@ -123,7 +131,7 @@ class OperandsOfBytes:
         self, arithmetic: RowsOfBytes, data: tuple[Buffer, Expr], weights: tuple[Buffer, Expr], vectors: int
     ) -> None:
         self.dot, self.data = arithmetic.dot, Stream(*data, BLOCK, arithmetic.data)
-        self.weights = WeightsOfBytes(arithmetic, weights, vectors)
+        self.weights = arithmetic.weights_of(weights, vectors)
 
     def step(self, pixels: int, apart: int) -> Expr:
         """A distance that `row` takes: `pixels` are read of each block, `apart` bytes from the last's."""

@@ -22,7 +22,7 @@ from .arithmetic import Arithmetic, Float32
 from .ending import kernel_pointers, opened
 from .plan import Run, Tiling, row_runs, strip_count
 from .rows_by_element import Operands, RowsByElement
-from .rows_of_bytes import QUADS, RowsOfBytes, WeightsOfBytes
+from .rows_of_bytes import RowsOfBytes, WeightsOfBytes
 from .wide import inside, row_taps
 
 Expr = Any
@@ -68,6 +68,7 @@ class _Nest:
         self.blocks_in = up(spec.channels, self.block) // self.block
         taps = spec.kernel[0] * spec.kernel[1]
         self.panel = self.window * taps * self.block * tiling.vectors * self.lanes
+        self.together = arithmetic.blocks if isinstance(arithmetic, RowsOfBytes) else 1
         self.asking = False
         self.visit: tuple[Expr, int] | None = None
 
@@ -188,21 +189,28 @@ class _Nest:
 
         def from_block(cb: Expr) -> WeightsOfBytes:
             first = self._weight(cb, rows[0], run.taps[0][0])
-            return WeightsOfBytes(arithmetic, (self.weights, first), self.tiling.vectors)
+            return arithmetic.weights_of((self.weights, first), self.tiling.vectors)
 
-        weights = from_block(0) if one else None
-        with T.serial(0, self.window) as cb:
-            self._ask(cb)
+        weights, blocks = from_block(0) if one else None, arithmetic.blocks
+
+        def add(cb: Expr) -> None:
+            self._ask(cb, blocks)
             of_block = weights or from_block(cb)
             with T.serial(*rows) as kh:
                 self._row_of_weights(of_block, acc, self._origin(cb, kh, column), run)
 
+        first = int(one and arithmetic.begins_anew)
+        for step in range(first):
+            add(step)
+        with T.serial(first, self.window // blocks) as step:
+            add(step * blocks)
+
     def _row_of_weights(self, weights: WeightsOfBytes, acc: Any, origin: Expr, run: Run) -> None:
-        spec, dot = self.spec, weights.dot
+        spec, apart = self.spec, self.spec.height * self.spec.width * self.block
         for kw, first, last in run.taps:
             start = origin + kw * (spec.dilations[1] * self.block)
             places = {r: start + r * spec.strides[1] * self.block for r in range(first, last)}
-            pixels = {r: dot.elements(self.data, at, QUADS) for r, at in places.items()}
+            pixels = {r: weights.arithmetic.pixel(self.data, at, apart) for r, at in places.items()}
             skipped = spec.kernel[1] - len(run.taps) if kw == run.taps[-1][0] else 0
             weights.tap(acc, pixels, skipped)
             fence(self.data, self.weights, always=True)
@@ -224,7 +232,7 @@ class _Nest:
         short = self.spec.kernel == (1, 1) and self.block == self.arithmetic.at_once > 1
         return 2 if short and self.window % 2 == 0 else 1
 
-    def _ask(self, cb: Expr) -> None:
+    def _ask(self, cb: Expr, blocks: int = 1) -> None:
         """Prefetches this visit's share of the next group's weights, which all visits of a group read."""
         if self.visit is None:
             return
@@ -232,7 +240,7 @@ class _Nest:
         step = self.arithmetic.line
         lines = -(-self.panel // (visits * self.window * step))
         first = (self.group + 1) * self.panel + (number * self.window + cb) * (lines * step)
-        for line in range(lines):
+        for line in range(lines * blocks):
             prefetch(self.weights, first + line * step, 2)
 
     def _passes(self, run: Run) -> list[list[tuple[range, range]]]:
@@ -269,7 +277,8 @@ class _Nest:
         """Where the weights of a tap of one input block lie."""
         spec = self.spec
         taps = (self.group * self.window + cb) * spec.kernel[0] * spec.kernel[1]
-        return (taps + kh * spec.kernel[1] + kw) * self.block * (self.tiling.vectors * self.lanes)
+        taps += (kh * spec.kernel[1] + kw) * self.together
+        return taps * self.block * (self.tiling.vectors * self.lanes)
 
     def _tap(self, acc: Any, cb: Expr, kh: Expr, origin: Expr, kw: Expr, pixels: range) -> None:
         """Adds one tap of one input block; the steps of the block in an unrolled loop."""
@@ -347,6 +356,8 @@ def block_steps(spec: ConvSpec, arithmetic: Arithmetic) -> tuple[int, int]:
 def channel_steps(spec: ConvSpec, arithmetic: Arithmetic) -> int:
     """Steps of all input blocks."""
     block = layout_block(spec.in_layout)
+    if isinstance(arithmetic, RowsOfBytes):
+        return up(spec.channels, block) // arithmetic.step
     every, last = block_steps(spec, arithmetic)
     return (up(spec.channels, block) // block - 1) * every + last
 

@@ -12,8 +12,10 @@ from ...kernel import Kernel
 from ...targets.target import Target
 from ..specs import ConvSpec, Floats, layout_block
 from .arithmetic import Arithmetic
+from .int8_spec import LinearSpec
 from .matrix import tile_arithmetic
 from .plan import KernelSpec, Tiling, task_count, tiling_in_words
+from .sums_of_channels import by_channels
 from .tile import build, pack_bias
 from .traffic import TiledTraffic
 
@@ -27,7 +29,8 @@ class Tiled(ABC):
 
     def arithmetic(self, spec: ConvSpec, target: Target) -> Arithmetic:
         """What the nest multiplies by."""
-        return tile_arithmetic(spec, target)
+        found = tile_arithmetic(spec, target)
+        return by_channels(found, spec.room, target) if isinstance(spec, LinearSpec) else found
 
     @abstractmethod
     def layouts(self, spec: ConvSpec, target: Target) -> tuple[tuple[str, str], ...]:
@@ -71,8 +74,9 @@ class Tiled(ABC):
     def pack(self, spec: ConvSpec, target: Target, weights: Array, bias: Floats | None) -> tuple[Array, ...]:
         vectors = self.tiling(spec, target).vectors
         filters = spec.filter_groups(target.lanes, vectors) * vectors * target.lanes
-        block, spread = layout_block(spec.in_layout), self.spread(spec, target, weights)
-        packed = self.arithmetic(spec, target).pack(spread, vectors, block, filters)
+        arithmetic, spread = self.arithmetic(spec, target), self.spread(spec, target, weights)
+        block = max(layout_block(spec.in_layout), arithmetic.step)
+        packed = arithmetic.pack(spread, vectors, block, filters)
         return (packed, *pack_bias(bias, spec.filters, target.lanes))
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:

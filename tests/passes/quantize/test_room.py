@@ -10,12 +10,33 @@ import pytest
 from secateur.ir.choice import Choice
 from secateur.ir.graph import Graph, Operator, constant_of
 from secateur.ir.interpreter import run
-from secateur.ir.support.room import DEPTHS, met, parted, room_of
+from secateur.ir.support.room import (
+    BLOCKS,
+    QUADS,
+    Room,
+    blocks_of,
+    met,
+    met_signed,
+    parted,
+    parted_signed,
+    room_of,
+)
 from secateur.ir.types import ROW_MAJOR
 from secateur.passes.quantize.calibrate import CalibrationData
 from secateur.passes.quantize.options import Options
 from secateur.passes.quantize.quantize import quantize_graph
-from secateur.passes.quantize.room import DEPTH, Floats, can_leave_room, fitted, roomy_weights
+from secateur.passes.quantize.room import (
+    DEPTH,
+    UNSIGNED,
+    Floats,
+    Kind,
+    can_leave_room,
+    empty_roomy,
+    fitted,
+    kinds,
+    roomy_weights,
+)
+from tests.codegen.linear_harness import conv_case
 from tests.passes.quantize.test_choice import Table
 from tests.passes.quantize.test_quantize import CASES, DIRECT, error_of, images, network
 from tests.passes.texts import names
@@ -32,7 +53,7 @@ def normal(shape: tuple[int, ...]) -> Floats:
 
 
 @every_shape
-@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("depth", QUADS)
 def test_sets_are_taken_apart_and_put_together(shape: tuple[int, ...], depth: int) -> None:
     weights = normal(shape)
     np.testing.assert_array_equal(parted(met(weights, depth), shape[1]), weights)
@@ -60,7 +81,7 @@ def test_room_is_what_signs_add_up_to(values: dict[int, int], wanted: int) -> No
     weights = np.zeros((2, 16, 1, 1), np.int8)
     for channel, value in values.items():
         weights[1, channel] = value
-    assert room_of(weights) == wanted
+    assert room_of(weights).unsigned == wanted
 
 
 @every_shape
@@ -72,6 +93,44 @@ def test_sums_with_any_bytes_are_words(shape: tuple[int, ...]) -> None:
         smallest = np.minimum(sets * low, sets * high).sum(2)
         assert largest.max() < 2**15
         assert smallest.min() >= -(2**15)
+
+
+@every_shape
+@pytest.mark.parametrize("blocks", BLOCKS)
+def test_blocks_are_taken_apart_and_put_together(shape: tuple[int, ...], blocks: int) -> None:
+    weights = normal(shape)
+    np.testing.assert_array_equal(parted_signed(met_signed(weights, blocks), shape[1]), weights)
+
+
+def test_channels_j_and_j_and_8_of_each_block_meet() -> None:
+    met = met_signed(np.arange(64).reshape(1, 64), 2)
+    assert met[0, [0, 7, 8]].tolist() == [[0, 8, 16, 24], [7, 15, 23, 31], [32, 40, 48, 56]]
+    assert blocks_of(48) == (3,)
+    assert blocks_of(200) == ()
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 4])
+def test_sums_with_any_signed_bytes_are_words(blocks: int) -> None:
+    stored, _ = roomy_weights(normal((5, 16 * blocks, 3, 3)), np.zeros(5), Kind(blocks))
+    assert np.abs(met_signed(stored, blocks).astype(int)).sum(2).max() * 128 < 2**15
+
+
+@pytest.mark.parametrize("channels", [16, 32, 48, 64, 96])
+def test_what_stands_for_a_kind_has_that_room_and_no_other(channels: int) -> None:
+    op = conv_case(0, (1, channels, 5, 5), 8, (1, 1))[0]
+    for kind in kinds(op):
+        room = room_of(empty_roomy(op, kind).weights)
+        assert room == (Room(signed=kind.blocks) if kind.blocks else Room(unsigned=DEPTH))
+
+
+def test_two_blocks_lose_next_to_nothing_and_four_no_more_than_quads() -> None:
+    real = normal((64, 64, 3, 3))
+    usual = np.abs(real).max((1, 2, 3)) / 127
+    plain = error(real, np.rint(real / usual.reshape(-1, 1, 1, 1)), usual)
+    forms = (roomy_weights(real, np.zeros(64), kind) for kind in (Kind(2), Kind(4), UNSIGNED))
+    two, four, quads = (error(real, *form) for form in forms)
+    assert plain < two < 1.3 * plain
+    assert two < four < 1.1 * quads
 
 
 # Rounding
@@ -116,13 +175,13 @@ class Rooms(Table):
         weights = constant_of(op.operands[1]) if op.name == "q.linear_conv" else None
         if weights is None or not can_leave_room(op):
             return super().choices(op)
-        seconds = 1.0 if room_of(weights) else 2.0
+        seconds = 1.0 if room_of(weights).unsigned else 2.0
         return (Choice("only", (ROW_MAJOR,) * len(op.operands), ROW_MAJOR, 0, seconds),)
 
 
 def rooms(graph: Graph) -> list[int]:
     convolutions = [op for op in graph.operators if op.name == "q.linear_conv"]
-    return [room_of(w) for op in convolutions if (w := constant_of(op.operands[1])) is not None]
+    return [room_of(w).unsigned for op in convolutions if (w := constant_of(op.operands[1])) is not None]
 
 
 def test_a_layer_takes_them_where_they_are_faster() -> None:

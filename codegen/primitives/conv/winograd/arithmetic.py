@@ -317,7 +317,7 @@ class OfBytes(Arithmetic):
         return up(elements, line) + line
 
     def waited(self, rows: Any, vectors: Any) -> Any:
-        return rows
+        return self.products.loads(rows, vectors) if self.products.closing else rows
 
     @property
     def asked(self) -> int:  # type: ignore[override]

@@ -14,6 +14,7 @@ import numpy as np
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.targets.target import Target
+from secateur.codegen.vector.across import Across, across
 from secateur.codegen.vector.dot import Dot, dot_of, is_full
 from secateur.codegen.vector.fixed_point import fixed_point
 from secateur.codegen.vector.requantize import (
@@ -27,6 +28,7 @@ from secateur.ir.filters import byte_matrix
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
 from secateur.ir.reference.winograd import domain_weights
+from secateur.ir.support.room import Room, domain_room
 from secateur.ir.types import ROW_MAJOR, Layout, blocked
 
 from ....rounding import up
@@ -42,9 +44,11 @@ from ...operator import (
     constant_of,
     workspace_limit,
 )
+from ...remembered import remembered
 from ..int8_spec import LinearSpec
 from ..plan import cheapest, largest_part, worth_offering
 from ..rows_of_bytes import bytes_by
+from ..sums_of_channels import SumsOfChannels
 from .arithmetic import ByteArithmetic
 from .nest import PHASES, PRODUCTS, kernel_of
 from .plan import Blocking, Shape, costs, far_gbps
@@ -56,6 +60,7 @@ _READ = 5.5  # cycles for each position of a tile and vector of the input transf
 _WRITTEN = 4.5  # and of the output transform
 _L2_RATE = 32.0  # bytes per cycle
 _NEAR = 2.0  # times the memory's bandwidth, as the third level holds some of the weights
+_LONG = 64  # channels from which on sums of channels pay without room
 _ALONE = 1.1  # what one task for all is worth avoiding: a second thread finds nothing to do
 
 
@@ -66,7 +71,8 @@ class ByteShape(Shape[ByteArithmetic]):
         rows, vectors, arithmetic = blocking.rows, blocking.vectors, self.arithmetic
         parts, step = -(-blocking.tiles // rows), self.step_cycles(rows, vectors, target)
         register_tiles = self.positions * self.blocks(blocking) * parts * self.filters / self.width(blocking)
-        products = register_tiles * (self.channels / 4 * step + 2 * rows * vectors + 20)
+        ending = rows * vectors * (2 + arithmetic.products.closing)
+        products = register_tiles * (self.channels / arithmetic.products.step * step + ending + 20)
         read = self.tiles * self.channels / arithmetic.wide * self.positions * _READ
         written = self.tiles * self.filters / self.lanes * self.positions * _WRITTEN
         streamed = self._streaming(blocking, target)
@@ -114,7 +120,18 @@ class ByteShape(Shape[ByteArithmetic]):
 def shape_of(spec: LinearSpec, tile: tuple[int, int], zero_point: int, target: Target) -> ByteShape:
     dot, fixed = dot_of(target, full=spec.full), fixed_point(target, up(spec.channels, BLOCK))
     products, signed = bytes_by(dot.of_centred(), target), dot.offset > 0
+    if not spec.full and (summed := _across(spec, target)):
+        products = SumsOfChannels(target.lanes, summed)
     return ByteShape(spec, tile, ByteArithmetic(products, zero_point, fixed, target.isa.fused, signed))
+
+
+def _across(spec: LinearSpec, target: Target) -> Across | None:
+    """Where a sum of channels is long enough for what adds it up."""
+    channels = up(spec.channels, BLOCK)
+    if spec.room.signed < 2 and channels < _LONG:
+        return None
+    found = across(target, max(1, spec.room.signed))
+    return found.of_centred() if found else None
 
 
 class LinearWinograd(Adjustable):
@@ -141,6 +158,7 @@ class LinearWinograd(Adjustable):
             n, c, height, width, op.result.type.shape[1], (3, 3), pads=op["pads"], in_layout=f"NCHW{BLOCK}c",
             out_layout=f"NCHW{block}c", bias=True, ending=ending,
             full=target.isa.dot.full is not None and _given_full(_constant(op.operands[1])),
+            room=_room(op, target),
         )  # fmt: skip
         return shape_of(spec, op["tile"], one_quant(x)[1], target)
 
@@ -188,6 +206,17 @@ def _given_full(weights: Array) -> bool:
     return weights.ndim == 3 and is_full(weights)
 
 
+def _room(op: Operator, target: Target) -> Room:
+    """Of weights in the Winograd domain, as kernels of the target take it."""
+    weights = _constant(op.operands[1])
+    if weights.ndim != 3 or across(target, 1) is None:
+        return Room()
+    return Room(signed=_room_of(weights).signed)
+
+
+_room_of = remembered(domain_room)
+
+
 def _result_block(op: Operator, target: Target) -> int:
     return BLOCK if op.result.type.quant is not None else target.lanes
 
@@ -226,7 +255,8 @@ def _arranged(shape: ByteShape, blocking: Blocking, padded: Array) -> Array:
     """(positions, filters, channels) as `pack` orders them."""
     dot, order = shape.arithmetic.products.dot, shape.arithmetic.fixed.order()
     ordered = padded.reshape(shape.positions, shape.filters, -1, len(order))[..., order]
-    quads = ordered.reshape(shape.positions, -1, blocking.vectors, dot.lanes, shape.channels // 4, 4)
+    step = shape.arithmetic.products.step
+    quads = ordered.reshape(shape.positions, -1, blocking.vectors, dot.lanes, shape.channels // step, step)
     return dot.pack(np.ascontiguousarray(quads.transpose(1, 0, 4, 2, 3, 5)))
 
 

@@ -226,12 +226,14 @@ class _Nest:
         acc = arithmetic.products.registers(rows * blocking.vectors)
         sums, panel = opaque(self._sums(p, g, first)), self._panel(chunk, p, g)
         self._begin(acc, chunk, sums, panel)
+        opened = arithmetic.products.opened(acc, blocking.vectors)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
         if isinstance(arithmetic.products, RowsByElement | RowsOfBytes):
             weight = panel * blocking.channels * self.width
-            self._stream(arithmetic.products, acc, (source, weight), part, range(rows))
+            self._stream(arithmetic.products, opened, (source, weight), part, range(rows))
         else:
-            self._blocks(acc, source, panel)
+            self._blocks(opened, source, panel)
+        acc = arithmetic.products.closed(opened, blocking.vectors)
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
             store(self.sums, sums + number * self.lanes, value, self.lanes)
 
@@ -275,7 +277,7 @@ class _Nest:
         together, first = blocks_together(self.shape, blocking), int(products.peeled)
         for _ in range(first):
             operands.row(acc, on, [(rows, rows)], ask=ask)
-        with T.serial(first, blocking.channels // self.run // together):
+        with T.serial(first, blocking.channels // self.run // together // products.blocks):
             if isinstance(operands, Operands):
                 for beyond in self._asked(part, together * self.run * self.width * products.size // LINE):
                     operands.weights.ask(beyond, level)

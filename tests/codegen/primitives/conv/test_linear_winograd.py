@@ -37,6 +37,7 @@ def layer(
     result: int | None = 0,
     residual: bool = False,
     extreme: int | None = None,
+    u: Array | None = None,
 ) -> tuple[Operator, list[Array]]:
     """An operator and arrays for its operands; `result` is its zero point, None for float32.
 
@@ -45,7 +46,7 @@ def layer(
     rng = np.random.default_rng(0)
     taps, channels = (tile[0] + 2) * (tile[1] + 2), shape[1]
     x = rng.integers(0, 256, shape).astype(np.uint8)
-    u = rng.integers(-127, 128, (taps, filters, channels)).astype(np.int8)
+    u = rng.integers(-127, 128, (taps, filters, channels)).astype(np.int8) if u is None else u
     factors = rng.integers(100, 4000, (taps, channels)).astype(np.int16)
     if extreme is not None:
         x[:], u[:], factors[:] = 255, 127 * extreme, 32767

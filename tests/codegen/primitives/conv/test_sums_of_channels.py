@@ -1,0 +1,82 @@
+"""Sums of a filter's channels, whose products meet in 16 bits: the bits of the interpreter on ARM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secateur.codegen.backends.cpu.objects import assembly_of, build_object
+from secateur.codegen.backends.cpu.primitives import PRIMITIVES
+from secateur.codegen.targets.rows import TARGETS
+from secateur.ir.graph import Operator
+from secateur.ir.support.room import domain_room, met_signed, parted_signed, room_of
+from secateur.tools.checks.machine_loops import innermost
+
+from ...cross_harness import Case, check_on
+from ...generic_harness import lay_out
+from ...linear_harness import Array, bytes_of, conv_case
+from .test_linear_winograd import layer
+
+SIDE = 9
+
+
+def roomy(shape: tuple[int, ...], blocks: int) -> Array:
+    """Weights whose sets add up to 255, of either sign, so that bytes of either end leave the least room."""
+    rng = np.random.default_rng(blocks)
+    sets = met_signed(np.zeros(shape, np.int8), blocks).astype(np.int64)
+    size = sets.shape[2]
+    whole = np.minimum(rng.multinomial(255, [1 / size] * size, sets.shape[:2] + sets.shape[3:]), 127)
+    whole = np.moveaxis(whole, -1, 2) * rng.choice([-1, 1], (*sets.shape[:2], 1, *sets.shape[3:]))
+    return parted_signed(whole, shape[1]).astype(np.int8)
+
+
+def case(channels: int, filters: int, kernel: int, blocks: int, low: int, high: int, **window: Any) -> Any:
+    rng = np.random.default_rng(0)
+    w = roomy((filters, channels, kernel, kernel), blocks)
+    assert room_of(w).signed == blocks
+    x = (bytes_of(rng, (1, channels, SIDE, SIDE)) % 2 * (high - low) + low).astype(np.uint8)
+    return conv_case(1, x.shape, filters, (kernel, kernel), w=w, x=x, **window)
+
+
+SAME = {"pads": (1, 1, 1, 1)}
+
+
+@pytest.mark.slow
+def test_arm_gives_the_interpreters_bits(tmp_path: Path) -> None:
+    """Of pixels that are all 0 or 255 no sum of a set leaves 16 bits."""
+    cases = [
+        ("pointwise", case(64, 40, 1, 4, 0, 255)),
+        ("pointwise", case(64, 24, 1, 2, 0, 0, zero=3)),
+        ("pointwise", case(96, 8, 1, 3, 255, 255, residual=True)),
+        ("direct", case(64, 20, 3, 4, 0, 255, zero=9, **SAME)),
+        ("direct", case(32, 36, 3, 2, 0, 0, strides=(2, 2), **SAME)),
+        ("direct", case(48, 8, 3, 3, 0, 255, dilations=(2, 1), **SAME)),
+    ]
+    tiles = [winograd(64, 8, 2), winograd(64, 16, 4), winograd(96, 8, 3), winograd(80, 20, 1)]
+    made = [*(Case(name, *case) for name, case in cases), *(Case("linear_winograd", *t) for t in tiles)]
+    check_on("armv8-a", made, tmp_path)
+
+
+def winograd(channels: int, filters: int, blocks: int) -> tuple[Operator, list[Array]]:
+    """Of weights in the Winograd domain; those of one block have room for no two."""
+    sets = (16, filters, channels)
+    u = np.full(sets, 127, np.int8) if blocks == 1 else roomy((16 * filters, channels), blocks).reshape(sets)
+    assert domain_room(u).signed == (blocks if blocks > 1 else 0)
+    return layer((1, channels, 7, 9), filters, (2, 2), zero=7, u=u)
+
+
+@pytest.mark.parametrize("blocks", [2, 4])
+def test_products_stay_in_registers(blocks: int) -> None:
+    target = TARGETS["rpi4"]
+    op = case(128, 32, 1, blocks, 0, 255)[0]
+    primitive = next(p for p in PRIMITIVES.candidates(op) if p.name == "pointwise")
+    lay_out(op, *primitive.layouts(op, target)[0])
+    built = build_object(primitive.kernel(op, target), "k", target)
+    loops = [p for p in innermost(assembly_of(built, target), "aarch64") if p.multiplies >= 64]
+    assert loops
+    for loop in loops:
+        assert loop.spills == 0
+        assert len(loop.instructions) < 1.6 * loop.multiplies
