@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.ir.compare import difference
 from secateur.ir.elementwise import FUNCTIONS, Step
 from secateur.ir.errors import ModelError
 from secateur.ir.files import read_graph, write_graph
@@ -21,6 +20,8 @@ from secateur.ir.printer import print_graph
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Layout, Quant, TensorType
 from secateur.ir.verifier import verify
+
+from .compare import difference
 
 NAMES = st.one_of(
     st.text(max_size=6), st.sampled_from(["", "a", "a__1", "0", "1", "conv/1", '"', "\\", "%", "\n", "é✂"])

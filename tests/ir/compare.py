@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Graph, Operator, Value
+from secateur.ir.graph import Graph, Operator, Value
 
 
 def difference(a: Graph, b: Graph) -> str:
@@ -64,11 +64,11 @@ def _attributes(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return same_array(a, b)
+        return _same_array(a, b)
     return type(a) is type(b) and repr(a) == repr(b)  # tells -0.0 from 0.0, and NaN is NaN
 
 
-def same_array(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+def _same_array(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     """Equal in type, shape and every bit, but for NaNs, which are all equal."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
