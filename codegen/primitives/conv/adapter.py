@@ -19,7 +19,7 @@ from ...kernel import Kernel
 from ...targets.target import Target
 from ..operator import Adjustable, Combination, Cost, Primitive, Ways, blocks_in_words
 from ..specs import ConvSpec, DenseSpec, TransposedSpec, pair
-from .plan import costs_of
+from .planned import costs_of
 
 Spec = TypeVar("Spec", bound=ConvSpec | TransposedSpec | DenseSpec)
 Window = TypeVar("Window", bound=ConvSpec)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import gcd
 from typing import Any, TypeVar
 
@@ -82,39 +82,6 @@ def cheapest(costs: Mapping[Plan, Cost], limit: int | None) -> Plan:
     if not within:
         return min(costs, key=lambda plan: costs[plan].workspace)
     return min(within, key=lambda plan: (costs[plan].seconds, costs[plan].workspace))
-
-
-def costs_of(primitive: Any, specs: Sequence[ConvSpec], target: Target) -> tuple[Cost, ...]:
-    """What a convolution may cost; `specs` are one in each layout that `primitive` offers for it.
-
-    Without a limit on workspace these are the amounts worth offering in the first layout, each as a limit;
-    a primitive without `plans` names them itself.
-    """
-    if specs[0].workspace_limit is None and hasattr(primitive, "plans"):
-        offered, *others = (primitive.plans(spec, target) for spec in specs)
-        each = ([cost, *_within(others, cost.workspace)] for cost in worth_offering(offered.values()))
-        return tuple(map(_whatever, each))
-    if specs[0].workspace_limit is None and hasattr(primitive, "workspaces"):
-        limits = primitive.workspaces(specs[0], target)
-        return tuple(
-            _cost(primitive, [replace(s, workspace_limit=limit) for s in specs], target) for limit in limits
-        )
-    return (_cost(primitive, specs, target),)
-
-
-def _cost(primitive: Any, specs: Sequence[ConvSpec], target: Target) -> Cost:
-    costs = (Cost(float(primitive.estimate(s, target)), int(primitive.workspace(s, target))) for s in specs)
-    return _whatever(list(costs))
-
-
-def _within(plans: Iterable[Mapping[Any, Cost]], limit: int) -> Iterator[Cost]:
-    """The least cost of each of several kinds of plans within a limit on workspace."""
-    return (costs[cheapest(costs, limit)] for costs in plans)
-
-
-def _whatever(costs: Sequence[Cost]) -> Cost:
-    """The time in the fastest layout, the workspace in whichever takes most."""
-    return Cost(min(cost.seconds for cost in costs), max(cost.workspace for cost in costs))
 
 
 def even_split(total: int, most: int) -> list[int]:

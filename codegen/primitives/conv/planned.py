@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from ...targets.target import Target
 from ..operator import Cost
@@ -51,6 +52,42 @@ class Planned(ABC, Generic[Spec, Plan]):
     def estimate(self, spec: Spec, target: Target) -> float:
         return self.plans(spec, target)[self.plan(spec, target)].seconds
 
-    def workspaces(self, spec: Spec, target: Target) -> tuple[int, ...]:
-        """The amounts of workspace that are worth offering."""
-        return tuple(cost.workspace for cost in worth_offering(self.plans(spec, target).values()))
+
+@runtime_checkable
+class NamesAmounts(Protocol):
+    """A convolution that says itself which amounts of workspace are worth offering, most first."""
+
+    def workspaces(self, spec: Any, target: Target) -> tuple[int, ...]: ...
+
+
+def costs_of(primitive: Any, specs: Sequence[ConvSpec], target: Target) -> tuple[Cost, ...]:
+    """What a convolution may cost; `specs` are one in each layout that `primitive` offers for it.
+
+    Without a limit on workspace these are the amounts worth offering in the first layout, each as a limit: by
+    the plans of a `Planned` one, or as it names them.
+    """
+    if specs[0].workspace_limit is None and isinstance(primitive, Planned):
+        offered, *others = (primitive.plans(spec, target) for spec in specs)
+        each = ([cost, *_within(others, cost.workspace)] for cost in worth_offering(offered.values()))
+        return tuple(map(_whatever, each))
+    if specs[0].workspace_limit is None and isinstance(primitive, NamesAmounts):
+        amounts = primitive.workspaces(specs[0], target)
+        return tuple(
+            _cost(primitive, [replace(s, workspace_limit=a) for s in specs], target) for a in amounts
+        )
+    return (_cost(primitive, specs, target),)
+
+
+def _cost(primitive: Any, specs: Sequence[ConvSpec], target: Target) -> Cost:
+    costs = (Cost(float(primitive.estimate(s, target)), int(primitive.workspace(s, target))) for s in specs)
+    return _whatever(list(costs))
+
+
+def _within(plans: Iterable[Mapping[Any, Cost]], limit: int) -> Iterator[Cost]:
+    """The least cost of each of several kinds of plans within a limit on workspace."""
+    return (costs[cheapest(costs, limit)] for costs in plans)
+
+
+def _whatever(costs: Sequence[Cost]) -> Cost:
+    """The time in the fastest layout, the workspace in whichever takes most."""
+    return Cost(min(cost.seconds for cost in costs), max(cost.workspace for cost in costs))

@@ -22,7 +22,7 @@ from ....kernel import Kernel
 from ....primitives.conv.half import PREFIX
 from ....primitives.conv.int8_spec import LinearSpec, starts
 from ....primitives.conv.operators import Dense
-from ....primitives.conv.plan import costs_of
+from ....primitives.conv.planned import costs_of
 from ....primitives.dense.int8 import NO_RESIDUAL, LinearDense
 from ....primitives.operator import (
     Adjustable,

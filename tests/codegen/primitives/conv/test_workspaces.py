@@ -11,13 +11,8 @@ import pytest
 
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.primitives.conv.im2row.primitive import IM2ROW
-from secateur.codegen.primitives.conv.plan import (
-    cheapest,
-    costs_of,
-    even_split,
-    largest_part,
-    worth_offering,
-)
+from secateur.codegen.primitives.conv.plan import cheapest, even_split, largest_part, worth_offering
+from secateur.codegen.primitives.conv.planned import costs_of
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd
 from secateur.codegen.primitives.operator import Cost
@@ -41,6 +36,11 @@ def laid_out(spec: ConvSpec) -> ConvSpec:
     return replace(spec, in_layout=blocked, out_layout=blocked)
 
 
+def amounts_of(name: str, spec: ConvSpec) -> list[int]:
+    """Bytes of workspace that are worth offering, most first."""
+    return [cost.workspace for cost in worth_offering(FEWER[name].plans(spec, TARGET).values())]
+
+
 @pytest.mark.parametrize("name", FEWER)
 def test_amounts_fall_by_half_and_times_rise(name: str) -> None:
     costs = costs_of(FEWER[name], [laid_out(SAME)], TARGET)
@@ -58,7 +58,7 @@ def test_costs_are_those_of_each_amount_as_a_limit(name: str, channels: int) -> 
     blocked = laid_out(replace(SAME, channels=channels))
     specs = [blocked, replace(blocked, in_layout="NCHW")]
     found = costs_of(primitive, specs, TARGET)
-    amounts = primitive.workspaces(blocked, TARGET)
+    amounts = amounts_of(name, blocked)
     assert len(found) == len(amounts)
     for cost, amount in zip(found, amounts, strict=True):
         limited = [replace(spec, workspace_limit=amount) for spec in specs]
@@ -70,7 +70,7 @@ def test_costs_are_those_of_each_amount_as_a_limit(name: str, channels: int) -> 
 @pytest.mark.parametrize("name", FEWER)
 def test_every_amount_is_kept_and_gives_the_convolution(name: str) -> None:
     primitive = FEWER[name]
-    for amount in primitive.workspaces(laid_out(SAME), TARGET):
+    for amount in amounts_of(name, laid_out(SAME)):
         limited = replace(SAME, workspace_limit=amount)
         assert primitive.workspace(laid_out(limited), TARGET) == amount
         assert convolution_error(primitive, limited, TARGET) < TOLERANCE[name]
@@ -79,7 +79,7 @@ def test_every_amount_is_kept_and_gives_the_convolution(name: str) -> None:
 @pytest.mark.parametrize("name", FEWER)
 def test_a_limit_below_all_gives_the_least(name: str) -> None:
     least = FEWER[name].workspace(laid_out(replace(SAME, workspace_limit=0)), TARGET)
-    assert 0 < least <= FEWER[name].workspaces(laid_out(SAME), TARGET)[-1]
+    assert 0 < least <= amounts_of(name, laid_out(SAME))[-1]
 
 
 def test_the_whole_image_is_one_strip_where_it_is_small() -> None:
