@@ -36,7 +36,9 @@ class SizeError(SecateurError):
     """A library of `bytes` bytes, of which `weights` are its weights', is too large."""
 
     def __init__(self, bytes: int, limit: int, weights: int) -> None:
-        super().__init__(f"nothing fits in {limit} bytes; the smallest library found has {bytes}")
+        super().__init__(
+            f"nothing fits in {size_text(limit)}; the smallest library found has {size_text(bytes)}"
+        )
         self.bytes, self.limit, self.weights = bytes, limit, weights
 
 

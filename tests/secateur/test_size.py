@@ -102,9 +102,7 @@ def test_only_as_many_are_coded_as_must_be(tmp_path: Path) -> None:
 def test_a_size_that_nothing_keeps_names_the_least(tmp_path: Path) -> None:
     """The size that the error names is kept. It is that of the least weights: code may differ by a little."""
     weights = least_weights()
-    with pytest.raises(
-        SizeError, match=r"nothing fits in \d+ bytes; the smallest library found has \d+$"
-    ) as error:
+    with pytest.raises(SizeError, match=r"nothing fits in .*; the smallest library found has \d") as error:
         secateur.compile(graph(), tmp_path / "small.so", limits=Limits(size=weights + LEAST_BESIDE))
     assert list(tmp_path.iterdir()) == []
     least = error.value.bytes
@@ -198,7 +196,7 @@ def test_an_excess_is_taken_off_what_the_plan_has_not_off_what_it_may_have() -> 
 
 def test_what_stays_too_large_is_refused_with_the_smallest_found() -> None:
     plans = Plans({None: [900_000, 700_000]}, lambda w: 310_000 if w == 700_000 else 400_000, SIZE)
-    with pytest.raises(SizeError, match=f"nothing fits in {SIZE} bytes; the smallest .* has 1010000"):
+    with pytest.raises(SizeError, match=r"nothing fits in 1MB; the smallest library found has 1\.01MB"):
         within_size(plans, Limits(size=SIZE))
 
 
