@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import pytest
@@ -22,9 +23,26 @@ Case = TypeVar("Case")
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 
+def whole() -> bool:
+    """Whether this is `make test-sweeps`."""
+    return bool(os.environ.get(ALL_EXAMPLES))
+
+
+def in_turn(cases: Iterable[Case], turn: int, of: Callable[[Case], Hashable]) -> list[Case]:
+    """Every second case of each kind, the others at the next `turn`; all of a kind that has but one.
+
+    In `make test-sweeps` all cases; the test that asks is marked `examples`.
+    """
+    kinds: dict[Hashable, list[Case]] = defaultdict(list)
+    for case in cases:
+        kinds[of(case)].append(case)
+    each = (found if whole() or len(found) == 1 else found[turn % 2 :: 2] for found in kinds.values())
+    return list(chain.from_iterable(each))
+
+
 def examples(few: int, most: int, **more: Any) -> Callable[[Test], Test]:
     """Settings of a property whose examples take long: `few` in the suite, `most` in `make test-sweeps`."""
-    count = most if os.environ.get(ALL_EXAMPLES) else few
+    count = most if whole() else few
 
     def of(test: Test) -> Test:
         set_so: Test = settings(max_examples=count, deadline=None, **more)(test)

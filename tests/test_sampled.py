@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .sampled import ALL_EXAMPLES, examples, sampled, sampled_rows, take_turns
+from .sampled import ALL_EXAMPLES, examples, in_turn, sampled, sampled_rows, take_turns
 
 ROOT = Path(__file__).parent
 
@@ -50,6 +50,17 @@ def test_the_sweeps_try_more_examples(whole: str, count: int, monkeypatch: pytes
     test()
     assert len(seen) == count
     assert [mark.name for mark in getattr(test, "pytestmark", [])] == ["examples"]
+
+
+@pytest.mark.parametrize(
+    ("all_of_them", "turn", "wanted"),
+    [("", 0, "a0 a2 b"), ("", 1, "a1 b"), ("", 2, "a0 a2 b"), ("1", 0, "a0 a1 a2 b")],
+)
+def test_cases_of_a_kind_take_turns(
+    all_of_them: str, turn: int, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ALL_EXAMPLES, all_of_them)
+    assert in_turn(["a0", "b", "a1", "a2"], turn, lambda case: case[0]) == wanted.split()
 
 
 class Item(SimpleNamespace):

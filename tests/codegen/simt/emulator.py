@@ -152,6 +152,11 @@ def _entry(llvm_ir: str) -> str:
     return "\n".join([*lines, f"  call void @{found[1]}({values})", "  ret void", "}"]) + "\n"
 
 
+def is_loaded(symbol: str) -> bool:
+    """Whether the stand-in has the kernel of that name, which says all that it does."""
+    return symbol in _ENGINES
+
+
 def load_kernels(modules: Iterable[Module]) -> None:
     """Makes the kernels of a program known to the stand-in, compiled for this machine."""
     for module in modules:

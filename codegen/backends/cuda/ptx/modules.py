@@ -74,14 +74,18 @@ define ptx_kernel void @{symbol}({parameters}, i32 %tasks) "nvvm.maxntid"="{thre
 
 def build_module(kernel: Kernel, symbol: str, target: Target) -> Module:
     """PTX of a kernel, without the head that names version and architecture; texts show the rest."""
+    text = llvm_of(kernel, symbol, target)
+    ptx = emit(text, target.cuda.architecture)
+    return Module(symbol, _body(ptx).encode(), {"ll": text})
+
+
+def llvm_of(kernel: Kernel, symbol: str, target: Target) -> str:
+    """The LLVM IR that becomes PTX."""
     llvm_ir = lower(kernel, symbol, thread_of(target), 0)
     text = with_copies(with_library(defined(portable(llvm_ir))))
     if kernel.threads:
-        text = _shared(text, symbol) + _block(llvm_ir, symbol, kernel)
-    else:
-        text += _entry(llvm_ir, symbol, workspace_stride(kernel))
-    ptx = emit(text, target.cuda.architecture)
-    return Module(symbol, _body(ptx).encode(), {"ll": text})
+        return _shared(text, symbol) + _block(llvm_ir, symbol, kernel)
+    return text + _entry(llvm_ir, symbol, workspace_stride(kernel))
 
 
 def texts_of(module: Module, kernel: Kernel, target: Target) -> dict[str, str]:
