@@ -3,7 +3,7 @@
 #   make demo    compile a trained network, show the IR, quantize and prune it, run all, compare with ONNX Runtime
 #   make test    the whole test suite, and a part of it as lesser processors would run it
 #   make test-hosts   that part alone
-#   make test-sweeps  the cases that the suite has a sample of, on every instruction set (an hour)
+#   make test-sweeps  the cases that the suite has a sample of, on every instruction set and as every lesser processor (an hour and a half)
 #   make test-train   the tests that train networks, with PyTorch (minutes, 3 GB; make test runs them where it is there)
 #   make bench   speed against other inference libraries (minutes; int8: ARGS="--precision int8")
 #   make bench-arm   instructions that networks execute on ARM cores, beside other libraries' (qemu; ARGS="--networks resnet18 --by-layer")
@@ -36,9 +36,8 @@ BENCH := $(VENV)/.bench-installed
 TRAIN := $(VENV)/.train-installed
 TYPED := build/typed/secateur
 # Two runs give the same: names are hashed alike, and hypothesis tries the same examples (tests/conftest.py).
-RUN_OPTIONS := -n $(JOBS) --dist worksteal --timeout 1200
-PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest $(RUN_OPTIONS)
-AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts $(RUN_OPTIONS)
+PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --timeout 1200
+AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts --jobs $(JOBS) --timeout 1200
 FOLDERS := ir passes codegen costs runtime tools train
 
 .PHONY: demo test test-hosts test-sweeps test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned bench-weights public-models gpu-check cost-check choice-check fuzz lint clean system-tools
@@ -56,6 +55,7 @@ test-hosts: $(DEV) system-tools
 
 test-sweeps: $(DEV) system-tools
 	SECATEUR_ALL_EXAMPLES=1 $(PYTEST) -m "sweep or examples" $(ARGS) tests
+	SECATEUR_ALL_EXAMPLES=1 $(AS_LESSER_HOSTS) $(ARGS)
 
 test-train: $(TRAIN) system-tools
 	$(PYTEST) $(ARGS) tests/train

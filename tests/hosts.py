@@ -1,23 +1,29 @@
-"""Runs tests as lesser processors would: once for each x86-64 row below this machine's own.
+"""Runs tests as lesser processors would: on each x86-64 row below this machine's own.
 
-    python -m tests.hosts [options of pytest]
+    python -m tests.hosts [--jobs N] [options of pytest]
 
 The kernels' tests take every row that this machine can run. Here are tests of what
 is compiled for the host: that its code is right on a processor without AVX2,
 AVX-512 or VNNI too, and that what needs them is refused or left out there. What
-names its row is left out: it has been tried, and is the same on every processor.
+names its row is left out, and so is what is the same on every processor: it has been
+tried. The rest takes turns: each test on one of the rows; in `make test-sweeps` on all.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from secateur.codegen.targets.host import HOST, host, runnable
 from secateur.codegen.targets.target import Target
+
+from .sampled import whole
 
 FILES = (
     "tests/codegen/primitives/elementwise/test_elementwise_kernels.py",
@@ -32,6 +38,16 @@ FILES = (
     "tests/tools/test_profiling.py",
     "tests/tools/test_tuning.py",
 )
+ALIKE = {
+    "test_every_machine_gives_the_interpreters_answer",
+    "test_an_edited_plan_is_honoured",
+    "test_an_interrupt_leaves_what_was_there_before",
+    "test_an_interrupt_while_calibrating_leaves_nothing",
+    "test_full_int8_with_winograd_loses_at_most_a_third_of_a_point",
+    "test_the_manifest_tells_the_options",
+}
+"""Of these files, the same on every processor or held by others to the bit; none of them is quick."""
+TURN = "SECATEUR_TEST_TURN"  # in the environment: which of how many, as `0/3`
 NOTHING_CHOSEN = 5  # pytest's exit code where -k or -m leave no test
 
 
@@ -41,20 +57,28 @@ def lesser() -> list[str]:
     return [row.name for row in runnable() if row.features != mine]
 
 
-def run(name: str, options: list[str]) -> int:
-    """pytest's exit code on a machine that has the features of that row."""
-    print(f"as {name}:", flush=True)
+def run(name: str, turn: str, options: Sequence[str]) -> tuple[int, str]:
+    """pytest's exit code and output on a machine that has the features of that row."""
     chosen = ["-m", "not slow and not sweep", *FILES]
     command = [sys.executable, "-m", "pytest", "-p", "tests.hosts", *options, *chosen]
-    code = subprocess.run(command, env=os.environ | {HOST: name}).returncode
-    return 0 if code == NOTHING_CHOSEN else code
+    environment = os.environ | {HOST: name, TURN: turn}
+    done = subprocess.run(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    return 0 if done.returncode == NOTHING_CHOSEN else done.returncode, done.stdout
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For the run above, whose plugin this module is: without the tests whose parameter is a row."""
-    named = [item for item in items if isinstance(item, pytest.Function) and _names_a_row(item)]
-    config.hook.pytest_deselected(items=named)
-    items[:] = [item for item in items if item not in named]
+    """For the runs above, whose plugin this module is: what depends on the processor, in turn."""
+    turn, of = map(int, os.environ[TURN].split("/"))
+    tried = [item for item in items if isinstance(item, pytest.Function) and not _is_alike(item)]
+    chosen = tried[turn::of]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+def _is_alike(test: pytest.Function) -> bool:
+    return test.originalname in ALIKE or _names_a_row(test)
 
 
 def _names_a_row(test: pytest.Function) -> bool:
@@ -62,9 +86,20 @@ def _names_a_row(test: pytest.Function) -> bool:
     return any(isinstance(value, Target) for value in parameters)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """The worst exit code."""
-    return max((run(name, sys.argv[1:]) for name in lesser()), default=0)
+    parser = argparse.ArgumentParser(description="tests as lesser processors would run them", add_help=False)
+    parser.add_argument("--jobs", type=int, default=1)
+    asked, options = parser.parse_known_args(words)
+    names = lesser()
+    turns = [f"{place}/{len(names)}" for place in range(len(names))]
+    with ThreadPoolExecutor(asked.jobs) as workers:
+        runs = workers.map(run, names, ["0/1"] * len(names) if whole() else turns, [options] * len(names))
+        codes = []
+        for name, (code, told) in zip(names, runs, strict=True):
+            print(f"as {name}:\n{told}", flush=True)
+            codes.append(code)
+    return max(codes, default=0)
 
 
 if __name__ == "__main__":
