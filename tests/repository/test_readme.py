@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.repository.served import Served, served
+from tests.shorter import NAMES, shorter
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -60,11 +61,16 @@ def run(language: str, content: str, folder: Path, commands: Served) -> None:
 
 
 def lay_out_examples(folder: Path) -> None:
-    """The checkout's, but of the images that Fashion-MNIST's network is calibrated on few: all take long."""
-    (folder / "fashion").mkdir(parents=True)
-    for path in [*EXAMPLES.glob("*/"), *EXAMPLES.glob("fashion/*")]:
+    """The checkout's, but networks of fewer blocks, calibrated on fewer images: all would take long."""
+    for name in NAMES:
+        (folder / name).mkdir(parents=True)
+    for path in [*EXAMPLES.glob("*/"), *(path for name in NAMES for path in EXAMPLES.glob(f"{name}/*"))]:
         if not (place := folder / path.relative_to(EXAMPLES)).exists():
             place.symlink_to(path)
+    for name in NAMES:
+        network = folder / name / "resnet20.onnx"
+        network.unlink()
+        network.symlink_to(shorter(name))
     place = folder / "fashion" / "calibration.npz"
     place.unlink()
     with np.load(EXAMPLES / "fashion" / "calibration.npz") as whole:

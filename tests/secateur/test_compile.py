@@ -18,8 +18,9 @@ from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
 from secateur.model import read
 from tests.sampled import sampled
+from tests.shorter import shorter
 
-MODEL = Path(__file__).resolve().parents[2] / "examples" / "digits" / "resnet20.onnx"
+MODEL = shorter("digits")
 EMULATORS = {
     "armv8-a": ["qemu-aarch64", "-cpu", "cortex-a53"],
     "rpi4": ["qemu-aarch64", "-cpu", "cortex-a72"],
@@ -37,7 +38,7 @@ def wanted() -> np.ndarray:
 
 
 @pytest.mark.slow  # the first link for a target builds its libc: minutes
-@pytest.mark.parametrize("target", sampled(EMULATORS, EMULATORS.keys() - {"rpi4"}))
+@pytest.mark.parametrize("target", sampled(EMULATORS, EMULATORS.keys() - {"rpi4", "x86-64-v3"}))
 def test_every_machine_gives_the_interpreters_answer(target: str, tmp_path: Path, wanted: np.ndarray) -> None:
     emulator = EMULATORS[target]
     if emulator and shutil.which(emulator[0]) is None:
@@ -55,7 +56,8 @@ def test_every_machine_gives_the_interpreters_answer(target: str, tmp_path: Path
 
 def test_the_same_model_and_options_give_the_same_bytes(tmp_path: Path) -> None:
     """In processes that hash, and so order sets of names, in another way."""
-    call = "import secateur, sys; secateur.compile(*sys.argv[1:])"
+    alone = "from secateur.ir.support.unasked import do_without; do_without('torch')"  # which takes long
+    call = f"{alone}; import secateur, sys; secateur.compile(*sys.argv[1:])"
     for seed in ("1", "2"):
         command = [sys.executable, "-c", call, str(MODEL), str(tmp_path / f"{seed}.so")]
         subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, check=True)

@@ -10,8 +10,9 @@ from secateur import Limits
 from secateur.codegen.backends.cpu.backend import BACKEND
 from secateur.passes.memory.memory import arena_report
 from secateur.pipeline import limited
+from tests.shorter import shorter
 
-MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"
+MODEL = shorter("digits")
 
 
 def test_limits_become_options_of_the_pass_that_chooses() -> None:

@@ -1,4 +1,4 @@
-"""The digits network in 8 bits, its convolutions as Winograd ones, run by ARM processors under qemu-user."""
+"""A shortened digits network in 8 bits, convolutions as Winograd ones, run by ARM under qemu-user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from secateur.ir.interpreter import run
 from secateur.model import read
 from tests.codegen.cross_harness import EMULATORS
 from tests.sampled import sampled
-from tests.secateur.test_quantize import IMAGES, MODEL, calibration
+from tests.secateur.test_quantize import IMAGES, calibration
+from tests.shorter import shorter
 
 
 def answer(command: list[str], image: np.ndarray, folder: Path) -> np.ndarray:
@@ -29,13 +30,13 @@ def answer(command: list[str], image: np.ndarray, folder: Path) -> np.ndarray:
 
 
 @pytest.mark.slow  # the first link for a target builds its libc: minutes
-@pytest.mark.parametrize("target", sampled(EMULATORS, ["armv7-a+neon", "armv8.2-a+dotprod"]))
+@pytest.mark.parametrize("target", sampled(EMULATORS, ["armv8.2-a+dotprod"]))
 def test_every_bit_is_the_interpreters(target: str, tmp_path: Path) -> None:
     emulator = EMULATORS[target]
     if shutil.which(emulator[0]) is None:
         pytest.skip(f"{emulator[0]} is not installed: apt-get install qemu-user")
     artifact = secateur.compile(
-        MODEL,
+        shorter("digits"),
         tmp_path / "digits",
         target,
         quantize=secateur.Int8(calibration(4), winograd="4x2"),
@@ -43,9 +44,9 @@ def test_every_bit_is_the_interpreters(target: str, tmp_path: Path) -> None:
         watch=secateur.Watch(dump_ir=tmp_path / "ir"),
     )
     quantized = read(tmp_path / "ir" / "03-quantize.sir")
-    assert [op.name for op in quantized.operators].count("q.winograd_conv") > 10
-    assert [op.get("primitive") for op in artifact.graph.operators].count("linear_winograd") > 10
+    assert [op.name for op in quantized.operators].count("q.winograd_conv") >= 4
+    assert [op.get("primitive") for op in artifact.graph.operators].count("linear_winograd") >= 4
     command = [*emulator, str(artifact.path / "bench")]
-    for image in IMAGES[:3]:
+    for image in IMAGES[:2]:
         wanted = run(quantized, {"image": image[None]})["logits"]
         np.testing.assert_array_equal(answer(command, image[None], tmp_path), wanted)

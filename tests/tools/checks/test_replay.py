@@ -6,8 +6,9 @@ import pytest
 
 from secateur.tools.checks import replay
 from secateur.tools.checks.replay import Case, capture, differences, plain
+from tests.shorter import shorter
 
-MODEL = Path(__file__).resolve().parents[3] / "examples" / "digits" / "resnet20.onnx"
+MODEL = shorter("digits")
 CASE = Case("resnet20", "x86-64-v3")
 
 
