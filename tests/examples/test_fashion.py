@@ -13,6 +13,7 @@ import pytest
 import secateur
 from secateur.ir.onnx_reader import read_model
 from secateur.tools.examples import EXAMPLES, example
+from tests.sampled import sampled
 
 FOLDER = EXAMPLES / "fashion"
 NODES = {
@@ -59,7 +60,7 @@ def correct(session: secateur.Session, images: np.ndarray, labels: np.ndarray) -
 
 @needs_images
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(MODELS, ["resnet20"]))
 def test_accuracy_is_what_the_page_says(name: str, tmp_path: Path) -> None:
     """Compiled, rounding errors move an image that lies between two classes, no more than that."""
     artifact = secateur.compile(FOLDER / f"{name}.onnx", tmp_path / "network.so")
@@ -69,7 +70,7 @@ def test_accuracy_is_what_the_page_says(name: str, tmp_path: Path) -> None:
 
 @needs_images
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sampled(MODELS, ["mobilenet"]))
 def test_int8_keeps_the_accuracy(name: str, tmp_path: Path) -> None:
     """On a part of the images: what int8 loses there differs from what it loses on all by chance alone."""
     quantize = secateur.Int8(str(FOLDER / "calibration.npz"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -16,19 +17,19 @@ from tests.onnx import suite
 from tests.onnx.together import Postponed, Together
 from tests.sampled import sampled
 
-TOGETHER = 25  # graphs in one artifact
+TOGETHER = 50  # graphs in one artifact
 OTHER_FUNCTIONS = "other functions"
-ALEXNET_TO_SQUEEZENET = ("light_bvlc_alexnet", "light_shufflenet", "light_squeezenet")
-"""Groups, large dense layers, normalization, sums, shuffles and concatenations."""
+SHUFFLENET = ("light_shufflenet",)
+"""Groups, normalization, sums, shuffles and concatenations."""
 
 
 def _groups() -> dict[str, list[suite.Case]]:
-    """The suite's, but of functions' bodies one in three of each family, and the others by themselves."""
+    """The suite's, but of functions' bodies one in eight of each family, and the others by themselves."""
     groups, seen = dict(suite.cases()), Counter[str]()
     bodies, groups[suite.FUNCTIONS], groups[OTHER_FUNCTIONS] = groups[suite.FUNCTIONS], [], []
     for case in bodies:
         family = " ".join(case.name.split("_")[1:3])
-        groups[OTHER_FUNCTIONS if seen[family] % 3 else suite.FUNCTIONS].append(case)
+        groups[OTHER_FUNCTIONS if seen[family] % 8 else suite.FUNCTIONS].append(case)
         seen[family] += 1
     return groups
 
@@ -65,9 +66,10 @@ def _said_together(runs: Sequence[suite.Case], compile_graph: CompileGraph) -> l
     return [*found, *((run.name, _said(run, _of_answer(a))) for run, a in zip(waiting, answers, strict=True))]
 
 
-def _complaints(group: str, compile_graph: CompileGraph) -> list[str]:
+def _complaints(group: str | Sequence[str], compile_graph: CompileGraph) -> list[str]:
     complaints, runs = [], []
-    for case in GROUPS[group]:
+    groups = [group] if isinstance(group, str) else group
+    for case in chain.from_iterable(GROUPS[name] for name in groups):
         row = suite.excluded(case, "refused")
         if row is None:
             runs += [replace(case, data_sets=[data]) for data in case.data_sets]
@@ -79,13 +81,22 @@ def _complaints(group: str, compile_graph: CompileGraph) -> list[str]:
     return complaints
 
 
-@pytest.mark.parametrize("group", sampled(sorted(GROUPS), GROUPS.keys() - {OTHER_FUNCTIONS}))
-def test_compiled(group: str, tmp_path: Path) -> None:
+OPERATORS = sorted(GROUPS.keys() - {suite.FUNCTIONS, OTHER_FUNCTIONS})
+BUNDLES = [tuple(OPERATORS[start : start + 8]) for start in range(0, len(OPERATORS), 8)]
+
+
+@pytest.mark.parametrize("operators", BUNDLES, ids=lambda names: f"{names[0]} to {names[-1]}")
+def test_compiled(operators: Sequence[str], tmp_path: Path) -> None:
+    assert _complaints(operators, compiled(tmp_path)) == []
+
+
+@pytest.mark.parametrize("group", sampled([suite.FUNCTIONS, OTHER_FUNCTIONS], [suite.FUNCTIONS]))
+def test_functions_compiled(group: str, tmp_path: Path) -> None:
     assert _complaints(group, compiled(tmp_path)) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sampled(suite.LIGHT_MODELS, ALEXNET_TO_SQUEEZENET))
+@pytest.mark.parametrize("name", sampled(suite.LIGHT_MODELS, SHUFFLENET))
 def test_light_model(name: str, tmp_path: Path) -> None:
     suite.check_light_model(name, compiled(tmp_path))
 

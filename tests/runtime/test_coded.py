@@ -28,6 +28,7 @@ from secateur.codegen.weights.storing import coded
 from secateur.codegen.weights.streams import decode, encode
 from secateur.runtime.library import Library, OptionsStruct
 from secateur.runtime.session import SessionError, load
+from tests.sampled import whole
 
 ROOT = Path(__file__).parents[2]
 Array = NDArray[Any]
@@ -128,6 +129,10 @@ def damaged(stream: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
+DAMAGES = 60 if whole() else 20  # of each stream
+
+
+@pytest.mark.examples
 @pytest.mark.parametrize("name", NAMES)
 def test_damaged_streams_are_told_alike_and_nothing_outside_is_touched(
     decoder: Path, tmp_path: Path, name: str
@@ -135,7 +140,7 @@ def test_damaged_streams_are_told_alike_and_nothing_outside_is_touched(
     rng = np.random.default_rng(len(name))
     small = [a.reshape(-1)[: 3 * 9 * 8].reshape(-1, 3, 3) if a.size % 9 == 0 else a for a in arrays()[:6]]
     streams = [(encode(a, name), a.dtype.str, a.shape) for a in small]
-    cases = [(damaged(s, rng), dtype, shape) for s, dtype, shape in streams for _ in range(60)]
+    cases = [(damaged(s, rng), dtype, shape) for s, dtype, shape in streams for _ in range(DAMAGES)]
     assert in_c(decoder, cases, tmp_path) == [in_python(case) for case in cases]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,23 @@ interpreter = pytest.importorskip(
 
 def litert(data: bytes, inputs: dict[str, Array], resolver: str = "BUILTIN_REF") -> dict[str, Array]:
     """What a file's outputs are by the kernels that a resolver names."""
+    return answers(data, [inputs], resolver)[0]
+
+
+def answers(
+    data: bytes, given: Iterable[dict[str, Array]], resolver: str = "BUILTIN_REF"
+) -> list[dict[str, Array]]:
+    """Those of several inputs, by one session."""
     kind = getattr(interpreter.OpResolverType, resolver)
     session = interpreter.Interpreter(model_content=data, experimental_op_resolver_type=kind, num_threads=1)
     session.allocate_tensors()
-    for row in session.get_input_details():
-        session.set_tensor(row["index"], inputs[row["name"]])
-    session.invoke()
-    return {row["name"]: session.get_tensor(row["index"]) for row in session.get_output_details()}
+    found = []
+    for inputs in given:
+        for row in session.get_input_details():
+            session.set_tensor(row["index"], inputs[row["name"]])
+        session.invoke()
+        found.append({row["name"]: session.get_tensor(row["index"]) for row in session.get_output_details()})
+    return found
 
 
 def random_inputs(graph: Graph, seed: int) -> dict[str, Array]:

@@ -14,6 +14,7 @@ from secateur.ir.graph import Value, constant_of
 from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 
+from ...sampled import in_turn
 from ..bytes_harness import activation, slopes, some_bytes, stored
 from ..cross_harness import EMULATORS, Case, check_on
 from ..linear_harness import conv_case, matmul_case
@@ -67,9 +68,11 @@ COLUMNS = [
 pytestmark = pytest.mark.slow  # the first link for a target builds its libc: minutes
 
 
+@pytest.mark.examples
 @pytest.mark.parametrize("name", list(EMULATORS))
 def test_arm_gives_the_interpreters_bits(name: str, tmp_path: Path) -> None:
-    check_on(name, [*PRODUCTS, *(COLUMNS if "dotprod" in TARGETS[name].features else [])], tmp_path)
+    products = in_turn(PRODUCTS, [*EMULATORS].index(name), lambda case: case.primitive)
+    check_on(name, [*products, *(COLUMNS if "dotprod" in TARGETS[name].features else [])], tmp_path)
 
 
 SHAPE = (2, 20, 9, 11)

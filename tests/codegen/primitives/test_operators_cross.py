@@ -10,7 +10,8 @@ import pytest
 
 from secateur.ir.elementwise import FUNCTIONS, Step
 
-from ..cross_harness import EMULATORS, Case, check_on
+from ...sampled import sampled
+from ..cross_harness import EMULATORS, FLOATS, Case, check_on
 from ..generic_harness import operator, rand
 
 FUNCTIONS_MADE_OF_BITS = (
@@ -59,7 +60,7 @@ def _places() -> list[Case]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", EMULATORS)
+@pytest.mark.parametrize("target", sampled(EMULATORS, FLOATS))
 def test_on_arm(target: str, tmp_path: Path) -> None:
     cases = [*map(_function, FUNCTIONS_MADE_OF_BITS), _lstm(), _gru(), _grid(), *_places()]
     check_on(target, cases, tmp_path, rtol=1e-5, atol=1e-5)

@@ -44,8 +44,11 @@ def moved(wanted: Answers, found: Answers) -> float:
     return max(float(np.abs(a - found[n]).max() / np.abs(a).max()) for n, a in wanted.items())
 
 
+STANDARD = ["resnet18", "resnet20", "resnet56", "mobilenet-v2", "preactivation", "small", *LARGE]
+
+
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnet20", "resnet56", "mobilenet-v2", "preactivation", "small", *LARGE]
+    "name", sampled(STANDARD, ["resnet18", "resnet20", "mobilenet-v2", "preactivation", "small"])
 )
 def test_unpruned_it_is_what_standard_fusion_makes(name: str) -> None:
     """The same operators, and so the same multiplications, compile time and speed; and answers."""
@@ -88,7 +91,7 @@ def test_each_block_has_groups_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet20", "mobilenet-v2", "preactivation", "small"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", sampled(range(3), [1]))
 def test_pruned_it_computes_what_was_decided(name: str, seed: int) -> None:
     """Masked, removed, closed, fused: the same answers, and nothing left that is there for pruning alone."""
     opened = Open().run(network(name, seed))
@@ -187,7 +190,7 @@ def test_compiled_it_computes_what_was_decided(seed: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sampled(sorted(OPENED), ["resnet20", "preactivation"]))
+@pytest.mark.parametrize("name", sampled(sorted(OPENED), ["preactivation"]))
 def test_compiled_unpruned_it_answers_as_before(name: str, tmp_path: Path) -> None:
     """Within 1e-5 of the network as read, by the interpreter; each convolution keeps its own rounding."""
     graph = network(name)

@@ -84,9 +84,7 @@ def test_networks_of_the_benchmark(name: str, pipeline: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", sampled(["resnet20", "resnet50", "densenet121", "googlenet"], ["resnet20", "googlenet"])
-)
+@pytest.mark.parametrize("name", sampled(["resnet20", "resnet50", "densenet121", "googlenet"], ["resnet20"]))
 def test_networks_of_the_benchmark_at_every_stage(name: str, tmp_path: Path) -> None:
     assert PruneFamily().check(real_network(name, 0), 1, tmp_path, None) == "agreed"
 

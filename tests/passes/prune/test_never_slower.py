@@ -21,16 +21,18 @@ from secateur.tools.bench.never_slower import (
     text,
     uniform,
 )
+from tests.sampled import sampled, whole
 
 from .nets import residual
 
-EVERY = {"x86-64-v3", "rpi4", "rpi2"}  # a board of each instruction set, where no rate is left out
+EVERY = {"x86-64-v3", "rpi4", "rpi2"}  # a board of each instruction set, where few rates are left out
 
 
-@pytest.mark.parametrize("target", boards())
+@pytest.mark.examples
+@pytest.mark.parametrize("target", sampled(boards(), {*boards()[::4], *EVERY}))
 def test_no_rate_makes_the_network_slower(target: str) -> None:
     fused, curves = fused_with_curves(residual(0, width=32, blocks=1))
-    rates = range(1, 91, 1 if target in EVERY else 3)
+    rates = range(1, 91, 1 if whole() else 2 if target in EVERY else 6)
     row = measured(fused, curves, target, rates, most=4)
     assert [rate.percent for rate in row.rates] == list(rates)
     reached = [rate for rate in row.rates if rate.ours is not None]

@@ -27,6 +27,7 @@ from secateur.passes.quantize.options import Options, Winograd
 from secateur.passes.quantize.quantize import quantize_graph, quantized_pairs
 from tests.passes.quantize.test_quantize import CASES, error_of, images, network
 from tests.passes.texts import body, build
+from tests.sampled import examples
 
 OPERATORS = {
     "conv": "%y = nn.conv(%x, %w) {SAME} : tensor<1x60x9x9xf32>",
@@ -156,7 +157,7 @@ def test_any_weights_stay_in_range(
     assert scale or not found.any()
 
 
-@settings(max_examples=30, deadline=None)
+@examples(8, 30)
 @given(st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_what_is_moved_grows_by_few_bytes_at_most(columns: int, seed: int) -> None:
     """Whatever codec: noise, and a layer of one value."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from bisect import bisect_left
 
 import pytest
 
@@ -117,7 +118,9 @@ def test_a_beginning_that_fits_does_so_however_the_plan_goes_on(seed: int) -> No
         needed = profile(problem, run)
         operators = [i for i, event in enumerate(run) if event.way is not None]
         for length, at in enumerate(operators[:-2], 1):
-            granted = next(m for m in range(0, 1 << 20, 64) if fits(problem, plan[:length], m))
+            granted = 64 * bisect_left(
+                range(1 << 14), True, key=lambda m: fits(problem, plan[:length], 64 * m)
+            )
             assert max(needed[: at + 1]) <= granted
 
 

@@ -33,6 +33,7 @@ from secateur.tools.gpu.carried.results import Results
 from secateur.tools.gpu.cases import LAYERS, NETWORKS, PRECISIONS, cases, chain, network
 from secateur.tools.gpu.steps import steps_of
 from tests.codegen.simt.emulator import Gpu, configure, load_dumped, stand_in
+from tests.sampled import sampled
 
 
 def silent(_words: str) -> None:
@@ -263,11 +264,11 @@ def test_a_peer_of_unknown_operators_is_refused() -> None:
         steps_of(g.finish(g.relu6(g.conv(g.input, "a", 8, 3), "r")))
 
 
-def test_networks_that_are_timed_have_peers() -> None:
-    for name in NETWORKS:
-        steps = steps_of(models.build(name))
-        assert steps[0]["inputs"] == ["input"]
-        assert steps[-1]["op"] == "Gemm"
+@pytest.mark.parametrize("network_name", sampled(NETWORKS, [*NETWORKS][:1]))
+def test_networks_that_are_timed_have_peers(network_name: str) -> None:
+    steps = steps_of(models.build(network_name))
+    assert steps[0]["inputs"] == ["input"]
+    assert steps[-1]["op"] == "Gemm"
 
 
 def test_filters_repeat_and_the_batch_is_asked_for() -> None:

@@ -102,7 +102,7 @@ def test_a_bundle_times_every_kernel_on_its_board(tmp_path: Path) -> None:
 
 def in_bytes() -> Graph:
     graph = build(TWICE)
-    step = Quantize(layers="all", winograd="4", data=CalibrationData([noise(graph)]))
+    step = Quantize(layers="all", winograd="2", data=CalibrationData([noise(graph)]))
     return PassManager((step,)).run(graph).graph
 
 

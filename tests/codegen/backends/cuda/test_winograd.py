@@ -24,6 +24,9 @@ from .harness import choices, run
 XAVIER, NANO = GPUS["jetson-xavier"], GPUS["jetson-nano"]
 WAYS = ("winograd_staged", "winograd_fused")
 
+SATURATED = [
+    (way, *rest) for rest in ((1, 0, (2, 2)), (-1, 0, (4, 4)), (1, 255, (4, 4))) for way in reversed(WAYS)
+]
 CASES: list[dict[str, Any]] = [
     {"shape": (1, 32, 9, 11), "filters": 32},
     {"shape": (2, 20, 8, 8), "filters": 40, "zero": 7, "result": 3, "residual": True},
@@ -40,8 +43,9 @@ def check(target: Target, way: str, shape: Any, filters: int, tile: tuple[int, i
     np.testing.assert_array_equal(run(op, arrays, target, choice), wanted)
 
 
-@pytest.mark.parametrize("case", range(len(CASES)))
-@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize(
+    ("tile", "case"), sampled_rows(product(TILES, range(4)), lambda tile, case: TILES.index(tile) == case)
+)
 def test_bits_by_three_kernels(tile: tuple[int, int], case: int) -> None:
     check(XAVIER, "winograd_staged", tile=tile, **CASES[case])
 
@@ -65,8 +69,10 @@ def test_one_scale_for_all_as_lance_has(way: str) -> None:
     np.testing.assert_array_equal(run(op, arrays, XAVIER, choice), interpreter.evaluate(op, arrays)[0])
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("sign", "zero", "tile"), [(1, 0, (2, 2)), (-1, 0, (4, 4)), (1, 255, (4, 4))])
+@pytest.mark.parametrize(
+    ("way", "sign", "zero", "tile"),
+    sampled_rows(SATURATED, lambda *row: row in (SATURATED[0], SATURATED[3], SATURATED[4])),
+)
 def test_saturation(tile: tuple[int, int], zero: int, sign: int, way: str) -> None:
     check(XAVIER, way, (1, 32, 8, 8), 16, tile, zero=zero, extreme=sign)
 
@@ -84,9 +90,10 @@ def test_random_layers_in_every_order_of_threads(seed: int, way: str) -> None:
         "residual": bool(seed % 2),
         "result": [3, None][seed // 2],
     }
+    filters = int(choose.integers(3, 70))
     for order in (0, 1, seed + 2):
         configure(Gpu(order=order))
-        check(XAVIER, way, tuple(shape), int(choose.integers(3, 70)), TILES[(seed + order) % 4], **options)
+        check(XAVIER, way, tuple(shape), filters, TILES[seed % 4], **options)
     configure()
 
 

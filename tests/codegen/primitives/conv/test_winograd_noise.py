@@ -9,6 +9,7 @@ import pytest
 from secateur.codegen.primitives.conv.direct import DIRECT
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 
+from ....sampled import sampled_rows
 from ...conv_harness import targets
 from .winograd_noise import error_power, layer
 
@@ -37,8 +38,13 @@ def holds(claimed: float, measured: float) -> bool:
     return measured / FACTOR <= claimed <= measured * FACTOR
 
 
-@pytest.mark.parametrize(("channels", "size", "kind"), LAYERS)
-@pytest.mark.parametrize("number", [1, 2], ids=["winograd4", "winograd6"])
+@pytest.mark.parametrize(
+    ("number", "channels", "size", "kind"),
+    sampled_rows(
+        [(number, *row) for number in (1, 2) for row in LAYERS],
+        lambda number, *row: number == (1, 2, 2)[[*LAYERS].index(row) % 3],
+    ),
+)
 def test_compiled_kernels_have_the_error_that_is_claimed(
     number: int, channels: int, size: int, kind: str
 ) -> None:

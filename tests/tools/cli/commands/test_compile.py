@@ -16,6 +16,7 @@ from secateur import load
 from secateur.ir.files import read_graph
 from secateur.ir.interpreter import run
 from secateur.runtime.session import Session
+from tests.sampled import sampled_rows
 
 from ...conftest import Cli
 
@@ -156,9 +157,12 @@ def _heed_interrupts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+    ("delay", "number", "code"),
+    sampled_rows(
+        [(delay, *end) for delay in (0.0, 1.0) for end in ((signal.SIGINT, 130), (signal.SIGTERM, 143))],
+        lambda delay, number, _: (number == signal.SIGINT) == bool(delay),
+    ),
 )
-@pytest.mark.parametrize("delay", [0.0, 1.0])
 def test_an_interrupt_leaves_what_was_there_before(
     model: Path, tmp_path: Path, number: signal.Signals, code: int, delay: float
 ) -> None:

@@ -18,6 +18,7 @@ from secateur import read
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.passes.prune.kept import read_kept
+from tests.sampled import sampled_rows
 
 from ...conftest import Cli
 from .test_quantize import heed_interrupts
@@ -409,7 +410,10 @@ main()
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+ENDS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.mark.parametrize(("number", "code"), sampled_rows(ENDS, lambda number, _: number == signal.SIGINT))
 def test_an_interrupt_leaves_no_file_and_says_so(
     net: Path, images: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

@@ -21,6 +21,7 @@ from secateur import Int8, load
 from secateur.tools.cli.groups import Given
 from secateur.tools.cli.quantization import Extras, Quantization
 from secateur.tools.pages.quantization_rows import keep_float_option
+from tests.sampled import sampled_rows
 
 from ...conftest import Cli
 
@@ -391,7 +392,10 @@ main()
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+ENDS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.mark.parametrize(("number", "code"), sampled_rows(ENDS, lambda number, _: number == signal.SIGTERM))
 def test_an_interrupt_while_calibrating_leaves_nothing(
     model: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
