@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..graph import Value, constant_of
 from ..types import DType, extents
-from .node import Handler, Node, NodeError
+from .node import Handler, Node, NodeError, UnsupportedError
 from .tensors import dtype_of
 
 
@@ -178,6 +179,104 @@ def dropout(node: Node) -> list[Value]:
     return [x, node.emit("expand", [keep], shape=x.type.shape)] if len(node.proto.output) > 1 else [x]
 
 
+# Inverse and hyperbolic functions, of the ones that kernels have -------------------------------------------
+
+_ARCTANGENT = (-0.3333314528, 0.1999355085, -0.1420889944, 0.1065626393, -0.0752896400, 0.0429096138,
+               -0.0161657367, 0.0028662257)  # fmt: skip
+"""arctan(x) / x - 1 for |x| <= 1 by powers of x^2, within 2e-8 (Abramowitz and Stegun, 4.4.49)."""
+
+
+def _of_magnitude(function: Callable[[Node, Value], Value]) -> Handler:
+    """An odd function, of what it is for numbers that are not negative."""
+
+    def handler(node: Node) -> Value:
+        x = node.input(0)
+        if x.type.dtype not in (DType.F16, DType.F32):
+            raise UnsupportedError(f"of {x.type.dtype.value}")
+        return node.emit("mul", [function(node, node.emit("abs", [x])), node.emit("sign", [x])])
+
+    return handler
+
+
+def _plus(node: Node, x: Value, number: float) -> Value:
+    return node.emit("add", [x, _scalar(node, number, x)])
+
+
+def _minus(node: Node, number: float, x: Value) -> Value:
+    return node.emit("sub", [_scalar(node, number, x), x])
+
+
+def _log1p(node: Node, x: Value) -> Value:
+    """log(1 + x), which is softplus(log x): exact for small x too."""
+    return node.emit("softplus", [node.emit("log", [x])])
+
+
+def _arctan(node: Node, a: Value) -> Value:
+    """Above 1 it is pi / 2 - arctan(1 / a)."""
+    large = node.emit("greater", [a, _scalar(node, 1, a)])
+    x = node.emit("where", [large, node.emit("div", [_scalar(node, 1, a), a]), a])
+    square = node.emit("mul", [x, x])
+    total = _scalar(node, _ARCTANGENT[-1], a)
+    for factor in reversed(_ARCTANGENT[:-1]):
+        total = _plus(node, node.emit("mul", [square, total]), factor)
+    near = node.emit("add", [x, node.emit("mul", [x, node.emit("mul", [square, total])])])
+    return node.emit("where", [large, _minus(node, math.pi / 2, near), near])
+
+
+def _arcsin(node: Node, a: Value) -> Value:
+    """2 arctan(a / (1 + sqrt(1 - a^2))), the root taken of factors, which stay exact near 1."""
+    product = node.emit("mul", [_minus(node, 1, a), _plus(node, a, 1)])
+    root = node.emit("sqrt", [product])
+    return times(node, _arctan(node, node.emit("div", [a, _plus(node, root, 1)])), 2)
+
+
+def acos(node: Node) -> Value:
+    """2 arctan(sqrt((1 - x) / (1 + x)))"""
+    x = node.input(0)
+    if x.type.dtype not in (DType.F16, DType.F32):
+        raise UnsupportedError(f"of {x.type.dtype.value}")
+    ratio = node.emit("div", [_minus(node, 1, x), _plus(node, x, 1)])
+    return times(node, _arctan(node, node.emit("sqrt", [ratio])), 2)
+
+
+def tan(node: Node) -> Value:
+    x = node.input(0)
+    return node.emit("div", [node.emit("sin", [x]), node.emit("cos", [x])])
+
+
+def _sinh(node: Node, a: Value) -> Value:
+    """(1 - e^-a) (1 + e^a) / 2"""
+    rest = node.emit("neg", [node.emit("elu", [node.emit("neg", [a])], alpha=1.0)])
+    return node.emit("mul", [times(node, rest, 0.5), _plus(node, node.emit("exp", [a]), 1)])
+
+
+def cosh(node: Node) -> Value:
+    x = node.input(0)
+    both = [node.emit("exp", [v]) for v in (x, node.emit("neg", [x]))]
+    return times(node, node.emit("add", both), 0.5)
+
+
+def _arsinh(node: Node, a: Value) -> Value:
+    """log(1 + a + a / (1 / a + sqrt(1 + 1 / a^2)))"""
+    inverse = node.emit("div", [_scalar(node, 1, a), a])
+    root = node.emit("sqrt", [_plus(node, node.emit("mul", [inverse, inverse]), 1)])
+    more = node.emit("div", [a, node.emit("add", [inverse, root])])
+    return _log1p(node, node.emit("add", [a, more]))
+
+
+def acosh(node: Node) -> Value:
+    """log(1 + t + sqrt(t) sqrt(t + 2)) for t = x - 1"""
+    past = _plus(node, node.input(0), -1)
+    roots = [node.emit("sqrt", [v]) for v in (past, _plus(node, past, 2))]
+    return _log1p(node, node.emit("add", [past, node.emit("mul", roots)]))
+
+
+def _artanh(node: Node, a: Value) -> Value:
+    """log(1 + 2 a / (1 - a)) / 2"""
+    ratio = node.emit("div", [times(node, a, 2), _minus(node, 1, a)])
+    return times(node, _log1p(node, ratio), 0.5)
+
+
 _BINARY = {
     "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "PRelu": "prelu",
     "Equal": "equal", "Greater": "greater", "GreaterOrEqual": "greater_equal", "Less": "less",
@@ -216,6 +315,15 @@ HANDLERS: dict[str, Handler] = {
     "Cast": cast,
     "CastLike": cast_like,
     "Where": where,
+    "Acos": acos,
+    "Acosh": acosh,
+    "Asin": _of_magnitude(_arcsin),
+    "Asinh": _of_magnitude(_arsinh),
+    "Atan": _of_magnitude(_arctan),
+    "Atanh": _of_magnitude(_artanh),
+    "Cosh": cosh,
+    "Sinh": _of_magnitude(_sinh),
+    "Tan": tan,
     "Identity": identity,
     "Dropout": dropout,
 }

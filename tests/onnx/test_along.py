@@ -105,6 +105,22 @@ def test_as_onnxruntime(head: str, nodes: str) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+SPECIAL = [0, -0.0, 1e-7, -1e-5, 1e20, -1e20, np.inf, -np.inf, np.nan, 0.99999, 1 - 6e-8]
+POINTS = np.concatenate([np.linspace(-12, 12, 97), np.linspace(-1, 1, 48), SPECIAL]).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Sinh", "Tan"])
+def test_inverse_and_hyperbolic_functions(name: str) -> None:
+    """As exact as float32 is, near zero and one too; NumPy's are called arccos and so on."""
+    numpy = name.lower() if hasattr(np, name.lower()) and name[0] != "A" else f"arc{name[1:].lower()}"
+    graph = read_model(_model(f"float[{len(POINTS)}] x", f"y = {name} (x)"))
+    with np.errstate(all="ignore"):
+        wanted = getattr(np, numpy)(POINTS.astype(np.float64)).astype(np.float32)
+        found = run(graph, {"x": POINTS})["y"]
+    small = ~(np.isfinite(wanted) & (np.abs(POINTS) > 1e6))  # a tangent there is of the angle's rounding
+    np.testing.assert_allclose(found[small], wanted[small], rtol=5e-7)
+
+
 REFUSED = [
     (X, "y, i = TopK (x, nine)", "no 9 largest elements of 8"),
     (X, "y, i = TopK (x, rows)", "k (input 1) must be a list of integers, is int64 2x2"),
