@@ -20,6 +20,7 @@ _HEADERS = (
     "internal.h",
     "decode.h",
     "mixed.h",
+    "mixed_learnt.h",
     "transform.h",
     "threads.h",
     "cuda.h",

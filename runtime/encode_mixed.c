@@ -6,6 +6,8 @@
 __attribute__((visibility("default"))) int64_t secateur_encode_mixed(const unsigned char *head, uint64_t head_bytes,
                                                                      unsigned char *data, uint64_t count, uint64_t most,
                                                                      unsigned char *out, uint64_t room);
+__attribute__((visibility("default"))) int secateur_learn_mixed(const unsigned char *head, uint64_t head_bytes,
+                                                                unsigned char *data, uint64_t count, double *numbers);
 __attribute__((visibility("default"))) int secateur_decode_mixed(const unsigned char *payload, uint64_t bytes,
                                                                  unsigned char *out, uint64_t count);
 __attribute__((visibility("default"))) int secateur_decode_stream(const unsigned char *stream, uint64_t bytes,
@@ -45,6 +47,57 @@ int64_t secateur_encode_mixed(const unsigned char *head, uint64_t head_bytes, un
     }
     free(model);
     return sound && !coder.missing ? coder.out - out : -1;
+}
+
+/* Numbers of a model that other networks teach, in the order of `start` in mixed_start.c; to the model, or from it. */
+static double *exchange_weights(double *numbers, int32_t *weights, int count, int back) {
+    for (int i = 0; i < count; i++, numbers++) {
+        if (back) *numbers = weights[i];
+        else weights[i] = (int32_t)*numbers;
+    }
+    return numbers;
+}
+
+static double *exchange(rt_mixed *m, double *numbers, int back) {
+    for (int bit = 0; bit < 7; bit++) numbers = exchange_weights(numbers, m->size_weights[bit], RT_SIZE_SETS + 3, back);
+    for (int reached = 0; reached < 2; reached++) numbers = exchange_weights(numbers, m->top_weights[reached], 3, back);
+    numbers = exchange_weights(numbers, m->zero_weights, RT_ZERO_SETS + 2, back);
+    numbers = exchange_weights(numbers, m->sign_weights, RT_SIGN_SETS + 2, back);
+    for (int i = 0; i < RT_WIDTHS; i++, numbers++) {
+        if (back) *numbers = m->widths[i];
+        else m->widths[i] = *numbers;
+    }
+    return exchange_weights(numbers, m->around_weights, RT_AROUND, back);
+}
+
+/* The chances of going on to the largest size, at its last three bits, before a filter has had it and after. */
+static void exchange_tops(rt_mixed *m, double *numbers, int back) {
+    for (int reached = 0; reached < 2; reached++)
+        for (int bit = 0; bit < 3; bit++, numbers++) {
+            uint32_t last = m->largest ? m->largest - 1 : 0;
+            rt_counter *top = &m->tops[reached][1u << (6 - bit) | last >> (bit + 1)];
+            if (back) *numbers = (double)(*top >> 10) / 4194304;
+            else *top = rt_counter_of(*numbers, *top & 1023);
+        }
+}
+
+/* Where the model comes that starts from these numbers; 0 where it is no head or there is no memory. */
+int secateur_learn_mixed(const unsigned char *head, uint64_t head_bytes, unsigned char *data, uint64_t count, double *numbers) {
+    rt_mixed_head read;
+    rt_coder coder = {encode_bit, 0, UINT32_MAX, 0, 0, NULL, NULL, malloc(2 * count), NULL};
+    rt_mixed *model = malloc(sizeof *model);
+    unsigned char *out = coder.out;
+    int sound = out && model && rt_mixed_read_head(head, head + head_bytes, count, &read) == head + head_bytes;
+    if (sound) {
+        coder.out_end = out + 2 * count;
+        rt_mixed_begin(model, &read);
+        exchange_tops(model, exchange(model, numbers, 0), 0);
+        rt_mixed_go(model, &read, &coder, data, 1, count);
+        exchange_tops(model, exchange(model, numbers, 1), 1);
+    }
+    free(model);
+    free(out);
+    return sound;
 }
 
 /* Into `count` bytes: 0 where the payload, or the stream, is damaged or there is no memory. */

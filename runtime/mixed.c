@@ -341,9 +341,14 @@ static void begin_kernel(rt_mixed *m, const rt_walk *w) {
 
 void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
                    uint64_t most) {
+    rt_mixed_begin(model, head);
+    rt_mixed_go(model, head, coder, out, stride, most);
+}
+
+void rt_mixed_go(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
+                 uint64_t most) {
     const rt_order *order = &head->order;
     rt_walk w = {{0}, {0}, {-1, -1, -1, -1}, 0};
-    rt_mixed_begin(model, head);
     for (uint32_t i = 0; i < order->axes; i++) w.last[order->kinds[i]] = (int32_t)i;
     for (uint64_t i = 0; i < order->count && i < most && coder->missing <= RT_MOST_MISSING; i++) {
         uint32_t tap = w.numbers[RT_DOWN] * model->across + w.numbers[RT_ACROSS];

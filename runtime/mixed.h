@@ -136,5 +136,8 @@ void rt_mixed_begin(rt_mixed *model, const rt_mixed_head *head);
 /* Goes through all weights at out[i * stride], which an encoder finds there and a decoder puts there; the first `most`. */
 void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
                    uint64_t most);
+/* The same, of a model that has begun. */
+void rt_mixed_go(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
+                 uint64_t most);
 
 #endif

@@ -13,7 +13,7 @@ import numpy as np
 
 from .codec import Bytes, Codec, Shape, require
 from .native import decode_mixed, encode_mixed
-from .orders import MOST_AXES, orders
+from .orders import MOST_AXES, Order, orders
 from .planes import is_noise
 
 _SAMPLES = ((2048, 6), (16384, 2))
@@ -21,7 +21,7 @@ _SAMPLES = ((2048, 6), (16384, 2))
 _MEANS = 29
 """Codes of a mean, the last of which stands for 512."""
 _SHARES = (0.05, 0.35, 0.7)
-"""Of the weights that are zero: between two of them the model has one start (`mixed_start.c`)."""
+"""Of the weights that are zero: between two of them the model has one start (`mixed_learnt.h`)."""
 
 
 def _mean_code(mean: int) -> int:
@@ -51,15 +51,26 @@ class Mixed(Codec):
         return found
 
 
+def head_of(data: Bytes, order: Order) -> tuple[bytes, int, int]:
+    """The head of a stream of these bytes, the number of the model's start, and the largest size."""
+    zeros, largest, mean = _told(data)
+    return order.written(zeros) + _known(largest, mean), zeros, largest
+
+
+def _told(data: Bytes) -> tuple[int, int, int]:
+    """The number of the start, the largest size, and the mean of sizes that are not zero, in quarters."""
+    sizes = np.abs(data.view(np.int8).astype(np.int64))
+    there = sizes[sizes > 0]
+    mean = min(max(round(4 * float(there.mean())), 4), 512) if len(there) else 4
+    return sum(len(data) - len(there) > share * len(data) for share in _SHARES), int(sizes.max()), mean
+
+
 @lru_cache(maxsize=1)
 def _encoded(content: bytes, shape: Shape) -> bytes:
     """A size is asked for before the stream is, so the last payload is kept."""
     data = np.frombuffer(content, np.uint8)
-    sizes = np.abs(data.view(np.int8).astype(np.int64))
-    there = sizes[sizes > 0]
-    mean = min(max(round(4 * float(there.mean())), 4), 512) if len(there) else 4
-    zeros = sum(len(data) - len(there) > share * len(data) for share in _SHARES)
-    known = _known(int(sizes.max()), mean)
+    zeros, largest, mean = _told(data)
+    known = _known(largest, mean)
     heads = [order.written(zeros) + known for order in orders(shape)]
     first, *others = heads
     for most, kept in _SAMPLES:

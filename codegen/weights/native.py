@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from secateur.ir.support.unfinished import temporary_folder
 
@@ -36,6 +37,19 @@ def encode_mixed(head: bytes, data: Bytes, most: int) -> bytes:
     if count < 0:
         raise MemoryError(f"no memory to code {len(given)} weights")
     return room[:count].tobytes()
+
+
+def learn_mixed(head: bytes, data: Bytes, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where the model of `mixed` comes from these numbers by all of `data` (`tools/weights/mixed_start.py`).
+
+    MemoryError where there is none, or the head is none.
+    """
+    given, numbers = data.copy(), start.copy()
+    if not _library().secateur_learn_mixed(
+        head, len(head), given.ctypes.data, len(given), numbers.ctypes.data
+    ):
+        raise MemoryError(f"no memory to learn from {len(given)} weights")
+    return numbers
 
 
 def decode_mixed(payload: bytes, count: int) -> Bytes | None:
@@ -65,6 +79,8 @@ def _library() -> ctypes.CDLL:
     size, memory = ctypes.c_uint64, ctypes.c_void_p
     library.secateur_encode_mixed.restype = ctypes.c_int64
     library.secateur_encode_mixed.argtypes = [ctypes.c_char_p, size, memory, size, size, memory, size]
+    library.secateur_learn_mixed.restype = ctypes.c_int
+    library.secateur_learn_mixed.argtypes = [ctypes.c_char_p, size, memory, size, memory]
     for function in (library.secateur_decode_mixed, library.secateur_decode_stream):
         function.restype = ctypes.c_int
         function.argtypes = [ctypes.c_char_p, size, memory, size]
