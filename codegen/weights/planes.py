@@ -94,14 +94,14 @@ class Planes(Codec):
 
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:
         plan = _plan(data, shape)
-        return None if plan is None else plan.head + _lanes(plan, lanes_for(len(data)))
+        return None if plan is None else plan.head + _lanes(plan)
 
     def decode(self, payload: bytes, count: int) -> Bytes:
         return _decode(payload, count)
 
     def size(self, data: Bytes, shape: Shape) -> int | None:
         plan = _plan(data, shape)
-        return None if plan is None else len(plan.head) + 3 * lanes_for(len(data)) + int(plan.bits / 8)
+        return None if plan is None else len(plan.head) + 3 * plan.lanes + int(plan.bits / 8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +111,7 @@ class _Plan:
     rest: Signed
     contexts: Signed
     tables: tuple[Table, ...]
+    lanes: int
     head: bytes
 
     @cached_property
@@ -165,15 +166,16 @@ def _planned(cut: Cut, data: Bytes) -> _Plan:
     tables = tuple(
         best_table(np.bincount(rest[contexts == number], minlength=256)) for number in range(len(limits) + 2)
     )
+    lanes = _lanes_of(cut, len(data))
     head = b"".join([
-        bytes([lanes_for(len(data)).bit_length() - 1]),
+        bytes([lanes.bit_length() - 1]),
         cut.planes.to_bytes(4, "little"), cut.inner.to_bytes(4, "little"),
         bytes([DEPTH if cut.predicts else 0, len(limits) + 1]),
         *(row.astype(np.int8).tobytes() for row in weights),
         limits.astype("<u2").tobytes(),
         *(table.written for table in tables),
     ])  # fmt: skip
-    return _Plan(rest, contexts, tables, head)
+    return _Plan(rest, contexts, tables, lanes, head)
 
 
 def _weights(rows: Signed) -> list[Signed]:
@@ -234,8 +236,15 @@ def _contexts(energies: Signed, limits: Signed) -> Signed:
     return np.concatenate([np.zeros((1, energies.shape[1]), np.int64), later])
 
 
-def _lanes(plan: _Plan, lanes: int) -> bytes:
+def _lanes_of(cut: Cut, count: int) -> int:
+    """No more than a plane of short ones fills, which begins with the first lane."""
+    places = min(count // cut.planes, PLACES)
+    return min(lanes_for(count), 1 << (places - 1).bit_length())
+
+
+def _lanes(plan: _Plan) -> bytes:
     """Some places of every plane, then the next ones; each plane of these begins with lane 0."""
+    lanes = plan.lanes
     counts = np.stack([t.counts for t in plan.tables])
     starts = np.stack([t.starts for t in plan.tables])
     parts = [slice(begin, begin + PLACES) for begin in range(0, plan.rest.shape[1], PLACES)]
