@@ -5,16 +5,36 @@
 
 enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, NIBBLES = 10, ZEROS, MIXED, SPLIT = 255 };
 
+enum { VECTOR = 16, MOST = 256 * VECTOR }; /* of so many bytes no sum overflows */
+typedef uint8_t bytes16 __attribute__((vector_size(VECTOR)));
+typedef uint16_t shorts16 __attribute__((vector_size(2 * VECTOR)));
+typedef uint32_t words16 __attribute__((vector_size(4 * VECTOR)));
+
+/* The sum of bytes, and the sum of those sums from the first byte on, by columns of whole vectors. */
+static void add_up(const unsigned char *data, uint32_t count, uint32_t *sum, uint32_t *sums) {
+    shorts16 columns = {0};
+    words16 before = {0};
+    uint32_t i = 0;
+    for (; i + VECTOR <= count; i += VECTOR) {
+        bytes16 some;
+        memcpy(&some, data + i, sizeof some);
+        before += __builtin_convertvector(columns, words16);
+        columns += __builtin_convertvector(some, shorts16);
+    }
+    *sum = *sums = 0;
+    for (uint32_t k = 0; k < VECTOR; k++) {
+        *sum += columns[k];
+        *sums += VECTOR * before[k] + (VECTOR - k) * columns[k];
+    }
+    for (; i < count; i++) *sums += *sum += data[i];
+}
+
 uint32_t rt_adler(const unsigned char *data, uint64_t bytes) {
     uint32_t low = 1, high = 0;
     while (bytes) {
-        uint32_t some = bytes < 5552 ? (uint32_t)bytes : 5552; /* so many cannot overflow */
-        uint32_t sum = 0, weighted = 0;
-        for (uint32_t i = 0; i < some; i++) {
-            sum += data[i];
-            weighted += (some - i) * data[i];
-        }
-        high = (uint32_t)((high + (uint64_t)some * low + weighted) % 65521);
+        uint32_t some = bytes < MOST ? (uint32_t)bytes : MOST, sum, sums;
+        add_up(data, some, &sum, &sums);
+        high = (uint32_t)((high + (uint64_t)some * low + sums) % 65521);
         low = (low + sum) % 65521;
         data += some;
         bytes -= some;
@@ -32,6 +52,11 @@ static int decode_raw(rt_span in, rt_place to) {
     return 1;
 }
 
+void rt_clear(rt_place to) {
+    if (to.stride == 1 && to.count) memset(to.out, 0, (size_t)to.count);
+    else for (uint64_t i = 0; i < to.count; i++) to.out[i * to.stride] = 0;
+}
+
 static int32_t width_of(uint32_t entries) {
     int32_t width = 0;
     while (width < 32 && entries > 1u << width) width++;
@@ -44,16 +69,28 @@ static int decode_dictionary(rt_span in, rt_place to) {
     if (rt_left(in) < 2 || rt_left(in) <= (uint64_t)in.at[0] + 1) return 0;
     uint32_t entries = in.at[0] + 1u;
     int32_t width = width_of(entries);
-    const unsigned char *values = in.at + 1;
+    unsigned char values[256] = {0};
+    memcpy(values, in.at + 1, entries);
     in.at += 1 + entries;
     if (rt_left(in) != bytes_of(to.count, (uint32_t)width)) return 0;
     rt_bits bits = rt_bits_of(in);
-    for (uint64_t i = 0; i < to.count; i++) {
+    uint32_t most = 0; /* told at the end, where it is none's number */
+    uint64_t i = 0;
+    for (; width < 8 && i + 8 <= to.count && bits.end - bits.at >= 8; i += 8) {
+        rt_refill(&bits);
+        for (uint32_t k = 0; k < 8; k++, bits.held >>= width) {
+            uint32_t number = (uint32_t)bits.held & ((1u << width) - 1);
+            most = number > most ? number : most;
+            to.out[(i + k) * to.stride] = values[number];
+        }
+        bits.count -= 8 * width;
+    }
+    for (; i < to.count; i++) {
         uint32_t number = rt_take(&bits, width);
-        if (number >= entries) return 0;
+        most = number > most ? number : most;
         to.out[i * to.stride] = values[number];
     }
-    return 1;
+    return most < entries;
 }
 
 /* Eight bytes at once: zeros, then those that are none. */
@@ -84,16 +121,21 @@ static int decode_shared_blocks(rt_span in, rt_place to) {
     rt_span numbers = {there + bytes_of(blocks, 1), rows};
     rt_bits bits = rt_bits_of(numbers);
     uint64_t used = 0;
+    rt_clear(to);
     for (uint64_t block = 0; block < blocks; block++) {
-        int filled = there[block >> 3] >> (block & 7) & 1;
-        uint32_t number = filled ? rt_take(&bits, width) : 0;
-        if (filled && number >= distinct) return 0;
+        if (!(there[block >> 3] >> (block & 7) & 1)) continue;
+        if (bits.count < width) rt_refill(&bits);
+        uint32_t number = (uint32_t)(bits.held & ((1ull << width) - 1));
+        if (number >= distinct || bits.count < width) return 0;
+        bits.held >>= width;
+        bits.count -= width;
         const unsigned char *row = rows + (uint64_t)number * size;
         unsigned char *out = to.out + block * size * to.stride;
-        for (uint32_t i = 0; i < size; i++) out[i * to.stride] = filled ? row[i] : 0;
-        used += (uint64_t)filled;
+        if (to.stride == 1) rt_copy(out, row, size);
+        else for (uint32_t i = 0; i < size; i++) out[i * to.stride] = row[i];
+        used++;
     }
-    return !bits.missing && rt_left(numbers) == bytes_of(used, (uint32_t)width);
+    return rt_left(numbers) == bytes_of(used, (uint32_t)width);
 }
 
 /* Bytes of the scratch by codec. */

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "mixed.h"
 
@@ -17,6 +18,7 @@ enum {
     RT_LOW = 1 << 16,             /* a state between two symbols at least */
     RT_WORD_BITS = 15,            /* of a word of a prefix code at most */
     RT_PATTERNS = 1024,
+    RT_SYMBOL_BITS = 11,          /* in which a pattern's number fits */
     RT_SORTS = 4,      /* tables of what is not zero at most */
     RT_TOLD = 2048,    /* filters and channels that are told of at most */
     RT_LONGEST = 512   /* taps, at most, of places whose zeros are told from the rest */
@@ -41,6 +43,7 @@ typedef struct rt_lanes {
 /* Which of the next words each of eight lanes takes, by the set of lanes that take one. */
 typedef struct rt_takes {
     unsigned char word[256][8];
+    int sixteens; /* lanes are decoded sixteen at once where there are so many */
 } rt_takes;
 
 typedef struct rt_planes {
@@ -55,12 +58,12 @@ typedef struct rt_zeros {
     uint32_t slots[RT_SORTS][RT_SLOTS];                               /* as of one table */
     int8_t told[2 * RT_TOLD + RT_LONGEST];                          /* quarters of logits: of filters, channels, taps */
     unsigned char missing[RT_TOLD];                                   /* of a filter's sizes */
-    int16_t logits[RT_PLACES], sorts[RT_PLACES];                      /* of places, whatever the tap */
+    int16_t logits[RT_PLACES + 16], sorts[RT_PLACES + 16];            /* of places, whatever the tap; whole vectors are written */
     int16_t means[RT_PLACES], sums[RT_PLACES];                        /* of what their taps before held */
     uint32_t offsets[RT_PLACES];                                      /* where they lie */
     unsigned char lacks[RT_PLACES];                                   /* their filters' missing sizes */
     unsigned char classes[RT_PLACES];                                 /* of chances, of a tap */
-    uint16_t chances[RT_PLACES], there[RT_PLACES + 8];                /* of a tap; the places that are not zero */
+    uint16_t chances[RT_PLACES], there[RT_PLACES + 16];               /* of a tap; the places that are not zero */
     unsigned char tables[RT_PLACES], chosen[RT_PLACES], found[RT_PLACES]; /* of places; of those that are not zero */
     int8_t row[RT_PLACES];
     rt_takes takes;
@@ -68,9 +71,10 @@ typedef struct rt_zeros {
 } rt_zeros;
 
 typedef struct rt_prefix {
-    uint16_t words[1 << RT_WORD_BITS]; /* by the next bits: symbol << 4 | length, 0 where no word begins so */
+    uint16_t words[1 << RT_WORD_BITS]; /* by the next bits: length << RT_SYMBOL_BITS | symbol, 0 where no word begins so */
     uint32_t known[RT_PATTERNS];       /* by pattern: the block where it first occurs */
     unsigned char lengths[RT_PATTERNS + 2];
+    int whole; /* a word begins with whatever comes next */
 } rt_prefix;
 
 /* What a decoder needs while it works. */
@@ -116,19 +120,35 @@ int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch);
  * it is none that the compiler wrote. */
 int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch, uint64_t room);
 
-#if defined(__x86_64__) /* decode_avx2.c: a symbol of each of `lanes` lanes, a multiple of 8, as many words being there */
+/* Whether there is code that decodes lanes eight at once: decode_avx2.c, decode_neon.c. */
+#if defined(__x86_64__) || defined(__aarch64__)
+#define RT_HAS_EIGHTS 1
+#else
+#define RT_HAS_EIGHTS 0
+#endif
+
+#if RT_HAS_EIGHTS /* `lanes` is a multiple of 8, and there are as many words */
 void rt_fill_takes(rt_takes *takes);
-const unsigned char *rt_step_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes,
-                                    const unsigned char *at, unsigned char *out);
-/* The same, each by the table that its context says. */
+/* Symbols of all lanes again and again while words and places are left for all; how many. */
+uint64_t rt_steps_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes, rt_span *in,
+                         unsigned char *out, uint64_t count);
+/* A symbol of each lane by the table that its context says. */
 const unsigned char *rt_rest_eights(const uint32_t *slots, const rt_takes *takes, uint32_t *state, uint32_t lanes,
                                     const unsigned char *contexts, const unsigned char *at, unsigned char *out);
 /* `count` chances, a multiple of 32, by their classes: the number in a table of 64. */
 void rt_chances_eights(const uint16_t *table, const unsigned char *classes, uint16_t *chances, uint32_t count);
-/* A bit of each, by its chance; the numbers of those that are 1, counted from `first`, go to `there`, behind which eight more
- * may be written. */
+/* A bit of each, by its chance; the numbers of those that are 1, counted from `first`, go to `there`, behind which sixteen
+ * more may be written. */
 const unsigned char *rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, const unsigned char *at,
                                     uint16_t **there);
+#endif
+
+#if defined(__x86_64__) /* decode_avx512.c: the same for lanes in sixteens */
+uint64_t rt_steps_sixteens(uint32_t *state, uint32_t lanes, const uint32_t *slots, rt_span *in, unsigned char *out, uint64_t count);
+const unsigned char *rt_rest_sixteens(const uint32_t *slots, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
+                                      const unsigned char *at, unsigned char *out);
+const unsigned char *rt_flag_sixteens(const rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first,
+                                      const unsigned char *at, uint16_t **there);
 #endif
 
 /* Counts by byte that add up to RT_SLOTS; the span goes on behind the table, or behind the states. */
@@ -146,6 +166,19 @@ static inline uint32_t rt_u32(const unsigned char *at) {
 }
 
 static inline uint32_t rt_u16(const unsigned char *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8; }
+
+/* Of bytes that lie side by side, eight at a time; the first may lie behind the second, not the other way around. */
+static inline void rt_copy(unsigned char *to, const unsigned char *from, uint32_t bytes) {
+    for (; bytes >= 8; bytes -= 8, to += 8, from += 8) {
+        uint64_t eight;
+        memcpy(&eight, from, sizeof eight);
+        memcpy(to, &eight, sizeof eight);
+    }
+    while (bytes--) *to++ = *from++;
+}
+
+/* All bytes of a place are 0. */
+void rt_clear(rt_place to);
 
 static inline uint64_t rt_left(rt_span in) { return (uint64_t)(in.end - in.at); }
 
@@ -174,7 +207,16 @@ static inline rt_bits rt_bits_of(rt_span in) {
     return bits;
 }
 
+/* To 56 bits at least where the stream has them. What `held` has above `count` bits is what comes next. */
 static inline void rt_refill(rt_bits *bits) {
+    if (bits->end - bits->at >= 8) {
+        uint64_t next; /* lowest byte first, as every target has it */
+        memcpy(&next, bits->at, sizeof next);
+        bits->held |= next << bits->count;
+        bits->at += (63 - bits->count) >> 3;
+        bits->count |= 56;
+        return;
+    }
     while (bits->count <= 56 && bits->at < bits->end) {
         bits->held |= (uint64_t)*bits->at++ << bits->count;
         bits->count += 8;

@@ -44,8 +44,8 @@ EIGHT static inline __m256i advanced(__m256i state, __m256i entry) {
     return _mm256_add_epi32(whole, _mm256_srli_epi32(entry, 20));
 }
 
-EIGHT const unsigned char *rt_step_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes,
-                                          const unsigned char *at, unsigned char *out) {
+EIGHT static inline const unsigned char *step(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes,
+                                              const unsigned char *at, unsigned char *out) {
     const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1);
     for (uint32_t i = 0; i < lanes; i += 8) {
         __m256i x = load(state + i);
@@ -56,10 +56,23 @@ EIGHT const unsigned char *rt_step_eights(uint32_t *state, uint32_t lanes, const
     return at;
 }
 
+EIGHT uint64_t rt_steps_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes, rt_span *in,
+                               unsigned char *out, uint64_t count) {
+    if (takes->sixteens && lanes % 16 == 0) return rt_steps_sixteens(state, lanes, slots, in, out, count);
+    const unsigned char *at = in->at, *end = in->end;
+    uint64_t done = 0;
+    for (; count - done >= lanes && (uint64_t)(end - at) >= 2 * (uint64_t)lanes; done += lanes)
+        at = step(state, lanes, slots, takes, at, out + done);
+    in->at = at;
+    return done;
+}
+
 EIGHT const unsigned char *rt_rest_eights(const uint32_t *slots, const rt_takes *takes, uint32_t *state, uint32_t lanes,
                                           const unsigned char *contexts, const unsigned char *at, unsigned char *out) {
     const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1);
-    for (uint32_t i = 0; i < lanes; i += 8) {
+    uint32_t i = takes->sixteens ? lanes & ~15u : 0;
+    if (i) at = rt_rest_sixteens(slots, state, i, contexts, at, out);
+    for (; i < lanes; i += 8) {
         __m256i x = load(state + i), slot = _mm256_and_si256(x, part);
         __m256i context = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(contexts + i)));
         __m256i at_slot = _mm256_add_epi32(_mm256_slli_epi32(context, RT_LOG_SLOTS), slot);
@@ -99,7 +112,9 @@ EIGHT void rt_chances_eights(const uint16_t *table, const unsigned char *classes
 EIGHT const unsigned char *rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, const unsigned char *at,
                                           uint16_t **there) {
     const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1), all = _mm256_set1_epi32(RT_SLOTS);
-    for (uint32_t i = 0; i < lanes; i += 8) {
+    uint32_t i = zeros->takes.sixteens ? lanes & ~15u : 0;
+    if (i) at = rt_flag_sixteens(zeros, state, i, first, at, there);
+    for (; i < lanes; i += 8) {
         __m256i x = load(state + i), slot = _mm256_and_si256(x, part);
         __m256i chance = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(zeros->chances + first + i)));
         __m256i is = _mm256_cmpgt_epi32(chance, slot);

@@ -83,7 +83,7 @@ static int step(const rt_planes *planes, uint32_t *state, int eights, rt_span *i
                 uint32_t count) {
     uint32_t i = 0;
     if (rt_left(*in) < 2 * (uint64_t)count) return careful(planes, state, in, contexts, out, count);
-#if defined(__x86_64__)
+#if RT_HAS_EIGHTS
     if (eights) {
         i = count & ~7u;
         in->at = rt_rest_eights(planes->slots[0], &planes->takes, state, i, contexts, in->at, (unsigned char *)out);
@@ -200,7 +200,16 @@ static void deliver(const cut *c, const int8_t *row, uint64_t begin, uint32_t co
     uint64_t box = begin / c->inner, inside = begin % c->inner, step = c->planes * c->inner;
     if (c->inner == 1) {
         unsigned char *out = to.out + (box * step + plane) * to.stride;
-        for (uint32_t i = 0; i < count; i++, out += step * to.stride) *out = (unsigned char)row[i];
+        uint64_t far = step * to.stride;
+        uint32_t i = 0;
+        for (; i + 4 <= count; i += 4, out += 4 * far) {
+            uint32_t four = rt_u32((const unsigned char *)row + i);
+            out[0] = (unsigned char)four;
+            out[far] = (unsigned char)(four >> 8);
+            out[2 * far] = (unsigned char)(four >> 16);
+            out[3 * far] = (unsigned char)(four >> 24);
+        }
+        for (; i < count; i++, out += far) *out = (unsigned char)row[i];
         return;
     }
     for (uint32_t i = 0; i < count; box++, inside = 0) {

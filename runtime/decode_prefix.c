@@ -3,10 +3,29 @@
 
 #include <string.h>
 
+enum { SYMBOL = (1 << RT_SYMBOL_BITS) - 1 };
+
+/* The table of words, by their lengths: what is known of the first bits is twice as long with one bit more. */
+static void fill_words(const uint32_t *counts, rt_prefix *prefix) {
+    uint32_t next = 0;
+    memset(prefix->words, 0, 2 * sizeof *prefix->words);
+    for (uint32_t length = 1; length <= RT_WORD_BITS; length++, next <<= 1) {
+        uint32_t half = 1u << (length - 1), left = counts[length];
+        if (length > 1) memcpy(prefix->words + half, prefix->words, half * sizeof *prefix->words);
+        for (uint32_t symbol = 0; left; symbol++) {
+            if (prefix->lengths[symbol] != length) continue;
+            uint32_t code = next++, word = 0;
+            for (uint32_t i = 0; i < length; i++) word |= (code >> i & 1) << (length - 1 - i);
+            prefix->words[word] = (uint16_t)(length << RT_SYMBOL_BITS | symbol);
+            left--;
+        }
+    }
+}
+
 /* Reads the lengths of the words of `symbols` symbols and fills the table of words; the span goes on behind. */
 static int read_words(rt_span *in, uint32_t symbols, rt_prefix *prefix) {
     rt_bits bits = rt_bits_of(*in);
-    uint32_t at = 0, counts[RT_WORD_BITS + 1] = {0}, next[RT_WORD_BITS + 2] = {0};
+    uint32_t at = 0, counts[RT_WORD_BITS + 1] = {0};
     memset(prefix->lengths, 0, sizeof prefix->lengths);
     while (at < symbols && !bits.missing) {
         uint32_t length = rt_take(&bits, 4);
@@ -17,19 +36,10 @@ static int read_words(rt_span *in, uint32_t symbols, rt_prefix *prefix) {
     if (at != symbols || bits.missing) return 0;
     counts[0] = 0;
     uint64_t sum = 0;
-    for (int n = 1; n <= RT_WORD_BITS; n++) {
-        sum += (uint64_t)counts[n] << (RT_WORD_BITS - n);
-        next[n + 1] = (next[n] + counts[n]) << 1;
-    }
+    for (int n = 1; n <= RT_WORD_BITS; n++) sum += (uint64_t)counts[n] << (RT_WORD_BITS - n);
     if (sum > 1u << RT_WORD_BITS) return 0;
-    memset(prefix->words, 0, sizeof prefix->words);
-    for (uint32_t symbol = 0; symbol < symbols; symbol++) {
-        uint32_t length = prefix->lengths[symbol], word = 0;
-        if (!length) continue;
-        uint32_t code = next[length]++;
-        for (uint32_t i = 0; i < length; i++) word |= (code >> i & 1) << (length - 1 - i);
-        for (; word < 1u << RT_WORD_BITS; word += 1u << length) prefix->words[word] = (uint16_t)(symbol << 4 | length);
-    }
+    prefix->whole = sum == 1u << RT_WORD_BITS;
+    fill_words(counts, prefix);
     in->at += rt_bits_bytes(&bits);
     return 1;
 }
@@ -37,9 +47,31 @@ static int read_words(rt_span *in, uint32_t symbols, rt_prefix *prefix) {
 static inline uint32_t take_symbol(rt_bits *bits, const rt_prefix *prefix) {
     rt_refill(bits);
     uint32_t word = prefix->words[bits->held & ((1u << RT_WORD_BITS) - 1)];
-    if (word) rt_drop(bits, word & 15);
+    if (word) rt_drop(bits, (int32_t)(word >> RT_SYMBOL_BITS));
     else bits->missing = 1;
-    return word >> 4;
+    return word & SYMBOL;
+}
+
+/* What is held is enough for three words. */
+static inline uint32_t next_symbol(rt_bits *bits, const rt_prefix *prefix) {
+    uint32_t word = prefix->words[bits->held & ((1u << RT_WORD_BITS) - 1)];
+    bits->held >>= word >> RT_SYMBOL_BITS;
+    bits->count -= (int32_t)(word >> RT_SYMBOL_BITS);
+    return word & SYMBOL;
+}
+
+/* Of a whole code, as long as eight bytes more are there; how many symbols these were. */
+static inline uint64_t many_symbols(rt_bits *given, const rt_prefix *prefix, unsigned char *out, uint64_t count, uint64_t stride) {
+    rt_bits bits = *given;
+    uint64_t i = 0;
+    for (; i + 3 <= count && bits.end - bits.at >= 8; i += 3, out += 3 * stride) {
+        rt_refill(&bits);
+        out[0] = (unsigned char)next_symbol(&bits, prefix);
+        out[stride] = (unsigned char)next_symbol(&bits, prefix);
+        out[2 * stride] = (unsigned char)next_symbol(&bits, prefix);
+    }
+    *given = bits;
+    return i;
 }
 
 static int ended(const rt_bits *bits) {
@@ -50,8 +82,10 @@ int rt_decode_huffman(rt_span in, rt_place to, rt_scratch *scratch) {
     rt_prefix *prefix = &scratch->as.prefix;
     if (!read_words(&in, 256, prefix)) return 0;
     rt_bits bits = rt_bits_of(in);
-    for (uint64_t i = 0; i < to.count && !bits.missing; i++)
-        to.out[i * to.stride] = (unsigned char)take_symbol(&bits, prefix);
+    uint64_t i = 0;
+    if (prefix->whole && to.stride == 1) i = many_symbols(&bits, prefix, to.out, to.count, 1);
+    else if (prefix->whole) i = many_symbols(&bits, prefix, to.out, to.count, to.stride);
+    for (; i < to.count && !bits.missing; i++) to.out[i * to.stride] = (unsigned char)take_symbol(&bits, prefix);
     return ended(&bits);
 }
 
@@ -61,8 +95,17 @@ int rt_decode_zero_run(rt_span in, rt_place to, rt_scratch *scratch) {
     if (!read_words(&in, SYMBOLS, prefix)) return 0;
     rt_bits bits = rt_bits_of(in);
     uint64_t end = 0;
+    rt_clear(to);
     while (end < to.count && !bits.missing) {
-        uint32_t symbol = take_symbol(&bits, prefix);
+        uint32_t symbol;
+        if (prefix->whole && bits.end - bits.at >= 8) { /* two literals, then a word and its run */
+            rt_refill(&bits);
+            for (int i = 0; (symbol = next_symbol(&bits, prefix)) < 256 && end < to.count; i++) {
+                to.out[end++ * to.stride] = (unsigned char)symbol;
+                if (i == 1) break;
+            }
+            if (symbol < 256) continue;
+        } else symbol = take_symbol(&bits, prefix);
         if (symbol < 256) {
             to.out[end++ * to.stride] = (unsigned char)symbol;
             continue;
@@ -70,7 +113,7 @@ int rt_decode_zero_run(rt_span in, rt_place to, rt_scratch *scratch) {
         int32_t more = (int32_t)symbol - 255;
         uint64_t run = (1ull << more) + rt_take(&bits, more);
         if (run > to.count - end) return 0;
-        for (; run; run--) to.out[end++ * to.stride] = 0;
+        end += run;
     }
     return ended(&bits);
 }
@@ -82,7 +125,8 @@ static int decode_literals(rt_span in, rt_place to, rt_scratch *scratch) {
     int kind = *in.at++;
     if (kind == 1) return rt_decode_huffman(in, to, scratch);
     if (kind != 0 || rt_left(in) != to.count) return 0;
-    for (uint64_t i = 0; i < to.count; i++) to.out[i * to.stride] = in.at[i];
+    if (to.stride == 1 && to.count) memcpy(to.out, in.at, (size_t)to.count);
+    else for (uint64_t i = 0; i < to.count; i++) to.out[i * to.stride] = in.at[i];
     return 1;
 }
 
@@ -100,7 +144,8 @@ static int place_blocks(rt_bits *bits, rt_place to, uint32_t size, uint64_t lite
             if (known == patterns) return 0;
             prefix->known[known++] = (uint32_t)(begin / size);
         }
-        for (uint32_t i = 0; i < size; i++) to.out[(begin + i) * to.stride] = to.out[(from + i) * to.stride];
+        if (to.stride == 1) rt_copy(to.out + begin, to.out + from, size);
+        else for (uint32_t i = 0; i < size; i++) to.out[(begin + i) * to.stride] = to.out[(from + i) * to.stride];
     }
     return known == patterns;
 }

@@ -120,10 +120,15 @@ int rt_use_eights(uint32_t lanes, rt_takes *takes) {
     if (lanes % 8) return 0;
     int has = __atomic_load_n(&known, __ATOMIC_RELAXED);
     if (!has) {
-        has = rt_cpu_has("avx2") ? 1 : -1;
+        has = !rt_cpu_has("avx2") ? -1 : rt_cpu_has("avx512bw") && rt_cpu_has("avx512vl") ? 2 : 1;
         __atomic_store_n(&known, has, __ATOMIC_RELAXED);
     }
     if (has < 0) return 0;
+    rt_fill_takes(takes);
+    takes->sixteens = has == 2;
+    return 1;
+#elif defined(__aarch64__)
+    if (lanes % 8) return 0;
     rt_fill_takes(takes);
     return 1;
 #else
@@ -160,8 +165,14 @@ static int careful_step(uint32_t *state, uint32_t lanes, const uint32_t *slots, 
 }
 
 void rt_fill_slots(const uint16_t *counts, uint32_t *slots) {
-    for (uint32_t symbol = 0; symbol < 256; symbol++)
-        for (uint32_t i = 0; i < counts[symbol]; i++) *slots++ = symbol | (counts[symbol] - 1u) << 8 | i << 20;
+    typedef uint32_t four __attribute__((vector_size(16)));
+    const four steps = {0, 1 << 20, 2 << 20, 3 << 20};
+    for (uint32_t symbol = 0; symbol < 256; symbol++) {
+        uint32_t count = counts[symbol], i = 0, first = symbol | (count - 1u) << 8;
+        four entries = steps + first;
+        for (; i + 4 <= count; i += 4, slots += 4, entries += 4 << 20) memcpy(slots, &entries, sizeof entries);
+        for (; i < count; i++) *slots++ = first | i << 20;
+    }
 }
 
 int rt_decode_rans(rt_span in, rt_place to, rt_scratch *scratch) {
@@ -172,10 +183,9 @@ int rt_decode_rans(rt_span in, rt_place to, rt_scratch *scratch) {
     uint32_t *slots = scratch->as.rans.slots;
     rt_fill_slots(scratch->counts, slots);
     uint64_t done = 0;
-#if defined(__x86_64__)
+#if RT_HAS_EIGHTS
     if (to.stride == 1 && rt_use_eights(width, &scratch->as.rans.takes))
-        for (; to.count - done >= width && rt_left(in) >= 2 * (uint64_t)width; done += width)
-            in.at = rt_step_eights(lanes->state, width, slots, &scratch->as.rans.takes, in.at, to.out + done);
+        done = rt_steps_eights(lanes->state, width, slots, &scratch->as.rans.takes, &in, to.out, to.count);
 #endif
     for (; to.count - done >= width && rt_left(in) >= 2 * (uint64_t)width; done += width) {
         if (to.stride == 1) in.at = step(lanes->state, width, slots, in.at, to.out + done, 1);

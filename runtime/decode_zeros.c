@@ -174,7 +174,7 @@ static int flag_lanes(rt_scratch *scratch, rt_span *in, uint32_t first, uint32_t
         *there = next;
         return 1;
     }
-#if defined(__x86_64__)
+#if RT_HAS_EIGHTS
     if (scratch->eights) {
         i = count & ~7u;
         in->at = rt_flag_eights(z, state, i, first, in->at, &next);
@@ -204,7 +204,7 @@ static int symbol_lanes(rt_scratch *scratch, rt_span *in, uint32_t first, uint32
         }
         return 1;
     }
-#if defined(__x86_64__)
+#if RT_HAS_EIGHTS
     if (scratch->eights) {
         i = count & ~7u;
         in->at = rt_rest_eights(z->slots[0], &z->takes, state, i, tables, in->at, out);
@@ -289,33 +289,56 @@ static void expect_plain(rt_zeros *z, const model *m, int16_t tap, uint32_t coun
 static void look_plain(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void expect_avx2(rt_zeros *z, const model *m, int16_t tap, uint32_t count) {
+#define EIGHT __attribute__((target("avx2")))
+#else
+#define EIGHT
+#endif
+
+#if RT_HAS_EIGHTS
+EIGHT static void expect_eights(rt_zeros *z, const model *m, int16_t tap, uint32_t count) {
     expect(z, m, tap, count);
     rt_chances_eights(CHANCES, z->classes, z->chances, (count + 31) / 32 * 32);
 }
 
-__attribute__((target("avx2"))) static void look_avx2(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
+EIGHT static void look_eights(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
 #else
-#define expect_avx2 expect_plain
-#define look_avx2 look_plain
+#define expect_eights expect_plain
+#define look_eights look_plain
 #endif
 
 /* Places -------------------------------------------------------------------------------------------- */
 
-/* Of places of one filter that lie at equal distances. */
-static void begin_run(rt_zeros *z, const model *m, uint32_t i, uint32_t count, uint32_t filter, uint32_t channel, const walk *w) {
-    int32_t own = filter < RT_TOLD ? z->told[filter] : 0;
-    uint64_t stride = m->places.axes ? m->places.strides[m->places.axes - 1] : 0;
-    memset(z->lacks + i, filter < RT_TOLD ? z->missing[filter] : 0, count);
-    for (uint32_t k = 0; k < count; k++) {
-        int32_t other = channel + k < RT_TOLD ? z->told[RT_TOLD + channel + k] : 0;
-        z->logits[i + k] = (int16_t)(m->start + COARSE * (own + other));
-        z->sorts[i + k] = (int16_t)(own * m->by_filter + other * m->by_channel);
-        z->offsets[i + k] = (uint32_t)(w->place + stride * k);
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* What channels say of places of a filter: whole vectors, of which what is too much is written again or never read. */
+static void tell_channels(rt_zeros *z, const model *m, uint32_t i, uint32_t count, int16_t own, const int8_t *channels) {
+    for (uint32_t k = 0; k < count; k += VECTOR) {
+        bytes narrow;
+        memcpy(&narrow, channels + k, sizeof narrow);
+        shorts other = __builtin_convertvector(narrow, shorts), logit = (other + own) * COARSE + m->start;
+        shorts sort = other * m->by_channel + (int16_t)(own * m->by_filter);
+        memcpy(z->logits + i + k, &logit, sizeof logit);
+        memcpy(z->sorts + i + k, &sort, sizeof sort);
     }
 }
 
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+static void tell_places(uint32_t *restrict offsets, uint32_t count, uint32_t first, uint32_t stride) {
+    for (uint32_t k = 0; k < count; k++) offsets[k] = first + stride * k;
+}
+
+/* Of places of one filter that lie at equal distances. */
+static void begin_run(rt_zeros *z, const model *m, uint32_t i, uint32_t count, uint32_t filter, uint32_t channel, const walk *w) {
+    int16_t own = filter < RT_TOLD ? z->told[filter] : 0;
+    uint64_t stride = m->places.axes ? m->places.strides[m->places.axes - 1] : 0;
+    memset(z->lacks + i, filter < RT_TOLD ? z->missing[filter] : 0, count);
+    uint32_t known = least(RT_TOLD - least(channel, RT_TOLD), count);
+    tell_channels(z, m, i, known, own, z->told + RT_TOLD + channel);
+    for (uint32_t k = known; k < count; k++) {
+        z->logits[i + k] = (int16_t)(m->start + COARSE * own);
+        z->sorts[i + k] = (int16_t)(own * m->by_filter);
+    }
+    tell_places(z->offsets + i, count, (uint32_t)w->place, (uint32_t)stride);
+}
 
 static void begin_places(rt_zeros *z, const model *m, uint64_t first, uint32_t count, walk *w) {
     const rt_order *places = &m->places;
@@ -358,19 +381,14 @@ static int decode_places(rt_scratch *scratch, rt_span *in, const model *m, uint3
     uint32_t whole = (count + VECTOR - 1) / VECTOR * VECTOR;
     walk taps = {{0}, 0};
     for (uint32_t tap = 0; tap < m->count; tap++) {
-        (scratch->eights ? expect_avx2 : expect_plain)(z, m, (int16_t)(COARSE * z->told[2 * RT_TOLD + tap]), whole);
+        (scratch->eights ? expect_eights : expect_plain)(z, m, (int16_t)(COARSE * z->told[2 * RT_TOLD + tap]), whole);
         int32_t found = decode_row(scratch, in, count);
         if (found < 0) return 0;
         deliver(z, (uint32_t)found, taps.place, to);
-        if (tap + 1 < m->count) (scratch->eights ? look_avx2 : look_plain)(z, m, whole);
+        if (tap + 1 < m->count) (scratch->eights ? look_eights : look_plain)(z, m, whole);
         advance(&m->taps, &taps);
     }
     return 1;
-}
-
-static void clear(rt_place to) {
-    if (to.stride == 1) memset(to.out, 0, (size_t)to.count);
-    else for (uint64_t i = 0; i < to.count; i++) to.out[i * to.stride] = 0;
 }
 
 static void fill_which(rt_zeros *z) {
@@ -388,7 +406,7 @@ int rt_decode_zeros(rt_span in, rt_place to, rt_scratch *scratch) {
     memset(z->logits, 0, sizeof z->logits);
     memset(z->sorts, 0, sizeof z->sorts);
     if (scratch->eights) fill_which(z);
-    clear(to);
+    rt_clear(to);
     uint64_t places = (uint64_t)m.filters * m.channels;
     for (uint64_t first = 0; first < places; first += RT_PLACES) {
         uint32_t some = places - first < RT_PLACES ? (uint32_t)(places - first) : RT_PLACES;

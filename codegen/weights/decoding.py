@@ -49,9 +49,9 @@ def most_room(codec: str) -> int:
 class Pace:
     """What a decoded byte, or a number made of filters, takes, its share of the checksum included.
 
-    `instructions` are those that AArch64 code executes, counted under qemu-user on 36,864 weights of 8 bits
-    (of `bitmap`, `zero-run`, `shared-blocks` and `zeros` four fifths of them zero); `vectors` are cycles of a
-    core with AVX2, from measured times.
+    `instructions` are those that AArch64 code executes, counted by `tools/bench/arm/decoders.py` on 36,864
+    weights of 8 bits (of `dictionary` 5 bits; of `bitmap`, `zero-run`, `shared-blocks` and `zeros` four
+    fifths of them zero); `vectors` are cycles of a core with AVX2, from measured times.
     """
 
     instructions: float
@@ -59,18 +59,18 @@ class Pace:
 
 
 PACES: Mapping[str, Pace] = {
-    "raw": Pace(3.1, 0.5),
-    "dictionary": Pace(23, 4.5),
-    "bitmap": Pace(7.6, 3.6),
-    "huffman": Pace(41, 20),
-    "zero-run": Pace(25, 15),
-    "patterns": Pace(71, 30),
-    "shared-blocks": Pace(23, 15),
-    "rans": Pace(23, 2.6),
-    "planes": Pace(41, 6.2),
+    "raw": Pace(1.0, 0.4),
+    "dictionary": Pace(9.5, 3.0),
+    "bitmap": Pace(5.7, 3.4),
+    "huffman": Pace(12.9, 5),
+    "zero-run": Pace(13.3, 8),
+    "patterns": Pace(47, 25),
+    "shared-blocks": Pace(12.4, 12),
+    "rans": Pace(11.2, 2.3),
+    "planes": Pace(25, 6.0),
     "mixed": Pace(5200, 2100),
-    "nibbles": Pace(14.4, 1.5),
-    "zeros": Pace(55, 8),
+    "nibbles": Pace(7.5, 1.2),
+    "zeros": Pace(31, 8),
 }
 TRANSFORMED = Pace(32, 16)
 """Of a number that is made of filters, whatever bytes it has: most of it is the transform in float64."""

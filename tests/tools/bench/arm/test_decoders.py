@@ -1,0 +1,38 @@
+"""Decoders of weights by executed instructions, not slower than an SD card is read at 90 MB/s."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from secateur.codegen.weights.registry import CHOOSING, CODECS, FAST
+from secateur.tools.bench.arm.counting import CountError
+from secateur.tools.bench.arm.decoders import MODEL, largest, rows
+
+ROOT = Path(__file__).parents[4]
+CARD = 90
+pytestmark = pytest.mark.skipif(
+    shutil.which("qemu-aarch64") is None or shutil.which("gcc") is None,
+    reason="qemu-user or gcc is not installed: apt-get install qemu-user gcc libc6-dev",
+)
+
+
+def test_decoders_keep_up_with_a_card() -> None:
+    dense = rows(largest(ROOT / MODEL, 8, 0.0), ("nibbles", "rans", "huffman"))
+    few = rows(largest(ROOT / MODEL, 4, 0.0), ("nibbles", "dictionary", "rans", "huffman"))
+    pruned = rows(largest(ROOT / MODEL, 4, 0.9), CHOOSING[FAST])
+    assert [row.codec for row in dense] == ["nibbles", "rans", "huffman"]
+    assert [row.codec for row in pruned] == list(CHOOSING[FAST])
+    for row in (*dense, *few, *pruned):
+        assert row.megabytes > CARD, row
+
+
+def test_a_decoder_that_gives_other_bytes_is_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(4096, dtype=np.int64).astype(np.int8).reshape(64, 64)
+    raw = bytes([CODECS["raw"].number, *bytes(4096)])
+    monkeypatch.setattr("secateur.tools.bench.arm.decoders.encode", lambda *_: raw)
+    with pytest.raises(CountError, match="other bytes"):
+        rows(array, ("raw",))
