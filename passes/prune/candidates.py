@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from secateur.ir.choice import CostTable
 from secateur.ir.graph import Operator
 
 from .edges import edges, grain, thinned
-from .extents import Extents, Point
+from .extents import Extents, Point, PointCosts
 from .sizes import UnsizedError
 
 MOST = 16
@@ -18,9 +17,7 @@ LOOKED_AT = 64
 """Counts among which they are looked for."""
 
 
-def candidates(
-    extents: Extents, costs: CostTable, most: int = MOST, fine: bool = False
-) -> list[tuple[int, ...]]:
+def candidates(costs: PointCosts, most: int = MOST, fine: bool = False) -> list[tuple[int, ...]]:
     """For each group the counts worth keeping, rising, the full one last.
 
     Those that no larger count makes useless, by the sum of the least times of the operators that the group
@@ -28,9 +25,9 @@ def candidates(
     between them, for what a layer saves within a block: multiplications and weights, but no time.
     """
     found = []
-    for number, operators in enumerate(_governed(extents)):
-        counts = _of_group(extents, costs, number, operators, most)
-        found.append(_filled(extents, costs, number, operators, counts, most) if fine else counts)
+    for number, operators in enumerate(_governed(costs.extents)):
+        counts = _of_group(costs, number, operators, most)
+        found.append(_filled(costs, number, operators, counts, most) if fine else counts)
     return found
 
 
@@ -46,49 +43,42 @@ def _governed(extents: Extents) -> list[list[Operator]]:
     return found
 
 
-def _of_group(
-    extents: Extents, costs: CostTable, number: int, operators: Sequence[Operator], most: int
-) -> tuple[int, ...]:
+def _of_group(costs: PointCosts, number: int, operators: Sequence[Operator], most: int) -> tuple[int, ...]:
     times: dict[int, float] = {}
-    for count in _steps(extents, costs, number, operators):
-        time = _seconds(extents, costs, operators, Point({number: count}))
+    for count in _steps(costs, number, operators):
+        time = _seconds(costs, operators, Point({number: count}))
         if time is not None:
             times[count] = time
-    return tuple(thinned(edges(times), times, most)) or (extents.sizes[number],)
+    return tuple(thinned(edges(times), times, most)) or (costs.extents.sizes[number],)
 
 
 def _filled(
-    extents: Extents,
-    costs: CostTable,
-    number: int,
-    operators: Sequence[Operator],
-    counts: tuple[int, ...],
-    most: int,
+    costs: PointCosts, number: int, operators: Sequence[Operator], counts: tuple[int, ...], most: int
 ) -> tuple[int, ...]:
     """These counts and as many others as there is room for, evenly spread, where operators have a meaning."""
-    others = [c for c in range(1, extents.sizes[number]) if c not in counts]
+    others = [c for c in range(1, costs.extents.sizes[number]) if c not in counts]
     room = min(most - len(counts), len(others))
     spread = (others[len(others) * at // room] for at in range(room))
-    meant = (c for c in spread if _seconds(extents, costs, operators, Point({number: c})) is not None)
+    meant = (c for c in spread if _seconds(costs, operators, Point({number: c})) is not None)
     return tuple(sorted({*counts, *meant}))
 
 
-def _steps(extents: Extents, costs: CostTable, number: int, operators: Sequence[Operator]) -> Iterator[int]:
+def _steps(costs: PointCosts, number: int, operators: Sequence[Operator]) -> Iterator[int]:
     """Counts at which a block of channels is full, where layouts have blocks, and the full count.
 
     Of very many, those at which several are.
     """
-    size = extents.sizes[number]
-    block = max((grain(costs.choices(op)) for op in operators), default=1)
+    size = costs.extents.sizes[number]
+    block = max((grain(costs.table.choices(op)) for op in operators), default=1)
     several = -(-size // (block * LOOKED_AT))
     yield from range(block * several, size, block * several)
     yield size
 
 
-def _seconds(extents: Extents, costs: CostTable, operators: Sequence[Operator], point: Point) -> float | None:
+def _seconds(costs: PointCosts, operators: Sequence[Operator], point: Point) -> float | None:
     """The sum of the operators' least times; None where one has no meaning at such counts."""
     try:
-        sized = [extents.operator(op, point) for op in operators]
+        choices = [costs.choices(op, point) for op in operators]
     except UnsizedError:
         return None
-    return sum(min(choice.seconds for choice in costs.choices(op)) for op in sized if op is not None)
+    return sum(min((choice.seconds for choice in some), default=0.0) for some in choices)

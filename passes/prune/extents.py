@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from secateur.ir.axes import Axis, Narrowing, Ports
 from secateur.ir.channels import NONE
 from secateur.ir.channels.relations import port_value, ports_of
+from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.registry import create
 
 from .bypasses import Branches, Bypass, Left
 from .curves import Curve
-from .sizes import Attributes, Shape, at_shape, resized
+from .sizes import Attributes, Shape, Signature, at_shape, resized, signature
 
 Ints = NDArray[np.int64]
 
@@ -65,6 +66,7 @@ class Extents:
         for found in self._along.values():
             found.sort(key=lambda a: int(np.argmax(a.units != NONE)))
         self._ports: dict[Operator, Ports] = {}
+        self._signatures: dict[Operator, Signature] = {}
 
     def _add(self, number: int, value: Value, axis: int, units: NDArray[np.int32]) -> None:
         rank = self._ranks[number][units[units != NONE]]
@@ -117,9 +119,18 @@ class Extents:
         left = self.branches.left(op, point.gone)
         if left is not None and left.is_operand:
             return None
-        operands = [op.operands[i] for i in (range(len(op.operands)) if left is None else left.operands)]
-        values = [at_shape(v, self.shape(v, point)) for v in operands]
+        values = [at_shape(v, self.shape(v, point)) for v in _read(op, left)]
         return self._resized(op, left, values, point)
+
+    def cost_key(self, op: Operator, point: Point) -> Signature:
+        """Equal where `operator` gives operators that cost the same."""
+        if op not in self._signatures:
+            self._signatures[op] = signature(op)
+        left = self.branches.left(op, point.gone)
+        if left is not None and left.is_operand:
+            return ()
+        shapes = tuple(self.shape(v, point) for v in _read(op, left))
+        return self._signatures[op], left, shapes, tuple(sorted(self.attributes(op, point).items()))
 
     def _resized(self, op: Operator, left: Left | None, values: Sequence[Value], point: Point) -> Operator:
         """What is left of an operator, on these operands."""
@@ -165,8 +176,7 @@ class Extents:
                 if left is not None and left.is_operand:
                     values.update((op.result, values[op.operands[i]]) for i in left.operands)
                     continue
-                places = range(len(op.operands)) if left is None else left.operands
-                made = self._resized(op, left, [values[op.operands[i]] for i in places], point)
+                made = self._resized(op, left, [values[v] for v in _read(op, left)], point)
             after.append(made)
             for old, new in zip(op.results, made.results, strict=True):
                 new.name = old.name
@@ -174,3 +184,24 @@ class Extents:
         after.set_outputs([values[v] for v in graph.outputs], graph.output_names)
         after.remove_dead()
         return after
+
+
+def _read(op: Operator, left: Left | None) -> list[Value]:
+    """The operands of what is left of an operator."""
+    return [op.operands[i] for i in (range(len(op.operands)) if left is None else left.operands)]
+
+
+class PointCosts:
+    """What operators cost at points; the cost table is asked once for those that cost the same."""
+
+    def __init__(self, extents: Extents, table: CostTable) -> None:
+        self.extents, self.table = extents, table
+        self._known: dict[Signature, tuple[Choice, ...]] = {}
+
+    def choices(self, op: Operator, point: Point) -> tuple[Choice, ...]:
+        """None where nothing is computed; UnsizedError as `Extents.operator`."""
+        key = self.extents.cost_key(op, point)
+        if key not in self._known:
+            sized = self.extents.operator(op, point)
+            self._known[key] = () if sized is None else self.table.choices(sized)
+        return self._known[key]

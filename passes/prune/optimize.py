@@ -36,7 +36,7 @@ from .counted import COUNTED
 from .criteria.branches import Branch
 from .curves import Curve, Floats
 from .domains import Domains
-from .extents import Extents
+from .extents import Extents, PointCosts
 from .sizes import SizedCosts
 from .surrogate import within_both
 from .tables import Row, Times
@@ -151,14 +151,15 @@ class Optimizer:
         self.bypasses = tuple(find_bypasses(fused, branches))
         self.extents = Extents(fused, self.curves, self.bypasses)
         self._around = [self.extents.branches.with_group(c.group) for c in self.curves]
-        self.counts = candidates(self.extents, self.costs, most, fine)
+        self._at_points = PointCosts(self.extents, self.costs)
+        self.counts = candidates(self._at_points, most, fine)
         self.domains = Domains(self.extents, self.counts)
         self._planned: dict[tuple[object, ...], float] = {}
 
     @cached_property
     def times(self) -> Times:
         """Seconds over counts, ways and layouts."""
-        return Times(self.extents.graph, self.extents, self.domains, self.costs)
+        return Times(self.extents.graph, self.extents, self.domains, self._at_points)
 
     @cached_property
     def before(self) -> float:
@@ -181,18 +182,20 @@ class Optimizer:
         alone += sum(self.bypasses[number].loss for number in gone)
         return alone + sum(one.lost(kept[one.first], kept[one.second]) for one in self.carried)
 
-    def within(self, budget: Budget) -> Pruning:
+    def within(self, budget: Budget, slack: float = 0.0) -> Pruning:
         """The best counts within a budget; BudgetError where none keeps it.
 
-        CoupledError where fewer counts of each group must do.
+        Where neither time nor loss is limited, of those that lose at most the share `slack` more than the
+        least, fast ones. CoupledError where fewer counts of each group must do.
         """
         try:
             if budget.arena is not None:
                 return self._within_arena(budget.arena, budget.sums)
             found = self._pruning(budget.sums, *self._weighed(budget.sums))
-            slower = (
-                budget.seconds is None and budget.loss is None and found.seconds > self.before * (1 + TIES)
-            )
+            if budget.seconds is not None or budget.loss is not None:
+                return found
+            found = self._faster(budget.sums, found, slack)
+            slower = found.seconds > self.before * (1 + TIES)
             return self._no_slower(budget.sums, found) if slower else found
         except TooWideError as error:
             raise CoupledError(f"counts of too many groups depend on each other: {error}") from None
@@ -240,6 +243,26 @@ class Optimizer:
         whole = self.extents.sizes
         return {i: whole[i] if gone.intersection(around) else k for i, (k, around) in rows}, gone
 
+    def _faster(self, limits: Mapping[str, float], found: Pruning, slack: float) -> Pruning:
+        """Counts within the same limits that take less time, and lose at most so much more.
+
+        The time of the whole network is priced at what may be lost, so no answer at this price loses more.
+        """
+        if not slack * found.loss:
+            return found
+        price = slack * found.loss / self.before
+        try:
+            tried = self._pruning(limits, *self._weighed(limits, self._priced(price)))
+        except TooWideError:
+            return found
+        if tried.seconds >= found.seconds * (1 - TIES):
+            return found
+        return replace(tried, bound=found.bound, resolution=max(tried.loss - found.bound, 0.0))
+
+    def _priced(self, price: float) -> tuple[Pair, ...]:
+        """Tables of time, a second at the loss `price`."""
+        return tuple(_pairs([(v, rows * price) for v, rows in self.times.tables], ()))
+
     def _no_slower(self, limits: Mapping[str, float], slower: Pruning) -> Pruning:
         """Counts within limits on what is counted that take no longer than the whole graph.
 
@@ -249,9 +272,8 @@ class Optimizer:
         low, high, found = 0.0, max(slower.loss, 1.0) / self.before * _DEAREST, None
         for _ in range(_PRICES):
             price = math.sqrt(low * high) if low else high / _DEAREST
-            priced = [(v, rows * price) for v, rows in self.times.tables]
             try:
-                tried = self._pruning(limits, *self._weighed(limits, tuple(_pairs(priced, ()))))
+                tried = self._pruning(limits, *self._weighed(limits, self._priced(price)))
             except BudgetError:
                 break
             if tried.seconds > self.before * (1 + TIES):

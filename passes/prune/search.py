@@ -48,6 +48,8 @@ COUNTS = (16, 8, 5, 3, 2)
 """Counts of each group that are weighed; fewer where too many groups depend on each other."""
 FINE = frozenset({"macs", "weights"})
 """Limits that each channel counts for, in whatever block of a layout it lies."""
+SLACK = 0.02
+"""Of the importance lost, what more may be lost for time that no limit asks for."""
 CLOSINGS = 4
 """Limits on the time with open sums that are tried for one on the time of what is compiled."""
 TIGHTER = 0.99
@@ -214,7 +216,7 @@ class Search:
         fine = bool(FINE.intersection(budget.given))
         while True:
             try:
-                return self._optimizer(fine).within(budget)
+                return self._optimizer(fine).within(budget, SLACK)
             except CoupledError:
                 fewer = next(self._coarser, None)
                 if fewer is None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir.choice import Choice, CostTable
+from secateur.ir.choice import Choice
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.types import ROW_MAJOR, Layout
 
@@ -27,7 +27,7 @@ from ..select.problem import Problem, Step, Way
 from ..select.tables import Available, Labelling
 from .bypasses import NOTHING, Left
 from .domains import Domains
-from .extents import Extents, Point
+from .extents import Extents, Point, PointCosts
 from .sizes import UnsizedError, at_shape
 
 Floats = NDArray[np.float64]
@@ -64,7 +64,7 @@ class Times:
     graph: Graph
     extents: Extents
     domains: Domains
-    costs: CostTable
+    costs: PointCosts
     tables: list[Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -103,8 +103,7 @@ class Times:
             yield (tuple(NONE for _ in _dynamic(op)), NONE), 0.0
             return
         with suppress(UnsizedError):
-            sized = self.extents.operator(op, point)
-            for choice in () if sized is None else self.costs.choices(sized):
+            for choice in self.costs.choices(op, point):
                 yield _form(op, choice, left), choice.seconds
 
     def _pass(self, timed: Sequence[_Timed]) -> None:
@@ -170,7 +169,7 @@ class Times:
         types = {shape: at_shape(value, shape).type for shape in dict.fromkeys(shapes)}
         worst = {
             shape: max(
-                sum(self.costs.conversion(type, Layout(a), Layout(b)) for b in wanted if b != a)
+                sum(self.costs.table.conversion(type, Layout(a), Layout(b)) for b in wanted if b != a)
                 for a in sources
             )
             for shape, type in types.items()
@@ -205,6 +204,7 @@ class Times:
         timed: Sequence[_Timed],
     ) -> None:
         """Adds the seconds to have a value in the layouts of each state, by its maker's way and counts."""
+        table = self.costs.table
         made = [ROW_MAJOR.name] if maker is None else [makes for _, makes in _forms(timed[maker])]
         counts = self.of_value[value]
         shape = (len(made), len(states), *self.domains.shape(counts))
@@ -219,12 +219,12 @@ class Times:
                     for j, state in enumerate(states):
                         others = [other for other in state if other != layout]
                         known = self.layouts[value].issuperset(others)
-                        seconds = (self.costs.conversion(type, Layout(layout), Layout(o)) for o in others)
+                        seconds = (table.conversion(type, Layout(layout), Layout(o)) for o in others)
                         rows[i, j, at] = sum(seconds) if known else math.inf
         if rows.any():
             variables = (first + (maker or 0), first + variable, *counts)
-            table = rows.reshape(shape)
-            self.tables.append((variables, table) if maker is not None else (variables[1:], table[0]))
+            costs = rows.reshape(shape)
+            self.tables.append((variables, costs) if maker is not None else (variables[1:], costs[0]))
 
 
 def _dynamic(op: Operator) -> list[Value]:

@@ -142,7 +142,8 @@ def test_a_block_that_matters_little_goes_first(repair: bool) -> None:
         silenced(1), Prune(macs=0.75, space="standard", material=DATA, repair=repair, blocks=False)
     )
     assert not other.blocks
-    assert report.loss < other.loss
+    assert report.loss < 1.01 * other.loss  # where a single channel of the branch may stay
+    assert report.after.seconds < other.after.seconds
     assert run(found, noise(found))["y"].shape == (1, 5)
 
 

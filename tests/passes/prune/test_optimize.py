@@ -260,6 +260,19 @@ def operators(graph: Graph) -> list[object]:
     ]
 
 
+@pytest.mark.parametrize(("kind", "target", "seed"), KINDS_AND_TARGETS)
+def test_what_is_taken_for_its_time_loses_no_more_than_it_may(kind: str, target: str, seed: int) -> None:
+    of = case(kind, target, seed)
+    with pytest.raises(BudgetError) as refused:
+        of.optimizer.within(Budget(macs=1))
+    whole = sum(op.macs for op in of.optimizer.extents.graph.operators)
+    middle = Budget(macs=int(refused.value.nearest + whole) // 2)
+    least, fast = (of.optimizer.within(middle, slack) for slack in (0.0, 0.5))
+    assert fast.seconds <= least.seconds
+    assert least.loss <= fast.loss <= 1.5 * least.loss * (1 + 1e-9)
+    assert fast.bound == least.bound >= fast.loss - fast.resolution - 1e-9
+
+
 # Words ---------------------------------------------------------------------------------------------
 
 
