@@ -22,12 +22,10 @@ from secateur.tools.fuzz import checks, families, onnx_family, worker
 from secateur.tools.fuzz.family import PEER, Family
 from secateur.tools.fuzz.mutate import mutate_bytes, mutate_message, mutate_text
 from secateur.tools.fuzz.seeds import SEEDS, Seed
-from tests.sampled import whole
 
-CASES = 120 if whole() else 40
+CASES = 120
 
 
-@pytest.mark.examples
 def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
     findings = fuzz.fuzz(CASES, 50_000, tmp_path, jobs=1)
     assert findings.failures == [], fuzz.report(findings, 0)
