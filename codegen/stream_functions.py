@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .vector.streams import ASK, HELD, KEPT, MOVED, PLACE, PREFIX, TAKE
+from .vector.streams import ANEW, ASK, HELD, KEPT, MOVED, PLACE, PREFIX, TAKE
 
 _BITS = 128
 _INTRINSIC = re.compile(r"call (\{[^}]*\} @llvm\.aarch64[\w.]+\(ptr)")
@@ -47,6 +47,10 @@ _FIXED = {
 }}""",
     MOVED: f"""define internal i64 @{MOVED}(i64 %at) alwaysinline {{
   %there = call i64 asm "", "=r,0"(i64 %at)
+  ret i64 %there
+}}""",
+    ANEW: f"""define internal i64 @{ANEW}(i64 %at) alwaysinline {{
+  %there = call i64 asm sideeffect "", "=r,0"(i64 %at)
   ret i64 %there
 }}""",
 }

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .root_two import root_two
-from .winograd import half_winograd, winograd
+from .winograd import float_winograd, half_winograd, winograd
 
 Array = NDArray[Any]
 Matrix = tuple[tuple[float, ...], ...]
@@ -39,8 +39,14 @@ def _floats(matrix: Sequence[Sequence[SupportsFloat]]) -> Matrix:
 
 @cache
 def rational_matrix(outputs: int, taps: int = 3) -> Matrix:
-    """G of F(outputs, taps) as float convolutions have it, rounded to float64."""
+    """G of F(outputs, taps) of whole numbers in B^T, rounded to float64."""
     return _floats(winograd(outputs, taps).g)
+
+
+@cache
+def float_matrix(outputs: int, taps: int = 3) -> Matrix:
+    """G of F(outputs, taps) as float convolutions of processors have it, rounded to float64."""
+    return _floats(float_winograd(outputs, taps).g)
 
 
 @cache

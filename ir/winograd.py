@@ -60,6 +60,20 @@ def winograd(outputs: int, taps: int = 3, points: tuple[Fraction, ...] | None = 
     )
 
 
+@cache
+def float_winograd(outputs: int, taps: int = 3) -> Winograd:
+    """F(outputs, taps) for floats: the matrices that take the fewest instructions.
+
+    Without 0 where that leaves pairs of opposite points alone, with one number of every row of B^T 1 or -1,
+    and whole numbers in A^T.
+    """
+    count = outputs + taps - 2
+    plain = winograd(outputs, taps, _POINTS[1 : count + 1] if count % 2 == 0 else None)
+    rows = [min(abs(x) for x in row if x) for row in plain.b_t]
+    columns = [min(abs(x) for x in column if x) for column in zip(*plain.a_t, strict=True)]
+    return _scaled(plain, rows, columns)
+
+
 _HALF_POINTS = tuple(Fraction(p) for p in ("0", "5/8", "-5/8", "3/2", "-3/2"))
 
 
@@ -76,8 +90,12 @@ def half_winograd(outputs: int, taps: int = 3) -> Winograd:
 
 def _balanced(given: Winograd) -> Winograd:
     """Rows of B^T and columns of A^T with powers of two taken off, which G is given."""
-    rows = [_power_below(row) for row in given.b_t]
-    columns = [_power_below(column) for column in zip(*given.a_t, strict=True)]
+    columns = zip(*given.a_t, strict=True)
+    return _scaled(given, [_power_below(row) for row in given.b_t], [_power_below(c) for c in columns])
+
+
+def _scaled(given: Winograd, rows: Sequence[Fraction], columns: Sequence[Fraction]) -> Winograd:
+    """Rows of B^T and columns of A^T by these numbers, which G is given."""
     factors = [r * c for r, c in zip(rows, columns, strict=True)]
     return Winograd(
         given.outputs,

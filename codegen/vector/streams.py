@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..tir import Registers, T
+from ..tir import Registers, T, splat
 from .shuffles import hold
 
 Expr = Any
 Buffer = Any
 
 PREFIX = "secateur_stream_"
-PLACE, MOVED, ASK, HELD, KEPT, TAKE = (
-    PREFIX + name for name in ("place", "moved", "ask", "held", "kept", "take")
+PLACE, MOVED, ANEW, ASK, HELD, KEPT, TAKE = (
+    PREFIX + name for name in ("place", "moved", "anew", "ask", "held", "kept", "take")
 )
 MOST = 4  # vectors of one load
 _SIZES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1}
@@ -40,6 +40,18 @@ class Stream:
             count = min(MOST, vectors - len(found))
             found += self._load(count, on if len(found) + count == vectors else None)
         return found
+
+    def skip(self, beyond: Expr) -> None:
+        """Moves on by so many bytes, an int64."""
+        self._at[0] = T.call_extern("int64", MOVED, self._at[0] + beyond)
+
+    def anew(self, vectors: int) -> list[Expr]:
+        """The next `vectors`, which stay the next: loads of two each time, where LLVM would copy."""
+        self._at[0] = T.call_extern("int64", ANEW, self._at[0])
+        at, name = self._at[0], f"{TAKE}1_{self._dtype}"
+        kind = f"{self._dtype}x{self._lanes}"
+        places = [at + T.int64(v * self._bytes) for v in range(vectors)]
+        return [hold(T.call_extern(kind, name, place), self._lanes, self._dtype) for place in places]
 
     def ask(self, beyond: int | Expr, level: int) -> None:
         """For the cache line that lies so many bytes on, in cache level 1 or 2."""
@@ -82,12 +94,12 @@ def held(sums: Registers, numbers: Iterable[int] | None = None) -> None:
         sums[number] = T.call_extern(kind, f"{HELD}_{sums.dtype}", sums[number])
 
 
-def kept(values: Sequence[float]) -> list[Expr]:
-    """Each of as many float32 as a vector has lanes, for all of these.
+def kept(values: Sequence[float], dtype: str = "float32") -> list[Expr]:
+    """Each of as many floats as a vector has lanes, for all of these.
 
     They are elements of one register that LLVM does not take for constants: instructions by element read it.
     """
-    register = Registers(1, len(values), "float32")
-    literals = T.Shuffle([T.float32(v) for v in values], list(range(len(values))))
-    register[0] = T.call_extern(f"float32x{len(values)}", f"{KEPT}_float32", literals)
+    register = Registers(1, len(values), dtype)
+    literals = T.Shuffle([splat(v, 1, dtype) for v in values], list(range(len(values))))
+    register[0] = T.call_extern(f"{dtype}x{len(values)}", f"{KEPT}_{dtype}", literals)
     return [T.Broadcast(T.Shuffle([register[0]], [k]), len(values)) for k in range(len(values))]

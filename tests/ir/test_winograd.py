@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from secateur.ir.winograd import Winograd, winograd
+from secateur.ir.winograd import Winograd, float_winograd, winograd
 
 Bilinear = dict[tuple[int, int], Fraction]  # coefficients of d_i g_k
 
@@ -32,6 +32,21 @@ def correlation(outputs: int, taps: int) -> list[Bilinear]:
 )
 def test_transforms_equal_the_correlation(outputs: int, taps: int) -> None:
     assert symbolic_outputs(winograd(outputs, taps)) == correlation(outputs, taps)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "taps"), [(2, 3), (4, 3), (5, 3), (6, 3), (3, 2), (5, 2), (7, 2), (5, 4), (3, 3)]
+)
+def test_those_of_floats_do_too(outputs: int, taps: int) -> None:
+    of_floats = float_winograd(outputs, taps)
+    assert symbolic_outputs(of_floats) == correlation(outputs, taps)
+    assert all(1 in map(abs, row) for row in of_floats.b_t)
+    assert all(x.denominator == 1 for row in of_floats.a_t for x in row)
+
+
+def test_where_points_are_even_in_number_rows_are_pairs_but_for_the_last() -> None:
+    *rows, _ = float_winograd(5).b_t
+    assert all(list(map(abs, a)) == list(map(abs, b)) for a, b in zip(rows[::2], rows[1::2], strict=True))
 
 
 def test_proof_sees_a_wrong_matrix() -> None:

@@ -80,7 +80,8 @@ def _steps_together(spec: ConvSpec, arithmetic: Arithmetic) -> int | None:
     if not isinstance(arithmetic, RowsByElement):
         return None
     blocks = -(-spec.channels // arithmetic.lanes)
-    return arithmetic.lanes * (2 - blocks % 2 if spec.kernel == (1, 1) else spec.kernel[1])
+    one = spec.kernel == (1, 1)
+    return arithmetic.lanes * (arithmetic.together(blocks) if one else spec.kernel[1])
 
 
 def direct(target: Target) -> Sample:

@@ -102,7 +102,8 @@ class FloatFinish:
         *inputs, self.output = buffers
         extras, rest = inputs[: len(spec.extras)], inputs[len(spec.extras) :]
         self.spec, self.lanes = spec, lanes
-        self.finish = Finish(spec, lanes, tuple(extras), rest[0] if spec.bias else None)
+        self.bias = rest[0] if spec.bias else None
+        self.finish = Finish(spec, lanes, tuple(extras), self.bias)
 
     def start(self, channel: Expr, rows: tuple[Expr, Expr], taps: tuple[Any, ...]) -> Expr:
         """The same for every pixel."""

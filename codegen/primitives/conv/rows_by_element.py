@@ -21,6 +21,7 @@ Expr = Any
 Buffer = Any
 
 _SPARE = 1  # registers of 32
+_PASS = 16  # channels of a pass through the innermost loop
 _LOWER = 8  # elements of binary16 are of the 16 lower registers: of more columns, in fours, LLVM spills some
 
 
@@ -76,6 +77,18 @@ class RowsByElement(ByElement):
         """Bytes of an element."""
         return 2 if self.data == "float16" else 4
 
+    def onward(self, columns: int, apart: int) -> Expr:
+        """A distance that `Operands.row` takes: `columns` are read of each row, `apart` elements on.
+
+        It is made here, once for all tiles that follow.
+        """
+        before = (columns - last_load(columns)) * self.lanes
+        return distance((apart - before) * self.size)
+
+    def together(self, blocks: int) -> int:
+        """Of so many blocks of channels those of one pass through the innermost loop."""
+        return next(n for n in (4, 2, 1) if blocks % n == 0 and n * self.lanes <= max(_PASS, self.lanes))
+
     def operands(self, data: tuple[Buffer, Expr], weights: tuple[Buffer, Expr], vectors: int) -> Operands:
         return Operands(self, data, weights, vectors)
 
@@ -126,11 +139,6 @@ class Operands:
         self.data, self.weights = (Stream(*of, lanes, arithmetic.data) for of in (data, weights))
         self.size = arithmetic.size
 
-    def step(self, columns: int, apart: int) -> Expr:
-        """A distance that `row` takes: `columns` are read of each row, `apart` elements from the last's."""
-        before = (columns - last_load(columns)) * self.arithmetic.lanes
-        return distance((apart - before) * self.size)
-
     def row(
         self,
         acc: Any,
@@ -138,8 +146,11 @@ class Operands:
         taps: Sequence[tuple[range, range]],
         skipped: int = 0,
         ask: tuple[int, int] | None = None,
+        first: bool = False,
     ) -> None:
         """Adds taps of a block of channels: each of some pixels, with the columns that they read, from 0 on.
+
+        Sums begin with the `first` channel's products, of one tap.
 
         `skipped` taps have weights and no pixels. `ask` is how many bytes beyond the weights in use those lie
         that are asked for, and the level of the cache.
@@ -147,15 +158,23 @@ class Operands:
         read = self.data.take(max(at[-1] for _, at in taps) + 1, on)
         lanes, vectors = self.arithmetic.lanes, self.vectors
         order = [(*tap, channel, v) for tap in taps for channel in range(lanes) for v in range(vectors)]
-        for first in range(0, len(order), MOST):
-            chunk = order[first : first + MOST]
-            last = skipped > 0 and first + MOST >= len(order)
+        for at_first in range(0, len(order), MOST):
+            chunk = order[at_first : at_first + MOST]
+            last = skipped > 0 and at_first + MOST >= len(order)
             weights = self._weights(len(chunk), self._beyond(len(chunk), skipped) if last else None, ask)
             for (pixels, at, channel, v), weight in zip(chunk, weights, strict=True):
                 for r, column in zip(pixels, at, strict=True):
                     element = splat(T.Shuffle([read[column]], [channel]), lanes)
-                    self.arithmetic.accumulate(acc, r * vectors + v, element, weight)
+                    if first and channel == 0:
+                        acc[r * vectors + v] = element * weight
+                    else:
+                        self.arithmetic.accumulate(acc, r * vectors + v, element, weight)
             held(acc)
+
+    def skip(self, data: Expr, weights: Expr) -> None:
+        """Moves on by so many elements of each, from where the next row of taps would begin."""
+        for stream, elements in ((self.data, data), (self.weights, weights)):
+            stream.skip(T.Cast("int64", elements) * T.int64(self.size))
 
     def _beyond(self, count: int, skipped: int) -> Expr:
         """From `count` vectors of weights to those behind the taps that are skipped."""

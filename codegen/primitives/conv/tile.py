@@ -17,6 +17,7 @@ import numpy as np
 
 from ...rounding import up
 from ...tir import T, fence, opaque, prefetch, prim_func
+from ...vector.streams import Stream
 from ..specs import ConvSpec, Floats, layout_block
 from .arithmetic import Arithmetic, Float32
 from .ending import kernel_pointers, opened
@@ -82,6 +83,7 @@ class _Nest:
             image, place, group = task // (groups * places), task // groups % places, task % groups
         self.image, self.group, self.row = image, group, place // strips
         self.place, self.places = place, places
+        self.channels = self._channels()
         if strips == 1:
             self._columns(row_runs(self.spec, 0, self.spec.out_width, self.tiling.pixels), 0)
         else:
@@ -106,6 +108,7 @@ class _Nest:
             ahead = self.tiling.ahead and not self.spec.wide  # those of a wide kernel come in one long stream
             self.asking = ahead and self.arithmetic.step == 1 and run is rarest
             share = ahead and self.arithmetic.step > 1 and run is longest
+            self._go_on(run)
             with T.serial(0, run.tiles) as tile:
                 self.visit = (self.place * run.tiles + tile, self.places * run.tiles) if share else None
                 self._tile(run, offset + run.start + tile * run.size)
@@ -114,17 +117,26 @@ class _Nest:
         vectors = self.tiling.vectors
         acc = self.arithmetic.registers(run.size * vectors)
         low, high = kernel_rows(self.spec, self.row)
-        for v in range(vectors):
+        if isinstance(self.arithmetic, RowsByElement) and self.spec.bias and vectors > 1:
+            bias = Stream(self.finish.bias, self._channel(0), self.lanes, self.spec.dtype)
             for r in range(run.size):
+                for v, value in enumerate(bias.anew(vectors)):
+                    acc[r * vectors + v] = value
+        else:
+            for v, r in np.ndindex(vectors, run.size):
                 taps = inside(self.spec, run, column, r)
                 acc[r * vectors + v] = self.finish.start(self._channel(v), (low, high), taps)
         sums = self.arithmetic.opened(acc, vectors)
         self._sum(sums, run, column, (low, high))
         acc = self.arithmetic.closed(sums, vectors)
+        pixel = self.row * self.spec.out_width + column
+        if isinstance(self.arithmetic, RowsByElement):
+            for v, r in np.ndindex(vectors, run.size):  # neighbours side by side, so that two are one store
+                self.finish.store(acc[r * vectors + v], self.image, pixel + r, self._channel(v))
+            return
         for r in range(run.size):
-            pixel = self.row * self.spec.out_width + column + r
             totals = [acc[r * vectors + v] for v in range(vectors)]
-            self.finish.store_all(totals, self.image, pixel, self._channel(0))
+            self.finish.store_all(totals, self.image, pixel + r, self._channel(0))
 
     def _sum(self, acc: Any, run: Run, column: Expr, rows: tuple[Expr, Expr]) -> None:
         """Every input block and tap of a tile."""
@@ -167,17 +179,26 @@ class _Nest:
         skipped, ask = spec.kernel[1] - len(taps), (self.panel * arithmetic.size, 2) if self.asking else None
         if spec.kernel == (1, 1) and not any(spec.pads):
             operands = self._operands(arithmetic, 0, 0, column, run)
-            on = operands.step(len(columns), spec.height * spec.width * self.block)
-            together = 2 - self.window % 2
+            together = arithmetic.together(self.window)
             with T.serial(0, self.window // together):
                 for _ in range(together):
-                    operands.row(acc, on, taps, ask=ask)
+                    operands.row(acc, self.on, taps, ask=ask)
             return
-        with T.serial(0, self.window) as cb:
-            operands = self._operands(arithmetic, cb, rows[0], column, run)
-            on = operands.step(len(columns), spec.width * spec.dilations[0] * self.block)
+        operands, high = self._operands(arithmetic, 0, rows[0], column, run), spec.kernel[0]
+        read = T.max(0, rows[1] - rows[0]) if any(spec.pads) else high
+        line, taps_of_line = spec.width * spec.dilations[0], spec.kernel[1] * self.tiling.vectors * self.lanes
+        plane = spec.height * spec.width
+        with T.serial(0, self.window):
             with T.serial(*rows):
-                operands.row(acc, on, taps, skipped, ask)
+                operands.row(acc, self.on, taps, skipped, ask)
+            operands.skip((plane - read * line) * self.block, (high - read) * taps_of_line * self.block)
+
+    def _go_on(self, run: Run) -> None:
+        """From where the last load of a row of taps begins to the next row, for all tiles of a run."""
+        spec, one = self.spec, self.spec.kernel == (1, 1) and not any(self.spec.pads)
+        if isinstance(self.arithmetic, RowsByElement) and run.taps:
+            apart = spec.width * (spec.height if one else spec.dilations[0]) * self.block
+            self.on = self.arithmetic.onward(len(_columns_of(spec, run)), apart)
 
     def _stream_weights(
         self, arithmetic: RowsOfBytes, acc: Any, run: Run, column: Expr, rows: tuple[Expr, Expr]
@@ -259,9 +280,17 @@ class _Nest:
                 passes.append([(taps, pixels)])
         return passes
 
+    def _channels(self) -> list[Expr]:
+        """The first filter of each vector.
+
+        Of streams LLVM knows no distance between them: what a vector's pixels are stored at is near.
+        """
+        first = [(self.group * self.tiling.vectors + v) * self.lanes for v in range(self.tiling.vectors)]
+        return [*map(opaque, first)] if isinstance(self.arithmetic, RowsByElement) else first
+
     def _channel(self, vector: int) -> Expr:
         """The first filter of a vector."""
-        return (self.group * self.tiling.vectors + vector) * self.lanes
+        return self.channels[vector]
 
     def _origin(self, cb: Expr, kh: Expr, column: Expr) -> Expr:
         """Where an input block of the first tap of a kernel row lies, for the first pixel of a tile."""

@@ -6,28 +6,32 @@ What each phase computes on bytes is defined in `ir/reference/winograd.py`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
 
-from secateur.codegen.tir import Registers, T, load, prefetch, splat, store
+from secateur.codegen.tir import Registers, T, load, opaque, prefetch, splat, store
 from secateur.codegen.vector.fixed_point import FixedPoint
 from secateur.codegen.vector.requantize import BLOCK
 from secateur.codegen.vector.shuffles import hold
 from secateur.codegen.vector.streams import kept
-from secateur.ir.filters import Matrix, half_matrix, rational_matrix
-from secateur.ir.winograd import Winograd, half_winograd, winograd
+from secateur.ir.filters import Matrix, float_matrix, half_matrix
+from secateur.ir.winograd import Matrix as Rational
+from secateur.ir.winograd import Winograd, float_winograd, half_winograd
 
 from ....rounding import up
 from ...specs import ConvSpec, layout_block
 from ..arithmetic import Arithmetic as Products
 from ..arithmetic import Int8
 from ..ending import FloatFinish, LinearFinish, pointers
+from ..rows_by_element import RowsByElement
 from ..rows_of_bytes import RowsOfBytes
-from .matrix import multiply
+from .matrix import Factors, constants, multiply
 from .steps import FACTORS, input_steps, output_steps
 
 Expr = Any
@@ -84,8 +88,6 @@ class Arithmetic(ABC):
     unroll = UNROLL
     raw = "float32"  # what the input's transform computes with
     sums = "float32"  # what the result's does
-    biased: ClassVar[tuple[int, int] | None] = None
-    """The position whose product takes the bias, as it counts once in every result; else results take it."""
     peeled = False  # whether the first steps are code of their own, where sums of nothing are not added to
     chunked = False
     """Whether sums of all groups of filters are kept while chunks of channels are added, in matrices of one
@@ -109,6 +111,10 @@ class Arithmetic(ABC):
         """What `settled` gives."""
         return self.sums
 
+    def biased(self, extent: tuple[int, int]) -> tuple[int, int] | None:
+        """The position whose product takes the bias, as it counts once in every result; else results do."""
+        return None
+
     @abstractmethod
     def apart(self, elements: int) -> int:
         """The distance of two positions' matrices of transformed inputs of so many elements."""
@@ -127,6 +133,11 @@ class Arithmetic(ABC):
     @abstractmethod
     def read(self, patch: Patch, part: int, row: Expr, column: Expr) -> Expr:
         """Vector number `part` of the patch's channels, at a pixel of the image."""
+
+    def inner(self, patch: Patch) -> Read:
+        """Reads of a tile that lies in the image."""
+        down, across = patch.spec.strides
+        return lambda part, i, j: self.read(patch, part, patch.top + i * down, patch.left + j * across)
 
     @abstractmethod
     def border(self, patch: Patch, workspace: Buffer) -> Read:
@@ -156,8 +167,12 @@ class Arithmetic(ABC):
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
         """A^T f of a column or a row."""
 
-    def kept_steps(self) -> Steps:
-        """`output_steps` with constants that are made here, for all tiles of a loop."""
+    def kept_input_steps(self, extent: tuple[int, int]) -> Steps:
+        """`input_steps` of tiles of `extent` with constants that are made here, for all tiles of a loop."""
+        return self.input_steps
+
+    def kept_output_steps(self, extent: tuple[int, int]) -> Steps:
+        """The same of `output_steps`."""
         return self.output_steps
 
     def settled(self, value: Expr, row: int, column: int) -> Expr:
@@ -179,7 +194,7 @@ class FloatArithmetic(Arithmetic):
 
     def matrices(self, values: int) -> Winograd:
         """Of a column or a row of so many products."""
-        make, outputs = half_winograd if self.raw == "float16" else winograd, values + 1 - self.taps
+        make, outputs = half_winograd if self.raw == "float16" else float_winograd, values + 1 - self.taps
         return make(outputs, self.taps)
 
     @property
@@ -194,14 +209,17 @@ class FloatArithmetic(Arithmetic):
     def unroll(self) -> int:  # type: ignore[override]
         return max(UNROLL, self.products.at_once)
 
-    @property
-    def biased(self) -> tuple[int, int] | None:  # type: ignore[override]
+    def biased(self, extent: tuple[int, int]) -> tuple[int, int] | None:
         """That of the point 1, where cores execute an instruction for every result that is added to."""
-        return (1, 1) if self.products.at_once > 1 and self.raw == "float32" else None
+        if self.products.at_once == 1 or self.raw != "float32":
+            return None
+        columns = [list(zip(*self.matrices(size).a_t, strict=True)) for size in extent]
+        down, across = (of_axis.index((Fraction(1),) * len(of_axis[0])) for of_axis in columns)
+        return down, across
 
     def filters(self, outputs: int) -> Matrix:
         """G."""
-        make = half_matrix if self.raw == "float16" else rational_matrix
+        make = half_matrix if self.raw == "float16" else float_matrix
         return make(outputs, self.taps)
 
     @property
@@ -235,6 +253,18 @@ class FloatArithmetic(Arithmetic):
             if right == 0
         ]
         return T.Shuffle(runs, list(range(self.lanes)))
+
+    def inner(self, patch: Patch) -> Read:
+        """From the first pixel on, where addresses are short offsets."""
+        if layout_block(patch.spec.in_layout) == 1:
+            return super().inner(patch)
+        block, (down, across) = layout_block(patch.spec.in_layout), patch.spec.strides
+        first = opaque(patch.pixel(0, patch.top, patch.left))
+
+        def read(_: int, i: int, j: int) -> Expr:
+            return load(patch.data, first + (i * down * patch.spec.width + j * across) * block, self.lanes)
+
+        return read
 
     def _places(self, patch: Patch) -> list[tuple[Expr, int, int]]:
         """Channel of the patch, row and column that each lane holds, of a few channels' image.
@@ -284,7 +314,23 @@ class FloatArithmetic(Arithmetic):
                 store(workspace, to, splat(0.0, 1, self.raw), 1)
 
     def input_steps(self, values: Sequence[Expr]) -> list[Expr]:
-        return multiply(self.matrices(len(values)).b_t, values, self.lanes, self.raw)
+        return self._input_steps(values)
+
+    def kept_input_steps(self, extent: tuple[int, int]) -> Steps:
+        return partial(self._input_steps, factors=self._kept(self.matrices(size).b_t for size in extent))
+
+    def _input_steps(self, values: Sequence[Expr], factors: Factors | None = None) -> list[Expr]:
+        return multiply(self.matrices(len(values)).b_t, values, self.lanes, self.raw, factors)
+
+    def _kept(self, matrices: Iterable[Rational]) -> Factors:
+        """Their constants, where a multiplication takes an element of a register."""
+        if not isinstance(self.products, RowsByElement):
+            return {}
+        numbers = sorted({number for matrix in matrices for number in constants(matrix)})
+        padded = [*map(float, numbers), *[0.0] * (-len(numbers) % self.lanes)]
+        parts = (padded[first : first + self.lanes] for first in range(0, len(padded), self.lanes))
+        elements = [kept(part, self.raw) for part in parts]
+        return dict(zip(numbers, chain.from_iterable(elements), strict=False))
 
     def packed(self, parts: Sequence[Expr]) -> Expr:
         return parts[0]
@@ -296,7 +342,13 @@ class FloatArithmetic(Arithmetic):
         return ((number, acc[number]) for number in range(acc.count))
 
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
-        return multiply(self.matrices(len(values)).a_t, values, self.lanes, self.sums)
+        return self._output_steps(values)
+
+    def kept_output_steps(self, extent: tuple[int, int]) -> Steps:
+        return partial(self._output_steps, factors=self._kept(self.matrices(size).a_t for size in extent))
+
+    def _output_steps(self, values: Sequence[Expr], factors: Factors | None = None) -> list[Expr]:
+        return multiply(self.matrices(len(values)).a_t, values, self.lanes, self.sums, factors)
 
 
 @dataclass(frozen=True)
@@ -414,7 +466,7 @@ class ByteArithmetic(OfBytes):
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
         return output_steps(values, self.lanes, self.fused)
 
-    def kept_steps(self) -> Steps:
+    def kept_output_steps(self, extent: tuple[int, int]) -> Steps:
         """Where a multiplication takes an element, one register has all factors."""
         if not self.streams:
             return self.output_steps

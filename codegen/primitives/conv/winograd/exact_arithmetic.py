@@ -102,7 +102,9 @@ class ExactArithmetic(OfBytes):
     peeled = True
     sums = "int32"
     results = "float32"
-    biased = (1, 1)
+
+    def biased(self, extent: tuple[int, int]) -> tuple[int, int] | None:
+        return 1, 1
 
     @property
     def unroll(self) -> int:  # type: ignore[override]

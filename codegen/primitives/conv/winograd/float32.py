@@ -30,9 +30,6 @@ from .phases import phased
 from .plan import Blocking, Shape, costs, far_gbps
 
 _SHARE = 0.66  # of the second-level cache for what a task keeps
-# Of the transforms' cycles that were measured on x86, by a core's multiply-adds a cycle. llvm-mca has of
-# F(4x4)'s 0.74 (input) and 0.64 (result) on a Cortex-A72, 0.42 and 0.32 on an A76, 2.2 and 1.5 on an A53.
-_TRANSFORMS = 0.75
 _POSITION = 0.25  # of that cache for the numbers of one position, where not all positions' stay
 _TASK = 20_000_000  # products from which a task is cut, until there is one for each core of a board:
 _CORES = 4
@@ -69,10 +66,8 @@ class FloatShape(Shape[FloatArithmetic]):
         vector_tiles = self.positions * self.tiles / lanes
         products = self._products_cycles(blocking, target)
         products += vector_tiles * self.filters * self.chunks(blocking) * 3
-        # Cycles for each vector of a tile: large tiles do not fit the registers.
-        read, written = 3.0 + 0.27 * inner, 2.0 + 0.2 * inner
+        read, written = _transforms(inner, target)
         transforms = vector_tiles * (read * ranges * self.channels + written * self.filters)
-        transforms *= _TRANSFORMS / target.fma_per_cycle if target.isa.by_element else 1.0
         size = float(self.number_bytes)
         streamed = size * self.positions * self.channels * self.filters * self.blocks(blocking)
         streamed += 2 * size * ranges * self.tiles * self.positions * self.channels
@@ -169,6 +164,21 @@ class FloatShape(Shape[FloatArithmetic]):
             for rows in several if fitting else ():
                 for tiles in _blocks_of_tiles(self.tiles, fitting, rows):
                     yield Blocking(tiles, rows, vectors, channels, filters, ahead)
+
+
+def _transforms(inner: int, target: Target) -> tuple[float, float]:
+    """Cycles for each vector of a tile and of its products: large tiles do not fit the registers.
+
+    As measured on x86. With streams as llvm-mca has them on a Cortex-A72 and an A76; an A53 takes three times
+    as many.
+    """
+    read, written = 3.0 + 0.27 * inner, 2.0 + 0.2 * inner
+    if target.isa.streams:
+        read, written = min(2.6 + 0.16 * inner, 7.0), min(1.5 + 0.12 * inner, 5.0)
+    elif target.isa.by_element:
+        read, written = 0.75 * read, 0.75 * written
+    rate = target.fma_per_cycle if target.isa.by_element else 1.0
+    return read / rate, written / rate
 
 
 @lru_cache(maxsize=1 << 14)

@@ -53,8 +53,11 @@ def _build(shape: Shape[Any], blocking: Blocking, phases: tuple[str, ...]) -> An
 def blocks_together(shape: Shape[Any], blocking: Blocking) -> int:
     """Blocks of channels of one pass through the innermost loop, which is short where one is a load."""
     arithmetic = shape.arithmetic
+    blocks = blocking.channels // arithmetic.wide
+    if isinstance(arithmetic.products, RowsByElement):
+        return arithmetic.products.together(blocks)
     one = arithmetic.chunked and arithmetic.parts * arithmetic.wide == arithmetic.products.at_once
-    return 2 if one and blocking.channels // arithmetic.wide % 2 == 0 else 1
+    return 2 if one and blocks % 2 == 0 else 1
 
 
 class _Nest:
@@ -75,6 +78,7 @@ class _Nest:
         self.taken = self.arithmetic.parts * self.arithmetic.wide  # channels of one input transform
         blocks = self.arithmetic.chunked or self.arithmetic.streams
         self.run = self.taken if blocks else blocking.channels  # of a tile, side by side
+        self.begun = self.chunks == 1 and isinstance(self.arithmetic.products, RowsByElement)
 
     def task(self, task: Expr) -> None:
         blocking, blocks = self.blocking, self.shape.blocks(self.blocking)
@@ -121,20 +125,19 @@ class _Nest:
     def _inputs(self, chunk: Expr) -> None:
         if INPUT in self.phases:
             count = -(-self.shape.multiplied // self.shape.chunks(self.blocking) // self.taken)
+            self.input_steps = self.arithmetic.kept_input_steps(self.shape.extent)
+            self.line = opaque(self.shape.extent[1] * self.shape.transformed_stride(self.blocking))
             with T.serial(0, count) as number, T.serial(0, self.count) as t:
                 self._transform_input(chunk * count + number, number, t)
 
     def _transform_input(self, channels: Expr, number: Expr, t: Expr) -> None:
         """V = B^T d B of one tile, of vectors number `channels` of all, `number` of the chunk's."""
-        patch, (down, across) = self._patch(channels, t), self.spec.strides
+        patch = self._patch(channels, t)
         self._ask(patch)
         place = self._transformed(number * self.taken, t)
         with T.If(self._whole(patch)):
             with T.Then():
-                read, top, left = self.arithmetic.read, patch.top, patch.left
-                self._transform(
-                    lambda part, i, j: read(patch, part, top + i * down, left + j * across), channels, place
-                )
+                self._transform(self.arithmetic.inner(patch), channels, place)
             with T.Else():
                 self._transform(self.arithmetic.border(patch, self.workspace), channels, place)
 
@@ -192,20 +195,21 @@ class _Nest:
 
     def _transform_parts(self, reads: Sequence[Any], vector: Expr, place: Expr) -> None:
         """Vectors `vector`... of channels, as one."""
-        (high, broad), arithmetic = self.shape.extent, self.arithmetic
+        high, arithmetic = self.shape.extent[0], self.arithmetic
         wide, raw = arithmetic.wide, arithmetic.raw
-        halves = [self._columns(one, arithmetic.input_steps, high, wide, raw) for one in reads]
+        halves = [self._columns(one, self.input_steps, high, wide, raw) for one in reads]
+        stride = self.shape.transformed_stride(self.blocking)
+        first = place
         for i in range(high):
             rows = [self._row(half, i, vector + part) for part, half in enumerate(halves)]
-            stride = self.shape.transformed_stride(self.blocking)
-            first = opaque(place + i * broad * stride)
+            first = opaque(first + self.line if i else first)
             for j, parts in enumerate(zip(*rows, strict=True)):
                 store(self.inputs, first + j * stride, arithmetic.packed(parts), len(parts) * wide)
 
     def _row(self, half: Any, i: int, vector: Expr) -> Any:
         """Row `i` of V."""
         channels, broad = self.shape.channels, self.shape.extent[1]
-        row = self.arithmetic.input_steps([half[i * broad + j] for j in range(broad)])
+        row = self.input_steps([half[i * broad + j] for j in range(broad)])
         at = i * broad * channels + vector * self.arithmetic.wide
         return self.arithmetic.rounded(row, self.buffers, at, channels)
 
@@ -213,11 +217,19 @@ class _Nest:
 
     def _products(self, chunk: Expr, p: Expr, g: Expr) -> None:
         rows, rest = self.blocking.rows, self.shape.rest(self.blocking)
+        self._go_on(rows)
         with T.serial(0, self.count // rows if rest else self.parts) as part:
             self._register_tile(chunk, p, g, part, rows)
         if rest:
             with when(self.count % rows > 0):
+                self._go_on(rest)
                 self._register_tile(chunk, p, g, self.count // rows, rest)
+
+    def _go_on(self, rows: int) -> None:
+        """From where the last load of a block begins to the next block, for register tiles that follow."""
+        products = self.arithmetic.products
+        if isinstance(products, RowsByElement):
+            self.on = products.onward(rows, self.blocking.tiles * self.run)
 
     def _register_tile(self, chunk: Expr, p: Expr, g: Expr, part: Expr, rows: int) -> None:
         """At position `p`: some tiles by the chunk's channels, times those by one group of filters."""
@@ -225,7 +237,8 @@ class _Nest:
         first = part * blocking.rows
         acc = arithmetic.products.registers(rows * blocking.vectors)
         sums, panel = opaque(self._sums(p, g, first)), self._panel(chunk, p, g)
-        self._begin(acc, chunk, sums, panel)
+        if not self.begun:
+            self._begin(acc, chunk, sums, panel)
         opened = arithmetic.products.opened(acc, blocking.vectors)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
         if isinstance(arithmetic.products, RowsByElement | RowsOfBytes):
@@ -272,17 +285,24 @@ class _Nest:
         blocking, (source, weight) = self.blocking, places
         weights = (self.buffers["weights"], weight)
         operands = products.operands((self.inputs, source), weights, blocking.vectors)
-        on = operands.step(len(rows), blocking.tiles * self.run)
-        level = 1 if blocking.ahead * products.size <= _NEAR else 2
-        together, first = blocks_together(self.shape, blocking), int(products.peeled)
-        for _ in range(first):
-            operands.row(acc, on, [(rows, rows)], ask=ask)
-        with T.serial(first, blocking.channels // self.run // together // products.blocks):
-            if isinstance(operands, Operands):
-                for beyond in self._asked(part, together * self.run * self.width * products.size // LINE):
-                    operands.weights.ask(beyond, level)
-            for _ in range(together):
+        together, peeled = blocks_together(self.shape, blocking), self.begun or products.peeled
+
+        on = None if isinstance(operands, Operands) else operands.step(len(rows), blocking.tiles * self.run)
+
+        def several(first: bool) -> None:
+            """A pass, of floats with what begins sums."""
+            if not isinstance(operands, Operands):
                 operands.row(acc, on, [(rows, rows)], ask=ask)
+                return
+            for beyond in self._asked(part, together * self.run * self.width * products.size // LINE):
+                operands.weights.ask(beyond, 1 if blocking.ahead * products.size <= _NEAR else 2)
+            for block in range(together):
+                operands.row(acc, self.on, [(rows, rows)], first=first and block == 0)
+
+        if peeled:
+            several(True)
+        with T.serial(int(peeled), blocking.channels // self.run // together // products.blocks):
+            several(False)
 
     def _asked(self, part: Expr, lines: int) -> list[Expr]:
         """How far beyond the `lines` of weights of a pass those lie that this register tile asks for.
@@ -365,7 +385,7 @@ class _Nest:
         """All tiles of one group of filters."""
         if OUTPUT in self.phases:
             count, vectors = self.count, self.blocking.vectors
-            self.output_steps = self.arithmetic.kept_steps()
+            self.output_steps = self.arithmetic.kept_output_steps(self.shape.extent)
             with T.serial(0, count) as t, T.serial(0, vectors) as v, when(self._has_filters(g, v)):
                 self._transform_output(g, t, v)
 
@@ -384,7 +404,7 @@ class _Nest:
         tall, broad, lanes = self.shape.tile[0], self.shape.extent[1], self.lanes
         start, stride = self._sums(0, g, t) + v * lanes, self.shape.product_stride(self.blocking)
         rows = [opaque(start + i * broad * stride) for i in range(self.shape.extent[0])]
-        channel, early = self._channel(g, v), self.arithmetic.biased
+        channel, early = self._channel(g, v), self.arithmetic.biased(self.shape.extent)
         bias = self.ending.start(channel, (0, 0), ())
 
         def product(i: int, j: int) -> Expr:

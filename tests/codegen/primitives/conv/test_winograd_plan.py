@@ -6,7 +6,7 @@ import pytest
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.primitives.conv.winograd.float32 import ODD, WINOGRAD, FloatWinograd, WinogradConv
-from secateur.codegen.primitives.conv.winograd.nest import PRODUCTS, kernel_of
+from secateur.codegen.primitives.conv.winograd.nest import INPUT, OUTPUT, PRODUCTS, kernel_of
 from secateur.codegen.primitives.specs import ConvSpec, HalfConvSpec
 from secateur.codegen.targets.find import find
 from secateur.codegen.targets.target import Target
@@ -42,9 +42,8 @@ def test_on_x86_it_always_does() -> None:
     assert max(cost.workspace for cost in F4.plans(spec, target).values()) <= target.l2_bytes
 
 
-def loops(primitive: FloatWinograd, target: Target, spec: ConvSpec) -> list[Loop]:
-    """Of the products."""
-    kernel = kernel_of("winograd", primitive.shape(spec, target), primitive.plan(spec, target), (PRODUCTS,))
+def loops(primitive: FloatWinograd, target: Target, spec: ConvSpec, phase: str = PRODUCTS) -> list[Loop]:
+    kernel = kernel_of("winograd", primitive.shape(spec, target), primitive.plan(spec, target), (phase,))
     found = innermost(assembly_of(build_object(kernel, "kernel", target), target), "aarch64")
     return [loop for loop in found if loop.multiplies]
 
@@ -52,19 +51,36 @@ def loops(primitive: FloatWinograd, target: Target, spec: ConvSpec) -> list[Loop
 @pytest.mark.parametrize(
     ("primitive", "kind", "side", "rows", "asked"),
     [
-        (F4, ConvSpec, 56, {8, 4}, 1),
-        (F4, ConvSpec, 14, {8}, 2),
-        (ODD, ConvSpec, 14, {9}, 4),
+        (F4, ConvSpec, 56, {8, 4}, 2),
+        (F4, ConvSpec, 14, {8}, 4),
+        (ODD, ConvSpec, 14, {9}, 8),
         (F4, HalfConvSpec, 28, {7}, 2),
     ],
 )
 def test_register_tiles_share_the_weights_that_are_asked_for_and_spill_nothing(
     primitive: FloatWinograd, kind: type[ConvSpec], side: int, rows: set[int], asked: int
 ) -> None:
-    """A pass takes four lines of them (in binary16 eight), which up to seven register tiles go through."""
+    """A pass takes eight lines of them, which up to seven register tiles go through."""
     target = find("rpi5").in_half if kind is HalfConvSpec else find("rpi4")
     found = loops(primitive, target, layer(target, 256, side, kind))
-    assert {loop.multiplies // (2 * 2 * target.lanes) for loop in found} == rows
+    assert {loop.multiplies // (2 * 16) for loop in found} == rows
     for loop in found:
         assert loop.spills == 0
         assert sum("prfm" in line for line in loop.instructions) == asked
+
+
+@pytest.mark.parametrize(
+    ("primitive", "phase", "most"),
+    [(F4, INPUT, 285), (ODD, INPUT, 490), (F6, INPUT, 650), (F6, OUTPUT, 490)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_transforms_copy_and_make_few_registers(primitive: FloatWinograd, phase: str, most: int) -> None:
+    """Constants are elements of registers, and what is added to in place is not read afterwards."""
+    target = find("rpi5")
+    found = loops(primitive, target, layer(target, 16, 60), phase)
+    loop = min(
+        (loop for loop in found if len(loop.instructions) > 100), key=lambda loop: len(loop.instructions)
+    )
+    made = [line for line in loop.instructions if line.strip().startswith(("mov\tv", "movi", "fmov"))]
+    assert len(loop.instructions) <= most
+    assert len(made) <= 0.07 * most
