@@ -286,7 +286,6 @@ class _Nest:
         weights = (self.buffers["weights"], weight)
         operands = products.operands((self.inputs, source), weights, blocking.vectors)
         together, peeled = blocks_together(self.shape, blocking), self.begun or products.peeled
-
         on = None if isinstance(operands, Operands) else operands.step(len(rows), blocking.tiles * self.run)
 
         def several(first: bool) -> None:
