@@ -20,7 +20,7 @@ from .passes.framework.pipeline import format_pipeline, parse_pipeline
 from .passes.fuse.fuse import Fuse
 from .passes.half.half import Half
 from .passes.half.options import HalfRecipe
-from .passes.quantize.options import Recipe
+from .passes.quantize.options import Recipe, TileWeights
 from .passes.quantize.quantize import Quantize
 from .passes.select.select import Select
 from .passes.store import Store
@@ -209,5 +209,7 @@ def quantize_step(quantize: Int8, min_sqnr: float | None = None, target: Target 
     rounding = backend_of(target).rounding if target is not None else "float32"
     if target is not None and rounding == "tflite" and quantize.winograd not in ("auto", "off", "2"):
         raise SecateurError(f"{target.name}: a TFLite file has Winograd tiles of 2x2 alone (--winograd 2)")
+    paired = target is not None and backend_of(target).pairs(target)
+    tiles: TileWeights = "paired" if paired else "domain"
     given = {f.name: getattr(quantize, f.name) for f in fields(Recipe)}
-    return Quantize(**given, min_sqnr=min_sqnr, rounding=rounding)
+    return Quantize(**given, min_sqnr=min_sqnr, rounding=rounding, tile_weights=tiles)

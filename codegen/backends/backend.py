@@ -59,6 +59,10 @@ class Backend(ABC, Generic[Emission]):
     quantizes: bool = True
     """Whether it compiles networks that compute in 8 bits."""
 
+    def pairs(self, _target: Target) -> bool:
+        """Whether its kernels gain by weights that leave room for pairs of blocks (`ir/support/room.py`)."""
+        return False
+
     @abstractmethod
     def costs(self, target: Target) -> CostTable:
         """The estimates of a target's cost model, for the passes that weigh time."""

@@ -133,6 +133,11 @@ class Isa:
             )
 
     @property
+    def adds_across(self) -> bool:
+        """Whether sums of bytes may be of channels (`vector/across.py`): where they have no dot product."""
+        return self.dot.kind is DotKind.HALVES and self.streams
+
+    @property
     def lanes(self) -> int:
         """Float lanes of one vector; also the channel block of blocked layouts."""
         return self.vector_bytes // self.element_bytes

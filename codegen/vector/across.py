@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..targets.isa import DotKind
 from ..targets.target import Target
 from ..tir import T, pinned
 from .dot import QUAD, Bytes, Halves, Prepared
@@ -81,7 +80,7 @@ class Across(Halves):
 def across(target: Target, blocks: int) -> Across | None:
     """That of the target, None where bytes have a dot product, or no streams."""
     isa, dot = target.isa, target.isa.dot
-    if dot.kind is not DotKind.HALVES or not isa.streams:
+    if not isa.adds_across:
         return None
     rate = target.rates.dot_per_cycle or (2 * blocks + 1) / (2 * blocks)
     return Across(target.lanes, dot.intrinsic, rate, dot.quads, dot.offset, dot.pairs, blocks)

@@ -76,13 +76,15 @@ class Choice:
 class Chooser:
     """Chooses for a prepared graph (see `maker.prepare`), by the costs of a target.
 
-    `tiles` are the Winograd tiles that convolutions may have; `given` the operators in float anyway.
+    `tiles` are the Winograd tiles that convolutions may have, with `paired` weights as in
+    `winograd.Options`; `given` the operators in float anyway.
     """
 
     prepared: Graph
     costs: CostTable
     tiles: tuple[Tile, ...]
     given: Indices = frozenset()
+    paired: bool = False
     _known: dict[Indices, Choice] = field(default_factory=dict)
 
     def everything(self) -> Choice:
@@ -143,7 +145,7 @@ class Chooser:
 
     def _tile(self, op: Operator) -> Way | None:
         """The fastest tile of a convolution that is faster with one."""
-        empty = [with_nothing(op, tile) for tile in fitting(op, self.tiles)]
+        empty = [with_nothing(op, tile, self.paired) for tile in fitting(op, self.tiles)]
         if not empty:
             return None
         ways = [Way(None, seconds_of(op, self.costs), inf)]

@@ -93,7 +93,8 @@ def chooser(prepared: Graph, costs: CostTable, options: Options, winograd: bool 
     """Of the operators that are faster in 8 bits; with `winograd`, convolutions as their fastest tiles."""
     named = float_operators(prepared, options.keep_float)
     numbers = frozenset(i for i, op in enumerate(prepared.operators) if op in named)
-    return Chooser(prepared, costs, TILES[options.winograd] if winograd else (), numbers)
+    tiles = TILES[options.winograd] if winograd else ()
+    return Chooser(prepared, costs, tiles, numbers, options.paired_tiles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +190,8 @@ class Maker:
         """LANCE's one scale for all weights is not of filters."""
         if self.options.winograd == "lance":
             return WinogradOptions(mode="lance")
-        return WinogradOptions(rounding="spatial" if self.options.tiles_of_filters else "compensated")
+        rounding = "spatial" if self.options.tiles_of_filters else "compensated"
+        return WinogradOptions(rounding=rounding, paired=self.options.paired_tiles)
 
     @cached_property
     def real(self) -> dict[str, Operator]:

@@ -14,7 +14,7 @@ Method = Literal["minmax", "percentile", "mse", "entropy"]
 Winograd = Literal["auto", "off", "2", "4x2", "4", "lance"]
 Layers = Literal["auto", "all"]
 Rounding = Literal["float32", "tflite"]
-TileWeights = Literal["domain", "spatial"]
+TileWeights = Literal["domain", "paired", "spatial"]
 
 LARGEST = 127
 REDUCED = 63
@@ -94,8 +94,9 @@ class Options(Recipe):
 
     With `rounding` tflite everything computes in 8 bits, by what TFLite can express: no layer stays in float,
     residuals and pools are operators of their own, and a matrix has one scale. `tile_weights` tells what
-    Winograd's tiles are given: weights rounded in their domain, or the filters of the direct convolution,
-    which an artifact can store and transform where it is loaded.
+    Winograd's tiles are given: weights rounded in their domain, the same so that products of two blocks of
+    channels meet in 16 bits (paired), or the filters of the direct convolution, which an artifact can store
+    and transform where it is loaded.
     """
 
     min_sqnr: float | None = None
@@ -110,6 +111,11 @@ class Options(Recipe):
     @property
     def tflite(self) -> bool:
         return self.rounding == "tflite"
+
+    @property
+    def paired_tiles(self) -> bool:
+        """Whether weights of Winograd's tiles leave room for pairs of blocks."""
+        return self.tile_weights == "paired" and not self.tiles_of_filters and self.winograd != "lance"
 
     @property
     def tiles_of_filters(self) -> bool:

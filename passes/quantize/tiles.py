@@ -197,11 +197,14 @@ def _uncorrected(op: Operator, real: Operator) -> Operator:
     return create(op.name, [*bare.operands[:2], bias, *bare.operands[3:]], op.attributes, op.loc)
 
 
-def empty_form(op: Operator, tile: Tile) -> Form:
-    """Constants of the right shapes that hold next to nothing: enough to estimate a Winograd convolution."""
+def empty_form(op: Operator, tile: Tile, paired: bool = False) -> Form:
+    """Constants of the right shapes that hold next to nothing: enough to estimate a Winograd convolution.
+
+    Of `paired` weights, where channels make pairs of blocks.
+    """
     (filters, channels), taps = op.operands[1].type.shape[:2], (tile[0] + 2) * (tile[1] + 2)
     weights = np.zeros((taps, filters, channels), np.int8)
-    weights[0, 0] = lone(weights[0, 0], PAIR if is_paired(channels) else 1)
+    weights[0, 0] = lone(weights[0, 0], PAIR if paired and is_paired(channels) else 1)
     return Form(
         weights,
         np.ones((taps, channels), np.int16),
@@ -229,9 +232,10 @@ def _kind(tile: Tile) -> Kind:
     return UNSIGNED if tile == ROOMY else Kind(tile[1])
 
 
-def with_nothing(op: Operator, tile: Tile) -> Way:
+def with_nothing(op: Operator, tile: Tile, paired: bool) -> Way:
     """A way whose constants hold nothing: enough to estimate it."""
-    return Way(tile, 0.0, inf, empty_roomy(op, _kind(tile)) if is_roomy(tile) else empty_form(op, tile))
+    form = empty_roomy(op, _kind(tile)) if is_roomy(tile) else empty_form(op, tile, paired)
+    return Way(tile, 0.0, inf, form)
 
 
 def created(op: Operator, way: Way) -> list[Operator]:
@@ -279,7 +283,8 @@ class Trial:
         """Asks costs for the direct way and for every tile; a table that measures does so one by one."""
         if op not in self.timed:
             tiles = fitting(op, self.tiles)
-            ways = [(t, self._seconds(created(op, with_nothing(op, t))[-1])) for t in tiles]
+            empty = [(t, with_nothing(op, t, self.options.paired)) for t in tiles]
+            ways = [(t, self._seconds(created(op, way)[-1])) for t, way in empty]
             self.timed[op] = self._seconds(detached(op)), ways
 
     def worth(self, op: Operator) -> bool:

@@ -34,7 +34,8 @@ class Options:
     for each tap: 1 gives every channel of V all of 8 bits, 0 every channel of U. `crests`: a channel is
     taken to reach at least so many times what others of its power do, against rare large values that
     the samples lack. `saturations`: the step as a share of what saturates nothing. `damping`: the
-    share of the mean added to the samples' second moments, against too few samples.
+    share of the mean added to the samples' second moments, against too few samples. `paired`: weights leave
+    room for products of pairs of blocks of channels in 16 bits (`ir/support/room.py`), where there are any.
     """
 
     mode: str = "channel"
@@ -43,6 +44,7 @@ class Options:
     crests: tuple[float, ...] = (0.0, 1.0)
     saturations: tuple[float, ...] = (1.0, 0.85, 0.7)
     damping: float = 0.01
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in ("channel", "tap", "lance"):

@@ -19,15 +19,15 @@ LEAST = 1e-30
 BLOCK = 32  # columns taken one by one; larger blocks meet in matrix products
 
 
-def steps_of(u: Floats, whole: bool = False) -> Floats:
+def steps_of(u: Floats, whole: bool = False, paired: bool = False) -> Floats:
     """The step of each tap and filter of (taps, M, C) that lets 127 reach the largest: (taps, M).
 
-    Or a larger one, where blocks of channels make pairs that have room; with `whole` one step for all.
+    Or a larger one, where `paired` blocks of channels have room; with `whole` one step for all.
     """
     most = np.abs(u).max(2)
     if whole:
         most = np.full(most.shape, most.max())
-    elif is_paired(u.shape[2]):
+    elif paired and is_paired(u.shape[2]):
         most = np.maximum(most, largest_pair(u) * (127 / MOST_SIGNED))
     found: Floats = np.maximum(most, LEAST) / 127
     return found

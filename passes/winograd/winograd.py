@@ -122,12 +122,12 @@ def _made_of_filters(op: Operator, factors: NDArray[np.int16], tile: Tile) -> tu
 
 def _rounded(u: Floats, v: Floats, q: Floats, options: Options) -> tuple[NDArray[np.int8], Floats]:
     """`u` (taps, M, C) in 8 bits and the unit of each tap and filter (taps, M)."""
-    unit = steps_of(u, whole=options.mode == "lance")
+    unit = steps_of(u, options.mode == "lance", options.paired)
     if options.rounding == "nearest":
         stored = nearest(u, unit)
     else:
         stored = compensated(u, unit, v, q, options.damping)
-    return stored if options.mode == "lance" else paired(stored), unit
+    return paired(stored) if options.paired else stored, unit
 
 
 def mean_error(tile: Tile, want: Floats, stored: NDArray[np.int8], unit: Floats, q: Floats) -> Floats:

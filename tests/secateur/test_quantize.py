@@ -17,6 +17,7 @@ from secateur.codegen.targets.find import find
 from secateur.ir.interpreter import run
 from secateur.model import read
 from secateur.passes.framework.manager import PassManager
+from secateur.pipeline import quantize_step
 from secateur.prepare import prepare
 from secateur.tools.examples import EXAMPLES, example
 
@@ -148,3 +149,17 @@ def test_a_limit_that_cannot_be_kept_leaves_no_file(tmp_path: Path) -> None:
 def test_limits_of_a_plan_are_none_of_a_quantized_model() -> None:
     with pytest.raises(secateur.SecateurError, match="only min_sqnr is for it"):
         secateur.quantize(MODEL, Int8("random:1"), limits=Limits(memory=1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("target", "weights"),
+    [
+        ("rpi4", "paired"),
+        ("rpi5", "domain"),
+        ("x86-64-v4-vnni", "domain"),
+        ("jetson-orin", "domain"),
+        ("edgetpu", "domain"),
+    ],
+)
+def test_weights_leave_room_where_kernels_gain_by_it(target: str, weights: str) -> None:
+    assert quantize_step(Int8(calibration(1)), target=find(target)).tile_weights == weights

@@ -34,6 +34,9 @@ class CpuBackend(KernelBackend):
 
         return AnalyticCosts(target)
 
+    def pairs(self, target: Target) -> bool:
+        return target.isa.adds_across
+
     def compile(self, kernel: Kernel, symbol: str, target: Target) -> Module:
         from .objects import build_object
 

@@ -15,6 +15,7 @@ from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
 from secateur.ir.printer import print_graph
 from secateur.ir.registry import create
+from secateur.ir.support.room import domain_room
 from secateur.ir.types import DType, Quant, TensorType
 from secateur.ir.verifier import verify
 from secateur.passes.winograd.factors import factors_of, quantized, steps_from
@@ -254,6 +255,13 @@ def test_transformed_samples_and_weights_meet_in_the_convolution() -> None:
     a_t = np.kron(axis_matrices(2)[0], axis_matrices(2)[0])
     found = (a_t @ (u @ v)[:, :, 0])[0]
     np.testing.assert_allclose(found, (w * x[0, :, :3, :3]).sum((1, 2, 3)), atol=1e-9)
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_paired_weights_leave_room_and_others_need_not(tile: tuple[int, int]) -> None:
+    usual, paired = (form_of(small(), tile, Options(paired=room)) for room in (False, True))
+    assert domain_room(paired.weights).signed == 2
+    assert domain_room(usual.weights).signed == 0
 
 
 # What has no form ----------------------------------------------------------------------------------
