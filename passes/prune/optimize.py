@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -44,6 +45,7 @@ from .weighing import Answer, BeyondError, Pair, weighed
 
 _TIGHTENINGS = 12  # of what is asked of the bound on an arena
 _TIGHTER = "a plan of less memory may fit counts that lose less"
+_NEIGHBOURS = 2  # counts to either side of one that was found, for less time at nearly its loss
 _PRICES, _DEAREST = 12, 1e3  # of time that are tried, and times the loss that all time costs at most
 
 
@@ -244,20 +246,31 @@ class Optimizer:
         return {i: whole[i] if gone.intersection(around) else k for i, (k, around) in rows}, gone
 
     def _faster(self, limits: Mapping[str, float], found: Pruning, slack: float) -> Pruning:
-        """Counts within the same limits that take less time, and lose at most so much more.
+        """Counts near these, within the same limits, that take less time and lose at most so much more.
 
         The time of the whole network is priced at what may be lost, so no answer at this price loses more.
         """
         if not slack * found.loss:
             return found
-        price = slack * found.loss / self.before
+        near, price = self._near(found), slack * found.loss / self.before
         try:
-            tried = self._pruning(limits, *self._weighed(limits, self._priced(price)))
+            tried = near._pruning(limits, *near._weighed(limits, near._priced(price)))
         except TooWideError:
             return found
         if tried.seconds >= found.seconds * (1 - TIES):
             return found
         return replace(tried, bound=found.bound, resolution=max(tried.loss - found.bound, 0.0))
+
+    def _near(self, found: Pruning) -> Optimizer:
+        """The same where each group has few counts, around those that were found."""
+        near = copy(self)
+        near.counts = []
+        for counts, kept in zip(self.counts, found.kept.values(), strict=True):
+            at = counts.index(kept)
+            near.counts.append(counts[max(0, at - _NEIGHBOURS) : at + _NEIGHBOURS + 1])
+        near.domains = Domains(near.extents, near.counts)
+        near.__dict__.pop("times", None)  # is of all counts
+        return near
 
     def _priced(self, price: float) -> tuple[Pair, ...]:
         """Tables of time, a second at the loss `price`."""

@@ -88,11 +88,11 @@ def test_fewer_counts_are_weighed_where_too_many_depend_on_each_other(
     weighed: list[int] = []
     within = Optimizer.within
 
-    def limited(self: Optimizer, budget: Budget) -> Pruning:
+    def limited(self: Optimizer, budget: Budget, slack: float) -> Pruning:
         weighed.append(max(map(len, self.counts)))
         if weighed[-1] > 4:
             raise CoupledError("too many")
-        return within(self, budget)
+        return within(self, budget, slack)
 
     monkeypatch.setattr(Optimizer, "within", limited)
     _, report = pruned(residual(1, width=64), Prune(macs=0.5, space="standard"))
