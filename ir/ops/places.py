@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..axes import Axes, Axis, Fixed, Ports, Relation, Tie
+from ..axes import Axes, Axis, Ports, Relation, Tie
 from ..opdef import Attribute, OpDef, Signature
 from ..types import DType, TensorType
 from .axes import equal_axes
@@ -70,14 +70,12 @@ def _scatter(sig: Signature) -> Sequence[TensorType]:
 
 
 def _scatter_axes(ports: Ports) -> Iterator[Relation]:
-    """Places are numbered, so their axis stays."""
+    """Places are numbered, so their axis stays, and that of what is put there."""
     rank = ports.types[0].rank
     for axis in (0, *range(2, rank)):
         yield from equal_axes(0, (axis,))
         yield from equal_axes(2, (axis,))
     yield Tie(Axis(0, 0), Axis(1, 0))
-    yield Tie(Axis(1, 1), Axis(2, 1))
-    yield Fixed(Axis(1, 1), "puts elements where indices say")
 
 
 register(

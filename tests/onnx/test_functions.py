@@ -109,7 +109,7 @@ REFUSED = [
     ([SCALED], "my.Scaled <factor = 1> (x)", "attribute 'value_float' refers to one of another kind"),
     ([TWICE, TWICE], "my.Twice (x)", "function 'Twice' is defined twice"),
     ([TWICE], "my.Thrice (x)", "my::Thrice: Thrice#0"),
-    (["Odd (a) => (b) { b = MaxUnpool (a, a) }"], "my.Odd (x)", "MaxUnpool: Odd#0/MaxUnpool#0"),
+    (["Odd (a) => (b) { b = NonZero (a) }"], "my.Odd (x)", "NonZero .*: Odd#0/NonZero#0"),
 ]
 
 
