@@ -7,7 +7,7 @@ import pytest
 
 from secateur.tools import demo
 
-IMAGES = 48
+IMAGES = 32
 
 
 @pytest.fixture
