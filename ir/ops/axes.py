@@ -17,6 +17,12 @@ def equal_axes(port: int, axes: Sequence[int]) -> Iterator[Relation]:
         yield Tie(Axis(port, axis), Axis(OUT, axis))
 
 
+def axes_beside(ports: Ports) -> Iterator[Relation]:
+    """All axes but the one that the attribute `axis` names are the result's, at the same places."""
+    rank = ports.types[0].rank
+    yield from equal_axes(0, [axis for axis in range(rank) if axis != ports["axis"] % rank])
+
+
 def broadcast_axes(ports: Ports, port: int, axes: Collection[int] | None = None) -> Iterator[Relation]:
     """Axes of an operand that broadcasts to the result; only those at the given `axes` of the result.
 

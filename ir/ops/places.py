@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..axes import Axes, Axis, Ports, Relation, Tie
 from ..opdef import Attribute, OpDef, Signature
 from ..types import DType, TensorType
-from .axes import equal_axes
+from .axes import axes_beside, equal_axes
 from .compute import POOL, POOL_AXES, pool_shape
 from .rows import register
 from .rules import normalize_axis, numeric, require
@@ -21,11 +21,6 @@ def _top_k(sig: Signature) -> Sequence[TensorType]:
     return [TensorType((*x.shape[:axis], k, *x.shape[axis + 1 :]), DType.I64)]
 
 
-def _top_k_axes(ports: Ports) -> Iterator[Relation]:
-    axis = ports["axis"] % ports.types[0].rank
-    yield from equal_axes(0, [a for a in range(ports.types[0].rank) if a != axis])
-
-
 register(
     OpDef(
         "nn.top_k",
@@ -33,7 +28,7 @@ register(
         ("x",),
         _top_k,
         (Attribute("k", "int"), Attribute("axis", "int", -1), Attribute("largest", "bool", True)),
-        axes=Axes(_top_k_axes, "ranks what lies along axis {axis}"),
+        axes=Axes(axes_beside, "ranks what lies along axis {axis}"),
     )
 )
 

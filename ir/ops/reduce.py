@@ -8,7 +8,7 @@ from ..axes import OUT, Axes, Axis, Fixed, Ports, Relation, Summed, Tie
 from ..literals import written
 from ..opdef import Attribute, OpDef, Signature
 from ..types import DType, TensorType
-from .axes import equal_axes
+from .axes import axes_beside
 from .rows import register
 from .rules import floating, normalize_axis, numeric, require
 
@@ -129,11 +129,6 @@ def _cumsum(sig: Signature) -> Sequence[TensorType]:
     return [x]
 
 
-def _cumsum_axes(ports: Ports) -> Iterator[Relation]:
-    axis = ports["axis"] % ports.types[0].rank
-    yield from equal_axes(0, [a for a in range(ports.types[0].rank) if a != axis])
-
-
 register(
     OpDef(
         "nn.cumsum",
@@ -145,6 +140,6 @@ register(
             Attribute("exclusive", "bool", False),
             Attribute("reverse", "bool", False),
         ),
-        axes=Axes(_cumsum_axes, "sums up what lies along axis {axis}"),
+        axes=Axes(axes_beside, "sums up what lies along axis {axis}"),
     )
 )
