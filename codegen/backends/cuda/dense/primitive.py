@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
-from secateur.ir.types import DType
 
 from ....kernel import Kernel
-from ....primitives.conv.half import PREFIX
 from ....primitives.conv.operators import Dense
 from ....primitives.dense.int8 import NO_RESIDUAL, LinearDense, LinearDenseSpec, linear_dense_spec
 from ....primitives.operator import (
@@ -33,11 +31,12 @@ from ....primitives.operator import (
     constant_of,
     workspace_limit,
 )
-from ....primitives.specs import DenseSpec, Floats, HalfDenseSpec
+from ....primitives.specs import DenseSpec, Floats
 from ....rounding import up
 from ....targets.target import Target
 from ....vector.requantize import BLOCK, on_target, padded_multipliers, result_parameters
 from ..thread import thread_of
+from .half import InHalf
 from .kernel import DenseKey, kernels
 from .schedule import DenseTile, Product, fastest
 
@@ -154,20 +153,8 @@ class FloatDense(_ByBlocks, Dense):
         return len(self.spec(op).extras)
 
 
-class HalfDense(FloatDense):
+class HalfDense(InHalf, FloatDense):
     """The same of binary16 with sums in it."""
-
-    dtype = DType.F16
-    kind = HalfDenseSpec
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.name = PREFIX + self.name
-
-    def applicable(self, op: Operator, target: Target) -> str | None:
-        if not target.cuda.architecture.half2:
-            return "no fast arithmetic in binary16"
-        return super().applicable(op, target)
 
 
 class BytesDense(_ByBlocks, LinearDense):

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import one_quant
-from secateur.ir.types import DType
 
 from ....kernel import Kernel
-from ....primitives.conv.half import PREFIX
 from ....primitives.conv.int8_spec import LinearSpec, starts
 from ....primitives.conv.operators import Dense
 from ....primitives.conv.planned import costs_of
@@ -40,6 +38,7 @@ from ....targets.target import Target
 from ....vector.requantize import BLOCK, on_target, padded_multipliers, requantization, result_parameters
 from ..implicit_gemm import GEMM, Parted
 from ..thread import thread_of
+from .half import InHalf
 from .schedule import WORDS
 
 Array = NDArray[Any]
@@ -131,20 +130,8 @@ class FloatRows(Parted, _AsImages, Dense):
         return len(self.spec(op).extras)
 
 
-class HalfRows(FloatRows):
+class HalfRows(InHalf, FloatRows):
     """The same of binary16 with sums in it."""
-
-    dtype = DType.F16
-    kind = HalfDenseSpec
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.name = PREFIX + self.name
-
-    def applicable(self, op: Operator, target: Target) -> str | None:
-        if not target.cuda.architecture.half2:
-            return "no fast arithmetic in binary16"
-        return super().applicable(op, target)
 
 
 class BytesRows(Parted, _AsImages, LinearDense):
