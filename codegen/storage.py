@@ -86,7 +86,7 @@ class CodedConstants:
         arrays = [(i, a.array) for i, a in enumerate(given) if isinstance(a, Constant)]
         origin = primitive.origin(chosen, self.target) if filters else None
         if origin is None:
-            return _Packed(tuple(array for _, array in arrays))
+            return _Packed(tuple({id(array): array for _, array in arrays}.values()))  # kernels share some
         rest = (array for i, array in arrays if i not in origin.made)
         made = sum(array.size for i, array in arrays if i in origin.made)
         return _Packed((*origin.sources, *rest), made)

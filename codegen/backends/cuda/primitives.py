@@ -9,6 +9,7 @@ from . import byte_table, cast_blocks, depthwise, few_channels, grouped_gemm, im
 from .dense import primitive as dense
 from .dense import rows
 from .per_thread import PerThread
+from .recurrence import primitive as recurrence
 from .winograd import floats, fused, staged
 
 _LOCAL = (
@@ -21,5 +22,5 @@ _UNFIT = (*_LOCAL, *(f"{PREFIX}{name}" for name in _LOCAL))
 
 _PER_THREAD = tuple(PerThread(primitive) for primitive in PROCESSORS.all if primitive.name not in _UNFIT)
 _CONVOLUTIONS = (implicit_gemm, few_channels, grouped_gemm, depthwise, fused, staged, floats)
-_OWN = (*_CONVOLUTIONS, dense, rows, byte_table, cast_blocks)
+_OWN = (*_CONVOLUTIONS, dense, rows, recurrence, byte_table, cast_blocks)
 PRIMITIVES = Primitives((*(primitive for own in _OWN for primitive in own.PRIMITIVES), *_PER_THREAD))

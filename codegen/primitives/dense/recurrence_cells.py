@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from ...vector.shuffles import hold
 
 SUMS = 8  # vectors of sums in a tile, to hide the latency of a multiply-add
 Sums = Sequence[Any]  # for each gate of a tile, registers of its vectors
+Start = Callable[["Tile", int, int], Any]
 STATES = {"lstm": 3, "gru": 4, "rnn": 2}  # vectors of H that a sequence keeps
 
 
@@ -83,11 +85,22 @@ class Tile:
     offset: int
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Of a step: `gates` begin at `start` (of tile, gate, vector), add weights times the vector of the
+    workspace from `state` on, and go to `finish`. It needs all units of the phase before."""
+
+    gates: tuple[int, ...]
+    start: Start
+    state: Expr
+    finish: Callable[[Tile, Sums], None]
+
+
 class Cell:
     """Emits the tasks: a sequence in one direction each, step by step."""
 
     def __init__(self, spec: RecurrenceSpec, lanes: int) -> None:
-        self.spec, self.lanes = spec, lanes
+        self.spec, self.lanes, self.stride = spec, lanes, spec.state_stride
 
     def __call__(self, *arguments: Any) -> None:
         *inputs, self.result, workspace, begin, end = arguments
@@ -101,43 +114,63 @@ class Cell:
                 T.truncdiv(task, self.spec.batch),
                 T.truncmod(task, self.spec.batch),
             )
-            self._start()
+            self.start()
             with T.serial(0, self.spec.steps) as turn:
-                self._step(turn)
+                self.step(turn)
             self.finish()
 
-    def _start(self) -> None:
+    def start(self) -> None:
         self.copy_state(self.hidden, 0)
 
     def copy_state(self, source: Any, slot: int) -> None:
         """An initial state of this sequence into the workspace."""
-        at = (self.direction * self.spec.batch + self.sequence) * self.spec.hidden
-        each_vector(
-            self.spec.hidden,
-            self.lanes,
-            lambda i, w: self.keep(slot * self.spec.state_stride + i, self.read(source, at + i, w), w),
-        )
+
+        def copy(i: Expr, width: int) -> None:
+            at = (self.direction * self.spec.batch + self.sequence) * self.spec.hidden
+            self.keep(slot + i, self.read(source, at + i, width), width)
+
+        self.each_unit(copy)
+
+    def each_unit(self, body: Callable[[Expr, int], None]) -> None:
+        """Of this sequence's states: (first unit, how many)."""
+        each_vector(self.spec.hidden, self.lanes, body)
 
     def finish(self) -> None:
         """What follows the last step."""
 
-    def _step(self, turn: Expr) -> None:
-        self.time = self._time(turn)
-        stride = self.spec.state_stride
-        self.before = T.truncmod(turn, 2) * stride
-        self.after = stride - self.before
-        self.step()
+    def step(self, turn: Expr) -> None:
+        self.time = self.time_of(turn)
+        self.before = T.truncmod(turn, 2) * self.stride
+        self.after = self.stride - self.before
+        for phase in self.phases():
+            self.run(phase)
 
-    def _time(self, turn: Expr) -> Expr:
+    def kept(self, number: int) -> int:
+        """Where a vector lies that the cell keeps beside the hidden state."""
+        return (2 + number) * self.stride
+
+    def time_of(self, turn: Expr) -> Expr:
         back = self.spec.steps - 1 - turn
         if len(set(self.spec.backwards)) == 1:
             return back if self.spec.backwards[0] else turn
         return T.Select(self.direction == 0, turn, back)
 
-    def step(self) -> None:
+    def phases(self) -> tuple[Phase, ...]:
         raise NotImplementedError
 
     # Sums
+
+    def run(self, phase: Phase) -> None:
+        """A phase of all units."""
+        self.each_tile(partial(self._phase, phase))
+
+    def _phase(self, phase: Phase, tile: Tile) -> None:
+        sums = [Registers(tile.vectors, tile.width, self.spec.computed) for _ in phase.gates]
+        for registers, gate in zip(sums, phase.gates, strict=True):
+            for i in range(tile.vectors):
+                registers[i] = phase.start(tile, gate, i)
+        self._product(tile, phase, sums)
+        phase.finish(tile, sums)
 
     def each_tile(self, body: Callable[[Tile], None]) -> None:
         """Whole tiles in a loop; then vectors, and what is left, of the last packed tile."""
@@ -152,17 +185,6 @@ class Cell:
         if left:
             body(Tile(whole * size + vectors * self.lanes, 1, left, whole, vectors * self.lanes))
 
-    def start_at_gates(self, tile: Tile, gates: Sequence[int]) -> Sums:
-        """Sums that begin with what the input contributes."""
-        return self._started(tile, gates, lambda g, i: self.gate(tile, g, i))
-
-    def _started(self, tile: Tile, gates: Sequence[int], value: Callable[[int, int], Expr]) -> Sums:
-        sums = [Registers(tile.vectors, tile.width, self.spec.computed) for _ in gates]
-        for registers, gate in zip(sums, gates, strict=True):
-            for i in range(tile.vectors):
-                registers[i] = value(gate, i)
-        return sums
-
     def gate(self, tile: Tile, gate: int, vector: int) -> Expr:
         """What the input contributes to a gate at this step."""
         spec = self.spec
@@ -171,11 +193,11 @@ class Cell:
         at = (row * spec.gates + gate) * hidden + tile.start + vector * tile.width
         return self.read(self.gates, at, tile.width)
 
-    def product(self, tile: Tile, gates: Sequence[int], sums: Sums, state: Expr) -> None:
-        """Adds to each gate's sums the state in the workspace from `state` on times the gate's weights."""
+    def _product(self, tile: Tile, phase: Phase, sums: Sums) -> None:
+        """Adds to each gate's sums the phase's state times the gate's weights."""
         with T.serial(0, self.spec.hidden) as k:
-            element = splat(load(self.states, state + k, 1), tile.width)
-            for gate, registers in zip(gates, sums, strict=True):
+            element = splat(load(self.states, phase.state + k, 1), tile.width)
+            for gate, registers in zip(phase.gates, sums, strict=True):
                 at = self._weights_at(tile, gate, k)
                 for i in range(tile.vectors):
                     weights = self.read(self.weights, at + i * tile.width, tile.width)
@@ -229,37 +251,32 @@ class Cell:
 
 
 class Plain(Cell):
-    def step(self) -> None:
-        self.each_tile(self._tile)
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase((0,), self.gate, self.before, self._finish),)
 
-    def _tile(self, tile: Tile) -> None:
-        sums = self.start_at_gates(tile, (0,))
-        self.product(tile, (0,), sums, self.before)
+    def _finish(self, tile: Tile, sums: Sums) -> None:
         for i in range(tile.vectors):
             value = self.activated(self.spec.activations[0], sums[0][i], tile.width)
             self.emit_hidden(tile.start + i * tile.width, value, tile.width)
 
 
 class Lstm(Cell):
-    """The third vector of the workspace is the cell state."""
+    """Keeps the cell state."""
 
-    def _start(self) -> None:
-        super()._start()
-        self.copy_state(self.rest[0], 2)
+    def start(self) -> None:
+        super().start()
+        self.copy_state(self.rest[0], self.kept(0))
 
-    def step(self) -> None:
-        self.each_tile(self._tile)
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase((0, 1, 2, 3), self.gate, self.before, self._finish),)
 
-    def _tile(self, tile: Tile) -> None:
-        gates = (0, 1, 2, 3)
-        sums = self.start_at_gates(tile, gates)
-        self.product(tile, gates, sums, self.before)
+    def _finish(self, tile: Tile, sums: Sums) -> None:
         for i in range(tile.vectors):
             self._cell(tile.start + i * tile.width, [s[i] for s in sums], tile.width)
 
     def _cell(self, at: Expr, sums: Sequence[Expr], width: int) -> None:
         f, g, h = self.spec.activations
-        cell_at = 2 * self.spec.state_stride + at
+        cell_at = self.kept(0) + at
         old = self.held(self.state(cell_at, width), width)
         i = self.activated(f, self._peep(0, at, old, sums[0], width), width)
         forget = self.activated(f, self._peep(2, at, old, sums[2], width), width)
@@ -276,49 +293,43 @@ class Lstm(Cell):
 
     def finish(self) -> None:
         if self.spec.last_cell:
-            start = 2 * self.spec.state_stride
-            each_vector(
-                self.spec.hidden,
-                self.lanes,
-                lambda i, w: self.write(self.spec.steps, i, self.state(start + i, w), w),
-            )
+            self.each_unit(lambda i, w: self.write(self.spec.steps, i, self.state(self.kept(0) + i, w), w))
 
 
 class Gru(Cell):
-    """The third vector of the workspace is z, the fourth r h, where r scales h before its product."""
+    """Keeps z, and r h where r scales h before its product."""
 
-    def step(self) -> None:
+    def phases(self) -> tuple[Phase, ...]:
         if self.spec.reset_after:
-            self.each_tile(self._at_once)
-            return
-        self.each_tile(self._reset)
-        self.each_tile(self._candidate)
+            return (Phase((0, 1, 2), self._at_once_start, self.before, self._at_once),)
+        return (
+            Phase((0, 1), self.gate, self.before, self._reset),
+            Phase((2,), self._candidate_start, self.kept(1), self._candidate),
+        )
 
-    def _at_once(self, tile: Tile) -> None:
-        sums = [
-            *self.start_at_gates(tile, (0, 1)),
-            *self._started(tile, (2,), lambda _, i: self.bias(tile, i)),
-        ]
-        self.product(tile, (0, 1, 2), sums, self.before)
+    def _at_once_start(self, tile: Tile, gate: int, vector: int) -> Expr:
+        return self.bias(tile, vector) if gate == 2 else self.gate(tile, gate, vector)
+
+    def _at_once(self, tile: Tile, sums: Sums) -> None:
         for i in range(tile.vectors):
             width = tile.width
             z, r = (self.activated(self.spec.activations[0], s[i], width) for s in sums[:2])
             self._blend(tile, i, z, self.gate(tile, 2, i) + r * sums[2][i])
 
-    def _reset(self, tile: Tile) -> None:
-        sums, width = self.start_at_gates(tile, (0, 1)), tile.width
-        self.product(tile, (0, 1), sums, self.before)
+    def _reset(self, tile: Tile, sums: Sums) -> None:
+        width = tile.width
         for i in range(tile.vectors):
             at = tile.start + i * width
             z, r = (self.activated(self.spec.activations[0], s[i], width) for s in sums)
-            self.keep(2 * self.spec.state_stride + at, z, width)
-            self.keep(3 * self.spec.state_stride + at, r * self.state(self.before + at, width), width)
+            self.keep(self.kept(0) + at, z, width)
+            self.keep(self.kept(1) + at, r * self.state(self.before + at, width), width)
 
-    def _candidate(self, tile: Tile) -> None:
-        sums = self._started(tile, (2,), lambda g, i: self.gate(tile, g, i) + self.bias(tile, i))
-        self.product(tile, (2,), sums, 3 * self.spec.state_stride)
+    def _candidate_start(self, tile: Tile, gate: int, vector: int) -> Expr:
+        return self.gate(tile, gate, vector) + self.bias(tile, vector)
+
+    def _candidate(self, tile: Tile, sums: Sums) -> None:
         for i in range(tile.vectors):
-            at = 2 * self.spec.state_stride + tile.start + i * tile.width
+            at = self.kept(0) + tile.start + i * tile.width
             self._blend(tile, i, self.held(self.state(at, tile.width), tile.width), sums[0][i])
 
     def _blend(self, tile: Tile, vector: int, z: Expr, candidate: Expr) -> None:

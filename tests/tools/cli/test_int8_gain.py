@@ -92,7 +92,7 @@ def with_lstm() -> onnx.ModelProto:
 def test_the_line_says_what_takes_the_time_whatever_int8_gains(tmp_path: Path) -> None:
     onnx.save(with_lstm(), path := tmp_path / "lstm.onnx")
     found = int8_gain(read(path), "jetson-orin")
-    assert re.search(r"; lstm, which has no int8, takes \d.* ms of both; the network stays", found.text)
+    assert re.search(r"; lstm, which has no int8, takes \d.* us of both; the network stays", found.text)
     assert "which has no" not in replace(found, slowest=("nn.lstm", 0.4 * found.int8_seconds)).text
 
 
