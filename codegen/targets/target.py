@@ -6,6 +6,7 @@ Machines are classes of `machine.py`; the class says which backend compiles for 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from .isa import Isa
 from .machine import Cpu, Cuda, Machine
@@ -68,6 +69,10 @@ class Target:
     rates: Rates = Rates()
     gpu_rates: GpuRates | None = None
 
+    def __hash__(self) -> int:
+        """Estimates are looked up by targets all the time, and few of a name differ."""
+        return hash(self.name)
+
     @property
     def cuda(self) -> Cuda:
         """The GPU; TypeError where the machine is none."""
@@ -89,7 +94,7 @@ class Target:
             raise TypeError(f"{self.name} has no processor")
         return self.machine.host
 
-    @property
+    @cached_property
     def cpu(self) -> Cpu:
         if not isinstance(self.machine, Cpu):
             raise TypeError(f"{self.name} is no processor")
@@ -99,7 +104,7 @@ class Target:
     def triple(self) -> str:
         return self.cpu.triple
 
-    @property
+    @cached_property
     def isa(self) -> Isa:
         return self.cpu.isa
 
@@ -128,7 +133,7 @@ class Target:
         """A processor as kernels in binary16 see it; ValueError where it has no such arithmetic."""
         return replace(self, machine=replace(self.cpu, isa=self.isa.in_half))
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         return self.isa.lanes
 

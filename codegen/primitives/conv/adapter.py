@@ -125,7 +125,9 @@ def forget() -> None:
     _laid.cache_clear()
 
 
+@lru_cache(maxsize=64)
 def _laid_out(spec: Any, pair: tuple[str, str]) -> Any:
+    """One for all primitives that are asked about an operator, with what it works out of itself."""
     return spec if isinstance(spec, DenseSpec) else replace(spec, in_layout=pair[0], out_layout=pair[1])
 
 

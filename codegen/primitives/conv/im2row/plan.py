@@ -54,9 +54,8 @@ def costs(spec: ConvSpec, target: Target) -> dict[Strip, Cost]:
     """Of strips from the whole image down to one register tile."""
     planner = planner_of(spec, target)
     amounts = (_PIXELS, spec.pixels, *(_PIXELS // n for n in _PARTS))
-    return {
-        strip: Cost(planner.seconds(strip), planner.workspace(strip)) for strip in map(planner.strip, amounts)
-    }
+    strips = map(planner.strip, dict.fromkeys(min(amount, spec.pixels) for amount in amounts))
+    return {strip: Cost(planner.seconds(strip), planner.workspace(strip)) for strip in strips}
 
 
 def planner_of(spec: ConvSpec, target: Target) -> Planner:
@@ -74,6 +73,7 @@ class Planner(ABC):
         self.block = layout_block(spec.in_layout)
         self.blocks_in = up(spec.channels, self.block) // self.block
         self.taps = spec.kernel[0] * spec.kernel[1]
+        self._known_rows: dict[int, int] = {}
 
     def groups(self, vectors: int) -> int:
         """Of so many vectors of filters."""
@@ -114,13 +114,20 @@ class Planner(ABC):
         """Of about `most` pixels."""
         total = self.spec.pixels
         vectors = self._vectors(min(most, total))
-        widest = self.arithmetic.tile_pixels(self.target.isa.vector_registers, vectors)
-        rows = min(range(max(1, widest // 2), widest + 1), key=lambda rows: self._work(rows, vectors))
+        rows = self._rows(vectors)
         pixels = rows * min(-(-total // rows), -(-most // rows))
         few, groups = self.spec.batch * -(-total // pixels) < 4, self.groups(vectors)
         splits = next(s for s in self.splits if s == 1 or (few and groups % s == 0))
         ahead = self._ahead(pixels // rows, vectors)
         return Strip(pixels, rows, vectors, self._blocks(pixels, vectors), splits, ahead)
+
+    def _rows(self, vectors: int) -> int:
+        """Pixels of a register tile."""
+        if vectors not in self._known_rows:
+            widest = self.arithmetic.tile_pixels(self.target.isa.vector_registers, vectors)
+            several = range(max(1, widest // 2), widest + 1)
+            self._known_rows[vectors] = min(several, key=lambda rows: self._work(rows, vectors))
+        return self._known_rows[vectors]
 
     def _strips(self, strip: Strip) -> int:
         return self.spec.batch * -(-self.spec.pixels // strip.pixels)
@@ -161,7 +168,7 @@ class _Floats(Planner):
         taps, near = self.block * self.taps * self.spec.element_bytes, self.target.l2_bytes
         fitting = min(near // 2 // (taps * pixels), near // 4 // (taps * vectors * self.target.lanes))
         most = max(1, min(fitting, self.blocks_in))
-        return max(b for b in range(1, most + 1) if self.blocks_in % b == 0)
+        return next(b for b in range(most, 0, -1) if self.blocks_in % b == 0)
 
     def _ahead(self, tiles: int, vectors: int) -> int:
         size = self.spec.element_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +102,7 @@ class _Nest:
         taps = [kh * spec.dilations[0] for kh in range(spec.kernel[0])]
         return any(all(not 0 <= top + tap < spec.height for tap in taps) for top in tops)
 
-    def _tiles(self, place: _Place, filters: int, runs: list[Tiles]) -> None:
+    def _tiles(self, place: _Place, filters: int, runs: Sequence[Tiles]) -> None:
         for run in runs:
             with T.serial(0, run.count) as tile:
                 column = run.start + tile * (run.size * self.plan.lanes)

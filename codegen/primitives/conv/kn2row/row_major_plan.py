@@ -85,30 +85,44 @@ def _rows(spec: ConvSpec, target: Target, filters: int) -> int:
     return largest_part(spec.out_height, max(1, min(fitting, _ROWS, spec.out_height // 4)))
 
 
-def row_tiles(spec: ConvSpec, plan: Plan) -> list[Tiles]:
+def row_tiles(spec: ConvSpec, plan: Plan) -> tuple[Tiles, ...]:
     """A row of the result cut into tiles; neighbours with equal moves joined."""
+    row = _Row(spec.width, spec.out_width, spec.kernel[1], spec.pads[1], spec.dilations[1])
+    return _tiles(row, plan.lanes, plan.vectors)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Of the image and of the result: what the tiles depend on."""
+
+    width: int
+    out_width: int
+    taps: int
+    pad: int
+    dilation: int
+
+    def move(self, column: int, kw: int, lanes: int) -> int | None:
+        """How far the vector of a tap at output column `column` is moved to lie inside the image's row."""
+        origin = column - self.pad + kw * self.dilation
+        move = min(max(origin, 0), self.width - lanes) - origin
+        return move if abs(move) < lanes else None
+
+
+@lru_cache(maxsize=512)
+def _tiles(row: _Row, lanes: int, vectors: int) -> tuple[Tiles, ...]:
     found: list[Tiles] = []
     first = 0
-    for size in even_split(-(-spec.out_width // plan.lanes), plan.vectors):
-        starts = [(first + v) * plan.lanes for v in range(size)]
-        width = min(plan.lanes, spec.out_width - starts[-1])
-        moves = tuple(
-            tuple(_move(spec, start, kw, plan.lanes) for start in starts) for kw in range(spec.kernel[1])
-        )
+    for size in even_split(-(-row.out_width // lanes), vectors):
+        starts = [(first + v) * lanes for v in range(size)]
+        width = min(lanes, row.out_width - starts[-1])
+        moves = tuple(tuple(row.move(start, kw, lanes) for start in starts) for kw in range(row.taps))
         last = found[-1] if found else None
         if last and (last.size, last.width, last.moves) == (size, width, moves):
             found[-1] = Tiles(last.start, last.count + 1, size, width, moves)
         else:
             found.append(Tiles(starts[0], 1, size, width, moves))
         first += size
-    return found
-
-
-def _move(spec: ConvSpec, column: int, kw: int, lanes: int) -> int | None:
-    """How far the vector of a tap at output column `column` is moved to lie inside the row of the image."""
-    origin = column - spec.pads[1] + kw * spec.dilations[1]
-    move = min(max(origin, 0), spec.width - lanes) - origin
-    return move if abs(move) < lanes else None
+    return tuple(found)
 
 
 def _cycles(spec: ConvSpec, plan: Plan, target: Target) -> float:

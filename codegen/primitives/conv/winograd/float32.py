@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -27,7 +27,7 @@ from .arithmetic import FloatArithmetic
 from .grid import TileGrid
 from .nest import kernel_of
 from .phases import phased
-from .plan import Blocking, Shape, costs, far_gbps
+from .plan import Blocking, Numbers, Shape, costs, far_gbps
 
 _SHARE = 0.66  # of the second-level cache for what a task keeps
 _POSITION = 0.25  # of that cache for the numbers of one position, where not all positions' stay
@@ -99,22 +99,26 @@ class FloatShape(Shape[FloatArithmetic]):
         """Numbers of one position that a task keeps, where those of all stay in the cache."""
         return int(_SHARE * target.l2_bytes) // (self.number_bytes * self.positions)
 
-    def _fitting(self, target: Target, channels: int, filters: int) -> int:
+    def _fitting(self, room: int, channels: int, filters: int) -> int:
         """Tiles of a task, all of whose numbers stay in the cache; of too few 0, but for the smallest."""
-        fitting = self._room(target) // (channels + filters)
+        fitting = room // (channels + filters)
         smallest = channels == self.lanes and filters <= 2 * self.lanes
         return max(fitting, 1) if fitting >= min(8, self.tiles) or smallest else 0
 
-    def _stretch(self, target: Target, channels: int, filters: int) -> int:
+    def _stretched(self, target: Target, room: int, channels: int, filters: int) -> int:
         """Tiles of a task whose numbers of one position at a time stay in the cache, while others stream.
 
-        Weights, which stream once for a block, are more than these; 0 where they are not, or do not stream.
-        No x86 has been measured so.
+        Weights, which stream once for a block, are more than these; 0 where they are not.
         """
-        if not (target.isa.by_element and self._streams(target)):
-            return 0
         stretched = int(_POSITION * target.l2_bytes) // (self.number_bytes * (channels + filters))
-        return stretched if stretched > self._room(target) // (channels + filters) else 0
+        return stretched if stretched > room // (channels + filters) else 0
+
+    def _rooms(self, target: Target) -> list[Callable[[int, int], int]]:
+        """By channels and filters of a task, how many tiles it may have. No x86 was measured stretched."""
+        room = self._room(target)
+        stretches = target.isa.by_element and self._streams(target)
+        stretched = [partial(self._stretched, target, room)] if stretches else []
+        return [partial(self._fitting, room), *stretched]
 
     def _streams(self, target: Target) -> bool:
         """Whether the weights come from beyond the second-level cache for every block of tiles."""
@@ -124,16 +128,19 @@ class FloatShape(Shape[FloatArithmetic]):
         """ARM's cores follow a stream of weights that stay in the second-level cache by themselves."""
         return self._streams(target) or not target.isa.by_element
 
-    def blockings(self, target: Target) -> Iterator[Blocking]:
-        blocks = self.filters // self.lanes
+    def blockings(self, target: Target) -> Iterator[Numbers]:
+        lanes, rooms = self.lanes, self._rooms(target)
+        blocks, chunks = self.filters // lanes, _divisors(self.channels // lanes)
         vectors = 2 if blocks % 2 == 0 else 1
         rows, least = self._rows(target, vectors), self._least(target, vectors)
+        ahead = _AHEAD * vectors * lanes if self._asks(target) else 0
         for groups in _divisors(blocks // vectors):
-            filters = groups * vectors * self.lanes
-            for room in (self._fitting, self._stretch):
-                for blocking in self._of_range(target, vectors, filters, room, rows):
-                    if least == 1 or self.tasks(blocking) >= least:
-                        yield blocking
+            filters = groups * vectors * lanes
+            fewest = -(-least // -(-self.filters // filters))
+            for room in rooms:
+                for channels in (chunk * lanes for chunk in chunks):
+                    for size in _register_tiles(self.tiles, room(channels, filters), rows, fewest):
+                        yield *size, vectors, channels, filters, ahead * channels
 
     def _least(self, target: Target, vectors: int) -> int:
         """Tasks, so that a board's cores share a large layer. No x86 has been measured so."""
@@ -141,29 +148,12 @@ class FloatShape(Shape[FloatArithmetic]):
         most = self.filters // (vectors * self.lanes)
         return min(-(-products // _TASK), _CORES, most) if target.isa.by_element else 1
 
-    def _rows(self, target: Target, vectors: int) -> list[int]:
+    def _rows(self, target: Target, vectors: int) -> tuple[int, ...]:
         """Tiles of a register tile: one more than loads best where all tiles are just as many."""
         products, registers = self.arithmetic.products, target.isa.vector_registers
         best = products.tile_pixels(registers, vectors)
         most = products.most_pixels(registers, vectors) if isinstance(products, RowsByElement) else best
-        return [*range(max(1, best // 2), best + 1), *([most] if most == self.tiles > best else [])]
-
-    def _of_range(
-        self,
-        target: Target,
-        vectors: int,
-        filters: int,
-        room: Callable[[Target, int, int], int],
-        several: Sequence[int],
-    ) -> Iterator[Blocking]:
-        """Those of a range of filters; `room` tells how many tiles there may be with so many channels."""
-        for chunk in _divisors(self.channels // self.lanes):
-            channels = chunk * self.lanes
-            fitting = room(target, channels, filters)
-            ahead = _AHEAD * channels * vectors * self.lanes if self._asks(target) else 0
-            for rows in several if fitting else ():
-                for tiles in _blocks_of_tiles(self.tiles, fitting, rows):
-                    yield Blocking(tiles, rows, vectors, channels, filters, ahead)
+        return (*range(max(1, best // 2), best + 1), *([most] if most == self.tiles > best else []))
 
 
 def _transforms(inner: int, target: Target) -> tuple[float, float]:
@@ -182,8 +172,16 @@ def _transforms(inner: int, target: Target) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=1 << 14)
+def _register_tiles(
+    tiles: int, fitting: int, rows: tuple[int, ...], fewest: int
+) -> tuple[tuple[int, int], ...]:
+    """Tiles of a block, and of its register tiles, where `fitting` fit: at least the `fewest` blocks."""
+    several = ((block, row) for row in rows for block in _blocks_of_tiles(tiles, fitting, row))
+    return tuple(pair for pair in several if -(-tiles // pair[0]) >= fewest) if fitting else ()
+
+
 def _blocks_of_tiles(tiles: int, fitting: int, rows: int) -> tuple[int, ...]:
-    """Tiles of a block, in whole register tiles of `rows`: as many as fit at most, or a share of these."""
+    """In whole register tiles of `rows`: as many as fit at most, or a share of these."""
     room = max(rows, fitting // rows * rows)
     parts = (largest_part(tiles, max(fitting // share, rows)) for share in (1, 2, 4, 8))
     return tuple(dict.fromkeys(min(up(part, rows), room) for part in parts))
@@ -255,7 +253,8 @@ class FloatWinograd(Planned[ConvSpec, Blocking]):
         taps = TileGrid(spec, (1, 1)).taps[0]
         products = by_rows(target, spec.dtype) or float_arithmetic(target, spec.dtype)
         arithmetic = FloatArithmetic(products, taps)
-        return FloatShape(replace(spec, workspace_limit=None), self.tile(spec), arithmetic)
+        whole = spec if spec.workspace_limit is None else replace(spec, workspace_limit=None)
+        return FloatShape(whole, self.tile(spec), arithmetic)
 
 
 @dataclass(frozen=True)

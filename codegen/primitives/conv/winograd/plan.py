@@ -27,6 +27,8 @@ from .arithmetic import Arithmetic
 from .grid import TileGrid
 
 Kind = TypeVar("Kind", bound=Arithmetic)
+Numbers = tuple[int, int, int, int, int, int]
+"""Of a `Blocking`, in order."""
 
 
 class Blocking(NamedTuple):
@@ -146,7 +148,7 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
         return self.blocks(blocking) * self.ranges(blocking)
 
     @abstractmethod
-    def blockings(self, target: Target) -> Iterator[Blocking]:
+    def blockings(self, target: Target) -> Iterator[Numbers]:
         """Those that fit the cache, of less workspace too; where none does, the smallest."""
 
     @abstractmethod
@@ -177,13 +179,14 @@ def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:
 @lru_cache(maxsize=512)
 def _costs(shape: Shape[Arithmetic], target: Target) -> dict[Blocking, Cost]:
     """The same of whole blocks, without what follows the sums: nothing else counts."""
-    blockings = list(dict.fromkeys(shape.blockings(target)))
+    blockings = list(shape.blockings(target))
     numbers = np.fromiter(chain.from_iterable(blockings), np.int64)
     columns: Any = Blocking(*numbers.reshape(len(blockings), -1).T)
     seconds = shape.cycles(columns, target) / (target.clock_ghz * 1e9) + 3e-6
     workspace: Any = shape.workspace(columns)
     return {
-        blockings[i]: Cost(float(seconds[i]), int(workspace[i])) for i in _undominated(seconds, workspace)
+        Blocking(*blockings[i]): Cost(float(seconds[i]), int(workspace[i]))
+        for i in _undominated(seconds, workspace)
     }
 
 
