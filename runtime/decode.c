@@ -2,6 +2,9 @@
 #include "decode.h"
 
 #include <string.h>
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
 
 enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, NIBBLES = 10, ZEROS, MIXED, SPLIT = 255 };
 
@@ -55,6 +58,31 @@ static int decode_raw(rt_span in, rt_place to) {
 void rt_clear(rt_place to) {
     if (to.stride == 1 && to.count) memset(to.out, 0, (size_t)to.count);
     else for (uint64_t i = 0; i < to.count; i++) to.out[i * to.stride] = 0;
+}
+
+void rt_spread(unsigned char *out, uint64_t stride, const unsigned char *from, uint64_t count) {
+    uint64_t i = 0;
+    if (stride == 1) {
+        memcpy(out, from, (size_t)count);
+        return;
+    }
+#if defined(__aarch64__)
+    for (; i + 16 <= count; i += 16) { /* a store that moves its pointer on is what compilers make no use of */
+        uint8x16_t x = vld1q_u8(from + i);
+#define PUT(lane) __asm__ volatile("st1 {%1.b}[" #lane "], [%0], %2" : "+r"(out) : "w"(x), "r"(stride) : "memory")
+        PUT(0); PUT(1); PUT(2); PUT(3); PUT(4); PUT(5); PUT(6); PUT(7);
+        PUT(8); PUT(9); PUT(10); PUT(11); PUT(12); PUT(13); PUT(14); PUT(15);
+#undef PUT
+    }
+#endif
+    for (; i + 4 <= count; i += 4, out += 4 * stride) {
+        uint32_t four = rt_u32(from + i);
+        out[0] = (unsigned char)four;
+        out[stride] = (unsigned char)(four >> 8);
+        out[2 * stride] = (unsigned char)(four >> 16);
+        out[3 * stride] = (unsigned char)(four >> 24);
+    }
+    for (; i < count; i++, out += stride) *out = from[i];
 }
 
 static int32_t width_of(uint32_t entries) {

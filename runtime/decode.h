@@ -40,9 +40,9 @@ typedef struct rt_lanes {
     uint32_t lanes;
 } rt_lanes;
 
-/* Which of the next words each of eight lanes takes, by the set of lanes that take one. */
+/* Which of the next words each of eight lanes takes, by the set of lanes that take one; on AArch64 the bytes of it. */
 typedef struct rt_takes {
-    unsigned char word[256][8];
+    unsigned char word[256][16];
     int sixteens; /* lanes are decoded sixteen at once where there are so many */
 } rt_takes;
 
@@ -56,19 +56,29 @@ typedef struct rt_planes {
 
 typedef struct rt_zeros {
     uint32_t slots[RT_SORTS][RT_SLOTS];                               /* as of one table */
-    int8_t told[2 * RT_TOLD + RT_LONGEST];                          /* quarters of logits: of filters, channels, taps */
+    int8_t told[2 * RT_TOLD + RT_LONGEST];                            /* quarters of logits: of filters, channels, taps */
     unsigned char missing[RT_TOLD];                                   /* of a filter's sizes */
     int16_t logits[RT_PLACES + 16], sorts[RT_PLACES + 16];            /* of places, whatever the tap; whole vectors are written */
     int16_t means[RT_PLACES], sums[RT_PLACES];                        /* of what their taps before held */
-    uint32_t offsets[RT_PLACES];                                      /* where they lie */
-    unsigned char lacks[RT_PLACES];                                   /* their filters' missing sizes */
+    uint32_t offsets[RT_PLACES];                                      /* where runs of places lie */
+    uint16_t lengths[RT_PLACES];                                      /* of runs */
+    unsigned char lacks[RT_PLACES];                                   /* places' filters' missing sizes */
     unsigned char classes[RT_PLACES];                                 /* of chances, of a tap */
-    uint16_t chances[RT_PLACES], there[RT_PLACES + 16];               /* of a tap; the places that are not zero */
-    unsigned char tables[RT_PLACES], chosen[RT_PLACES], found[RT_PLACES]; /* of places; of those that are not zero */
+    uint16_t chances[RT_PLACES];                                      /* of a tap */
+    uint16_t sets[RT_PLACES / 8];                                     /* of eight places, those that are not zero; twice how many << 8 */
+    unsigned char tables[RT_PLACES + 16];                             /* of places */
+    unsigned char chosen[RT_PLACES + 16], found[RT_PLACES + 16];      /* of those that are not zero: their tables, what they hold */
     int8_t row[RT_PLACES];
     rt_takes takes;
-    unsigned char which[256][8]; /* for each set of eight lanes, which they are */
+    unsigned char which[256][8], ranks[256][8]; /* for each set of eight places, which they are, and each one's number among them */
 } rt_zeros;
+
+/* By what a tap's chances and tables are found. */
+typedef struct rt_expected {
+    const uint16_t *chances; /* by classes, 64 */
+    int16_t mean, told, weight, by_seen, limits[RT_SORTS];
+    uint32_t tables;
+} rt_expected;
 
 typedef struct rt_prefix {
     uint16_t words[1 << RT_WORD_BITS]; /* by the next bits: length << RT_SYMBOL_BITS | symbol, 0 where no word begins so */
@@ -96,10 +106,10 @@ typedef struct rt_scratch {
 
 /* Of that, so many bytes are a decoder's of a kind; the compiler reserves the largest of those that a model needs. */
 #define RT_ROOM_PLAIN 64
-#define RT_ROOM_RANS 20032
+#define RT_ROOM_RANS 22080
 #define RT_ROOM_PREFIX 72256
-#define RT_ROOM_PLANES 91712
-#define RT_ROOM_ZEROS 90112
+#define RT_ROOM_PLANES 93760
+#define RT_ROOM_ZEROS 94208
 #define RT_ROOM_MIXED 184320
 #define RT_ROOM(member) (offsetof(rt_scratch, as) + sizeof(((rt_scratch *)0)->as.member))
 _Static_assert(RT_ROOM(rans) <= RT_ROOM_RANS && RT_ROOM(prefix) <= RT_ROOM_PREFIX, "RT_ROOM_RANS or PREFIX is too small");
@@ -127,28 +137,33 @@ int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratc
 #define RT_HAS_EIGHTS 0
 #endif
 
+/* Bytes to places at equal distances. */
+void rt_spread(unsigned char *out, uint64_t stride, const unsigned char *from, uint64_t count);
+
 #if RT_HAS_EIGHTS /* `lanes` is a multiple of 8, and there are as many words */
 void rt_fill_takes(rt_takes *takes);
 /* Symbols of all lanes again and again while words and places are left for all; how many. */
 uint64_t rt_steps_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes, rt_span *in,
                          unsigned char *out, uint64_t count);
-/* A symbol of each lane by the table that its context says. */
-const unsigned char *rt_rest_eights(const uint32_t *slots, const rt_takes *takes, uint32_t *state, uint32_t lanes,
-                                    const unsigned char *contexts, const unsigned char *at, unsigned char *out);
-/* `count` chances, a multiple of 32, by their classes: the number in a table of 64. */
-void rt_chances_eights(const uint16_t *table, const unsigned char *classes, uint16_t *chances, uint32_t count);
-/* A bit of each, by its chance; the numbers of those that are 1, counted from `first`, go to `there`, behind which sixteen
- * more may be written. */
-const unsigned char *rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, const unsigned char *at,
-                                    uint16_t **there);
+/* The same with a table for each symbol: its context says which. */
+uint64_t rt_rest_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes, rt_span *in,
+                        const unsigned char *contexts, unsigned char *out, uint64_t count);
+/* Bits by the chances from `first` on, as long as words and places are left for all lanes: into sets of eight, and the tables of
+ * those that are 1 to `chosen`, behind which sixteen bytes more may be written. How many. */
+uint32_t rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, uint32_t count, rt_span *in,
+                        unsigned char **chosen);
+/* What was found, and zeros, in their places. */
+void rt_expand_eights(rt_zeros *zeros, uint32_t count);
+/* Chances and tables of the first `count` places, a multiple of 32. */
+void rt_expect_eights(rt_zeros *zeros, const rt_expected *by, uint32_t count);
 #endif
 
 #if defined(__x86_64__) /* decode_avx512.c: the same for lanes in sixteens */
 uint64_t rt_steps_sixteens(uint32_t *state, uint32_t lanes, const uint32_t *slots, rt_span *in, unsigned char *out, uint64_t count);
-const unsigned char *rt_rest_sixteens(const uint32_t *slots, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
-                                      const unsigned char *at, unsigned char *out);
-const unsigned char *rt_flag_sixteens(const rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first,
-                                      const unsigned char *at, uint16_t **there);
+uint64_t rt_rest_sixteens(uint32_t *state, uint32_t lanes, const uint32_t *slots, rt_span *in, const unsigned char *contexts,
+                          unsigned char *out, uint64_t count);
+uint32_t rt_flag_sixteens(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, uint32_t count, rt_span *in,
+                          unsigned char **chosen);
 #endif
 
 /* Counts by byte that add up to RT_SLOTS; the span goes on behind the table, or behind the states. */

@@ -67,20 +67,23 @@ EIGHT uint64_t rt_steps_eights(uint32_t *state, uint32_t lanes, const uint32_t *
     return done;
 }
 
-EIGHT const unsigned char *rt_rest_eights(const uint32_t *slots, const rt_takes *takes, uint32_t *state, uint32_t lanes,
-                                          const unsigned char *contexts, const unsigned char *at, unsigned char *out) {
+EIGHT uint64_t rt_rest_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes, rt_span *in,
+                              const unsigned char *contexts, unsigned char *out, uint64_t count) {
+    if (takes->sixteens && lanes % 16 == 0) return rt_rest_sixteens(state, lanes, slots, in, contexts, out, count);
     const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1);
-    uint32_t i = takes->sixteens ? lanes & ~15u : 0;
-    if (i) at = rt_rest_sixteens(slots, state, i, contexts, at, out);
-    for (; i < lanes; i += 8) {
-        __m256i x = load(state + i), slot = _mm256_and_si256(x, part);
-        __m256i context = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(contexts + i)));
-        __m256i at_slot = _mm256_add_epi32(_mm256_slli_epi32(context, RT_LOG_SLOTS), slot);
-        __m256i entry = _mm256_i32gather_epi32((const int *)slots, at_slot, 4);
-        put_bytes(out + i, entry);
-        _mm256_storeu_si256((__m256i *)(state + i), refilled(advanced(x, entry), takes, &at));
-    }
-    return at;
+    const unsigned char *at = in->at, *end = in->end;
+    uint64_t done = 0;
+    for (; count - done >= lanes && (uint64_t)(end - at) >= 2 * (uint64_t)lanes; done += lanes)
+        for (uint32_t i = 0; i < lanes; i += 8) {
+            __m256i x = load(state + i);
+            __m256i context = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(contexts + done + i)));
+            __m256i at_slot = _mm256_or_si256(_mm256_slli_epi32(context, RT_LOG_SLOTS), _mm256_and_si256(x, part));
+            __m256i entry = _mm256_i32gather_epi32((const int *)slots, at_slot, 4);
+            put_bytes(out + done + i, entry);
+            _mm256_storeu_si256((__m256i *)(state + i), refilled(advanced(x, entry), takes, &at));
+        }
+    in->at = at;
+    return done;
 }
 
 /* Bytes of a table of 64 by their numbers: sixteen at a time, of which two bits of a number say which are right. */
@@ -91,7 +94,7 @@ EIGHT static inline __m256i looked_up(const __m256i *parts, __m256i number) {
     return _mm256_blendv_epi8(low, high, sixth);
 }
 
-EIGHT void rt_chances_eights(const uint16_t *table, const unsigned char *classes, uint16_t *chances, uint32_t count) {
+EIGHT static void look_up_chances(const uint16_t *table, const unsigned char *classes, uint16_t *chances, uint32_t count) {
     unsigned char bytes[2][64];
     __m256i parts[2][4];
     for (uint32_t i = 0; i < 64; i++) {
@@ -109,24 +112,75 @@ EIGHT void rt_chances_eights(const uint16_t *table, const unsigned char *classes
     }
 }
 
-EIGHT const unsigned char *rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, const unsigned char *at,
-                                          uint16_t **there) {
+EIGHT uint32_t rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, uint32_t count, rt_span *in,
+                              unsigned char **chosen) {
+    if (zeros->takes.sixteens && lanes % 16 == 0) return rt_flag_sixteens(zeros, state, lanes, first, count, in, chosen);
     const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1), all = _mm256_set1_epi32(RT_SLOTS);
-    uint32_t i = zeros->takes.sixteens ? lanes & ~15u : 0;
-    if (i) at = rt_flag_sixteens(zeros, state, i, first, at, there);
-    for (; i < lanes; i += 8) {
-        __m256i x = load(state + i), slot = _mm256_and_si256(x, part);
-        __m256i chance = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(zeros->chances + first + i)));
-        __m256i is = _mm256_cmpgt_epi32(chance, slot);
-        __m256i count = _mm256_blendv_epi8(_mm256_sub_epi32(all, chance), chance, is);
-        __m256i whole = _mm256_mullo_epi32(count, _mm256_srli_epi32(x, RT_LOG_SLOTS));
-        x = _mm256_sub_epi32(_mm256_add_epi32(whole, slot), _mm256_andnot_si256(is, chance));
-        uint32_t set = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(is));
-        __m128i number = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)zeros->which[set]));
-        _mm_storeu_si128((__m128i *)*there, _mm_add_epi16(number, _mm_set1_epi16((short)(first + i))));
-        *there += _mm_popcnt_u32(set);
-        _mm256_storeu_si256((__m256i *)(state + i), refilled(x, &zeros->takes, &at));
+    const unsigned char *at = in->at, *end = in->end;
+    uint32_t done = 0;
+    for (; count - done >= lanes && (uint64_t)(end - at) >= 2 * (uint64_t)lanes; done += lanes)
+        for (uint32_t i = 0, place = first + done; i < lanes; i += 8, place += 8) {
+            __m256i x = load(state + i), slot = _mm256_and_si256(x, part);
+            __m256i chance = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(zeros->chances + place)));
+            __m256i is = _mm256_cmpgt_epi32(chance, slot);
+            __m256i own = _mm256_blendv_epi8(_mm256_sub_epi32(all, chance), chance, is);
+            __m256i whole = _mm256_mullo_epi32(own, _mm256_srli_epi32(x, RT_LOG_SLOTS));
+            x = _mm256_sub_epi32(_mm256_add_epi32(whole, slot), _mm256_andnot_si256(is, chance));
+            uint32_t set = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(is)), some = (uint32_t)_mm_popcnt_u32(set);
+            __m128i tables = _mm_loadl_epi64((const __m128i *)(zeros->tables + place));
+            tables = _mm_shuffle_epi8(tables, _mm_loadl_epi64((const __m128i *)zeros->which[set]));
+            _mm_storel_epi64((__m128i *)*chosen, tables);
+            *chosen += some;
+            zeros->sets[place / 8] = (uint16_t)(set | some << 9);
+            _mm256_storeu_si256((__m256i *)(state + i), refilled(x, &zeros->takes, &at));
+        }
+    in->at = at;
+    return done;
+}
+
+EIGHT void rt_expand_eights(rt_zeros *zeros, uint32_t count) {
+    const unsigned char *found = zeros->found;
+    for (uint32_t i = 0; i < count; i += 8) {
+        uint32_t set = zeros->sets[i / 8];
+        __m128i values = _mm_loadl_epi64((const __m128i *)found), ranks = _mm_loadl_epi64((const __m128i *)zeros->ranks[set & 255]);
+        _mm_storel_epi64((__m128i *)(zeros->row + i), _mm_shuffle_epi8(values, ranks));
+        found += set >> 9;
     }
-    return at;
+}
+
+EIGHT static inline __m256i shorts_at(const int16_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
+
+/* Bytes of two vectors of numbers from 0 to 255. */
+EIGHT static inline __m256i narrowed(__m256i low, __m256i high) {
+    return _mm256_permute4x64_epi64(_mm256_packus_epi16(low, high), 0xd8);
+}
+
+EIGHT static inline __m256i class_of(const rt_zeros *zeros, const rt_expected *by, uint32_t i, __m256i seen) {
+    __m256i told = _mm256_add_epi16(shorts_at(zeros->logits + i), _mm256_set1_epi16((short)(by->told + 4 * 32)));
+    __m256i weighed = _mm256_srai_epi16(_mm256_mullo_epi16(seen, _mm256_set1_epi16(by->weight)), 7);
+    __m256i number = _mm256_srai_epi16(_mm256_add_epi16(told, weighed), 2);
+    return _mm256_min_epi16(_mm256_max_epi16(number, _mm256_setzero_si256()), _mm256_set1_epi16(63));
+}
+
+EIGHT static inline __m256i table_of(const rt_zeros *zeros, const rt_expected *by, uint32_t i, __m256i seen) {
+    __m256i weighed = _mm256_srai_epi16(_mm256_mullo_epi16(seen, _mm256_set1_epi16(by->by_seen)), 2), table = _mm256_setzero_si256();
+    __m256i sort = _mm256_add_epi16(shorts_at(zeros->sorts + i), weighed);
+    for (uint32_t n = 0; n + 1 < by->tables; n++)
+        table = _mm256_sub_epi16(table, _mm256_cmpgt_epi16(sort, _mm256_set1_epi16(by->limits[n])));
+    return table;
+}
+
+EIGHT void rt_expect_eights(rt_zeros *zeros, const rt_expected *by, uint32_t count) {
+    const __m256i usual = _mm256_set1_epi16(by->mean);
+    for (uint32_t i = 0; i < count; i += 32) {
+        __m256i low = _mm256_srai_epi16(_mm256_sub_epi16(shorts_at(zeros->means + i), usual), 2);
+        __m256i high = _mm256_srai_epi16(_mm256_sub_epi16(shorts_at(zeros->means + i + 16), usual), 2);
+        __m256i classes = narrowed(class_of(zeros, by, i, low), class_of(zeros, by, i + 16, high));
+        _mm256_storeu_si256((__m256i *)(zeros->classes + i), classes);
+        if (by->tables == 1) continue;
+        __m256i tables = narrowed(table_of(zeros, by, i, low), table_of(zeros, by, i + 16, high));
+        _mm256_storeu_si256((__m256i *)(zeros->tables + i), tables);
+    }
+    look_up_chances(by->chances, zeros->classes, zeros->chances, count);
 }
 #endif

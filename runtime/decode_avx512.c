@@ -39,33 +39,48 @@ SIXTEEN uint64_t rt_steps_sixteens(uint32_t *state, uint32_t lanes, const uint32
     return done;
 }
 
-SIXTEEN const unsigned char *rt_rest_sixteens(const uint32_t *slots, uint32_t *state, uint32_t lanes, const unsigned char *contexts,
-                                              const unsigned char *at, unsigned char *out) {
-    for (uint32_t i = 0; i < lanes; i += 16) {
-        __m512i x = _mm512_loadu_si512(state + i);
-        __m512i context = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(contexts + i)));
-        __m512i slot = _mm512_add_epi32(_mm512_slli_epi32(context, RT_LOG_SLOTS), slot_of(x));
-        _mm512_storeu_si512(state + i, refilled(taken(x, slot, slots, out + i), &at));
-    }
-    return at;
+SIXTEEN uint64_t rt_rest_sixteens(uint32_t *state, uint32_t lanes, const uint32_t *slots, rt_span *in, const unsigned char *contexts,
+                                  unsigned char *out, uint64_t count) {
+    const unsigned char *at = in->at, *end = in->end;
+    uint64_t done = 0;
+    for (; count - done >= lanes && (uint64_t)(end - at) >= 2 * (uint64_t)lanes; done += lanes)
+        for (uint32_t i = 0; i < lanes; i += 16) {
+            __m512i x = _mm512_loadu_si512(state + i);
+            __m512i context = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(contexts + done + i)));
+            __m512i slot = _mm512_add_epi32(_mm512_slli_epi32(context, RT_LOG_SLOTS), slot_of(x));
+            _mm512_storeu_si512(state + i, refilled(taken(x, slot, slots, out + done + i), &at));
+        }
+    in->at = at;
+    return done;
 }
 
-SIXTEEN const unsigned char *rt_flag_sixteens(const rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first,
-                                              const unsigned char *at, uint16_t **there) {
-    const __m512i all = _mm512_set1_epi32(RT_SLOTS);
-    const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    for (uint32_t i = 0; i < lanes; i += 16) {
-        __m512i x = _mm512_loadu_si512(state + i), slot = slot_of(x), whole = _mm512_srli_epi32(x, RT_LOG_SLOTS);
-        __m512i chance = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(zeros->chances + first + i)));
-        __mmask16 is = _mm512_cmplt_epu32_mask(slot, chance);
-        __m512i before = _mm512_mask_mov_epi32(chance, is, _mm512_setzero_si512());
-        x = _mm512_mullo_epi32(_mm512_mask_mov_epi32(_mm512_sub_epi32(all, chance), is, chance), whole);
-        x = _mm512_add_epi32(x, _mm512_sub_epi32(slot, before));
-        __m512i number = _mm512_maskz_compress_epi32(is, _mm512_add_epi32(count, _mm512_set1_epi32((int32_t)(first + i))));
-        _mm256_storeu_si256((__m256i *)*there, _mm512_cvtepi32_epi16(number));
-        *there += _mm_popcnt_u32(is);
-        _mm512_storeu_si512(state + i, refilled(x, &at));
-    }
-    return at;
+SIXTEEN static inline __m512i flag(__m512i x, __m512i chance, __mmask16 *is) {
+    __m512i slot = slot_of(x), whole = _mm512_srli_epi32(x, RT_LOG_SLOTS);
+    *is = _mm512_cmplt_epu32_mask(slot, chance);
+    __m512i before = _mm512_mask_mov_epi32(chance, *is, _mm512_setzero_si512());
+    __m512i count = _mm512_mask_mov_epi32(_mm512_sub_epi32(_mm512_set1_epi32(RT_SLOTS), chance), *is, chance);
+    return _mm512_add_epi32(_mm512_mullo_epi32(count, whole), _mm512_sub_epi32(slot, before));
+}
+
+SIXTEEN static inline uint16_t counted(uint32_t set) { return (uint16_t)(set | (uint32_t)_mm_popcnt_u32(set) << 9); }
+
+SIXTEEN uint32_t rt_flag_sixteens(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, uint32_t count, rt_span *in,
+                                  unsigned char **chosen) {
+    const unsigned char *at = in->at, *end = in->end;
+    uint32_t done = 0;
+    for (; count - done >= lanes && (uint64_t)(end - at) >= 2 * (uint64_t)lanes; done += lanes)
+        for (uint32_t i = 0, place = first + done; i < lanes; i += 16, place += 16) {
+            __m512i chance = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(zeros->chances + place)));
+            __mmask16 is;
+            __m512i x = flag(_mm512_loadu_si512(state + i), chance, &is);
+            __m512i tables = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(zeros->tables + place)));
+            _mm_storeu_si128((__m128i *)*chosen, _mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(is, tables)));
+            *chosen += _mm_popcnt_u32(is);
+            zeros->sets[place / 8] = counted(is & 255u);
+            zeros->sets[place / 8 + 1] = counted((uint32_t)is >> 8);
+            _mm512_storeu_si512(state + i, refilled(x, &at));
+        }
+    in->at = at;
+    return done;
 }
 #endif

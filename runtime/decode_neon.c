@@ -3,6 +3,7 @@
 
 #if defined(__aarch64__)
 #include <arm_neon.h>
+#include <string.h>
 
 typedef struct eight {
     uint32x4_t low, high;
@@ -24,41 +25,58 @@ static inline eight slots_of(eight x) {
     return slot;
 }
 
-/* Bit i tells whether lane i is set; twice how many are stands above eight bits. */
-static inline uint32_t set_of(uint32x4_t low, uint32x4_t high) {
-    static const uint16_t bits[8] = {0x201, 0x202, 0x204, 0x208, 0x210, 0x220, 0x240, 0x280};
-    uint16x8_t both = vuzp1q_u16(vreinterpretq_u16_u32(low), vreinterpretq_u16_u32(high));
-    return vaddvq_u16(vandq_u16(both, vld1q_u16(bits)));
-}
+/* The lower halves of eight numbers, the higher ones, and numbers of both. */
+static inline uint16x8_t lower(eight x) { return vuzp1q_u16(vreinterpretq_u16_u32(x.low), vreinterpretq_u16_u32(x.high)); }
 
-/* For each set of lanes that take a word, where each finds its own, in bytes. */
-void rt_fill_takes(rt_takes *takes) {
-    for (uint32_t set = 0; set < 256; set++)
-        for (uint32_t lane = 0, word = 0; lane < 8; lane++) takes->word[set][lane] = (unsigned char)(set >> lane & 1 ? 2 * word++ : 0);
-}
+static inline uint16x8_t upper(eight x) { return vuzp2q_u16(vreinterpretq_u16_u32(x.low), vreinterpretq_u16_u32(x.high)); }
 
-/* States that are too low take words in order; eight words can be read. */
-static inline eight refilled(eight x, const rt_takes *takes, const unsigned char **at) {
-    const uint32x4_t limit = vdupq_n_u32(RT_LOW);
-    uint32x4_t low = vcltq_u32(x.low, limit), high = vcltq_u32(x.high, limit);
-    uint32_t set = set_of(low, high);
-    uint8x8_t which = vld1_u8(takes->word[set & 255]);
-    uint8x16_t twice = vcombine_u8(vzip1_u8(which, which), vzip2_u8(which, which));
-    uint8x16_t bytes = vorrq_u8(twice, vreinterpretq_u8_u16(vdupq_n_u16(0x100)));
-    uint16x8_t words = vreinterpretq_u16_u8(vqtbl1q_u8(vld1q_u8(*at), bytes));
-    *at += set >> 8;
-    x.low = vbslq_u32(low, vaddw_u16(vshlq_n_u32(x.low, 16), vget_low_u16(words)), x.low);
-    x.high = vbslq_u32(high, vaddw_high_u16(vshlq_n_u32(x.high, 16), words), x.high);
+static inline eight joined(uint16x8_t lower, uint16x8_t upper) {
+    eight x = {vreinterpretq_u32_u16(vzip1q_u16(lower, upper)), vreinterpretq_u32_u16(vzip2q_u16(lower, upper))};
     return x;
 }
 
+static inline eight widened(uint16x8_t x) {
+    eight wide = {vmovl_u16(vget_low_u16(x)), vmovl_high_u16(x)};
+    return wide;
+}
+
+/* Bit i tells whether lane i is set; twice how many are stands above eight bits. */
+static inline uint32_t set_of(uint16x8_t lanes) {
+    static const uint16_t bits[8] = {0x201, 0x202, 0x204, 0x208, 0x210, 0x220, 0x240, 0x280};
+    return vaddvq_u16(vandq_u16(lanes, vld1q_u16(bits)));
+}
+
+/* For each set of lanes that take a word, the bytes of each lane's own: as for the set without its last lane, which takes
+ * the word behind theirs. */
+void rt_fill_takes(rt_takes *takes) {
+    memset(takes->word[0], 0, sizeof takes->word[0]);
+    for (uint32_t lane = 0; lane < 8; lane++)
+        for (uint32_t set = 0; set < 1u << lane; set++) {
+            unsigned char *own = takes->word[set | 1u << lane];
+            uint32_t first = 2 * (uint32_t)__builtin_popcount(set);
+            memcpy(own, takes->word[set], sizeof takes->word[set]);
+            own[2 * lane] = (unsigned char)first;
+            own[2 * lane + 1] = (unsigned char)(first + 1);
+        }
+}
+
+/* States that are too low, whose upper half is zero, take words in order; eight words can be read. */
+static inline eight refilled(eight x, const rt_takes *takes, const unsigned char **at) {
+    uint16x8_t low = lower(x), high = upper(x), lacking = vceqzq_u16(high);
+    uint32_t set = set_of(lacking);
+    uint16x8_t words = vreinterpretq_u16_u8(vqtbl1q_u8(vld1q_u8(*at), vld1q_u8(takes->word[set & 255])));
+    *at += set >> 8;
+    return joined(vbslq_u16(lacking, words, low), vbslq_u16(lacking, low, high));
+}
+
+/* By numbers of slots, which are less than 2^30: two in a register are two offsets by one shift each. */
 static inline uint32x4_t looked_up(const uint32_t *slots, uint32x4_t at) {
+    const unsigned char *bytes = (const unsigned char *)slots;
     uint64_t first = vgetq_lane_u64(vreinterpretq_u64_u32(at), 0), last = vgetq_lane_u64(vreinterpretq_u64_u32(at), 1);
-    uint32x4_t entry = vdupq_n_u32(0);
-    entry = vld1q_lane_u32(slots + (uint32_t)first, entry, 0);
-    entry = vld1q_lane_u32(slots + (first >> 32), entry, 1);
+    uint32x4_t entry = vsetq_lane_u32(slots[(uint32_t)first], vdupq_n_u32(0), 0);
+    entry = vld1q_lane_u32((const uint32_t *)(const void *)(bytes + (first >> 30)), entry, 1);
     entry = vld1q_lane_u32(slots + (uint32_t)last, entry, 2);
-    return vld1q_lane_u32(slots + (last >> 32), entry, 3);
+    return vld1q_lane_u32((const uint32_t *)(const void *)(bytes + (last >> 30)), entry, 3);
 }
 
 static inline uint32x4_t advanced(uint32x4_t state, uint32x4_t entry) {
@@ -93,52 +111,109 @@ uint64_t rt_steps_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots,
     return done;
 }
 
-const unsigned char *rt_rest_eights(const uint32_t *slots, const rt_takes *takes, uint32_t *state, uint32_t lanes,
-                                    const unsigned char *contexts, const unsigned char *at, unsigned char *out) {
-    for (uint32_t i = 0; i < lanes; i += 8) {
-        eight x = load(state + i), slot = slots_of(x);
-        uint16x8_t context = vmovl_u8(vld1_u8(contexts + i));
-        slot.low = vorrq_u32(slot.low, vshll_n_u16(vget_low_u16(context), RT_LOG_SLOTS));
-        slot.high = vorrq_u32(slot.high, vshll_high_n_u16(context, RT_LOG_SLOTS));
-        store(state + i, refilled(taken(slots, x, slot, out + i), takes, &at));
-    }
-    return at;
+uint64_t rt_rest_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes, rt_span *in,
+                        const unsigned char *contexts, unsigned char *out, uint64_t count) {
+    const unsigned char *at = in->at, *end = in->end;
+    uint64_t done = 0;
+    for (; count - done >= lanes && (uint64_t)(end - at) >= 2 * (uint64_t)lanes; done += lanes)
+        for (uint32_t i = 0; i < lanes; i += 8) {
+            eight x = load(state + i);
+            eight slot = widened(vsliq_n_u16(lower(x), vmovl_u8(vld1_u8(contexts + done + i)), RT_LOG_SLOTS));
+            store(state + i, refilled(taken(slots, x, slot, out + done + i), takes, &at));
+        }
+    in->at = at;
+    return done;
 }
 
-void rt_chances_eights(const uint16_t *table, const unsigned char *classes, uint16_t *chances, uint32_t count) {
+typedef struct sixteen {
+    int16x8_t low, high;
+} sixteen;
+
+static inline sixteen load_shorts(const int16_t *from) {
+    sixteen x = {vld1q_s16(from), vld1q_s16(from + 8)};
+    return x;
+}
+
+/* x + (seen * weight >> by). */
+#define WEIGHED(x, seen, weight, by) vsraq_n_s16(x, vmulq_s16(seen, weight), by)
+
+/* Past how many limits each lies. */
+static inline int16x8_t sorted(int16x8_t sort, const int16x8_t *limits) {
+    uint16x8_t first = vcgtq_s16(sort, limits[0]), second = vcgtq_s16(sort, limits[1]), third = vcgtq_s16(sort, limits[2]);
+    return vnegq_s16(vreinterpretq_s16_u16(vaddq_u16(vaddq_u16(first, second), third)));
+}
+
+static inline uint8x16_t classes_of(sixteen logit, sixteen seen, int16x8_t told, int16x8_t weight) {
+    uint8x8_t low = vqshrun_n_s16(WEIGHED(vaddq_s16(logit.low, told), seen.low, weight, 7), 2);
+    uint8x16_t both = vqshrun_high_n_s16(low, WEIGHED(vaddq_s16(logit.high, told), seen.high, weight, 7), 2);
+    return vminq_u8(both, vdupq_n_u8(63));
+}
+
+void rt_expect_eights(rt_zeros *zeros, const rt_expected *by, uint32_t count) {
+    const int16x8_t usual = vdupq_n_s16(by->mean), told = vdupq_n_s16((int16_t)(by->told + 4 * 32));
+    const int16x8_t weight = vdupq_n_s16(by->weight), by_seen = vdupq_n_s16(by->by_seen);
+    int16x8_t limits[3];
     uint8x16x4_t low, high;
+    int several = by->tables > 1;
+    for (uint32_t n = 0; n < 3; n++) limits[n] = vdupq_n_s16(n + 1 < by->tables ? by->limits[n] : INT16_MAX);
     for (int i = 0; i < 4; i++) {
-        uint8x16x2_t bytes = vld2q_u8((const unsigned char *)(table + 16 * i));
+        uint8x16x2_t bytes = vld2q_u8((const unsigned char *)(by->chances + 16 * i));
         low.val[i] = bytes.val[0];
         high.val[i] = bytes.val[1];
     }
     for (uint32_t i = 0; i < count; i += 16) {
-        uint8x16_t number = vld1q_u8(classes + i);
+        sixteen mean = load_shorts(zeros->means + i);
+        sixteen seen = {vshrq_n_s16(vsubq_s16(mean.low, usual), 2), vshrq_n_s16(vsubq_s16(mean.high, usual), 2)};
+        uint8x16_t number = classes_of(load_shorts(zeros->logits + i), seen, told, weight);
         uint8x16x2_t found = {{vqtbl4q_u8(low, number), vqtbl4q_u8(high, number)}};
-        vst2q_u8((unsigned char *)(chances + i), found);
+        vst2q_u8((unsigned char *)(zeros->chances + i), found);
+        if (!several) continue;
+        sixteen sort = load_shorts(zeros->sorts + i);
+        int16x8_t first = sorted(WEIGHED(sort.low, seen.low, by_seen, 2), limits);
+        int16x8_t second = sorted(WEIGHED(sort.high, seen.high, by_seen, 2), limits);
+        vst1q_u8(zeros->tables + i, vuzp1q_u8(vreinterpretq_u8_s16(first), vreinterpretq_u8_s16(second)));
     }
 }
 
-static inline uint32x4_t flagged(uint32x4_t state, uint32x4_t slot, uint32x4_t chance, uint32x4_t is) {
-    uint32x4_t count = vbslq_u32(is, chance, vsubq_u32(vdupq_n_u32(RT_SLOTS), chance));
-    return vmlaq_u32(vsubq_u32(slot, vbicq_u32(chance, is)), count, vshrq_n_u32(state, RT_LOG_SLOTS));
+static inline uint32x4_t flagged(uint32x4_t state, uint32x4_t count, uint32x4_t slot) {
+    return vmlaq_u32(slot, count, vshrq_n_u32(state, RT_LOG_SLOTS));
 }
 
-const unsigned char *rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, const unsigned char *at,
-                                    uint16_t **there) {
-    for (uint32_t i = 0; i < lanes; i += 8) {
-        eight x = load(state + i), slot = slots_of(x);
-        uint16x8_t chances = vld1q_u16(zeros->chances + first + i);
-        eight chance = {vmovl_u16(vget_low_u16(chances)), vmovl_high_u16(chances)};
-        eight is = {vcgtq_u32(chance.low, slot.low), vcgtq_u32(chance.high, slot.high)};
-        x.low = flagged(x.low, slot.low, chance.low, is.low);
-        x.high = flagged(x.high, slot.high, chance.high, is.high);
-        uint32_t set = set_of(is.low, is.high);
-        uint16x8_t number = vaddw_u8(vdupq_n_u16((uint16_t)(first + i)), vld1_u8(zeros->which[set & 255]));
-        vst1q_u16(*there, number);
-        *there += set >> 9;
-        store(state + i, refilled(x, &zeros->takes, &at));
+static inline eight flag(eight x, uint16x8_t chance, uint32_t *set) {
+    uint16x8_t slot = vandq_u16(lower(x), vdupq_n_u16(RT_SLOTS - 1)), is = vcgtq_u16(chance, slot);
+    eight count = widened(vbslq_u16(is, chance, vsubq_u16(vdupq_n_u16(RT_SLOTS), chance)));
+    eight inside = widened(vsubq_u16(slot, vbicq_u16(chance, is)));
+    x.low = flagged(x.low, count.low, inside.low);
+    x.high = flagged(x.high, count.high, inside.high);
+    *set = set_of(is);
+    return x;
+}
+
+uint32_t rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, uint32_t count, rt_span *in,
+                        unsigned char **chosen) {
+    const unsigned char *at = in->at, *end = in->end;
+    unsigned char *next = *chosen;
+    uint32_t done = 0;
+    for (; count - done >= lanes && (uint64_t)(end - at) >= 2 * (uint64_t)lanes; done += lanes)
+        for (uint32_t i = 0, place = first + done; i < lanes; i += 8, place += 8) {
+            uint32_t set;
+            eight x = flag(load(state + i), vld1q_u16(zeros->chances + place), &set);
+            zeros->sets[place / 8] = (uint16_t)set;
+            vst1_u8(next, vqtbl1_u8(vld1q_u8(zeros->tables + place), vld1_u8(zeros->which[set & 255])));
+            next += set >> 9;
+            store(state + i, refilled(x, &zeros->takes, &at));
+        }
+    in->at = at;
+    *chosen = next;
+    return done;
+}
+
+void rt_expand_eights(rt_zeros *zeros, uint32_t count) {
+    const unsigned char *found = zeros->found;
+    for (uint32_t i = 0; i < count; i += 8) {
+        uint32_t set = zeros->sets[i / 8];
+        vst1_u8((unsigned char *)zeros->row + i, vqtbl1_u8(vld1q_u8(found), vld1_u8(zeros->ranks[set & 255])));
+        found += set >> 9;
     }
-    return at;
 }
 #endif

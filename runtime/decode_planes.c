@@ -6,7 +6,7 @@
 
 #include "internal.h"
 
-enum { VECTOR = 16 };
+enum { VECTOR = 32 };
 typedef int8_t bytes __attribute__((vector_size(VECTOR)));
 typedef uint8_t unsigned_bytes __attribute__((vector_size(VECTOR)));
 typedef int16_t shorts __attribute__((vector_size(2 * VECTOR)));
@@ -15,16 +15,15 @@ typedef uint16_t sizes __attribute__((vector_size(2 * VECTOR)));
 typedef struct cut {
     uint64_t planes, inner, places; /* places of a plane */
     const int8_t *weights;          /* of the planes from the second on, or null */
-    int16_t limits[RT_CONTEXTS];
+    uint32_t limits[RT_CONTEXTS]; /* of eight times a mean size */
     uint32_t contexts; /* of the planes from the second on */
 } cut;
 
 static int read_limits(rt_span *in, cut *c) {
     if (rt_left(*in) < 2 * (uint64_t)c->contexts) return 0;
     for (uint32_t i = 0; i + 1 < c->contexts; i++, in->at += 2) {
-        uint32_t limit = rt_u16(in->at);
-        if (i && limit <= rt_u16(in->at - 2)) return 0;
-        c->limits[i] = (int16_t)(limit < INT16_MAX ? limit : INT16_MAX); /* sizes stay far below */
+        c->limits[i] = rt_u16(in->at);
+        if (i && c->limits[i] <= c->limits[i - 1]) return 0;
     }
     return 1;
 }
@@ -84,10 +83,8 @@ static int step(const rt_planes *planes, uint32_t *state, int eights, rt_span *i
     uint32_t i = 0;
     if (rt_left(*in) < 2 * (uint64_t)count) return careful(planes, state, in, contexts, out, count);
 #if RT_HAS_EIGHTS
-    if (eights) {
-        i = count & ~7u;
-        in->at = rt_rest_eights(planes->slots[0], &planes->takes, state, i, contexts, in->at, (unsigned char *)out);
-    }
+    if (eights && (i = count & ~7u))
+        rt_rest_eights(state, i, planes->slots[0], &planes->takes, in, contexts, (unsigned char *)out, i);
 #else
     (void)eights;
 #endif
@@ -104,7 +101,13 @@ static int step(const rt_planes *planes, uint32_t *state, int eights, rt_span *i
 static int decode_row(rt_scratch *scratch, rt_span *in, int8_t *row, uint32_t count) {
     rt_planes *planes = &scratch->as.planes;
     rt_lanes *lanes = &scratch->lanes;
-    for (uint32_t begin = 0; begin < count; begin += lanes->lanes) {
+    uint32_t begin = 0;
+#if RT_HAS_EIGHTS
+    if (scratch->eights)
+        begin = (uint32_t)rt_rest_eights(lanes->state, lanes->lanes, planes->slots[0], &planes->takes, in, planes->contexts,
+                                         (unsigned char *)row, count);
+#endif
+    for (; begin < count; begin += lanes->lanes) {
         uint32_t some = count - begin < lanes->lanes ? count - begin : lanes->lanes;
         if (!step(planes, lanes->state, scratch->eights, in, planes->contexts + begin, row + begin, some)) return 0;
     }
@@ -115,60 +118,66 @@ static int decode_row(rt_scratch *scratch, rt_span *in, int8_t *row, uint32_t co
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE void widen(const int8_t *from, shorts *to) {
-    bytes low;
-    memcpy(&low, from, sizeof low);
-    *to = __builtin_convertvector(low, shorts);
+INLINE void size_of(const int8_t *from, unsigned_bytes *to) {
+    bytes x, sign;
+    memcpy(&x, from, sizeof x);
+    sign = x >> 7;
+    *to = (unsigned_bytes)((x ^ sign) - sign);
 }
 
-/* Sizes of values, too. */
-INLINE void widen_sizes(const int8_t *from, sizes *to) {
-    shorts x, sign;
-    widen(from, &x);
-    sign = x >> 15;
-    *to = (sizes)((x ^ sign) - sign);
-}
-
-/* Contexts of a row by the sizes of the values before. */
+/* Contexts of a row by the sizes of the values before: a limit of what sums give, times a share, is one of the sums. */
 INLINE void contexts_of(rt_planes *planes, const cut *c, uint64_t plane, uint32_t count) {
     static const uint16_t share[RT_DEPTH + 1] = {0, 64, 32, 21, 16, 13, 11, 9, 8};
-    uint16_t part = share[plane < RT_DEPTH ? plane : RT_DEPTH];
+    uint32_t part = share[plane < RT_DEPTH ? plane : RT_DEPTH], last = c->contexts - 1;
+    sizes limits[RT_CONTEXTS];
+    for (uint32_t n = 0; n < last; n++) {
+        uint32_t limit = (8 * c->limits[n] + 7) / part;
+        limits[n] = (sizes){0} + (uint16_t)(limit < UINT16_MAX ? limit : UINT16_MAX);
+    }
     for (uint32_t i = 0; i < count; i += VECTOR) {
         sizes sum;
         memcpy(&sum, planes->sizes + i, sizeof sum);
-        shorts mean = (shorts)(sum * part >> 3), context = (shorts){0} + 1;
-        for (uint32_t n = 0; n + 1 < c->contexts; n++) context -= mean > c->limits[n];
+        shorts context = (shorts){0} + 1;
+        for (uint32_t n = 0; n < last; n++) context -= sum > limits[n];
         bytes narrow = __builtin_convertvector(context, bytes);
         memcpy(planes->contexts + i, &narrow, sizeof narrow);
     }
 }
 
-/* A row's values of what is left of them, where planes are predicted; then the sums of sizes with them. */
+/* A row's values of what is left of them and of the rows before it. */
+INLINE void add_predicted(int8_t *row, const int8_t *const *past, const int8_t *weights, uint32_t depth, uint32_t count) {
+    for (uint32_t i = 0; i < count; i += VECTOR) {
+        shorts sum = (shorts){0} + 32; /* of which the highest bit is not looked at */
+        unsigned_bytes rest;
+        for (uint32_t back = 0; back < depth; back++) {
+            bytes x, weight = (bytes){0} + weights[back];
+            memcpy(&x, past[back] + i, sizeof x);
+            sum += __builtin_convertvector(x, shorts) * __builtin_convertvector(weight, shorts);
+        }
+        memcpy(&rest, row + i, sizeof rest);
+        rest += __builtin_convertvector((sizes)sum >> 6, unsigned_bytes);
+        memcpy(row + i, &rest, sizeof rest);
+    }
+}
+
+/* A row's values, where planes are predicted, then the sums of sizes with them. */
 INLINE void values_of(rt_planes *planes, const int8_t *weights, uint64_t plane, uint32_t count) {
     int8_t *row = planes->rows[plane % (RT_DEPTH + 1)];
     const int8_t *past[RT_DEPTH];
     uint32_t depth = plane < RT_DEPTH ? (uint32_t)plane : RT_DEPTH;
     for (uint32_t back = 0; back < depth; back++) past[back] = planes->rows[(plane - 1 - back) % (RT_DEPTH + 1)];
+    if (weights) add_predicted(row, past, weights, depth, count);
+    const int8_t *old = depth == RT_DEPTH ? past[RT_DEPTH - 1] : NULL;
     for (uint32_t i = 0; i < count; i += VECTOR) {
-        sizes own, old, sum = (sizes){0} + 32;
-        for (uint32_t back = 0; weights && back < depth; back++) {
-            shorts x;
-            widen(past[back] + i, &x);
-            sum += (sizes)(x * (int16_t)weights[back]);
-        }
-        if (weights) {
-            unsigned_bytes rest;
-            memcpy(&rest, row + i, sizeof rest);
-            rest += __builtin_convertvector(sum >> 6, unsigned_bytes);
-            memcpy(row + i, &rest, sizeof rest);
-        }
+        unsigned_bytes size;
+        sizes sum;
         memcpy(&sum, planes->sizes + i, sizeof sum);
-        widen_sizes(row + i, &own);
-        if (depth == RT_DEPTH) {
-            widen_sizes(past[RT_DEPTH - 1] + i, &old);
-            own -= old;
+        size_of(row + i, &size);
+        sum += __builtin_convertvector(size, sizes);
+        if (old) {
+            size_of(old + i, &size);
+            sum -= __builtin_convertvector(size, sizes);
         }
-        sum += own;
         memcpy(planes->sizes + i, &sum, sizeof sum);
     }
 }
@@ -198,25 +207,14 @@ __attribute__((target("avx2"))) static void values_avx2(rt_planes *planes, const
 /* A row to its place among the others' bytes. */
 static void deliver(const cut *c, const int8_t *row, uint64_t begin, uint32_t count, uint64_t plane, rt_place to) {
     uint64_t box = begin / c->inner, inside = begin % c->inner, step = c->planes * c->inner;
+    const unsigned char *from = (const unsigned char *)row;
     if (c->inner == 1) {
-        unsigned char *out = to.out + (box * step + plane) * to.stride;
-        uint64_t far = step * to.stride;
-        uint32_t i = 0;
-        for (; i + 4 <= count; i += 4, out += 4 * far) {
-            uint32_t four = rt_u32((const unsigned char *)row + i);
-            out[0] = (unsigned char)four;
-            out[far] = (unsigned char)(four >> 8);
-            out[2 * far] = (unsigned char)(four >> 16);
-            out[3 * far] = (unsigned char)(four >> 24);
-        }
-        for (; i < count; i++, out += far) *out = (unsigned char)row[i];
+        rt_spread(to.out + (box * step + plane) * to.stride, step * to.stride, from, count);
         return;
     }
     for (uint32_t i = 0; i < count; box++, inside = 0) {
         uint32_t some = c->inner - inside < count - i ? (uint32_t)(c->inner - inside) : count - i;
-        unsigned char *out = to.out + (box * step + plane * c->inner + inside) * to.stride;
-        if (to.stride == 1) memcpy(out, row + i, some);
-        else for (uint32_t k = 0; k < some; k++) out[k * to.stride] = (unsigned char)row[i + k];
+        rt_spread(to.out + (box * step + plane * c->inner + inside) * to.stride, to.stride, from + i, some);
         i += some;
     }
 }

@@ -31,10 +31,11 @@ static void curve(uint32_t steep, int32_t bent, int32_t limit, uint16_t *counts)
     for (int32_t v = -limit; v <= last; v++) sum += heights[v < 0 ? -v : v];
     uint32_t given = 0;
     memset(counts, 0, 256 * sizeof *counts);
-    for (int32_t v = -limit; v <= last; v++) {
-        uint64_t share = heights[v < 0 ? -v : v] * (uint64_t)(RT_SLOTS - entries) / sum;
-        counts[v & 255] = (uint16_t)(share + 1);
-        given += counts[v & 255];
+    for (int32_t size = 0; size <= limit; size++) {
+        uint16_t count = (uint16_t)(heights[size] * (uint64_t)(RT_SLOTS - entries) / sum + 1);
+        counts[-size & 255] = count;
+        if (size <= last) counts[size] = count;
+        given += size && size <= last ? 2u * count : count;
     }
     counts[0] = (uint16_t)(counts[0] + RT_SLOTS - given);
 }
@@ -164,14 +165,21 @@ static int careful_step(uint32_t *state, uint32_t lanes, const uint32_t *slots, 
     return 1;
 }
 
+/* Eight entries at a time, of which what is too much is the next symbol's, as long as the table has so many more. */
 void rt_fill_slots(const uint16_t *counts, uint32_t *slots) {
     typedef uint32_t four __attribute__((vector_size(16)));
     const four steps = {0, 1 << 20, 2 << 20, 3 << 20};
+    uint32_t *end = slots + RT_SLOTS;
     for (uint32_t symbol = 0; symbol < 256; symbol++) {
         uint32_t count = counts[symbol], i = 0, first = symbol | (count - 1u) << 8;
         four entries = steps + first;
-        for (; i + 4 <= count; i += 4, slots += 4, entries += 4 << 20) memcpy(slots, &entries, sizeof entries);
-        for (; i < count; i++) *slots++ = first | i << 20;
+        for (; i < count && end - slots >= (ptrdiff_t)i + 8; i += 8, entries += 8 << 20) {
+            four next = entries + (4 << 20);
+            memcpy(slots + i, &entries, sizeof entries);
+            memcpy(slots + i + 4, &next, sizeof next);
+        }
+        for (; i < count; i++) slots[i] = first | i << 20;
+        slots += count;
     }
 }
 

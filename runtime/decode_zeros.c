@@ -6,7 +6,7 @@
 
 #include "internal.h"
 
-enum { VECTOR = 16, CLASSES = 64, COARSE = 4, SEEN_ONE = 16, MOST_WEIGHT = 31, MOST_MISSING = 127 };
+enum { VECTOR = 16, WHOLE = 32, CLASSES = 64, COARSE = 4, SEEN_ONE = 16, MOST_WEIGHT = 31, MOST_MISSING = 127 };
 typedef int8_t bytes __attribute__((vector_size(VECTOR)));
 typedef int16_t shorts __attribute__((vector_size(2 * VECTOR)));
 
@@ -135,6 +135,8 @@ static int read_head(rt_span *in, uint64_t count, model *m, rt_scratch *scratch,
     return 1;
 }
 
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
 /* Symbols ------------------------------------------------------------------------------------------- */
 
 static inline uint32_t flag_of(uint32_t *state, uint32_t chance) {
@@ -159,35 +161,22 @@ static int careful(uint32_t *state, rt_span *in) {
     return 1;
 }
 
-/* Which of the first lanes' places, from `first` on, are not zero. */
-static int flag_lanes(rt_scratch *scratch, rt_span *in, uint32_t first, uint32_t count, uint16_t **there) {
+/* Which of the first lanes' places, from `first` on, are not zero; their tables to `chosen`. */
+static int flag_lanes(rt_scratch *scratch, rt_span *in, uint32_t first, uint32_t count, unsigned char **chosen) {
     rt_zeros *z = &scratch->as.zeros;
     uint32_t *state = scratch->lanes.state, i = 0;
-    const uint16_t *chances = z->chances + first;
-    uint16_t *next = *there;
-    if (rt_left(*in) < 2 * (uint64_t)count) {
-        for (; i < count; i++) {
-            *next = (uint16_t)(first + i);
-            next += flag_of(&state[i], chances[i]);
-            if (!careful(&state[i], in)) return 0;
-        }
-        *there = next;
-        return 1;
-    }
+    int enough = rt_left(*in) >= 2 * (uint64_t)count;
 #if RT_HAS_EIGHTS
-    if (scratch->eights) {
-        i = count & ~7u;
-        in->at = rt_flag_eights(z, state, i, first, in->at, &next);
-    }
+    if (enough && scratch->eights && (i = count & ~7u)) rt_flag_eights(z, state, i, first, i, in, chosen);
 #endif
-    const unsigned char *at = in->at;
-    for (; i < count; i++) {
-        *next = (uint16_t)(first + i);
-        next += flag_of(&state[i], chances[i]);
-        state[i] = rt_refilled(state[i], &at);
+    for (uint32_t place = first + i; i < count; i++, place++) {
+        uint32_t is = flag_of(&state[i], z->chances[place]);
+        z->sets[place / 8] = (uint16_t)(z->sets[place / 8] + (is << place % 8) + (is << 9));
+        **chosen = z->tables[place];
+        *chosen += is;
+        if (enough) state[i] = rt_refilled(state[i], &in->at);
+        else if (!careful(&state[i], in)) return 0;
     }
-    in->at = at;
-    *there = next;
     return 1;
 }
 
@@ -197,40 +186,52 @@ static int symbol_lanes(rt_scratch *scratch, rt_span *in, uint32_t first, uint32
     uint32_t *state = scratch->lanes.state, i = 0;
     const unsigned char *tables = z->chosen + first;
     unsigned char *out = z->found + first;
-    if (rt_left(*in) < 2 * (uint64_t)count) {
-        for (; i < count; i++) {
-            out[i] = symbol_of(z->slots[0], tables[i], &state[i]);
-            if (!careful(&state[i], in)) return 0;
-        }
-        return 1;
-    }
+    int enough = rt_left(*in) >= 2 * (uint64_t)count;
 #if RT_HAS_EIGHTS
-    if (scratch->eights) {
-        i = count & ~7u;
-        in->at = rt_rest_eights(z->slots[0], &z->takes, state, i, tables, in->at, out);
-    }
+    if (enough && scratch->eights && (i = count & ~7u)) rt_rest_eights(state, i, z->slots[0], &z->takes, in, tables, out, i);
 #endif
-    const unsigned char *at = in->at;
     for (; i < count; i++) {
         out[i] = symbol_of(z->slots[0], tables[i], &state[i]);
-        state[i] = rt_refilled(state[i], &at);
+        if (enough) state[i] = rt_refilled(state[i], &in->at);
+        else if (!careful(&state[i], in)) return 0;
     }
-    in->at = at;
     return 1;
 }
 
-/* The places of a row that are not zero, and what they hold; negative where the stream is damaged. */
-static int32_t decode_row(rt_scratch *scratch, rt_span *in, uint32_t count) {
+static void expand(rt_zeros *z, uint32_t count) {
+    const unsigned char *found = z->found;
+    for (uint32_t i = 0; i < count; i++) {
+        int is = z->sets[i / 8] >> i % 8 & 1;
+        z->row[i] = (int8_t)(is ? *found : 0);
+        found += is;
+    }
+}
+
+/* What the places of a row hold, but for what is missing of sizes and for turned signs; 0 where the stream is damaged. */
+static int decode_row(rt_scratch *scratch, rt_span *in, uint32_t count) {
     rt_zeros *z = &scratch->as.zeros;
-    uint32_t lanes = scratch->lanes.lanes;
-    uint16_t *there = z->there;
-    for (uint32_t begin = 0; begin < count; begin += lanes)
-        if (!flag_lanes(scratch, in, begin, count - begin < lanes ? count - begin : lanes, &there)) return -1;
-    uint32_t found = (uint32_t)(there - z->there);
-    for (uint32_t i = 0; i < found; i++) z->chosen[i] = z->tables[z->there[i]];
-    for (uint32_t begin = 0; begin < found; begin += lanes)
-        if (!symbol_lanes(scratch, in, begin, found - begin < lanes ? found - begin : lanes)) return -1;
-    return (int32_t)found;
+    uint32_t lanes = scratch->lanes.lanes, begin = 0;
+    unsigned char *chosen = z->chosen;
+    memset(z->sets, 0, sizeof z->sets);
+#if RT_HAS_EIGHTS
+    if (scratch->eights) begin = rt_flag_eights(z, scratch->lanes.state, lanes, 0, count, in, &chosen);
+#endif
+    for (; begin < count; begin += lanes)
+        if (!flag_lanes(scratch, in, begin, least(count - begin, lanes), &chosen)) return 0;
+    uint32_t found = (uint32_t)(chosen - z->chosen);
+    begin = 0;
+#if RT_HAS_EIGHTS
+    if (scratch->eights)
+        begin = (uint32_t)rt_rest_eights(scratch->lanes.state, lanes, z->slots[0], &z->takes, in, z->chosen, z->found, found);
+#endif
+    for (; begin < found; begin += lanes)
+        if (!symbol_lanes(scratch, in, begin, least(found - begin, lanes))) return 0;
+#if RT_HAS_EIGHTS
+    if (scratch->eights) rt_expand_eights(z, count);
+    else
+#endif
+        expand(z, count);
+    return 1;
 }
 
 /* Rows, in vectors ---------------------------------------------------------------------------------- */
@@ -243,34 +244,43 @@ INLINE void cap(shorts *x, int16_t most) {
 }
 
 /* Classes of chances, and tables, of a tap. */
-INLINE void expect(rt_zeros *z, const model *m, int16_t tap, uint32_t count) {
+static void expect(rt_zeros *z, const rt_expected *by, uint32_t count) {
     for (uint32_t i = 0; i < count; i += VECTOR) {
         shorts mean, logit, sort, table = {0};
         memcpy(&mean, z->means + i, sizeof mean);
         memcpy(&logit, z->logits + i, sizeof logit);
         memcpy(&sort, z->sorts + i, sizeof sort);
-        shorts seen = (mean - m->mean) >> 2;
-        shorts number = ((logit + tap + (seen * m->weight >> 7)) >> 2) + CLASSES / 2;
+        shorts seen = (mean - by->mean) >> 2;
+        shorts number = ((logit + by->told + (seen * by->weight >> 7)) >> 2) + CLASSES / 2;
         number &= ~(number >> 15);
         cap(&number, CLASSES - 1);
-        bytes narrow = __builtin_convertvector(number, bytes);
-        memcpy(z->classes + i, &narrow, sizeof narrow);
-        sort += seen * m->by_seen >> 2;
-        for (uint32_t n = 0; n + 1 < m->tables; n++) table -= sort > m->limits[n];
-        narrow = __builtin_convertvector(table, bytes);
+        sort += seen * by->by_seen >> 2;
+        for (uint32_t n = 0; n + 1 < by->tables; n++) table -= sort > by->limits[n];
+        bytes narrow = __builtin_convertvector(table, bytes);
         memcpy(z->tables + i, &narrow, sizeof narrow);
+        for (uint32_t k = 0; k < VECTOR; k++) z->chances[i + k] = by->chances[number[k]];
     }
+}
+
+/* A row's values with what is missing of them, their signs turned where the taps before were negative. */
+INLINE bytes settled(rt_zeros *z, uint32_t i, shorts sum) {
+    bytes value, lack, sign, turn = __builtin_convertvector(sum >> 15, bytes);
+    memcpy(&value, z->row + i, sizeof value);
+    memcpy(&lack, z->lacks + i, sizeof lack);
+    sign = value >> 7;
+    value += ((lack & (value != 0)) ^ sign) - sign;
+    value = (value ^ turn) - turn;
+    memcpy(z->row + i, &value, sizeof value);
+    return value;
 }
 
 /* What is known of places by a tap's row. */
 INLINE void look(rt_zeros *z, const model *m, uint32_t count) {
     for (uint32_t i = 0; i < count; i += VECTOR) {
-        bytes narrow;
         shorts mean, sum;
-        memcpy(&narrow, z->row + i, sizeof narrow);
         memcpy(&mean, z->means + i, sizeof mean);
         memcpy(&sum, z->sums + i, sizeof sum);
-        shorts value = __builtin_convertvector(narrow, shorts), sign = value >> 15;
+        shorts value = __builtin_convertvector(settled(z, i, sum), shorts), sign = value >> 15;
         shorts seen = ((value ^ sign) - sign) * m->steep >> 4;
         cap(&seen, 127);
         seen = (seen + m->flat) & (value != 0);
@@ -281,34 +291,31 @@ INLINE void look(rt_zeros *z, const model *m, uint32_t count) {
     }
 }
 
-static void expect_plain(rt_zeros *z, const model *m, int16_t tap, uint32_t count) {
-    expect(z, m, tap, count);
-    for (uint32_t i = 0; i < count; i++) z->chances[i] = CHANCES[z->classes[i]];
+INLINE void settle(rt_zeros *z, const model *m, uint32_t count) {
+    (void)m;
+    for (uint32_t i = 0; i < count; i += VECTOR) {
+        shorts sum;
+        memcpy(&sum, z->sums + i, sizeof sum);
+        settled(z, i, sum);
+    }
 }
 
 static void look_plain(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
+static void settle_plain(rt_zeros *z, const model *m, uint32_t count) { settle(z, m, count); }
 
 #if defined(__x86_64__)
-#define EIGHT __attribute__((target("avx2")))
+__attribute__((target("avx2"))) static void look_eights(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
+__attribute__((target("avx2"))) static void settle_eights(rt_zeros *z, const model *m, uint32_t count) { settle(z, m, count); }
 #else
-#define EIGHT
+#define look_eights look_plain
+#define settle_eights settle_plain
 #endif
 
-#if RT_HAS_EIGHTS
-EIGHT static void expect_eights(rt_zeros *z, const model *m, int16_t tap, uint32_t count) {
-    expect(z, m, tap, count);
-    rt_chances_eights(CHANCES, z->classes, z->chances, (count + 31) / 32 * 32);
-}
-
-EIGHT static void look_eights(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
-#else
-#define expect_eights expect_plain
-#define look_eights look_plain
+#if !RT_HAS_EIGHTS
+#define rt_expect_eights expect
 #endif
 
 /* Places -------------------------------------------------------------------------------------------- */
-
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 /* What channels say of places of a filter: whole vectors, of which what is too much is written again or never read. */
 static void tell_channels(rt_zeros *z, const model *m, uint32_t i, uint32_t count, int16_t own, const int8_t *channels) {
@@ -322,14 +329,10 @@ static void tell_channels(rt_zeros *z, const model *m, uint32_t i, uint32_t coun
     }
 }
 
-static void tell_places(uint32_t *restrict offsets, uint32_t count, uint32_t first, uint32_t stride) {
-    for (uint32_t k = 0; k < count; k++) offsets[k] = first + stride * k;
-}
-
 /* Of places of one filter that lie at equal distances. */
-static void begin_run(rt_zeros *z, const model *m, uint32_t i, uint32_t count, uint32_t filter, uint32_t channel, const walk *w) {
+static void begin_run(rt_zeros *z, const model *m, uint32_t run, uint32_t i, uint32_t count, uint32_t filter, uint32_t channel,
+                      const walk *w) {
     int16_t own = filter < RT_TOLD ? z->told[filter] : 0;
-    uint64_t stride = m->places.axes ? m->places.strides[m->places.axes - 1] : 0;
     memset(z->lacks + i, filter < RT_TOLD ? z->missing[filter] : 0, count);
     uint32_t known = least(RT_TOLD - least(channel, RT_TOLD), count);
     tell_channels(z, m, i, known, own, z->told + RT_TOLD + channel);
@@ -337,7 +340,8 @@ static void begin_run(rt_zeros *z, const model *m, uint32_t i, uint32_t count, u
         z->logits[i + k] = (int16_t)(m->start + COARSE * own);
         z->sorts[i + k] = (int16_t)(own * m->by_filter);
     }
-    tell_places(z->offsets + i, count, (uint32_t)w->place, (uint32_t)stride);
+    z->offsets[run] = (uint32_t)w->place;
+    z->lengths[run] = (uint16_t)count;
 }
 
 static void begin_places(rt_zeros *z, const model *m, uint64_t first, uint32_t count, walk *w) {
@@ -346,10 +350,10 @@ static void begin_places(rt_zeros *z, const model *m, uint64_t first, uint32_t c
     uint32_t last = places->axes - 1; /* of no axes: places are one */
     memset(z->sums, 0, sizeof z->sums);
     for (uint32_t i = 0; i < RT_PLACES; i++) z->means[i] = m->mean;
-    for (uint32_t i = 0, some; i < count; i += some) {
+    for (uint32_t i = 0, run = 0, some; i < count; i += some) {
         some = least(count - i, m->channels - channel);
         if (places->axes) some = least(some, places->extents[last] - w->at[last]);
-        begin_run(z, m, i, some, filter, channel, w);
+        begin_run(z, m, run++, i, some, filter, channel, w);
         if (places->axes) {
             w->at[last] += some - 1;
             w->place += places->strides[last] * (some - 1);
@@ -362,38 +366,45 @@ static void begin_places(rt_zeros *z, const model *m, uint64_t first, uint32_t c
     }
 }
 
-/* Values of a row to their places. */
-static void deliver(rt_zeros *z, uint32_t found, uint64_t tap, rt_place to) {
-    memset(z->row, 0, sizeof z->row);
-    for (uint32_t k = 0; k < found; k++) {
-        uint32_t i = z->there[k];
-        int32_t value = (int8_t)z->found[k], lack = value ? z->lacks[i] : 0;
-        int32_t sign = value >> 31, turn = z->sums[i] >> 15; /* without branches: signs are like noise */
-        value += (lack ^ sign) - sign;
-        value = (value ^ turn) - turn;
-        z->row[i] = (int8_t)value;
-        to.out[(z->offsets[i] + tap) * to.stride] = (unsigned char)value;
-    }
+/* A row to its places, run by run. */
+static void deliver(const rt_zeros *z, const model *m, uint32_t count, uint64_t tap, rt_place to) {
+    uint64_t stride = m->places.axes ? m->places.strides[m->places.axes - 1] * to.stride : 1;
+    for (uint32_t i = 0, run = 0; i < count; i += z->lengths[run++])
+        rt_spread(to.out + (z->offsets[run] + tap) * to.stride, stride, (const unsigned char *)z->row + i, z->lengths[run]);
+}
+
+static rt_expected expected_of(const model *m) {
+    rt_expected by = {CHANCES, m->mean, 0, m->weight, m->by_seen, {0}, m->tables};
+    memcpy(by.limits, m->limits, sizeof by.limits);
+    return by;
 }
 
 static int decode_places(rt_scratch *scratch, rt_span *in, const model *m, uint32_t count, rt_place to) {
     rt_zeros *z = &scratch->as.zeros;
-    uint32_t whole = (count + VECTOR - 1) / VECTOR * VECTOR;
+    uint32_t whole = (count + WHOLE - 1) / WHOLE * WHOLE;
     walk taps = {{0}, 0};
+    rt_expected by = expected_of(m);
     for (uint32_t tap = 0; tap < m->count; tap++) {
-        (scratch->eights ? expect_eights : expect_plain)(z, m, (int16_t)(COARSE * z->told[2 * RT_TOLD + tap]), whole);
-        int32_t found = decode_row(scratch, in, count);
-        if (found < 0) return 0;
-        deliver(z, (uint32_t)found, taps.place, to);
-        if (tap + 1 < m->count) (scratch->eights ? look_eights : look_plain)(z, m, whole);
+        int last = tap + 1 == m->count;
+        by.told = (int16_t)(COARSE * z->told[2 * RT_TOLD + tap]);
+        (scratch->eights ? rt_expect_eights : expect)(z, &by, whole);
+        if (!decode_row(scratch, in, count)) return 0;
+        if (last) (scratch->eights ? settle_eights : settle_plain)(z, m, whole);
+        else (scratch->eights ? look_eights : look_plain)(z, m, whole);
+        deliver(z, m, count, taps.place, to);
         advance(&m->taps, &taps);
     }
     return 1;
 }
 
-static void fill_which(rt_zeros *z) {
+static void fill_sets(rt_zeros *z) {
     for (uint32_t set = 0; set < 256; set++)
-        for (uint32_t lane = 0, next = 0; lane < 8; next += set >> lane++ & 1) z->which[set][next] = (unsigned char)lane;
+        for (uint32_t place = 0, next = 0; place < 8; place++) {
+            uint32_t is = set >> place & 1;
+            z->which[set][next] = (unsigned char)place;
+            z->ranks[set][place] = (unsigned char)(is ? next : 255);
+            next += is;
+        }
 }
 
 int rt_decode_zeros(rt_span in, rt_place to, rt_scratch *scratch) {
@@ -405,8 +416,9 @@ int rt_decode_zeros(rt_span in, rt_place to, rt_scratch *scratch) {
     scratch->eights = rt_use_eights(lanes, &z->takes);
     memset(z->logits, 0, sizeof z->logits);
     memset(z->sorts, 0, sizeof z->sorts);
-    if (scratch->eights) fill_which(z);
-    rt_clear(to);
+    memset(z->tables, 0, sizeof z->tables);
+    memset(z->row, 0, sizeof z->row);
+    if (scratch->eights) fill_sets(z);
     uint64_t places = (uint64_t)m.filters * m.channels;
     for (uint64_t first = 0; first < places; first += RT_PLACES) {
         uint32_t some = places - first < RT_PLACES ? (uint32_t)(places - first) : RT_PLACES;

@@ -64,13 +64,13 @@ PACES: Mapping[str, Pace] = {
     "bitmap": Pace(5.7, 3.4),
     "huffman": Pace(12.9, 5),
     "zero-run": Pace(13.3, 8),
-    "patterns": Pace(47, 25),
+    "patterns": Pace(41, 25),
     "shared-blocks": Pace(12.4, 12),
-    "rans": Pace(11.2, 2.3),
-    "planes": Pace(25, 6.0),
+    "rans": Pace(10.0, 2.3),
+    "planes": Pace(18, 6.0),
     "mixed": Pace(5200, 2100),
-    "nibbles": Pace(7.5, 1.2),
-    "zeros": Pace(31, 8),
+    "nibbles": Pace(6.9, 1.2),
+    "zeros": Pace(23, 8),
 }
 TRANSFORMED = Pace(32, 16)
 """Of a number that is made of filters, whatever bytes it has: most of it is the transform in float64."""

@@ -144,6 +144,20 @@ def test_damaged_streams_are_told_alike_and_nothing_outside_is_touched(
     assert in_c(decoder, cases, tmp_path) == [in_python(case) for case in cases]
 
 
+@pytest.mark.parametrize("name", ["rans", "planes", "nibbles", "zeros"])
+def test_lanes_in_vectors_are_told_alike_and_touch_nothing_outside(
+    decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Small arrays of many lanes: eight or sixteen at once, the last ones one by one."""
+    monkeypatch.setattr("secateur.codegen.weights.lanes.LOG_SYMBOLS", 6)
+    rng = np.random.default_rng(7)
+    filters = np.round(rng.standard_normal((13, 11, 3, 3)) * 20).clip(-127, 127).astype(np.int8)
+    matrix = np.where(rng.random((40, 31)) < 0.7, 0, filters.reshape(-1)[:1240].reshape(40, 31))
+    streams = [(encode(a, name), "int8", a.shape) for a in (filters * (abs(filters) > 14), filters, matrix)]
+    cases = [(damaged(s, rng), dtype, shape) for s, dtype, shape in streams for _ in range(DAMAGES)]
+    assert in_c(decoder, streams + cases, tmp_path) == [in_python(case) for case in streams + cases]
+
+
 # States --------------------------------------------------------------------------------------------
 
 
