@@ -263,24 +263,25 @@ static void expect(rt_zeros *z, const rt_expected *by, uint32_t count) {
 }
 
 /* A row's values with what is missing of them, their signs turned where the taps before were negative. */
-INLINE bytes settled(rt_zeros *z, uint32_t i, shorts sum) {
-    bytes value, lack, sign, turn = __builtin_convertvector(sum >> 15, bytes);
-    memcpy(&value, z->row + i, sizeof value);
+INLINE void settled(rt_zeros *z, uint32_t i, const shorts *sum, bytes *value) {
+    bytes lack, sign, turn = __builtin_convertvector(*sum >> 15, bytes);
+    memcpy(value, z->row + i, sizeof *value);
     memcpy(&lack, z->lacks + i, sizeof lack);
-    sign = value >> 7;
-    value += ((lack & (value != 0)) ^ sign) - sign;
-    value = (value ^ turn) - turn;
-    memcpy(z->row + i, &value, sizeof value);
-    return value;
+    sign = *value >> 7;
+    *value += ((lack & (*value != 0)) ^ sign) - sign;
+    *value = (*value ^ turn) - turn;
+    memcpy(z->row + i, value, sizeof *value);
 }
 
 /* What is known of places by a tap's row. */
 INLINE void look(rt_zeros *z, const model *m, uint32_t count) {
     for (uint32_t i = 0; i < count; i += VECTOR) {
+        bytes narrow;
         shorts mean, sum;
         memcpy(&mean, z->means + i, sizeof mean);
         memcpy(&sum, z->sums + i, sizeof sum);
-        shorts value = __builtin_convertvector(settled(z, i, sum), shorts), sign = value >> 15;
+        settled(z, i, &sum, &narrow);
+        shorts value = __builtin_convertvector(narrow, shorts), sign = value >> 15;
         shorts seen = ((value ^ sign) - sign) * m->steep >> 4;
         cap(&seen, 127);
         seen = (seen + m->flat) & (value != 0);
@@ -291,21 +292,21 @@ INLINE void look(rt_zeros *z, const model *m, uint32_t count) {
     }
 }
 
-INLINE void settle(rt_zeros *z, const model *m, uint32_t count) {
-    (void)m;
+INLINE void settle(rt_zeros *z, uint32_t count) {
     for (uint32_t i = 0; i < count; i += VECTOR) {
+        bytes value;
         shorts sum;
         memcpy(&sum, z->sums + i, sizeof sum);
-        settled(z, i, sum);
+        settled(z, i, &sum, &value);
     }
 }
 
 static void look_plain(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
-static void settle_plain(rt_zeros *z, const model *m, uint32_t count) { settle(z, m, count); }
+static void settle_plain(rt_zeros *z, uint32_t count) { settle(z, count); }
 
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) static void look_eights(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
-__attribute__((target("avx2"))) static void settle_eights(rt_zeros *z, const model *m, uint32_t count) { settle(z, m, count); }
+__attribute__((target("avx2"))) static void settle_eights(rt_zeros *z, uint32_t count) { settle(z, count); }
 #else
 #define look_eights look_plain
 #define settle_eights settle_plain
@@ -389,7 +390,7 @@ static int decode_places(rt_scratch *scratch, rt_span *in, const model *m, uint3
         by.told = (int16_t)(COARSE * z->told[2 * RT_TOLD + tap]);
         (scratch->eights ? rt_expect_eights : expect)(z, &by, whole);
         if (!decode_row(scratch, in, count)) return 0;
-        if (last) (scratch->eights ? settle_eights : settle_plain)(z, m, whole);
+        if (last) (scratch->eights ? settle_eights : settle_plain)(z, whole);
         else (scratch->eights ? look_eights : look_plain)(z, m, whole);
         deliver(z, m, count, taps.place, to);
         advance(&m->taps, &taps);
