@@ -1,4 +1,5 @@
 /* Which instruction sets the processor has and the operating system has switched on, by LLVM's names. */
+#define _GNU_SOURCE
 #include <stddef.h>
 #include <string.h>
 
@@ -6,6 +7,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { EAX, EBX, ECX, EDX };
 enum { PLAIN = 0, AVX_STATE = 0x6, AVX512_STATE = 0xe6, AMX_STATE = 0x60000 }; /* bits of XCR0 */
@@ -94,6 +97,12 @@ static uint32_t saved_states(void) {
     return low;
 }
 
+/* Linux lets a process use registers of tiles, which are large, once it has asked; asking again does nothing. */
+static int tiles_granted(void) {
+    enum { REQUEST_STATE = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_STATE, TILE_DATA) == 0;
+}
+
 static int present(const row *feature) {
     uint32_t parts[4], leaves, b, c, d;
     if (feature->leaf == 7 && feature->subleaf > 0) {
@@ -101,7 +110,8 @@ static int present(const row *feature) {
     }
     if (!__get_cpuid_count(feature->leaf, feature->subleaf, &parts[0], &parts[1], &parts[2], &parts[3])) return 0;
     if (!(parts[feature->part] >> feature->bit & 1)) return 0;
-    return feature->state == PLAIN || (saved_states() & feature->state) == feature->state;
+    if (feature->state != PLAIN && (saved_states() & feature->state) != feature->state) return 0;
+    return feature->state != AMX_STATE || tiles_granted();
 }
 
 #elif defined(__aarch64__) || defined(__arm__)

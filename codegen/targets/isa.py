@@ -7,7 +7,7 @@ Intrinsics are LLVM's.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 
@@ -82,6 +82,29 @@ class Narrowing:
 
 
 @dataclass(frozen=True)
+class Tiles:
+    """Registers of `rows` rows of `row_bytes` bytes, which instructions load, multiply and store whole.
+
+    A product adds `rows` pixels' `row_bytes` unsigned bytes times as many signed ones of each of `columns`
+    filters to int32 sums; the second operand has a quad of every filter in a row. It takes `cycles`, until
+    its sums are there `latency`.
+    """
+
+    registers: int
+    rows: int
+    row_bytes: int
+    columns: int
+    cycles: float
+    latency: float
+    product: str
+    prefix: str  # of the intrinsics that configure, load, clear, store and release
+
+    def __post_init__(self) -> None:
+        if self.columns * 4 != self.row_bytes:
+            raise ValueError(f"{self.product}: rows of {self.row_bytes} bytes hold {self.columns} sums")
+
+
+@dataclass(frozen=True)
 class Isa:
     """A vector instruction set: from it every kernel derives its register tile.
 
@@ -99,6 +122,7 @@ class Isa:
     `element_bytes`: of the floats that kernels see as lanes.
     `narrowing`: vectors of sums are made bytes together.
     `matrix`: 2x8 unsigned times 8x2 signed bytes, added to four sums; "" for none.
+    `tiles`: registers of matrices of bytes; `needs` tells rows that have them in what kernels are called.
     `needs`: LLVM features that a row of this instruction set must name.
     """
 
@@ -122,6 +146,7 @@ class Isa:
     narrowing: Narrowing | None = None
     matrix: str = ""
     needs: tuple[str, ...] = ()
+    tiles: Tiles | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.vector_bytes & (self.vector_bytes - 1) or self.vector_registers < 8:
@@ -194,6 +219,8 @@ AVX512 = Isa(
     words=_pairs("llvm.x86.avx512.pmaddw.d.512", 2.0), narrow="llvm.x86.avx512.pmaddubs.w.512",
 )  # fmt: skip
 AVX512_VNNI = replace(AVX512, dot=VNNI, words=None, narrow="", needs=(*AVX512.needs, "avx512vnni"))
+AMX = Tiles(8, 16, 64, 16, cycles=16.0, latency=52.0, product="llvm.x86.tdpbusd", prefix="llvm.x86.")
+AVX512_AMX = replace(AVX512_VNNI, tiles=AMX, needs=(*AVX512_VNNI.needs, "amx-tile", "amx-int8"))
 NEON64 = Isa(
     "neon64", 16, 32, _halves("llvm.aarch64.neon.smull", "llvm.aarch64.neon.saddlp"),
     (Fractions(8, "llvm.aarch64.neon.sqrdmulh.v8i16"),),

@@ -5,6 +5,8 @@ On ARM the features are those that Linux lists too: LLVM's list leaves some out.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import platform
 import struct
 from pathlib import Path
@@ -51,7 +53,16 @@ def features() -> frozenset[str]:
 def _by_llvm() -> set[str]:
     import llvmlite.binding as llvm
 
-    return {name for name, present in llvm.get_host_cpu_features().items() if present}
+    found = {name for name, present in llvm.get_host_cpu_features().items() if present}
+    tiles = {name for name in found if name.startswith("amx-")}
+    return found if not tiles or _tiles_granted() else found - tiles
+
+
+@functools.cache
+def _tiles_granted() -> bool:
+    """Whether Linux lets this process use x86's registers of tiles: it must have been asked."""
+    arch_prctl, request, tile_data = 158, 0x1023, 18
+    return bool(ctypes.CDLL(None).syscall(arch_prctl, request, tile_data) == 0)
 
 
 def _by_linux(architecture: str) -> set[str]:

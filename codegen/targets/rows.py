@@ -11,7 +11,7 @@ from secateur.ir.errors import SecateurError
 
 from .aliases import meant_by
 from .gpus import JETSONS, PCS
-from .isa import AVX2, AVX512, AVX512_VNNI, NEON32, SSE, Isa, neon64
+from .isa import AVX2, AVX512, AVX512_AMX, AVX512_VNNI, NEON32, SSE, Isa, neon64
 from .myriad import MYRIAD
 from .target import Cpu, Rates, Target
 from .tflite import TFLITE
@@ -63,6 +63,8 @@ GENERIC = (
     _x86("x86-64-v3", "haswell", AVX2, _V3, l3_bytes=32 << 20, l3_gbps=30.0),
     _x86("x86-64-v4", "skylake-avx512", AVX512, _V4),
     _x86("x86-64-v4-vnni", "cascadelake", AVX512_VNNI, (*_V4, "avx512vnni")),
+    _x86("x86-64-v4-amx", "sapphirerapids", AVX512_AMX, (*_V4, "avx512vnni", "amx-tile", "amx-int8"),
+         l1_bytes=48 << 10, l2_bytes=2 << 20),
     _aarch64("armv8-a", "generic"),
     _aarch64("armv8.2-a+dotprod", "cortex-a76", ("dotprod",), fma_per_cycle=2.0),
     _aarch64("armv8.2-a+dotprod+fp16", "cortex-a76", _DOT_HALF, fma_per_cycle=2.0),

@@ -42,6 +42,8 @@ def _assembled(assembly: str, target: Target, folder: Path) -> list[str]:
 # x86 -----------------------------------------------------------------------------------------------
 
 _ROWS = (  # a feature, mnemonics that need it; the first row that fits counts
+    ("amx-int8", r"tdpb[us][us]d"),
+    ("amx-tile", r"(ldtile|sttile)cfg|tile\w+"),
     ("avx512vnni", r"vpdp(busd|wssd)s?"),
     ("avx512vbmi", r"vperm(b|i2b|t2b)|vpmultishiftqb"),
     ("avx512vbmi2", r"vp(compress|expand)[bw]|vpsh[lr]dv?[wdq]"),

@@ -151,3 +151,88 @@ declare <32 x i32> @llvm.smax.v32i32(<32 x i32>, <32 x i32>)
 declare <32 x i32> @llvm.smin.v32i32(<32 x i32>, <32 x i32>)
 declare <16 x float> @llvm.rint.v16f32(<16 x float>)
 declare <16 x i8> @llvm.x86.ssse3.pshuf.b.128(<16 x i8>, <16 x i8>)
+
+; Registers of tiles, which all have their full shape: 16 rows of 64 bytes.
+@plain.tiles = internal global [8 x [16 x <16 x i32>]] zeroinitializer
+
+define linkonce_odr void @plain.ldtilecfg(ptr %shapes) {
+  ret void
+}
+
+define linkonce_odr void @plain.tilerelease() {
+  ret void
+}
+
+define linkonce_odr void @plain.tilezero(i8 %tile) {
+  %to = getelementptr [16 x <16 x i32>], ptr @plain.tiles, i8 %tile
+  store [16 x <16 x i32>] zeroinitializer, ptr %to
+  ret void
+}
+
+define linkonce_odr void @plain.tileloadd64(i8 %tile, ptr %memory, i64 %apart) {
+  %to = getelementptr [16 x <16 x i32>], ptr @plain.tiles, i8 %tile
+  br label %rows
+rows:
+  %row = phi i64 [ 0, %0 ], [ %next, %rows ]
+  %offset = mul i64 %row, %apart
+  %from = getelementptr i8, ptr %memory, i64 %offset
+  %value = load <16 x i32>, ptr %from, align 1
+  %place = getelementptr <16 x i32>, ptr %to, i64 %row
+  store <16 x i32> %value, ptr %place
+  %next = add i64 %row, 1
+  %more = icmp ult i64 %next, 16
+  br i1 %more, label %rows, label %end
+end:
+  ret void
+}
+
+define linkonce_odr void @plain.tilestored64(i8 %tile, ptr %memory, i64 %apart) {
+  %from = getelementptr [16 x <16 x i32>], ptr @plain.tiles, i8 %tile
+  br label %rows
+rows:
+  %row = phi i64 [ 0, %0 ], [ %next, %rows ]
+  %place = getelementptr <16 x i32>, ptr %from, i64 %row
+  %value = load <16 x i32>, ptr %place
+  %offset = mul i64 %row, %apart
+  %to = getelementptr i8, ptr %memory, i64 %offset
+  store <16 x i32> %value, ptr %to, align 1
+  %next = add i64 %row, 1
+  %more = icmp ult i64 %next, 16
+  br i1 %more, label %rows, label %end
+end:
+  ret void
+}
+
+; tdpbusd: row by row, for each quad of the first tile's row what vpdpbusd does with a row of the second.
+define linkonce_odr void @plain.tdpbusd(i8 %sums, i8 %unsigned, i8 %signed) {
+  %c = getelementptr [16 x <16 x i32>], ptr @plain.tiles, i8 %sums
+  %a = getelementptr [16 x <16 x i32>], ptr @plain.tiles, i8 %unsigned
+  %b = getelementptr [16 x <16 x i32>], ptr @plain.tiles, i8 %signed
+  br label %rows
+rows:
+  %row = phi i64 [ 0, %0 ], [ %row.next, %row.end ]
+  %sum.place = getelementptr <16 x i32>, ptr %c, i64 %row
+  %first = load <16 x i32>, ptr %sum.place
+  br label %quads
+quads:
+  %k = phi i64 [ 0, %rows ], [ %k.next, %quads ]
+  %sum = phi <16 x i32> [ %first, %rows ], [ %added, %quads ]
+  %quad.place = getelementptr [16 x i32], ptr %a, i64 %row, i64 %k
+  %quad = load i32, ptr %quad.place
+  %one = insertelement <16 x i32> poison, i32 %quad, i64 0
+  %all = shufflevector <16 x i32> %one, <16 x i32> poison, <16 x i32> zeroinitializer
+  %all.bytes = bitcast <16 x i32> %all to <64 x i8>
+  %filters.place = getelementptr <16 x i32>, ptr %b, i64 %k
+  %filters = load <64 x i8>, ptr %filters.place
+  %added = call <16 x i32> @plain.vpdpbusd.512(<16 x i32> %sum, <64 x i8> %all.bytes, <64 x i8> %filters)
+  %k.next = add i64 %k, 1
+  %k.more = icmp ult i64 %k.next, 16
+  br i1 %k.more, label %quads, label %row.end
+row.end:
+  store <16 x i32> %added, ptr %sum.place
+  %row.next = add i64 %row, 1
+  %row.more = icmp ult i64 %row.next, 16
+  br i1 %row.more, label %rows, label %end
+end:
+  ret void
+}

@@ -18,6 +18,7 @@ import pytest
 from secateur.codegen import sources
 from secateur.codegen.artifact import write_artifact
 from secateur.codegen.program import Port, Program
+from secateur.codegen.targets import processor
 from secateur.ir.types import DType
 from secateur.runtime import session
 from secateur.runtime.library import Library, OptionsStruct
@@ -196,6 +197,18 @@ def test_a_missing_processor_feature_is_named(programs: ModuleType, tmp_path: Pa
     missing = "avx512fp16" if "fma4" in flags else "fma4"
     path = write_artifact(program, tmp_path / "model.so")
     with pytest.raises(SessionError, match=f"this processor lacks '{missing}', which the model needs"):
+        load(path)
+
+
+def test_tiles_are_asked_of_the_system(programs: ModuleType, tmp_path: Path) -> None:
+    """Where they are not to be had, what to look for is said."""
+    path = write_artifact(
+        programs.with_features(programs.scale_relu_sum(), "amx-tile"), tmp_path / "model.so"
+    )
+    if "amx-tile" in processor.features():
+        load(path).close()
+        return
+    with pytest.raises(SessionError, match="lacks 'amx-tile', or its system does not grant it, which the"):
         load(path)
 
 

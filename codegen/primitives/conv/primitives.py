@@ -15,6 +15,7 @@ from .kn2row.row_major import KN2ROW
 from .linear_operators import LinearConvolution, PaddingConvolution, PlainConvolution
 from .operators import Convolution, Dense, TransposedConvolution
 from .pointwise import POINTWISE
+from .tiles.primitive import TILES
 from .transposed import TRANSPOSED
 from .winograd import int8 as linear_winograd
 from .winograd.exact import EXACT, EXACT_STEM, ExactConvolution
@@ -34,6 +35,7 @@ _BYTES = (
     *quads.PRIMITIVES,
     *columns.PRIMITIVES,
     PaddingConvolution(IM2ROW),
+    PaddingConvolution(TILES),
     LinearConvolution(BLOCKED_KN2ROW),
     *linear_winograd.PRIMITIVES,
     *map(ExactConvolution, (*EXACT, EXACT_STEM)),

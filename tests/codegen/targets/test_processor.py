@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
@@ -131,12 +132,25 @@ def test_cores_that_differ_have_what_they_share(machine: Machine) -> None:
     assert processor.features() == frozenset()
 
 
+@pytest.mark.parametrize("granted", [True, False])
+def test_tiles_that_the_system_does_not_grant_are_none(
+    granted: bool, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_llvm = processor._by_llvm
+    machine("x86_64")
+    present = dict.fromkeys(X86["x86-64-v4-amx"], True)
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: present)
+    monkeypatch.setattr(processor, "_by_llvm", by_llvm)
+    monkeypatch.setattr(processor, "_tiles_granted", lambda: granted)
+    assert same_row("x86-64-v4-amx" if granted else "x86-64-v4-vnni")
+
+
 # SECATEUR_HOST -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", X86)
 def test_the_environment_names_the_host(name: str, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine("x86_64", llvm=X86["x86-64-v4-vnni"] | {"aes"})
+    machine("x86_64", llvm=X86["x86-64-v4-amx"] | {"aes"})
     monkeypatch.setenv("SECATEUR_HOST", name)
     assert same_row(name)
     assert cpu_flags() == X86[name]
