@@ -23,8 +23,8 @@ _SLOWER = 6.0  # a thread waits for memory that nobody else asks for in time
 class PerThread(Primitive):
     """`inner`, with as many tasks as it has rows of work; workspaces of all threads lie side by side."""
 
-    def __init__(self, inner: Primitive) -> None:
-        self.inner, self.name = inner, inner.name
+    def __init__(self, inner: Primitive, slower: float = _SLOWER) -> None:
+        self.inner, self.name, self.slower = inner, inner.name, slower
         self.operators, self.spreads = inner.operators, inner.spreads
 
     def applicable(self, op: Operator, target: Target) -> str | None:
@@ -36,11 +36,11 @@ class PerThread(Primitive):
         return self.inner.layouts(op, thread_of(target))
 
     def workspace(self, op: Operator, target: Target) -> int:
-        kernels = (self.kernel(bare, target) for bare in self._laid_out(op, target))
+        kernels = (self.kernel(bare, target) for bare in laid_out(self, op, target))
         return max(k.tasks * workspace_stride(k) for k in kernels)
 
     def estimate(self, op: Operator, target: Target) -> float:
-        return min(self._seconds(bare, target) for bare in self._laid_out(op, target))
+        return min(self._seconds(bare, target) for bare in laid_out(self, op, target))
 
     def noise(self, op: Operator, target: Target) -> float:
         return self.inner.noise(op, thread_of(target))
@@ -68,23 +68,32 @@ class PerThread(Primitive):
         spec = ("thread", own.spec, workspace_stride(own))
         return Kernel(own.name, spec, partial(_finest, own.build), own.tasks, own.workspace, own.overwritten)
 
-    def _laid_out(self, op: Operator, target: Target) -> Iterator[Operator]:
-        """The operator in each layout that is offered."""
-        if op.name.startswith("prim."):
-            yield op
-            return
-        for operands, result in self.layouts(op, target):
-            yield chosen_as(op, Choice(self.name, operands, result, 0, 0.0, 0.0, False, ()))
-
     def _seconds(self, op: Operator, target: Target) -> float:
         """By the work of one core that did it all, shared among the threads that the GPU computes at once."""
         gpu, tasks = target.gpu, self.kernel(op, target).tasks
         moved = sum(v.type.bytes for v in (*op.operands, *op.results))
-        alone = self.inner.estimate(_bare(op), thread_of(target)) * _SLOWER
+        alone = self.inner.estimate(_bare(op), thread_of(target)) * self.slower
         at_once = min(tasks, gpu.multiprocessors * gpu.fma)
         if not alone:
             return 0.0  # nothing is computed, as a rule: the bytes lie where they are wanted
         return max(alone / at_once, moved / (gpu.dram_gbps * 1e9)) + gpu.launch_seconds
+
+
+def laid_out(primitive: Primitive, op: Operator, target: Target) -> Iterator[Operator]:
+    """The operator in each layout that is offered."""
+    if op.name.startswith("prim."):
+        yield op
+        return
+    for combination in primitive.layouts(op, target):
+        yield with_layouts(primitive, op, combination)
+
+
+def with_layouts(primitive: Primitive, op: Operator, combination: Combination) -> Operator:
+    """The operator as the primitive computes it; where one was chosen already, as it is."""
+    if op.name.startswith("prim."):
+        return op
+    operands, result = combination
+    return chosen_as(op, Choice(primitive.name, operands, result, 0, 0.0, 0.0, False, ()))
 
 
 def _bare(op: Operator) -> Operator:

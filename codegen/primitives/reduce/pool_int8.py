@@ -99,10 +99,10 @@ class LinearPool(Pool):
 
 def _build(spec: LinearPoolSpec) -> Any:
     pointers = [("x", "uint8"), ("parameters", "float32"), ("result", spec.ending.result)]
-    return prim_func(pointers, _Body(spec, BLOCK))
+    return prim_func(pointers, Body(spec, BLOCK))
 
 
-class _Body(PoolBody):
+class Body(PoolBody):
     """Sums of bytes, requantized."""
 
     spec: LinearPoolSpec

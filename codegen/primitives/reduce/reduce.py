@@ -145,10 +145,10 @@ def _row_bytes(spec: ReduceSpec, lanes: int) -> float:
 
 
 def _build(spec: ReduceSpec, lanes: int) -> Any:
-    return prim_func([("x", spec.dtype), ("result", spec.dtype)], _Body(spec, lanes))
+    return prim_func([("x", spec.dtype), ("result", spec.dtype)], Body(spec, lanes))
 
 
-class _Body:
+class Body:
     """Emits the loops of a reduction."""
 
     def __init__(self, spec: ReduceSpec, lanes: int) -> None:
@@ -176,9 +176,9 @@ class _Body:
     def _across(self, base: Expr, at: Expr, width: int) -> None:
         """A vector of neighbouring results."""
         totals = Registers(CHAINS, width, self.spec.computed)
-        totals.fill(self._start())
+        totals.fill(self.start())
         self._gather(self.spec.dims(True), base, width, totals)
-        self._finish(self._joined(totals), at, width)
+        self.finish(self._joined(totals), at, width)
 
     def _gather(self, dims: list[tuple[int, int]], base: Expr, width: int, totals: Any) -> None:
         """Adds up vectors over reduced dimensions, the last of them `CHAINS` at a time."""
@@ -203,22 +203,22 @@ class _Body:
         *outer, (extent, _) = self.spec.dims(True)
         whole = extent // self.lanes
         total = Registers(1, 1, self.spec.computed)
-        total.fill(self._start())
+        total.fill(self.start())
         if whole and self.lanes > 1:
             totals = Registers(CHAINS, self.lanes, self.spec.computed)
-            totals.fill(self._start())
+            totals.fill(self.start())
             self._gather([*outer, (whole, self.lanes)], base, self.lanes, totals)
             self._fold(self._joined(totals), total)
         rest = whole * self.lanes if self.lanes > 1 else 0
         self._rest(outer, extent - rest, base + rest, total)
-        self._finish(total[0], at, 1)
+        self.finish(total[0], at, 1)
 
     def _fold(self, joined: Expr, total: Any) -> None:
         """The lanes of a vector, one by one."""
         held = Registers(1, self.lanes, self.spec.computed)
         held[0] = joined
         for lane in range(self.lanes):
-            total[0] = self._combine(total[0], T.Shuffle([held[0]], [lane]), 1)
+            total[0] = self.combine(total[0], T.Shuffle([held[0]], [lane]), 1)
 
     def _rest(self, outer: list[tuple[int, int]], extent: int, base: Expr, total: Any) -> None:
         if not extent:
@@ -227,11 +227,11 @@ class _Body:
             self._add(total, 0, base + dot(index, [s for _, s in outer]) + i, 1)
 
     def _add(self, totals: Any, register: int, at: Expr, width: int) -> None:
-        value = convert(load(self.x, at, width), self.spec.dtype, self.spec.computed, width)
-        totals[register] = self._combine(totals[register], self._summand(value, width), width)
+        totals[register] = self.combine(totals[register], self.summand(at, width), width)
 
-    def _summand(self, value: Expr, width: int) -> Expr:
-        """What of an element is reduced."""
+    def summand(self, at: Expr, width: int) -> Expr:
+        """What of elements from `at` on is reduced."""
+        value = convert(load(self.x, at, width), self.spec.dtype, self.spec.computed, width)
         if self.spec.kind in ("l2", "sum_square"):
             value = hold(value, width, self.spec.computed)
             return value * value
@@ -239,10 +239,10 @@ class _Body:
 
     def _joined(self, totals: Any) -> Expr:
         width = totals.lanes
-        first = self._combine(totals[0], totals[1], width)
-        return self._combine(first, self._combine(totals[2], totals[3], width), width)
+        first = self.combine(totals[0], totals[1], width)
+        return self.combine(first, self.combine(totals[2], totals[3], width), width)
 
-    def _start(self) -> float:
+    def start(self) -> float:
         floating = self.spec.computed.startswith("float")
         if self.spec.kind not in ("max", "min"):
             start = int(self.spec.kind == "prod")
@@ -252,12 +252,12 @@ class _Body:
         info = np.iinfo(self.spec.computed)
         return int(info.min if self.spec.kind == "max" else info.max)
 
-    def _combine(self, total: Expr, value: Expr, width: int) -> Expr:
+    def combine(self, total: Expr, value: Expr, width: int) -> Expr:
         if self.spec.kind in ("max", "min"):
             return extreme(self.spec.kind, total, value, self.spec.computed, width)
         return total * value if self.spec.kind == "prod" else total + value
 
-    def _finish(self, value: Expr, at: Expr, width: int) -> None:
+    def finish(self, value: Expr, at: Expr, width: int) -> None:
         spec = self.spec
         if spec.kind == "mean" and spec.computed.startswith("float"):
             value = value / splat(float(spec.count), width, spec.computed)

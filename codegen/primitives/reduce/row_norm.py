@@ -132,18 +132,18 @@ def _row_bytes(spec: RowNormSpec) -> float:
 
 
 def _build(spec: RowNormSpec, lanes: int) -> Any:
-    return prim_func([(n, spec.dtype) for n in ("x0", "x1", "x2", "result")], _Body(spec, lanes))
+    return prim_func([(n, spec.dtype) for n in ("x0", "x1", "x2", "result")], Body(spec, lanes))
 
 
-class _Body:
+class Body:
     """Emits the passes over each row: mean, variance, result."""
 
     def __init__(self, spec: RowNormSpec, lanes: int) -> None:
         self.spec, self.lanes = spec, lanes
 
     def __call__(self, *arguments: Any) -> None:
-        *inputs, self.result, _, begin, end = arguments
-        self.x, self.scale, self.bias = (inputs[p] for p in self.spec.places)
+        *buffers, _, begin, end = arguments
+        self.open(*buffers)
         spec = self.spec
         if not math.prod(spec.rows) * spec.count:
             T.evaluate(0)
@@ -152,9 +152,15 @@ class _Body:
         strip = Strip(spec.count, self.lanes, across, spec.unit)
         with task_nest(spec.rows, _row_bytes(spec), begin, end) as index:
             row = index[0] if len(index) == 1 else index[0] * spec.rows[1] + index[1]
-            self._row(strip, row * (spec.count * spec.unit), dot(index, spec.row_steps))
+            self.row(strip, row * (spec.count * spec.unit), dot(index, spec.row_steps))
 
-    def _row(self, strip: Strip, base: Expr, parameter: Expr) -> None:
+    def open(self, *buffers: Any) -> None:
+        """The operands in their order, and the result."""
+        *inputs, self.result = buffers
+        self.x, self.scale, self.bias = (inputs[p] for p in self.spec.places)
+
+    def row(self, strip: Strip, base: Expr, parameter: Expr) -> None:
+        """The passes over a row that begins at `base`, whose scale and bias lie at `parameter`."""
         computed = self.spec.computed
         mean = strip.reduce(0.0, lambda o, w: self._load(self.x, base + o, w), _add, computed)
         mean[0] = mean[0] * self._const(1.0 / self.spec.count, strip.width)

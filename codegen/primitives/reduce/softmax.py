@@ -59,33 +59,38 @@ def _row_bytes(spec: SoftmaxSpec, lanes: int) -> float:
 
 
 def _build(spec: SoftmaxSpec, lanes: int) -> Any:
-    return prim_func([("x", spec.dtype), ("result", spec.dtype)], _Body(spec, lanes))
+    return prim_func([("x", spec.dtype), ("result", spec.dtype)], Body(spec, lanes))
 
 
-class _Body:
+class Body:
     """Emits three passes over every strip: largest, sum of exponentials, quotient."""
 
     def __init__(self, spec: SoftmaxSpec, lanes: int) -> None:
         self.spec, self.lanes = spec, lanes
 
     def __call__(self, x: Any, result: Any, _workspace: Any, begin: Expr, end: Expr) -> None:
-        self.x, self.result, spec = x, result, self.spec
+        self.open(x, result)
+        spec = self.spec
         row_bytes = _row_bytes(spec, self.lanes)
         if not spec.outer * spec.count * spec.inner:
             T.evaluate(0)
         elif spec.inner == 1:
             with task_nest((spec.outer,), row_bytes, begin, end) as index:
-                self._strip(Strip(spec.count, self.lanes), index[0] * spec.count)
+                self.strip(Strip(spec.count, self.lanes), index[0] * spec.count)
         else:
             task_vectors((spec.outer,), spec.inner, self.lanes, row_bytes, begin, end, self._across)
 
+    def open(self, x: Any, result: Any) -> None:
+        self.x, self.result = x, result
+
     def _across(self, index: list[Expr], start: Expr, width: int) -> None:
         spec = self.spec
-        self._strip(
+        self.strip(
             Strip(spec.count, self.lanes, width, spec.inner), index[0] * (spec.count * spec.inner) + start
         )
 
-    def _strip(self, strip: Strip, base: Expr) -> None:
+    def strip(self, strip: Strip, base: Expr) -> None:
+        """The passes over one, whose first element lies at `base`."""
         computed = self.spec.computed
         largest = strip.reduce(
             -math.inf, lambda o, w: self._load(base + o, w), lambda a, b: T.max(b, a), computed

@@ -46,12 +46,16 @@ class TopK(Generic):
     operators = ("top_k",)
     cost = 16.0
 
-    def kernel(self, op: Operator, target: Target) -> Kernel:
+    def spec(self, op: Operator) -> TopKSpec:
         x = op.operands[0].type
         axis = op["axis"] % x.rank
         outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-        spec = TopKSpec(outer, x.shape[axis], inner, op["k"], storage(x.dtype), op["largest"])
-        return Kernel("top_k", spec, partial(_build, spec), nest_tasks((outer, inner), spec.row_bytes).count)
+        return TopKSpec(outer, x.shape[axis], inner, op["k"], storage(x.dtype), op["largest"])
+
+    def kernel(self, op: Operator, target: Target) -> Kernel:
+        spec = self.spec(op)
+        tasks = nest_tasks((spec.outer, spec.inner), spec.row_bytes)
+        return Kernel("top_k", spec, partial(_build, spec), tasks.count)
 
 
 def _build(spec: TopKSpec) -> Any:
@@ -69,8 +73,7 @@ def _row(spec: TopKSpec, x: Any, result: Any, outer: Expr, inner: Expr) -> None:
     source, target = outer * (spec.count * spec.inner) + inner, outer * (spec.k * spec.inner) + inner
 
     def element(index: Expr) -> Expr:
-        value = x[source + T.Cast("int32", index) * spec.inner]
-        return hold(convert(value, spec.dtype, spec.computed, 1), 1, spec.computed)
+        return compared(spec, x, source + T.Cast("int32", index) * spec.inner)
 
     def slot(place: Expr) -> Expr:
         return target + place * spec.inner
@@ -79,8 +82,13 @@ def _row(spec: TopKSpec, x: Any, result: Any, outer: Expr, inner: Expr) -> None:
         value = element(i)
         held = hold(T.min(i, spec.k), 1, "int32")
         last = T.Select(i < spec.k, T.int64(0), result[slot(spec.k - 1)])  # not known before it is written
-        with when((i < spec.k) | _before(spec, value, element(last))):
+        with when((i < spec.k) | before(spec, value, element(last))):
             _insert(spec, value, i, held, result, element, slot)
+
+
+def compared(spec: TopKSpec, x: Any, at: Expr) -> Expr:
+    """The element at a place, as it is compared."""
+    return hold(convert(x[at], spec.dtype, spec.computed, 1), 1, spec.computed)
 
 
 def _insert(
@@ -91,14 +99,14 @@ def _insert(
     T.buffer_store(place, held, [0])
     with T.serial(0, held) as step:
         other = hold(held - 1 - step, 1, "int32")
-        with when(_before(spec, value, element(result[slot(other)]))):
+        with when(before(spec, value, element(result[slot(other)]))):
             with when(other + 1 < spec.k):
                 T.buffer_store(result, result[slot(other)], [slot(other + 1)])
             T.buffer_store(place, other, [0])
     T.buffer_store(result, T.Cast("int64", index), [slot(place[0])])
 
 
-def _before(spec: TopKSpec, value: Expr, other: Expr) -> Expr:
+def before(spec: TopKSpec, value: Expr, other: Expr) -> Expr:
     """Whether a later element comes before an earlier one; a NaN is larger than any number."""
     wins = value > other if spec.largest else value < other
     if not spec.dtype.startswith("float"):
