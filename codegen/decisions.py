@@ -71,9 +71,9 @@ def _elements(value: Value) -> int:
 
 
 def _undecided(op: Operator) -> Operator:
-    """The operator as selection saw it: the `nn.` twin where there is one, operands row-major."""
-    name = op.name.replace("prim.", "nn.", 1)
-    definition = lookup(name) if name in registry() else op.definition
+    """The operator as selection saw it: the `nn.` or `q.` twin where there is one, operands row-major."""
+    twins = (op.name.replace("prim.", stage, 1) for stage in ("nn.", "q."))
+    definition = next((lookup(name) for name in twins if name in registry()), op.definition)
     operands = [
         v if constant_of(v) is not None else Value(v.type.with_layout(ROW_MAJOR), v.name) for v in op.operands
     ]

@@ -11,6 +11,7 @@ import pytest
 
 from secateur.codegen.backends.cuda.primitives import PRIMITIVES
 from secateur.codegen.backends.cuda.reduce.shared import Cut, cut
+from secateur.codegen.decisions import refusal
 from secateur.codegen.primitives.chosen import chosen_as
 from secateur.codegen.targets.rows import GPUS
 from secateur.ir import interpreter
@@ -73,6 +74,9 @@ def test_bytes_to_the_bit(shape: tuple[int, ...], real: bool) -> None:
     assert found
     for choice in found:
         np.testing.assert_array_equal(run(op, arrays, ORIN, choice), wanted)
+        chosen = chosen_as(op, choice)
+        chosen.attributes["operand_layouts"] = [layout.name for layout in choice.operand_layouts]
+        assert refusal(chosen, ORIN, PRIMITIVES) is None
 
 
 def test_a_nan_stays() -> None:
