@@ -16,7 +16,7 @@ from secateur.options import Fp16, Int8
 from secateur.tools.bench import models
 from secateur.tools.bench.model_builder import GraphBuilder
 
-from .fan import fan
+from .fan import fan, rows
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LAYERS = 4  # in a chain: enough for what lies at its ends to matter little
@@ -82,6 +82,8 @@ def _all() -> Iterator[Case]:
     for target, precisions in reversed(ARCHITECTURES.items()):
         for precision in precisions:
             yield Case("primitives", f"primitives, {target}, {precision}", fan, precision, target=target)
+    for precision in ("fp16", "fp32"):
+        yield Case("primitives", f"rows, cuda-sm_90, {precision}", rows, precision, target="cuda-sm_90")
     for batch in BATCHES:
         for channels, extent in STAGES:
             yield from _stage(batch, channels, extent, IN_CHAINS)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Operator
@@ -46,6 +49,57 @@ def _with_outputs(g: GraphBuilder, values: list[Value]) -> onnx.ModelProto:
         model.graph.output.append(onnx.helper.make_tensor_value_info(value.name, kind, value.shape))
     onnx.checker.check_model(model)
     return model
+
+
+_ROW, _UNITS, _STEPS = 400, 24, 3
+
+
+def rows(copies: int = COPIES) -> onnx.ModelProto:
+    """The same of what reduces rows, goes through sequences and finds the largest."""
+    rng, known, nodes, ends = (
+        np.random.default_rng(0),
+        dict[str, Any](),
+        list[onnx.NodeProto](),
+        dict[str, int](),
+    )
+
+    def node(op: str, inputs: list[str], outputs: int = 1, **how: Any) -> str:
+        names = [f"{op}{len(nodes)}_{i}" for i in range(outputs)]
+        nodes.append(helper.make_node(op, [*inputs, *how.pop("more", ())], names, names[0], **how))
+        ends[names[-1]] = onnx.TensorProto.INT64 if outputs > 1 else onnx.TensorProto.FLOAT
+        return names[0]
+
+    def weights(name: str, *shape: int) -> str:
+        known[name] = (rng.standard_normal(shape) / shape[-1] ** 0.5).astype(np.float32)
+        return name
+
+    known |= {"flat": np.array([1, 3 * _ROW]), "sequence": np.array([_STEPS, 1, _ROW]), "k": np.array([7])}
+    scale, bias = weights("scale", 3), weights("bias", 3)
+    for i in range(copies):
+        image = node("Add", ["input"], more=(weights(f"apart{i}", 1, 3, 1, 1),))
+        flat, sequence = node("Reshape", [image, "flat"]), node("Reshape", [image, "sequence"])
+        node("Softmax", [flat], axis=1)
+        node("ReduceMax", [flat], axes=[1])
+        node("GlobalAveragePool", [image])
+        node("InstanceNormalization", [image], more=(scale, bias))
+        node("LayerNormalization", [flat], more=(weights(f"scale{i}", 3 * _ROW),))
+        node("TopK", [flat, "k"], 2)
+        for cell, gates in (("LSTM", 4), ("GRU", 3)):
+            given, back = (weights(f"{cell}{i}{n}", 1, gates * _UNITS, n) for n in (_ROW, _UNITS))
+            node(cell, [sequence, given, back], hidden_size=_UNITS)
+    graph = helper.make_graph(
+        nodes,
+        "rows",
+        [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, (1, 3, 20, _ROW // 20))],
+        [
+            helper.make_tensor_value_info(name, kind, None)
+            for name, kind in ends.items()
+            if "Reshape" not in name
+        ],
+        [numpy_helper.from_array(array, name) for name, array in known.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return onnx.shape_inference.infer_shapes(model)
 
 
 @dataclass(frozen=True, eq=False)
