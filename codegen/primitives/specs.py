@@ -160,6 +160,13 @@ class ConvSpec(WindowSpec):
             return self
         return replace(self, workspace_limit=None, extras=tuple(map(_costed, self.extras)))
 
+    @cached_property
+    def bare(self) -> Self:
+        """Without what follows the sums."""
+        if not (self.bias or self.epilogue):
+            return self
+        return replace(self, bias=False, epilogue=(), extras=())
+
     @property
     def reach(self) -> Reach | None:
         """Of the extra operand that some channels meet."""

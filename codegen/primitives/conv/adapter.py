@@ -109,7 +109,7 @@ class AdjustableAdapter(Adjustable, Adapter[Window]):
         return _known_costs(self.primitive, tuple(specs), target)
 
 
-_known_costs = lru_cache(maxsize=_REMEMBERED)(costs_of)
+_known_costs = lru_cache(maxsize=8 * _REMEMBERED)(costs_of)  # of each of many primitives
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -5,6 +5,7 @@ A first epilogue step that adds a constant per filter is the bias, packed with t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..operator import (
     Array,
     Combination,
     Constant,
+    Cost,
     Operand,
     constant_of,
     to_layout,
@@ -159,6 +161,11 @@ class Convolution(AdjustableAdapter[ConvSpec], _OfFloats[ConvSpec]):
     operators = ("conv",)
     kind: type[ConvSpec] = ConvSpec
 
+    def __init__(self, primitive: Any, *, spreads: bool = False, ending: bool = False) -> None:
+        """`ending` tells that costs depend on what follows the sums."""
+        super().__init__(primitive, spreads=spreads)
+        self._ending = ending
+
     def origin(self, op: Operator, target: Target) -> Origin | None:
         find, tail = getattr(self.primitive, "origin", None), _tail(op)
         if find is None or tail is None:
@@ -168,6 +175,10 @@ class Convolution(AdjustableAdapter[ConvSpec], _OfFloats[ConvSpec]):
 
     def spec(self, op: Operator) -> ConvSpec:
         return self.kind(**window(op), **_ending(op), workspace_limit=workspace_limit(op))
+
+    def _costs(self, specs: Sequence[ConvSpec], target: Target) -> tuple[Cost, ...]:
+        """Asked once for layers that differ in their endings alone."""
+        return super()._costs(specs if self._ending else [spec.bare for spec in specs], target)
 
     def noise(self, op: Operator, target: Target) -> float:
         noisy = hasattr(self.primitive, "noise")

@@ -24,7 +24,8 @@ from .winograd.float32 import HALVES, OBLONG, ODD, STRIDED, WINOGRAD
 _FLOATS = (
     *map(Convolution, (DIRECT, POINTWISE, DEPTHWISE)),
     Convolution(GROUPED, spreads=True),
-    *map(Convolution, (IM2ROW, KN2ROW)),
+    Convolution(IM2ROW),
+    Convolution(KN2ROW, ending=True),
     *(Convolution(primitive, spreads=True) for primitive in (*WINOGRAD, ODD, OBLONG, *STRIDED)),
     TransposedConvolution(TRANSPOSED),
     Dense(DENSE),

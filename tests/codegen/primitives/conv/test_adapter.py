@@ -10,7 +10,10 @@ import pytest
 
 from secateur.codegen.primitives.conv.im2row.primitive import IM2ROW, Im2row
 from secateur.codegen.primitives.conv.operators import Convolution
+from secateur.codegen.primitives.conv.planned import costs_of
+from secateur.codegen.primitives.conv.primitives import PRIMITIVES
 from secateur.codegen.targets.rows import TARGETS
+from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator
 
 from ...generic_harness import operator, rand
@@ -36,9 +39,10 @@ class Counting(Im2row):
         return super().plans(*about)
 
 
-def conv(filters: int) -> Operator:
+def conv(filters: int, *epilogue: str) -> Operator:
     arrays = [rand(1, 16, 20, 21), rand(filters, 16, 3, 3)]
     given = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1}
+    given["epilogue"] = tuple(map(Step, epilogue))
     return operator("conv", arrays, given, constants=(1,))
 
 
@@ -64,3 +68,20 @@ def test_another_layer_is(other: int) -> None:
     first, once = answers(adapter, conv(32)), dict(counting.asked)
     assert first[2] != answers(adapter, conv(other))[2]
     assert counting.asked == {question: 2 * times for question, times in once.items()}
+
+
+@pytest.mark.parametrize("ending", [False, True])
+def test_what_follows_the_sums_is_asked_about_where_it_counts(ending: bool) -> None:
+    counting = Counting()
+    adapter = Convolution(counting, ending=ending)
+    first = adapter.costs(conv(32), TARGET)
+    assert adapter.costs(conv(32, "relu"), TARGET) == first
+    assert counting.asked["plans"] == (4 if ending else 2)  # in two layouts
+
+
+def test_costs_are_those_of_the_layer_with_its_ending() -> None:
+    for adapter in PRIMITIVES:
+        if isinstance(adapter, Convolution):
+            op = conv(32, "relu", "sigmoid")
+            specs = [] if adapter.applicable(op, TARGET) else adapter.specs(op, TARGET)
+            assert not specs or adapter.costs(op, TARGET) == costs_of(adapter.primitive, specs, TARGET)
