@@ -45,7 +45,7 @@ def at_counts(
     whole = Canonicalize(share=False).run(graph.clone())
     for each in _SPACES if space == "auto" else (space,):
         search = Search(whole, Recipe(loss=1.0, space=each), asked, Material())
-        search.optimizer.times  # noqa: B018  (asks for all)
+        search.optimizer.problem.times  # noqa: B018  (asks for all)
     known = {kernel.symbol for kernel in own}
     limit = WORTH_MEASURED if isinstance(costs, TableCosts) else WORTH_ESTIMATED
     found = [kernel for kernel in unique(_kernels(asked, limit)) if kernel.symbol not in known]

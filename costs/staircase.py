@@ -15,7 +15,7 @@ from secateur.codegen.primitives.chosen import chosen_as
 from secateur.codegen.targets.target import Target
 from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Graph, Operator
-from secateur.passes.prune.edges import LEAST, edges
+from secateur.passes.prune.candidates import LEAST, edges
 from secateur.passes.prune.sizes import (
     SizedCosts,
     UnsizedError,

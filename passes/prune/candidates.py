@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from secateur.ir.choice import Choice
 from secateur.ir.graph import Operator
 
-from .edges import edges, grain, thinned
 from .extents import Extents, Point, PointCosts
 from .sizes import UnsizedError
 
@@ -15,6 +15,9 @@ MOST = 16
 
 LOOKED_AT = 64
 """Counts among which they are looked for."""
+
+LEAST = 0.01
+"""Of the time: what fewer channels must save to be worth the ones that go."""
 
 
 def candidates(costs: PointCosts, most: int = MOST, fine: bool = False) -> list[tuple[int, ...]]:
@@ -82,3 +85,38 @@ def _seconds(costs: PointCosts, operators: Sequence[Operator], point: Point) -> 
     except UnsizedError:
         return None
     return sum(min((choice.seconds for choice in some), default=0.0) for some in choices)
+
+
+# Edges of steps ------------------------------------------------------------------------------------
+
+
+def grain(choices: Iterable[Choice]) -> int:
+    """The largest block of channels of any layout; time only rises in steps of it where all are blocked."""
+    layouts = (layout for c in choices for layout in (*c.operand_layouts, c.result_layout))
+    return max((layout.block for layout in layouts), default=0) or 1
+
+
+def edges(times: Mapping[int, float], least: float = LEAST) -> list[int]:
+    """Of counts with their times those that no larger one makes useless, rising; the largest is one of them.
+
+    A count is of use where it takes less than each larger one of use, by at least the share `least`. Of
+    counts that save about the same the largest is kept, so that what is left is each step's right edge.
+    """
+    kept: list[int] = []
+    fastest = float("inf")
+    for count in sorted(times, reverse=True):
+        if times[count] <= fastest * (1 - least):
+            kept.append(count)
+            fastest = times[count]
+    return kept[::-1]
+
+
+def thinned(counts: Sequence[int], times: Mapping[int, float], most: int) -> list[int]:
+    """At most `most` of these edges, at least 2: those left where a step must save a larger share."""
+    kept, least = list(counts), LEAST
+    while len(kept) > most:
+        least *= 1.25
+        kept = edges({count: times[count] for count in counts}, min(least, 0.9))
+        if least > 0.9:
+            return [kept[0], kept[-1]] if len(kept) > most else kept
+    return kept

@@ -42,9 +42,9 @@ class _Along:
 
     group: int
     units: NDArray[np.int32]
-    indices: Ints
+    indices: tuple[int, ...]
 
-    @property
+    @cached_property
     def each(self) -> int | None:
         """Indices that every unit takes; None where they differ."""
         steps = set(np.diff(self.indices).tolist())
@@ -65,19 +65,27 @@ class Extents:
                 self._add(number, member.value, member.axis, member.units)
         for found in self._along.values():
             found.sort(key=lambda a: int(np.argmax(a.units != NONE)))
+        self._axes: dict[Value, list[int]] = {}
+        for value, axis in self._along:
+            self._axes.setdefault(value, []).append(axis)
         self._ports: dict[Operator, Ports] = {}
         self._signatures: dict[Operator, Signature] = {}
 
     def _add(self, number: int, value: Value, axis: int, units: NDArray[np.int32]) -> None:
         rank = self._ranks[number][units[units != NONE]]
         per_unit = np.bincount(rank, minlength=self.curves[number].group.size)
-        along = _Along(number, units, np.concatenate([[0], np.cumsum(per_unit)]))
+        along = _Along(number, units, (0, *np.cumsum(per_unit).tolist()))
         self._along.setdefault((value, axis), []).append(along)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """How many units each group has."""
         return tuple(c.group.size for c in self.curves)
+
+    @cached_property
+    def around(self) -> tuple[tuple[int, ...], ...]:
+        """For each group the branches with which it goes."""
+        return tuple(self.branches.with_group(c.group) for c in self.curves)
 
     def groups(self, value: Value, axis: int) -> tuple[int, ...]:
         """The numbers of the groups along an axis, in the order in which they begin."""
@@ -99,17 +107,20 @@ class Extents:
         whole, along = value.type.shape[axis], self._along.get((value, axis))
         if not along:
             return whole
-        groups = tuple(a.group for a in along)
-        whole -= sum(int(a.indices[-1]) for a in along)
-        if groups in point.sums:
+        whole -= sum(a.indices[-1] for a in along)
+        if point.sums and (groups := tuple(a.group for a in along)) in point.sums:
             each = along[0].each
             assert each is not None, "sums are of units alike"
             return whole + each * point.sums[groups]
-        return whole + sum(int(a.indices[point.counts.get(a.group, self.sizes[a.group])]) for a in along)
+        counts, sizes = point.counts, self.sizes
+        return whole + sum(a.indices[counts.get(a.group, sizes[a.group])] for a in along)
 
     def shape(self, value: Value, point: Point) -> Shape:
         """Of a value."""
-        return tuple(self.extent(value, axis, point) for axis in range(value.type.rank))
+        shape = list(value.type.shape)
+        for axis in self._axes.get(value, ()):
+            shape[axis] = self.extent(value, axis, point)
+        return tuple(shape)
 
     def operator(self, op: Operator, point: Point) -> Operator | None:
         """An operator at these extents, on operands of its own; UnsizedError where there is no such thing.

@@ -12,36 +12,28 @@ graph.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from types import MappingProxyType
-
-import numpy as np
 
 from secateur.ir.choice import CostTable
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
-from secateur.ir.support.units import duration_text, size_text
+from secateur.ir.support.units import duration_text
 
 from ..select.elimination import TooWideError
 from ..select.graphs import problem_of
 from ..select.solver import Solver
 from ..select.sweeps import TIES
-from ..select.tolls import kept_duration
 from .arena import forbidding
 from .bypasses import find_bypasses
 from .candidates import MOST, candidates
-from .counted import COUNTED
 from .criteria.branches import Branch
-from .curves import Curve, Floats
-from .domains import Domains
+from .curves import Curve
 from .extents import Extents, PointCosts
+from .problem import BudgetError, Carried, Limits, Problem, beyond
 from .sizes import SizedCosts
-from .surrogate import within_both
-from .tables import Row, Times
-from .weighing import Answer, BeyondError, Pair, weighed
+from .weighing import Answer
 
 _TIGHTENINGS = 12  # of what is asked of the bound on an arena
 _TIGHTER = "a plan of less memory may fit counts that lose less"
@@ -104,30 +96,6 @@ class Pruning:
     branches: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Carried:
-    """What the second of two curves (by their places) loses with units that the first does not keep.
-
-    `losses[i]` is for unit i in the order of both: those count that the second keeps and the first does not.
-    """
-
-    first: int
-    second: int
-    losses: Floats
-
-    def lost(self, first: int, second: int) -> float:
-        """Where the two keep so many."""
-        return float(self.losses[first:second].sum())
-
-
-class BudgetError(SecateurError):
-    """No counts that are weighed keep the budget; the message names the nearest that some keep."""
-
-    def __init__(self, message: str, nearest: float) -> None:
-        super().__init__(message)
-        self.nearest = nearest
-
-
 class CoupledError(SecateurError):
     """Counts of too many groups depend on each other; fewer counts of each may do."""
 
@@ -152,16 +120,9 @@ class Optimizer:
         self.carried = tuple(carried)
         self.bypasses = tuple(find_bypasses(fused, branches))
         self.extents = Extents(fused, self.curves, self.bypasses)
-        self._around = [self.extents.branches.with_group(c.group) for c in self.curves]
-        self._at_points = PointCosts(self.extents, self.costs)
-        self.counts = candidates(self._at_points, most, fine)
-        self.domains = Domains(self.extents, self.counts)
+        at_points = PointCosts(self.extents, self.costs)
+        self.problem = Problem(at_points, candidates(at_points, most, fine), self.carried)
         self._planned: dict[tuple[object, ...], float] = {}
-
-    @cached_property
-    def times(self) -> Times:
-        """Seconds over counts, ways and layouts."""
-        return Times(self.extents.graph, self.extents, self.domains, self._at_points)
 
     @cached_property
     def before(self) -> float:
@@ -179,7 +140,7 @@ class Optimizer:
     def loss(self, counts: Mapping[int, int], gone: frozenset[int] = frozenset()) -> float:
         """Importance lost at these counts without branches `gone`; groups within these lose no more."""
         kept = [counts.get(i, size) for i, size in enumerate(self.extents.sizes)]
-        rows = zip(self.curves, kept, self._around, strict=True)
+        rows = zip(self.curves, kept, self.extents.around, strict=True)
         alone = sum(float(c.loss[k]) for c, k, around in rows if not gone.intersection(around))
         alone += sum(self.bypasses[number].loss for number in gone)
         return alone + sum(one.lost(kept[one.first], kept[one.second]) for one in self.carried)
@@ -193,7 +154,7 @@ class Optimizer:
         try:
             if budget.arena is not None:
                 return self._within_arena(budget.arena, budget.sums)
-            found = self._pruning(budget.sums, *self._weighed(budget.sums))
+            found = self._pruning(budget.sums, *self.problem.best(budget.sums))
             if budget.seconds is not None or budget.loss is not None:
                 return found
             found = self._faster(budget.sums, found, slack)
@@ -207,24 +168,25 @@ class Optimizer:
         found = problem_of(self.extents.pruned(counts, gone), self.costs)
         return Solver(found.problem).smallest().costs.peak
 
-    def _within_arena(self, limit: int, sums: Mapping[str, float]) -> Pruning:
+    def _within_arena(self, limit: int, sums: Limits) -> Pruning:
         """The counts of least loss by the bound on what lives together, tightened until the peak fits."""
         asked, bound = limit, 0.0
         if sums:
-            self._weighed(sums)  # says which limit cannot be kept even without one on the arena
+            self.problem.best(sums)  # says which limit cannot be kept even without one on the arena
         for tried in range(_TIGHTENINGS):
             try:
-                answer, doubt = self._weighed(sums, tuple(forbidding(self.extents, self.domains, asked)))
+                forbidden = forbidding(self.extents, self.problem.domains, asked)
+                answer, doubt = self.problem.best(sums, forbidden)
             except BudgetError:
                 break
             bound = bound if tried else answer.bound
-            peak = self.peak(*self._chosen(answer))
+            peak = self.peak(*self.problem.kept(answer))
             if peak <= limit:
                 return self._with_arena(answer, peak, bound, doubt or (_TIGHTER if tried else ""))
             asked = min(asked - 1, asked * limit // peak)
         peak, answer = self._least_arena()
         if peak > limit or sums:
-            raise self._beyond("arena", limit, peak, sums)
+            raise beyond("arena", limit, peak, sums)
         return self._with_arena(answer, peak, bound, _TIGHTER)
 
     def _with_arena(self, answer: Answer, peak: int, bound: float, doubt: str) -> Pruning:
@@ -233,50 +195,27 @@ class Optimizer:
 
     def _least_arena(self) -> tuple[int, Answer]:
         """The least arena of the fewest counts, with all branches or without any."""
-        groups, branches = [0] * len(self.counts), len(self.bypasses)
+        groups, branches = [0] * len(self.extents.sizes), len(self.bypasses)
         ways = [Answer((*groups, *[gone] * branches), 0.0, 0.0, 0.0) for gone in (0, 1)]
-        return min(((self.peak(*self._chosen(way)), way) for way in ways), key=lambda found: found[0])
+        return min(((self.peak(*self.problem.kept(way)), way) for way in ways), key=lambda found: found[0])
 
-    def _chosen(self, answer: Answer) -> tuple[dict[int, int], frozenset[int]]:
-        """The counts of an answer, and the branches that go; groups within these keep all."""
-        picked = [counts[v] for counts, v in zip(self.counts, answer.values, strict=False)]
-        gone = frozenset(n for n in range(len(self.bypasses)) if answer.values[self.domains.branch(n)])
-        rows = enumerate(zip(picked, self._around, strict=True))
-        whole = self.extents.sizes
-        return {i: whole[i] if gone.intersection(around) else k for i, (k, around) in rows}, gone
-
-    def _faster(self, limits: Mapping[str, float], found: Pruning, slack: float) -> Pruning:
+    def _faster(self, limits: Limits, found: Pruning, slack: float) -> Pruning:
         """Counts near these, within the same limits, that take less time and lose at most so much more.
 
         The time of the whole network is priced at what may be lost, so no answer at this price loses more.
         """
-        if not slack * found.loss:
+        price = slack * found.loss / self.before
+        if not price:
             return found
-        near, price = self._near(found), slack * found.loss / self.before
         try:
-            tried = near._pruning(limits, *near._weighed(limits, near._priced(price)))
+            tried = self._at_price(self.problem.around(found.kept.values(), _NEIGHBOURS), limits, price)
         except TooWideError:
             return found
         if tried.seconds >= found.seconds * (1 - TIES):
             return found
         return replace(tried, bound=found.bound, resolution=max(tried.loss - found.bound, 0.0))
 
-    def _near(self, found: Pruning) -> Optimizer:
-        """The same where each group has few counts, around those that were found."""
-        near = copy(self)
-        near.counts = []
-        for counts, kept in zip(self.counts, found.kept.values(), strict=True):
-            at = counts.index(kept)
-            near.counts.append(counts[max(0, at - _NEIGHBOURS) : at + _NEIGHBOURS + 1])
-        near.domains = Domains(near.extents, near.counts)
-        near.__dict__.pop("times", None)  # is of all counts
-        return near
-
-    def _priced(self, price: float) -> tuple[Pair, ...]:
-        """Tables of time, a second at the loss `price`."""
-        return tuple(_pairs([(v, rows * price) for v, rows in self.times.tables], ()))
-
-    def _no_slower(self, limits: Mapping[str, float], slower: Pruning) -> Pruning:
+    def _no_slower(self, limits: Limits, slower: Pruning) -> Pruning:
         """Counts within limits on what is counted that take no longer than the whole graph.
 
         Time is weighed with loss at a price, as low as does it; the answer says that the loss may not be the
@@ -286,7 +225,7 @@ class Optimizer:
         for _ in range(_PRICES):
             price = math.sqrt(low * high) if low else high / _DEAREST
             try:
-                tried = self._pruning(limits, *self._weighed(limits, self._priced(price)))
+                tried = self._at_price(self.problem, limits, price)
             except BudgetError:
                 break
             if tried.seconds > self.before * (1 + TIES):
@@ -296,79 +235,17 @@ class Optimizer:
         doubt = "the counts that lose least take longer than the whole network does"
         return replace(found or slower, bound=slower.bound, doubt=doubt)
 
-    def _weighed(self, limits: Mapping[str, float], more: tuple[Pair, ...] = ()) -> tuple[Answer, str]:
-        """The answer of least cost within limits on sums, with more tables, and why it may not be the best.
+    def _at_price(self, problem: Problem, limits: Limits, price: float) -> Pruning:
+        """The best counts where a second costs so much loss."""
+        answer, doubted = problem.best(limits, problem.priced(price))
+        return self._pruning(limits, answer, doubted, problem)
 
-        Its toll is the first sum. BudgetError where none is found.
-        """
-        if len(limits) > 1:
-            return self._within_both(limits, more)
-        ((name, limit),) = limits.items() or [("", 0.0)]
-        tables = [*self.pairs(name), *more]
-        try:
-            return weighed(self.domains.sizes, tables, limit), ""
-        except BeyondError as error:
-            raise self._beyond(name or "arena", limit, error.least) from None
-
-    def _within_both(self, limits: Mapping[str, float], more: tuple[Pair, ...]) -> tuple[Answer, str]:
-        rows = {name: list(self._spent(name)) for name in limits}
-        common = [*_pairs(self._losses(), ()), *self.domains.tables, *more]
-        sizes = self.domains.sizes
-
-        def solve(weight: float, limit: float) -> Answer:
-            shares = zip(limits.items(), (weight, 1 - weight), strict=True)
-            tolls = [(v, row * (w / most)) for (name, most), w in shares if w for v, row in rows[name]]
-            return weighed(sizes, [*common, *_pairs((), tolls)], limit)
-
-        def sums(answer: Answer) -> tuple[float, float]:
-            first, second = (_total(rows[name], answer) / limit for name, limit in limits.items())
-            return first, second
-
-        for name, limit in limits.items():
-            if limit <= 0:
-                raise self._beyond(name, limit, 0.0)
-        try:
-            both = within_both(solve, sums)
-        except BeyondError:
-            (a, x), (b, y) = limits.items()
-            text = f"no counts were found that keep {_TEXTS[a](x)} and {_TEXTS[b](y)}"
-            raise BudgetError(text, math.inf) from None
-        answer, first = both.answer, next(iter(limits))
-        doubt = "" if answer.cost <= both.bound * (1 + TIES) else "counts that lose less may keep both limits"
-        return replace(answer, toll=_total(rows[first], answer), bound=both.bound), doubt
-
-    def pairs(self, name: str) -> list[Pair]:
-        """The problem's tables where `name` (or nothing) is limited, over the variables of `times`."""
-        if name == "loss":
-            found = list(_pairs(self.times.tables, self._losses()))
-        elif not name:
-            found = list(_pairs(self._losses(), ()))
-        else:
-            found = list(_pairs(self._losses(), self._spent(name)))
-        return [*found, *self.domains.tables]
-
-    def _losses(self) -> Iterator[Row]:
-        yield from self._alone()
-        for one in self.carried:
-            first, second = (self.counts[number] for number in (one.first, one.second))
-            yield (one.first, one.second), np.array([[one.lost(a, b) for b in second] for a in first])
-
-    def _alone(self) -> Iterator[Row]:
-        for number, (one, counts) in enumerate(zip(self.curves, self.counts, strict=True)):
-            around = self._around[number]
-            rows = np.zeros((len(counts), 2 ** len(around)))
-            rows[:, 0] = one.loss[list(counts)]
-            variables = (number, *map(self.domains.branch, around))
-            yield variables, rows.reshape(self.domains.shape(variables))
-        for number, bypass in enumerate(self.bypasses):
-            yield (self.domains.branch(number),), np.array([0.0, bypass.loss])
-
-    def _spent(self, name: str) -> Iterable[Row]:
-        return self.times.tables if name == "seconds" else COUNTED[name](self.extents, self.domains)
-
-    def _pruning(self, limits: Mapping[str, float], answer: Answer, doubted: str) -> Pruning:
+    def _pruning(
+        self, limits: Limits, answer: Answer, doubted: str, problem: Problem | None = None
+    ) -> Pruning:
+        """What an answer to the whole problem, or to another, comes to."""
         name = next(iter(limits), "")
-        counts, gone = self._chosen(answer)
+        counts, gone = (problem or self.problem).kept(answer)
         seconds = self.seconds(counts, gone)
         spent = seconds if name == "seconds" else answer.toll
         expected = {"seconds": answer.toll, "loss": answer.cost}.get(name, seconds)
@@ -383,35 +260,3 @@ class Optimizer:
             self.loss(counts, gone), seconds, self.before, spent, answer.bound, answer.resolution, doubt,
             tuple(self.bypasses[number].name for number in sorted(gone)),
         )  # fmt: skip
-
-    def _beyond(
-        self, name: str, limit: float, least: float, others: Mapping[str, float] = MappingProxyType({})
-    ) -> BudgetError:
-        text = _TEXTS[name]
-        if others:
-            kept = " and ".join(_TEXTS[other](most) for other, most in others.items())
-            return BudgetError(f"no counts were found that keep {text(limit)} with {kept}", least)
-        possible = f"; the least possible is {text(least)}" if math.isfinite(least) else ""
-        return BudgetError(f"no counts keep {text(limit)}{possible}", least)
-
-
-_TEXTS: dict[str, Callable[[float], str]] = {
-    "seconds": kept_duration,
-    "macs": lambda macs: f"{macs:.0f} multiply-accumulates",
-    "weights": lambda bytes: f"{size_text(round(bytes))} of weights",
-    "arena": lambda bytes: f"{size_text(round(bytes))} of arena",
-    "loss": lambda loss: f"a loss of {loss:g}",
-}
-
-
-def _total(rows: Iterable[Row], answer: Answer) -> float:
-    """The sum of tables where an answer is."""
-    return sum(float(row[tuple(answer.values[v] for v in variables)]) for variables, row in rows)
-
-
-def _pairs(costs: Iterable[Row], tolls: Iterable[Row]) -> Iterator[Pair]:
-    """Tables of costs, and tables of tolls, as pairs."""
-    for variables, rows in costs:
-        yield Pair(variables, rows, np.zeros(rows.shape))
-    for variables, rows in tolls:
-        yield Pair(variables, np.zeros(rows.shape), rows)

@@ -32,8 +32,9 @@ from .figures import Compiled, compiled, layer_rows, least_arena
 from .frozen import frozen_sentences
 from .linear.moments import Data
 from .open_costs import OpenCosts
-from .optimize import Budget, BudgetError, CoupledError, Optimizer, Pruning
+from .optimize import Budget, CoupledError, Optimizer, Pruning
 from .options import Recipe
+from .problem import BudgetError
 from .remove import Gone, kept_indices, remove
 from .reordered import in_order
 from .repair.changed import changed_layers

@@ -8,8 +8,8 @@ from secateur.ir.choice import CostTable
 from secateur.ir.graph import Graph
 
 from .figures import compiled
-from .optimize import BudgetError
 from .options import Recipe
+from .problem import BudgetError
 from .report import SpaceRow
 from .search import Decision, Found, Material, Search
 from .sizes import SizedCosts

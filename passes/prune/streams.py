@@ -21,7 +21,7 @@ from secateur.ir.ranges import shared_out
 
 from .criteria.criterion import Ranking
 from .curves import Curve, Floats
-from .optimize import Carried
+from .problem import Carried
 
 SUM, CARRY = "nn.channel_sum", "nn.carry"
 Units = NDArray[np.int32]

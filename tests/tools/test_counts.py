@@ -190,7 +190,7 @@ def test_the_optimizer_then_estimates_nothing() -> None:
     costs = TableCosts(analytic_table(found), row)
     asked = Asked(costs, row)
     canonical = Canonicalize(share=False).run(graph.clone())
-    _ = Search(canonical, Recipe(loss=1.0), asked, Material()).optimizer.times
+    _ = Search(canonical, Recipe(loss=1.0), asked, Material()).optimizer.problem.times
     assert len(asked.operators) > 10
     assert costs.between == 0
     assert costs.note is None or "operators" not in costs.note

@@ -29,7 +29,8 @@ from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.passes.prune.criteria.criterion import Evidence
 from secateur.passes.prune.criteria.registry import rankings
 from secateur.passes.prune.curves import Curve, ranked, transferred
-from secateur.passes.prune.optimize import Budget, BudgetError, Optimizer
+from secateur.passes.prune.optimize import Budget, Optimizer
+from secateur.passes.prune.problem import BudgetError
 from secateur.tools.tables import table
 
 MODEL = Path(__file__).parents[2] / "examples" / "digits" / "resnet20.onnx"

@@ -27,8 +27,8 @@ from secateur.model import read
 from secateur.passes.canonicalize.canonicalize import Canonicalize
 from secateur.passes.prune.criteria.criterion import Evidence, Ranking
 from secateur.passes.prune.criteria.registry import rankings
-from secateur.passes.prune.optimize import BudgetError
 from secateur.passes.prune.options import Recipe
+from secateur.passes.prune.problem import BudgetError
 from secateur.passes.prune.remove import Gone, remove
 from secateur.passes.prune.search import Material, Search
 from secateur.prepare import cost_table

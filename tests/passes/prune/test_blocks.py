@@ -15,7 +15,8 @@ from secateur.ir.channels import find_channels
 from secateur.ir.graph import Graph
 from secateur.passes.prune.criteria.branches import bypassed, find_branches
 from secateur.passes.prune.curves import transferred
-from secateur.passes.prune.optimize import Budget, BudgetError, Optimizer, Pruning
+from secateur.passes.prune.optimize import Budget, Optimizer, Pruning
+from secateur.passes.prune.problem import BudgetError
 from secateur.passes.prune.remove import remove
 from secateur.passes.select.graphs import problem_of
 from secateur.passes.select.solver import Solver
@@ -85,7 +86,7 @@ class Case:
     def every(self) -> Iterator[tuple[dict[int, int], Gone]]:
         """All counts that are weighed, with all branches that may go."""
         numbers = range(len(self.optimizer.bypasses))
-        for picked in product(*self.optimizer.counts):
+        for picked in product(*self.optimizer.problem.counts):
             for size in range(len(numbers) + 1):
                 for gone in combinations(numbers, size):
                     yield dict(enumerate(picked)), frozenset(gone)
@@ -196,4 +197,6 @@ def test_highs_agrees(share: float) -> None:
     of = case("residual", "x86-64-v3").optimizer
     limit = share * of.before
     found = of.within(Budget(seconds=limit))
-    assert found.loss == pytest.approx(least_cost(of.domains.sizes, of.pairs("seconds"), limit), rel=1e-6)
+    assert found.loss == pytest.approx(
+        least_cost(of.problem.domains.sizes, of.problem.pairs("seconds"), limit), rel=1e-6
+    )

@@ -49,7 +49,7 @@ class Case:
 
 def test_a_shared_constant_counts_once_where_its_readers_keep_the_same() -> None:
     of = Case()
-    every = [dict(enumerate(picked)) for picked in product(*of.optimizer.counts)]
+    every = [dict(enumerate(picked)) for picked in product(*of.optimizer.problem.counts)]
     assert len(every) > 8
     whole = weight_bytes(of.graph)
     assert of.optimizer.within(Budget(weights=whole)).loss == 0

@@ -11,7 +11,8 @@ from secateur.codegen.targets.find import find
 from secateur.ir.choice import Choice, CostTable
 from secateur.ir.graph import Operator
 from secateur.ir.types import Layout, TensorType
-from secateur.passes.prune.optimize import Budget, BudgetError, Optimizer
+from secateur.passes.prune.optimize import Budget, Optimizer
+from secateur.passes.prune.problem import BudgetError
 from secateur.tools.bench.never_slower import (
     Rate,
     Row,

@@ -21,7 +21,8 @@ from secateur.passes.framework.pipeline import parse_pipeline
 from secateur.passes.prune import domains
 from secateur.passes.prune.curves import Curve, curve, curves, transferred
 from secateur.passes.prune.figures import weight_bytes
-from secateur.passes.prune.optimize import Budget, BudgetError, Optimizer, Pruning
+from secateur.passes.prune.optimize import Budget, Optimizer, Pruning
+from secateur.passes.prune.problem import BudgetError
 from secateur.passes.prune.remove import remove
 from secateur.passes.select.graphs import problem_of
 from secateur.passes.select.solver import Solver
@@ -75,7 +76,7 @@ class Case:
 
     def every(self) -> Iterator[tuple[float, float]]:
         """Seconds and loss of every combination of the counts that are weighed."""
-        for picked in product(*self.optimizer.counts):
+        for picked in product(*self.optimizer.problem.counts):
             counts = dict(enumerate(picked))
             yield self.optimizer.seconds(counts), self.optimizer.loss(counts)
 
@@ -99,9 +100,9 @@ KINDS_AND_TARGETS = [
 def test_a_sum_that_is_made_after_the_times_is_a_variable_of_its_own() -> None:
     fresh, asked = (Case(KINDS["inception"](2), "x86-64-v3", 2) for _ in range(2))
     limit = fresh.limit(0.5)
-    assert asked.optimizer.times.tables
-    first = len(asked.optimizer.domains.sizes)
-    assert asked.optimizer.domains._sum((0, 1)) == first
+    assert asked.optimizer.problem.times.tables
+    first = len(asked.optimizer.problem.domains.sizes)
+    assert asked.optimizer.problem.domains._sum((0, 1)) == first
     found, wanted = (of.optimizer.within(Budget(seconds=limit)) for of in (asked, fresh))
     assert (found.loss, found.seconds) == pytest.approx((wanted.loss, wanted.seconds), rel=1e-9)
 
@@ -145,7 +146,7 @@ def test_what_is_counted_is_kept_at_the_least_loss(name: str) -> None:
         weights = sum(v.type.bytes for op in operators for v in op.operands if v.is_constant)
         return sum(op.macs for op in operators) if name == "macs" else weights
 
-    every = [dict(enumerate(picked)) for picked in product(*of.optimizer.counts)]
+    every = [dict(enumerate(picked)) for picked in product(*of.optimizer.problem.counts)]
     for share in (0.8, 0.5):
         limit = int(share * spent({}))
         found = of.optimizer.within(Budget(**{name: limit}))
@@ -158,7 +159,7 @@ def test_what_is_counted_is_kept_at_the_least_loss(name: str) -> None:
 def test_the_arena_fits(kind: str, target: str, seed: int) -> None:
     """No counts that fit lose less than the bound; where the answer has no doubt it is the best."""
     of = case(kind, target, seed).optimizer
-    every = [dict(enumerate(picked)) for picked in product(*of.counts)]
+    every = [dict(enumerate(picked)) for picked in product(*of.problem.counts)]
     peaks = [of.peak(counts) for counts in every]
     for limit in (max(peaks), (min(peaks) + max(peaks)) // 2, min(peaks)):
         least = min(of.loss(c) for c, peak in zip(every, peaks, strict=True) if peak <= limit)
@@ -175,18 +176,18 @@ def test_the_arena_fits(kind: str, target: str, seed: int) -> None:
 def test_sums_of_groups_stand_for_their_terms(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With sums as variables of their own, answers are those without."""
     of = case(kind, "x86-64-v3", {"inception": 2, "dense": 3}[kind])
-    assert of.optimizer.times
+    assert of.optimizer.problem.times
     monkeypatch.setattr(domains, "FEW", 0)
     other = Case(
         KINDS[kind]({"inception": 2, "dense": 3}[kind]), "x86-64-v3", {"inception": 2, "dense": 3}[kind]
     )
-    assert len(other.optimizer.domains.states) == len(other.curves)  # before anything is asked
+    assert len(other.optimizer.problem.domains.states) == len(other.curves)  # before anything is asked
     for share in (0.9, 0.6, 0.3):
         budget = Budget(seconds=of.limit(share))
         a, b = of.optimizer.within(budget), other.optimizer.within(budget)
         assert b.doubt == "" or b.seconds <= budget.given["seconds"] * 1.01
         assert a.loss == pytest.approx(b.loss)
-    assert len(other.optimizer.domains.states) > len(other.curves)
+    assert len(other.optimizer.problem.domains.states) > len(other.curves)
 
 
 @pytest.mark.parametrize("kind", ["inception", "dense"])
@@ -214,7 +215,7 @@ def test_a_whole_network_agrees_with_highs(share: float) -> None:
     of = whole(3).optimizer
     limit = share * of.before
     found = of.within(Budget(seconds=limit))
-    wanted = least_cost(of.domains.sizes, of.pairs("seconds"), limit)
+    wanted = least_cost(of.problem.domains.sizes, of.problem.pairs("seconds"), limit)
     assert wanted is not None
     assert found.loss == pytest.approx(wanted, rel=1e-6)
 

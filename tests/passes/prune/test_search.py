@@ -89,7 +89,7 @@ def test_fewer_counts_are_weighed_where_too_many_depend_on_each_other(
     within = Optimizer.within
 
     def limited(self: Optimizer, budget: Budget, slack: float) -> Pruning:
-        weighed.append(max(map(len, self.counts)))
+        weighed.append(max(map(len, self.problem.counts)))
         if weighed[-1] > 4:
             raise CoupledError("too many")
         return within(self, budget, slack)

@@ -11,7 +11,7 @@ from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator, Value, constant_of
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
-from secateur.passes.prune.edges import edges, grain, thinned
+from secateur.passes.prune.candidates import edges, grain, thinned
 from secateur.passes.prune.sizes import (
     SizedCosts,
     UnsizedError,

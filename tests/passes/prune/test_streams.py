@@ -21,7 +21,8 @@ from secateur.passes.prune.criteria.registry import rankings
 from secateur.passes.prune.curves import transferred
 from secateur.passes.prune.linear.moments import Data
 from secateur.passes.prune.open_costs import OpenCosts
-from secateur.passes.prune.optimize import Budget, Carried, Optimizer
+from secateur.passes.prune.optimize import Budget, Optimizer
+from secateur.passes.prune.problem import Carried
 from secateur.passes.prune.remove import remove
 from secateur.passes.prune.streams import SUM, Streams, find_streams
 
@@ -98,7 +99,7 @@ def test_the_optimizer_weighs_what_streams_lose_between_them(opened: Graph, stre
 
 def _least_loss(optimizer: Optimizer, limit: int) -> float:
     """By trying all counts."""
-    tried = (dict(enumerate(counts)) for counts in product(*optimizer.counts))
+    tried = (dict(enumerate(counts)) for counts in product(*optimizer.problem.counts))
     return min(
         optimizer.loss(counts)
         for counts in tried

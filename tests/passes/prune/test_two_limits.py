@@ -9,7 +9,8 @@ import pytest
 
 from secateur.ir.errors import SecateurError
 from secateur.passes.framework.pipeline import parse_pipeline
-from secateur.passes.prune.optimize import Budget, BudgetError, Optimizer
+from secateur.passes.prune.optimize import Budget, Optimizer
+from secateur.passes.prune.problem import BudgetError
 from secateur.passes.prune.prune import Prune
 
 from .nets import residual
@@ -38,7 +39,7 @@ def spent(of: Optimizer, counts: dict[int, int], name: str) -> float:
 @pytest.mark.parametrize("kind", ["residual", "mobile"])
 def test_no_counts_within_both_limits_lose_less_than_the_bound(kind: str, names: tuple[str, str]) -> None:
     of = case(kind, "rpi4", {"residual": 0, "mobile": 5}[kind]).optimizer
-    every = [dict(enumerate(picked)) for picked in product(*of.counts)]
+    every = [dict(enumerate(picked)) for picked in product(*of.problem.counts)]
     sums = [tuple(spent(of, counts, name) for name in names) for counts in every]
     ends = [(min(s[i] for s in sums), max(s[i] for s in sums)) for i in (0, 1)]
     exact = 0
