@@ -27,7 +27,7 @@ from .primitives.operator import Argument, Array, Constant, Operand, Result, Scr
 from .primitives.registry import Primitives
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
-from .weights.decoding import most_room
+from .weights.decoding import most_room, name_on
 from .weights.fetching import Region, fetch
 from .weights.origin import Origin
 from .weights.registry import HOLDING_FILTERS
@@ -104,14 +104,14 @@ class _Lowering:
         primitive, before, places = self.primitives.find(op), self.weights.end, list[Ref]()
         codec, first = _stored(op.operands), len(self.calls)
         if op.get("streamed", 0):
-            self.regions.append(Region(op["streamed_offset"], op["streamed"], codec))
+            self.regions.append(Region(op["streamed_offset"], op["streamed"], name_on(codec, self.target)))
         for stage in primitive.stages(op, self.target):
             places += self.call(op, stage)
         if op.get("streamed", 0):
             self.fetch(op, first)
             return
         if codec in HOLDING_FILTERS and (origin := primitive.origin(op, self.target)) is not None:
-            self.weights.make(origin, codec, places, before)
+            self.weights.make(origin, name_on(codec, self.target), places, before)
 
     def call(self, op: Operator, stage: Stage) -> list[Ref]:
         """One of an operator's kernels; where those of its pointers are that `Primitive.arguments` has."""
@@ -240,7 +240,7 @@ def lower(
     transforms = transformed(weights.origins, progress)
     made = {offset for transform in transforms for offset in transform.made.offsets}
     fetches = tuple(map(fetch, lowering.regions))
-    stored = [codec or (PLAIN if fetches else "") for codec in weights.stored]
+    stored = [name_on(codec, target) or (PLAIN if fetches else "") for codec in weights.stored]
     return Program(
         name=graph.name,
         target=target,

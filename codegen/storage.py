@@ -14,7 +14,7 @@ from .primitives.operator import Array, Constant, Operand, Primitive, constant_o
 from .primitives.registry import Primitives
 from .program import ALIGNMENT
 from .targets.target import Target
-from .weights.decoding import TRANSFORMED, most_room, pace_seconds, typical_seconds
+from .weights.decoding import TRANSFORMED, most_room, name_on, pace_seconds, typical_seconds
 from .weights.registry import HOLDING_FILTERS
 from .weights.sizes import estimate
 
@@ -52,7 +52,7 @@ class CodedConstants:
         def found() -> float:
             given = [a for v in op.operands if (a := constant_of(v)) is not None]
             packed = self._pack(op, choice, codec in HOLDING_FILTERS).arrays
-            return sum(_size(array, given, codec) for array in packed)
+            return sum(_size(array, given, name_on(codec, self.target)) for array in packed)
 
         return int(self._known("bytes", op, choice, codec, found))
 
@@ -68,7 +68,7 @@ class CodedConstants:
         def found() -> float:
             arrays = self._pack(op, choice, False).arrays
             taken = sum(-(-max(a.nbytes, 1) // ALIGNMENT) * ALIGNMENT for a in arrays)
-            return taken + most_room(codec) if arrays else 0
+            return taken + most_room(name_on(codec, self.target)) if arrays else 0
 
         return int(self._known("region", op, choice, codec, found))
 

@@ -90,8 +90,9 @@ def compile(
     `tune`, primitives are timed on this machine (minutes at first; kept in the cache). Else times are
     estimates. `pipeline` replaces the default passes, and has the limits in it then.
 
-    `compress` names the codec by which the artifact holds weights: `fast`, `best` or `smallest`
-    (seconds to load), chosen tensor by tensor, or one of `codegen/weights/registry.py`. They are decoded
+    `compress` names the codec by which the artifact holds weights: `fast`, `best` (decoded no more slowly
+    than an SD card is read), `small` (all but `mixed`) or `smallest` (seconds to load), chosen tensor by
+    tensor, or one of `codegen/weights/registry.py`, or several joined by `+`. They are decoded
     when a state is made, into memory of its own, or in each run (`limits.weights_memory`). Without it, a
     limit on the size codes those weights for which it must.
 

@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 
 from .codegen.backends.registry import backend_of
 from .codegen.targets.target import Target
-from .codegen.weights.registry import BEST, FAST, SMALLEST
+from .codegen.weights.decoding import name_on
+from .codegen.weights.registry import BEST, FAST, SMALL, SMALLEST
 from .ir.errors import SecateurError
 from .ir.support.units import size_text
 from .options import Limits
@@ -86,9 +87,10 @@ def codecs_within(limits: Limits, compress: str | None, target: Target) -> tuple
     """
     if limits.size is None or compress is not None or backend_of(target).storage(target) is None:
         return (None,)
+    coded = (BEST, SMALLEST) if name_on(BEST, target) == BEST else (BEST, SMALL, SMALLEST)
     if limits.weights_memory is not None:
-        return (FAST, BEST, SMALLEST)
-    return (None,) if limits.min_sqnr is not None else (None, BEST, SMALLEST)
+        return (FAST, *coded)
+    return (None,) if limits.min_sqnr is not None else (None, *coded)
 
 
 def way_of(codec: str | None) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..runtime_files import header_constant
-from ..targets.target import Target
-from .registry import BEST, CODECS, FAST, SMALLEST, named
+from ..targets.target import Cpu, Target
+from .registry import BEST, CODECS, JOINT, named
 from .streams import SPLIT, Array
 
 
@@ -74,8 +74,10 @@ PACES: Mapping[str, Pace] = {
 }
 TRANSFORMED = Pace(32, 16)
 """Of a number that is made of filters, whatever bytes it has: most of it is the transform in float64."""
-TYPICAL = {FAST: "nibbles", BEST: "planes", SMALLEST: "mixed"}
-"""The codec that most tensors of 8 bits get by a name that stands for several."""
+_TYPICAL = ("mixed", "planes", "nibbles")
+"""Of a name that stands for several, most tensors of 8 bits get the first of these that is among them."""
+CARD = 90e6
+"""Bytes a second that are read from an SD card."""
 
 
 def pace_seconds(pace: Pace, count: float, target: Target) -> float:
@@ -84,9 +86,23 @@ def pace_seconds(pace: Pace, count: float, target: Target) -> float:
     return count * cycles / (target.rates.clock_ghz * 1e9)
 
 
+def name_on(name: str, target: Target) -> str:
+    """The codecs by which files for a target are coded, by the name that was asked for.
+
+    Of those of `best`, one that a core of the target's processor decodes more slowly than a card gives the
+    plain bytes is left out. The processors beside GPUs read no cards.
+    """
+    if name != BEST or not isinstance(target.machine, Cpu):
+        return name
+    kept = [own for own in named(name) if pace_seconds(PACES[own], CARD, target) <= 1]
+    return name if len(kept) == len(named(name)) else JOINT.join(kept)
+
+
 def typical_seconds(codec: str, bytes: float, target: Target) -> float:
     """An estimate before anything is encoded, by what most tensors of 8 bits get."""
-    return pace_seconds(PACES[TYPICAL.get(codec, codec)], bytes, target)
+    names = named(name_on(codec, target))
+    typical = next((name for name in _TYPICAL if name in names), names[0])
+    return pace_seconds(PACES[typical], bytes, target)
 
 
 def streams_seconds(streams: Sequence[bytes], arrays: Sequence[Array], target: Target) -> float:

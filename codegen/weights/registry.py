@@ -47,21 +47,31 @@ CODECS: Mapping[str, Row] = {
 }
 BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
 
-FAST, BEST, SMALLEST = "fast", "best", "smallest"
+FAST, BEST, SMALL, SMALLEST = "fast", "best", "small", "smallest"
 CHOOSING = {
     FAST: tuple(name for name, row in CODECS.items() if row.fast),
     BEST: tuple(name for name, row in CODECS.items() if not row.slow),
+    SMALL: tuple(name for name, row in CODECS.items() if not row.slow),
     SMALLEST: tuple(CODECS),
 }
-"""Names that stand for several codecs, of which the one that takes the least is used, tensor by tensor."""
-HOLDING_FILTERS = (BEST, SMALLEST)
+"""Names that stand for several codecs, of which the one that takes the least is used, tensor by tensor.
+
+`best` stands for fewer where a target's processor would take longer to decode than to read the plain bytes
+(`decoding.name_on`).
+"""
+JOINT = "+"
+"""Between the names of several codecs, of which the one that takes the least is used."""
+HOLDING_FILTERS = (BEST, SMALL, SMALLEST)
 """Names with which files hold filters instead of what Winograd's transform makes of them."""
 
 NAMES = (*CODECS, *CHOOSING)
 
 
 def named(name: str) -> tuple[str, ...]:
-    """The codecs that a name stands for; KeyError for a name of none."""
-    if name not in CODECS:
+    """The codecs that a name, or several joined by `+`, stand for; KeyError for a name of none."""
+    if name in CHOOSING:
         return CHOOSING[name]
-    return (name,)
+    names = tuple(dict.fromkeys(name.split(JOINT)))
+    if unknown := [own for own in names if own not in CODECS]:
+        raise KeyError(unknown[0])
+    return names

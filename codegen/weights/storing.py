@@ -13,7 +13,7 @@ from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.words import known_names
 
 from .known import stream_of
-from .registry import BY_NUMBER, CODECS, NAMES
+from .registry import BY_NUMBER, CODECS, JOINT, NAMES
 from .streams import SPLIT, Array
 
 PLAIN = "raw"
@@ -21,8 +21,9 @@ PLAIN = "raw"
 
 def check_codec(name: str) -> None:
     """SecateurError for a name of no codec."""
-    if name not in NAMES:
-        raise SecateurError(f"there is no codec '{name}' of weights{known_names(name, list(NAMES))}")
+    for own in () if name in NAMES else name.split(JOINT):
+        if own not in CODECS:
+            raise SecateurError(f"there is no codec '{own}' of weights{known_names(own, list(NAMES))}")
 
 
 def coded(

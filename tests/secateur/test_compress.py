@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 import secateur
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.targets.find import find
+from secateur.codegen.weights.decoding import parts, room_of
+from secateur.codegen.weights.streams import encode
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
 from secateur.ir.printer import print_graph
 from secateur.pipeline import storing
+from secateur.runtime.manifest import read_manifest
 from secateur.runtime.session import load
 
 WEIGHTS = np.round(np.random.default_rng(0).standard_normal((32, 16, 3, 3)) * 8).astype(np.float32)
@@ -66,6 +69,19 @@ def test_what_does_not_go_together_is_refused() -> None:
         storing("canonicalize", "best", find("edgetpu"))
     assert storing("memory", None, find("edgetpu")) == "memory"
     assert storing("memory", "best", find("host")) == "memory,store"
+
+
+def test_best_loads_on_a_board_as_fast_as_a_card_is_read(tmp_path: Path) -> None:
+    """`zeros` takes the least of these, and a Cortex-A53 decodes it more slowly than a card is read."""
+    there = (
+        np.random.default_rng(0).random(WEIGHTS.shape)
+        > np.linspace(0.3, 1, len(WEIGHTS))[:, None, None, None]
+    )
+    weights = np.where(there, WEIGHTS + np.float32(0.3), 0)
+    assert "zeros" in {name for name, _ in parts(encode(weights, "small"), weights.nbytes)}
+    given = parse_graph(TEXT, {"w": weights})
+    artifact = secateur.compile(given, tmp_path / "best.so", "rpi3", compress="best")
+    assert read_manifest(artifact.path)["loading_bytes"] <= room_of(["huffman"]) < room_of(["zeros"])
 
 
 def test_an_edited_codec_is_refused(tmp_path: Path) -> None:

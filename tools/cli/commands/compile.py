@@ -47,7 +47,7 @@ option = partial(typer.Option, rich_help_panel="Passes")
 Passes = list[str] | None
 Quantized = Literal["int8"]
 Precision = Literal["fp16"]
-Compression = Literal["none", "fast", "best", "smallest"]
+Compression = Literal["none", "fast", "best", "small", "smallest"]
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Making:
         Compression,
         typer.Option(
             help="Hold weights coded, decoded when the model is loaded: as fast as memory is read, to few "
-            "bytes, or to the fewest, which takes a second and more for a million weights."
+            "bytes no more slowly than a card is read, to fewer, or to the fewest, in seconds for a million."
         ),
     ] = "none"
     codec: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The one codec of weights, such as rans; see docs/weights.md."),
+        typer.Option(metavar="NAME", help="The codec of weights, or several (rans+planes): docs/weights.md."),
     ] = None
 
     cubin: Annotated[
