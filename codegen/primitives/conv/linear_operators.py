@@ -119,6 +119,10 @@ def _usable(room: Room, target: Target) -> Room:
 class PaddingConvolution(LinearConvolution):
     """By a primitive that copies padding: a block of it is a constant, and all sums start alike."""
 
+    def spec(self, op: Operator) -> LinearSpec:
+        found = linear_spec(op)
+        return replace(found, room=found.room._replace(unsigned=0))
+
     def padding(self, zero_point: int) -> tuple[Array, ...]:
         return (np.full(BLOCK, zero_point, np.uint8),)
 

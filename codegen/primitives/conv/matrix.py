@@ -7,18 +7,22 @@ the products a nest sees a vector of filters for each pixel; `opened` and `close
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ...rounding import up
 from ...targets.target import Target
 from ...tir import Registers, T, fence, load, splat
-from ...vector.dot import dot_of
+from ...vector.dot import QUAD, dot_of
+from ...vector.requantize import BLOCK
 from ...vector.shuffles import hold
 from ..specs import ConvSpec, layout_block
 from .arithmetic import Arithmetic, Array, Buffer, Expr, Int8, arithmetic_of, deep_arithmetic
+from .int8_spec import LinearSpec
 from .rows_of_bytes import by_blocks, by_streams
+from .sums_of_channels import by_channels
 
 DEPTH = 8  # channels of an instruction
 _TWO = 2  # pixels of it, and filters
@@ -135,8 +139,24 @@ def tile_arithmetic(spec: ConvSpec, target: Target) -> Arithmetic:
 
 
 def strip_arithmetic(spec: ConvSpec, target: Target) -> Arithmetic:
-    """`arithmetic_of`, by streams or matrices where the instruction set has them."""
-    return _by_matrices(spec, target) or by_streams(arithmetic_of(spec, target), target)
+    """`arithmetic_of` copies, by streams or matrices where the instruction set has them.
+
+    Bytes are copied less `copied_offset`; sums are of channels where blocks that meet are of one tap.
+    """
+    found = _by_matrices(spec, target) or by_streams(arithmetic_of(spec, target), target)
+    if not isinstance(found, Int8) or not copied_offset(spec, target):
+        return found
+    summed: Int8 = found
+    if isinstance(spec, LinearSpec) and up(spec.channels, QUAD) % (BLOCK * max(1, spec.room.signed)) == 0:
+        summed = by_channels(found, spec.room, target)
+    return replace(summed, dot=summed.dot.of_centred())
+
+
+def copied_offset(spec: ConvSpec, target: Target) -> int:
+    """What a copy for `strip_arithmetic` takes from bytes, whose products then need not do it."""
+    if spec.element_bytes != 1 or _by_matrices(spec, target):
+        return 0
+    return dot_of(target, full=isinstance(spec, LinearSpec) and spec.full).offset
 
 
 def _by_matrices(spec: ConvSpec, target: Target) -> MatrixInt8 | None:

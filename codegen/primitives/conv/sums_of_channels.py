@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from secateur.ir.support.room import Room
 
@@ -21,8 +21,9 @@ from .rows_of_bytes import OperandsOfBytes, RowsOfBytes, WeightsOfBytes
 
 Expr = Any
 Buffer = Any
+Kind = TypeVar("Kind", bound=Arithmetic)
 
-_UNSIGNED = 4.0
+_UNSIGNED = 8.0  # a pixel's block is loaded and made signed before it is multiplied, by llvm-mca
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class SumsOfChannels(RowsOfBytes):
         return self.dot.blocks
 
     def loads(self, pixels: Any, vectors: Any) -> Any:
-        """By instructions: one serves four vectors of a stream, and unsigned pixels take two each."""
+        """By what they take: an instruction serves four vectors of a stream."""
         each = _UNSIGNED if self.dot.offset else 1.0
         return self.blocks * (each * pixels + self.lanes * vectors) / 2
 
@@ -121,7 +122,7 @@ class OperandsOfBlocks(OperandsOfBytes):
             self.weights.tap(acc, read, ask=ask)
 
 
-def by_channels(arithmetic: Arithmetic, room: Room, target: Target) -> Arithmetic:
+def by_channels(arithmetic: Kind, room: Room, target: Target) -> Kind | SumsOfChannels:
     """`arithmetic`, with sums of channels where weights have room for products of several blocks."""
     dot = across(target, room.signed) if type(arithmetic) is RowsOfBytes and room.signed > 1 else None
     return SumsOfChannels(target.lanes, dot) if dot else arithmetic

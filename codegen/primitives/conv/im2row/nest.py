@@ -10,9 +10,11 @@ from typing import Any
 
 from ....rounding import up
 from ....tir import T, fence, load, prefetch, prim_func, splat, store, view
+from ....vector.across import CHANNELS
 from ...specs import ConvSpec, layout_block
 from ..arithmetic import Arithmetic
 from ..ending import kernel_pointers, opened
+from ..sums_of_channels import SumsOfChannels
 from .plan import LINE, Strip, depth, pieces, unrolled
 
 Expr = Any
@@ -22,13 +24,14 @@ Pointers = list[str | tuple[str, str]]
 _PIECES = 16  # vectors of bytes that are copied one by one
 
 
-def build(spec: ConvSpec, strip: Strip, arithmetic: Arithmetic) -> Any:
-    """The PrimFunc."""
+def build(spec: ConvSpec, strip: Strip, arithmetic: Arithmetic, offset: int = 0) -> Any:
+    """The PrimFunc. Bytes are copied less `offset`, 0 or 128."""
     nest = _Bytes if spec.element_bytes == 1 else _Floats
 
     def body(*args: Any) -> None:
         *buffers, workspace, begin, end = args
         tasks = nest(spec, strip, arithmetic, tuple(buffers), workspace)
+        tasks.offset = offset
         with T.serial(begin, end) as task:
             tasks.task(task)
 
@@ -46,6 +49,8 @@ class _Place:
 
 class _Nest(ABC):
     """Emits one task: a strip's taps are copied, and multiplied with a part of the filters."""
+
+    offset = 0
 
     def __init__(
         self,
@@ -272,10 +277,14 @@ class _Bytes(_Nest):
                     self._move(self.padding, 0, at + cb * self.block, self.block)
 
     def _move(self, source: Buffer, index: Expr, to: Expr, width: int) -> None:
-        store(self.copied, to, load(source, index, width), width)
+        moved = load(source, index, width)
+        store(self.copied, to, moved ^ splat(self.offset, width, "uint8") if self.offset else moved, width)
 
     def products(self, acc: Any, place: _Place) -> None:
-        unroll, at_once = unrolled(self.taps.steps), self.arithmetic.at_once
+        if isinstance(self.arithmetic, SumsOfChannels):
+            self._sums_of_channels(self.arithmetic, acc, place)
+            return
+        unroll, at_once = unrolled(self.taps.steps, self.arithmetic), self.arithmetic.at_once
         with T.serial(0, self.taps.steps // unroll) as outer:
             self._ask(place, outer)
             for inner in range(0, unroll, at_once):
@@ -290,9 +299,26 @@ class _Bytes(_Nest):
         weights = (self.weights, (place.group * self.taps.steps + step) * width)
         self.arithmetic.multiply(acc, (self.copied, elements), weights, self.strip.vectors, count)
 
+    def _sums_of_channels(self, arithmetic: SumsOfChannels, acc: Any, place: _Place) -> None:
+        """The same of a stream of weights; the first step begins sums."""
+        rows, width = range(self.strip.rows), self.strip.vectors * self.arithmetic.width
+        stream = (self.weights, place.group * self.taps.steps * width)
+        weights = arithmetic.weights_of(stream, self.strip.vectors)
+
+        def step(number: Expr) -> None:
+            self._ask(place, number)
+            first = place.tile * self.strip.rows * self.taps.stride + number * arithmetic.step
+            places = {r: first + r * self.taps.stride for r in rows}
+            weights.tap(acc, {r: arithmetic.pixel(self.copied, at, CHANNELS) for r, at in places.items()})
+            fence(self.copied, self.weights, always=True)
+
+        step(0)
+        with T.serial(1, self.taps.steps) as number:
+            step(number)
+
     def _ask(self, place: _Place, outer: Expr) -> None:
         """Prefetches this block of code's share of the next group's weights, which all tiles read."""
         panel, share = self.taps.steps * self.strip.vectors * self.arithmetic.width, self.strip.ahead * LINE
-        number = place.tile * (self.taps.steps // unrolled(self.taps.steps)) + outer
+        number = place.tile * (self.taps.steps // unrolled(self.taps.steps, self.arithmetic)) + outer
         for line in range(0, share, LINE):
             prefetch(self.weights, (place.group + 1) * panel + number * share + line, 2)

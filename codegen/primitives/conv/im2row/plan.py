@@ -19,8 +19,10 @@ from ....vector.dot import QUAD
 from ....vector.requantize import BLOCK
 from ...operator import Cost
 from ...specs import ConvSpec, layout_block, seconds
-from ..matrix import strip_arithmetic
+from ..arithmetic import Arithmetic
+from ..matrix import copied_offset, strip_arithmetic
 from ..plan import choose_vectors, step_cycles
+from ..sums_of_channels import SumsOfChannels
 
 Array = NDArray[Any]
 
@@ -31,6 +33,7 @@ _PARTS = (2, 4, 8, _PIXELS)  # of it, down to one register tile, where memory is
 _MANY_FILTERS = 256  # are shared out where there are few strips
 _RATE = 0.5  # vectors a cycle from the second-level cache: weights of each strip, sums between chunks
 _COPY = 1.5  # cycles of copying a piece of bytes
+_CENTRE = 0.5  # and of making it signed
 _TAP = 2.0  # cycles of finding one
 
 
@@ -242,8 +245,10 @@ def pieces(count: int, widest: int) -> list[tuple[int, int]]:
     )
 
 
-def unrolled(steps: int) -> int:
+def unrolled(steps: int, arithmetic: Arithmetic) -> int:
     """Steps of one block of code."""
+    if isinstance(arithmetic, SumsOfChannels):
+        return 1
     return max(n for n in (1, 2, 3, 4) if steps % n == 0)
 
 
@@ -273,7 +278,11 @@ class _Bytes(Planner):
     def _ahead(self, tiles: int, vectors: int) -> int:
         """A tile's share of the next group's weights, which all tiles of the strip read."""
         far = self.steps * self.groups(1) * self.arithmetic.width > self.target.l2_bytes // 2
-        return -(-unrolled(self.steps) * vectors * self.arithmetic.width // LINE // tiles) if far else 0
+        return (
+            -(-unrolled(self.steps, self.arithmetic) * vectors * self.arithmetic.width // LINE // tiles)
+            if far
+            else 0
+        )
 
     def workspace(self, strip: Strip) -> int:
         return up(strip.pixels * self.depth.stride + BLOCK, LINE)
@@ -287,7 +296,8 @@ class _Bytes(Planner):
         """The first tile of a strip takes every panel of weights from the second-level cache, at best."""
         steps, vectors, target, arithmetic = self.steps, strip.vectors, self.target, self.arithmetic
         groups, strips = self.groups(vectors), self._strips(strip)
-        ending = 40 + arithmetic.ending * strip.rows * vectors
+        around = 0 if isinstance(arithmetic, SumsOfChannels) else 40  # a tile begins with its first products
+        ending = around + arithmetic.ending * strip.rows * vectors
 
         def tile(panel: int) -> float:
             return steps * step_cycles(strip.rows, vectors, panel, target, arithmetic) + ending
@@ -299,10 +309,11 @@ class _Bytes(Planner):
     def _copy_cycles(self) -> float:
         """Of one pixel."""
         spec, taps = self.spec, self.depth
+        copy = _COPY + (_CENTRE if copied_offset(spec, self.target) else 0)
         if taps.joined:
             row = len(pieces(spec.kernel[1] * taps.tap, self.target.isa.vector_bytes))
-            return 20.0 + spec.kernel[0] * (row * _COPY + _TAP)
-        return 20.0 + taps.taps * (self.blocks_in * _COPY + _TAP)
+            return 20.0 + spec.kernel[0] * (row * copy + _TAP)
+        return 20.0 + taps.taps * (self.blocks_in * copy + _TAP)
 
     def _streamed(self, strip: Strip) -> float:
         """Bytes."""

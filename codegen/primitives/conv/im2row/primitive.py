@@ -18,7 +18,7 @@ from ....kernel import Kernel
 from ....targets.target import Target
 from ...operator import Cost
 from ...specs import ConvSpec, Floats
-from ..matrix import strip_arithmetic
+from ..matrix import copied_offset, strip_arithmetic
 from ..plan import KernelSpec
 from ..planned import Planned
 from ..tile import pack_bias
@@ -60,12 +60,12 @@ class Im2row(Planned[ConvSpec, Strip]):
 
     def kernel(self, spec: ConvSpec, target: Target) -> Kernel:
         strip, arithmetic = self.plan(spec, target), strip_arithmetic(spec, target)
+        offset = copied_offset(spec, target)
         spec = spec.unbordered()  # the copied taps hold what padding is
         tasks = spec.batch * -(-spec.pixels // strip.pixels) * strip.splits
         key = KernelSpec(self.name, spec, strip, target.lanes)
-        return Kernel(
-            self.name, key, partial(build, spec, strip, arithmetic), tasks, self.workspace(spec, target)
-        )
+        code = partial(build, spec, strip, arithmetic, offset)
+        return Kernel(self.name, key, code, tasks, self.workspace(spec, target))
 
 
 IM2ROW = Im2row()
