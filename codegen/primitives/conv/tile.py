@@ -172,7 +172,7 @@ class _Nest:
         self, arithmetic: RowsByElement, acc: Any, run: Run, column: Expr, rows: tuple[Expr, Expr]
     ) -> None:
         """The same of streams: along the blocks of a 1x1 kernel, or the kernel rows of a block."""
-        spec, columns = self.spec, _columns_of(self.spec, run)
+        spec, columns = self.spec, columns_of(self.spec, run)
         if not run.taps:
             return
         taps = [(range(a, b), self._read(columns, kw, range(a, b))) for kw, a, b in run.taps]
@@ -198,7 +198,7 @@ class _Nest:
         spec, one = self.spec, self.spec.kernel == (1, 1) and not any(self.spec.pads)
         if isinstance(self.arithmetic, RowsByElement) and run.taps:
             apart = spec.width * (spec.height if one else spec.dilations[0]) * self.block
-            self.on = self.arithmetic.onward(len(_columns_of(spec, run)), apart)
+            self.on = self.arithmetic.onward(len(columns_of(spec, run)), apart)
 
     def _stream_weights(
         self, arithmetic: RowsOfBytes, acc: Any, run: Run, column: Expr, rows: tuple[Expr, Expr]
@@ -238,7 +238,7 @@ class _Nest:
 
     def _operands(self, arithmetic: RowsByElement, cb: Expr, kh: Expr, column: Expr, run: Run) -> Operands:
         """From the first column that a tile reads and the first tap that it sees."""
-        data = self._origin(cb, kh, column) + _columns_of(self.spec, run).start * self.block
+        data = self._origin(cb, kh, column) + columns_of(self.spec, run).start * self.block
         weights = self._weight(cb, kh, run.taps[0][0])
         return Operands(arithmetic, (self.data, data), (self.weights, weights), self.tiling.vectors)
 
@@ -337,13 +337,13 @@ class _Nest:
 
     def _joins(self, run: Run) -> bool:
         """Whether a kernel row's pixels, each the element of one step, are loaded together."""
-        columns = _columns_of(self.spec, run)
+        columns = columns_of(self.spec, run)
         return self.block == self.arithmetic.step and 1 < self.arithmetic.at_once <= len(columns)
 
     def _row_of_taps(self, acc: Any, place: tuple[Expr, Expr], origin: Expr, run: Run) -> None:
         """Adds the taps of a kernel row: what several taps and pixels of the tile read is loaded once."""
         spec, arithmetic, step = self.spec, self.arithmetic, self.arithmetic.at_once
-        columns, weight = _columns_of(spec, run), self._weight(*place, 0)
+        columns, weight = columns_of(spec, run), self._weight(*place, 0)
         elements: dict[int, Any] = {}
         for first in [*range(columns.start, columns.stop - step, step), columns.stop - step]:
             loaded = arithmetic.elements(self.data, origin + first * self.block, step)
@@ -396,7 +396,7 @@ def _loop(taps: range) -> Any:
     return T.serial(taps.start, taps.stop) if len(taps) > 1 else nullcontext(taps.start)
 
 
-def _columns_of(spec: ConvSpec, run: Run) -> range:
+def columns_of(spec: ConvSpec, run: Run) -> range:
     """The image's columns that a tile reads, from the first pixel's first tap on; none without taps."""
     ends = [
         r * spec.strides[1] + kw * spec.dilations[1]

@@ -69,8 +69,8 @@ BY_ELEMENT = [
     conv("direct", (1, 8, 9, 21), 12, 5, dilations=(2, 2), pads=(4, 4, 4, 4)),
     conv("direct", (1, 20, 9, 23), 32, 5, strides=(2, 3), pads=(2, 2, 2, 2)),
     conv("direct", (1, 8, 6, 7), 16, 1, pads=SAME),
-    conv("depthwise", (1, 20, 6, 19), 20, 3, pads=SAME, groups=20),
-    conv("depthwise", (2, 8, 9, 30), 8, 3, strides=(2, 2), pads=(0, 0, 1, 1), groups=8),
+    conv("depthwise", (1, 20, 6, 50), 20, 3, pads=SAME, groups=20),
+    conv("depthwise", (2, 8, 9, 60), 8, 3, strides=(2, 2), pads=(0, 0, 1, 1), groups=8),
     conv("winograd4", (1, 96, 10, 10), 80, 3, pads=SAME),  # a register tile for what is left of the tiles
     conv("winograd5", (1, 20, 14, 13), 40, 3, pads=SAME),
     conv("winograd4x2", (1, 36, 7, 7), 40, 3, pads=SAME),

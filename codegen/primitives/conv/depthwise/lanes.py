@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +18,11 @@ from secateur.codegen.tir import Registers, T, load, opaque, prim_func, when
 
 from ....rounding import up
 from ....vector.shuffles import hold
+from ....vector.streams import MOST, Stream, distance, held, last_load
 from ...specs import ConvSpec, Floats, layout_block, seconds
 from ..ending import kernel_pointers, opened
 from ..plan import KernelSpec, Run, largest_part, row_runs
-from ..tile import kernel_rows, pack_bias
+from ..tile import columns_of, kernel_rows, pack_bias
 from ..wide import inside, row_taps
 
 Expr = Any
@@ -179,14 +181,20 @@ class Depthwise:
             layout_block(spec.in_layout),
         )
         name = arithmetic.prefix + self.name
-        held = holds_weights(spec, pixels, arithmetic, target)
-        key = KernelSpec(name, spec, (pixels, held), arithmetic.lanes)
+        kept = holds_weights(spec, pixels, arithmetic, target)
+        kind = _Streams if _streams(spec, pixels, arithmetic, target) else _Held if kept else _Nest
+        key = KernelSpec(name, spec, (pixels, kept), arithmetic.lanes)
         tasks = spec.batch * up(spec.channels, block) // block * spec.out_height
-        return Kernel(name, key, partial(_build, spec, pixels, arithmetic, held), tasks)
+        return Kernel(name, key, partial(_build, spec, pixels, arithmetic, kind), tasks)
 
     def pixels(self, spec: ConvSpec, target: Target) -> int:
         """Of a register tile."""
-        return largest_part(spec.out_width, arithmetic_of(spec, target).pixels(target))
+        arithmetic, taps = arithmetic_of(spec, target), spec.kernel[0] * spec.kernel[1]
+        fewest = largest_part(spec.out_width, arithmetic.pixels(target))
+        if not _streams(spec, fewest, arithmetic, target):
+            return fewest
+        most = target.isa.vector_registers - taps - 2 * MOST * spec.strides[1]
+        return largest_part(spec.out_width, max(most, arithmetic.pixels(target)))
 
 
 def holds_weights(spec: ConvSpec, pixels: int, arithmetic: Arithmetic, target: Target) -> bool:
@@ -196,13 +204,19 @@ def holds_weights(spec: ConvSpec, pixels: int, arithmetic: Arithmetic, target: T
     return fits and not spec.wide and arithmetic.dtype != "int32"
 
 
-def _build(spec: ConvSpec, pixels: int, arithmetic: Arithmetic, held: bool) -> Any:
+def _streams(spec: ConvSpec, pixels: int, arithmetic: Arithmetic, target: Target) -> bool:
+    """Whether rows are streams: pixels side by side read every column between their first and their last."""
+    every = spec.dilations[1] == 1 and spec.strides[1] <= spec.kernel[1]
+    return every and target.isa.streams and holds_weights(spec, pixels, arithmetic, target)
+
+
+def _build(spec: ConvSpec, pixels: int, arithmetic: Arithmetic, kind: type[_Nest]) -> Any:
     weights = ("weights", arithmetic.weight)
     pointers = [weights if "weights" in (p, p[0]) else p for p in kernel_pointers(spec)]
 
     def body(*args: Any) -> None:
         *buffers, _, begin, end = args
-        nest = _Nest(spec, pixels, arithmetic, tuple(buffers), held)
+        nest = kind(spec, pixels, arithmetic, tuple(buffers))
         with T.serial(begin, end) as task:
             nest.task(task)
 
@@ -213,31 +227,85 @@ class _Nest:
     """Emits one task: an output row of a block of channels, in tiles along the row."""
 
     def __init__(
-        self,
-        spec: ConvSpec,
-        pixels: int,
-        arithmetic: Arithmetic,
-        buffers: tuple[Buffer, ...],
-        held: bool,
+        self, spec: ConvSpec, pixels: int, arithmetic: Arithmetic, buffers: tuple[Buffer, ...]
     ) -> None:
         self.spec, self.arithmetic, self.lanes = spec, arithmetic, arithmetic.lanes
         self.data, self.weights, self.finish = opened(spec, self.lanes, buffers)
         self.block = layout_block(spec.in_layout)
         self.blocks = up(spec.channels, self.block) // self.block
         self.runs = row_runs(spec, 0, spec.out_width, pixels)
-        self.held = held
+
+    def task(self, task: Expr) -> None:
+        self._row(task // self.spec.out_height, task % self.spec.out_height)
+
+    def _row(self, plane: Expr, row: Expr) -> None:
+        """All tiles of a row of the result."""
+        for run in self.runs:
+            with T.serial(0, run.tiles) as tile:
+                for lane in range(0, self.block, self.lanes):
+                    first = plane % self.blocks * self.block + lane
+                    # The result may have no such block.
+                    with when(first < self.spec.channels) if lane else nullcontext():
+                        self._tile(run, plane, row, run.start + tile * run.size, lane)
+
+    def _tile(self, run: Run, plane: Expr, row: Expr, column: Expr, lane: int) -> None:
+        """`run.size` output pixels of one row in registers."""
+        spec, block, rows = self.spec, plane % self.blocks, kernel_rows(self.spec, row)
+        acc = self._begun(run, plane, row, column, lane)
+        with T.serial(*rows) as kh:
+            line = self._line(plane, row, column, lane, kh)
+            first = (block * spec.kernel[0] + kh) * spec.kernel[1]
+            row_taps(spec, run, column, partial(self._tap, acc, line, first, lane))
+        self._store(acc, run, plane, row, column, lane)
+
+    def _begun(self, run: Run, plane: Expr, row: Expr, column: Expr, lane: int) -> Registers:
+        acc, channel = self._sums(run), plane % self.blocks * self.block + lane
+        for r in range(run.size):
+            taps = inside(self.spec, run, column, r)
+            acc[r] = self.finish.start(channel, kernel_rows(self.spec, row), taps)
+        return acc
+
+    def _sums(self, run: Run) -> Registers:
+        return Registers(run.size, self.lanes, self.arithmetic.dtype)
+
+    def _store(self, acc: Registers, run: Run, plane: Expr, row: Expr, column: Expr, lane: int) -> None:
+        for r in range(run.size):
+            pixel = row * self.spec.out_width + column + r
+            channel = plane % self.blocks * self.block + lane
+            self.finish.store(acc[r], plane // self.blocks, pixel, channel)
+
+    def _line(self, plane: Expr, row: Expr, column: Expr, lane: int, kh: Expr) -> Expr:
+        """Where the first pixel that a tile reads lies, in a row of the kernel."""
+        return opaque(self._place(plane, row, column, kh) + lane)
+
+    def _place(self, plane: Expr, row: Expr, column: Expr, kh: Expr) -> Expr:
+        spec = self.spec
+        read = row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
+        line = (plane * spec.height + read) * spec.width + column * spec.strides[1] - spec.pads[1]
+        return line * self.block
+
+    def _tap(self, acc: Registers, line: Expr, first: Expr, lane: int, kw: Expr, pixels: range) -> None:
+        weights = self.arithmetic.operand(self.weights, (first + kw) * self.block + lane)
+        self._multiply(acc, line, weights, kw, pixels)
+
+    def _multiply(self, acc: Registers, line: Expr, weights: Expr, kw: Expr, pixels: range) -> None:
+        for r in pixels:
+            pixel = line + (kw * self.spec.dilations[1] + r * self.spec.strides[1]) * self.block
+            value = self.arithmetic.operand(self.data, pixel)
+            acc[r] = self.arithmetic.added(acc[r], value, weights)
+
+
+class _Held(_Nest):
+    """Where no tap lies above or below the image, a row's tiles share weights in registers."""
 
     def task(self, task: Expr) -> None:
         plane, row = task // self.spec.out_height, task % self.spec.out_height
-        if not self.held:
-            self._row(plane, row, None)
-            return
         top, spec = row * self.spec.strides[0] - self.spec.pads[0], self.spec
         with T.If((top >= 0) & (top + spec.span(0) <= spec.height)):
             with T.Then():
-                self._row(plane, row, self._taps(plane))
+                self._inner(plane, row, self._taps(plane))
             with T.Else():
-                self._row(plane, row, None)
+                self._row(plane, row)
 
     def _taps(self, plane: Expr) -> list[Expr]:
         """All weights of the only vector of a block, each in a register."""
@@ -246,57 +314,60 @@ class _Nest:
         weights = [self.arithmetic.operand(self.weights, (first + t) * self.block) for t in range(taps)]
         return [hold(weight, self.lanes, self.arithmetic.weight) for weight in weights]
 
-    def _row(self, plane: Expr, row: Expr, taps: list[Expr] | None) -> None:
-        """All tiles of a row of the result; with all `taps` where none lies above or below the image."""
+    def _inner(self, plane: Expr, row: Expr, taps: list[Expr]) -> None:
+        """The row, with all `taps`."""
         for run in self.runs:
             with T.serial(0, run.tiles) as tile:
-                for lane in range(0, self.block, self.lanes):
-                    first = plane % self.blocks * self.block + lane
-                    # The result may have no such block.
-                    with when(first < self.spec.channels) if lane else nullcontext():
-                        self._tile(run, plane, row, run.start + tile * run.size, lane, taps)
+                column = run.start + tile * run.size
+                acc = self._begun(run, plane, row, column, 0)
+                for kh in range(self.spec.kernel[0]):
+                    line, of_row = self._line(plane, row, column, 0, kh), taps[kh * self.spec.kernel[1] :]
+                    row_taps(self.spec, run, column, partial(self._add, acc, line, of_row))
+                self._store(acc, run, plane, row, column, 0)
 
-    def _tile(
-        self, run: Run, plane: Expr, row: Expr, column: Expr, lane: int, taps: list[Expr] | None
-    ) -> None:
-        """`run.size` output pixels of one row in registers."""
-        spec, block = self.spec, plane % self.blocks
-        acc, channel = Registers(run.size, self.lanes, self.arithmetic.dtype), block * self.block + lane
-        rows = kernel_rows(spec, row)
-        for r in range(run.size):
-            acc[r] = self.finish.start(channel, rows, inside(spec, run, column, r))
-        if taps is None:
-            with T.serial(*rows) as kh:
-                line = self._line(plane, row, column, lane, kh)
-                first = (block * spec.kernel[0] + kh) * spec.kernel[1]
-                row_taps(spec, run, column, partial(self._tap, acc, line, first, lane))
-        else:
-            for kh in range(spec.kernel[0]):
-                line, of_row = self._line(plane, row, column, lane, kh), taps[kh * spec.kernel[1] :]
-                row_taps(spec, run, column, partial(self._add, acc, line, of_row))
-        for r in range(run.size):
-            pixel = row * spec.out_width + column + r
-            self.finish.store(acc[r], plane // self.blocks, pixel, channel)
-
-    def _line(self, plane: Expr, row: Expr, column: Expr, lane: int, kh: Expr) -> Expr:
-        """Where the first pixel that a tile reads lies, in a row of the kernel."""
-        spec = self.spec
-        read = row * spec.strides[0] - spec.pads[0] + kh * spec.dilations[0]
-        line = (plane * spec.height + read) * spec.width + column * spec.strides[1] - spec.pads[1]
-        return opaque(line * self.block + lane)
-
-    def _tap(self, acc: Any, line: Expr, first: Expr, lane: int, kw: Expr, pixels: range) -> None:
-        weights = self.arithmetic.operand(self.weights, (first + kw) * self.block + lane)
-        self._multiply(acc, line, weights, kw, pixels)
-
-    def _add(self, acc: Any, line: Expr, taps: list[Expr], kw: int, pixels: range) -> None:
+    def _add(self, acc: Registers, line: Expr, taps: list[Expr], kw: int, pixels: range) -> None:
         self._multiply(acc, line, taps[kw], kw, pixels)
 
-    def _multiply(self, acc: Any, line: Expr, weights: Expr, kw: Expr, pixels: range) -> None:
-        for r in pixels:
-            pixel = line + (kw * self.spec.dilations[1] + r * self.spec.strides[1]) * self.block
-            value = self.arithmetic.operand(self.data, pixel)
-            acc[r] = self.arithmetic.added(acc[r], value, weights)
+
+class _Streams(_Held):
+    """The same, and the rows that it reads are streams, which a run of tiles goes on along."""
+
+    def _inner(self, plane: Expr, row: Expr, taps: list[Expr]) -> None:
+        spec, size = self.spec, self.spec.element_bytes * self.lanes
+        for run in self.runs:
+            columns = columns_of(spec, run)
+            begin = len(columns) - last_load(len(columns))
+            on = distance((run.size * spec.strides[1] - begin) * size) if run.tiles > 1 else None
+            lines = [self._stream(plane, row, run.start, kh, columns) for kh in range(spec.kernel[0])]
+            with T.serial(0, run.tiles) as tile:
+                column = run.start + tile * run.size
+                acc = self._begun(run, plane, row, column, 0)
+                for kh, line in enumerate(lines):
+                    self._columns(acc, run, line, taps[kh * spec.kernel[1] :], on)
+                self._store(acc, run, plane, row, column, 0)
+
+    def _stream(self, plane: Expr, row: Expr, column: int, kh: int, columns: range) -> Stream:
+        """A row of the kernel, from the first column that a run reads."""
+        first = self._place(plane, row, column, kh) + columns.start * self.block
+        return Stream(self.data, first, self.lanes, self.arithmetic.dtype)
+
+    def _columns(self, acc: Registers, run: Run, line: Stream, taps: list[Expr], on: Expr) -> None:
+        """Some columns are loaded, and multiplied by all taps that see them."""
+        columns, most = columns_of(self.spec, run), MOST * self.spec.strides[1]
+        for first in range(0, len(columns), most):
+            some = columns[first : first + most]
+            loaded = line.take(len(some), on if some[-1] == columns[-1] else None)
+            self._multiply_columns(acc, run, dict(zip(some, loaded, strict=True)), taps)
+            held(acc)
+
+    def _multiply_columns(
+        self, acc: Registers, run: Run, columns: Mapping[int, Expr], taps: list[Expr]
+    ) -> None:
+        for kw, first, last in run.taps:
+            for r in range(first, last):
+                read = r * self.spec.strides[1] + kw * self.spec.dilations[1]
+                if read in columns:
+                    acc[r] = self.arithmetic.added(acc[r], columns[read], taps[kw])
 
 
 DEPTHWISE = Depthwise()
