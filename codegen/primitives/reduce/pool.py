@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from secateur.ir.graph import Operator
 
 from ...kernel import Kernel
 from ...targets.target import Target
-from ...tir import Registers, T, load, prim_func, splat, store
+from ...tir import Registers, T, load, opaque, prim_func, splat, store
 from ...vector.loops import Expr, Tasks, dot, nest_tasks, row_major_strides, task_nest
 from ...vector.numeric import convert, extreme, lanes_for
+from ...vector.shuffles import hold
 from ...vector.windows import Axis, Tile, each_tile, innermost_taps, tap_loop
 from ..generic import (
     BLOCKED,
@@ -33,6 +34,9 @@ from ..generic import (
 from ..operator import Combination
 
 TILE = 4  # positions of a blocked row at once
+_WIDE_TILE = 8  # where registers hold the columns of as many windows
+_MANY_REGISTERS = 32
+_FEW_TAPS = 9  # of a window that is written out
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,13 @@ class PoolSpec:
     dtype: str
     block: int = 0
     count_padding: bool = False
+    tile: int = TILE
+
+    @property
+    def shares(self) -> bool:
+        """Whether the largest of each column is found first, where windows side by side share columns."""
+        wide, taps = self.axes[-1].kernel > self.axes[-1].stride, math.prod(a.kernel for a in self.axes)
+        return self.kind == "max" and bool(self.block) and wide and not self.packed and taps <= _FEW_TAPS
 
     @property
     def unit(self) -> int:
@@ -93,13 +104,19 @@ class Pool(Generic):
         counted = kind == "average" and op["count_include_pad"]
         return PoolSpec(kind, x.shape[0] * channels, window_axes(op), storage(x.dtype), block, counted)
 
+    def on(self, op: Operator, target: Target) -> PoolSpec:
+        """The specification for a target."""
+        spec = self.spec(op, type_after(op).layout.block)
+        many = spec.shares and target.isa.vector_registers >= _MANY_REGISTERS
+        return replace(spec, tile=_WIDE_TILE) if many else spec
+
     def vector_cost(self, op: Operator) -> float:
         """Each tap is a load for each vector of results; a stride makes it one for each element."""
         load = 2.0 if op["strides"][-1] == 1 else 14.0
         return load * taps_for_input(op)
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
-        spec = self.spec(op, type_after(op).layout.block)
+        spec = self.on(op, target)
         lanes = spec.block or lanes_for((spec.dtype,), target.lanes)
         return Kernel(op.name.split(".", 1)[1], spec, partial(_build, spec, lanes), pool_tasks(spec).count)
 
@@ -150,8 +167,60 @@ class PoolBody:
             T.evaluate(0)
             return
         with task_nest(_rows(self.spec), _row_bytes(self.spec), begin, end) as index:
-            width = TILE if self.spec.block else self.lanes
-            each_tile(self.spec.axes[-1], width, lambda tile: self._tile(index, tile))
+            outer = zip(self.spec.axes[:-1], index[1:], strict=True)
+            inside = [
+                T.And(i >= a.interior[0], i < a.interior[1]) for a, i in outer if a.interior != (0, a.out)
+            ]
+            if not self.spec.shares or not inside:
+                self._row(index, self._shared if self.spec.shares else self._tile)
+                return
+            with T.If(reduce(T.And, inside)):
+                with T.Then():
+                    self._row(index, self._shared)
+                with T.Else():
+                    self._row(index, self._tile)
+
+    def _row(self, index: list[Expr], body: Callable[[list[Expr], Tile], None]) -> None:
+        """Tile by tile."""
+        width = self.spec.tile if self.spec.block else self.lanes
+        each_tile(self.spec.axes[-1], width, lambda tile: body(index, tile))
+
+    def _shared(self, index: list[Expr], tile: Tile) -> None:
+        """A tile of maxima whose windows lie inside, by those of columns."""
+        if not tile.inside:
+            self._tile(index, tile)
+            return
+        axis, unit = self.spec.axes[-1], self.spec.unit
+        self.width = unit
+        totals = Registers(tile.count, unit, self.spec.computed)
+        lines = [opaque(line + axis.origin(tile.start) * unit) for line in self._lines(index)]
+        seen = set[int]()
+        for column in range((tile.count - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1):
+            windows = [r for r in range(tile.count) if self._sees(r, column)]
+            if windows:
+                values = (self._load(line + column * unit) for line in lines)
+                largest = hold(reduce(self._combine, values), unit, self.spec.computed)
+                for r in windows:
+                    totals[r] = self._combine(totals[r], largest) if r in seen else largest
+                seen.update(windows)
+        start, finish = self.place(index) + tile.start * unit, self.finish(index, tile)
+        for r in range(tile.count):
+            self.put(index, start + r * unit, finish(totals[r], start + r * unit))
+
+    def _sees(self, window: int, column: int) -> bool:
+        axis = self.spec.axes[-1]
+        tap, between = divmod(column - window * axis.stride, axis.dilation)
+        return between == 0 and 0 <= tap < axis.kernel
+
+    def _lines(self, index: list[Expr]) -> list[Expr]:
+        """Where each line of taps begins, those of all axes but the innermost."""
+        axes, positions = self.spec.axes[:-1], index[1:]
+
+        def line(taps: tuple[int, ...]) -> Expr:
+            places = [a.origin(i) + t * a.dilation for a, i, t in zip(axes, positions, taps, strict=True)]
+            return dot([index[0], *places], self.source[:-1])
+
+        return [line(taps) for taps in np.ndindex(*(a.kernel for a in axes))]
 
     def _tile(self, index: list[Expr], tile: Tile) -> None:
         """Blocked: `tile.count` registers of channels, or one of all. Row-major: one of as many positions."""

@@ -89,7 +89,9 @@ class LinearPool(Pool):
         ending = Requantization("float32" if result.quant is None else "uint8", filters=filters)
         images = x.shape[0] * blocks
         kept, axes = op["count_include_pad"], window_axes(op)
-        return LinearPoolSpec("average", images, axes, "uint8", block, kept, ending, blocks, gathered)
+        return LinearPoolSpec(
+            "average", images, axes, "uint8", block, kept, ending=ending, blocks=blocks, gathered=gathered
+        )
 
     def kernel(self, op: Operator, target: Target) -> Kernel:
         spec = self.linear_spec(op)
