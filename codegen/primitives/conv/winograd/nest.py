@@ -45,7 +45,7 @@ def _build(shape: Shape[Any], blocking: Blocking, phases: tuple[str, ...]) -> An
         *given, begin, end = args
         nest = _Nest(shape, blocking, dict(zip([*names, "workspace"], given, strict=True)), phases)
         with T.serial(begin, end) as task:
-            nest.task(task)
+            nest.task(task, begin)
 
     return prim_func(pointers, body)
 
@@ -61,7 +61,10 @@ def blocks_together(shape: Shape[Any], blocking: Blocking) -> int:
 
 
 class _Nest:
-    """Emits one task: a block of tiles through all filters of a range."""
+    """Emits one task: a block of tiles through all filters of a range.
+
+    Where there is one block, the first task of a call transforms it for all.
+    """
 
     def __init__(
         self, shape: Shape[Any], blocking: Blocking, buffers: Buffers, phases: tuple[str, ...]
@@ -80,13 +83,15 @@ class _Nest:
         self.run = self.taken if blocks else blocking.channels  # of a tile, side by side
         self.begun = self.chunks == 1 and isinstance(self.arithmetic.products, RowsByElement)
 
-    def task(self, task: Expr) -> None:
+    def task(self, task: Expr, begin: Expr) -> None:
+        """One of those from `begin` on."""
         blocking, blocks = self.blocking, self.shape.blocks(self.blocking)
         self.first, self.range = task % blocks * blocking.tiles, task // blocks
         self.count = T.min(blocking.tiles, self.shape.tiles - self.first)
         self.parts = (self.count + blocking.rows - 1) // blocking.rows
         with self._several(self.chunks) as chunk:
-            self._inputs(chunk)
+            with when(task == begin if self.shape.kept(blocking) else True):
+                self._inputs(chunk)
             if self.arithmetic.chunked:
                 with T.serial(0, self.shape.positions) as p, T.serial(0, self.groups) as g:
                     self._products(chunk, p, g)

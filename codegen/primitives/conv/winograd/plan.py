@@ -2,7 +2,7 @@
 
 A task takes a block of tiles and a range of filters through all phases while they stay in the second-level
 cache, so that only the weights stream, in the order in which they lie. Transforms of the input are repeated
-for each range of filters.
+for each range of filters, as estimates count; but tasks of the only block that one call has find them.
 """
 
 from __future__ import annotations
@@ -109,6 +109,10 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
     def chunks(self, blocking: Blocking) -> int:
         """Chunks of channels."""
         return self.channels // blocking.channels
+
+    def kept(self, blocking: Blocking) -> bool:
+        """Whether the transformed inputs of one task are those of every other."""
+        return self.blocks(blocking) == 1 and self.chunks(blocking) == 1
 
     def width(self, blocking: Blocking) -> int:
         """Filters of a group, which a register tile has."""
