@@ -10,6 +10,7 @@ import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from secateur.tools.bench.model_builder import GraphBuilder
 from secateur.tools.bench.models import names
 from secateur.tools.gpu import guessed
 from secateur.tools.gpu.build import archive, build
-from secateur.tools.gpu.carried import artifact, contest, main, peers
+from secateur.tools.gpu.carried import artifact, contest, cudnn, main, peers
 from secateur.tools.gpu.carried.items import Pace, ends
 from secateur.tools.gpu.carried.results import Results
 from secateur.tools.gpu.cases import LAYERS, NETWORKS, PRECISIONS, cases, chain, network
@@ -275,3 +276,70 @@ def test_filters_repeat_and_the_batch_is_asked_for() -> None:
     assert {"mobilenet-v2", *NETWORKS} <= set(names())
     model = network("squeezenet1.1", 4)
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 4
+
+
+class Library:
+    """Stands for cuDNN: tells what was called, and refuses what it is told to."""
+
+    def __init__(self, refused: str = "") -> None:
+        self.refused, self.calls = refused, list[tuple[str, tuple[Any, ...]]]()
+
+    def __getattr__(self, name: str) -> Any:
+        def function(*arguments: Any) -> int:
+            self.calls.append((name, arguments))
+            return 9 if name == self.refused else 0
+
+        return function
+
+    def named(self, name: str) -> list[tuple[Any, ...]]:
+        return [arguments for called, arguments in self.calls if called == name]
+
+
+def torch_with_gpu() -> Any:
+    """What of PyTorch cuDNN's convolutions need."""
+    memory = SimpleNamespace(data_ptr=lambda: 64)
+    memory.zero_ = lambda: memory
+    stream = SimpleNamespace(cuda_stream=5)
+    cuda = SimpleNamespace(current_stream=lambda: stream)
+    return SimpleNamespace(randint=lambda *_, **__: memory, int8=None, cuda=cuda)
+
+
+def at_once(_torch: Any, work: Any) -> Any:
+    """For `graphed`."""
+
+    def timed() -> float:
+        work()
+        return 1.0
+
+    return timed
+
+
+CHAIN = {"input": [2, 64, 14, 14], "steps": steps_of(chain(2, 64, 14, 2))}
+
+
+def test_chains_of_bytes_have_a_peer_in_cudnn() -> None:
+    library = Library()
+    assert cudnn.peer_of_bytes(torch_with_gpu(), CHAIN, library=library, graph=at_once)() == 1.0
+    shapes = {call[1:] for call in library.named("cudnnSetTensor4dDescriptor")}
+    assert shapes == {(2, 8, 2, 64, 14, 14), (2, 5, 2, 64, 14, 14), (0, 0, 1, 64, 1, 1)}
+    assert {call[1:] for call in library.named("cudnnSetFilter4dDescriptor")} == {
+        (8, 2, 64, 64, 3, 3), (5, 2, 64, 64, 3, 3)
+    }  # fmt: skip
+    assert len(library.named("cudnnSetConvolutionReorderType")) == 2
+    assert len(library.named("cudnnConvolutionBiasActivationForward")) == 2 * (2 + 2 + 1)
+
+
+def test_what_cudnn_refuses_is_told() -> None:
+    library = Library("cudnnConvolutionBiasActivationForward")
+    with pytest.raises(cudnn.CudnnError, match=r"32 channels.*Forward: status 9; 4 channels"):
+        cudnn.peer_of_bytes(torch_with_gpu(), CHAIN, library=library, graph=at_once)
+    narrow = {"input": [1, 6, 9, 9], "steps": steps_of(chain(1, 6, 9, 1))}
+    with pytest.raises(cudnn.CudnnError, match="6 channels and 6 filters are not in vectors of 32"):
+        cudnn.peer_of_bytes(torch_with_gpu(), narrow, library=Library(), graph=at_once)
+    pooled = {"input": [1, 64, 9, 9], "steps": [{"op": "MaxPool"}]}
+    with pytest.raises(cudnn.CudnnError, match="no MaxPool in bytes"):
+        cudnn.peer_of_bytes(torch_with_gpu(), pooled, library=Library(), graph=at_once)
+
+
+def test_cudnn_is_tried_in_a_process_of_its_own() -> None:
+    assert "has no attribute 'backends'" in cudnn.refusal()  # there is no GPU here

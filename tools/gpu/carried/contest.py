@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from .artifact import Ours
+from .cudnn import peer_of_bytes
 from .driver import Driver, DriverError
 from .peers import Timer, peer
 
@@ -16,10 +17,14 @@ Row = dict[str, Any]
 
 
 class Contest:
-    """All contestants in turn, round after round; `rows` are the group's, with the file of each."""
+    """All contestants in turn, round after round; `rows` are the group's, with the file of each.
 
-    def __init__(self, rows: Sequence[tuple[Row, Path]], torch: Any) -> None:
+    `of_bytes`: cuDNN in bytes too, where the group is a chain of convolutions.
+    """
+
+    def __init__(self, rows: Sequence[tuple[Row, Path]], torch: Any, of_bytes: bool = False) -> None:
         self.rows, self.torch = rows, torch
+        self.of_bytes = of_bytes and {step["op"] for step in rows[0][0]["steps"]} <= {"Conv", "Relu"}
         self.group = rows[0][0]["group"]
         self.results: list[Row] = []
 
@@ -51,10 +56,11 @@ class Contest:
 
     def _peers(self) -> Iterator[tuple[str, Timer]]:
         row = self.rows[0][0]
-        for precision in ("fp32", "fp16") if self.torch else ():
+        kinds = {"fp32": peer, "fp16": peer} | ({"int8": peer_of_bytes} if self.of_bytes else {})
+        for precision, made in kinds.items() if self.torch else ():
             try:
-                yield f"cuDNN {precision}", peer(self.torch, row, precision)
-            except RuntimeError as error:  # what PyTorch raises
+                yield f"cuDNN {precision}", made(self.torch, row, precision)
+            except (RuntimeError, OSError) as error:  # what PyTorch raises, or the loader
                 self._failed(f"cuDNN {precision}", str(error)[:200])
 
     def _failed(self, who: str, why: str) -> None:

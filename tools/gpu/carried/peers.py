@@ -76,10 +76,11 @@ def peer(torch: Any, row: dict[str, Any], precision: str) -> Timer:
     form = torch.channels_last if precision == "fp16" else torch.contiguous_format
     x = torch.randn(row["input"], device="cuda", dtype=kind).to(memory_format=form)
     network = Network(torch, row["steps"], invented(torch, row["steps"], kind, form))
-    return _graphed(torch, lambda: network(x))
+    return graphed(torch, lambda: network(x))
 
 
-def _graphed(torch: Any, work: Callable[[], Any]) -> Timer:
+def graphed(torch: Any, work: Callable[[], Any]) -> Timer:
+    """Milliseconds of the work, `REPEATS` times in a CUDA graph."""
     with torch.no_grad():
         side = torch.cuda.Stream()
         with torch.cuda.stream(side):

@@ -55,6 +55,7 @@ def as_markdown(data: Row) -> str:
     lines = [f"# {about.get('device')} ({about.get('architecture')}), driver of CUDA {about.get('cuda')}", ""]
     lines += [
         f"{len(checks)} answers checked, {len(wrong)} wrong. cuDNN: {about.get('cudnn', 'not asked yet')}.",
+        *([f"cuDNN in bytes: {about['cudnn of bytes']}."] if "cudnn of bytes" in about else []),
         "",
     ]
     lines += [f"* {row['name']}: {row.get('failure') or _wrong(row)}" for row in wrong]

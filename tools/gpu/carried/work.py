@@ -10,6 +10,7 @@ from typing import Any
 
 from .checks import check
 from .contest import Contest
+from .cudnn import refusal
 from .driver import Driver, DriverError
 from .items import Item, Pace, ends, items
 from .peers import torch_here
@@ -25,7 +26,7 @@ class Worker:
     def __init__(self, folder: Path, out: Path, seconds: float, peers: bool) -> None:
         self.folder, self.peers = folder, peers
         self.results, self.pace, self.ends = Results(out), Pace(), ends(seconds)
-        self.scratch, self.torch = out / "unpacked", None
+        self.scratch, self.torch, self.of_bytes = out / "unpacked", None, False
         self.begin: float = time.monotonic() - self.results.data["spent"]
 
     def run(self) -> int:
@@ -83,7 +84,7 @@ class Worker:
             self.results.data["checks"].append(check(self.folder / row["answers"], paths[0], row))
             return
         self._meet_peers()
-        contest = Contest(list(zip(item.rows, paths, strict=True)), self.torch)
+        contest = Contest(list(zip(item.rows, paths, strict=True)), self.torch, self.of_bytes)
         self.results.data["times"] += contest.run(driver)
 
     def _meet_peers(self) -> None:
@@ -91,6 +92,9 @@ class Worker:
         if self.peers and self.torch is None:
             self.torch = torch_here()
             self.peers = self.torch is not None
+            reason = refusal() if self.torch else ""
+            self.of_bytes = self.torch is not None and not reason
+            self.results.data["about"]["cudnn of bytes"] = reason or "asked by its own interface"
         cudnn: Any = self.torch.backends.cudnn.version() if self.torch else "missing (no PyTorch with a GPU)"
         self.results.data["about"]["cudnn"] = str(cudnn)
 
