@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir import interpreter
-from secateur.ir.errors import SecateurError
+from secateur.ir.errors import ModelNote, SecateurError
 from secateur.ir.graph import Graph, Value
 
 from .calibration.statistics import Arrays
@@ -81,8 +82,12 @@ def check_labels(labels: NDArray[np.int64], classes: int) -> None:
 def accuracy(graph: Graph, labelled: Labelled, execute: Executor) -> float:
     """The share of images, in percent, whose largest element of the first output is at their label.
 
-    SecateurError where there is no image, or a label that no element stands for.
+    A ModelNote says so where there are others. SecateurError where there is no image, or a label that no
+    element stands for.
     """
+    if len(graph.outputs) > 1:
+        name, count = graph.output_names[0], len(graph.outputs)
+        warnings.warn(f"accuracy goes by '{name}', the first of {count} outputs", ModelNote, stacklevel=2)
     right = images = 0
     for batch, labels in labelled:
         ((scores, *_),) = execute(graph, [batch], graph.outputs)
