@@ -9,7 +9,7 @@ primitive for its cost.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
@@ -35,6 +35,7 @@ __all__ = [
     "smaller",
     "splat",
     "store",
+    "tvm_alone",
     "view",
     "when",
 ]
@@ -49,6 +50,11 @@ _FENCED: ContextVar[bool] = ContextVar("fenced", default=False)  # whether the t
 _EXTREMES: ContextVar[frozenset[str]] = ContextVar("extremes", default=frozenset())
 
 
+def tvm_alone() -> AbstractContextManager[None]:
+    """Imports of TVM inside leave out what kernels do without, in a process that is ours."""
+    return hidden("tvm.relax", "tvm.s_tir.dlight", "tvm.s_tir.meta_schedule")
+
+
 class _Module:
     """A module of TVM that is imported when something of it is first used."""
 
@@ -56,7 +62,7 @@ class _Module:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        with hidden():
+        with tvm_alone():
             found = getattr(import_module(self._name), name)
         setattr(self, name, found)
         return found

@@ -51,7 +51,7 @@ class Toolchain:
         try:
             self._run(folder, words)
         except LinkError as error:
-            kept, fresh = self.cache / "zig", folder / "fresh"
+            kept, fresh = self._libc(), folder / "fresh"
             if str(kept) not in str(error):
                 raise
             replace(self, cache=fresh)._run(folder, words)
@@ -71,6 +71,10 @@ class Toolchain:
             write_entry(store / name, output.read_bytes())
         return [f"{self.triple}-{name}" for name in names]
 
+    def _libc(self) -> Path:
+        """Where zig keeps what it builds of libc: by one path, since it builds all anew for another."""
+        return (self.cache / "zig").resolve()
+
     def _key(self, folder: Path) -> str:
         """Of the copies that are compiled: the installed sources may be edited meanwhile."""
         digest = hashlib.sha256(repr((self.triple, _COMPILE, _zig_version(), RUNTIME_FILES)).encode())
@@ -82,7 +86,7 @@ class Toolchain:
         command = [_zig(), "cc", "-target", self.triple, *arguments]
         # The local cache would keep a copy of every model's weights: it goes away with the build folder.
         environment = os.environ | {
-            "ZIG_GLOBAL_CACHE_DIR": str(self.cache / "zig"),
+            "ZIG_GLOBAL_CACHE_DIR": str(self._libc()),
             "ZIG_LOCAL_CACHE_DIR": str(folder / "zig-cache"),
         }
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

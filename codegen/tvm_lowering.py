@@ -13,9 +13,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from secateur.ir.support.unasked import hidden
+from .tir import tvm_alone
 
-with hidden():
+with tvm_alone():
     import tvm
     from tvm import tirx
 

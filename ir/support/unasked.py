@@ -2,14 +2,15 @@
 
 TVM imports PyTorch so, which takes longer than all the rest of a compilation from the cache, and serves
 nothing here. A process that is ours alone does without; in a user's program TVM may be handed tensors of
-PyTorch, so there it finds what it looks for.
+PyTorch, so there it finds what it looks for. So it is with parts of TVM itself that serve nothing here.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from threading import get_ident
 from types import ModuleType
 
@@ -21,23 +22,53 @@ def do_without(*names: str) -> None:
     _UNASKED.update(names)
 
 
+class _Empty:
+    """Loads a module that holds nothing."""
+
+    def create_module(self, _spec: ModuleSpec) -> None: ...
+
+    def exec_module(self, _module: ModuleType) -> None: ...
+
+
 class _Hiding:
-    """Finds that there is no such module, for the thread that asks to import without it."""
+    """Finds no such module, or `parts` of a library empty, for the thread that asks to do without."""
 
-    def __init__(self) -> None:
-        self.thread = get_ident()
+    def __init__(self, parts: Collection[str]) -> None:
+        self.thread, self.parts = get_ident(), parts
+        self.emptied: list[str] = []
 
-    def find_spec(self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> None:
-        if name in _UNASKED and get_ident() == self.thread:
+    def find_spec(
+        self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if get_ident() != self.thread:
+            return None
+        if name in _UNASKED:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name not in self.parts:
+            return None
+        self.emptied.append(name)
+        return ModuleSpec(name, _Empty(), is_package=True)
 
 
 @contextmanager
-def hidden() -> Iterator[None]:
-    """Imports inside do not find what this process does without, unless it has been imported before."""
-    hiding = _Hiding()
+def hidden(*parts: str) -> Iterator[None]:
+    """Imports inside do not find what this process does without, unless it has been imported before.
+
+    `parts` are modules that a library imports of itself and could do without: where this process is ours
+    they are empty inside, and found whole by who asks for them afterwards.
+    """
+    hiding = _Hiding(parts if _UNASKED else ())
     sys.meta_path.insert(0, hiding)
     try:
         yield
     finally:
         sys.meta_path.remove(hiding)
+        for name in hiding.emptied:
+            _forget(name)
+
+
+def _forget(name: str) -> None:
+    """The module is imported anew when it is next asked for."""
+    package, _, part = name.rpartition(".")
+    sys.modules.pop(name, None)
+    vars(sys.modules[package]).pop(part, None)

@@ -20,7 +20,7 @@ try:
 except SystemExit:
     pass
 import secateur.codegen.tvm_lowering
-assert "torch" not in sys.modules
+assert not {"torch", "tvm.relax.expr", "tvm.s_tir.dlight.gpu"} & sys.modules.keys()
 import torch
 print(torch.asked)
 """
@@ -49,6 +49,28 @@ def test_other_threads_find_it_meanwhile(guest: str) -> None:
         thread.start()
         thread.join()
         assert guest in sys.modules
+
+
+@pytest.mark.usefixtures("guest")
+def test_a_part_is_empty_for_a_while(tmp_path: Path) -> None:
+    whole = tmp_path / "secateur_test_whole"
+    whole.mkdir()
+    (whole / "__init__.py").write_text("from . import part\nheld = hasattr(part, 'held')\n")
+    (whole / "part.py").write_text("held = True\n")
+    with unasked.hidden(f"{whole.name}.part"):
+        assert not import_module(whole.name).held
+    assert not hasattr(import_module(whole.name), "part")
+    assert import_module(f"{whole.name}.part").held
+    del sys.modules[whole.name], sys.modules[f"{whole.name}.part"]
+
+
+def test_in_a_users_process_parts_are_whole(
+    guest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{guest}.py").write_text("held = True\n")
+    monkeypatch.setattr(unasked, "_UNASKED", set())
+    with unasked.hidden(guest):
+        assert import_module(guest).held
 
 
 def test_nothing_is_hidden_that_was_not_named(guest: str, monkeypatch: pytest.MonkeyPatch) -> None:

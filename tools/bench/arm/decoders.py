@@ -89,7 +89,7 @@ def _program(folder: Path, streams: Iterable[bytes], bytes: int) -> list[str | P
         *tools.runtime(folder, ("cpu.c", *DECODER_SOURCES)),
         tools.compile(folder, _MAIN.name, "main.o"),
     ]
-    program = tools.link(folder, ("-O2", "-static"), objects, "decoders")
+    program = tools.link(folder, ("-O2", "-static", "-s"), objects, "decoders")
     file = folder / "streams"
     file.write_bytes(
         b"".join(len(s).to_bytes(4, "little") + bytes.to_bytes(4, "little") + s for s in streams)
