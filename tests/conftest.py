@@ -28,7 +28,9 @@ gc.set_threshold(20_000, 10, 10)
 
 do_without("torch")  # TVM would import it in each process, which takes longer than TVM itself
 
-share_libc(Path(os.environ["SECATEUR_CACHE"]))
+ours = share_libc(Path(os.environ["SECATEUR_CACHE"]))
+# What tests build by zig themselves takes the libc that artifacts take.
+os.environ["ZIG_GLOBAL_CACHE_DIR"] = str((ours / "zig").resolve())
 
 # The same examples in every run; SECATEUR_EXPLORE=1 looks for new ones, and remembers what failed.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)

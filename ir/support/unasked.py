@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from threading import get_ident
 from types import ModuleType
@@ -22,12 +23,10 @@ def do_without(*names: str) -> None:
     _UNASKED.update(names)
 
 
-class _Empty:
+class _Empty(Loader):
     """Loads a module that holds nothing."""
 
-    def create_module(self, _spec: ModuleSpec) -> None: ...
-
-    def exec_module(self, _module: ModuleType) -> None: ...
+    def exec_module(self, module: ModuleType) -> None: ...
 
 
 class _Hiding:

@@ -18,7 +18,8 @@ LIKE_OTHERS = {
     "conv 1x256, stride 2, one filter", "conv 1x1024, one channel", "conv 31x31, dilated", "conv 11x11",
     "conv 1024x1", "conv 3x3, 4096 channels", "conv depthwise 1x512", "conv depthwise 512x1",
     "linear_conv 1x256, stride 2, one filter", "linear_conv 1x512, many channels", "linear_conv 31x31",
-    "linear_conv 7x7, dilated by 16", "linear_conv 3x3, 4096 filters", "linear_conv grouped 1x512",
+    "linear_conv 7x7, dilated by 16", "linear_conv 11x11", "linear_conv 3x3, 4096 filters",
+    "linear_conv grouped 1x512",
     "linear_conv depthwise 31x31", "linear_conv depthwise 512x1", "transposed 11x11, stride 4",
     "transposed 1x1024, stride 512",
 }  # fmt: skip

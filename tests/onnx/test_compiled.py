@@ -18,19 +18,23 @@ from tests.onnx.together import Postponed, Together
 from tests.sampled import sampled
 
 TOGETHER = 50  # graphs in one artifact
-OTHER_FUNCTIONS = "other functions"
+OTHERS = "others"
+FUNCTIONS_OF_A_FAMILY, CASES_OF_AN_OPERATOR = 16, 2
 SHUFFLENET = ("light_shufflenet",)
 """Groups, normalization, sums, shuffles and concatenations."""
 
 
 def _groups() -> dict[str, list[suite.Case]]:
-    """The suite's, but of functions' bodies one in eight of each family, and the others by themselves."""
-    groups, seen = dict(suite.cases()), Counter[str]()
-    bodies, groups[suite.FUNCTIONS], groups[OTHER_FUNCTIONS] = groups[suite.FUNCTIONS], [], []
-    for case in bodies:
-        family = " ".join(case.name.split("_")[1:3])
-        groups[OTHER_FUNCTIONS if seen[family] % 8 else suite.FUNCTIONS].append(case)
-        seen[family] += 1
+    """The suite's: of functions' bodies one in 16 of each family, of others every second; the rest apart."""
+    groups: dict[str, list[suite.Case]] = {OTHERS: []}
+    for name, cases in suite.cases().items():
+        groups[name], seen = [], Counter[str]()
+        for case in cases:
+            bodies = name == suite.FUNCTIONS
+            family = case.name.split("_")[1] if bodies else str(suite.excluded(case, "refused"))
+            few = FUNCTIONS_OF_A_FAMILY if bodies else CASES_OF_AN_OPERATOR
+            groups[OTHERS if seen[family] % few else name].append(case)
+            seen[family] += 1
     return groups
 
 
@@ -81,7 +85,7 @@ def _complaints(group: str | Sequence[str], compile_graph: CompileGraph) -> list
     return complaints
 
 
-OPERATORS = sorted(GROUPS.keys() - {suite.FUNCTIONS, OTHER_FUNCTIONS})
+OPERATORS = sorted(GROUPS.keys() - {suite.FUNCTIONS, OTHERS})
 BUNDLES = [tuple(OPERATORS[start : start + 8]) for start in range(0, len(OPERATORS), 8)]
 
 
@@ -90,7 +94,7 @@ def test_compiled(operators: Sequence[str], tmp_path: Path) -> None:
     assert _complaints(operators, compiled(tmp_path)) == []
 
 
-@pytest.mark.parametrize("group", sampled([suite.FUNCTIONS, OTHER_FUNCTIONS], [suite.FUNCTIONS]))
+@pytest.mark.parametrize("group", sampled([suite.FUNCTIONS, OTHERS], [suite.FUNCTIONS]))
 def test_functions_compiled(group: str, tmp_path: Path) -> None:
     assert _complaints(group, compiled(tmp_path)) == []
 
@@ -119,4 +123,4 @@ def test_each_of_many_is_held_against_its_own_answer(tmp_path: Path) -> None:
         return lambda inputs: {n: a + 1 if n == spoilt else a for n, a in run(inputs).items()}
 
     (complaint,) = _complaints("Abs", honest) + _complaints("Sub", spoiler)
-    assert complaint.startswith(f"{suite.cases()['Sub'][1].name}: ")
+    assert complaint.startswith(f"{GROUPS['Sub'][1].name}: ")

@@ -129,7 +129,7 @@ def damaged(stream: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-DAMAGES = 60 if whole() else 20  # of each stream
+DAMAGES = 60 if whole() else 12  # of each stream
 
 
 @pytest.mark.examples

@@ -10,6 +10,7 @@ import pytest
 
 import secateur
 from secateur.passes.quantize.calibration.ranges import Ranges, write_ranges
+from tests.sampled import sampled_rows
 from tests.secateur.test_quantize import HELD_OUT, IMAGES, MODEL
 
 FEW = slice(20, 24)  # four digits, all of which the float network knows
@@ -52,7 +53,7 @@ SPOILED = [
 ]
 
 
-@pytest.mark.parametrize(("values", "layer"), SPOILED)
+@pytest.mark.parametrize(("values", "layer"), sampled_rows(SPOILED, lambda _, layer: layer == "/conv1/Conv"))
 def test_the_layer_that_costs_the_accuracy_stays_in_float(
     values: set[str], layer: str, ranges: Ranges, tmp_path: Path
 ) -> None:

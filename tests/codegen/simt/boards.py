@@ -36,7 +36,7 @@ def build_driver(folder: Path, modules: Iterable[Module], triple: str, compiler:
         objects.append(folder / f"kernel{i}.o")
         objects[-1].write_bytes(_object(module, triple))
     library = folder / "libcuda.so.1"
-    flags = ["-std=c11", "-O1", "-g", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"]
+    flags = ["-std=c11", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"]
     files = [*SOURCES, folder / "table.c", *objects]
     command = [*compiler, *flags, f"-I{SOURCES[0].parent}", *map(str, files), "-o", str(library)]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -21,6 +21,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from secateur.codegen.program import Module
+from secateur.codegen.targets.host import host
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("simt.c", "driver.c"))
 _COLLECTIVE = re.compile(r"@llvm\.nvvm\.(?:barrier|shfl|mma|wmma|bar)")
@@ -49,8 +50,19 @@ def stand_in() -> ctypes.CDLL:
     """The stand-in, loaded once for the process under the name by which the runtime opens it."""
     folder = Path(tempfile.mkdtemp(prefix="secateur-simt-"))
     library = folder / "libcuda.so.1"
-    flags = ["-std=c11", "-O2", "-g", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"]
-    command = [sys.executable, "-m", "ziglang", "cc", *flags, *map(str, SOURCES), "-o", str(library)]
+    flags = ["-std=c11", "-O2", "-s", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-target",
+        host().cpu.zig_triple,
+        *flags,
+        *map(str, SOURCES),
+        "-o",
+        str(library),
+    ]
     environment = os.environ | {"ZIG_LOCAL_CACHE_DIR": str(folder / "cache")}
     subprocess.run(command, check=True, env=environment)
     loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)

@@ -24,12 +24,12 @@ from secateur.codegen.primitives.conv.winograd.integers import (
 )
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
-from secateur.codegen.tvm_lowering import lower
+from secateur.codegen.tvm_lowering import lower, tir_text
 from secateur.codegen.vector.words import word_step
 from secateur.ir.graph import Operator
 from secateur.tools.checks.machine_loops import innermost
 
-from ....sampled import examples, sampled, sampled_rows
+from ....sampled import examples, in_turn, sampled, sampled_rows
 from ...cross_harness import EMULATORS, Case, check_on
 from ...generic_harness import lay_out
 from ...linear_harness import check_case, conv_case, native_targets
@@ -159,8 +159,12 @@ def test_any_convolution(data: st.DataObject) -> None:
     check_case(case, draw(st.sampled_from(HERE)), only=draw(st.sampled_from(NAMES)))
 
 
+WORDS = [name for name in EMULATORS if TARGETS[name].isa.words]
+
+
 @pytest.mark.slow  # the first link for a target builds its libc: minutes
-@pytest.mark.parametrize("target", [name for name in EMULATORS if TARGETS[name].isa.words])
+@pytest.mark.examples
+@pytest.mark.parametrize("target", WORDS)
 def test_arm_gives_the_interpreters_bits(target: str, tmp_path: Path) -> None:
     more = {**SAME, "zero": 7, "residual": True, "residual_zero": 3, "result_zero": 9}
     extreme: dict[str, Any] = {
@@ -171,7 +175,8 @@ def test_arm_gives_the_interpreters_bits(target: str, tmp_path: Path) -> None:
     largest = conv_case(0, (1, 64, 6, 9), 16, (3, 3), **SAME, **extreme, real=True)
     stem = conv_case(3, (1, 3, 29, 34), 24, (7, 7), **{**more, **STEM})
     cases = [*((name, any_weights) for name in NAMES), (NAMES[-1], largest), (EXACT_STEM.name, stem)]
-    check_on(target, [Case(name, *case) for name, case in cases], tmp_path)
+    some = in_turn(cases, WORDS.index(target), type)
+    check_on(target, [Case(name, *case) for name, case in some], tmp_path)
 
 
 # What is refused
@@ -215,6 +220,16 @@ def _laid_out(name: str, target: Target) -> Operator:
     op, _ = conv_case(1, (1, 64, 28, 28), 64, (3, 3), **SAME)
     lay_out(op, *convolution(name).layouts(op, target)[0])
     return op
+
+
+def test_cores_that_wait_ask_for_rows_ahead() -> None:
+    """Those of the Raspberry Pi 3 do; the Pi 4's fetch by themselves."""
+    exact = convolution("exact_winograd4x4")
+    waits, fetches = (
+        tir_text(exact.kernel(_laid_out(exact.name, TARGETS[name]), TARGETS[name]), "k", TARGETS[name])
+        for name in ("rpi3", "rpi4")
+    )
+    assert waits.count("prefetch") > fetches.count("prefetch")
 
 
 def test_llvm_is_not_told_that_nothing_overflows() -> None:
