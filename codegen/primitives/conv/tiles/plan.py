@@ -19,10 +19,11 @@ from ...operator import Cost
 from ...specs import ConvSpec, layout_block
 
 _SETS = 1024  # bytes that pixels must not be a multiple of apart, or they share cache sets
-_PIECE = 2.0  # cycles of copying at most a cache line
+_PIECE = 2.1  # cycles of copying a block of channels of a pixel
 _ROW = 20.0  # of a row's beginning
 _ENDING = 6.0  # of the result of one vector
-_CALL = 400.0  # of configuring
+_CALL = 2500.0  # of configuring, and of the first products
+_BLOCK = 60.0  # of the first and the last products of a block
 _RATE = 32.0  # bytes a cycle that tiles get from the second-level cache
 _NEAR = 48.0  # and from the first
 _FEW = 4  # tasks at least, where filters can be shared out
@@ -217,7 +218,7 @@ def _seconds(strip: Strip, copied: Copied, target: Target) -> float:
 
 
 def _copy_cycles(copied: Copied) -> float:
-    pieces = -(-copied.depth // copied.tiles.row_bytes) if copied.block > 4 else copied.depth / 64
+    pieces = copied.blocks if copied.pitch > copied.block else copied.block / copied.tiles.row_bytes
     return copied.phases * copied.lines * (_ROW + copied.width * pieces * _PIECE)
 
 
@@ -226,9 +227,10 @@ def _product_cycles(copied: Copied, target: Target) -> float:
     shape = shape_of(vectors)
     count = -(-copied.rows * copied.pixels // tiles.rows)
     near = copied.bytes + shape.filters * copied.steps * 1024 <= target.l1_bytes
-    blocks = count // shape.pixels * _step(Shape(shape.pixels, shape.filters), tiles, near)
-    blocks += count % shape.pixels * _step(Shape(1, shape.filters), tiles, near)
-    return blocks * copied.steps * -(-vectors // shape.filters)
+    steps = copied.steps
+    blocks = count // shape.pixels * (_BLOCK + steps * _step(shape, tiles, near))
+    blocks += count % shape.pixels * (_BLOCK + steps * _step(Shape(1, shape.filters), tiles, near))
+    return blocks * -(-vectors // shape.filters)
 
 
 def _step(shape: Shape, tiles: Tiles, near: bool) -> float:

@@ -101,12 +101,23 @@ def test_groups_are_refused() -> None:
     assert TILES.applicable(replace(spec((1, 64, 8, 8), 64, (3, 3)), groups=2), ROW) == "2 groups"
 
 
-def test_tiles_are_chosen_where_they_are_faster() -> None:
-    """Measured so on one core that has them: three times as fast as direct convolution."""
-    op = operator((1, 64, 56, 56), 64, (3, 3), **SAME)
+@pytest.mark.parametrize(
+    ("case", "more", "least"),
+    [
+        (((1, 64, 56, 56), 64, (3, 3)), SAME, 2.0),
+        (((1, 512, 7, 7), 512, (3, 3)), SAME, 2.0),
+        (((1, 960, 7, 7), 320, (1, 1)), {}, 1.5),
+        (((1, 3, 224, 224), 64, (7, 7)), {"pads": (3, 3, 3, 3), "strides": (2, 2)}, 1.5),
+        (((1, 3, 224, 224), 32, (3, 3)), {**SAME, "strides": (2, 2)}, 0.0),
+        (((1, 16, 55, 55), 64, (1, 1)), {}, 0.0),
+    ],
+)
+def test_tiles_are_chosen_where_they_are_faster(case: Any, more: dict[str, Any], least: float) -> None:
+    """Measured so on one core that has them: up to four times as fast, and slower with few channels."""
+    op, _ = conv_case(1, *case, **more)
     times = {p.name: p.estimate(op, ROW) for p in PRIMITIVES.candidates(op) if p.applicable(op, ROW) is None}
-    assert min(times, key=lambda name: times[name]) == "tiles"
-    assert times["direct"] > 2 * times["tiles"]
+    gain = min(seconds for name, seconds in times.items() if name != "tiles") / times["tiles"]
+    assert gain > least if least else gain < 1
 
 
 # How a strip's image lies
