@@ -7,10 +7,15 @@
 
 #define EIGHT __attribute__((target("avx2,popcnt")))
 
-/* For each set of lanes that take a word, which of the next words each takes. */
-void rt_fill_takes(rt_takes *takes) {
-    for (uint32_t set = 0; set < 256; set++)
-        for (uint32_t lane = 0, word = 0; lane < 8; lane++) takes->word[set][lane] = (unsigned char)(set >> lane & 1 ? word++ : 0);
+/* For each set of lanes that take a word, which of the next words each takes: as for the set without its last lane. */
+EIGHT void rt_fill_takes(rt_takes *takes) {
+    memset(takes->word[0], 0, sizeof takes->word[0]);
+    for (uint32_t lane = 0; lane < 8; lane++)
+        for (uint32_t set = 0; set < 1u << lane; set++) {
+            unsigned char *own = takes->word[set | 1u << lane];
+            memcpy(own, takes->word[set], sizeof takes->word[set]);
+            own[lane] = (unsigned char)_mm_popcnt_u32(set);
+        }
 }
 
 /* States that are too low take words in order; eight words can be read. */

@@ -398,13 +398,17 @@ static int decode_places(rt_scratch *scratch, rt_span *in, const model *m, uint3
     return 1;
 }
 
+/* A set is one without its last place, and that place. */
 static void fill_sets(rt_zeros *z) {
-    for (uint32_t set = 0; set < 256; set++)
-        for (uint32_t place = 0, next = 0; place < 8; place++) {
-            uint32_t is = set >> place & 1;
-            z->which[set][next] = (unsigned char)place;
-            z->ranks[set][place] = (unsigned char)(is ? next : 255);
-            next += is;
+    memset(z->which[0], 0, sizeof z->which[0]);
+    memset(z->ranks[0], 255, sizeof z->ranks[0]);
+    for (uint32_t place = 0; place < 8; place++)
+        for (uint32_t set = 0; set < 1u << place; set++) {
+            uint32_t own = set | 1u << place, before = (uint32_t)__builtin_popcount(set);
+            memcpy(z->which[own], z->which[set], sizeof z->which[own]);
+            memcpy(z->ranks[own], z->ranks[set], sizeof z->ranks[own]);
+            z->which[own][before] = (unsigned char)place;
+            z->ranks[own][place] = (unsigned char)before;
         }
 }
 
