@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.codegen.targets.isa import AVX2, NEON32, VNNI, ByteLookup, Fractions
+from secateur.codegen.targets.isa import AMX, AVX2, NEON32, VNNI, ByteLookup, Fractions
 from secateur.codegen.targets.rows import PROCESSORS, TARGETS
 from secateur.codegen.vector.fixed_point import fixed_point
 
@@ -58,9 +58,16 @@ def test_a_row_names_the_features_of_its_instruction_set(name: str) -> None:
     assert (target.isa.dot == VNNI) == ("avx512vnni" in target.features)
 
 
+def test_kernels_are_not_called_by_tiles_that_a_row_lacks() -> None:
+    """Names of kernels, by which tables of times know them, are made of what rows have said before."""
+    assert "tiles" not in repr(TARGETS["x86-64-v4-vnni"].machine)
+    assert repr(TARGETS["x86-64-v4-vnni"].isa) != repr(TARGETS["x86-64-v4-amx"].isa)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        (lambda: replace(AMX, columns=8), "rows of 64 bytes hold 8 sums"),
         (lambda: replace(AVX2, vector_bytes=24), "vectors are a power of two bytes"),
         (lambda: replace(AVX2, vector_registers=4), "registers at least 8"),
         (lambda: replace(AVX2, fractions=()), "fractions of"),
