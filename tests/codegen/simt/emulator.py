@@ -51,18 +51,8 @@ def stand_in() -> ctypes.CDLL:
     folder = Path(tempfile.mkdtemp(prefix="secateur-simt-"))
     library = folder / "libcuda.so.1"
     flags = ["-std=c11", "-O2", "-s", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-soname,libcuda.so.1"]
-    command = [
-        sys.executable,
-        "-m",
-        "ziglang",
-        "cc",
-        "-target",
-        host().cpu.zig_triple,
-        *flags,
-        *map(str, SOURCES),
-        "-o",
-        str(library),
-    ]
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target", host().cpu.zig_triple]  # as artifacts are linked
+    command = [*zig, *flags, *map(str, SOURCES), "-o", str(library)]
     environment = os.environ | {"ZIG_LOCAL_CACHE_DIR": str(folder / "cache")}
     subprocess.run(command, check=True, env=environment)
     loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
