@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from secateur.codegen.weights.decoding import PACES
 from secateur.codegen.weights.registry import CHOOSING, CODECS, FAST
 from secateur.tools.bench.arm.counting import CountError
 from secateur.tools.bench.arm.decoders import MODEL, largest, rows
@@ -28,6 +29,12 @@ def test_decoders_keep_up_with_a_card() -> None:
     assert [row.codec for row in pruned] == list(CHOOSING[FAST])
     for row in (*dense, *few, *pruned):
         assert row.megabytes > CARD, row
+
+
+def test_paces_are_those_that_are_counted() -> None:
+    """By them `best` leaves out what a board decodes too slowly."""
+    for row in rows(largest(ROOT / MODEL, 8, 0.0), ("nibbles", "rans", "huffman", "planes")):
+        assert row.instructions == pytest.approx(PACES[row.codec].instructions, rel=0.05)
 
 
 def test_a_decoder_that_gives_other_bytes_is_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
