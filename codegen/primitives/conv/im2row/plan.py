@@ -296,7 +296,8 @@ class _Bytes(Planner):
         """The first tile of a strip takes every panel of weights from the second-level cache, at best."""
         steps, vectors, target, arithmetic = self.steps, strip.vectors, self.target, self.arithmetic
         groups, strips = self.groups(vectors), self._strips(strip)
-        around = 0 if isinstance(arithmetic, SumsOfChannels) else 40  # a tile begins with its first products
+        begun = isinstance(arithmetic, SumsOfChannels) and self.taps == 1  # by a tile's first products
+        around = 0 if begun else 40
         ending = around + arithmetic.ending * strip.rows * vectors
 
         def tile(panel: int) -> float:

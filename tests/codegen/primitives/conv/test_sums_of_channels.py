@@ -33,15 +33,24 @@ def roomy(shape: tuple[int, ...], blocks: int) -> Array:
     return parted_signed(whole, shape[1]).astype(np.int8)
 
 
-def case(channels: int, filters: int, kernel: int, blocks: int, low: int, high: int, **window: Any) -> Any:
+def case(
+    channels: int,
+    filters: int,
+    kernel: int,
+    blocks: int,
+    low: int,
+    high: int,
+    side: int = SIDE,
+    **window: Any,
+) -> Any:
     rng = np.random.default_rng(0)
     w = roomy((filters, channels, kernel, kernel), blocks)
     assert room_of(w).signed == blocks
-    x = (bytes_of(rng, (1, channels, SIDE, SIDE)) % 2 * (high - low) + low).astype(np.uint8)
+    x = (bytes_of(rng, (1, channels, side, side)) % 2 * (high - low) + low).astype(np.uint8)
     return conv_case(1, x.shape, filters, (kernel, kernel), w=w, x=x, **window)
 
 
-SAME = {"pads": (1, 1, 1, 1)}
+SAME: dict[str, Any] = {"pads": (1, 1, 1, 1)}
 
 
 @pytest.mark.slow
@@ -85,3 +94,15 @@ def test_products_stay_in_registers(name: str, blocks: int) -> None:
     for loop in loops:
         assert loop.spills == 0
         assert len(loop.instructions) < 1.6 * loop.multiplies
+
+
+def test_copies_that_are_signed_pay_for_many_filters_and_one_tap() -> None:
+    """Where taps leave the image, im2row multiplies padding: 5 % more cycles by llvm-mca."""
+    target = TARGETS["rpi4"]
+    for op, names, signed_copy in (
+        (case(512, 1000, 1, 2, 0, 255, side=13)[0], ("pointwise", "im2row"), True),
+        (case(128, 256, 3, 2, 0, 255, side=28, strides=(2, 2), **SAME)[0], ("direct", "im2row"), False),
+    ):
+        tiled = [p for p in PRIMITIVES.candidates(op) if p.name in names]
+        times = {p.name: p.estimate(op, target) for p in tiled}
+        assert (min(times, key=lambda name: times[name]) == "im2row") is signed_copy
