@@ -68,7 +68,7 @@ def test_costs_are_those_of_each_amount_as_a_limit(name: str, channels: int) -> 
         assert costs_of(primitive, limited, TARGET) == (cost,)
 
 
-@pytest.mark.parametrize("name", sampled(FEWER, ["im2row", "winograd2"]))
+@pytest.mark.parametrize("name", sampled(FEWER, ["im2row", "winograd4"]))
 def test_every_amount_is_kept_and_gives_the_convolution(name: str) -> None:
     primitive = FEWER[name]
     for amount in amounts_of(name, laid_out(SAME)):
