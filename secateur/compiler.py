@@ -32,8 +32,6 @@ from .size import attempt_text, check_size, codecs_within, within_size
 from .verification import Verified, check_artifact, check_runnable
 from .version import __version__
 
-"""Kinds of artifacts that are one file, with no IR beside it."""
-
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
@@ -195,21 +193,14 @@ def _write(
         dump_texts(built.program, target, Path(watch.dump_ir) / "kernels")
     watch.progress("linking", 0, 1)
     verified: list[Verified] = []
+    beside = {f"ir/final{SUFFIX}": print_graph(built.outcome.graph)[0]} if kind in ("dir", "tar") else {}
 
     def check(draft: Path) -> None:
         check_size(draft, size)
         if watch.verify == "artifact":
             verified.extend(_checked(draft, built.outcome, watch.verify_on))
 
-    backend_of(target).write(
-        built.program,
-        path,
-        kind,
-        {}
-        if kind in ("so", "tflite", "onnx")
-        else {f"ir/final{SUFFIX}": print_graph(built.outcome.graph)[0]},
-        check,
-    )
+    backend_of(target).write(built.program, path, kind, beside, check)
     watch.progress("linking", 1, 1)
     return tuple(verified)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -41,6 +41,22 @@ class _Tail:
     epilogue: Epilogue
     extras: tuple[int, ...]  # operand indices
     kinds: tuple[Extra, ...]
+
+
+@runtime_checkable
+class Noisy(Protocol):
+    """A convolution of specifications whose sums are not the direct ones."""
+
+    def noise(self, spec: Any, target: Target) -> float:
+        """As `Primitive.noise`."""
+
+
+@runtime_checkable
+class FromFilters(Protocol):
+    """A convolution of specifications whose weights can be made of the filters when a model is loaded."""
+
+    def origin(self, spec: Any, target: Target, weights: Array) -> Origin:
+        """Of the weights, wherever among the kernel's arguments they are."""
 
 
 def extra_kind(extra: TensorType, result: TensorType) -> str | None:
@@ -167,10 +183,10 @@ class Convolution(AdjustableAdapter[ConvSpec], _OfFloats[ConvSpec]):
         self._ending = ending
 
     def origin(self, op: Operator, target: Target) -> Origin | None:
-        find, tail = getattr(self.primitive, "origin", None), _tail(op)
-        if find is None or tail is None:
+        tail = _tail(op)
+        if tail is None or not isinstance(self.primitive, FromFilters):
             return None
-        found: Origin = find(self.spec(op), target, self._weights(op))
+        found = self.primitive.origin(self.spec(op), target, self._weights(op))
         return replace(found, made=(1 + len(tail.extras),))
 
     def spec(self, op: Operator) -> ConvSpec:
@@ -181,8 +197,7 @@ class Convolution(AdjustableAdapter[ConvSpec], _OfFloats[ConvSpec]):
         return super()._costs(specs if self._ending else [spec.bare for spec in specs], target)
 
     def noise(self, op: Operator, target: Target) -> float:
-        noisy = hasattr(self.primitive, "noise")
-        return float(self.primitive.noise(self.spec(op), target)) if noisy else 0.0
+        return self.primitive.noise(self.spec(op), target) if isinstance(self.primitive, Noisy) else 0.0
 
 
 class TransposedConvolution(_OfFloats[TransposedSpec]):
