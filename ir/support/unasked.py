@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from threading import get_ident
 from types import ModuleType
@@ -21,12 +20,6 @@ _UNASKED: set[str] = set()
 def do_without(*names: str) -> None:
     """This process is ours alone: `hidden` hides these modules from now on."""
     _UNASKED.update(names)
-
-
-class _Empty(Loader):
-    """Loads a module that holds nothing."""
-
-    def exec_module(self, module: ModuleType) -> None: ...
 
 
 class _Hiding:
@@ -46,7 +39,7 @@ class _Hiding:
         if name not in self.parts:
             return None
         self.emptied.append(name)
-        return ModuleSpec(name, _Empty(), is_package=True)
+        return ModuleSpec(name, None, is_package=True)  # a package of no files
 
 
 @contextmanager
@@ -67,7 +60,11 @@ def hidden(*parts: str) -> Iterator[None]:
 
 
 def _forget(name: str) -> None:
-    """The module is imported anew when it is next asked for."""
+    """The module is imported anew when it is next asked for.
+
+    Its package may be gone by now: an interrupt ends its import, say.
+    """
     package, _, part = name.rpartition(".")
     sys.modules.pop(name, None)
-    vars(sys.modules[package]).pop(part, None)
+    if package in sys.modules:
+        vars(sys.modules[package]).pop(part, None)

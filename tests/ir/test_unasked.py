@@ -64,6 +64,17 @@ def test_a_part_is_empty_for_a_while(tmp_path: Path) -> None:
     del sys.modules[whole.name], sys.modules[f"{whole.name}.part"]
 
 
+@pytest.mark.usefixtures("guest")
+def test_an_import_that_is_interrupted_ends_as_it_would_alone(tmp_path: Path) -> None:
+    broken = tmp_path / "secateur_test_broken"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("from . import part\nraise KeyboardInterrupt\n")
+    (broken / "part.py").write_text("")
+    with pytest.raises(KeyboardInterrupt), unasked.hidden(f"{broken.name}.part"):
+        import_module(broken.name)
+    assert f"{broken.name}.part" not in sys.modules
+
+
 def test_in_a_users_process_parts_are_whole(
     guest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
