@@ -2,21 +2,21 @@
 
 What reads a concatenation of many groups depends on how many channels there are, not on whose. So a sum
 is a variable of its own, tied to its terms one after the other: prefixes are shared, and a DenseNet, where
-each layer reads everything before it, is a chain.
+each layer reads everything before it, is a chain. A group that is concatenated twice counts twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from math import prod
 
 import numpy as np
 
 from secateur.ir.graph import Operator, Value
 
-from .extents import Extents, Point
+from .extents import Extents, Point, Sum
 from .weighing import Pair
 
 Groups = tuple[int, ...]
@@ -33,7 +33,7 @@ class State:
     """
 
     counts: tuple[tuple[int, int], ...] = ()
-    sums: tuple[tuple[Groups, int], ...] = ()
+    sums: tuple[tuple[Sum, int], ...] = ()
     gone: tuple[int, ...] = ()
 
 
@@ -46,12 +46,11 @@ class Domains:
     candidates: Sequence[Sequence[int]]
     states: list[list[State]] = field(default_factory=list)
     tables: list[Pair] = field(default_factory=list)
-    _sums: dict[Groups, int] = field(default_factory=dict)
+    _sums: dict[Sum, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for number, counts in enumerate(self.candidates):
             self.states.append([State(((number, count),)) for count in counts])
-            self._sums[(number,)] = number
         for number in range(len(self.extents.branches.all)):
             self.states.append([State(), State(gone=(number,))])
 
@@ -109,48 +108,34 @@ class Domains:
         return prod(len(self.candidates[g]) for g in set(groups)) <= FEW
 
     def _variables(self, values: Iterable[Value], wide: Operator | None = None) -> tuple[int, ...]:
-        axes = {groups: v for v in values for groups in self.extents.of(v)}
-        single = {g for groups in axes for g in groups if len(groups) == 1}
-        joint = [groups for groups in axes if len(groups) > 1 and not set(groups) <= single]
-        all_groups = single.union(*axes)
+        found = (zip(self.extents.of(v), self.extents.sums(v), strict=True) for v in values)
+        axes = list(dict.fromkeys(chain.from_iterable(found)))
+        single = {g for groups, _ in axes for g in groups if len(groups) == 1}
+        joint = [(groups, total) for groups, total in axes if len(groups) > 1 and not set(groups) <= single]
+        all_groups = single.union(*(groups for groups, _ in axes))
         if self.are_few(all_groups):
             return tuple(sorted(all_groups))
-        if not joint:
-            return self._of_many(sorted(single), axes, wide)
-        loose = [g for groups in joint for g in groups if self._each(axes[groups], groups) is None]
-        sums = [self._sum(groups) for groups in joint if not set(groups) & set(loose)]
+        widest, whole = max(axes, key=lambda axis: len(axis[0]), default=((), None))
+        if wide is not None and whole is not None and len(widest) > 1 and all_groups == set(widest):
+            return (self._sum(whole),)  # it joins many groups: the largest sum alone
+        loose = {g for groups, total in joint for g in groups if total is None}
+        sums = {self._sum(total) for groups, total in joint if total and not loose.intersection(groups)}
         return tuple(sorted({*single, *loose, *sums}))
 
-    def _of_many(
-        self, single: list[int], axes: dict[Groups, Value], wide: Operator | None
-    ) -> tuple[int, ...]:
-        """Of an operator that joins many groups: the largest sum alone, if combinations are too many."""
-        widest = max(axes, key=len, default=())
-        if wide is None or len(widest) < 2 or set(widest) != set(single):
-            return tuple(single)
-        return tuple(single) if self._each(axes[widest], widest) is None else (self._sum(widest),)
-
-    def _each(self, value: Value, groups: Groups) -> int | None:
-        return self.extents.each(value, groups)
-
-    def _sum(self, groups: Groups) -> int:
-        """The variable of the sum of the groups' counts."""
-        if groups not in self._sums:
-            before, last = self._sum(groups[:-1]), groups[-1]
-            ways: dict[int, State] = {}
-            pairs = list(product(self.states[before], self.states[last]))
-            for a, b in pairs:
-                counts = (*a.counts, *b.counts)
-                ways.setdefault(self._total(counts), State(counts, ((groups, self._total(counts)),)))
-            totals = sorted(ways)
-            self._sums[groups] = len(self.states)
-            self.states.append([ways[t] for t in totals])
-            self._tie(before, last, [totals.index(self._total((*a.counts, *b.counts))) for a, b in pairs])
-        return self._sums[groups]
-
-    @staticmethod
-    def _total(counts: Iterable[tuple[int, int]]) -> int:
-        return sum(count for _, count in counts)
+    def _sum(self, of: Sum) -> int:
+        """The variable of a sum of groups' counts."""
+        if len(of) == 1:
+            return of[0][0]
+        if of not in self._sums:
+            before, last = self._sum(of[:-1]), of[-1][0]
+            pairs = [(*a.counts, *b.counts) for a, b in product(self.states[before], self.states[last])]
+            reached = [sum(n * count for (_, n), (_, count) in zip(of, one, strict=True)) for one in pairs]
+            totals = sorted(set(reached))
+            ways = dict(zip(reversed(reached), reversed(pairs), strict=True))  # the first of each
+            self._sums[of] = len(self.states)
+            self.states.append([State(ways[t], ((of, t),)) for t in totals])
+            self._tie(before, last, [totals.index(t) for t in reached])
+        return self._sums[of]
 
     def _tie(self, before: int, last: int, places: Sequence[int]) -> None:
         """Forbids all but the sum of each pair of terms."""

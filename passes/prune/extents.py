@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +24,20 @@ from .sizes import Attributes, Shape, Signature, at_shape, resized, signature
 Ints = NDArray[np.int64]
 
 
+Sum = tuple[tuple[int, int], ...]
+"""Groups along an axis, and how often the units of each count in the sum over them."""
+
+
 @dataclass(frozen=True)
 class Point:
     """How many units groups keep, by number; those that are not there keep all.
 
-    `sums` says how many the groups of an axis keep together, where that is all that counts; `gone` are the
+    `sums` says what the groups of an axis keep together, where that is all that counts; `gone` are the
     numbers of the branches that go.
     """
 
     counts: Mapping[int, int]
-    sums: Mapping[tuple[int, ...], int] = field(default_factory=dict)
+    sums: Mapping[Sum, int] = field(default_factory=dict)
     gone: frozenset[int] = frozenset()
 
 
@@ -68,6 +73,7 @@ class Extents:
         self._axes: dict[Value, list[int]] = {}
         for value, axis in self._along:
             self._axes.setdefault(value, []).append(axis)
+        self._sums: dict[tuple[Value, int], tuple[Sum | None, int]] = {}
         self._ports: dict[Operator, Ports] = {}
         self._signatures: dict[Operator, Signature] = {}
 
@@ -96,11 +102,22 @@ class Extents:
         found = (self.groups(value, axis) for axis in range(value.type.rank))
         return [groups for groups in found if groups]
 
-    def each(self, value: Value, groups: tuple[int, ...]) -> int | None:
-        """Indices that any unit takes along the value's axis of these groups; None where they differ."""
-        axis = next(a for a in range(value.type.rank) if self.groups(value, a) == groups)
-        found = {along.each for along in self._along[value, axis]}
-        return found.pop() if len(found) == 1 else None
+    def sums(self, value: Value) -> Iterator[Sum | None]:
+        """For each of `of`, the sum on which the extent depends; None where units of a group differ."""
+        for axis in range(value.type.rank):
+            if (value, axis) in self._along:
+                yield self._sum(value, axis)[0]
+
+    def _sum(self, value: Value, axis: int) -> tuple[Sum | None, int]:
+        """The sum on which an axis depends, and how many indices one of it is."""
+        if (value, axis) not in self._sums:
+            along = self._along[value, axis]
+            each = {a.group: a.each for a in along if a.each is not None}
+            scale = gcd(*each.values()) or 1
+            alike = len(each) == len(along)
+            total = tuple((group, count // scale) for group, count in each.items()) if alike else None
+            self._sums[value, axis] = total, scale
+        return self._sums[value, axis]
 
     def extent(self, value: Value, axis: int, point: Point) -> int:
         """Of an axis."""
@@ -108,10 +125,10 @@ class Extents:
         if not along:
             return whole
         whole -= sum(a.indices[-1] for a in along)
-        if point.sums and (groups := tuple(a.group for a in along)) in point.sums:
-            each = along[0].each
-            assert each is not None, "sums are of units alike"
-            return whole + each * point.sums[groups]
+        if point.sums:
+            total, scale = self._sum(value, axis)
+            if total is not None and total in point.sums:
+                return whole + scale * point.sums[total]
         counts, sizes = point.counts, self.sizes
         return whole + sum(a.indices[counts.get(a.group, sizes[a.group])] for a in along)
 

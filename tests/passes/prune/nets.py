@@ -87,6 +87,16 @@ def dense(seed: int, layers: int = 2) -> Graph:
     return net.finished(net.concat(*parts))
 
 
+def cells(seed: int) -> Graph:
+    """Parts of which two are tied by their sum, which is concatenated with one of them: it counts twice."""
+    net = Net(seed, size=6)
+    x = net.relu(net.conv(net.x, 8))
+    for _ in range(2):
+        a, b, c = (net.relu(net.conv(x, 8, k)) for k in (1, 3, 1))
+        x = net.concat(a, net.add(a, b), c)
+    return net.finished(net.relu(net.conv(x, 8, 1)))
+
+
 def mobile(seed: int) -> Graph:
     """Expanded, filtered channel by channel, and narrowed; with a skip connection."""
     net = Net(seed)
@@ -96,4 +106,4 @@ def mobile(seed: int) -> Graph:
     return net.finished(net.relu(net.conv(x, 16, 1, 2)))
 
 
-KINDS = {"residual": residual, "inception": inception, "dense": dense, "mobile": mobile}
+KINDS = {"residual": residual, "inception": inception, "dense": dense, "cells": cells, "mobile": mobile}

@@ -27,7 +27,7 @@ from secateur.passes.prune.remove import remove
 from secateur.passes.select.graphs import problem_of
 from secateur.passes.select.solver import Solver
 
-from .nets import KINDS, residual
+from .nets import KINDS, cells, residual
 from .weighed_milp import least_cost
 
 MODEL = Path(__file__).parents[3] / "examples" / "digits" / "resnet20.onnx"
@@ -102,7 +102,7 @@ def test_a_sum_that_is_made_after_the_times_is_a_variable_of_its_own() -> None:
     limit = fresh.limit(0.5)
     assert asked.optimizer.problem.times.tables
     first = len(asked.optimizer.problem.domains.sizes)
-    assert asked.optimizer.problem.domains._sum((0, 1)) == first
+    assert asked.optimizer.problem.domains._sum(((0, 1), (1, 1))) == first
     found, wanted = (of.optimizer.within(Budget(seconds=limit)) for of in (asked, fresh))
     assert (found.loss, found.seconds) == pytest.approx((wanted.loss, wanted.seconds), rel=1e-9)
 
@@ -172,15 +172,16 @@ def test_the_arena_fits(kind: str, target: str, seed: int) -> None:
         of.within(Budget(arena=1))
 
 
-@pytest.mark.parametrize("kind", ["inception", "dense"])
-def test_sums_of_groups_stand_for_their_terms(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+SUMMED = {"inception": 2, "dense": 3, "cells": 4}  # kinds, and seeds
+
+
+@pytest.mark.parametrize(("kind", "seed"), SUMMED.items())
+def test_sums_of_groups_stand_for_their_terms(kind: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With sums as variables of their own, answers are those without."""
-    of = case(kind, "x86-64-v3", {"inception": 2, "dense": 3}[kind])
+    of = case(kind, "x86-64-v3", seed)
     assert of.optimizer.problem.times
     monkeypatch.setattr(domains, "FEW", 0)
-    other = Case(
-        KINDS[kind]({"inception": 2, "dense": 3}[kind]), "x86-64-v3", {"inception": 2, "dense": 3}[kind]
-    )
+    other = Case(KINDS[kind](seed), "x86-64-v3", seed)
     assert len(other.optimizer.problem.domains.states) == len(other.curves)  # before anything is asked
     for share in (0.9, 0.6, 0.3):
         budget = Budget(seconds=of.limit(share))
@@ -188,6 +189,15 @@ def test_sums_of_groups_stand_for_their_terms(kind: str, monkeypatch: pytest.Mon
         assert b.doubt == "" or b.seconds <= budget.given["seconds"] * 1.01
         assert a.loss == pytest.approx(b.loss)
     assert len(other.optimizer.problem.domains.states) > len(other.curves)
+
+
+def test_a_group_that_is_concatenated_twice_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domains, "FEW", 0)
+    problem = Case(cells(4), "x86-64-v3", 4).optimizer.problem
+    concat = next(op for op in problem.extents.graph.operators if op.name == "nn.concat")
+    (total,) = problem.domains.of_operator(concat)
+    ((of, _),) = problem.domains.states[total][0].sums
+    assert sorted(times for _, times in of) == [1, 2]
 
 
 @pytest.mark.parametrize("kind", ["inception", "dense"])
