@@ -37,6 +37,14 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
+def package(folder: Path, then: str) -> str:
+    """The name of a package that imports its part, in which `held` is true, and goes on with `then`."""
+    folder.mkdir()
+    (folder / "__init__.py").write_text(f"from . import part\n{then}\n")
+    (folder / "part.py").write_text("held = True\n")
+    return folder.name
+
+
 def test_what_a_process_does_without_is_hidden_for_a_while(guest: str) -> None:
     with unasked.hidden(), pytest.raises(ModuleNotFoundError, match=guest):
         import_module(guest)
@@ -53,26 +61,20 @@ def test_other_threads_find_it_meanwhile(guest: str) -> None:
 
 @pytest.mark.usefixtures("guest")
 def test_a_part_is_empty_for_a_while(tmp_path: Path) -> None:
-    whole = tmp_path / "secateur_test_whole"
-    whole.mkdir()
-    (whole / "__init__.py").write_text("from . import part\nheld = hasattr(part, 'held')\n")
-    (whole / "part.py").write_text("held = True\n")
-    with unasked.hidden(f"{whole.name}.part"):
-        assert not import_module(whole.name).held
-    assert not hasattr(import_module(whole.name), "part")
-    assert import_module(f"{whole.name}.part").held
-    del sys.modules[whole.name], sys.modules[f"{whole.name}.part"]
+    whole = package(tmp_path / "secateur_test_whole", "held = hasattr(part, 'held')")
+    with unasked.hidden(f"{whole}.part"):
+        assert not import_module(whole).held
+    assert not hasattr(import_module(whole), "part")
+    assert import_module(f"{whole}.part").held
+    del sys.modules[whole], sys.modules[f"{whole}.part"]
 
 
 @pytest.mark.usefixtures("guest")
 def test_an_import_that_is_interrupted_ends_as_it_would_alone(tmp_path: Path) -> None:
-    broken = tmp_path / "secateur_test_broken"
-    broken.mkdir()
-    (broken / "__init__.py").write_text("from . import part\nraise KeyboardInterrupt\n")
-    (broken / "part.py").write_text("")
-    with pytest.raises(KeyboardInterrupt), unasked.hidden(f"{broken.name}.part"):
-        import_module(broken.name)
-    assert f"{broken.name}.part" not in sys.modules
+    broken = package(tmp_path / "secateur_test_broken", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt), unasked.hidden(f"{broken}.part"):
+        import_module(broken)
+    assert f"{broken}.part" not in sys.modules
 
 
 def test_in_a_users_process_parts_are_whole(

@@ -25,7 +25,7 @@ from secateur.ir.graph import Operator
 
 from ....sampled import whole
 from ...generic_harness import _guarded, from_layout
-from ...simt.emulator import is_loaded, load_kernels, stand_in
+from ...simt.emulator import Gpu, configure, is_loaded, load_kernels, stand_in
 
 Array = NDArray[Any]
 THREADS = 128  # of a block whose threads have tasks of their own, as in runtime/device.c
@@ -56,6 +56,17 @@ def run(op: Operator, arrays: Sequence[Array], target: Target, choice: Choice) -
         array(stage.arguments[-1])[...] = launch(kernel, [array(a) for a in stage.arguments], target)
     found = answer.view(type.dtype.numpy).reshape(type.layout.physical_shape(type.shape))
     return from_layout(found, type)
+
+
+def assert_same_in_every_order(op: Operator, arrays: Sequence[Array], target: Target, choice: Choice) -> None:
+    """The choice's bits do not depend on the order in which threads run."""
+    answers = []
+    for order in (0, 1, 7):
+        configure(Gpu(order=order))
+        answers.append(run(op, arrays, target, choice))
+    configure()
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
 
 
 def _filler(count: int) -> Array:

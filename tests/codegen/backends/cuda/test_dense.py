@@ -32,7 +32,7 @@ from ...generic_harness import operator, rand
 from ...linear_harness import matmul_case
 from ...primitives.conv.test_half import bound, constant, halves, value
 from ...simt.emulator import Gpu, configure
-from .harness import choices, run
+from .harness import assert_same_in_every_order, choices, run
 from .loads import loads
 from .test_ptxas import ASSEMBLER, built
 
@@ -137,13 +137,7 @@ def test_every_order_of_threads_gives_the_same_bits(name: str, monkeypatch: pyte
     fixed(monkeypatch, TILES[name])
     op, arrays = floats((2, 640, 11))
     (choice,) = choices(op, ORIN, "dense_blocks")
-    found = []
-    for order in (0, 1, 7):
-        configure(Gpu(order=order))
-        found.append(run(op, arrays, ORIN, choice))
-    configure()
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
+    assert_same_in_every_order(op, arrays, ORIN, choice)
 
 
 @pytest.mark.parametrize("name", ["int8", "fp32", "fp16"])

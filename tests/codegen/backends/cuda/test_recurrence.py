@@ -22,8 +22,7 @@ from secateur.ir.graph import Operator
 from ....sampled import sampled_rows
 from ...generic_harness import operator, rand
 from ...primitives.dense.test_recurrence_kernels import attributes_of, operands_of
-from ...simt.emulator import Gpu, configure
-from .harness import choices, run
+from .harness import assert_same_in_every_order, choices, run
 from .test_ptxas import ASSEMBLER, built
 
 pytestmark = pytest.mark.usefixtures("gpu")
@@ -82,13 +81,7 @@ def test_binary16_has_states_in_float32(by: str) -> None:
 def test_every_order_of_threads_gives_the_same_bits(by: str) -> None:
     op, arrays = case("gru", "forward")
     (choice,) = choices(op, ORIN, by)
-    found = []
-    for order in (0, 1, 7):
-        configure(Gpu(order=order))
-        found.append(run(op, arrays, ORIN, choice))
-    configure()
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
+    assert_same_in_every_order(op, arrays, ORIN, choice)
 
 
 def lstm(hidden: int, steps: int, dtype: str = "float32") -> Operator:

@@ -22,8 +22,7 @@ from secateur.ir.types import DType
 from ....sampled import sampled_rows
 from ...bytes_harness import activation, some_bytes, stored
 from ...generic_harness import operator, rand
-from ...simt.emulator import Gpu, configure
-from .harness import choices, run
+from .harness import assert_same_in_every_order, choices, run
 from .test_ptxas import ASSEMBLER, built
 
 pytestmark = pytest.mark.usefixtures("gpu")
@@ -89,13 +88,7 @@ def test_a_nan_stays() -> None:
 def test_every_order_of_threads_gives_the_same_bits() -> None:
     op, arrays = case("softmax", (2, 500), axis=1)
     (choice,) = choices(op, ORIN, "softmax_shared")
-    found = []
-    for order in (0, 1, 7):
-        configure(Gpu(order=order))
-        found.append(run(op, arrays, ORIN, choice))
-    configure()
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
+    assert_same_in_every_order(op, arrays, ORIN, choice)
 
 
 LONG = {
