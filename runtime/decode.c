@@ -85,6 +85,40 @@ void rt_spread(unsigned char *out, uint64_t stride, const unsigned char *from, u
     for (; i < count; i++, out += stride) *out = from[i];
 }
 
+typedef uint8_t bytes8 __attribute__((vector_size(8)));
+typedef uint16_t shorts8 __attribute__((vector_size(16)));
+typedef uint32_t words4 __attribute__((vector_size(16)));
+
+/* Bytes of two rows in turn, as numbers of two bytes. */
+static inline shorts8 turns(const unsigned char *first, const unsigned char *second) {
+    bytes8 x, y;
+    memcpy(&x, first, sizeof x);
+    memcpy(&y, second, sizeof y);
+    return (shorts8)__builtin_shufflevector(x, y, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+
+#define LOW_TURNS(x, y) (words4) __builtin_shufflevector(x, y, 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH_TURNS(x, y) (words4) __builtin_shufflevector(x, y, 4, 12, 5, 13, 6, 14, 7, 15)
+
+void rt_spread_rows(unsigned char *out, uint64_t stride, const unsigned char *rows, uint64_t apart, uint64_t count) {
+    for (uint64_t i = 0; i < count; i += 8, rows += 8) {
+        shorts8 twos[4];
+        words4 places[4];
+        for (uint32_t two = 0; two < 4; two++) twos[two] = turns(rows + 2 * two * apart, rows + (2 * two + 1) * apart);
+        words4 fours[4] = {LOW_TURNS(twos[0], twos[1]), LOW_TURNS(twos[2], twos[3]), HIGH_TURNS(twos[0], twos[1]),
+                           HIGH_TURNS(twos[2], twos[3])};
+        for (uint32_t half = 0; half < 2; half++) {
+            places[2 * half] = __builtin_shufflevector(fours[2 * half], fours[2 * half + 1], 0, 4, 1, 5);
+            places[2 * half + 1] = __builtin_shufflevector(fours[2 * half], fours[2 * half + 1], 2, 6, 3, 7);
+        }
+        if (count - i >= 8) {
+            for (uint32_t place = 0; place < 8; place++, out += stride) memcpy(out, (const char *)places + 8 * place, 8);
+            continue;
+        }
+        for (uint32_t place = 0; place < count - i; place++, out += stride) memcpy(out, (const char *)places + 8 * place, 8);
+    }
+}
+
 static int32_t width_of(uint32_t entries) {
     int32_t width = 0;
     while (width < 32 && entries > 1u << width) width++;

@@ -68,7 +68,7 @@ typedef struct rt_zeros {
     uint16_t sets[RT_PLACES / 8];                                     /* of eight places, those that are not zero; twice how many << 8 */
     unsigned char tables[RT_PLACES + 16];                             /* of places */
     unsigned char chosen[RT_PLACES + 16], found[RT_PLACES + 16];      /* of those that are not zero: their tables, what they hold */
-    int8_t row[RT_PLACES];
+    int8_t rows[8][RT_PLACES], *row;                                  /* what the last taps hold, and the one at hand */
     rt_takes takes;
     unsigned char which[256][8], ranks[256][8]; /* for each set of eight places, which they are, and each one's number among them */
 } rt_zeros;
@@ -109,7 +109,7 @@ typedef struct rt_scratch {
 #define RT_ROOM_RANS 22080
 #define RT_ROOM_PREFIX 72256
 #define RT_ROOM_PLANES 93760
-#define RT_ROOM_ZEROS 94208
+#define RT_ROOM_ZEROS 98304
 #define RT_ROOM_MIXED 184320
 #define RT_ROOM(member) (offsetof(rt_scratch, as) + sizeof(((rt_scratch *)0)->as.member))
 _Static_assert(RT_ROOM(rans) <= RT_ROOM_RANS && RT_ROOM(prefix) <= RT_ROOM_PREFIX, "RT_ROOM_RANS or PREFIX is too small");
@@ -137,6 +137,10 @@ int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratc
 #define RT_HAS_EIGHTS 0
 #endif
 
+/* Byte i of each of eight rows, which begin so far `apart`, to the eight bytes from out[i * stride] on. A row can be read to a
+ * multiple of eight bytes. */
+void rt_spread_rows(unsigned char *out, uint64_t stride, const unsigned char *rows, uint64_t apart, uint64_t count);
+
 /* Bytes to places at equal distances. */
 void rt_spread(unsigned char *out, uint64_t stride, const unsigned char *from, uint64_t count);
 
@@ -145,7 +149,8 @@ void rt_fill_takes(rt_takes *takes);
 /* Symbols of all lanes again and again while words and places are left for all; how many. */
 uint64_t rt_steps_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes, rt_span *in,
                          unsigned char *out, uint64_t count);
-/* The same with a table for each symbol: its context says which. */
+/* The same with a table for each symbol: its context says which. The last may be some lanes' alone; of contexts and places whole
+ * sixteens are touched. */
 uint64_t rt_rest_eights(uint32_t *state, uint32_t lanes, const uint32_t *slots, const rt_takes *takes, rt_span *in,
                         const unsigned char *contexts, unsigned char *out, uint64_t count);
 /* Bits by the chances from `first` on, as long as words and places are left for all lanes: into sets of eight, and the tables of
@@ -164,6 +169,8 @@ uint64_t rt_rest_sixteens(uint32_t *state, uint32_t lanes, const uint32_t *slots
                           unsigned char *out, uint64_t count);
 uint32_t rt_flag_sixteens(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, uint32_t count, rt_span *in,
                           unsigned char **chosen);
+void rt_expand_sixteens(rt_zeros *zeros, uint32_t count);
+void rt_expect_sixteens(rt_zeros *zeros, const rt_expected *by, uint32_t count);
 #endif
 
 /* Counts by byte that add up to RT_SLOTS; the span goes on behind the table, or behind the states. */

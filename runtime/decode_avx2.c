@@ -144,11 +144,16 @@ EIGHT uint32_t rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, 
 }
 
 EIGHT void rt_expand_eights(rt_zeros *zeros, uint32_t count) {
+    if (zeros->takes.sixteens) {
+        rt_expand_sixteens(zeros, count);
+        return;
+    }
     const unsigned char *found = zeros->found;
+    int8_t *row = zeros->row;
     for (uint32_t i = 0; i < count; i += 8) {
         uint32_t set = zeros->sets[i / 8];
         __m128i values = _mm_loadl_epi64((const __m128i *)found), ranks = _mm_loadl_epi64((const __m128i *)zeros->ranks[set & 255]);
-        _mm_storel_epi64((__m128i *)(zeros->row + i), _mm_shuffle_epi8(values, ranks));
+        _mm_storel_epi64((__m128i *)(row + i), _mm_shuffle_epi8(values, ranks));
         found += set >> 9;
     }
 }
@@ -176,6 +181,10 @@ EIGHT static inline __m256i table_of(const rt_zeros *zeros, const rt_expected *b
 }
 
 EIGHT void rt_expect_eights(rt_zeros *zeros, const rt_expected *by, uint32_t count) {
+    if (zeros->takes.sixteens) {
+        rt_expect_sixteens(zeros, by, count);
+        return;
+    }
     const __m256i usual = _mm256_set1_epi16(by->mean);
     for (uint32_t i = 0; i < count; i += 32) {
         __m256i low = _mm256_srai_epi16(_mm256_sub_epi16(shorts_at(zeros->means + i), usual), 2);

@@ -210,9 +210,10 @@ uint32_t rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32
 
 void rt_expand_eights(rt_zeros *zeros, uint32_t count) {
     const unsigned char *found = zeros->found;
+    int8_t *row = zeros->row;
     for (uint32_t i = 0; i < count; i += 8) {
         uint32_t set = zeros->sets[i / 8];
-        vst1_u8((unsigned char *)zeros->row + i, vqtbl1_u8(vld1q_u8(found), vld1_u8(zeros->ranks[set & 255])));
+        vst1_u8((unsigned char *)row + i, vqtbl1_u8(vld1q_u8(found), vld1_u8(zeros->ranks[set & 255])));
         found += set >> 9;
     }
 }

@@ -9,6 +9,8 @@
 enum { VECTOR = 16, WHOLE = 32, CLASSES = 64, COARSE = 4, SEEN_ONE = 16, MOST_WEIGHT = 31, MOST_MISSING = 127 };
 typedef int8_t bytes __attribute__((vector_size(VECTOR)));
 typedef int16_t shorts __attribute__((vector_size(2 * VECTOR)));
+typedef int8_t wide_bytes __attribute__((vector_size(WHOLE)));
+typedef int16_t wide_shorts __attribute__((vector_size(2 * WHOLE)));
 
 /* In RT_SLOTS parts, by a logit in quarters, from -8 on. */
 static const uint16_t CHANCES[CLASSES] = {
@@ -200,9 +202,10 @@ static int symbol_lanes(rt_scratch *scratch, rt_span *in, uint32_t first, uint32
 
 static void expand(rt_zeros *z, uint32_t count) {
     const unsigned char *found = z->found;
+    int8_t *row = z->row;
     for (uint32_t i = 0; i < count; i++) {
         int is = z->sets[i / 8] >> i % 8 & 1;
-        z->row[i] = (int8_t)(is ? *found : 0);
+        row[i] = (int8_t)(is ? *found : 0);
         found += is;
     }
 }
@@ -238,10 +241,6 @@ static int decode_row(rt_scratch *scratch, rt_span *in, uint32_t count) {
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE void cap(shorts *x, int16_t most) {
-    shorts over = *x > most;
-    *x = (*x & ~over) | (over & most);
-}
 
 /* Classes of chances, and tables, of a tap. */
 static void expect(rt_zeros *z, const rt_expected *by, uint32_t count) {
@@ -253,7 +252,8 @@ static void expect(rt_zeros *z, const rt_expected *by, uint32_t count) {
         shorts seen = (mean - by->mean) >> 2;
         shorts number = ((logit + by->told + (seen * by->weight >> 7)) >> 2) + CLASSES / 2;
         number &= ~(number >> 15);
-        cap(&number, CLASSES - 1);
+        shorts over = number > CLASSES - 1;
+        number = (number & ~over) | (over & (CLASSES - 1));
         sort += seen * by->by_seen >> 2;
         for (uint32_t n = 0; n + 1 < by->tables; n++) table -= sort > by->limits[n];
         bytes narrow = __builtin_convertvector(table, bytes);
@@ -263,27 +263,29 @@ static void expect(rt_zeros *z, const rt_expected *by, uint32_t count) {
 }
 
 /* A row's values with what is missing of them, their signs turned where the taps before were negative. */
-INLINE void settled(rt_zeros *z, uint32_t i, const shorts *sum, bytes *value) {
-    bytes lack, sign, turn = __builtin_convertvector(*sum >> 15, bytes);
-    memcpy(value, z->row + i, sizeof *value);
+INLINE void settled(const rt_zeros *z, int8_t *row, uint32_t i, const wide_shorts *sum, wide_bytes *value) {
+    wide_bytes lack, sign, turn = __builtin_convertvector(*sum >> 15, wide_bytes);
+    memcpy(value, row + i, sizeof *value);
     memcpy(&lack, z->lacks + i, sizeof lack);
     sign = *value >> 7;
     *value += ((lack & (*value != 0)) ^ sign) - sign;
     *value = (*value ^ turn) - turn;
-    memcpy(z->row + i, value, sizeof *value);
+    memcpy(row + i, value, sizeof *value);
 }
 
 /* What is known of places by a tap's row. */
 INLINE void look(rt_zeros *z, const model *m, uint32_t count) {
-    for (uint32_t i = 0; i < count; i += VECTOR) {
-        bytes narrow;
-        shorts mean, sum;
+    int8_t *row = z->row; /* which no byte that is written there changes */
+    for (uint32_t i = 0; i < count; i += WHOLE) {
+        wide_bytes narrow;
+        wide_shorts mean, sum;
         memcpy(&mean, z->means + i, sizeof mean);
         memcpy(&sum, z->sums + i, sizeof sum);
-        settled(z, i, &sum, &narrow);
-        shorts value = __builtin_convertvector(narrow, shorts), sign = value >> 15;
-        shorts seen = ((value ^ sign) - sign) * m->steep >> 4;
-        cap(&seen, 127);
+        settled(z, row, i, &sum, &narrow);
+        wide_shorts value = __builtin_convertvector(narrow, wide_shorts), sign = value >> 15;
+        wide_shorts seen = ((value ^ sign) - sign) * m->steep >> 4;
+        wide_shorts over = seen > 127;
+        seen = (seen & ~over) | (over & 127);
         seen = (seen + m->flat) & (value != 0);
         mean += (seen * SEEN_ONE - mean) >> m->pace;
         sum += (value * SEEN_ONE - sum) >> m->pace;
@@ -293,11 +295,12 @@ INLINE void look(rt_zeros *z, const model *m, uint32_t count) {
 }
 
 INLINE void settle(rt_zeros *z, uint32_t count) {
-    for (uint32_t i = 0; i < count; i += VECTOR) {
-        bytes value;
-        shorts sum;
+    int8_t *row = z->row;
+    for (uint32_t i = 0; i < count; i += WHOLE) {
+        wide_bytes value;
+        wide_shorts sum;
         memcpy(&sum, z->sums + i, sizeof sum);
-        settled(z, i, &sum, &value);
+        settled(z, row, i, &sum, &value);
     }
 }
 
@@ -305,8 +308,18 @@ static void look_plain(rt_zeros *z, const model *m, uint32_t count) { look(z, m,
 static void settle_plain(rt_zeros *z, uint32_t count) { settle(z, count); }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void look_eights(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
-__attribute__((target("avx2"))) static void settle_eights(rt_zeros *z, uint32_t count) { settle(z, count); }
+#define EIGHT __attribute__((target("avx2")))
+#define SIXTEEN __attribute__((target("avx512f,avx512bw,avx512vl")))
+EIGHT static void look_avx2(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
+EIGHT static void settle_avx2(rt_zeros *z, uint32_t count) { settle(z, count); }
+SIXTEEN static void look_avx512(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
+SIXTEEN static void settle_avx512(rt_zeros *z, uint32_t count) { settle(z, count); }
+
+static void look_eights(rt_zeros *z, const model *m, uint32_t count) {
+    (z->takes.sixteens ? look_avx512 : look_avx2)(z, m, count);
+}
+
+static void settle_eights(rt_zeros *z, uint32_t count) { (z->takes.sixteens ? settle_avx512 : settle_avx2)(z, count); }
 #else
 #define look_eights look_plain
 #define settle_eights settle_plain
@@ -367,11 +380,24 @@ static void begin_places(rt_zeros *z, const model *m, uint64_t first, uint32_t c
     }
 }
 
-/* A row to its places, run by run. */
-static void deliver(const rt_zeros *z, const model *m, uint32_t count, uint64_t tap, rt_place to) {
+static void spread(const rt_zeros *z, uint32_t number, uint32_t i, unsigned char *out, uint64_t stride, uint32_t count) {
+    if (number == 1) rt_spread(out, stride, (const unsigned char *)z->row + i, count);
+    else rt_spread_rows(out, stride, (const unsigned char *)z->rows[0] + i, RT_PLACES, count);
+}
+
+/* One row, or eight whose taps lie side by side from `tap` on, to their places, run by run. */
+static void deliver(const rt_zeros *z, const model *m, uint32_t number, uint32_t count, uint64_t tap, rt_place to) {
     uint64_t stride = m->places.axes ? m->places.strides[m->places.axes - 1] * to.stride : 1;
     for (uint32_t i = 0, run = 0; i < count; i += z->lengths[run++])
-        rt_spread(to.out + (z->offsets[run] + tap) * to.stride, stride, (const unsigned char *)z->row + i, z->lengths[run]);
+        spread(z, number, i, to.out + (z->offsets[run] + tap) * to.stride, stride, z->lengths[run]);
+}
+
+/* How many of the first taps lie side by side, in eights. */
+static uint32_t taps_beside(const rt_order *taps, uint32_t count, uint64_t stride) {
+    uint64_t inner = stride;
+    for (uint32_t axis = taps->axes; axis-- > 0; inner *= taps->extents[axis])
+        if (stride != 1 || taps->strides[axis] != inner) return 0;
+    return count & ~7u;
 }
 
 static rt_expected expected_of(const model *m) {
@@ -385,14 +411,17 @@ static int decode_places(rt_scratch *scratch, rt_span *in, const model *m, uint3
     uint32_t whole = (count + WHOLE - 1) / WHOLE * WHOLE;
     walk taps = {{0}, 0};
     rt_expected by = expected_of(m);
+    uint32_t beside = taps_beside(&m->taps, m->count, to.stride);
     for (uint32_t tap = 0; tap < m->count; tap++) {
         int last = tap + 1 == m->count;
+        z->row = z->rows[tap % 8];
         by.told = (int16_t)(COARSE * z->told[2 * RT_TOLD + tap]);
         (scratch->eights ? rt_expect_eights : expect)(z, &by, whole);
         if (!decode_row(scratch, in, count)) return 0;
         if (last) (scratch->eights ? settle_eights : settle_plain)(z, whole);
         else (scratch->eights ? look_eights : look_plain)(z, m, whole);
-        deliver(z, m, count, taps.place, to);
+        if (tap >= beside) deliver(z, m, 1, count, taps.place, to);
+        else if (tap % 8 == 7) deliver(z, m, 8, count, tap - 7, to);
         advance(&m->taps, &taps);
     }
     return 1;
@@ -422,8 +451,8 @@ int rt_decode_zeros(rt_span in, rt_place to, rt_scratch *scratch) {
     memset(z->logits, 0, sizeof z->logits);
     memset(z->sorts, 0, sizeof z->sorts);
     memset(z->tables, 0, sizeof z->tables);
-    memset(z->row, 0, sizeof z->row);
-    if (scratch->eights) fill_sets(z);
+    memset(z->rows, 0, sizeof z->rows);
+    if (scratch->eights && !(z->takes.sixteens && lanes % 16 == 0)) fill_sets(z);
     uint64_t places = (uint64_t)m.filters * m.channels;
     for (uint64_t first = 0; first < places; first += RT_PLACES) {
         uint32_t some = places - first < RT_PLACES ? (uint32_t)(places - first) : RT_PLACES;
