@@ -11,7 +11,7 @@ _INTRINSIC = re.compile(r"call (\{[^}]*\} @llvm\.aarch64[\w.]+\(ptr)")
 _PREFETCH = "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
 _KINDS = {
     "float32": ("float", "f32", 32), "float16": ("half", "f16", 16), "int32": ("i32", "i32", 32),
-    "int8": ("i8", "i8", 8), "uint8": ("i8", "i8", 8),
+    "int16": ("i16", "i16", 16), "int8": ("i8", "i8", 8), "uint8": ("i8", "i8", 8),
 }  # fmt: skip
 
 

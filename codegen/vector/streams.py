@@ -103,3 +103,8 @@ def kept(values: Sequence[float], dtype: str = "float32") -> list[Expr]:
     literals = T.Shuffle([splat(v, 1, dtype) for v in values], list(range(len(values))))
     register[0] = T.call_extern(f"{dtype}x{len(values)}", f"{KEPT}_{dtype}", literals)
     return [T.Broadcast(T.Shuffle([register[0]], [k]), len(values)) for k in range(len(values))]
+
+
+def whole(vector: Expr, lanes: int, dtype: str) -> Expr:
+    """The same 128 bits, loaded at once: LLVM would load in parts, without elements that nothing reads."""
+    return hold(T.call_extern(f"{dtype}x{lanes}", f"{KEPT}_{dtype}", vector), lanes, dtype)

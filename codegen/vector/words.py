@@ -16,6 +16,7 @@ from ..targets.isa import DotKind
 from ..targets.target import Target
 from ..tir import T, load, pinned, splat
 from .shuffles import hold
+from .streams import whole
 
 Expr = Any
 Buffer = Any
@@ -53,6 +54,10 @@ class WordStep(ABC):
     @abstractmethod
     def weights(self, buffer: Buffer, index: Expr) -> Prepared:
         """The vector of packed weights at element `index` of an int16 buffer."""
+
+    def vectors(self, buffer: Buffer, index: Expr, count: int) -> list[Prepared]:
+        """`count` vectors of packed weights, which lie side by side."""
+        return [self.weights(buffer, index + v * self.words) for v in range(count)]
 
     @abstractmethod
     def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
@@ -112,17 +117,28 @@ class Widening(WordStep):
         """(a vector, the place of the first of its channels) each."""
         count = steps * self.channels
         loaded = hold(load(buffer, index, count), count, "int16")
+        if self.at_once > 1 and self.first < self.channels:
+            loaded = whole(loaded, count, "int16")
         return [(loaded, k) for k in range(0, count, self.channels)]
 
     def weights(self, buffer: Buffer, index: Expr) -> Prepared:
+        return tuple(self._rows(buffer, index, self.first))
+
+    def vectors(self, buffer: Buffer, index: Expr, count: int) -> list[Prepared]:
+        rows = self._rows(buffer, index, count * self.first)
+        return [tuple(rows[k : k + self.first]) for k in range(0, len(rows), self.first)]
+
+    def _rows(self, buffer: Buffer, index: Expr, count: int) -> list[Expr]:
+        """`count` channels' weights, of which a load takes two."""
         wide, rows = 2 * self.lanes, list[Expr]()
-        for at in range(0, self.words - self.lanes, wide):
-            loaded = hold(load(buffer, index + at, wide), wide, "int16")
+        for k in range(0, count - 1, 2):
+            loaded = hold(load(buffer, index + k * self.lanes, wide), wide, "int16")
             halves = (list(range(self.lanes)), list(range(self.lanes, wide)))
             rows += [hold(T.Shuffle([loaded], half), self.lanes, "int16") for half in halves]
-        if self.first % 2:
-            rows.append(hold(load(buffer, index + self.words - self.lanes, self.lanes), self.lanes, "int16"))
-        return tuple(rows)
+        if count % 2:
+            last = load(buffer, index + (count - 1) * self.lanes, self.lanes)
+            rows.append(hold(last, self.lanes, "int16"))
+        return rows
 
     def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
         kind, name = f"int32x{self.lanes}", f"{self.intrinsic}.v{self.lanes}i32"

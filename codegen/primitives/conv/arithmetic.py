@@ -89,6 +89,10 @@ class Arithmetic(ABC):
     def weights(self, buffer: Buffer, index: Expr) -> Any:
         """One vector of weights."""
 
+    def vectors(self, buffer: Buffer, index: Expr, count: int) -> list[Any]:
+        """`count` vectors of weights, which lie side by side."""
+        return [self.weights(buffer, index + v * self.width) for v in range(count)]
+
     @abstractmethod
     def accumulate(self, acc: Any, at: int, element: Any, weights: Any) -> None:
         """acc[at] += element * weights."""
@@ -148,8 +152,7 @@ class Arithmetic(ABC):
         self, acc: Any, elements: Mapping[int, Any], weights: tuple[Buffer, Expr], vectors: int
     ) -> None:
         """One step: `multiply` with the pixels' elements at hand."""
-        packed, first = weights
-        loaded = [self.weights(packed, first + v * self.width) for v in range(vectors)]
+        loaded = self.vectors(*weights, vectors)
         for r, element in elements.items():
             begun = self.begun(element)
             for v in range(vectors):
@@ -158,8 +161,8 @@ class Arithmetic(ABC):
     def _multiply_one(
         self, acc: Any, data: tuple[Buffer, Mapping[int, Expr]], weights: tuple[Buffer, Expr], vectors: int
     ) -> None:
-        (source, elements), (packed, first) = data, weights
-        loaded = [self.weights(packed, first + v * self.width) for v in range(vectors)]
+        source, elements = data
+        loaded = self.vectors(*weights, vectors)
         for r, index in elements.items():
             element = self.begun(self.element(source, index))
             for v in range(vectors):

@@ -75,6 +75,9 @@ class Int16(Products):
     def weights(self, buffer: Buffer, index: Expr) -> Any:
         return self.words.weights(buffer, index)
 
+    def vectors(self, buffer: Buffer, index: Expr, count: int) -> list[Any]:
+        return list(self.words.vectors(buffer, index, count))
+
     def accumulate(self, acc: Any, at: int, element: Any, weights: Any) -> None:
         self.words.accumulate(acc, at, element, weights)
 

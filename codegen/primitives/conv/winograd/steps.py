@@ -28,15 +28,19 @@ def _input_two(d: Sequence[Expr]) -> list[Expr]:
 
 
 def _input_four(d: Sequence[Expr], fixed: FixedPoint) -> list[Expr]:
-    """Every row is a sum or difference of two of the shared parts."""
-    lanes, by_root = fixed.lanes, splat(ROOT_FACTOR, fixed.lanes, "int16")
-    two, three = hold(d[2] + d[2], lanes, "int16"), hold(d[3] + d[3], lanes, "int16")
-    a, b = hold(d[4] + d[4] - d[2], lanes, "int16"), hold(three - d[1], lanes, "int16")
-    e, o = hold(d[4] - two, lanes, "int16"), hold(d[3] - (d[1] + d[1]), lanes, "int16")
-    start, end = d[0] - two, d[5] - three
-    first, last = a + (start + start), (end + end) - o
-    a, o = (hold(fixed.product(v, by_root), lanes, "int16") for v in (a, o))
-    return [first, a + b, a - b, e + o, e - o, last]
+    """Every row is a sum or difference of two shared parts, of which none doubles a term alone, so that bytes
+    become words as they are added. -x / sqrt 2 rounds as x / sqrt 2: x, below 8192, is never half way.
+    """
+
+    def held(value: Expr) -> Expr:
+        return hold(value, fixed.lanes, "int16")
+
+    even, odd, by_root = held(d[4] - d[2]), held(d[1] - d[3]), splat(ROOT_FACTOR, fixed.lanes, "int16")
+    a, e = held(even + d[4]), held(even - d[2])
+    b, o = held(odd - d[3]), held(odd + d[1])
+    start, end = held(e + d[0]), held(b + d[5])
+    a, o = (held(fixed.product(v, by_root)) for v in (a, o))
+    return [(start + start) - d[2], a - b, a + b, e - o, e + o, (end + end) - d[3]]
 
 
 def output_steps(f: Sequence[Expr], lanes: int, fused: bool, factors: Sequence[Expr] = ()) -> list[Expr]:

@@ -250,3 +250,17 @@ def test_products_stay_in_registers(name: str) -> None:
     loop = next(x for x in innermost(assembly, target.triple.split("-")[0]) if x.multiplies == tile)
     assert loop.spills == 0
     assert loop.loads <= loop.multiplies / step.at_once
+
+
+def test_channels_of_a_stem_are_loaded_at_once() -> None:
+    """Of every four one is none; a load takes those of two phases, or two vectors of weights."""
+    target, stem = TARGETS["rpi4"], convolution(EXACT_STEM.name)
+    op, _ = conv_case(1, (1, 3, 64, 64), 32, (7, 7), **STEM)
+    lay_out(op, *stem.layouts(op, target)[0])
+    assembly = assembly_of(build_object(stem.kernel(op, target), "k", target), target)
+    loop = max(innermost(assembly, "aarch64"), key=lambda found: found.multiplies)
+    plan = stem.primitive.plan(stem.spec(op), target)
+    assert loop.multiplies == 12 * plan.rows * plan.vectors
+    assert loop.loads <= 2 * plan.rows + 6 * plan.vectors
+    assert loop.spills == 0
+    assert len(loop.instructions) < 1.2 * loop.multiplies

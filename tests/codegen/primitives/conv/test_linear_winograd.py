@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
+from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd, pack
 from secateur.codegen.primitives.conv.winograd.plan import Blocking
 from secateur.codegen.primitives.operator import Constant, to_layout
+from secateur.codegen.targets.find import find
 from secateur.codegen.targets.target import Target
 from secateur.ir import interpreter
 from secateur.ir.graph import Operator, Value
@@ -142,3 +146,14 @@ def test_packed_weights_keep_every_weight_once() -> None:
     quads, start, *_ = pack(shape, blocking, *arrays[1:])
     assert np.abs(quads.astype(int)).sum() == np.abs(arrays[1].astype(int)).sum()
     assert start.sum() == -128 * arrays[1].sum(dtype=int)
+
+
+def test_bytes_become_words_as_they_are_added() -> None:
+    """On the A72, in tiles inside the image; those at the border are masked first."""
+    target, (op, _) = find("rpi4"), layer((1, 16, 24, 24), 16, (4, 4))
+    lay_out(op, *LinearWinograd().layouts(op, target)[0])
+    assembly = assembly_of(build_object(LinearWinograd().kernel(op, target), "k", target), target)
+    columns, found = 6, Counter(re.findall(r"\b(usubl|usubw|uaddw)\b", assembly))
+    assert found["usubl"] >= 2 * columns
+    assert found["usubw"] >= 4 * columns
+    assert found["uaddw"] >= 4 * columns
