@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from secateur.calibration import calibration_data, range_data
+from secateur.calibration import range_data
 from secateur.codegen.backends.registry import backend_of
 from secateur.codegen.targets.find import find
 from secateur.codegen.targets.target import Target
@@ -33,9 +33,12 @@ from secateur.ir.support.unfinished import temporary_folder
 from secateur.model import graph_of
 from secateur.options import Ends, Inputs, Limits
 from secateur.passes.framework.manager import PassManager
+from secateur.passes.quantize.maker import chooser
+from secateur.passes.quantize.maker import prepare as prepare_float
+from secateur.passes.quantize.options import Options
 from secateur.passes.select.select import Select
 from secateur.pipeline import pipeline_of
-from secateur.prepare import prepare
+from secateur.prepare import cost_table, prepare
 
 from ..bench import data
 from ..bench.arm.blocks import Blocks, executed
@@ -99,14 +102,21 @@ def fused(network: str, target: Target, precision: str, folder: Path) -> Graph:
     """The graph of which selection chooses primitives for `target`."""
     path = data.network(network, folder)
     graph = graph_of(path, Inputs())
-    options = PRECISIONS[precision](samples(network, path, 2))
-    bytes_, half = options.get("quantize"), options.get("precision")
-    known = calibration_data(bytes_, graph, silent) if bytes_ else None
-    known = range_data(half, graph, silent) if half else known
-    text = pipeline_of(graph, target, None, Limits(), bytes_, Ends(), half)
-    passes = prepare(text, target, data=known)
+    if precision == "int8":
+        return _in_bytes(graph, target)
+    half = PRECISIONS[precision](samples(network, path, 2)).get("precision")
+    known = range_data(half, graph, silent) if half else None
+    passes = prepare(pipeline_of(graph, target, None, Limits(), None, Ends(), half), target, data=known)
     before = takewhile(lambda step: not isinstance(step, Select), passes)
     return PassManager(tuple(before)).run(graph).graph
+
+
+def _in_bytes(graph: Graph, target: Target) -> Graph:
+    """With made-up ranges, as estimates depend on types and shapes; every tile that is estimated to pay."""
+    options = Options(layers="all")
+    real = prepare_float(PassManager(prepare("canonicalize,fuse", target)).run(graph).graph, options)
+    found = chooser(real, cost_table(target), options)
+    return found.integer(found.given)
 
 
 def ways_of(op: Operator, target: Target, within: float) -> list[tuple[Choice, Candidate]]:

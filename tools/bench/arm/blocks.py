@@ -54,11 +54,21 @@ def _counts(line: str, blocks: Mapping[int, Block]) -> Blocks:
 
 
 def joined(blocks: Blocks) -> dict[Block, int]:
-    """Neighbours that are executed equally often as one: the emulator cuts code at its pages."""
-    found: list[tuple[Block, int]] = []
-    for block, count in sorted(blocks.items(), key=lambda item: item[0].address):
-        if found and found[-1][0].end == block.address and found[-1][1] == count:
-            last, _ = found.pop()
-            block = Block(last.address, last.words + block.words)
-        found.append((block, count))
-    return dict(found)
+    """Instructions that follow one another and are executed equally often, as blocks.
+
+    The emulator's own blocks end at its pages, and overlap: where a loop is entered from above, its first
+    round belongs to the code before.
+    """
+    words, counts = dict[int, int](), Counter[int]()
+    for block, count in blocks.items():
+        for address, word in zip(range(block.address, block.end, _WORD), block.words, strict=True):
+            words[address] = word
+            counts[address] += count
+    found, first = dict[Block, int](), 0
+    order = sorted(words)
+    for at, address in enumerate(order):
+        last = at + 1 == len(order)
+        if last or order[at + 1] != address + _WORD or counts[order[at + 1]] != counts[address]:
+            found[Block(order[first], tuple(words[a] for a in order[first : at + 1]))] = counts[address]
+            first = at + 1
+    return found

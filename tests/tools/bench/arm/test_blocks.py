@@ -33,3 +33,9 @@ def test_neighbours_that_are_executed_equally_often_are_one() -> None:
     first, second, third = Block(64, (1, 2)), Block(72, (3,)), Block(80, (4,))
     assert joined({second: 5, first: 5, third: 5}) == {Block(64, (1, 2, 3)): 5, third: 5}
     assert joined({first: 5, second: 6}) == {first: 5, second: 6}
+
+
+def test_a_loop_is_one_block_however_it_is_entered() -> None:
+    """Entered from above, its first round is in a block with what comes before; a page ends in its middle."""
+    entered, head, rest = Block(64, (1, 2, 3)), Block(68, (2, 3)), Block(76, (4, 5))
+    assert joined({entered: 3, head: 27, rest: 30}) == {Block(64, (1,)): 3, Block(68, (2, 3, 4, 5)): 30}
