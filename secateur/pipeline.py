@@ -8,7 +8,8 @@ from typing import Any
 
 from .codegen.backends.registry import backend_of
 from .codegen.targets.rows import TARGETS
-from .codegen.targets.target import Target
+from .codegen.targets.target import Cpu, Target
+from .codegen.vector.dot import products
 from .codegen.weights.registry import FAST, HOLDING_FILTERS
 from .codegen.weights.storing import check_codec
 from .ir.errors import ModelNote, SecateurError
@@ -110,16 +111,25 @@ def check_half(target: Target, quantize: Int8 | None = None) -> None:
 
 
 def note_slow_bytes(target: Target) -> None:
-    """A ModelNote where a target multiplies bytes no faster than floats."""
-    if (rates := target.slow_bytes) is None:
+    """A ModelNote where a target multiplies bytes no faster than floats, and binary16 faster."""
+    if (rates := _slow_bytes(target)) is None:
         return
     warnings.warn(
-        f"{target.name} has no instruction for products of bytes: at most {rates[0]:.0f} billion "
+        f"{target.name} has no dot product of bytes: at most {rates[0]:.0f} billion "
         f"multiply-adds a second in int8, no more than in float32, and {rates[1]:.0f} in fp16. "
         "int8 makes the file smaller, fp16 the network faster",
         ModelNote,
         stacklevel=3,
     )
+
+
+def _slow_bytes(target: Target) -> tuple[float, float] | None:
+    """Billions of multiply-adds a second of bytes and in binary16: of a GPU, or of a processor's core."""
+    if not isinstance(target.machine, Cpu):
+        return target.slow_bytes
+    bytes_, floats = products(target), target.lanes * target.fma_per_cycle
+    slow = target.half and bytes_ <= floats
+    return (bytes_ * target.clock_ghz, 2 * floats * target.clock_ghz) if slow else None
 
 
 def half_step(precision: Fp16) -> Half:

@@ -95,6 +95,12 @@ def dot_of(target: Target, *, full: bool = False) -> Dot:
     return _STEPS[step.kind](target.lanes, step.intrinsic, rate, step.quads, step.offset, step.pairs)
 
 
+def products(target: Target) -> float:
+    """Multiply-adds of bytes a cycle, at most."""
+    dot = dot_of(target)
+    return QUAD * dot.lanes / dot.operations * (dot.rate or target.fma_per_cycle)
+
+
 class Vnni(Dot):
     """One instruction, as AVX512-VNNI has."""
 

@@ -66,8 +66,11 @@ def test_what_it_refuses_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "two.txt").exists()
 
 
-@pytest.mark.parametrize(("name", "rates"), [("jetson-nano", (118, 236)), ("jetson-tx2", (333, 666))])
-def test_bytes_that_do_not_pay_on_a_gpu_are_told_before_compiling(name: str, rates: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [("jetson-nano", (118, 236)), ("jetson-tx2", (333, 666)), ("jetson-xavier-cpu", (18, 35))],
+)
+def test_bytes_that_do_not_pay_are_told_before_compiling(name: str, rates: tuple[int, int]) -> None:
     wanted = f"at most {rates[0]} billion multiply-adds a second in int8.* and {rates[1]} in fp16"
     with pytest.warns(ModelNote, match=wanted):
         pipeline_of(parse_graph(TEXT), TARGETS[name], None, Limits(), Int8("random:2"))
@@ -76,7 +79,7 @@ def test_bytes_that_do_not_pay_on_a_gpu_are_told_before_compiling(name: str, rat
 def test_bytes_that_pay_are_not_told() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for name in ("jetson-xavier", "cuda-sm_61", "rpi4"):
+        for name in ("jetson-xavier", "cuda-sm_61", "rpi4", "rpi5"):
             pipeline_of(parse_graph(TEXT), TARGETS[name], None, Limits(), Int8("random:2"))
 
 
