@@ -78,19 +78,19 @@ def simulated_cycles(loop: Loop, target: Target) -> float | None:
     return None if found is None else found[0]
 
 
-def simulated(text: str, target: Target) -> list[float] | None:
+def simulated(text: str, target: Target, rounds: int = _ITERATIONS) -> list[float] | None:
     """The same for each region of an assembly text, or for the text where it marks none."""
     cpu = _STAND_INS.get(target.cpu.core, target.cpu.core)
     features = ",".join(f"+{name}" for name in target.features)
     command = [llvm_tool("llvm-mca"), f"-mtriple={target.triple}", f"-mcpu={cpu}"]
-    command += [f"-iterations={_ITERATIONS}", *([f"-mattr={features}"] if features else [])]
+    command += [f"-iterations={rounds}", *([f"-mattr={features}"] if features else [])]
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     if "unable to find instruction-level scheduling information" in done.stderr:
         return None
     totals = re.findall(r"Total Cycles:\s+(\d+)", done.stdout)
     if done.returncode or not totals:
         raise SecateurError(f"llvm-mca for {cpu}: {done.stderr.strip() or 'no cycles in its answer'}")
-    return [int(total) / _ITERATIONS for total in totals]
+    return [int(total) / rounds for total in totals]
 
 
 def llvm_tool(name: str) -> str:

@@ -15,7 +15,7 @@ from secateur.ir.registry import create
 from secateur.ir.types import TensorType
 from secateur.tools.bench.arm.blocks import Block
 from secateur.tools.checks.choice_check import CONVOLUTIONS, Layer, Way, layers_of, text_of, ways_of
-from secateur.tools.checks.core_cycles import Core, disassembled
+from secateur.tools.checks.core_cycles import Core, disassembled, nested
 
 needs_llvm = pytest.mark.skipif(
     shutil.which("llvm-mca") is None or shutil.which("llvm-mc") is None, reason="llvm is not installed"
@@ -25,6 +25,7 @@ needs_all = pytest.mark.skipif(
     reason="llvm, qemu-user or gcc is not installed",
 )
 FMLA = 0x4E22CC20  # fmla v0.4s, v1.4s, v2.4s: each waits for the last
+FMUL = 0x6E22DC20  # fmul v0.4s, v1.4s, v2.4s
 ADD, BACK = 0x91000400, 0x54FFFFC1  # add x0, x0, #1; b.ne .-8
 LATENCY = 4  # of a multiply-add that waits for another's sum, on an A72
 
@@ -62,6 +63,21 @@ def test_a_block_takes_what_llvm_mca_says_as_often_as_it_is_executed() -> None:
     chain, loop = Block(0, (FMLA, FMLA)), Block(64, (ADD, BACK))
     (cycles,) = Core(find("rpi4")).cycles([{chain: 1000, loop: 10}])
     assert cycles == pytest.approx(1000 * 2 * LATENCY, rel=0.05)
+
+
+def test_code_around_a_loop_is_simulated_with_one_round_of_it() -> None:
+    before, loop, after = Block(0, (1,)), Block(4, (2, 3)), Block(16, (4,))
+    assert nested({before: 10, loop: 90, after: 10}) == {(1, 2, 3, 4): 10, (2, 3): 80}
+    assert nested({loop: 5}) == {(2, 3): 5}
+
+
+@needs_llvm
+def test_what_follows_a_loop_does_not_wait_for_what_it_leaves_in_registers() -> None:
+    """Sums begin anew before the loop: `fmul` writes what the last `fmla` has added to."""
+    begun, loop, after = Block(0, (FMUL,)), Block(4, (ADD, BACK)), Block(12, (FMLA, FMLA))
+    (cycles,) = Core(find("rpi4")).cycles([{begun: 1000, loop: 3000, after: 1000}])
+    (alone,) = Core(find("rpi4")).cycles([{after: 1000}])
+    assert cycles < alone
 
 
 @needs_llvm
