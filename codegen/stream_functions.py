@@ -66,8 +66,10 @@ def _asking(name: str) -> str:
 
 
 def _holding(name: str, prefix: str, effect: str) -> str:
-    kind, _, bits = _KINDS[name.removeprefix(prefix + "_")]
-    vector = f"<{_BITS // bits} x {kind}>"
+    """`held_TYPE` and `kept_TYPE`, of a whole register or as many lanes as the type has."""
+    dtype, _, lanes = name.removeprefix(prefix + "_").partition("x")
+    kind, _, bits = _KINDS[dtype]
+    vector = f"<{lanes or _BITS // bits} x {kind}>"
     return f"""define internal {vector} @{name}({vector} %sum) alwaysinline {{
   %complete = call {vector} asm{effect} "", "=w,0"({vector} %sum)
   ret {vector} %complete

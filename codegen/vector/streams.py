@@ -106,5 +106,6 @@ def kept(values: Sequence[float], dtype: str = "float32") -> list[Expr]:
 
 
 def whole(vector: Expr, lanes: int, dtype: str) -> Expr:
-    """The same 128 bits, loaded at once: LLVM would load in parts, without elements that nothing reads."""
-    return hold(T.call_extern(f"{dtype}x{lanes}", f"{KEPT}_{dtype}", vector), lanes, dtype)
+    """The same register, loaded at once: LLVM would load in parts, without elements that nothing reads."""
+    kind = f"{dtype}x{lanes}"
+    return hold(T.call_extern(kind, f"{KEPT}_{kind}", vector), lanes, dtype)

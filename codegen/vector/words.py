@@ -117,7 +117,7 @@ class Widening(WordStep):
         """(a vector, the place of the first of its channels) each."""
         count = steps * self.channels
         loaded = hold(load(buffer, index, count), count, "int16")
-        if self.at_once > 1 and self.first < self.channels:
+        if self.first < self.channels:
             loaded = whole(loaded, count, "int16")
         return [(loaded, k) for k in range(0, count, self.channels)]
 

@@ -18,7 +18,7 @@ from .pointwise import POINTWISE
 from .tiles.primitive import TILES
 from .transposed import TRANSPOSED
 from .winograd import int8 as linear_winograd
-from .winograd.exact import EXACT, EXACT_STEM, ExactConvolution
+from .winograd.exact import EXACT, EXACT_IMAGE, EXACT_STEM, ExactConvolution
 from .winograd.float32 import HALVES, OBLONG, ODD, STRIDED, WINOGRAD
 
 _FLOATS = (
@@ -39,7 +39,7 @@ _BYTES = (
     PaddingConvolution(TILES),
     LinearConvolution(BLOCKED_KN2ROW),
     *linear_winograd.PRIMITIVES,
-    *map(ExactConvolution, (*EXACT, EXACT_STEM)),
+    *map(ExactConvolution, (*EXACT, EXACT_IMAGE, EXACT_STEM)),
 )
 _HALVES = (
     *map(HalfConvolution, (DIRECT, POINTWISE, DEPTHWISE)),

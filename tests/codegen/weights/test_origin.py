@@ -17,7 +17,7 @@ from secateur.codegen.backends.cuda.winograd import floats as floats_on_gpus
 from secateur.codegen.backends.cuda.winograd.fused import WinogradFused
 from secateur.codegen.backends.cuda.winograd.staged import WinogradStaged
 from secateur.codegen.primitives.conv.operators import Convolution
-from secateur.codegen.primitives.conv.winograd.exact import EXACT, EXACT_STEM, ExactConvolution
+from secateur.codegen.primitives.conv.winograd.exact import EXACT, EXACT_IMAGE, EXACT_STEM, ExactConvolution
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd
 from secateur.codegen.primitives.operator import Constant, Primitive
@@ -200,6 +200,12 @@ def test_whole_numbers_of_phases(library: ctypes.CDLL, kernel: tuple[int, int], 
         origin = ExactConvolution(EXACT_STEM).origin(op, TARGETS[name])
         assert origin is not None
         assert origin.filters.shape == (filters, 16 if name.startswith("x86") else 4 * channels, 4, 4)
+
+
+def test_whole_numbers_of_an_image(library: ctypes.CDLL) -> None:
+    for channels, filters in ((1, 16), (3, 33)):
+        op, _ = conv_case(channels, (1, channels, 9, 14), filters, (3, 3), pads=(1, 1, 1, 1))
+        check(library, ExactConvolution(EXACT_IMAGE), op, TARGETS["rpi4"])
 
 
 @pytest.mark.parametrize("primitive", floats_on_gpus.PRIMITIVES[:2], ids=lambda p: p.name)

@@ -39,7 +39,7 @@ _L2_RATE = 32.0  # bytes per cycle
 _ALONE = 1.1  # what one task for all is worth avoiding: a second thread finds nothing to do
 _ISSUED = 1.6  # vector instructions other than multiply-adds for each of these that a core does in a cycle
 _READ, _WRITTEN = {2: 4, 3: 17, 4: 17}, {2: 4, 3: 10, 4: 13}  # instructions of a column of the transforms
-_END = 11  # of an element of the result, from its sum to its byte
+_END = 7  # of an element of the result, from its sum to its byte
 
 
 @dataclass(frozen=True)
@@ -198,10 +198,28 @@ class ExactWinograd(Planned[ExactSpec, Blocking]):
         few = spec.in_layout == spec.few_channels_layout()
         words = word_step(target, spec.channels) if few else word_step(target)
         assert words is not None, "applicable() was not asked"
+        if wide == words.channels:  # one step has them all
+            words = replace(words, at_once=1)
         fixed = target.isa.narrowing.fixed if target.isa.narrowing else ""
         products = Int16(target.lanes, words)
         made = arithmetic(products, spec.zero_point, wide, Ends(self.tile), fixed)
         return ExactShape(replace(spec, workspace_limit=None), self.tile, made)
+
+
+class ExactImage(ExactWinograd):
+    """Of an image of few channels, where a vector of sums is as long as a pixel of them."""
+
+    def refusal(self, spec: ExactSpec) -> str | None:
+        return super().refusal(spec) or (f"{spec.channels} channels" if spec.channels > FEW else None)
+
+    def applicable(self, spec: ExactSpec, target: Target) -> str | None:
+        return super().applicable(spec, target) or (f"{target.lanes} lanes" if target.lanes != FEW else None)
+
+    def layouts(self, spec: ExactSpec, target: Target) -> tuple[tuple[str, str], ...]:
+        return ((spec.few_channels_layout(), spec.blocked_layouts(target)[1]),)
+
+    def shape(self, spec: ExactSpec, target: Target) -> ExactShape:
+        return self.shaped(spec, target, ExactArithmetic, FEW)
 
 
 class ExactStem(ExactWinograd):
@@ -270,4 +288,5 @@ def _arranged(shape: ExactShape, plan: Blocking, padded: Array) -> Array:
 
 _TILES = ((2, 2), (4, 2), (2, 4), (4, 4))
 EXACT_STEM = ExactStem("exact_strided_winograd", (3, 3))
+EXACT_IMAGE = ExactImage("exact_image_winograd", (4, 4))
 EXACT = tuple(ExactWinograd(f"exact_winograd{m}x{n}", (m, n)) for m, n in _TILES)

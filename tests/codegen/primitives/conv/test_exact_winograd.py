@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
-from secateur.codegen.primitives.conv.winograd.exact import EXACT, EXACT_STEM, ExactConvolution
+from secateur.codegen.primitives.conv.int8_spec import FEW
+from secateur.codegen.primitives.conv.winograd.exact import EXACT, EXACT_IMAGE, EXACT_STEM, ExactConvolution
 from secateur.codegen.primitives.conv.winograd.integers import (
     INTEGERS,
     Ends,
@@ -44,7 +45,8 @@ STEM: dict[str, Any] = {"strides": (2, 2), "pads": (3, 3, 3, 3)}
 
 
 def convolution(name: str) -> ExactConvolution:
-    return next(ExactConvolution(primitive) for primitive in (*EXACT, EXACT_STEM) if primitive.name == name)
+    every = (*EXACT, EXACT_IMAGE, EXACT_STEM)
+    return next(ExactConvolution(primitive) for primitive in every if primitive.name == name)
 
 
 # The algebra
@@ -134,6 +136,14 @@ def test_bits_of_a_stem(target: Target) -> None:
     check_case(conv_case(2, (2, 2, 12, 19), 20, (8, 7), **other), target, only=name)
 
 
+def test_bits_of_an_image() -> None:
+    """Of three channels and of one, where vectors are as long as a pixel."""
+    target, *_ = [target for target in HERE if target.lanes == FEW]
+    more = {**SAME, "zero": 7, "result_zero": 9, "residual": True, "residual_zero": 3}
+    check_case(conv_case(1, (1, 3, 13, 18), 24, (3, 3), **more), target, only=EXACT_IMAGE.name)
+    check_case(conv_case(2, (2, 1, 9, 6), 20, (3, 3), zero=200, real=True), target, only=EXACT_IMAGE.name)
+
+
 @every_name
 @pytest.mark.parametrize(
     ("zero", "weight"),
@@ -174,7 +184,9 @@ def test_arm_gives_the_interpreters_bits(target: str, tmp_path: Path) -> None:
     any_weights = conv_case(1, (1, 20, 9, 11), 24, (3, 3), **more)
     largest = conv_case(0, (1, 64, 6, 9), 16, (3, 3), **SAME, **extreme, real=True)
     stem = conv_case(3, (1, 3, 29, 34), 24, (7, 7), **{**more, **STEM})
+    image = conv_case(3, (1, 3, 13, 18), 24, (3, 3), **more)
     cases = [*((name, any_weights) for name in NAMES), (NAMES[-1], largest), (EXACT_STEM.name, stem)]
+    cases.append((EXACT_IMAGE.name, image))
     some = in_turn(cases, WORDS.index(target), type)
     check_on(target, [Case(name, *case) for name, case in some], tmp_path)
 
@@ -195,6 +207,14 @@ def test_other_convolutions_are_refused(more: dict[str, Any], why: str) -> None:
     given = {"kernel": (3, 3), **more}
     op, _ = conv_case(1, (1, 16, 9, 9), 16, given.pop("kernel"), **given)
     assert why in str(convolution("exact_winograd4x4").applicable(op, HERE[-1]))
+
+
+def test_an_image_has_few_channels_and_no_vectors_are_longer() -> None:
+    image, wide = convolution(EXACT_IMAGE.name), TARGETS["x86-64-v3"]
+    several, few = (conv_case(1, (1, channels, 9, 9), 16, (3, 3), **SAME)[0] for channels in (5, 3))
+    assert "5 channels" in (image.applicable(several, TARGETS["rpi4"]) or "")
+    assert image.applicable(few, wide) == f"{wide.lanes} lanes"
+    assert image.applicable(few, TARGETS["rpi4"]) is None
 
 
 def test_sums_without_room_are_refused() -> None:
@@ -252,15 +272,18 @@ def test_products_stay_in_registers(name: str) -> None:
     assert loop.loads <= loop.multiplies / step.at_once
 
 
-def test_channels_of_a_stem_are_loaded_at_once() -> None:
-    """Of every four one is none; a load takes those of two phases, or two vectors of weights."""
-    target, stem = TARGETS["rpi4"], convolution(EXACT_STEM.name)
-    op, _ = conv_case(1, (1, 3, 64, 64), 32, (7, 7), **STEM)
-    lay_out(op, *stem.layouts(op, target)[0])
-    assembly = assembly_of(build_object(stem.kernel(op, target), "k", target), target)
+@pytest.mark.parametrize(
+    ("name", "side", "more"), [(EXACT_STEM.name, 64, STEM), (EXACT_IMAGE.name, 48, SAME)]
+)
+def test_few_channels_are_loaded_at_once(name: str, side: int, more: dict[str, Any]) -> None:
+    """Of every four one is none; a load takes those of a pixel and more, or two vectors of weights."""
+    target, exact = TARGETS["rpi4"], convolution(name)
+    op, _ = conv_case(1, (1, 3, side, side), 32, (3, 3) if more is SAME else (7, 7), **more)
+    lay_out(op, *exact.layouts(op, target)[0])
+    assembly = assembly_of(build_object(exact.kernel(op, target), "k", target), target)
     loop = max(innermost(assembly, "aarch64"), key=lambda found: found.multiplies)
-    plan = stem.primitive.plan(stem.spec(op), target)
-    assert loop.multiplies == 12 * plan.rows * plan.vectors
-    assert loop.loads <= 2 * plan.rows + 6 * plan.vectors
+    plan, steps = exact.primitive.plan(exact.spec(op), target), 4 if more is STEM else 1
+    assert loop.multiplies == 3 * steps * plan.rows * plan.vectors
+    assert loop.loads <= -(-steps // 2) * plan.rows + 1.5 * steps * plan.vectors
     assert loop.spills == 0
-    assert len(loop.instructions) < 1.2 * loop.multiplies
+    assert len(loop.instructions) < 1.4 * loop.multiplies
