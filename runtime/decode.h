@@ -54,11 +54,11 @@ typedef struct rt_planes {
     rt_takes takes;
 } rt_planes;
 
-typedef struct rt_zeros {
+typedef struct rt_zeros { /* where this begins with a cache line, so do rows */
     uint32_t slots[RT_SORTS][RT_SLOTS];                               /* as of one table */
     int8_t told[2 * RT_TOLD + RT_LONGEST];                            /* quarters of logits: of filters, channels, taps */
     unsigned char missing[RT_TOLD];                                   /* of a filter's sizes */
-    int16_t logits[RT_PLACES + 16], sorts[RT_PLACES + 16];            /* of places, whatever the tap; whole vectors are written */
+    int16_t logits[RT_PLACES + 32], sorts[RT_PLACES + 32];            /* of places, whatever the tap; whole vectors are written */
     int16_t means[RT_PLACES], sums[RT_PLACES];                        /* of what their taps before held */
     uint32_t offsets[RT_PLACES];                                      /* where runs of places lie */
     uint16_t lengths[RT_PLACES];                                      /* of runs */
@@ -66,8 +66,8 @@ typedef struct rt_zeros {
     unsigned char classes[RT_PLACES];                                 /* of chances, of a tap */
     uint16_t chances[RT_PLACES];                                      /* of a tap */
     uint16_t sets[RT_PLACES / 8];                                     /* of eight places, those that are not zero; twice how many << 8 */
-    unsigned char tables[RT_PLACES + 16];                             /* of places */
-    unsigned char chosen[RT_PLACES + 16], found[RT_PLACES + 16];      /* of those that are not zero: their tables, what they hold */
+    unsigned char tables[RT_PLACES + 64];                             /* of places */
+    unsigned char chosen[RT_PLACES + 64], found[RT_PLACES + 64];      /* of those that are not zero: their tables, what they hold */
     int8_t rows[8][RT_PLACES], *row;                                  /* what the last taps hold, and the one at hand */
     rt_takes takes;
     unsigned char which[256][8], ranks[256][8]; /* for each set of eight places, which they are, and each one's number among them */
@@ -92,6 +92,7 @@ typedef struct rt_scratch {
     rt_lanes lanes;
     int eights; /* lanes are decoded eight at once */
     uint16_t counts[256];
+    uint32_t unused[14]; /* rt_zeros begins with a cache line where this does */
     union {
         struct {
             uint32_t slots[RT_SLOTS]; /* symbol | count less one << 8 | place within the symbol << 20 */
@@ -106,11 +107,11 @@ typedef struct rt_scratch {
 
 /* Of that, so many bytes are a decoder's of a kind; the compiler reserves the largest of those that a model needs. */
 #define RT_ROOM_PLAIN 64
-#define RT_ROOM_RANS 22080
-#define RT_ROOM_PREFIX 72256
-#define RT_ROOM_PLANES 93760
+#define RT_ROOM_RANS 22144
+#define RT_ROOM_PREFIX 72320
+#define RT_ROOM_PLANES 93824
 #define RT_ROOM_ZEROS 98304
-#define RT_ROOM_MIXED 184320
+#define RT_ROOM_MIXED 184384
 #define RT_ROOM(member) (offsetof(rt_scratch, as) + sizeof(((rt_scratch *)0)->as.member))
 _Static_assert(RT_ROOM(rans) <= RT_ROOM_RANS && RT_ROOM(prefix) <= RT_ROOM_PREFIX, "RT_ROOM_RANS or PREFIX is too small");
 _Static_assert(RT_ROOM(planes) <= RT_ROOM_PLANES && RT_ROOM(mixed) <= RT_ROOM_MIXED, "RT_ROOM_PLANES or MIXED is too small");
@@ -268,8 +269,9 @@ static inline uint64_t rt_bits_bytes(const rt_bits *bits) {
 
 /* An exponential Golomb code; past 2^24 it is no number of ours, which `missing` tells. */
 static inline uint32_t rt_golomb(rt_bits *bits, int32_t order) {
-    int32_t more = 0;
-    while (!bits->missing && rt_take(bits, 1)) more++;
+    rt_refill(bits);
+    int32_t more = ~bits->held ? __builtin_ctzll(~bits->held) : 64;
+    rt_drop(bits, more + 1);
     if (more + order > 24) bits->missing = 1;
     if (bits->missing) return 0;
     return rt_take(bits, more + order) + (1u << (more + order)) - (1u << order);

@@ -72,18 +72,19 @@ SIXTEEN uint64_t rt_rest_sixteens(uint32_t *state, uint32_t lanes, const uint32_
     return done;
 }
 
-/* A state / RT_SLOTS x chance: of 15 bits and of the others, as products of 16 bits are known sooner. */
+/* A state / RT_SLOTS x chance, in halves of 16 bits, whose products are known sooner than those of 32. */
 SIXTEEN static inline __m512i share(__m512i x, __m512i chance) {
-    __m512i low = _mm512_and_si512(_mm512_srli_epi32(x, RT_LOG_SLOTS), _mm512_set1_epi32(0x7fff));
-    __m512i high = _mm512_madd_epi16(_mm512_srli_epi32(x, RT_LOG_SLOTS + 15), chance);
-    return _mm512_add_epi32(_mm512_madd_epi16(low, chance), _mm512_slli_epi32(high, 15));
+    __m512i above = _mm512_slli_epi32(chance, 16), both = _mm512_or_si512(above, chance);
+    __m512i carried = _mm512_mulhi_epu16(_mm512_slli_epi32(x, 16 - RT_LOG_SLOTS), above);
+    return _mm512_add_epi32(_mm512_mullo_epi16(_mm512_srli_epi32(x, RT_LOG_SLOTS), both), carried);
 }
 
 /* A state whose flag is 0 loses what it would be if that were 1, so the product waits for no flag. */
 SIXTEEN static inline __m512i flag(__m512i x, __m512i chance, __mmask16 *is) {
-    __m512i slot = slot_of(x), own = share(x, chance);
+    __m512i slot = slot_of(x), own = share(x, chance), less = _mm512_sub_epi32(x, chance);
     *is = _mm512_cmplt_epu32_mask(slot, chance);
-    return _mm512_mask_add_epi32(_mm512_sub_epi32(_mm512_sub_epi32(x, chance), own), *is, own, slot);
+    __asm__("" : "+v"(less)); /* or the difference waits for the product */
+    return _mm512_mask_add_epi32(_mm512_sub_epi32(less, own), *is, own, slot);
 }
 
 /* States after the flags of sixteen places, which are noted. */

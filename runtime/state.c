@@ -16,6 +16,8 @@ static secateur_status start_threads(secateur_state *state, const secateur_optio
     return started ? SECATEUR_OK : SECATEUR_ERROR_THREAD;
 }
 
+enum { CACHE_LINE = 64 };
+
 /* Decoding of weights by all threads. */
 typedef struct share {
     rt_some some;
@@ -25,7 +27,7 @@ typedef struct share {
 
 static void decode_share(void *const *args, void *workspace, int32_t begin, int32_t end) {
     share *work = args[0];
-    rt_scratch *scratch = malloc((size_t)model_table.making_bytes + 1);
+    rt_scratch *scratch = aligned_alloc(CACHE_LINE, ((size_t)model_table.making_bytes / CACHE_LINE + 1) * CACHE_LINE);
     (void)workspace;
     if (!scratch || !work->some(work->weights, scratch, begin, end)) atomic_store(&work->failed, 1);
     free(scratch);

@@ -11,6 +11,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.parser import parse_graph
 from secateur.tools.bench.peers.weights import innermost
 from secateur.tools.bench.weights import BEGIN, END, Lines, line_of, main, markdown, replaced
+from secateur.tools.bench.weights_speed import speeds
 
 TEXT = """
 graph @small(%x: tensor<1x16x6x6xf32>) {
@@ -64,6 +65,16 @@ def test_vela_gets_channels_innermost() -> None:
     values = np.arange(12, dtype=np.int8).reshape(1, 3, 2, 2)
     assert innermost(values)[:3] == [0, 4, 8]
     assert innermost(values.reshape(3, 4)) == list(range(12))
+
+
+def test_what_decodes_to_other_weights_has_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = (WEIGHTS * 20).astype(np.int8)
+    (found,) = speeds([values], "raw", None, turns=1)
+    assert (found.weights, found.bytes) == (values.size, values.size + 1)
+    assert found.seconds > 0
+    monkeypatch.setattr("secateur.tools.bench.weights_speed.encode", lambda a, _: bytes(a.size + 1))
+    with pytest.raises(SecateurError, match="other weights"):
+        speeds([values], "raw", None, turns=1)
 
 
 def test_the_table_takes_the_place_of_the_last_one() -> None:

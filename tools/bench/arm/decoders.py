@@ -69,7 +69,7 @@ def rows(array: Array, codecs: Sequence[str]) -> list[Row]:
     streams = {name: encode(array, name) for name in codecs}
     own = {name: stream for name, stream in streams.items() if stream[0] == CODECS[name].number}
     with tempfile.TemporaryDirectory(prefix="secateur-") as name:
-        found, told = snapshots(_program(Path(name), own.values(), array.nbytes), CORE)
+        found, told = snapshots(program(Path(name), own.values(), array.nbytes, TRIPLE), CORE)
     if told.split() != [str(zlib.adler32(array.tobytes()))] * len(own):
         raise CountError("the decoders give other bytes than were encoded")
     taken = [after - before for before, after in zip(found[::2], found[1::2], strict=False)]
@@ -79,22 +79,21 @@ def rows(array: Array, codecs: Sequence[str]) -> list[Row]:
     ]
 
 
-def _program(folder: Path, streams: Iterable[bytes], bytes: int) -> list[str | Path]:
-    """A static program that decodes, with its argument."""
+def program(folder: Path, streams: Iterable[bytes], bytes: int, triple: str) -> list[str | Path]:
+    """A static program that decodes streams of arrays of so many bytes each, with its argument."""
     for name in RUNTIME_FILES:
         (folder / name).write_bytes(runtime_folder().joinpath(name).read_bytes())
     (folder / _MAIN.name).write_bytes(_MAIN.read_bytes())
-    tools = Toolchain(TRIPLE, cache_folder())
+    tools = Toolchain(triple, cache_folder())
     objects = [
         *tools.runtime(folder, ("cpu.c", *DECODER_SOURCES)),
         tools.compile(folder, _MAIN.name, "main.o"),
     ]
-    program = tools.link(folder, ("-O2", "-static", "-s"), objects, "decoders")
     file = folder / "streams"
     file.write_bytes(
         b"".join(len(s).to_bytes(4, "little") + bytes.to_bytes(4, "little") + s for s in streams)
     )
-    return [program, file]
+    return [tools.link(folder, ("-O2", "-static", "-s"), objects, "decoders"), file]
 
 
 def largest(model: Path, bits: int, pruned: float) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,16 +38,37 @@ def innermost(values: Bytes) -> list[int]:
 
 def nnc_bytes(layers: Sequence[Bytes]) -> int | None:
     """Of all layers, each by itself, by DeepCABAC without dependent quantization; heads are not counted."""
+    nnc = nnc_coder()
+    return None if nnc is None else sum(len(nnc_encode(nnc, values)) for values in layers)
+
+
+def nnc_coder() -> Any | None:
+    """NNC's arithmetic coder, a module in C++, where it is installed."""
     try:
         from nncodec.extensions import deepCABAC  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
         return None
-    return sum(len(nnc_encode(deepCABAC, values)) for values in layers)
+    return deepCABAC
 
 
-def nnc_encode(nnc: Any, values: Bytes) -> bytes:
+def nnc_encode(nnc: Any, values: Bytes, rows: tuple[int, ...] = (0, 1)) -> bytes:
     """The least by its options: rows of zeros told or not, parameters searched or not."""
-    return min((_nnc(nnc, values, *flags) for flags in ((0, 0), (1, 0), (0, 1), (1, 1))), key=len)
+    return min((_nnc(nnc, values, search, row) for row in rows for search in (0, 1)), key=len)
+
+
+def nnc_decode(nnc: Any, stream: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.int32], float]:
+    """The values of a stream in which no rows of zeros are told, and the seconds of processor time."""
+    found, given = np.zeros(shape, np.int32), np.frombuffer(stream, np.uint8).copy()
+    begin = time.process_time()
+    decoder = nnc.Decoder()
+    decoder.setStream(given)
+    decoder.initCtxModels(_UNARY)
+    decoder.decodeLayer(found, 0, 0, 0, 0, *_no_offsets(nnc), 0, 0)
+    return found, time.process_time() - begin
+
+
+def _no_offsets(nnc: Any) -> tuple[Any, NDArray[np.int8]]:
+    return nnc.HdspMode.AlwaysOff, np.zeros(2, np.int8)
 
 
 def _nnc(nnc: Any, values: Bytes, search: int, rows: int) -> bytes:
@@ -54,6 +76,5 @@ def _nnc(nnc: Any, values: Bytes, search: int, rows: int) -> bytes:
     encoder.initCtxModels(_UNARY, search)
     empty = np.array([not row.any() for row in values], np.int32)
     whole = np.ascontiguousarray(values.astype(np.int32))
-    off = nnc.HdspMode.AlwaysOff, np.zeros(2, np.int8)
-    encoder.encodeLayer(whole, 0, 0, 1 if rows else 0, 0, rows, empty, *off, 0, 0)
+    encoder.encodeLayer(whole, 0, 0, 1 if rows else 0, 0, rows, empty, *_no_offsets(nnc), 0, 0)
     return bytes(encoder.finish())
