@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -21,15 +20,16 @@ from secateur.codegen.runtime_files import RUNTIME_SOURCES
 from secateur.codegen.sources import model_header, thread_cost
 from secateur.codegen.targets.rows import PROCESSORS
 
-ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "c"
+from .sanitized import MEMORY, RUNTIME, WARNINGS, gcc, sanitized, sanitizing
+
+EXAMPLE = RUNTIME.parent / "examples" / "c"
 STRESS = Path(__file__).with_name("stress.c")
 OPTIONS = Path(__file__).with_name("options.c")
 
 
 @pytest.fixture(scope="module")
 def compiler() -> str:
-    return shutil.which("gcc") or pytest.skip("gcc is not installed: apt-get install gcc")
+    return gcc()
 
 
 def _image(programs: ModuleType, path: Path) -> np.ndarray:
@@ -43,13 +43,16 @@ def _answer(programs: ModuleType, x: np.ndarray) -> str:
     return f"class {y.argmax()}, score {y.max():g}"
 
 
-def _build(compiler: str, program: object, main: Path, output: Path, flags: Sequence[str]) -> Path:
-    """Compiles runtime, model and `main` into one executable with the host's own compiler."""
+def _build(program: object, main: Path, output: Path, sanitizer: str = MEMORY) -> Path:
+    """Compiles model and `main` with the host's own compiler, and links the sanitized runtime."""
     with build_folder(program) as folder:  # type: ignore[arg-type]
-        kernels = sorted(folder.glob("kernel*.o"))
-        sources = [folder / name for name in (*RUNTIME_SOURCES, "model_table.c", "driver.o")]
-        inputs = [str(path) for path in (main, *sources, *kernels)]
-        command = [compiler, "-std=c11", "-g", *flags, "-I.", *inputs, "-lm", "-lpthread", "-o", str(output)]
+        objects = [
+            *sanitized(RUNTIME_SOURCES, folder, sanitizer),
+            "driver.o",
+            *map(str, folder.glob("kernel*.o")),
+        ]
+        flags = ["-std=c11", "-g", *WARNINGS, *sanitizing(sanitizer), "-I."]
+        command = [gcc(), *flags, str(main), "model_table.c", *objects, "-lm", "-lpthread", "-o", str(output)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
@@ -87,41 +90,36 @@ def test_example_links_against_the_artifact(
 
 
 @pytest.fixture(scope="module")
-def sanitized(compiler: str, programs: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example program."""
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror"]
+def example(programs: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example program, sanitized."""
     output = tmp_path_factory.mktemp("sanitized") / "classify"
-    return _build(compiler, programs.scale_relu_sum(), EXAMPLE / "classify.c", output, flags)
+    return _build(programs.scale_relu_sum(), EXAMPLE / "classify.c", output)
 
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_example_is_clean_under_address_and_undefined_sanitizers(
-    sanitized: Path, programs: ModuleType, tmp_path: Path, threads: int
+    example: Path, programs: ModuleType, tmp_path: Path, threads: int
 ) -> None:
     x = _image(programs, tmp_path / "x.raw")
-    command = [str(sanitized), "-t", str(threads), "x.raw", "x.raw"]
+    command = [str(example), "-t", str(threads), "x.raw", "x.raw"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(_answer(programs, x)) == 2
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
-def test_pool_is_clean_under_stress(
-    compiler: str, programs: ModuleType, tmp_path: Path, sanitizer: str
-) -> None:
-    flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-O1", "-Wall", "-Wextra", "-Werror"]
-    binary = _build(compiler, programs.scale_relu_sum(repeats=20), STRESS, tmp_path / "stress", flags)
+@pytest.mark.parametrize("sanitizer", ["thread", MEMORY])
+def test_pool_is_clean_under_stress(programs: ModuleType, tmp_path: Path, sanitizer: str) -> None:
+    binary = _build(programs.scale_relu_sum(repeats=20), STRESS, tmp_path / "stress", sanitizer)
     done = subprocess.run(_fixed_addresses(str(binary)), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == "ok\n"
 
 
 def test_options_of_every_size_are_read_to_their_end_and_no_further(
-    compiler: str, programs: ModuleType, tmp_path: Path
+    programs: ModuleType, tmp_path: Path
 ) -> None:
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror"]
-    binary = _build(compiler, programs.scale_relu_sum(), OPTIONS, tmp_path / "options", flags)
+    binary = _build(programs.scale_relu_sum(), OPTIONS, tmp_path / "options")
     done = subprocess.run([binary], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SECATEUR_OPTIONS_INIT sets the size" in done.stdout
@@ -139,27 +137,19 @@ secateur_options of(int32_t threads) {
 
 def test_the_header_is_cpp_too(tmp_path: Path) -> None:
     (tmp_path / "main.cpp").write_text(PLUS_PLUS)
-    flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{ROOT / 'runtime'}"]
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{RUNTIME}"]
     command = [sys.executable, "-m", "ziglang", "c++", *flags, "-c", "main.cpp", "-o", "main.o"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
-def test_pool_shares_tasks_among_all_threads(compiler: str, tmp_path: Path, sanitizer: str) -> None:
-    sources = [str(STRESS.with_name("pool.c")), str(ROOT / "runtime" / "pool.c")]
-    flags = [
-        "-std=c11",
-        f"-fsanitize={sanitizer}",
-        "-fno-sanitize-recover=all",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-    ]
+@pytest.mark.parametrize("sanitizer", ["thread", MEMORY])
+def test_pool_shares_tasks_among_all_threads(tmp_path: Path, sanitizer: str) -> None:
+    flags = ["-std=c11", *sanitizing(sanitizer), *WARNINGS, f"-I{RUNTIME}"]
     if sanitizer == "thread":
         flags.append("-DFEW")  # it sees what may meet, whether or not it does, and takes ten times as long
-    binary = str(tmp_path / "pool")
-    command = [compiler, *flags, f"-I{ROOT / 'runtime'}", *sources, "-lpthread", "-o", binary]
+    main, binary = str(STRESS.with_name("pool.c")), str(tmp_path / "pool")
+    command = [gcc(), *flags, main, *sanitized(["pool.c"], tmp_path, sanitizer), "-lpthread", "-o", binary]
     subprocess.run(command, check=True)
     done = subprocess.run(_fixed_addresses(binary), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -202,7 +192,7 @@ def _fixed_addresses(binary: str) -> list[str]:
 
 def _known_features() -> dict[str, set[str]]:
     """Feature names of cpu.c by architecture."""
-    x86, arm = (ROOT / "runtime" / "cpu.c").read_text().split("#elif")
+    x86, arm = (RUNTIME / "cpu.c").read_text().split("#elif")
     aarch64, armv7 = arm.split("#ifdef __aarch64__")[1].split("#else\n    {", 1)
     rows = {"x86_64": x86, "aarch64": aarch64, "armv7": "{" + armv7}
     return {arch: set(re.findall(r'\{"([^"]+)",', text)) for arch, text in rows.items()}
@@ -221,9 +211,8 @@ def test_feature_table_agrees_with_llvm(compiler: str, tmp_path: Path) -> None:
     calls = "".join(f'printf("%d\\n", rt_cpu_has("{name}"));' for name in names)
     main = f'int main(void) {{ {calls} return rt_cpu_has("no-such"); }}'
     (tmp_path / "main.c").write_text(f'#include <stdio.h>\n#include "internal.h"\n{main}\n')
-    runtime = ROOT / "runtime"
-    sources = [str(tmp_path / "main.c"), str(runtime / "cpu.c")]
-    command = [compiler, "-std=c11", f"-I{runtime}", *sources, "-o", str(tmp_path / "main")]
+    sources = [str(tmp_path / "main.c"), str(RUNTIME / "cpu.c")]
+    command = [compiler, "-std=c11", f"-I{RUNTIME}", *sources, "-o", str(tmp_path / "main")]
     subprocess.run(command, check=True)
     found = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout.split()
     llvms = llvm.get_host_cpu_features()

@@ -30,6 +30,8 @@ from secateur.runtime.library import Library, OptionsStruct
 from secateur.runtime.session import SessionError, load
 from tests.sampled import whole
 
+from .sanitized import RUNTIME, WARNINGS, gcc, sanitized, sanitizing
+
 ROOT = Path(__file__).parents[2]
 Array = NDArray[Any]
 Case = tuple[bytes, str, tuple[int, ...]]
@@ -38,20 +40,11 @@ Case = tuple[bytes, str, tuple[int, ...]]
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program of decode.c, under the sanitizers of addresses and of undefined behaviour."""
-    compiler = shutil.which("gcc") or pytest.skip("gcc is not installed: apt-get install gcc")
-    output = tmp_path_factory.mktemp("decoder") / "decode"
-    flags = [
-        "-ffp-contract=off",
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=all",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-    ]
-    sources = [str(ROOT / "runtime" / name) for name in (*DECODER_SOURCES, "cpu.c")]
-    main = str(Path(__file__).with_name("decode.c"))
-    command = [compiler, "-std=c11", "-O1", "-g", *flags, f"-I{ROOT / 'runtime'}", main, *sources, "-o"]
-    subprocess.run([*command, str(output)], check=True)
+    folder = tmp_path_factory.mktemp("decoder")
+    output, main = folder / "decode", str(Path(__file__).with_name("decode.c"))
+    objects = sanitized((*DECODER_SOURCES, "cpu.c"), folder)
+    flags = ("-std=c11", "-O1", "-g", *WARNINGS, *sanitizing(), f"-I{RUNTIME}")
+    subprocess.run([gcc(), *flags, main, *objects, "-o", str(output)], check=True)
     return output
 
 

@@ -22,12 +22,12 @@ from secateur.codegen.targets.rows import GPUS
 from secateur.ir import interpreter
 from secateur.ir.noise import noise
 from tests.passes.texts import build
+from tests.runtime.sanitized import RUNTIME, WARNINGS, gcc, sanitized, sanitizing
 
 from ....sampled import sampled, whole
 from ...simt.boards import build_driver
 from ...simt.emulator import SOURCES, dumped
 
-RUNTIME = Path(__file__).parents[4] / "runtime"
 EXAMPLE = RUNTIME.parent / "examples" / "c"
 LIVES = SOURCES[0].with_name("lives.c")
 BYTES = (
@@ -38,7 +38,7 @@ FLOATS_ALONE = (
     "graph @g(%x: tensor<1x3x5x5xf32>) { %w = const : tensor<5x3x3x3xf32> "
     '%y = nn.conv(%x, %w) {SAME} : tensor<1x5x5x5xf32> return %y as "y" }'
 )
-SANITIZED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZED = ["-g", *sanitizing()]
 ZIG = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu.2.17", "-s"]
 
 
@@ -95,9 +95,9 @@ def test_a_boards_artifact_is_right_on_its_processor(target: str, tmp_path: Path
 
 @pytest.mark.examples
 def test_the_runtime_is_clean_under_sanitizers(tmp_path: Path) -> None:
-    compiler = shutil.which("gcc") or pytest.skip("gcc is not installed: apt-get install gcc")
+    compiler = gcc()
     made = board_of("cuda-sm_75", tmp_path)
-    build_sanitized(made, tmp_path, [compiler, *SANITIZED])
+    build_sanitized(made, tmp_path, compiler)
     modules = dumped(tmp_path / "ir" / "kernels")
     build_driver(tmp_path, modules, "x86_64-unknown-linux-gnu", [compiler, *SANITIZED])
     build_lives(tmp_path, [compiler, *SANITIZED])
@@ -107,21 +107,18 @@ def test_the_runtime_is_clean_under_sanitizers(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:jetson-nano has no instruction")
 def test_the_boards_runtime_is_clean_under_sanitizers(tmp_path: Path) -> None:
     """All but leaks, which cannot be looked for under qemu; the driver counts what is left with it."""
-    emulator, name = aarch64(), "aarch64-linux-gnu-gcc"
-    compiler = [
-        shutil.which(name) or pytest.skip(f"{name} is missing: apt-get install gcc-aarch64-linux-gnu")
-    ]
+    emulator, compiler = aarch64(), gcc("aarch64-linux-gnu-")
     made = board_of("jetson-nano", tmp_path)
-    build_sanitized(made, tmp_path, [*compiler, *SANITIZED], "jetson-nano")
+    build_sanitized(made, tmp_path, compiler, "jetson-nano")
     modules = dumped(tmp_path / "ir" / "kernels")
-    build_driver(tmp_path, modules, "aarch64-unknown-linux-gnu", [*compiler, *SANITIZED])
-    build_lives(tmp_path, [*compiler, *SANITIZED])
+    build_driver(tmp_path, modules, "aarch64-unknown-linux-gnu", [compiler, *SANITIZED])
+    build_lives(tmp_path, [compiler, *SANITIZED])
     lives(tmp_path, 41, emulator, ASAN_OPTIONS="detect_leaks=0")
 
 
 def test_the_example_runs_on_memory_of_the_gpus(tmp_path: Path) -> None:
     """Twice on a stream of its own, in a context that it made current."""
-    compiler = shutil.which("gcc") or pytest.skip("gcc is not installed: apt-get install gcc")
+    compiler = gcc()
     make = shutil.which("make") or pytest.skip("make is not installed: apt-get install make")
     graph, model = build(FLOATS_ALONE), tmp_path / "model"
     watch = Watch(dump_ir=tmp_path / "ir")
@@ -143,17 +140,14 @@ def test_the_example_runs_on_memory_of_the_gpus(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, wanted, 1e-5, 1e-5)
 
 
-def build_sanitized(
-    made: secateur.Artifact, folder: Path, compiler: Sequence[str], name: str = "cuda-sm_75"
-) -> None:
-    """Replaces model.so by one whose runtime is compiled by `compiler`."""
+def build_sanitized(made: secateur.Artifact, folder: Path, compiler: str, name: str = "cuda-sm_75") -> None:
+    """Replaces model.so by one whose runtime is sanitized."""
     target = GPUS[name]
     program = backend_of(target).emit(made.graph, target)
     with build_folder(on_host(program), parts_of(program)) as sources:
-        files = [sources / name for name in (*DEVICE_SOURCES, "model_table.c", "driver.o")]
-        flags = ["-std=c11", "-g", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", f"-I{sources}"]
-        command = [*compiler, *flags, *map(str, files), "-lm", "-ldl", "-lpthread"]
-        done = subprocess.run(
-            [*command, "-o", str(folder / "model.so")], cwd=sources, capture_output=True, text=True
-        )
+        objects = sanitized(DEVICE_SOURCES, sources, compiler=compiler)
+        flags = [*SANITIZED, "-std=c11", "-shared", "-fPIC", *WARNINGS, "-I."]
+        libraries = ["-lm", "-ldl", "-lpthread", "-o", str(folder / "model.so")]
+        command = [compiler, *flags, "model_table.c", "driver.o", *objects, *libraries]
+        done = subprocess.run(command, cwd=sources, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
