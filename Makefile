@@ -40,20 +40,20 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -
 AS_LESSER_HOSTS := PYTHONHASHSEED=0 $(BIN)/python -m tests.hosts --jobs $(JOBS) --timeout 1200
 FOLDERS := ir passes codegen costs runtime tools train
 
-.PHONY: demo test test-hosts test-sweeps test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned bench-weights public-models gpu-check cost-check choice-check fuzz lint clean system-tools
+.PHONY: demo test test-hosts test-sweeps test-train bench bench-arm bench-layers bench-selection bench-compile bench-prune bench-pruned bench-weights public-models gpu-check cost-check choice-check fuzz lint clean system-tools libc
 .DELETE_ON_ERROR:
 
 demo: $(DEV)
 	$(BIN)/python -m secateur.tools.demo $(ARGS)
 
-test: $(DEV) system-tools
+test: $(DEV) system-tools libc
 	$(PYTEST) $(ARGS) tests
 	$(AS_LESSER_HOSTS) $(ARGS)
 
-test-hosts: $(DEV) system-tools
+test-hosts: $(DEV) system-tools libc
 	$(AS_LESSER_HOSTS) $(ARGS)
 
-test-sweeps: $(DEV) system-tools
+test-sweeps: $(DEV) system-tools libc
 	SECATEUR_ALL_EXAMPLES=1 $(PYTEST) -m "sweep or examples" $(ARGS) tests
 	SECATEUR_ALL_EXAMPLES=1 $(AS_LESSER_HOSTS) $(ARGS)
 
@@ -138,6 +138,10 @@ $(BENCH): pyproject.toml | $(VENV)/bin/python
 $(TRAIN): pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[dev,train]'
 	@touch $@ $(DEV)
+
+# What tests link statically needs a libc, which zig builds once for each kind of processor.
+libc: $(DEV)
+	@$(BIN)/python -m tests.build_libc
 
 # The tests run ARM artifacts under qemu, build C programs with gcc, and measure accuracy on Fashion-MNIST: get what is
 # missing, one package at a time, or say what that costs.

@@ -20,7 +20,7 @@ _SHARED = (
     "-O2", "-shared", "-s", "-Wl,--build-id=none", "-Wl,-Bsymbolic", "-Wl,-z,now",
     "-Wl,--version-script=exports.map",
 )  # fmt: skip
-_STATIC = ("-O2", "-static", "-s", "-Wl,--build-id=none")
+STATIC = ("-O2", "-static", "-s", "-Wl,--build-id=none")
 _DYNAMIC = ("-O2", "-s", "-Wl,--build-id=none")
 _LOADING = "-ldl"  # where the runtime opens a driver: a library of its own in old versions of glibc
 _EXPORTS = "{ global: secateur_*; local: *; };\n"
@@ -86,7 +86,7 @@ def link_bench(
     host = program.target.host
     tools = Toolchain(static_triple(host) if static else host.zig_triple, cache)
     objects = _model_objects(tools, folder) + _runtime(tools, folder, (*runtime, *BENCH_SOURCES))
-    return tools.link(folder, _STATIC if static else _DYNAMIC, objects, "bench")
+    return tools.link(folder, STATIC if static else _DYNAMIC, objects, "bench")
 
 
 def _runtime(tools: Toolchain, folder: Path, sources: Sequence[str]) -> list[str]:

@@ -3,23 +3,19 @@
 import gc
 import os
 import sys
-from pathlib import Path
 
 import hypothesis
 
 from secateur.ir.support.unasked import do_without
 
-from .libc import share_libc
-
-ROOT = Path(__file__).resolve().parent.parent
+from .libc import CACHE, share_libc
 
 # Where Python is told to keep no bytecode, each of many processes would compile all our modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # Set before NumPy is imported: two test processes with a pool of threads each only hinder one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# The user's kernel cache is left alone; ours lies in the checkout, so that a second run is quick.
-os.environ.setdefault("SECATEUR_CACHE", str(ROOT / "build" / "cache"))
+os.environ["SECATEUR_CACHE"] = str(share_libc(CACHE))
 # As many test processes as cores: others to compile with would each load the compiler, and wait for a core.
 os.environ.setdefault("SECATEUR_JOBS", "1")
 
@@ -28,9 +24,8 @@ gc.set_threshold(20_000, 10, 10)
 
 do_without("torch")  # TVM would import it in each process, which takes longer than TVM itself
 
-ours = share_libc(Path(os.environ["SECATEUR_CACHE"]))
 # What tests build by zig themselves takes the libc that artifacts take.
-os.environ["ZIG_GLOBAL_CACHE_DIR"] = str((ours / "zig").resolve())
+os.environ["ZIG_GLOBAL_CACHE_DIR"] = str((CACHE / "zig").resolve())
 
 # The same examples in every run; SECATEUR_EXPLORE=1 looks for new ones, and remembers what failed.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)

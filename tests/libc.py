@@ -1,9 +1,13 @@
 """One place for the libc that ziglang builds for each target: it takes up to a minute of two cores."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import platformdirs
+
+# The user's kernel cache is left alone; ours lies in the checkout, so that a second run is quick.
+CACHE = Path(os.environ.get("SECATEUR_CACHE") or Path(__file__).resolve().parent.parent / "build" / "cache")
 
 
 def share_libc(cache: Path) -> Path:
