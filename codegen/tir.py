@@ -9,12 +9,12 @@ primitive for its cost.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
-from secateur.ir.support.unasked import hidden
+from secateur.ir.support.unasked import hidden, told
 
 __all__ = [
     "FENCE",
@@ -50,9 +50,16 @@ _FENCED: ContextVar[bool] = ContextVar("fenced", default=False)  # whether the t
 _EXTREMES: ContextVar[frozenset[str]] = ContextVar("extremes", default=frozenset())
 
 
-def tvm_alone() -> AbstractContextManager[None]:
-    """Imports of TVM inside leave out what kernels do without, in a process that is ours."""
-    return hidden("tvm.relax", "tvm.s_tir.dlight", "tvm.s_tir.meta_schedule")
+@contextmanager
+def tvm_alone() -> Iterator[None]:
+    """Imports of TVM inside leave out what kernels do without, in a process that is ours.
+
+    Other devices' backends and `disco` ask TVM for what it does not have: it answers with an exception, for
+    which it reads the symbols of its library, and that took longer than all the rest of the import.
+    """
+    parts = ("tvm.relax", "tvm.runtime.disco", "tvm.s_tir.dlight", "tvm.s_tir.meta_schedule")
+    with hidden(*parts), told(TVM_DEVICE_BACKEND_AUTOLOAD="0"):
+        yield
 
 
 class _Module:

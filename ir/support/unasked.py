@@ -7,6 +7,7 @@ PyTorch, so there it finds what it looks for. So it is with parts of TVM itself 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,22 @@ def hidden(*parts: str) -> Iterator[None]:
         sys.meta_path.remove(hiding)
         for name in hiding.emptied:
             _forget(name)
+
+
+@contextmanager
+def told(**variables: str) -> Iterator[None]:
+    """Variables of the environment by which a library imported inside leaves out what nobody asked for.
+
+    Where this process is ours; else, and afterwards, they are what they were.
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    if _UNASKED:
+        os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _forget(name: str) -> None:

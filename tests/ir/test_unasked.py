@@ -20,7 +20,8 @@ try:
 except SystemExit:
     pass
 import secateur.codegen.tvm_lowering
-assert not {"torch", "tvm.relax.expr", "tvm.s_tir.dlight.gpu"} & sys.modules.keys()
+parts = {"torch", "tvm.relax.expr", "tvm.s_tir.dlight.gpu", "tvm.backend.trn", "tvm.runtime.disco.session"}
+assert not parts & sys.modules.keys()
 import torch
 print(torch.asked)
 """
@@ -84,6 +85,19 @@ def test_in_a_users_process_parts_are_whole(
     monkeypatch.setattr(unasked, "_UNASKED", set())
     with unasked.hidden(guest):
         assert import_module(guest).held
+
+
+@pytest.mark.usefixtures("guest")
+def test_what_a_library_reads_is_told_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECATEUR_TEST_KEPT", "theirs")
+    monkeypatch.delenv("SECATEUR_TEST_NEW", raising=False)
+    with unasked.told(SECATEUR_TEST_KEPT="ours", SECATEUR_TEST_NEW="ours"):
+        assert [os.environ[f"SECATEUR_TEST_{name}"] for name in ("KEPT", "NEW")] == ["ours", "ours"]
+    assert os.environ["SECATEUR_TEST_KEPT"] == "theirs"
+    assert "SECATEUR_TEST_NEW" not in os.environ
+    monkeypatch.setattr(unasked, "_UNASKED", set())
+    with unasked.told(SECATEUR_TEST_KEPT="ours"):
+        assert os.environ["SECATEUR_TEST_KEPT"] == "theirs"
 
 
 def test_nothing_is_hidden_that_was_not_named(guest: str, monkeypatch: pytest.MonkeyPatch) -> None:
