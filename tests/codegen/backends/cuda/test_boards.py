@@ -80,7 +80,7 @@ def aarch64() -> list[str]:
     return ["qemu-aarch64", "-cpu", "cortex-a57", "-L", root]
 
 
-@pytest.mark.filterwarnings("ignore:jetson-nano has no instruction")
+@pytest.mark.filterwarnings("ignore:jetson-nano has no dot product")
 @pytest.mark.parametrize(
     "target", sampled(["jetson-nano", "jetson-xavier", "jetson-orin"], ["jetson-nano", "jetson-orin"])
 )
@@ -104,7 +104,7 @@ def test_the_runtime_is_clean_under_sanitizers(tmp_path: Path) -> None:
     lives(tmp_path, 1 if whole() else 19)
 
 
-@pytest.mark.filterwarnings("ignore:jetson-nano has no instruction")
+@pytest.mark.filterwarnings("ignore:jetson-nano has no dot product")
 def test_the_boards_runtime_is_clean_under_sanitizers(tmp_path: Path) -> None:
     """All but leaks, which cannot be looked for under qemu; the driver counts what is left with it."""
     emulator, compiler = aarch64(), gcc("aarch64-linux-gnu-")
