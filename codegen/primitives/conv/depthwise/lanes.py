@@ -30,6 +30,7 @@ Buffer = Any
 Array = NDArray[Any]
 
 _AHEAD = 8  # registers for what is loaded ahead
+_ENDING = 6.5  # operations that begin a vector of byte sums and make bytes of it
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,18 @@ class Int8(Arithmetic):
         channels = up(spec.channels, layout_block(spec.in_layout))
         results = spec.batch * spec.pixels * channels
         macs = spec.macs / spec.channels * channels
-        # Where loads do not widen bytes, that is one more operation for each multiplication, but where
-        # bytes are made of many sums at once.
-        efficiency = 1.0 if target.isa.loads or target.isa.narrowing else 0.5
-        return seconds(target, 2 * macs + 8 * results, efficiency, float(results))
+        if target.isa.narrowing is None:
+            # Where loads do not widen bytes, that is one more operation for each multiplication.
+            return seconds(target, 2 * macs + 8 * results, 1.0 if target.isa.loads else 0.5, float(results))
+        cycles = self._tap_cycles(spec, target) * macs + _ENDING / _rate(target) * results
+        return seconds(target, cycles * target.fma_per_cycle, 1.0, float(results))
+
+    def _tap_cycles(self, spec: ConvSpec, target: Target) -> float:
+        """Of a product of vectors. One pipeline multiplies; pixels of several taps are widened once."""
+        pixels = largest_part(spec.out_width, self.pixels(target))
+        columns = (pixels - 1) * spec.strides[1] + spec.kernel[1]
+        widened = columns / (2 * pixels * spec.kernel[1])
+        return max(1 / min(1.0, _rate(target)), (1 + widened) / _rate(target))
 
     def pixels(self, target: Target) -> int:
         """Where 16 lanes take four registers, half of all hold sums; pixels share what is widened."""
@@ -113,6 +122,11 @@ class Int8(Arithmetic):
 
     def added(self, total: Expr, value: Expr, weights: Expr) -> Expr:
         return total + value * weights
+
+
+def _rate(target: Target) -> float:
+    """Operations a cycle on vectors of whole numbers: cores that multiply bytes in one pipeline have two."""
+    return target.rates.dot_per_cycle or max(target.isa.dot.rate or 0.0, target.fma_per_cycle)
 
 
 def arithmetic_of(spec: ConvSpec, target: Target) -> Arithmetic:

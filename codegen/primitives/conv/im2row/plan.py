@@ -19,7 +19,7 @@ from ....vector.dot import QUAD
 from ....vector.requantize import BLOCK
 from ...operator import Cost
 from ...specs import ConvSpec, layout_block, seconds
-from ..arithmetic import Arithmetic
+from ..arithmetic import Arithmetic, float_arithmetic
 from ..matrix import copied_offset, strip_arithmetic
 from ..plan import choose_vectors, step_cycles
 from ..sums_of_channels import SumsOfChannels
@@ -143,11 +143,17 @@ class Planner(ABC):
 
 def float_step_cycles(rows: int, vectors: int, target: Target) -> float:
     """Cycles to multiply one tap's channel of `rows` pixels with `vectors` filter vectors, in float32."""
-    return rows * vectors / (target.fma_per_cycle * _efficiency(rows, vectors))
+    return rows * vectors / (target.fma_per_cycle * _efficiency(rows, vectors, target))
 
 
-def _efficiency(rows: int, vectors: int) -> float:
-    """Of a register tile, as a share of the multiply-adds that the target can do."""
+def _efficiency(rows: int, vectors: int, target: Target) -> float:
+    """Of a register tile, as a share of the multiply-adds that the target can do.
+
+    Where operands are streams, little else is executed, as in a nest that copies nothing.
+    """
+    if target.isa.streams:
+        step = step_cycles(rows, vectors, 1, target, float_arithmetic(target))
+        return rows * vectors / (target.fma_per_cycle * step)
     return 0.8 / max(1.0, 0.45 + 1 / rows + 1 / vectors)
 
 
@@ -198,7 +204,7 @@ class _Floats(Planner):
         streamed = size * taps * filters * strips
         streamed += 2 * size * pixels * taps if size * strip.pixels * taps / chunks > target.l2_bytes else 0.0
         streamed += size * spec.batch * spec.pixels * (spec.filters + spec.channels)
-        busy = macs / _efficiency(strip.rows, strip.vectors) + copied + summed + near
+        busy = macs / _efficiency(strip.rows, strip.vectors, target) + copied + summed + near
         return seconds(target, busy, 1.0, 0) + 0.6 * self._beyond(streamed) + 2e-6
 
 

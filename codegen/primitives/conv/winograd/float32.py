@@ -33,7 +33,8 @@ _SHARE = 0.66  # of the second-level cache for what a task keeps
 _POSITION = 0.25  # of that cache for the numbers of one position, where not all positions' stay
 _TASK = 20_000_000  # products from which a task is cut, until there is one for each core of a board:
 _CORES = 4
-_BEGINNING = 10.0  # cycles of a register tile before its first product and after its last, but for its sums
+# Cycles of a register tile before its first product and after its last, and of each of its sums; of streams:
+_BEGINNING, _SUM = (10.0, 2.0), (3.0, 1.0)
 _NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cache
 _FEW_CHANNELS = 4  # of an image, whose phases or channels are put into vectors one by one
 _AHEAD = 2  # panels of weights between what is read and what is asked for
@@ -65,16 +66,18 @@ class FloatShape(Shape[FloatArithmetic]):
         ranges = self.ranges(blocking)
         vector_tiles = self.positions * self.tiles / lanes
         products = self._products_cycles(blocking, target)
-        products += vector_tiles * self.filters * self.chunks(blocking) * 3
+        products += vector_tiles * self.filters * self.chunks(blocking) * self._ends(*_SUM)
         read, written = _transforms(inner, target)
         transforms = vector_tiles * (read * ranges * self.channels + written * self.filters)
         size = float(self.number_bytes)
         streamed = size * self.positions * self.channels * self.filters * self.blocks(blocking)
-        streamed += 2 * size * ranges * self.tiles * self.positions * self.channels
+        transformed = 2 * size * ranges * self.tiles * self.positions * self.channels
         if target.isa.by_element:
             kept = blocking.tiles * (blocking.channels + blocking.filters)
             sums = 2 * size * self.chunks(blocking) * self.tiles * self.positions * self.filters
-            streamed += sums * (kept > self._room(target))
+            streamed += (transformed + sums) * (kept > self._room(target))
+        else:
+            streamed += transformed
         near = streamed < target.l2_bytes / 2
         rate = far_gbps(streamed, target) * np.where(near, _NEAR, 1.0) / target.clock_ghz
         streaming = streamed / rate
@@ -88,12 +91,16 @@ class FloatShape(Shape[FloatArithmetic]):
 
         def cycles(tiles: Any, several: Any) -> Any:
             step = self.step_cycles(several, vectors, target)
-            return groups * tiles * (self.channels * step + _BEGINNING * chunks)
+            return groups * tiles * (self.channels * step + self._ends(*_BEGINNING) * chunks)
 
         if not isinstance(self.arithmetic.products, RowsByElement):
             return cycles(-(-self.tiles // rows), rows)
         rest = self.tiles % rows
         return cycles(self.tiles // rows, rows) + cycles(rest > 0, rest)
+
+    def _ends(self, plain: float, streams: float) -> float:
+        """What surrounds products: of streams it is one block of code with them, and hidden behind them."""
+        return streams if isinstance(self.arithmetic.products, RowsByElement) else plain
 
     def _room(self, target: Target) -> int:
         """Numbers of one position that a task keeps, where those of all stay in the cache."""

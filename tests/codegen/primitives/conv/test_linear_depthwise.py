@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.targets.rows import PROCESSORS, TARGETS
 from secateur.codegen.targets.target import Target
@@ -199,3 +200,12 @@ def test_several_filters_for_a_channel_are_refused(target: str) -> None:
         "depthwise_quads": quads,
         "depthwise_columns": columns,
     }
+
+
+def test_a_tap_takes_the_pipeline_that_multiplies_a_cycle() -> None:
+    """By llvm-mca the layer takes 1.45 times as long: pixels are widened meanwhile, once for several taps."""
+    target, case = TARGETS["rpi4"], Case(32, 112, 112)
+    products = 9 * case.channels * case.height * case.width / target.lanes
+    choices = AnalyticCosts(target).choices(case.operator())
+    (seconds,) = (choice.seconds for choice in choices if choice.primitive == "depthwise")
+    assert products < seconds * target.clock_ghz * 1e9 < 1.6 * products
