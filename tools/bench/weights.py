@@ -33,8 +33,9 @@ EXAMPLES = (
     "examples/digits/resnet20.onnx", "examples/fashion/resnet20.onnx",
     "mtcnn-r", "mtcnn-o", "basic-pitch", "ocr-angle", "captcha", "plate-read", "open-nsfw", "yolov8n",
 )  # fmt: skip
-MOST = 1 << 16
-"""Weights of a tensor, as many whole filters as that are: all of them take hours."""
+MOST, LESS = 1 << 16, 1 << 13
+"""Weights of a tensor, as many whole filters as that are; the second where a network has MANY of them."""
+MANY = 300_000
 PUBLIC = Path("build/public")
 PEERS = ("vela", "nnc")
 _SHOWN = ("sparse", "entropy", "zstd", "xz", *PEERS, "rans", "planes", "zeros", "best", "mixed", SMALLEST)
@@ -87,6 +88,11 @@ def line_of(network: str, graph: Any, bits: int, pruned: float, most: int = MOST
     return Line(network, bits, pruned, found.total.elements, {**found.total.bytes, **more})
 
 
+def most_of(graph: Any) -> int:
+    """How many weights of a tensor are looked at where nobody says it."""
+    return LESS if sum(layer.values.size for layer in weights_of(graph)) > MANY else MOST
+
+
 def _first(layer: Weights, most: int) -> Weights:
     """As many filters, from the first on, as have so many weights, and one at least."""
     each = layer.values[:1].size
@@ -131,9 +137,8 @@ def lines_of(given: argparse.Namespace) -> Iterator[Line]:
         return
     for word in given.models:
         name, graph = network(word, given.public)
-        yield from (
-            known.line(name, graph, b, share, given.most) for b in given.bits for share in given.pruned
-        )
+        most = given.most or most_of(graph)
+        yield from (known.line(name, graph, b, share, most) for b in given.bits for share in given.pruned)
 
 
 def network(word: str, folder: Path) -> tuple[str, Any]:
@@ -168,7 +173,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("models", nargs="*", default=EXAMPLES)
     parser.add_argument("--bits", nargs="+", type=int, default=BITS)
     parser.add_argument("--pruned", nargs="+", type=float, default=SHARES)
-    parser.add_argument("--most", type=int, default=MOST, help="weights of a tensor that are looked at")
+    parser.add_argument("--most", type=int, help="weights of a tensor that are looked at")
     parser.add_argument("--known", action="store_true", help="nothing is looked at but the CSV of --lines")
     parser.add_argument("--lines", type=Path, metavar="FILE.csv", help="what is known, kept there")
     parser.add_argument("--public", type=Path, default=PUBLIC, help="where public networks are kept")

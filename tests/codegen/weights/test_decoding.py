@@ -21,6 +21,12 @@ def test_best_leaves_out_what_loads_more_slowly_than_a_card_is_read() -> None:
     assert all(pace_seconds(PACES[name], CARD, target) <= 1 for name in kept)
 
 
+def test_a_core_of_armv7_decodes_without_vectors() -> None:
+    assert {"planes", "zeros", "rans"} & set(named(name_on(BEST, TARGETS["cortex-a15"]))) == set()
+    assert {"nibbles", "bitmap"} <= set(named(name_on(BEST, TARGETS["cortex-a15"])))
+    assert named(name_on(BEST, TARGETS["rpi2"])) == ("raw", "bitmap")
+
+
 @pytest.mark.parametrize("target", ["x86-64-v3", "rpi5", "jetson-orin"])
 def test_best_is_the_least_of_all_where_decoding_keeps_up(target: str) -> None:
     assert {"planes", "zeros", "rans"} <= set(named(name_on(BEST, TARGETS[target])))

@@ -10,7 +10,19 @@ import pytest
 from secateur.ir.errors import SecateurError
 from secateur.ir.parser import parse_graph
 from secateur.tools.bench.peers.weights import innermost
-from secateur.tools.bench.weights import BEGIN, END, Lines, line_of, main, markdown, replaced
+from secateur.tools.bench.weights import (
+    BEGIN,
+    END,
+    LESS,
+    MANY,
+    MOST,
+    Lines,
+    line_of,
+    main,
+    markdown,
+    most_of,
+    replaced,
+)  # fmt: skip
 from secateur.tools.bench.weights_speed import speeds
 
 TEXT = """
@@ -44,6 +56,14 @@ def test_of_a_large_tensor_the_first_filters_are_taken() -> None:
     each = WEIGHTS[0].size
     assert line_of("small", graph, 8, 0.0, 3 * each + 1).elements == 3 * each
     assert line_of("small", graph, 8, 0.0, 1).elements == each
+
+
+def test_of_a_network_of_many_weights_less_of_each_tensor_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = parse_graph(TEXT, {"w": WEIGHTS})
+    assert WEIGHTS.size < MANY
+    assert most_of(graph) == MOST
+    monkeypatch.setattr("secateur.tools.bench.weights.MANY", WEIGHTS.size - 1)
+    assert most_of(graph) == LESS
 
 
 def test_what_is_known_is_kept(tmp_path: Path) -> None:

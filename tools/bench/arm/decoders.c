@@ -12,6 +12,10 @@
 
 #include "decode.h"
 
+#ifndef SYS_clock_gettime
+#define SYS_clock_gettime SYS_clock_gettime64 /* as 32-bit systems name it */
+#endif
+
 enum { CACHE_LINE = 64 };
 
 static void mark(void) {
