@@ -26,7 +26,7 @@ from secateur.tools.bench.models import build
 from secateur.tools.examples import EXAMPLES, example
 
 from ..codegen.backends.litert import answers, litert, random_inputs
-from ..sampled import sampled, sampled_rows
+from ..sampled import sampled, sampled_rows, whole
 from .small_networks import Shapes, after_conv, network, residual
 from .tflite_networks import mobile, unet
 
@@ -76,10 +76,11 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> secateur.Artifact:
     return secateur.compile(DIGITS, path, "edgetpu", quantize=Int8(digits(32)))
 
 
+@pytest.mark.examples
 def test_the_digits_network_is_litert_s_to_the_bit_and_as_good(compiled: secateur.Artifact) -> None:
-    """At most 0.3 points are lost against float: one digit of 360 is as many."""
-    data, heldout = compiled.path.read_bytes(), DATA.load_heldout()
-    images = DATA.network_input(heldout.images).astype(np.float32)
+    """At most 0.3 points are lost against float: one digit of 360 is as many; the suite asks a third."""
+    data, heldout, step = compiled.path.read_bytes(), DATA.load_heldout(), 1 if whole() else 3
+    images = DATA.network_input(heldout.images[::step]).astype(np.float32)
     (port,) = compiled.graph.inputs
     assert (port.type.dtype.value, port.type.shape) == ("i8", (1, *images.shape[2:], images.shape[1]))
     assert port.type.quant is not None
@@ -87,8 +88,8 @@ def test_the_digits_network_is_litert_s_to_the_bit_and_as_good(compiled: secateu
     stored = np.clip(np.rint(images / np.float32(scale)) + zero, -128, 127).astype(np.int8)
     found = answers(data, ({"image": image[None]} for image in stored.transpose(0, 2, 3, 1)))
     chosen = [answer["logits"].argmax() for answer in found]
-    right = int(np.sum(np.array(chosen) == heldout.labels))
-    assert right >= 353, "98 of 100 in float"
+    wrong = int(np.sum(np.array(chosen) != heldout.labels[::step]))
+    assert wrong <= 7 // step, "2 of 100 in float"
     for seed in range(3):
         check_bits(compiled.graph, data, seed)
 

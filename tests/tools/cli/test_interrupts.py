@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.sampled import sampled_rows
+from tests.shorter import shorter
 
-MODEL = Path(__file__).parents[3] / "examples" / "digits" / "resnet20.onnx"
 SOON = 15.0  # seconds; a busy machine may take longer than the two that are promised
 START = "from secateur.tools.cli.main import main; main()"
 
@@ -76,7 +76,7 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, moment: str, signal
         "SECATEUR_JOBS": "2",
         "TMPDIR": str(tmp_path / "tmp"),
     }
-    words = [sys.executable, "-c", START, "compile", str(MODEL), "-o", str(tmp_path / "out" / "m.so")]
+    words = [sys.executable, "-c", START, "compile", str(shorter("digits")), "-o", f"{tmp_path}/out/m.so"]
     with subprocess.Popen(
         words, env=environment, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=_default
     ) as process:

@@ -24,10 +24,12 @@ from secateur.tools.fuzz.mutate import mutate_bytes, mutate_message, mutate_text
 from secateur.tools.fuzz.seeds import SEEDS, Seed
 
 CASES = 120
+SEED = 50_200
+"""Of which the one large case is a light one."""
 
 
 def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
-    findings = fuzz.fuzz(CASES, 50_000, tmp_path, jobs=1)
+    findings = fuzz.fuzz(CASES, SEED, tmp_path, jobs=1)
     assert findings.failures == [], fuzz.report(findings, 0)
     assert findings.cases == sum(shard.count for shard in fuzz.shards(CASES, 0))
     assert set(findings.outcomes) == set(fuzz.SHARES) == set(families.families())
