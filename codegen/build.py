@@ -32,7 +32,7 @@ from .worker import Compile, Task, receive, send
 
 JOBS = "SECATEUR_JOBS"
 FEW = 8  # kernels for which a process that has not loaded the compiler yet starts no others
-_START_SECONDS = 2.5  # from the start of a process until it compiles
+_START_SECONDS = 1.0  # from the start of a process until it compiles
 _LOADED: set[Compile] = set()  # what has compiled in this process, and so starts at once
 
 # A worker finds our modules where we found them, whatever the folder and however the program was started.
