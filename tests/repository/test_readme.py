@@ -9,6 +9,7 @@ Blocks share one import of the compiler (`served.py`).
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.shorter import NAMES, shorter
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-IMAGES = 20
+IMAGES = 8
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,20 +62,17 @@ def run(language: str, content: str, folder: Path, commands: Served) -> None:
 
 
 def lay_out_examples(folder: Path) -> None:
-    """The checkout's, but networks of fewer blocks, calibrated on fewer images: all would take long."""
+    """The checkout's, but networks of fewer blocks and fewer images: all would take long."""
     for name in NAMES:
         (folder / name).mkdir(parents=True)
+        (folder / name / "resnet20.onnx").symlink_to(shorter(name))
+        for images in EXAMPLES.glob(f"{name}/*.npz"):
+            with np.load(images) as whole:
+                np.savez(folder / name / images.name, **{key: array[:IMAGES] for key, array in whole.items()})
+        shutil.copy(EXAMPLES / name / "data.py", folder / name)  # it reads the images beside it
     for path in [*EXAMPLES.glob("*/"), *(path for name in NAMES for path in EXAMPLES.glob(f"{name}/*"))]:
         if not (place := folder / path.relative_to(EXAMPLES)).exists():
             place.symlink_to(path)
-    for name in NAMES:
-        network = folder / name / "resnet20.onnx"
-        network.unlink()
-        network.symlink_to(shorter(name))
-    place = folder / "fashion" / "calibration.npz"
-    place.unlink()
-    with np.load(EXAMPLES / "fashion" / "calibration.npz") as whole:
-        np.savez(place, **{name: array[:IMAGES] for name, array in whole.items()})
 
 
 def run_page(page: str, folder: Path, commands: Served) -> None:
