@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from secateur.ir.winograd import Winograd, float_winograd, winograd
+from secateur.ir.winograd import Winograd, float_winograd, half_winograd, winograd
 
 Bilinear = dict[tuple[int, int], Fraction]  # coefficients of d_i g_k
 
@@ -42,6 +42,13 @@ def test_those_of_floats_do_too(outputs: int, taps: int) -> None:
     assert symbolic_outputs(of_floats) == correlation(outputs, taps)
     assert all(any(abs(x) == 1 for x in row) for row in of_floats.b_t)
     assert all(x.denominator == 1 for row in of_floats.a_t for x in row)
+
+
+@pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (4, 3), (5, 3), (3, 2), (5, 2), (3, 4), (4, 4)])
+def test_those_of_binary16_do_too_with_numbers_near_1(outputs: int, taps: int) -> None:
+    of_halves = half_winograd(outputs, taps)
+    assert symbolic_outputs(of_halves) == correlation(outputs, taps)
+    assert all(max(map(abs, row)) < 4 for row in of_halves.b_t)
 
 
 def test_where_points_are_even_in_number_rows_are_pairs_but_for_the_last() -> None:

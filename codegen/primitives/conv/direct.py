@@ -73,7 +73,8 @@ def _row_tile(spec: ConvSpec, target: Target, arithmetic: Arithmetic) -> tuple[i
     """(vectors, pixels) where taps of a row are one block of code, whose scheduling wants spare registers."""
     if arithmetic.step == 1 < arithmetic.at_once and not spec.wide:
         vectors = max(v for v in spec.tile_vectors(target.lanes) if v <= 2)
-        return vectors, _row_pixels(spec, vectors, target.isa.vector_registers, target.lanes)
+        registers = target.isa.vector_registers - (spec.dtype == "float16")
+        return vectors, _row_pixels(spec, vectors, registers, target.lanes)
     most, sums = (4, _PLAIN_SUMS) if arithmetic.step == 1 else (2, _BYTE_SUMS)
     vectors = max(v for v in spec.tile_vectors(target.lanes) if v <= most)
     return vectors, min(arithmetic.tile_pixels(target.isa.vector_registers, vectors), sums // vectors)

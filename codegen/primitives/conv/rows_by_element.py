@@ -147,17 +147,20 @@ class Operands:
         skipped: int = 0,
         ask: tuple[int, int] | None = None,
         first: bool = False,
+        channels: int | None = None,
     ) -> None:
         """Adds taps of a block of channels: each of some pixels, with the columns that they read, from 0 on.
 
-        Sums begin with the `first` channel's products, of one tap.
+        Sums begin with the `first` channel's products, of one tap. Where `channels` are given, the others of
+        the block have no weights.
 
         `skipped` taps have weights and no pixels. `ask` is how many bytes beyond the weights in use those lie
         that are asked for, and the level of the cache.
         """
         read = self.data.take(max(at[-1] for _, at in taps) + 1, on)
         lanes, vectors = self.arithmetic.lanes, self.vectors
-        order = [(*tap, channel, v) for tap in taps for channel in range(lanes) for v in range(vectors)]
+        used = channels or lanes
+        order = [(*tap, channel, v) for tap in taps for channel in range(used) for v in range(vectors)]
         for at_first in range(0, len(order), MOST):
             chunk = order[at_first : at_first + MOST]
             last = skipped > 0 and at_first + MOST >= len(order)

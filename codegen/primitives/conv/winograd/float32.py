@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ _CORES = 4
 _BEGINNING, _SUM = (10.0, 2.0), (3.0, 1.0)
 _NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cache
 _FEW_CHANNELS = 4  # of an image, whose phases or channels are put into vectors one by one
+_LEG = 64  # channels of a sum in binary16: a longer one loses more
 _AHEAD = 2  # panels of weights between what is read and what is asked for
 
 # Relative error power of F(m x n, 3x3) beyond direct sums: in any layer, and for each input channel. As
@@ -50,16 +52,41 @@ _NOISE = {
     (5, 5): (6e-13, 5.2e-14),
     (6, 6): (8e-13, 8.2e-14),
 }
-_HALF_NOISE = {(2, 2): (1e-6, 4.5e-8), (4, 2): (2e-6, 1.2e-7), (4, 4): (3e-6, 3.2e-7)}
-"""In binary16, all of it: with direct sums it is about 1e-7 for each channel, with F(6, 3) too much."""
+_HALF_NOISE = {
+    (2, 2): (1e-6, 4.5e-8),
+    (4, 2): (2e-6, 1.2e-7),
+    (4, 4): (3e-6, 3.2e-7),
+    (5, 5): (6e-5, 1.2e-6),
+}
+"""In binary16, all of it, by channels of a sum: with direct sums it is about 1e-7 for each, with F(6, 3) too
+much."""
 
 _STRIDED_NOISE = {4: (0.0, 1.5e-15), 6: (3e-13, 7e-14), 8: (2e-12, 4e-13)}
-_HALF_STRIDED_NOISE = {4: (4e-7, 1.8e-7), 6: (3e-6, 1.6e-6)}
+_HALF_STRIDED_NOISE = {4: (4e-7, 1.8e-7), 6: (3e-6, 1.6e-6), 7: (6e-5, 5e-6)}
 """The same of kernels of stride 2 by products of a tile, of 3x3, 5x5 and 7x7 within a factor of 2."""
 
 
 class FloatShape(Shape[FloatArithmetic]):
     """Of floats."""
+
+    @cached_property
+    def given(self) -> int:
+        """Channels that have weights, where one pass takes all."""
+        return self.spec.channels * self.phases if self.scattered else self.channels
+
+    def panel_channels(self, blocking: Blocking) -> int:
+        products, blocks = self.arithmetic.products, blocking.channels // self.lanes
+        one_pass = isinstance(products, RowsByElement) and blocks == products.together(blocks)
+        return self.given if one_pass and blocking.channels == self.channels else blocking.channels
+
+    def legs(self, blocking: Blocking) -> int:
+        """Of binary16, whose sums lose the more the longer they are: of `_LEG` channels at most."""
+        products = self.arithmetic.products
+        if not isinstance(products, RowsByElement) or products.data == "float32":
+            return 0
+        blocks = blocking.channels // self.lanes
+        passes = blocks // products.together(blocks)
+        return next((n for n in _divisors(passes) if blocking.channels <= n * _LEG), passes)
 
     def cycles(self, blocking: Any, target: Target) -> Any:
         lanes, inner = self.lanes, (self.extent[0] - 2) * (self.extent[1] - 2)
@@ -91,7 +118,7 @@ class FloatShape(Shape[FloatArithmetic]):
 
         def cycles(tiles: Any, several: Any) -> Any:
             step = self.step_cycles(several, vectors, target)
-            return groups * tiles * (self.channels * step + self._ends(*_BEGINNING) * chunks)
+            return groups * tiles * (self.given * step + self._ends(*_BEGINNING) * chunks)
 
         if not isinstance(self.arithmetic.products, RowsByElement):
             return cycles(-(-self.tiles // rows), rows)
@@ -280,13 +307,15 @@ class WinogradConv(FloatWinograd):
 
     def noise(self, spec: ConvSpec, target: Target) -> float:
         fixed, per_channel = (_HALF_NOISE if spec.dtype == "float16" else _NOISE)[self.outputs]
-        return fixed + per_channel * spec.channels
+        return fixed + per_channel * _summed(spec, target)
 
     def origin(self, spec: ConvSpec, target: Target, weights: Floats) -> Origin:
         """Of the weights, wherever among the kernel's arguments they are."""
         shape, blocking = self.shape(spec, target), self.plan(spec, target)
         extents = (shape.positions, shape.filters, shape.channels)
-        return Origin(weights, *self.matrices(shape), places_of(partial(_arranged, shape, blocking), extents))
+        arrange = partial(_arranged, shape, blocking)
+        read = np.arange(shape.chunks(blocking) * shape.panel_channels(blocking))
+        return Origin(weights, *self.matrices(shape), places_of(arrange, extents, read))
 
 
 @dataclass(frozen=True)
@@ -314,7 +343,13 @@ class StridedWinograd(FloatWinograd):
     def noise(self, spec: ConvSpec, target: Target) -> float:
         known = _HALF_STRIDED_NOISE if spec.dtype == "float16" else _STRIDED_NOISE
         fixed, per_channel = known[self.extent]
-        return fixed + per_channel * spec.channels
+        return fixed + per_channel * _summed(spec, target)
+
+
+def _summed(spec: ConvSpec, target: Target) -> int:
+    """Channels of a sum."""
+    legs = spec.dtype == "float16" and target.isa.streams
+    return min(spec.channels, _LEG // prod(spec.strides)) if legs else spec.channels
 
 
 def _unseen(target: Target) -> str | None:
@@ -326,7 +361,8 @@ def _arranged(shape: FloatShape, blocking: Blocking, padded: Array) -> Array:
     """(positions, filters, channels) as `pack` orders them."""
     chunks, ranges, width = shape.chunks(blocking), shape.ranges(blocking), shape.width(blocking)
     split = padded.reshape(shape.positions, ranges, -1, width, chunks, blocking.channels)
-    return np.ascontiguousarray(split.transpose(1, 4, 0, 2, 5, 3))
+    used = split[..., : shape.panel_channels(blocking)]
+    return np.ascontiguousarray(used.transpose(1, 4, 0, 2, 5, 3))
 
 
 @lru_cache(maxsize=512)
@@ -339,8 +375,10 @@ ODD = WinogradConv("winograd5", (5, 5))
 """Images of 13 to 15 and 55 rows are few of these."""
 OBLONG = WinogradConv("winograd4x2", (4, 2))
 STRIDED = tuple(StridedWinograd(f"strided_winograd{n}", n) for n in (4, 6, 8))
+STRIDED_ODD = StridedWinograd("strided_winograd7", 7)
+"""Of binary16, which loses too much with 8."""
 HALVES: tuple[FloatWinograd, ...] = (
-    *(primitive for primitive in (*WINOGRAD, OBLONG) if primitive.outputs in _HALF_NOISE),
-    *(primitive for primitive in STRIDED if primitive.extent in _HALF_STRIDED_NOISE),
+    *(primitive for primitive in (*WINOGRAD, ODD, OBLONG) if primitive.outputs in _HALF_NOISE),
+    *(primitive for primitive in (*STRIDED, STRIDED_ODD) if primitive.extent in _HALF_STRIDED_NOISE),
 )
 """Those of binary16."""

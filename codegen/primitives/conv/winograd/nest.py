@@ -81,7 +81,8 @@ class _Nest:
         self.taken = self.arithmetic.parts * self.arithmetic.wide  # channels of one input transform
         blocks = self.arithmetic.chunked or self.arithmetic.streams
         self.run = self.taken if blocks else blocking.channels  # of a tile, side by side
-        self.begun = self.chunks == 1 and isinstance(self.arithmetic.products, RowsByElement)
+        self.legs, streams = shape.legs(blocking), isinstance(self.arithmetic.products, RowsByElement)
+        self.begun = streams and (self.chunks == 1 or self.legs > 0)
 
     def task(self, task: Expr, begin: Expr) -> None:
         """One of those from `begin` on."""
@@ -247,13 +248,42 @@ class _Nest:
         opened = arithmetic.products.opened(acc, blocking.vectors)
         source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
         if isinstance(arithmetic.products, RowsByElement | RowsOfBytes):
-            weight = panel * blocking.channels * self.width
+            weight = panel * self.shape.panel_channels(blocking) * self.width
+            if self.legs:
+                self._legs(opened, (source, weight), part, range(rows), (chunk, sums))
+                return
             self._stream(arithmetic.products, opened, (source, weight), part, range(rows))
         else:
             self._blocks(opened, source, panel)
         acc = arithmetic.products.closed(opened, blocking.vectors)
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
             store(self.sums, sums + number * self.lanes, value, self.lanes)
+
+    def _legs(
+        self,
+        acc: Any,
+        places: tuple[Expr, Expr],
+        part: Expr,
+        rows: range,
+        before: tuple[Expr, Expr],
+    ) -> None:
+        """Sums of some channels at a time, which are added to those of the channels before."""
+        products, (chunk, sums) = self.arithmetic.products, before
+        assert isinstance(products, RowsByElement)
+        operands = self._operands(products, places)
+        with T.serial(0, self.legs) if self.legs > 1 else nullcontext(0) as leg:
+            self._row_of_blocks(products, acc, operands, rows, part)
+            if self.chunks * self.legs > 1:
+                with when(chunk + leg > 0):
+                    for number in range(acc.count):
+                        earlier = load(self.sums, sums + number * self.lanes, self.lanes)
+                        acc[number] = acc[number] + earlier
+            for number in range(acc.count):
+                store(self.sums, sums + number * self.lanes, acc[number], self.lanes)
+
+    def _operands(self, products: RowsByElement | RowsOfBytes, places: tuple[Expr, Expr]) -> Any:
+        (source, weight), weights = places, self.buffers["weights"]
+        return products.operands((self.inputs, source), (weights, weight), self.blocking.vectors)
 
     def _stream(
         self,
@@ -267,29 +297,27 @@ class _Nest:
 
         Of bytes the first tiles of a panel alone ask for weights: the others find them near.
         """
-        ahead = self.blocking.ahead * products.size
+        ahead, operands = self.blocking.ahead * products.size, self._operands(products, places)
         if not ahead or isinstance(products, RowsByElement):
-            self._row_of_blocks(products, acc, places, rows, part)
+            self._row_of_blocks(products, acc, operands, rows, part)
             return
         with T.If(part == 0):
             with T.Then():
-                self._row_of_blocks(products, acc, places, rows, part, (ahead, 1))
+                self._row_of_blocks(products, acc, operands, rows, part, (ahead, 1))
             with T.Else():
-                self._row_of_blocks(products, acc, places, rows, part)
+                self._row_of_blocks(products, acc, operands, rows, part)
 
     def _row_of_blocks(
         self,
         products: RowsByElement | RowsOfBytes,
         acc: Any,
-        places: tuple[Expr, Expr],
+        operands: Any,
         rows: range,
         part: Expr,
         ask: tuple[int, int] | None = None,
     ) -> None:
         """Bytes `ask` with every load of weights, floats for a share of a pass."""
-        blocking, (source, weight) = self.blocking, places
-        weights = (self.buffers["weights"], weight)
-        operands = products.operands((self.inputs, source), weights, blocking.vectors)
+        blocking = self.blocking
         together, peeled = blocks_together(self.shape, blocking), self.begun or products.peeled
         on = None if isinstance(operands, Operands) else operands.step(len(rows), blocking.tiles * self.run)
 
@@ -301,11 +329,14 @@ class _Nest:
             for beyond in self._asked(part, together * self.run * self.width * products.size // LINE):
                 operands.weights.ask(beyond, 1 if blocking.ahead * products.size <= _NEAR else 2)
             for block in range(together):
-                operands.row(acc, self.on, [(rows, rows)], first=first and block == 0)
+                channels = self.run if block < together - 1 else last
+                operands.row(acc, self.on, [(rows, rows)], first=first and block == 0, channels=channels)
 
+        last = self.shape.panel_channels(blocking) - (blocking.channels - self.run)
         if peeled:
             several(True)
-        with T.serial(int(peeled), blocking.channels // self.run // together // products.blocks):
+        passes = blocking.channels // self.run // together // products.blocks
+        with T.serial(int(peeled), passes // max(1, self.legs)):
             several(False)
 
     def _asked(self, part: Expr, lines: int) -> list[Expr]:

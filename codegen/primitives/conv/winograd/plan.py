@@ -88,6 +88,14 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
         """Channels that the products take, of those that are transformed."""
         return self.channels
 
+    def panel_channels(self, blocking: Blocking) -> int:
+        """Channels of a chunk that have weights."""
+        return blocking.channels
+
+    def legs(self, blocking: Blocking) -> int:
+        """Parts of a chunk's channels of which each is summed anew; 0 where sums of chunks before go on."""
+        return 0
+
     @property
     def stored(self) -> int:
         """Filters whose results are stored: a result in smaller blocks than the weights may not have all."""

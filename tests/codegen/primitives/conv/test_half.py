@@ -11,12 +11,16 @@ import pytest
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
+from secateur.codegen.primitives.conv.winograd.float32 import _LEG, ODD
+from secateur.codegen.primitives.specs import HalfConvSpec
 from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.weights.origin import digits_of
 from secateur.ir import interpreter
 from secateur.ir.elementwise import Step
 from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
+from secateur.tools.checks.machine_loops import innermost
 from tests.codegen.cross_harness import HALF, Case, check_on
 from tests.codegen.generic_harness import lay_out
 
@@ -93,7 +97,9 @@ def test_convolutions(tmp_path: Path) -> None:
         case("half_winograd2", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME, residual=True)),
         case("half_winograd4", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME), growth=4.0),
         case("half_winograd4x2", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME), growth=4.0),
-        case("half_strided_winograd6", conv((1, 3, 29, 31), (24, 3, 7, 7), (2, 2), (3,) * 4), growth=8.0),
+        case("half_winograd4", conv((1, 3, 9, 11), (20, 3, 3, 3), pads=SAME), growth=4.0),
+        case("half_winograd5", conv((1, 136, 9, 11), (16, 136, 3, 3), pads=SAME), growth=16.0),
+        case("half_strided_winograd7", conv((1, 3, 29, 31), (24, 3, 7, 7), (2, 2), (3,) * 4), growth=16.0),
         case("half_strided_winograd6", conv((2, 20, 9, 11), (24, 20, 3, 3), (2, 2), SAME), growth=8.0),
     ]
     check_on(HALF, cases, tmp_path)
@@ -160,6 +166,39 @@ def test_sums_in_float32_have_no_kernel_of_these() -> None:
     refusals = {p.name: p.applicable(wide, TARGETS["rpi5"]) for p in PRIMITIVES.candidates(wide)}
     assert refusals["half_direct"] == "sums in f32"
     assert refusals["naive"] is None
+
+
+def test_sums_of_many_channels_are_of_few_at_a_time() -> None:
+    target = TARGETS["rpi5"].in_half
+    shape, plan = ODD.shape(spec_of(256), target), ODD.plan(spec_of(256), target)
+    assert plan.channels <= _LEG * shape.legs(plan) < 2 * plan.channels
+    assert ODD.noise(spec_of(256), target) == ODD.noise(spec_of(64), target) > ODD.noise(spec_of(16), target)
+
+
+def spec_of(channels: int) -> HalfConvSpec:
+    around, block = (1, 1, 1, 1), "NCHW8c"
+    return HalfConvSpec(1, channels, 14, 14, 64, (3, 3), pads=around, in_layout=block, out_layout=block)
+
+
+def test_channels_that_an_image_has_not_are_not_multiplied() -> None:
+    image = replace(spec_of(3), in_layout="NCHW")
+    target, weights = TARGETS["rpi5"].in_half, np.ones((64, 3, 3, 3), np.float16)
+    packed, *_ = ODD.pack(image, target, weights, None)
+    assert packed.size == 49 * 64 * 3
+    origin = ODD.origin(image, target, weights)
+    assert origin.places.channels == digits_of(
+        np.arange(3) * ODD.shape(image, target).width(ODD.plan(image, target))
+    )
+
+
+def test_tiles_of_an_image_move_no_elements_between_registers() -> None:
+    op, _ = conv((1, 3, 32, 32), (32, 3, 3, 3), pads=SAME)
+    target = TARGETS[HALF]
+    primitive = next(p for p in PRIMITIVES.candidates(op) if p.name == "half_direct")
+    lay_out(op, *primitive.layouts(op, target)[0])
+    text = assembly_of(build_object(primitive.kernel(op, target), "k", target), target)
+    loops = [loop for loop in innermost(text, "aarch64") if loop.multiplies]
+    assert max(loop.others / loop.multiplies for loop in loops) < 0.15
 
 
 @pytest.mark.parametrize("name", ["half_direct", "half_pointwise", "half_winograd4"])

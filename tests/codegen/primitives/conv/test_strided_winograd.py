@@ -116,5 +116,5 @@ def test_processors_that_copy_elements_are_not_offered_them() -> None:
 
 def test_binary16_has_tiles_with_points_of_its_own() -> None:
     names = {p.name for p in PRIMITIVES}
-    assert {"half_strided_winograd6", "half_winograd4x2"} <= names
+    assert {"half_strided_winograd7", "half_winograd4x2", "half_winograd5"} <= names
     assert "half_strided_winograd8" not in names
