@@ -80,7 +80,7 @@ BOARDS = (
     _aarch64("jetson-tx2-cpu", "cortex-a57", clock_ghz=2.0, l2_bytes=2 << 20, dram_gbps=15.0),
     _aarch64("jetson-xavier-cpu", "carmel", ("fullfp16",), clock_ghz=2.2, dram_gbps=30.0, **_CARMEL),
     _aarch64("jetson-orin-cpu", "cortex-a78ae", _DOT_HALF, clock_ghz=2.0, dram_gbps=40.0, **_WIDE_CORE),
-    _armv7("rpi2", "cortex-a7", clock_ghz=0.9, dram_gbps=1.5, **_NARROW_CORE),
+    _armv7("rpi2", "cortex-a7", clock_ghz=0.9, dram_gbps=1.5, card_gbps=0.025, **_NARROW_CORE),
     _armv7("cortex-a15", "cortex-a15", clock_ghz=1.9, l2_bytes=1 << 20),
 )  # fmt: skip
 

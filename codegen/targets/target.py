@@ -20,6 +20,7 @@ class Rates:
 
     `fma_per_cycle` counts vector FMAs, sizes are bytes; a third-level cache of 0 bytes is none.
     `dot_per_cycle` counts vector operations of the bytes' product where that is not the instruction set's.
+    An SD card is read at `card_gbps`.
     """
 
     clock_ghz: float = 1.5
@@ -30,6 +31,7 @@ class Rates:
     l3_bytes: int = 0
     l3_gbps: float = 0.0
     dot_per_cycle: float | None = None
+    card_gbps: float = 0.09
 
     def far_gbps(self, moved: float) -> float:
         """GB/s of `moved` bytes from beyond the second-level cache."""

@@ -85,8 +85,6 @@ TRANSFORMED = Pace(32, 16, 32)
 not counted on ARMv7."""
 _TYPICAL = ("mixed", "planes", "nibbles")
 """Of a name that stands for several, most tensors of 8 bits get the first of these that is among them."""
-CARD = 90e6
-"""Bytes a second that are read from an SD card."""
 
 
 def pace_seconds(pace: Pace, count: float, target: Target) -> float:
@@ -97,12 +95,13 @@ def pace_seconds(pace: Pace, count: float, target: Target) -> float:
 def name_on(name: str, target: Target) -> str:
     """The codecs by which files for a target are coded, by the name that was asked for.
 
-    Of those of `best`, one that a core of the target's processor decodes more slowly than a card gives the
+    Of those of `best`, one that a core of the target's processor decodes more slowly than its card gives the
     plain bytes is left out. The processors beside GPUs read no cards.
     """
     if name != BEST or not isinstance(target.machine, Cpu):
         return name
-    kept = [own for own in named(name) if pace_seconds(PACES[own], CARD, target) <= 1]
+    card = target.rates.card_gbps * 1e9
+    kept = [own for own in named(name) if pace_seconds(PACES[own], card, target) <= 1]
     return name if len(kept) == len(named(name)) else JOINT.join(kept)
 
 
