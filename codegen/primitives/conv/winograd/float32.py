@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from secateur.codegen.kernel import Kernel
-from secateur.codegen.targets.target import Target
+from secateur.codegen.targets.target import Cpu, Target
 from secateur.ir.filters import Matrix, transformed_filters
 
 from ....rounding import up
@@ -347,8 +347,8 @@ class StridedWinograd(FloatWinograd):
 
 
 def _summed(spec: ConvSpec, target: Target) -> int:
-    """Channels of a sum."""
-    legs = spec.dtype == "float16" and target.isa.streams
+    """Channels of a sum, which a GPU takes whole."""
+    legs = spec.dtype == "float16" and isinstance(target.machine, Cpu) and target.isa.streams
     return min(spec.channels, _LEG // prod(spec.strides)) if legs else spec.channels
 
 

@@ -49,21 +49,21 @@ def loops(primitive: FloatWinograd, target: Target, spec: ConvSpec, phase: str =
 
 
 @pytest.mark.parametrize(
-    ("primitive", "kind", "side", "rows", "asked"),
+    ("primitive", "kind", "side", "rows", "channels", "asked"),
     [
-        (F4, ConvSpec, 56, {8, 4}, 2),
-        (F4, ConvSpec, 14, {8}, 4),
-        (ODD, ConvSpec, 14, {9}, 8),
-        (F4, HalfConvSpec, 28, {7}, 2),
+        (F4, ConvSpec, 56, {8, 4}, 16, 2),
+        (F4, ConvSpec, 14, {8}, 16, 4),
+        (ODD, ConvSpec, 14, {9}, 16, 8),
+        (F4, HalfConvSpec, 28, {7}, 32 - 1, 4),  # the first channel's products begin the sums
     ],
 )
 def test_register_tiles_share_the_weights_that_are_asked_for_and_spill_nothing(
-    primitive: FloatWinograd, kind: type[ConvSpec], side: int, rows: set[int], asked: int
+    primitive: FloatWinograd, kind: type[ConvSpec], side: int, rows: set[int], channels: int, asked: int
 ) -> None:
     """A pass takes eight lines of them, which up to seven register tiles go through."""
     target = find("rpi5").in_half if kind is HalfConvSpec else find("rpi4")
     found = loops(primitive, target, layer(target, 256, side, kind))
-    assert {loop.multiplies // (2 * 16) for loop in found} == rows
+    assert {loop.multiplies // (2 * channels) for loop in found} == rows
     for loop in found:
         assert loop.spills == 0
         assert sum("prfm" in line for line in loop.instructions) == asked
