@@ -139,7 +139,7 @@ $(TRAIN): pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[dev,train]'
 	@touch $@ $(DEV)
 
-# What tests link statically needs a libc, which zig builds once for each kind of processor.
+# What tests link needs a libc, which zig builds once for each kind of processor.
 libc: $(DEV)
 	@$(BIN)/python -m tests.build_libc
 

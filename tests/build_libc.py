@@ -1,4 +1,4 @@
-"""Builds the libc that tests link statically, for every kind of processor; ends at once where it is there."""
+"""Builds what zig links tests' programs and libraries with, for every kind of processor, if it is not there."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,21 +10,27 @@ from secateur.ir.support.unfinished import temporary_folder
 from .libc import CACHE, share_libc
 
 PROGRAM = "int main(void) { return 0; }\n"
+SHARED = ("-O2", "-shared", "-s", "-Wl,--build-id=none")
 
 
 def build(triple: str) -> None:
+    """A program for a board with nothing else on it needs all of musl; others are of the board's own libc."""
     with temporary_folder("secateur-") as folder:
         (folder / "main.c").write_text(PROGRAM)
         tools = Toolchain(triple, share_libc(CACHE))
-        tools.link(folder, STATIC, [tools.compile(folder, "main.c", "main.o")], "main")
+        objects = [tools.compile(folder, "main.c", "main.o")]
+        for flags in (STATIC, SHARED) if "musl" in triple else (SHARED,):
+            tools.link(folder, flags, objects, "main")
 
 
 def main() -> None:
-    """All at once: zig takes one core for each."""
-    triples = {static_triple(target.cpu) for target in PROCESSORS.values()}
-    print(f"libc of {len(triples)} kinds of processors: minutes where it was not built before", flush=True)
+    """Several at once: zig takes one core for each."""
+    triples = {
+        make(t.cpu) for t in PROCESSORS.values() for make in (static_triple, lambda cpu: cpu.zig_triple)
+    }
+    print("libc for every kind of processor: minutes where it was not built before", flush=True)
     with ThreadPoolExecutor() as pool:
-        list(pool.map(build, triples))
+        list(pool.map(build, sorted(triples, reverse=True)))
 
 
 if __name__ == "__main__":
