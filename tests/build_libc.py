@@ -1,4 +1,4 @@
-"""Builds what zig links tests' programs and libraries with, for every kind of processor, if it is not there."""
+"""Builds what zig links programs and libraries with, for every kind of processor, where it is missing."""
 
 from concurrent.futures import ThreadPoolExecutor
 
