@@ -271,8 +271,8 @@ static inline uint64_t rt_bits_bytes(const rt_bits *bits) {
 static inline uint32_t rt_golomb(rt_bits *bits, int32_t order) {
     rt_refill(bits);
     int32_t more = ~bits->held ? __builtin_ctzll(~bits->held) : 64;
-    rt_drop(bits, more + 1);
     if (more + order > 24) bits->missing = 1;
+    else rt_drop(bits, more + 1);
     if (bits->missing) return 0;
     return rt_take(bits, more + order) + (1u << (more + order)) - (1u << order);
 }
