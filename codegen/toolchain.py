@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secateur.ir.errors import SecateurError
+from secateur.ir.support.cores import on_all_cores
 from secateur.ir.support.unfinished import child
 
 from .entries import read_entry, write_entry
@@ -59,17 +60,23 @@ class Toolchain:
         return folder / output
 
     def runtime(self, folder: Path, sources: Sequence[str]) -> list[str]:
-        """Object files of the C runtime in `folder`, compiled at most once per target and version."""
+        """Object files of the C runtime in `folder`, compiled at most once per target and version.
+
+        Those that are not in the cache are compiled side by side.
+        """
         store = self.cache / "runtime" / self._key(folder)
-        names = [Path(source).stem + ".o" for source in sources]
-        for source, name in zip(sources, names, strict=True):
+
+        def place(source: str) -> str:
+            name = Path(source).stem + ".o"
             output, known = folder / f"{self.triple}-{name}", read_entry(store / name)
             if known is not None:
                 output.write_bytes(known)
-                continue
-            self.compile(folder, source, output.name)
-            write_entry(store / name, output.read_bytes())
-        return [f"{self.triple}-{name}" for name in names]
+            else:
+                self.compile(folder, source, output.name)
+                write_entry(store / name, output.read_bytes())
+            return output.name
+
+        return on_all_cores(place, sources)
 
     def _libc(self) -> Path:
         """Where zig keeps what it builds of libc: by one path, since it builds all anew for another."""

@@ -1,4 +1,4 @@
-"""Independent work in NumPy spread over the cores."""
+"""Independent work spread over the cores."""
 
 from __future__ import annotations
 
