@@ -100,11 +100,24 @@ static inline shorts8 turns(const unsigned char *first, const unsigned char *sec
 #define LOW_TURNS(x, y) (words4) __builtin_shufflevector(x, y, 0, 8, 1, 9, 2, 10, 3, 11)
 #define HIGH_TURNS(x, y) (words4) __builtin_shufflevector(x, y, 4, 12, 5, 13, 6, 14, 7, 15)
 
-void rt_spread_rows(unsigned char *out, uint64_t stride, const unsigned char *rows, uint64_t apart, uint64_t count) {
+/* The first bytes of eight. */
+static inline void put_bytes(unsigned char *out, const char *eight, uint32_t number) {
+    if (number == 8) {
+        memcpy(out, eight, 8);
+        return;
+    }
+    if (number & 4) memcpy(out, eight, 4);
+    if (number & 2) memcpy(out + (number & 4), eight + (number & 4), 2);
+    if (number & 1) out[number - 1] = (unsigned char)eight[number - 1];
+}
+
+/* `number` is a constant. */
+static inline __attribute__((always_inline)) void spread_rows(unsigned char *out, uint64_t stride, const unsigned char *rows,
+                                                              uint64_t apart, uint32_t number, uint64_t count) {
     for (uint64_t i = 0; i < count; i += 8, rows += 8) {
-        shorts8 twos[4];
+        shorts8 twos[4] = {{0}};
         words4 places[4];
-        for (uint32_t two = 0; two < 4; two++) twos[two] = turns(rows + 2 * two * apart, rows + (2 * two + 1) * apart);
+        for (uint32_t two = 0; 2 * two < number; two++) twos[two] = turns(rows + 2 * two * apart, rows + (2 * two + 1) * apart);
         words4 fours[4] = {LOW_TURNS(twos[0], twos[1]), LOW_TURNS(twos[2], twos[3]), HIGH_TURNS(twos[0], twos[1]),
                            HIGH_TURNS(twos[2], twos[3])};
         for (uint32_t half = 0; half < 2; half++) {
@@ -112,10 +125,23 @@ void rt_spread_rows(unsigned char *out, uint64_t stride, const unsigned char *ro
             places[2 * half + 1] = __builtin_shufflevector(fours[2 * half], fours[2 * half + 1], 2, 6, 3, 7);
         }
         if (count - i >= 8) {
-            for (uint32_t place = 0; place < 8; place++, out += stride) memcpy(out, (const char *)places + 8 * place, 8);
+            for (uint32_t place = 0; place < 8; place++, out += stride) put_bytes(out, (const char *)places + 8 * place, number);
             continue;
         }
-        for (uint32_t place = 0; place < count - i; place++, out += stride) memcpy(out, (const char *)places + 8 * place, 8);
+        for (uint32_t place = 0; place < count - i; place++, out += stride)
+            put_bytes(out, (const char *)places + 8 * place, number);
+    }
+}
+
+void rt_spread_rows(unsigned char *out, uint64_t stride, const unsigned char *rows, uint64_t apart, uint32_t number, uint64_t count) {
+    switch (number) {
+    case 2: spread_rows(out, stride, rows, apart, 2, count); return;
+    case 3: spread_rows(out, stride, rows, apart, 3, count); return;
+    case 4: spread_rows(out, stride, rows, apart, 4, count); return;
+    case 5: spread_rows(out, stride, rows, apart, 5, count); return;
+    case 6: spread_rows(out, stride, rows, apart, 6, count); return;
+    case 7: spread_rows(out, stride, rows, apart, 7, count); return;
+    default: spread_rows(out, stride, rows, apart, 8, count);
     }
 }
 

@@ -70,7 +70,14 @@ typedef struct rt_zeros { /* where this begins with a cache line, so do rows */
     unsigned char chosen[RT_PLACES + 64], found[RT_PLACES + 64];      /* of those that are not zero: their tables, what they hold */
     int8_t rows[8][RT_PLACES], *row;                                  /* what the last taps hold, and the one at hand */
     rt_takes takes;
-    unsigned char which[256][8], ranks[256][8]; /* for each set of eight places, which they are, and each one's number among them */
+    union {
+        struct { /* for each set of eight places, which they are, and each one's number among them */
+            unsigned char which[256][8], ranks[256][8];
+        };
+        unsigned char tail[8 * RT_PLACES]; /* words of a stream that are left, and behind them room to read on for a row */
+    };
+    int in_tail;                        /* words are read there */
+    uint32_t wide_sets[RT_PLACES / 32]; /* of 32 places, those that are not zero */
 } rt_zeros;
 
 /* By what a tap's chances and tables are found. */
@@ -78,6 +85,7 @@ typedef struct rt_expected {
     const uint16_t *chances; /* by classes, 64 */
     int16_t mean, told, weight, by_seen, limits[RT_SORTS];
     uint32_t tables;
+    int16_t flat, steep, pace; /* of what is seen */
 } rt_expected;
 
 typedef struct rt_prefix {
@@ -138,9 +146,9 @@ int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratc
 #define RT_HAS_EIGHTS 0
 #endif
 
-/* Byte i of each of eight rows, which begin so far `apart`, to the eight bytes from out[i * stride] on. A row can be read to a
- * multiple of eight bytes. */
-void rt_spread_rows(unsigned char *out, uint64_t stride, const unsigned char *rows, uint64_t apart, uint64_t count);
+/* Byte i of each of up to eight rows, which begin so far `apart`, to the bytes from out[i * stride] on. Eight rows can be read, to
+ * a multiple of eight bytes. */
+void rt_spread_rows(unsigned char *out, uint64_t stride, const unsigned char *rows, uint64_t apart, uint32_t number, uint64_t count);
 
 /* Bytes to places at equal distances. */
 void rt_spread(unsigned char *out, uint64_t stride, const unsigned char *from, uint64_t count);
@@ -168,10 +176,12 @@ void rt_expect_eights(rt_zeros *zeros, const rt_expected *by, uint32_t count);
 uint64_t rt_steps_sixteens(uint32_t *state, uint32_t lanes, const uint32_t *slots, rt_span *in, unsigned char *out, uint64_t count);
 uint64_t rt_rest_sixteens(uint32_t *state, uint32_t lanes, const uint32_t *slots, rt_span *in, const unsigned char *contexts,
                           unsigned char *out, uint64_t count);
-uint32_t rt_flag_sixteens(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, uint32_t count, rt_span *in,
-                          unsigned char **chosen);
-void rt_expand_sixteens(rt_zeros *zeros, uint32_t count);
-void rt_expect_sixteens(rt_zeros *zeros, const rt_expected *by, uint32_t count);
+/* Finishes the row of the tap before where one has begun, and finds what is zero of the next and the values of the rest. It may
+ * read RT_PLACES words twice; where words end. */
+const unsigned char *rt_row_sixteens(rt_zeros *zeros, uint32_t *state, uint32_t lanes, const rt_expected *by, int begun,
+                                     uint32_t count, const unsigned char *at);
+/* Finishes the row of the last tap. */
+void rt_settle_sixteens(rt_zeros *zeros, uint32_t count);
 #endif
 
 /* Counts by byte that add up to RT_SLOTS; the span goes on behind the table, or behind the states. */

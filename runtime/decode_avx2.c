@@ -119,7 +119,6 @@ EIGHT static void look_up_chances(const uint16_t *table, const unsigned char *cl
 
 EIGHT uint32_t rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, uint32_t first, uint32_t count, rt_span *in,
                               unsigned char **chosen) {
-    if (zeros->takes.sixteens && lanes % 16 == 0) return rt_flag_sixteens(zeros, state, lanes, first, count, in, chosen);
     const __m256i part = _mm256_set1_epi32(RT_SLOTS - 1), all = _mm256_set1_epi32(RT_SLOTS);
     const unsigned char *at = in->at, *end = in->end;
     uint32_t done = 0;
@@ -144,10 +143,6 @@ EIGHT uint32_t rt_flag_eights(rt_zeros *zeros, uint32_t *state, uint32_t lanes, 
 }
 
 EIGHT void rt_expand_eights(rt_zeros *zeros, uint32_t count) {
-    if (zeros->takes.sixteens) {
-        rt_expand_sixteens(zeros, count);
-        return;
-    }
     const unsigned char *found = zeros->found;
     int8_t *row = zeros->row;
     for (uint32_t i = 0; i < count; i += 8) {
@@ -181,10 +176,6 @@ EIGHT static inline __m256i table_of(const rt_zeros *zeros, const rt_expected *b
 }
 
 EIGHT void rt_expect_eights(rt_zeros *zeros, const rt_expected *by, uint32_t count) {
-    if (zeros->takes.sixteens) {
-        rt_expect_sixteens(zeros, by, count);
-        return;
-    }
     const __m256i usual = _mm256_set1_epi16(by->mean);
     for (uint32_t i = 0; i < count; i += 32) {
         __m256i low = _mm256_srai_epi16(_mm256_sub_epi16(shorts_at(zeros->means + i), usual), 2);

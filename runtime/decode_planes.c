@@ -119,10 +119,10 @@ static int decode_row(rt_scratch *scratch, rt_span *in, int8_t *row, uint32_t co
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE void size_of(const int8_t *from, unsigned_bytes *to) {
-    bytes x, sign;
+    bytes x;
     memcpy(&x, from, sizeof x);
-    sign = x >> 7;
-    *to = (unsigned_bytes)((x ^ sign) - sign);
+    unsigned_bytes sign = (unsigned_bytes)(x >> 7);
+    *to = ((unsigned_bytes)x ^ sign) - sign;
 }
 
 /* Contexts of a row by the sizes of the values before: a limit of what sums give, times a share, is one of the sums. */
@@ -147,15 +147,15 @@ INLINE void contexts_of(rt_planes *planes, const cut *c, uint64_t plane, uint32_
 /* A row's values of what is left of them and of the rows before it. */
 INLINE void add_predicted(int8_t *row, const int8_t *const *past, const int8_t *weights, uint32_t depth, uint32_t count) {
     for (uint32_t i = 0; i < count; i += VECTOR) {
-        shorts sum = (shorts){0} + 32; /* of which the highest bit is not looked at */
+        sizes sum = (sizes){0} + 32; /* of which the highest bit is not looked at */
         unsigned_bytes rest;
         for (uint32_t back = 0; back < depth; back++) {
             bytes x, weight = (bytes){0} + weights[back];
             memcpy(&x, past[back] + i, sizeof x);
-            sum += __builtin_convertvector(x, shorts) * __builtin_convertvector(weight, shorts);
+            sum += (sizes)__builtin_convertvector(x, shorts) * (sizes)__builtin_convertvector(weight, shorts);
         }
         memcpy(&rest, row + i, sizeof rest);
-        rest += __builtin_convertvector((sizes)sum >> 6, unsigned_bytes);
+        rest += __builtin_convertvector(sum >> 6, unsigned_bytes);
         memcpy(row + i, &rest, sizeof rest);
     }
 }

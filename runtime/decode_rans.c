@@ -121,7 +121,7 @@ int rt_use_eights(uint32_t lanes, rt_takes *takes) {
     if (lanes % 8) return 0;
     int has = __atomic_load_n(&known, __ATOMIC_RELAXED);
     if (!has) {
-        has = !rt_cpu_has("avx2") ? -1 : rt_cpu_has("avx512bw") && rt_cpu_has("avx512vl") ? 2 : 1;
+        has = !rt_cpu_has("avx2") ? -1 : rt_cpu_has("avx512bw") && rt_cpu_has("avx512vl") && rt_cpu_has("bmi2") ? 2 : 1;
         __atomic_store_n(&known, has, __ATOMIC_RELAXED);
     }
     if (has < 0) return 0;

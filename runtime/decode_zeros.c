@@ -10,6 +10,7 @@ enum { VECTOR = 16, WHOLE = 32, CLASSES = 64, COARSE = 4, SEEN_ONE = 16, MOST_WE
 typedef int8_t bytes __attribute__((vector_size(VECTOR)));
 typedef int16_t shorts __attribute__((vector_size(2 * VECTOR)));
 typedef int8_t wide_bytes __attribute__((vector_size(WHOLE)));
+typedef uint8_t wide_unsigned __attribute__((vector_size(WHOLE)));
 typedef int16_t wide_shorts __attribute__((vector_size(2 * WHOLE)));
 
 /* In RT_SLOTS parts, by a logit in quarters, from -8 on. */
@@ -264,12 +265,12 @@ static void expect(rt_zeros *z, const rt_expected *by, uint32_t count) {
 
 /* A row's values with what is missing of them, their signs turned where the taps before were negative. */
 INLINE void settled(const rt_zeros *z, int8_t *row, uint32_t i, const wide_shorts *sum, wide_bytes *value) {
-    wide_bytes lack, sign, turn = __builtin_convertvector(*sum >> 15, wide_bytes);
+    wide_unsigned lack, sign, turn = (wide_unsigned)__builtin_convertvector(*sum >> 15, wide_bytes), own;
     memcpy(value, row + i, sizeof *value);
     memcpy(&lack, z->lacks + i, sizeof lack);
-    sign = *value >> 7;
-    *value += ((lack & (*value != 0)) ^ sign) - sign;
-    *value = (*value ^ turn) - turn;
+    sign = (wide_unsigned)(*value >> 7);
+    own = (wide_unsigned)*value + ((lack & (wide_unsigned)(*value != 0)) ^ sign) - sign; /* -128 may be turned */
+    *value = (wide_bytes)((own ^ turn) - turn);
     memcpy(row + i, value, sizeof *value);
 }
 
@@ -309,17 +310,8 @@ static void settle_plain(rt_zeros *z, uint32_t count) { settle(z, count); }
 
 #if defined(__x86_64__)
 #define EIGHT __attribute__((target("avx2")))
-#define SIXTEEN __attribute__((target("avx512f,avx512bw,avx512vl")))
-EIGHT static void look_avx2(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
-EIGHT static void settle_avx2(rt_zeros *z, uint32_t count) { settle(z, count); }
-SIXTEEN static void look_avx512(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
-SIXTEEN static void settle_avx512(rt_zeros *z, uint32_t count) { settle(z, count); }
-
-static void look_eights(rt_zeros *z, const model *m, uint32_t count) {
-    (z->takes.sixteens ? look_avx512 : look_avx2)(z, m, count);
-}
-
-static void settle_eights(rt_zeros *z, uint32_t count) { (z->takes.sixteens ? settle_avx512 : settle_avx2)(z, count); }
+EIGHT static void look_eights(rt_zeros *z, const model *m, uint32_t count) { look(z, m, count); }
+EIGHT static void settle_eights(rt_zeros *z, uint32_t count) { settle(z, count); }
 #else
 #define look_eights look_plain
 #define settle_eights settle_plain
@@ -382,28 +374,46 @@ static void begin_places(rt_zeros *z, const model *m, uint64_t first, uint32_t c
 
 static void spread(const rt_zeros *z, uint32_t number, uint32_t i, unsigned char *out, uint64_t stride, uint32_t count) {
     if (number == 1) rt_spread(out, stride, (const unsigned char *)z->row + i, count);
-    else rt_spread_rows(out, stride, (const unsigned char *)z->rows[0] + i, RT_PLACES, count);
+    else rt_spread_rows(out, stride, (const unsigned char *)z->rows[0] + i, RT_PLACES, number, count);
 }
 
-/* One row, or eight whose taps lie side by side from `tap` on, to their places, run by run. */
+/* One row, or up to eight whose taps lie side by side from `tap` on, to their places, run by run. */
 static void deliver(const rt_zeros *z, const model *m, uint32_t number, uint32_t count, uint64_t tap, rt_place to) {
     uint64_t stride = m->places.axes ? m->places.strides[m->places.axes - 1] * to.stride : 1;
     for (uint32_t i = 0, run = 0; i < count; i += z->lengths[run++])
         spread(z, number, i, to.out + (z->offsets[run] + tap) * to.stride, stride, z->lengths[run]);
 }
 
-/* How many of the first taps lie side by side, in eights. */
+/* How many of the first taps lie side by side, so that it pays to deliver them together. */
 static uint32_t taps_beside(const rt_order *taps, uint32_t count, uint64_t stride) {
+#if defined(__x86_64__)
+    const uint32_t rest = ~0u;
+#else
+    const uint32_t rest = ~7u; /* a store of a byte from a vector takes less than rows in turn */
+#endif
     uint64_t inner = stride;
     for (uint32_t axis = taps->axes; axis-- > 0; inner *= taps->extents[axis])
         if (stride != 1 || taps->strides[axis] != inner) return 0;
-    return count & ~7u;
+    return count & rest;
 }
 
 static rt_expected expected_of(const model *m) {
-    rt_expected by = {CHANCES, m->mean, 0, m->weight, m->by_seen, {0}, m->tables};
+    rt_expected by = {CHANCES, m->mean, 0, m->weight, m->by_seen, {0}, m->tables, m->flat, m->steep, m->pace};
     memcpy(by.limits, m->limits, sizeof by.limits);
     return by;
+}
+
+/* What a tap's row holds, or of eight, once they are there; the walk goes on. */
+static void pass_on(const rt_zeros *z, const model *m, uint32_t tap, uint32_t count, walk *taps, rt_place to) {
+    uint32_t beside = taps_beside(&m->taps, m->count, to.stride);
+    if (tap >= beside) deliver(z, m, 1, count, taps->place, to);
+    else if (tap % 8 == 7 || tap + 1 == beside) deliver(z, m, tap % 8 + 1, count, tap - tap % 8, to);
+    advance(&m->taps, taps);
+}
+
+static void begin_tap(rt_zeros *z, uint32_t tap, rt_expected *by) {
+    z->row = z->rows[tap % 8];
+    by->told = (int16_t)(COARSE * z->told[2 * RT_TOLD + tap]);
 }
 
 static int decode_places(rt_scratch *scratch, rt_span *in, const model *m, uint32_t count, rt_place to) {
@@ -411,21 +421,48 @@ static int decode_places(rt_scratch *scratch, rt_span *in, const model *m, uint3
     uint32_t whole = (count + WHOLE - 1) / WHOLE * WHOLE;
     walk taps = {{0}, 0};
     rt_expected by = expected_of(m);
-    uint32_t beside = taps_beside(&m->taps, m->count, to.stride);
     for (uint32_t tap = 0; tap < m->count; tap++) {
-        int last = tap + 1 == m->count;
-        z->row = z->rows[tap % 8];
-        by.told = (int16_t)(COARSE * z->told[2 * RT_TOLD + tap]);
+        begin_tap(z, tap, &by);
         (scratch->eights ? rt_expect_eights : expect)(z, &by, whole);
         if (!decode_row(scratch, in, count)) return 0;
-        if (last) (scratch->eights ? settle_eights : settle_plain)(z, whole);
+        if (tap + 1 == m->count) (scratch->eights ? settle_eights : settle_plain)(z, whole);
         else (scratch->eights ? look_eights : look_plain)(z, m, whole);
-        if (tap >= beside) deliver(z, m, 1, count, taps.place, to);
-        else if (tap % 8 == 7) deliver(z, m, 8, count, tap - 7, to);
-        advance(&m->taps, &taps);
+        pass_on(z, m, tap, count, &taps, to);
     }
     return 1;
 }
+
+#if defined(__x86_64__)
+/* Where few words are left, there is room behind them for what a row may read. */
+static void make_room(rt_zeros *z, rt_span *in) {
+    size_t left = (size_t)rt_left(*in);
+    if (left >= sizeof z->tail / 2 || z->in_tail) return;
+    memcpy(z->tail, in->at, left);
+    memset(z->tail + left, 0, sizeof z->tail - left);
+    in->at = z->tail;
+    in->end = z->tail + left;
+    z->in_tail = 1;
+}
+
+static int decode_places_sixteens(rt_scratch *scratch, rt_span *in, const model *m, uint32_t count, rt_place to) {
+    rt_zeros *z = &scratch->as.zeros;
+    walk taps = {{0}, 0};
+    rt_expected by = expected_of(m);
+    for (uint32_t tap = 0; tap < m->count; tap++) {
+        by.told = (int16_t)(COARSE * z->told[2 * RT_TOLD + tap]);
+        make_room(z, in);
+        in->at = rt_row_sixteens(z, scratch->lanes.state, scratch->lanes.lanes, &by, tap > 0, count, in->at);
+        if (in->at > in->end) return 0;
+        if (tap) pass_on(z, m, tap - 1, count, &taps, to);
+        z->row = z->rows[tap % 8];
+    }
+    rt_settle_sixteens(z, count);
+    pass_on(z, m, m->count - 1, count, &taps, to);
+    return 1;
+}
+#else
+#define decode_places_sixteens decode_places
+#endif
 
 /* A set is one without its last place, and that place. */
 static void fill_sets(rt_zeros *z) {
@@ -452,12 +489,14 @@ int rt_decode_zeros(rt_span in, rt_place to, rt_scratch *scratch) {
     memset(z->sorts, 0, sizeof z->sorts);
     memset(z->tables, 0, sizeof z->tables);
     memset(z->rows, 0, sizeof z->rows);
-    if (scratch->eights && !(z->takes.sixteens && lanes % 16 == 0)) fill_sets(z);
+    int sixteens = scratch->eights && z->takes.sixteens && lanes % 16 == 0;
+    if (scratch->eights && !sixteens) fill_sets(z);
+    z->in_tail = 0;
     uint64_t places = (uint64_t)m.filters * m.channels;
     for (uint64_t first = 0; first < places; first += RT_PLACES) {
         uint32_t some = places - first < RT_PLACES ? (uint32_t)(places - first) : RT_PLACES;
         begin_places(z, &m, first, some, &w);
-        if (!decode_places(scratch, &in, &m, some, to)) return 0;
+        if (!(sixteens ? decode_places_sixteens : decode_places)(scratch, &in, &m, some, to)) return 0;
     }
     return rt_finished(&scratch->lanes, in);
 }

@@ -147,7 +147,8 @@ def test_lanes_in_vectors_are_told_alike_and_touch_nothing_outside(
     filters = np.round(rng.standard_normal((13, 11, 3, 3)) * 20).clip(-127, 127).astype(np.int8)
     matrix = np.where(rng.random((40, 31)) < 0.7, 0, filters.reshape(-1)[:1240].reshape(40, 31))
     kernels = np.where(rng.random((13, 11, 1, 1)) < 0.3, filters, 0)  # `zeros` takes nine taps side by side
-    given = (filters * (abs(filters) > 14), filters, matrix, kernels)
+    odd = np.where(rng.random((44, 60)) < 0.7, 0, rng.integers(-128, 128, (44, 60))).astype(np.int8)
+    given = (filters * (abs(filters) > 14), filters, matrix, kernels, odd)
     streams = [(encode(a, name), "int8", a.shape) for a in given]
     cases = [(damaged(s, rng), dtype, shape) for s, dtype, shape in streams for _ in range(DAMAGES)]
     assert in_c(decoder, streams + cases, tmp_path) == [in_python(case) for case in streams + cases]
