@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum { RT_DIGITS = 7, RT_MOST_TAPS = 64, RT_MOST_SIDE = 4 };
+enum { RT_DIGITS = 7, RT_MOST_TAPS = 81, RT_MOST_SIDE = 4 };
 
 typedef struct rt_digit {
     uint32_t extent, stride;

@@ -1,6 +1,6 @@
 """What an artifact may hold instead of a constant: the filters of the model, which the runtime transforms.
 
-Winograd's transform makes 16 to 64 numbers of nine. Where the file is to be small, it holds the nine, and
+Winograd's transform makes 16 to 81 numbers of nine. Where the file is to be small, it holds the nine, and
 `runtime/transform.c` makes the constant when a state is made, to the same bits: by `ir/filters.py`,
 or exactly where it is whole numbers, then put where the kernel reads it.
 """

@@ -15,7 +15,7 @@ from .reduce import top_k
 from .winograd import floats, fused, staged
 
 _LOCAL = (
-    *("im2row", "kn2row", "winograd2", "winograd4", "winograd5", "winograd6", "winograd4x2"),
+    *("im2row", "kn2row", "winograd2", "winograd4", "winograd5", "winograd6", "winograd7", "winograd4x2"),
     "depthwise_quads",
     *(f"strided_winograd{extent}" for extent in (4, 6, 8)),
     "top_k",

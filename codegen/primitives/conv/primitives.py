@@ -19,14 +19,14 @@ from .tiles.primitive import TILES
 from .transposed import TRANSPOSED
 from .winograd import int8 as linear_winograd
 from .winograd.exact import EXACT, EXACT_IMAGE, EXACT_STEM, ExactConvolution
-from .winograd.float32 import HALVES, OBLONG, ODD, STRIDED, WINOGRAD
+from .winograd.float32 import HALVES, LARGE, OBLONG, ODD, STRIDED, WINOGRAD
 
 _FLOATS = (
     *map(Convolution, (DIRECT, POINTWISE, DEPTHWISE)),
     Convolution(GROUPED, spreads=True),
     Convolution(IM2ROW),
     Convolution(KN2ROW, ending=True),
-    *(Convolution(primitive, spreads=True) for primitive in (*WINOGRAD, ODD, OBLONG, *STRIDED)),
+    *(Convolution(primitive, spreads=True) for primitive in (*WINOGRAD, ODD, LARGE, OBLONG, *STRIDED)),
     TransposedConvolution(TRANSPOSED),
     Dense(DENSE),
 )

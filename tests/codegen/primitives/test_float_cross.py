@@ -73,6 +73,7 @@ BY_ELEMENT = [
     conv("depthwise", (2, 8, 9, 60), 8, 3, strides=(2, 2), pads=(0, 0, 1, 1), groups=8),
     conv("winograd4", (1, 96, 10, 10), 80, 3, pads=SAME),  # a register tile for what is left of the tiles
     conv("winograd5", (1, 20, 14, 13), 40, 3, pads=SAME),
+    conv("winograd7", (1, 20, 14, 9), 24, 3, pads=SAME),
     conv("winograd4x2", (1, 36, 7, 7), 40, 3, pads=SAME),
     conv("strided_winograd6", (2, 20, 13, 16), 24, 3, strides=(2, 2), pads=SAME),
     conv("strided_winograd8", (1, 3, 33, 40), 24, 7, strides=(2, 2), pads=(3, 3, 3, 3)),

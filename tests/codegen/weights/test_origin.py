@@ -18,7 +18,7 @@ from secateur.codegen.backends.cuda.winograd.fused import WinogradFused
 from secateur.codegen.backends.cuda.winograd.staged import WinogradStaged
 from secateur.codegen.primitives.conv.operators import Convolution
 from secateur.codegen.primitives.conv.winograd.exact import EXACT, EXACT_IMAGE, EXACT_STEM, ExactConvolution
-from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
+from secateur.codegen.primitives.conv.winograd.float32 import LARGE, WINOGRAD
 from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd
 from secateur.codegen.primitives.operator import Constant, Primitive
 from secateur.codegen.targets.rows import TARGETS
@@ -147,6 +147,14 @@ def float_conv(channels: int, filters: int, side: int, dtype: DType = DType.F32)
 def test_floats(library: ctypes.CDLL, primitive: Any, name: str) -> None:
     for channels, filters in SHAPES:
         check(library, Convolution(primitive), float_conv(channels, filters, 12), TARGETS[name])
+
+
+def test_floats_of_the_largest_tile(library: ctypes.CDLL) -> None:
+    target, op = TARGETS["rpi3"], float_conv(20, 33, 14)
+    check(library, Convolution(LARGE), op, target)
+    origin, header = Convolution(LARGE).origin(op, target), (ROOT / "runtime" / "transform.h").read_text()
+    assert origin is not None
+    assert f"RT_MOST_TAPS = {origin.taps}," in header
 
 
 def byte_conv(channels: int, filters: int, tile: tuple[int, int], residual: bool = False) -> Operator:

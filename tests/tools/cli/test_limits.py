@@ -159,7 +159,7 @@ def test_an_sqnr_that_cannot_be_kept_names_one_that_can(cli: Cli, tmp_path: Path
 def test_a_layer_of_which_all_primitives_are_forbidden_is_named(cli: Cli) -> None:
     rows = operators(cli)
     node = next(row["node"] for row in rows if row["primitive"].startswith("winograd"))
-    every = [*QUIET, "winograd4", "winograd4x2", "winograd5", "winograd6"]
+    every = [*QUIET, "winograd4", "winograd4x2", "winograd5", "winograd6", "winograd7"]
     result = cli("inspect", DIGITS, "--target", "rpi4", "--without", ",".join(f"{n}@{node}" for n in every))
     assert (result.code, result.out) == (2, "")
     assert f"ONNX node {node}): without direct, " in result.err

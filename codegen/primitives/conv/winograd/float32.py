@@ -51,6 +51,7 @@ _NOISE = {
     (4, 4): (3e-13, 2.1e-14),
     (5, 5): (6e-13, 5.2e-14),
     (6, 6): (8e-13, 8.2e-14),
+    (7, 7): (1.5e-11, 6e-13),
 }
 _HALF_NOISE = {
     (2, 2): (1e-6, 4.5e-8),
@@ -198,7 +199,8 @@ def _transforms(inner: int, target: Target) -> tuple[float, float]:
     """
     read, written = 3.0 + 0.27 * inner, 2.0 + 0.2 * inner
     if target.isa.streams:
-        read, written = min(2.6 + 0.16 * inner, 7.0), min(1.5 + 0.12 * inner, 5.0)
+        largest = 0.2 * max(0, inner - 36)
+        read, written = min(2.6 + 0.16 * inner, 7.0) + largest, min(1.5 + 0.12 * inner, 5.0) + largest
     elif target.isa.by_element:
         read, written = 0.75 * read, 0.75 * written
     rate = target.fma_per_cycle if target.isa.by_element else 1.0
@@ -373,12 +375,14 @@ def _plans(primitive: FloatWinograd, spec: ConvSpec, target: Target) -> Mapping[
 WINOGRAD = tuple(WinogradConv(f"winograd{m}", (m, m)) for m in (2, 4, 6))
 ODD = WinogradConv("winograd5", (5, 5))
 """Images of 13 to 15 and 55 rows are few of these."""
+LARGE = WinogradConv("winograd7", (7, 7))
+"""Of 14, 28, 56, 112 and 224 rows none is left over."""
 OBLONG = WinogradConv("winograd4x2", (4, 2))
 STRIDED = tuple(StridedWinograd(f"strided_winograd{n}", n) for n in (4, 6, 8))
 STRIDED_ODD = StridedWinograd("strided_winograd7", 7)
 """Of binary16, which loses too much with 8."""
 HALVES: tuple[FloatWinograd, ...] = (
-    *(primitive for primitive in (*WINOGRAD, ODD, OBLONG) if primitive.outputs in _HALF_NOISE),
+    *(primitive for primitive in (*WINOGRAD, ODD, LARGE, OBLONG) if primitive.outputs in _HALF_NOISE),
     *(primitive for primitive in (*STRIDED, STRIDED_ODD) if primitive.extent in _HALF_STRIDED_NOISE),
 )
 """Those of binary16."""

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from secateur.codegen.primitives.conv.primitives import PRIMITIVES
-from secateur.codegen.primitives.conv.winograd.float32 import OBLONG, ODD, STRIDED, WINOGRAD, FloatWinograd
+from secateur.codegen.primitives.conv.winograd.float32 import (
+    LARGE,
+    OBLONG,
+    ODD,
+    STRIDED,
+    WINOGRAD,
+    FloatWinograd,
+)
 from secateur.codegen.primitives.conv.winograd.phases import phased
 from secateur.codegen.primitives.specs import ConvSpec
 from secateur.codegen.targets.rows import TARGETS
@@ -37,6 +44,7 @@ CASES = {
         FOUR,
     ),
     "odd": (ODD, conv(20, (9, 12), 24, 3, pads=(1, 1, 1, 1), bias=True, epilogue=RELU), LONGEST),
+    "large": (LARGE, conv(20, (9, 15), 24, 3, pads=(1, 1, 1, 1), bias=True, epilogue=RELU), FOUR),
     "image": (WINOGRAD[1], conv(3, (9, 11), 24, 3, pads=(1, 1, 1, 1), in_layout="NCHW", batch=2), FOUR),
     "strided4": (STRIDED[0], conv(20, (9, 12), 24, 3, pads=(1, 1, 1, 1), batch=2, **HALVES), FOUR),
     "strided6": (TILE_OF_6, conv(20, (14, 13), 24, 5, pads=(2, 1, 2, 2), bias=True, **HALVES), LONGEST),
@@ -70,10 +78,11 @@ def error_power(primitive: FloatWinograd, spec: ConvSpec, target: Target) -> flo
     [
         (OBLONG, conv(64, (14, 14), 16, 3, pads=(1, 1, 1, 1))),
         (ODD, conv(64, (14, 14), 16, 3, pads=(1, 1, 1, 1))),
+        (LARGE, conv(64, (14, 14), 16, 3, pads=(1, 1, 1, 1))),
         (TILE_OF_6, conv(64, (29, 29), 16, 3, **HALVES)),
         (TILE_OF_8, conv(3, (29, 29), 16, 7, in_layout="NCHW", **HALVES)),
     ],
-    ids=["oblong", "odd", "strided6", "image"],
+    ids=["oblong", "odd", "large", "strided6", "image"],
 )
 def test_kernels_have_the_error_that_is_claimed(primitive: FloatWinograd, spec: ConvSpec) -> None:
     block = f"NCHW{FOUR.lanes}c"
