@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .codegen.backends.registry import backend_of
 from .codegen.targets.host import host, runnable
-from .ir.graph import Graph, Value
+from .ir.graph import Graph, Value, constant_of
 from .ir.ops.quantize import rounds_as_tflite
 from .ir.support.unfinished import temporary_folder
 from .ir.types import DType
@@ -57,7 +57,7 @@ class HostExecutor:
         session, numbers = self._opened(graph), _numbers(graph)
         for batch in batches:
             found = session.run(dict(batch))
-            yield [found[numbers[v]] if v in numbers else batch[v.name] for v in values]
+            yield [found[numbers[v]] if v in numbers else _given(v, batch) for v in values]
 
     def _opened(self, graph: Graph) -> Session:
         if self._session is None or self._graph is not graph:
@@ -67,10 +67,17 @@ class HostExecutor:
         return self._session
 
 
+def _given(value: Value, batch: Arrays) -> Array:
+    """An input or a constant."""
+    constant = constant_of(value)
+    return batch[value.name] if constant is None else constant
+
+
 def _numbers(graph: Graph) -> dict[Value, str]:
-    """A name for every value that a session gives: results that are real or bytes."""
+    """Names of the values that a session gives: results that are real or bytes, and the graph's outputs."""
     results = (r for op in graph.operators if op.name != "nn.constant" for r in op.results)
-    return {r: str(i) for i, r in enumerate(results) if r.type.dtype in (DType.F32, DType.U8)}
+    shown = (DType.F32, DType.U8)
+    return {r: str(i) for i, r in enumerate(results) if r.type.dtype in shown or r in graph.outputs}
 
 
 def _session(graph: Graph) -> Session:

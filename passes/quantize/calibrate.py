@@ -122,7 +122,7 @@ def _linear_inputs(graph: Graph) -> set[Value]:
 def calibrate(
     graph: Graph, data: CalibrationData, method: str, percent: float, equalized: bool
 ) -> Calibration:
-    """Streams the data through `graph` once; SecateurError: no data, or ranges of another model."""
+    """Streams the data through `graph` once; SecateurError: no data, infinite, or ranges of another model."""
     names, inputs = value_names(graph), _linear_inputs(graph)
     with_mean = {names[v] for v in inputs}
     found, images, kept = _observed(graph, data, with_mean)
@@ -131,6 +131,10 @@ def calibrate(
         statistics = Statistics(images, {name: seen.histogram for name, seen in found.items()})
         ranges = choose(statistics, method, percent, equalized)
     _check(ranges, names, equalized)
+    if strange := [names[v] for v in graph.inputs if names[v] in ranges.unbounded]:
+        raise SecateurError(
+            f"input {strange[0]!r} is NaN or infinite in the calibration images; check how they are prepared"
+        )
     means = {n: np.asarray(s.mean.mean) for n, s in found.items() if s.mean is not None}
     return Calibration(ranges, means, kept)
 

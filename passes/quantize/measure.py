@@ -60,13 +60,17 @@ def outputs(graph: Graph, batches: Iterable[Arrays], execute: Executor) -> list[
 
 
 def output_sqnr(real: Sequence[Sequence[Array]], quantized: Sequence[Sequence[Array]]) -> float:
-    """The ratio, in dB, of real outputs to what moved them, over all batches and f32 outputs."""
+    """The ratio, in dB, of real outputs to what moved them, over all batches and f32 outputs.
+
+    Infinities and NaNs that are the same in both are no noise, and no signal.
+    """
     signal = noise = 0.0
     for wanted, got in zip(real, quantized, strict=True):
         for a, b in zip(wanted, got, strict=True):
             if a.dtype.kind == "f":
-                signal += power(a)
-                noise += power(b.astype(np.float64) - a)
+                differ = ~np.isclose(a, b, rtol=0, atol=0, equal_nan=True)
+                signal += power(a[np.isfinite(a)])
+                noise += power(b[differ].astype(np.float64) - a[differ])
     return decibels(signal, noise)
 
 

@@ -11,23 +11,27 @@ and dequantize are put around them, and rules turn those into integer operators.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import ClassVar, NamedTuple
 
 from secateur.ir.choice import CostTable, Estimates
-from secateur.ir.errors import SecateurError
+from secateur.ir.errors import ModelNote, SecateurError
 from secateur.ir.graph import Graph
 
 from ..framework.base import Pass
-from .calibrate import CalibrationData, calibrate
+from .calibrate import Calibration, CalibrationData, calibrate
+from .calibration.statistics import value_names
 from .judge import LimitError, appoint
 from .maker import Maker, chooser, prepare, with_pairs
 from .moved import RUNS, Mover, curvatures, first_strength, strongest, weight_bits
 from .options import Options
 from .report import Moved, QuantizationReport, Tiled
 from .search import fastest_ways
+
+_SHOWN = 5
 
 
 def quantize_graph(
@@ -48,7 +52,7 @@ def quantize_graph(
         if attempt.choice is None or report.pays:
             return _moved(made, names, report) if options.weights_sqnr is not None else (made.graph, report)
     real = maker.in_float()
-    return real.prepared, real.report(real.prepared, tuple(options.keep_float), {})
+    return real.prepared, real.report(real.prepared, tuple(real.options.keep_float), {})
 
 
 class Made(NamedTuple):
@@ -153,10 +157,26 @@ def calibrated(graph: Graph, data: CalibrationData, options: Options, costs: Cos
         options, costs = replace(options, layers="all"), None
     prepared = prepare(graph, options)
     calibration = calibrate(prepared, data, options.method, options.percent, options.equalize)
+    options = replace(options, keep_float=(*options.keep_float, *_unbounded(prepared, calibration, options)))
     labelled = data.labels() if options.max_drop is not None else ()
     judge = appoint(prepared, calibration.samples, data.execute, options.min_sqnr, options.max_drop, labelled)
     chosen = chooser(prepared, costs, options).fastest() if costs is not None and options.chooses else None
     return Maker(prepared, calibration, options, judge, costs, data.progress, chosen, times=times)
+
+
+def _unbounded(prepared: Graph, calibration: Calibration, options: Options) -> tuple[str, ...]:
+    """Results of the operators that make or read a value without range: they stay in float, with a note."""
+    names = value_names(prepared)
+    without = [value for value, name in names.items() if name in calibration.ranges.unbounded]
+    if not without:
+        return ()
+    shown = ", ".join(f"'{names[value]}'" for value in without[:_SHOWN])
+    note = f"values {shown} ({len(without)} in all) held NaN or infinity on the calibration images"
+    if options.tflite:
+        raise SecateurError(f"{note} and have no range; TFLite's 8-bit targets keep no layer in float")
+    warnings.warn(f"{note}: layers that make or read them stay in float", ModelNote, stacklevel=2)
+    around = [op for value in without for op in (value.producer, *value.users) if op is not None]
+    return tuple(dict.fromkeys(names[result] for op in around for result in op.results))
 
 
 Listener = Callable[[QuantizationReport], object]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Value
 
-from .source import Array, Batch, Source, batch_size, image_count, only_input, source_of, spread
+from .source import Array, Batch, Source, batch_size, image_count, image_shape, only_input, source_of, spread
 
 LABELS = ("labels", "label", "y")
 
@@ -23,13 +23,12 @@ LABELS = ("labels", "label", "y")
 def from_npy(path: Path, graph: Graph, limit: int | None) -> Source:
     """Images are read from the file as they are wanted."""
     port = only_input(graph, f"{path}: a single array")
-    batch_size(graph)
     array = mapped(path)
-    chosen = spread(image_count(array.shape, array.dtype, port, str(path)), limit)
+    chosen = spread(image_count(array, graph, port, str(path)), limit)
 
     def read() -> Iterator[Batch]:
         for index in chosen:
-            yield {port.name: _image(array, index, port)}
+            yield {port.name: _image(array, index, graph, port)}
 
     return source_of(graph, chosen, read, path)
 
@@ -42,11 +41,11 @@ def mapped(path: Path) -> Array:
         raise SecateurError(f"{path}: is not an .npy file of numbers") from None
 
 
-def _image(array: Array, index: int, port: Value) -> Array:
+def _image(array: Array, index: int, graph: Graph, port: Value) -> Array:
     """Image `index` of an array of images, or of batches of them."""
-    whole = array.ndim == port.type.rank + 1
-    image = array[divmod(index, port.type.shape[0])] if whole else array[index]
-    return np.array(image, port.type.dtype.numpy)
+    batch = batch_size(graph)
+    where = index if batch is None or array.ndim == port.type.rank else divmod(index, batch)
+    return np.array(array[where], port.type.dtype.numpy)
 
 
 @dataclass(frozen=True)
@@ -66,16 +65,15 @@ class _Member:
         with np.load(self.path, allow_pickle=False) as arrays:
             return np.asarray(arrays[self.key])
 
-    def images(self, port: Value, chosen: Sequence[int]) -> Iterator[Array]:
-        """The chosen images, in ascending order, one in memory at a time."""
-        shape = port.type.shape[1:]
+    def images(self, shape: tuple[int, ...], dtype: Any, chosen: Sequence[int]) -> Iterator[Array]:
+        """The chosen images of a shape as `dtype`, in ascending order, one in memory at a time."""
         size = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
         with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.key}.npy") as stream:
             _header(stream)
             start = stream.tell()
             for index in chosen:
                 data = self._bytes(stream, start + index * size, size)
-                yield np.frombuffer(data, self.dtype).reshape(shape).astype(port.type.dtype.numpy)
+                yield np.frombuffer(data, self.dtype).reshape(shape).astype(dtype)
 
     def _bytes(self, stream: Any, at: int, size: int) -> bytes:
         try:
@@ -121,8 +119,7 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> _Member:
 def from_npz(path: Path, graph: Graph, limit: int | None) -> Source:
     members = _members(path)
     ports = _ports(path, graph, members)
-    batch_size(graph)
-    counts = {port: image_count(m.shape, m.dtype, port, m.where) for port, m in ports.items()}
+    counts = {port: image_count(member, graph, port, member.where) for port, member in ports.items()}
     if len(set(counts.values())) != 1:
         listed = ", ".join(f"{n} for '{port.name}'" for port, n in counts.items())
         raise SecateurError(f"{path}: numbers of images differ: {listed}")
@@ -130,7 +127,10 @@ def from_npz(path: Path, graph: Graph, limit: int | None) -> Source:
     chosen = spread(count, limit)
 
     def read() -> Iterator[Batch]:
-        streams = [m.images(port, chosen) for port, m in ports.items()]
+        streams = [
+            member.images(image_shape(graph, port), port.type.dtype.numpy, chosen)
+            for port, member in ports.items()
+        ]
         names = [port.name for port in ports]
         for images in zip(*streams, strict=True):
             yield dict(zip(names, images, strict=True))

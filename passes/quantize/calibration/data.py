@@ -23,7 +23,7 @@ from secateur.ir.noise import random_array
 from .arrays import from_npy, from_npz, mapped
 from .images import SUFFIXES, ImageReader, pillow
 from .preparation import NOISE, Preparation
-from .source import Array, Batch, Source, image_count, only_input, source_of, spread
+from .source import Array, Batch, Source, image_count, image_shape, only_input, source_of, spread
 
 Batches = Iterable[Mapping[str, Array]]
 
@@ -130,7 +130,7 @@ def _from_files(
 ) -> Source:
     port = only_input(graph, "a file for each image")
     chosen = spread(len(files), limit)
-    load = _loader(files, port, preparation)
+    load = _loader(files, graph, port, preparation)
 
     def read() -> Iterator[Batch]:
         return ({port.name: load(files[index])} for index in chosen)
@@ -138,23 +138,25 @@ def _from_files(
     return source_of(graph, chosen, read, files[0].parent, labels)
 
 
-def _loader(files: Sequence[Path], port: Value, preparation: Preparation) -> Callable[[Path], Array]:
+def _loader(
+    files: Sequence[Path], graph: Graph, port: Value, preparation: Preparation
+) -> Callable[[Path], Array]:
     """Reads one image from any of `files`; refuses at once what is neither an image nor an array."""
     suffixes = {file.suffix.lower(): file for file in files}
     if strange := suffixes.keys() - SUFFIXES - {".npy"}:
         raise SecateurError(f"{suffixes[min(strange)]}: is neither an image nor an .npy file")
     if suffixes.keys() == {".npy"}:
-        return lambda file: _single(file, port)
+        return lambda file: _single(file, graph, port)
     pillow()  # before any work is done
     reader = ImageReader(port, preparation)
-    return lambda file: _single(file, port) if file.suffix.lower() == ".npy" else reader.read(file)
+    return lambda file: _single(file, graph, port) if file.suffix.lower() == ".npy" else reader.read(file)
 
 
-def _single(path: Path, port: Value) -> Array:
+def _single(path: Path, graph: Graph, port: Value) -> Array:
     """The array in an .npy file that holds one image, with or without a leading 1."""
     array, shape = mapped(path), port.type.shape[1:]
     stacked = array[None] if array.shape == shape else array
-    if (count := image_count(stacked.shape, array.dtype, port, str(path))) != 1:
+    if (count := image_count(stacked, graph, port, str(path))) != 1:
         raise SecateurError(f"{path}: holds {count} images, a list names one in each file")
     return np.array(stacked[0], port.type.dtype.numpy).reshape(shape)
 
@@ -173,7 +175,7 @@ def _from_random(text: str, graph: Graph) -> Source:
     def read() -> Iterator[Batch]:
         for index in chosen:
             yield {
-                v.name: random_array(v.type.shape[1:], v.type.dtype.numpy, index * len(graph.inputs) + i)
+                v.name: random_array(image_shape(graph, v), v.type.dtype.numpy, index * len(graph.inputs) + i)
                 for i, v in enumerate(graph.inputs)
             }
 

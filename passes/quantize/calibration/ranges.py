@@ -1,6 +1,6 @@
 """The ranges of a network's values: chosen from statistics, saved, edited by hand, read again.
 
-{"version": 1, "method": "percentile", "images": 200, "equalized": false,
+{"version": 1, "method": "percentile", "images": 200, "equalized": false, "unbounded": ["masked"],
  "ranges": {"image": [-0.94, 2.15], "conv1": [0.0, 6.3]}}
 """
 
@@ -26,10 +26,9 @@ from .methods import LEVELS, METHODS, Range, percentile
 from .statistics import Statistics
 
 VERSION = 1
-_KEYS = ("version", "method", "images", "equalized", "ranges")
+_KEYS = ("version", "method", "images", "equalized", "unbounded", "ranges")
 _LEAST_SCALE = 2.0**-100
 _SCALE_OF_NOTHING = 1 / (LEVELS - 1)
-_STRANGE_SHOWN = 5
 
 
 class RangesError(SecateurError):
@@ -41,13 +40,15 @@ class Ranges:
     """(low, high) in float32 of each value by name, and how they were found.
 
     `method` may be any text in a file edited by hand; `equalized` tells whether
-    the graph's channels had been equalized, which changes the ranges.
+    the graph's channels had been equalized, which changes the ranges. `unbounded`
+    names the values that held NaN or infinity: they have no range.
     """
 
     method: str
     images: int
     ranges: Mapping[str, Range]
     equalized: bool = False
+    unbounded: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Range:
         """The range of the value called `name`; RangesError where there is none."""
@@ -57,7 +58,7 @@ class Ranges:
 
     def check_names(self, known: Collection[str]) -> None:
         """RangesError where a range is for a value that is none of `known`: a typo, or another model."""
-        if unknown := [name for name in self.ranges if name not in known]:
+        if unknown := [name for name in (*self.ranges, *self.unbounded) if name not in known]:
             raise RangesError(
                 f"the calibration has ranges for values not in the model: {listed(unknown, known)}"
             )
@@ -70,30 +71,21 @@ def _float32(value: float) -> float:
     return float(np.float32(value))
 
 
-def _check_finite(histograms: Mapping[str, Histogram]) -> None:
-    strange = [name for name, histogram in histograms.items() if histogram.strange]
-    if strange:
-        shown = ", ".join(f"'{name}'" for name in strange[:_STRANGE_SHOWN])
-        raise RangesError(
-            f"values {shown} ({len(strange)} in all) held NaN or infinity on the calibration images and have "
-            f"no range; check how the images are prepared, or keep these layers in float"
-        )
-
-
 def choose(
     statistics: Statistics, method: str = "mse", percent: float = 99.99, equalized: bool = False
 ) -> Ranges:
-    """The range of every value by `method`: `minmax`, `percentile` (with `percent`), `mse` or `entropy`.
+    """Ranges of the finite values by `method`: `minmax`, `percentile` (with `percent`), `mse` or `entropy`.
 
-    Raises RangesError for an unknown method, a percentage outside (50, 100], or NaNs and infinities.
+    Raises RangesError for an unknown method or a percentage outside (50, 100].
     """
     if method not in METHODS:
         raise RangesError(f"unknown calibration method '{method}'{known_names(method, METHODS)}")
     if not 50 < percent <= 100:
         raise RangesError(f"percentile {percent:g} does not lie above 50 and up to 100")
-    _check_finite(statistics.histograms)
-    ranges = {name: _range(h, method, percent) for name, h in statistics.histograms.items()}
-    return Ranges(method, statistics.images, ranges, equalized)
+    histograms = statistics.histograms
+    unbounded = tuple(name for name, histogram in histograms.items() if histogram.strange)
+    ranges = {name: _range(h, method, percent) for name, h in histograms.items() if not h.strange}
+    return Ranges(method, statistics.images, ranges, equalized, unbounded)
 
 
 def _range(histogram: Histogram, method: str, percent: float) -> Range:
@@ -130,7 +122,7 @@ def write_ranges(ranges: Ranges, path: Path) -> None:
         "method": ranges.method,
         "images": ranges.images,
         "equalized": ranges.equalized,
-    }
+    } | ({"unbounded": ranges.unbounded} if ranges.unbounded else {})
     facts = ",\n".join(f' "{key}": {json.dumps(value)}' for key, value in head.items())
     write_whole(path, f'{{\n{facts},\n "ranges": {{\n{rows}\n }}\n}}\n'.encode())
 
@@ -169,9 +161,14 @@ def _parsed(data: Any) -> Ranges:
         f"images is {images!r}, not a count",
     )
     _need(isinstance(equalized, bool), f"equalized is {equalized!r}, neither true nor false")
-    ranges = data.get("ranges")
+    ranges, unbounded = data.get("ranges"), data.get("unbounded", [])
     _need(isinstance(ranges, dict) and bool(ranges), "'ranges' is missing or empty")
-    return Ranges(method, images, {name: _pair(name, pair) for name, pair in ranges.items()}, equalized)
+    names = isinstance(unbounded, list) and all(isinstance(name, str) for name in unbounded)
+    _need(names, f"unbounded is {unbounded!r}, not a list of names")
+    both = [name for name in unbounded if name in ranges]
+    _need(not both, f"has a range for {listed(both, ranges) if both else ''}, which is unbounded as well")
+    pairs = {name: _pair(name, pair) for name, pair in ranges.items()}
+    return Ranges(method, images, pairs, equalized, tuple(unbounded))
 
 
 def _pair(name: str, pair: Any) -> Range:

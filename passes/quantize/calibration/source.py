@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,16 @@ from secateur.ir.graph import Graph, Value
 
 Array = NDArray[Any]
 Batch = dict[str, Array]
+
+
+class _Shaped(Protocol):
+    """An array, or what is known of one that is not read yet."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +60,17 @@ class Source:
 # What the inputs want ------------------------------------------------------------------------------
 
 
-def batch_size(graph: Graph) -> int:
-    """The leading extent that all inputs share; SecateurError where they do not."""
+def batch_size(graph: Graph) -> int | None:
+    """The leading extent that all inputs share; None where they share none, and one image is a whole run."""
     sizes = {v.type.shape[:1] for v in graph.inputs}
     if len(sizes) != 1 or () in sizes or (0,) in sizes:
-        listed = ", ".join(f"'{v.name}' {list(v.type.shape)}" for v in graph.inputs) or "none"
-        raise SecateurError(
-            f"inputs {listed} have no batch in common; give an iterable of {{input: array}} from Python"
-        )
+        return None
     return sizes.pop()[0]
+
+
+def image_shape(graph: Graph, port: Value) -> tuple[int, ...]:
+    """What one image holds of an input."""
+    return port.type.shape if batch_size(graph) is None else port.type.shape[1:]
 
 
 def only_input(graph: Graph, what: str) -> Value:
@@ -70,19 +82,19 @@ def only_input(graph: Graph, what: str) -> Value:
     return graph.inputs[0]
 
 
-def image_count(shape: Sequence[int], dtype: np.dtype[Any], port: Value, where: str) -> int:
-    """How many images an array of `shape` holds for `port`: N x one image, or N x a whole batch."""
-    type, shape = port.type, tuple(shape)
+def image_count(array: _Shaped, graph: Graph, port: Value, where: str) -> int:
+    """How many images an array holds for `port`: N x one image, or N x a whole batch."""
+    type, shape, dtype, one = port.type, tuple(array.shape), array.dtype, image_shape(graph, port)
     wanted = type.dtype.numpy
     if not (dtype == wanted or (dtype.kind == "f" and wanted.kind == "f")):
         pixels = "; pixels must be prepared first (scaled, normalized)" if dtype == np.uint8 else ""
         raise SecateurError(f"{where} holds {dtype}, input '{port.name}' is {wanted}{pixels}")
-    if shape[1:] == type.shape[1:]:
+    if shape and shape[1:] == one:
         return shape[0]
-    if shape[1:] == type.shape:
+    if shape and shape[1:] == type.shape:
         return shape[0] * type.shape[0]
-    one = ", ".join(map(str, ("N", *type.shape[1:])))
-    raise SecateurError(f"{where} has shape {shape}, input '{port.name}' takes images of ({one})")
+    wanted_shape = ", ".join(map(str, ("N", *one)))
+    raise SecateurError(f"{where} has shape {shape}, input '{port.name}' takes images of ({wanted_shape})")
 
 
 def spread(count: int, limit: int | None) -> range | list[int]:
@@ -116,6 +128,8 @@ def source_of(
     labels: NDArray[np.int64] | None = None,
 ) -> Source:
     batch = batch_size(graph)
-    _enough(chosen, batch, where)
+    _enough(chosen, batch or 1, where)
     kept = None if labels is None else labels[list(chosen)]
+    if batch is None:
+        return Source(1, len(chosen), read, kept)
     return Source(batch, len(chosen), lambda: _batched(read(), batch), kept)

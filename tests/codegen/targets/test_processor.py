@@ -18,7 +18,7 @@ from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Value
 from secateur.ir.registry import create
-from secateur.ir.types import TensorType
+from secateur.ir.types import DType, TensorType
 
 Machine = Callable[..., None]
 
@@ -192,6 +192,21 @@ def test_kernels_compute_the_values_of_a_large_graph(monkeypatch: pytest.MonkeyP
     ((found,),) = executor(graph, [{"x": np.array([-1, 2], np.float32)}], [y])
     assert found.tolist() == [0, 2]
     assert executor._session is not None
+
+
+def test_outputs_of_any_type_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of doubles, integers, an input and a constant."""
+    monkeypatch.setattr(host_executor, "LARGE", 0)
+    graph, y = _relu()
+    values = [create("nn.cast", [y], {"dtype": dtype}) for dtype in (DType.F64, DType.I64)]
+    three = create("nn.constant", [], {"value": np.array([3, 3], np.float32)})
+    for op in (*values, three):
+        graph.append(op)
+    wanted = [y, *(op.result for op in values), graph.inputs[0], three.result]
+    graph.set_outputs(wanted, list("abcde"))
+    (found,) = host_executor.HostExecutor()(graph, [{"x": np.array([-1, 2], np.float32)}], wanted)
+    assert [a.tolist() for a in found] == [[0, 2], [0, 2], [0, 2], [-1, 2], [3, 3]]
+    assert [a.dtype.name for a in found] == ["float32", "float64", "int64", "float32", "float32"]
 
 
 def _relu() -> tuple[Graph, Value]:

@@ -196,10 +196,27 @@ def test_one_array_for_two_inputs_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "a.npy", model((1, 3, 4, 5), (1, 2)))
 
 
-@pytest.mark.parametrize("shapes", [((1, 2), (2, 2)), ((), (1, 2))])
-def test_inputs_without_a_common_batch_are_refused(shapes: tuple[tuple[int, ...], ...]) -> None:
-    with pytest.raises(SecateurError, match="have no batch in common; give an iterable"):
-        open_source("random:3", model(*shapes))
+@pytest.mark.parametrize("shapes", [((1, 2), (2, 2)), ((), (1, 2)), ((), ()), ((0, 2),)])
+def test_inputs_without_a_common_batch_are_given_whole(
+    shapes: tuple[tuple[int, ...], ...], tmp_path: Path
+) -> None:
+    graph = model(*shapes)
+    arrays: Any = {v.name: np.ones((3, *v.type.shape), np.float32) for v in graph.inputs}
+    np.savez(tmp_path / "a.npz", **arrays)
+    for source in ("random:3", tmp_path / "a.npz"):
+        batches = list(open_source(source, graph))
+        assert [tuple(a.shape for a in batch.values()) for batch in batches] == [shapes] * 3
+
+
+def test_numbers_for_an_input_without_axes(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(3, dtype=np.float32))
+    assert [float(batch["x"]) for batch in open_source(tmp_path / "a.npy", model(()))] == [0, 1, 2]
+
+
+def test_a_number_is_no_array_of_images(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.float32(1))
+    with pytest.raises(SecateurError, match=r"has shape \(\), input 'x' takes images of \(N\)"):
+        open_source(tmp_path / "a.npy", model((1,)))
 
 
 def test_accuracy_without_labels_is_refused(tmp_path: Path) -> None:

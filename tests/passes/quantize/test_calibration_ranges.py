@@ -262,9 +262,9 @@ def test_percentage_out_of_range_is_refused(percent: float) -> None:
         choose(statistics(), percent=percent)
 
 
-def test_nan_is_refused_with_the_value() -> None:
-    with pytest.raises(RangesError, match=r"values 'bad' \(1 in all\) held NaN or infinity"):
-        choose(statistics(good=np.ones(3), bad=np.array([1, np.nan])))
+def test_a_value_with_nan_has_no_range() -> None:
+    found = choose(statistics(good=np.ones(3), bad=np.array([1, np.nan])))
+    assert (list(found.ranges), found.unbounded) == (["good"], ("bad",))
 
 
 def test_a_range_that_is_not_there_is_refused() -> None:
@@ -277,6 +277,8 @@ def test_ranges_of_another_model_are_refused() -> None:
     ranges.check_names(["conv1", "conv2", "conv3"])
     with pytest.raises(RangesError, match="not in the model: 'conv2'"):
         ranges.check_names(["conv1"])
+    with pytest.raises(RangesError, match="not in the model: 'mask'"):
+        Ranges("mse", 1, {"conv1": (0, 1)}, unbounded=("mask",)).check_names(["conv1"])
 
 
 # Files ---------------------------------------------------------------------------------------------
@@ -289,16 +291,19 @@ PAIRS = st.tuples(FLOATS, FLOATS).map(lambda p: (float(min(p)), float(max(p))))
     st.text(st.characters(exclude_categories=["Cs"])),
     st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), PAIRS, min_size=1, max_size=5),
     st.booleans(),
+    st.sampled_from([(), ("-inf",), ("a value", "é")]),
 )
 def test_file_reads_back(
     tmp_path_factory: pytest.TempPathFactory,
     method: str,
     ranges: dict[str, tuple[float, float]],
     equalized: bool,
+    unbounded: tuple[str, ...],
 ) -> None:
     path = tmp_path_factory.mktemp("ranges") / "r.json"
-    write_ranges(Ranges(method, 7, ranges, equalized), path)
-    assert read_ranges(path) == Ranges(method, 7, ranges, equalized)
+    written = Ranges(method, 7, ranges, equalized, tuple(n for n in unbounded if n not in ranges))
+    write_ranges(written, path)
+    assert read_ranges(path) == written
     assert [p.name for p in path.parent.iterdir()] == ["r.json"]
 
 
@@ -325,6 +330,9 @@ GOOD: dict[str, Any] = {"version": 1, "method": "mse", "images": 3, "ranges": {"
         ({"images": -1}, "images is -1, not a count"),
         ({"images": 10**5000}, "images is inf, not a count"),
         ({"equalized": "no"}, "equalized is 'no', neither true nor false"),
+        ({"unbounded": "a"}, "unbounded is 'a', not a list of names"),
+        ({"unbounded": [1]}, r"unbounded is \[1\], not a list of names"),
+        ({"unbounded": ["b", "a"]}, "has a range for 'a'.*, which is unbounded as well"),
         ({"rangs": {}}, "an entry that is not known: 'rangs'; did you mean 'ranges'"),
         ({"ranges": {}}, "'ranges' is missing or empty"),
         ({"ranges": [1]}, "'ranges' is missing or empty"),

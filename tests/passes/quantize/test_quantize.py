@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.ir.errors import SecateurError
+from secateur.ir.errors import ModelNote, SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.printer import print_graph
@@ -346,14 +346,44 @@ def test_ranges_of_another_model_are_refused() -> None:
         quantize_graph(network(CASES["relu"][0]), CalibrationData(images(), ranges), DIRECT)
 
 
-def test_infinities_are_refused() -> None:
+def test_infinite_images_are_refused() -> None:
     def broken() -> Iterator[dict[str, Any]]:
         for image in images(2):
             image["x"][0, 0, 0, 0] = np.inf
             yield image
 
-    with pytest.raises(RangesError, match="NaN or infinity"):
+    with pytest.raises(SecateurError, match="input 'x' is NaN or infinite in the calibration images"):
         quantize_graph(network(CASES["relu"][0]), CalibrationData(broken()), DIRECT)
+
+
+LOGARITHM = f"""{CONV}%l = nn.map(%c) {{epilogue = [log]}} : {X}
+%s = nn.map(%l) {{epilogue = [exp]}} : {X}
+{LAST}"""
+
+
+def test_layers_around_infinities_stay_in_float() -> None:
+    """A ReLU's zeros have infinite logarithms, whose exponentials are finite."""
+    graph = network(LOGARITHM)
+    with pytest.warns(ModelNote, match=r"values 'l' \(1 in all\) held NaN or infinity .* stay in float"):
+        made, report = quantize_graph(graph, CalibrationData(images()), DIRECT)
+    assert (report.ranges.unbounded, report.float_layers) == (("l",), ("l", "s"))
+    assert [op.name for op in made.operators if op.name != "nn.constant"] == [
+        "q.quantize", "q.linear_conv", "nn.map", "q.quantize", "q.linear_conv",
+    ]  # fmt: skip
+    with pytest.warns(ModelNote, match="stay in float"):
+        again, _ = quantize_graph(graph, CalibrationData(images(), report.ranges), DIRECT)
+    assert print_graph(again)[0] == print_graph(made)[0]
+
+
+def test_infinities_are_refused_where_no_layer_stays_in_float() -> None:
+    with pytest.raises(SecateurError, match="have no range; TFLite's 8-bit targets keep no layer in float"):
+        quantize_graph(network(LOGARITHM), CalibrationData(images()), Options(rounding="tflite"))
+
+
+def test_equal_infinities_are_no_noise() -> None:
+    real, other = np.array([np.inf, 1, np.nan]), np.array([np.inf, 1.1, np.nan])
+    assert output_sqnr([[real]], [[other]]) == pytest.approx(20)
+    assert output_sqnr([[real]], [[-other]]) == float("-inf")
 
 
 def test_decibels_of_nothing_and_of_everything() -> None:
