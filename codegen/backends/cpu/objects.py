@@ -46,10 +46,15 @@ def assembly_of(module: Module, target: Target) -> str:
 def _optimized(llvm_ir: str, symbol: str, target: Target) -> llvm.ModuleRef:
     machine = target_machine(target)
     wrapper = _wrapper(llvm_ir, symbol, tuning(target))
-    module = llvm.parse_assembly(tuned(llvm_ir, target) + wrapper)
+    module = llvm.parse_assembly(_apart(tuned(llvm_ir, target), symbol) + wrapper)
     module.verify()
     _optimize(module, machine)
     return module
+
+
+def _apart(llvm_ir: str, symbol: str) -> str:
+    """`SYMBOL_kernel` stays a function of its own: in its wrapper, LLVM would optimize it a second time."""
+    return re.sub(rf"^(define .*@{re.escape(symbol)}_kernel\(.*)\{{$", r"\1noinline {", llvm_ir, flags=re.M)
 
 
 def _wrapper(llvm_ir: str, symbol: str, attributes: str) -> str:
