@@ -143,7 +143,7 @@ def _observed(
     graph: Graph, data: CalibrationData, with_mean: set[str]
 ) -> tuple[dict[str, _Seen], int, tuple[Arrays, ...]]:
     batches = _Remembering(data.batches)
-    wanted = None if data.ranges is None else with_mean & set(_real_names(graph))
+    wanted = None if data.ranges is None else with_mean & quantizable(graph).keys()
     found, images = stream(graph, batches, wanted, _with_mean, run=data.run, progress=data.progress)
     for name, seen in found.items():
         if name not in with_mean:
@@ -153,10 +153,6 @@ def _observed(
 
 def _with_mean() -> _Seen:
     return _Seen(Mean())
-
-
-def _real_names(graph: Graph) -> list[str]:
-    return list(value_names(graph).values())
 
 
 def _check(ranges: Ranges, names: Mapping[Value, str], equalized: bool) -> None:

@@ -340,6 +340,20 @@ def test_a_limit_on_accuracy_needs_labels() -> None:
         quantized(network(CASES["relu"][0]), replace(DIRECT, max_drop=1.0))
 
 
+def test_ranges_of_a_network_that_multiplies_a_constant_and_doubles() -> None:
+    """Those have no ranges, neither from images nor from a file."""
+    text = f"""{CONV}%k = const : tensor<8x8xf32>
+%d = nn.cast(%z) {{dtype = f64}} : {X.replace("f32", "f64")}
+%e = nn.matmul(%d, %d) : {X.replace("f32", "f64")}
+%f = nn.cast(%e) {{dtype = f32}} : {X}
+%m = nn.matmul(%k, %c) : {X}
+%s = nn.map(%m, %f) {{epilogue = [add]}} : {X}
+{LAST}"""
+    made, report = quantize_graph(network(text), CalibrationData(images()), DIRECT)
+    again, _ = quantize_graph(network(text), CalibrationData(images(), report.ranges), DIRECT)
+    assert print_graph(again)[0] == print_graph(made)[0]
+
+
 def test_ranges_of_another_model_are_refused() -> None:
     ranges = Ranges("minmax", 1, {"elsewhere": (0.0, 1.0)})
     with pytest.raises(RangesError, match="elsewhere"):
