@@ -2,7 +2,7 @@
 #include "decode.h"
 
 #include <string.h>
-#if defined(__aarch64__)
+#if defined(__aarch64__) || defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
 
@@ -60,20 +60,27 @@ void rt_clear(rt_place to) {
     else for (uint64_t i = 0; i < to.count; i++) to.out[i * to.stride] = 0;
 }
 
-void rt_spread(unsigned char *out, uint64_t stride, const unsigned char *from, uint64_t count) {
-    uint64_t i = 0;
+void rt_spread(unsigned char *out, uint64_t stride, const unsigned char *from, uint64_t bytes) {
+    size_t i = 0, count = (size_t)bytes;
     if (stride == 1) {
-        memcpy(out, from, (size_t)count);
+        memcpy(out, from, count);
         return;
     }
 #if defined(__aarch64__)
+#define PUT(lane) __asm__ volatile("st1 {%1.b}[" #lane "], [%0], %2" : "+r"(out) : "w"(x), "r"(stride) : "memory")
     for (; i + 16 <= count; i += 16) { /* a store that moves its pointer on is what compilers make no use of */
         uint8x16_t x = vld1q_u8(from + i);
-#define PUT(lane) __asm__ volatile("st1 {%1.b}[" #lane "], [%0], %2" : "+r"(out) : "w"(x), "r"(stride) : "memory")
         PUT(0); PUT(1); PUT(2); PUT(3); PUT(4); PUT(5); PUT(6); PUT(7);
         PUT(8); PUT(9); PUT(10); PUT(11); PUT(12); PUT(13); PUT(14); PUT(15);
-#undef PUT
     }
+#undef PUT
+#elif defined(__ARM_NEON)
+#define PUT(lane) __asm__ volatile("vst1.8 {%P1[" #lane "]}, [%0], %2" : "+r"(out) : "w"(x), "r"((uint32_t)stride) : "memory")
+    for (; i + 8 <= count; i += 8) {
+        uint8x8_t x = vld1_u8(from + i);
+        PUT(0); PUT(1); PUT(2); PUT(3); PUT(4); PUT(5); PUT(6); PUT(7);
+    }
+#undef PUT
 #endif
     for (; i + 4 <= count; i += 4, out += 4 * stride) {
         uint32_t four = rt_u32(from + i);

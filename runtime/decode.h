@@ -40,7 +40,7 @@ typedef struct rt_lanes {
     uint32_t lanes;
 } rt_lanes;
 
-/* Which of the next words each of eight lanes takes, by the set of lanes that take one; on AArch64 the bytes of it. */
+/* Which of the next words each of eight lanes takes, by the set of lanes that take one; by NEON the bytes of it. */
 typedef struct rt_takes {
     unsigned char word[256][16];
     int sixteens; /* lanes are decoded sixteen at once where there are so many */
@@ -140,7 +140,7 @@ int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch, uint64_t room);
 
 /* Whether there is code that decodes lanes eight at once: decode_avx2.c, decode_neon.c. */
-#if defined(__x86_64__) || defined(__aarch64__)
+#if defined(__x86_64__) || defined(__aarch64__) || defined(__ARM_NEON)
 #define RT_HAS_EIGHTS 1
 #else
 #define RT_HAS_EIGHTS 0

@@ -128,7 +128,7 @@ int rt_use_eights(uint32_t lanes, rt_takes *takes) {
     rt_fill_takes(takes);
     takes->sixteens = has == 2;
     return 1;
-#elif defined(__aarch64__)
+#elif RT_HAS_EIGHTS
     if (lanes % 8) return 0;
     rt_fill_takes(takes);
     return 1;

@@ -73,7 +73,7 @@ def speeds(arrays: Sequence[Array], codec: str, nnc: Any | None, turns: int = TU
 
 def _our_seconds(stream: bytes, array: Array) -> float:
     with tempfile.TemporaryDirectory(prefix="secateur-") as name:
-        command = program(Path(name), [stream], array.nbytes, static_triple(host().host))
+        command = program(Path(name), [(stream, array.nbytes)], static_triple(host().host))
         done = subprocess.run([*command, str(OURS_A_TURN)], capture_output=True, text=True)
     sum, _, nanoseconds = done.stdout.partition(" ")
     if sum != str(zlib.adler32(array.tobytes())):

@@ -1,4 +1,4 @@
-/* A plugin of qemu-user that counts executed AArch64 instructions by class.
+/* A plugin of qemu-user that counts executed AArch64 instructions by class, or those of ARMv7 in all.
  *
  * One line goes to the file that the argument `out=` names whenever the program asks for the time
  * (clock_gettime, which `bench` does before and after all that it times) and one at its end: the counts so far,
@@ -59,8 +59,9 @@ static enum class access_(uint32_t word) {
     return literal || (word >> 22 & 1) ? VLOAD : VSTORE;
 }
 
-/* By op0, bits 28 to 25: "A64 instruction set encoding". */
+/* By op0, bits 28 to 25: "A64 instruction set encoding". Those of ARMv7 are not told apart. */
 static enum class class_of(uint32_t word) {
+    if (narrow) return INTEGER;
     uint32_t op0 = word >> 25 & 15;
     if ((op0 & 5) == 4) return access_(word);
     if ((op0 & 7) == 7) return arithmetic(word);

@@ -1,4 +1,7 @@
-"""Executed AArch64 instructions by class, counted under qemu-user by a plugin of our own (`count.c`)."""
+"""Executed AArch64 instructions by class, counted under qemu-user by a plugin of our own (`count.c`).
+
+Those of ARMv7 are counted in all, as of the class `int`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ CLASSES = (
 )  # fmt: skip
 """In the plugin's order. `imlal`: products of integers that are summed or widened, and `sadalp`."""
 
-EMULATOR = "qemu-aarch64"
+EMULATOR, NARROW_EMULATOR = "qemu-aarch64", "qemu-arm"
 _SOURCE = Path(__file__).with_name("count.c")
 _FLAGS = ("-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibility=hidden")
 
@@ -48,29 +51,31 @@ class Counts:
         return Counts(tuple(a - b for a, b in zip(self.by_class, other.by_class, strict=True)))
 
 
-def snapshots(program: Sequence[str | Path], cpu: str) -> tuple[list[Counts], str]:
+def snapshots(program: Sequence[str | Path], cpu: str, emulator: str = EMULATOR) -> tuple[list[Counts], str]:
     """Instructions executed so far at each request for the time and at the end, and what `program` printed.
 
-    `program` is a static AArch64 executable with its arguments, `cpu` one that qemu knows. CountError where
-    the emulator or gcc is missing, or the program fails.
+    `program` is a static executable for the emulator, with its arguments, `cpu` one that it knows. CountError
+    where the emulator or gcc is missing, or the program fails.
     """
-    lines, told = watched(_SOURCE, program, cpu)
+    lines, told = watched(_SOURCE, program, cpu, emulator)
     return [_counts(line) for line in lines], told
 
 
-def watched(source: Path, program: Sequence[str | Path], cpu: str) -> tuple[list[str], str]:
+def watched(
+    source: Path, program: Sequence[str | Path], cpu: str, emulator: str = EMULATOR
+) -> tuple[list[str], str]:
     """The lines of a plugin that is compiled from `source`, and what `program` printed.
 
     CountError as `snapshots` raises it.
     """
     with tempfile.TemporaryDirectory(prefix="secateur-") as name:
         folder = Path(name)
-        plugin, out = _plugin(source, folder), folder / "counts"
-        command = [_emulator(), "-cpu", cpu, "-plugin", f"{plugin},out={out}", *map(str, program)]
+        plugin, out = _plugin(source, folder, emulator), folder / "counts"
+        command = [_emulator(emulator), "-cpu", cpu, "-plugin", f"{plugin},out={out}", *map(str, program)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not out.exists():
             raise CountError(
-                f"{EMULATOR} -cpu {cpu}: {done.stderr.strip() or f'exit code {done.returncode}'}"
+                f"{emulator} -cpu {cpu}: {done.stderr.strip() or f'exit code {done.returncode}'}"
             )
         return out.read_text().splitlines(), done.stdout
 
@@ -82,10 +87,10 @@ def _counts(line: str) -> Counts:
     return Counts(counts)
 
 
-def _plugin(source: Path, folder: Path) -> Path:
+def _plugin(source: Path, folder: Path, emulator: str) -> Path:
     """The plugin, compiled into `folder` for the emulator at hand."""
     compiler, plugin = _found("gcc", "gcc libc6-dev"), folder / "plugin.so"
-    command = [compiler, *_FLAGS, f"-DQEMU_PLUGIN_API={_interface()}", str(source), "-o", str(plugin)]
+    command = [compiler, *_FLAGS, f"-DQEMU_PLUGIN_API={_interface(emulator)}", str(source), "-o", str(plugin)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise CountError(f"gcc does not compile {source.name}: {done.stderr.strip()}")
@@ -93,18 +98,18 @@ def _plugin(source: Path, folder: Path) -> Path:
 
 
 @cache
-def _interface() -> int:
+def _interface(emulator: str) -> int:
     """The version of the plugin interface: QEMU refuses a plugin that was made for another."""
-    told = subprocess.run([_emulator(), "--version"], capture_output=True, text=True).stdout
+    told = subprocess.run([_emulator(emulator), "--version"], capture_output=True, text=True).stdout
     found = re.search(r"version (\d+)\.(\d+)", told)
     if found is None:
-        raise CountError(f"{EMULATOR} --version says no version: {told.strip()!r}")
+        raise CountError(f"{emulator} --version says no version: {told.strip()!r}")
     version = (int(found[1]), int(found[2]))
     return 1 if version < (9, 0) else 2 if version < (9, 1) else 3
 
 
-def _emulator() -> str:
-    return _found(EMULATOR, "qemu-user")
+def _emulator(name: str) -> str:
+    return _found(name, "qemu-user")
 
 
 def _found(program: str, packages: str) -> str:

@@ -151,7 +151,7 @@ def test_a_processor_that_is_not_known_is_an_error(tmp_path: Path) -> None:
 
 def test_without_an_emulator_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "qemu-aarch64" else name)
-    monkeypatch.setattr(counting, "_plugin", lambda _, folder: folder)
+    monkeypatch.setattr(counting, "_plugin", lambda _, folder, __: folder)
     with pytest.raises(CountError, match="apt-get install qemu-user"):
         snapshots(["program"], "max")
 

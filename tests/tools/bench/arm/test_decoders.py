@@ -37,6 +37,16 @@ def test_paces_are_those_that_are_counted() -> None:
         assert row.instructions == pytest.approx(PACES[row.codec].instructions, rel=0.05)
 
 
+@pytest.mark.skipif(
+    shutil.which("qemu-arm") is None, reason="qemu-arm is not installed: apt-get install qemu-user"
+)
+def test_a_core_of_armv7_decodes_lanes_in_vectors() -> None:
+    dense = rows(largest(ROOT / MODEL, 8, 0.0), ("nibbles", "rans", "planes"), "rpi2")
+    pruned = rows(largest(ROOT / MODEL, 8, 0.8), ("bitmap", "zeros"), "rpi2")
+    for row in (*dense, *pruned):
+        assert row.instructions == pytest.approx(PACES[row.codec].narrow, rel=0.05)
+
+
 def test_a_decoder_that_gives_other_bytes_is_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     array = np.arange(4096, dtype=np.int64).astype(np.int8).reshape(64, 64)
     raw = bytes([CODECS["raw"].number, *bytes(4096)])
