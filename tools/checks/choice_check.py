@@ -48,6 +48,7 @@ from .core_cycles import Core
 
 TARGETS = {
     "rpi3": "cortex-a53", "rpi4": "cortex-a72", "jetson-nano-cpu": "cortex-a57", "rpi5": "cortex-a76",
+    "jetson-tx2-cpu": "cortex-a57", "jetson-orin-cpu": "cortex-a76",
 }  # fmt: skip
 """Boards, and what qemu calls their cores (or one with the same instructions)."""
 NETWORKS = ("resnet18", "mobilenet-v2", "squeezenet1.1")

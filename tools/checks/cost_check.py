@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.targets.find import find
@@ -26,13 +28,15 @@ from .machine_loops import Loop, hottest, innermost
 DEFAULT = ("rpi3", "rpi4", "rpi5", "jetson-orin-cpu", "cortex-a15", "x86-64-v3", "x86-64-v4-vnni")
 _ITERATIONS = 100
 
-# LLVM 14 to 19 schedule the Cortex-A76 and A78 as an A57, which multiplies and loads half as much a cycle,
-# and the A15 as an A9, in order and with three cycles for a load to all lanes. Cores as wide instead:
+# LLVM schedules the Cortex-A76 and A78 as an A57, which multiplies and loads half as much a cycle, and the
+# A15 as an A9, in order and with three cycles for a load to all lanes. Others instead, each since a version:
+# the Neoverse N1 is an A76; the TSV110 is as wide, but has one pipeline for bitwise operations, not two.
+_A76 = ((17, "neoverse-n1"), (0, "tsv110"))
 _STAND_INS = {
-    "cortex-a76": "tsv110",
-    "cortex-a78ae": "tsv110",
-    "cortex-a710": "tsv110",
-    "cortex-a15": "swift",
+    "cortex-a76": _A76,
+    "cortex-a78ae": _A76,
+    "cortex-a710": ((16, "cortex-a710"), (0, "tsv110")),
+    "cortex-a15": ((0, "swift"),),
 }
 
 
@@ -80,9 +84,12 @@ def simulated_cycles(loop: Loop, target: Target) -> float | None:
 
 def simulated(text: str, target: Target, rounds: int = _ITERATIONS) -> list[float] | None:
     """The same for each region of an assembly text, or for the text where it marks none."""
-    cpu = _STAND_INS.get(target.cpu.core, target.cpu.core)
+    program = llvm_tool("llvm-mca")
+    version = _version(program)
+    cores = _STAND_INS.get(target.cpu.core, ((0, target.cpu.core),))
+    cpu = next(core for since, core in cores if version >= since)
     features = ",".join(f"+{name}" for name in target.features)
-    command = [llvm_tool("llvm-mca"), f"-mtriple={target.triple}", f"-mcpu={cpu}"]
+    command = [program, f"-mtriple={target.triple}", f"-mcpu={cpu}"]
     command += [f"-iterations={rounds}", *([f"-mattr={features}"] if features else [])]
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     if "unable to find instruction-level scheduling information" in done.stderr:
@@ -94,11 +101,30 @@ def simulated(text: str, target: Target, rounds: int = _ITERATIONS) -> list[floa
 
 
 def llvm_tool(name: str) -> str:
-    """The path of a program of LLVM; SecateurError where it is not installed."""
-    program = shutil.which(name)
-    if program is None:
+    """The path of a program of LLVM, the newest there is; SecateurError where it is not installed."""
+    programs = _installed(name, _path())
+    if not programs:
         raise SecateurError(f"{name} is not installed; on Debian: apt-get install llvm")
-    return program
+    return max(programs, key=lambda program: programs[program])
+
+
+def _path() -> str:
+    return os.environ.get("PATH", "")
+
+
+@cache
+def _installed(name: str, path: str) -> dict[str, int]:
+    """Versions by the paths of a program of LLVM, of which Debian has several, as `name-19`."""
+    folders = [Path(folder) for folder in path.split(os.pathsep) if folder]
+    files = [str(file) for folder in folders for file in (folder / name, *folder.glob(f"{name}-[0-9]*"))]
+    return {program: _version(program) for program in files if os.access(program, os.X_OK)}
+
+
+@cache
+def _version(program: str) -> int:
+    told = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    said = re.search(r"LLVM version (\d+)", told)
+    return int(said[1]) if said else 0
 
 
 def check(name: str, target: Target, simulate: bool = True) -> Row:
@@ -153,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--layers", default=",".join(LAYERS), help="of these, with commas between them")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     options = parser.parse_args(arguments)
-    simulate = shutil.which("llvm-mca") is not None
+    simulate = bool(_installed("llvm-mca", _path()))
     if not simulate:
         print("llvm-mca is not installed (Debian: apt-get install llvm): counts only", file=sys.stderr)
     try:
