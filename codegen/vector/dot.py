@@ -44,7 +44,8 @@ class Dot(ABC):
     spare_registers = 3  # of a register tile, besides sums and `elements` of every pixel: 2 weights, a mask
     operations = 1.0  # vector operations of one `accumulate`
     multiplies = 1  # instructions among them that multiply
-    preparation = 0.0  # of one prepared vector, besides its load
+    preparation = 0.0  # of a pixel's element, besides its load
+    prepares_weights = True  # whether a vector of weights takes as much
     sums_anew = False  # whether the first products need no sums to be added to
 
     @property
@@ -287,7 +288,12 @@ class ShortHalves(Halves):
 class Lanes(Signed):
     """One instruction that takes a quad of a vector of four, as `sdot` by element on ARM."""
 
-    preparation = 0.25
+    prepares_weights = False
+
+    @property
+    def preparation(self) -> float:  # type: ignore[override]
+        """One instruction gives four quads another sign bit."""
+        return 1 / QUAD if self.offset else 0.0
 
     def taken(self, data: Expr, count: int) -> list[Prepared]:
         quads = self._quads(data, count)
@@ -307,8 +313,6 @@ class Lanes(Signed):
 
 class MixedLanes(Lanes):
     """Of unsigned bytes times signed ones: `usdot`, or `sudot` by element."""
-
-    preparation = 0.0
 
     def _product(self, total: Expr, element: Expr, weights: Expr) -> Expr:
         return self._called(total, element, weights)

@@ -42,7 +42,8 @@ class Arithmetic(ABC):
     weight = "float32"
     step = 1
     operations = 1.0  # vector operations of one multiply-add
-    preparation = 0.0  # operations for one pixel's element, or one vector of weights, besides its load
+    preparation = 0.0  # operations for one pixel's element besides its load
+    prepares_weights = True  # whether a vector of weights takes as much
     latency = 4.0  # cycles until a sum can be added to again
     ending = 0.0  # cycles of a vector of sums on its way to the result
     depth = 1  # vectors of weights that a step takes for a vector of sums
@@ -76,6 +77,10 @@ class Arithmetic(ABC):
     def line(self) -> int:
         """Weights of one cache line."""
         return 64 // np.dtype(self.weight).itemsize
+
+    def prepared(self, pixels: Any, vectors: Any) -> Any:
+        """Operations of a step beside its products and loads."""
+        return self.preparation * (pixels + vectors * self.prepares_weights)
 
     @abstractmethod
     def tile_pixels(self, registers: int, vectors: int) -> int:
@@ -293,6 +298,10 @@ class Int8(Arithmetic):
     @property
     def preparation(self) -> float:  # type: ignore[override]
         return self.dot.preparation
+
+    @property
+    def prepares_weights(self) -> bool:  # type: ignore[override]
+        return self.dot.prepares_weights
 
     @property
     def rate(self) -> float | None:

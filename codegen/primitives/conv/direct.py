@@ -15,7 +15,7 @@ from .plan import (
     choose_order,
     choose_vectors,
     product_seconds,
-    traffic_seconds,
+    seen_taps,
 )
 from .rows_by_element import rows_of
 from .tile import channel_steps
@@ -49,9 +49,9 @@ class Direct(Tiled):
         arithmetic, tiling = self.arithmetic(spec, target), self.tiling(spec, target)
         vectors, steps = tiling.vectors, _steps(spec, arithmetic)
         places, groups = spec.batch * spec.out_height, spec.filter_groups(target.lanes, vectors)
-        products = product_seconds(places, groups, spec.out_width, vectors, steps, target, arithmetic)
-        order = choose_order(spec, target, spec.out_height, groups)
-        return products + traffic_seconds(spec, order, target) + 2e-6
+        seen = seen_taps(spec, 0) * seen_taps(spec, 1)
+        products = product_seconds(places, groups, spec.out_width, vectors, steps, target, arithmetic, seen)
+        return products + self.traffic_seconds(spec, tiling, target) + 2e-6
 
     def steps(self, spec: ConvSpec, target: Target) -> int:
         return _steps(spec, self.arithmetic(spec, target))

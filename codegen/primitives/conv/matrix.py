@@ -42,6 +42,7 @@ class MatrixInt8(Int8):
     depth = _TWO
     operations = 1.0
     preparation = 0.25
+    prepares_weights = True
     rate = None
     at_once = _TWO
     unroll = _TWO

@@ -11,6 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 from typing import Any, TypeVar
 
@@ -107,9 +108,9 @@ def step_cycles(
     """
     arithmetic = arithmetic or Float32(target.lanes)
     sizes = even_split(pixels, arithmetic.tile_pixels(target.isa.vector_registers, vectors))
-    operands = sum(r + vectors for r in sizes)
     taken = sum(map(arithmetic.taken, sizes))
-    operations = taken * vectors * arithmetic.operations + operands * arithmetic.preparation
+    prepared = sum(arithmetic.prepared(r, vectors) for r in sizes)
+    operations = taken * vectors * arithmetic.operations + prepared
     multiply = operations / (arithmetic.rate or target.fma_per_cycle)
     load = sum(arithmetic.loads(r, vectors) for r in sizes) / 2
     busy = max(multiply, load, arithmetic.latency * len(sizes)) + arithmetic.loading * load
@@ -153,13 +154,29 @@ def product_seconds(
     steps: int,
     target: Target,
     arithmetic: Arithmetic | None = None,
+    seen: float = 1.0,
 ) -> float:
-    """Time of `places` strips of `pixels` pixels, `groups` of filter vectors and `steps` steps each."""
+    """Time of `places` strips of `pixels` pixels, `groups` of filter vectors and `steps` steps each.
+
+    Of the steps a share is `seen`; the others' taps leave the image.
+    """
     step = step_cycles(pixels, vectors, steps, target, arithmetic)
     apart = _apart_cycles(vectors, target, arithmetic)
     ending = (arithmetic.ending + apart) * pixels * vectors if arithmetic else 0.0
-    cycles = places * groups * (steps * step + 40 + ending)
+    cycles = places * groups * (seen * steps * step + 40 + ending)
     return 0.95 * cycles / (target.clock_ghz * 1e9)
+
+
+def seen_taps(spec: ConvSpec, axis: int) -> float:
+    """The share of kernel rows (axis 0) or columns that lie in the image, over all of the result."""
+    image, made = ((spec.height, spec.width)[axis], (spec.out_height, spec.out_width)[axis])
+    return _seen(image, made, spec.kernel[axis], spec.strides[axis], spec.pads[axis], spec.dilations[axis])
+
+
+@lru_cache(maxsize=512)
+def _seen(image: int, made: int, kernel: int, stride: int, pad: int, dilation: int) -> float:
+    places = (at * stride - pad + tap * dilation for at in range(made) for tap in range(kernel))
+    return sum(0 <= place < image for place in places) / (made * kernel)
 
 
 def row_runs(spec: ConvSpec, first: int, last: int, most: int) -> list[Run]:
@@ -223,10 +240,9 @@ def task_count(spec: ConvSpec, tiling: Tiling, lanes: int) -> int:
 
 @dataclass(frozen=True)
 class Order:
-    """The order of tasks that reads less from beyond the second-level cache, and what it reads, in bytes."""
+    """The order of tasks that reads less from beyond the second-level cache."""
 
     filters_outer: bool
-    traffic: float
     ahead: bool
 
 
@@ -253,11 +269,4 @@ def choose_order(spec: ConvSpec, target: Target, places: int, groups: int) -> Or
     outer = keeping_weights < keeping_image
     # Of floats, the whole panel is asked for at each place, and with more places is mostly there already.
     ahead = weights > half and (outer or places == 1 if size == 1 else outer and places <= 2)
-    return Order(outer, min(keeping_weights, keeping_image), ahead)
-
-
-def traffic_seconds(spec: ConvSpec, order: Order, target: Target) -> float:
-    """What streaming adds to the time of the products, which hides a part of it."""
-    written = spec.result_bytes * spec.filters * spec.pixels
-    beyond = max(0.0, order.traffic + written - target.l2_bytes)
-    return 0.6 * spec.batch * beyond / (target.far_gbps(beyond) * 1e9)
+    return Order(outer, ahead)

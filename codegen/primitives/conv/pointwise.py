@@ -16,7 +16,6 @@ from .plan import (
     choose_vectors,
     largest_part,
     product_seconds,
-    traffic_seconds,
 )
 from .rows_by_element import rows_of
 from .tile import channel_steps
@@ -52,8 +51,7 @@ class Pointwise(Tiled):
         places = flat.batch * flat.out_height * flat.out_width / strip
         steps = _steps(spec, arithmetic)
         products = product_seconds(places, groups, strip, tiling.vectors, steps, target, arithmetic)
-        order = choose_order(flat, target, -(-flat.out_width // strip) * flat.out_height, groups)
-        return products + traffic_seconds(flat, order, target) + 2e-6
+        return products + self.traffic_seconds(spec, tiling, target) + 2e-6
 
     def steps(self, spec: ConvSpec, target: Target) -> int:
         return _steps(spec, self.arithmetic(spec, target))

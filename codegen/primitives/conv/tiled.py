@@ -68,6 +68,12 @@ class Tiled(ABC):
         words = tiling_in_words(tiling, self.steps(spec, target), target, arithmetic)
         return {**words, "traffic": traffic.words}
 
+    def traffic_seconds(self, spec: ConvSpec, tiling: Tiling, target: Target) -> float:
+        """What streaming adds to the time of the products, which hides a part of it."""
+        traffic = TiledTraffic(self.walked(spec), tiling, target.lanes).on(target)
+        beyond = max(0, traffic.far + traffic.written - target.l2_bytes)
+        return 0.6 * beyond / (target.far_gbps(beyond) * 1e9)
+
     def workspace(self, spec: ConvSpec, target: Target) -> int:
         return 0
 

@@ -71,6 +71,13 @@ class TiledTraffic:
         """Of the output, in a strip."""
         return self.tiling.columns or self.spec.out_width
 
+    @property
+    def _tiles(self) -> int:
+        """Of a strip."""
+        if self.spec.wide:
+            return sum(run.tiles for run in row_runs(self.spec, 0, self._columns, self.tiling.pixels))
+        return -(-self._columns // self.tiling.pixels)
+
     def _bytes(self, rows: int, columns: int) -> int:
         """Of so many rows of the kernel and columns of the output, as they are read of the image."""
         spec = self.spec
@@ -94,10 +101,9 @@ class TiledTraffic:
 
     def _weights(self, capacity: int) -> int:
         every = self.groups * self.panel
-        tiles = sum(run.tiles for run in row_runs(self.spec, 0, self._columns, self.tiling.pixels))
-        tile = self._strip // tiles
+        tile = self._strip // self._tiles
         if self.panel + tile > capacity:
-            return every * self.places * tiles
+            return every * self.places * self._tiles
         kept = every + self._strip <= capacity
         return every if self.tiling.filters_outer or kept else every * self.places
 

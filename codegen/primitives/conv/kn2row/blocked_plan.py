@@ -16,7 +16,7 @@ from ...operator import Cost
 from ...specs import layout_block
 from ..arithmetic import Arithmetic, arithmetic_of
 from ..int8_spec import LinearSpec
-from ..plan import Run, largest_part, row_runs, step_cycles
+from ..plan import Run, largest_part, row_runs, seen_taps, step_cycles
 from ..rows_of_bytes import by_streams
 
 Array = NDArray[Any]
@@ -94,7 +94,7 @@ def _seconds(spec: LinearSpec, plan: Plan, target: Target) -> float:
         _tile_cycles(spec, plan, run, quads, (arithmetic, target), False) for run in runs_of(spec, plan)
     )
     strips = -(-spec.out_height // plan.rows)
-    passes = spec.kernel[0] * (strips * first + (spec.out_height - strips) * later)
+    passes = seen_taps(spec, 0) * spec.kernel[0] * (strips * first + (spec.out_height - strips) * later)
     ends = spec.pixels * plan.vectors * (arithmetic.ending + 8)
     cycles = 0.92 * spec.batch * groups * (passes + ends)
     return cycles / (target.clock_ghz * 1e9) + _traffic(spec, quads, target) + 2e-6

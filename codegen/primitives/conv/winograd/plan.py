@@ -173,7 +173,7 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
     def step_cycles(self, rows: Any, vectors: Any, target: Target) -> Any:
         """Cycles to multiply one step of `rows` tiles at one position with `vectors` filter vectors."""
         products = self.arithmetic.products
-        operations = rows * vectors * products.operations + (rows + vectors) * products.preparation
+        operations = rows * vectors * products.operations + products.prepared(rows, vectors)
         multiply = operations / (products.rate or target.fma_per_cycle)
         loads = self.arithmetic.waited(rows, vectors)
         busy = np.maximum(np.maximum(multiply, products.loads(rows, vectors) / 2), products.latency)

@@ -1,0 +1,54 @@
+"""Layers whose fastest way llvm-mca knows, chosen by the estimates; each by a term that they once had not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from secateur.codegen.backends.registry import backend_of
+from secateur.codegen.primitives.conv.plan import seen_taps
+from secateur.codegen.primitives.specs import ConvSpec
+from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.vector.dot import dot_of
+from secateur.ir.graph import Operator, Value
+from secateur.ir.registry import create
+from secateur.ir.types import TensorType
+
+from .test_sums_of_channels import SAME, case
+
+
+def times(op: Operator, target: str) -> dict[str, float]:
+    """Estimated seconds of each primitive at its fastest."""
+    choices = sorted(backend_of(TARGETS[target]).costs(TARGETS[target]).choices(op), key=lambda c: -c.seconds)
+    return {choice.primitive: choice.seconds for choice in choices}
+
+
+def test_many_filters_are_worth_a_copy_whose_pixels_are_signed_once() -> None:
+    """By llvm-mca 4 % on the A76, as one of 13 of its vector operations gives pixels another sign bit."""
+    dot = dot_of(TARGETS["rpi5"])
+    assert dot.preparation > dot.of_centred().preparation == 0
+    found = times(case(512, 1000, 1, 2, 0, 255, side=13)[0], "rpi5")
+    assert min(found, key=lambda name: found[name]) == "im2row"
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "pad", "share"), [(7, 3, 1, 19 / 21), (7, 3, 0, 1), (4, 5, 2, 14 / 20)]
+)
+def test_taps_outside_of_the_image_are_not_seen(side: int, kernel: int, pad: int, share: float) -> None:
+    spec = ConvSpec(1, 4, side, side, 4, (kernel, kernel), (1, 1), (pad,) * 4)
+    assert seen_taps(spec, 0) == seen_taps(spec, 1) == pytest.approx(share)
+
+
+def test_small_images_are_not_copied_with_their_padding() -> None:
+    """By llvm-mca im2row takes 7 % more."""
+    found = times(case(256, 512, 3, 2, 0, 255, side=14, strides=(2, 2), **SAME)[0], "rpi5")
+    assert found["direct"] < found["im2row"]
+
+
+def test_an_image_that_stays_in_the_second_level_cache_is_read_once() -> None:
+    """400 KB of 512; by llvm-mca `strided_winograd6` takes 8 % more."""
+    weights = create("nn.constant", [], {"value": np.zeros((256, 128, 3, 3), np.float32)}).result
+    window = {"strides": (2, 2), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1}
+    op = create("nn.conv", [Value(TensorType((1, 128, 28, 28))), weights], window)
+    found = times(op, "rpi5")
+    assert min(found, key=lambda name: found[name]) == "direct"
