@@ -104,11 +104,8 @@ class Builder:
         )  # fmt: skip
 
 
-def check_on(name: str, cases: Sequence[Case], folder: Path, *, rtol: float = 0.0, atol: float = 0.0) -> None:
-    """Every case's bits (or values within a tolerance) on the emulated target `name`.
-
-    Skips where there is no emulator.
-    """
+def results_on(name: str, cases: Sequence[Case], folder: Path) -> list[Array]:
+    """Every case's result on the emulated target `name`; skips where there is no emulator."""
     emulator = (EMULATORS | HALF_EMULATORS)[name]
     if shutil.which(emulator[0]) is None:
         pytest.skip(f"{emulator[0]} is not installed: apt-get install qemu-user")
@@ -125,8 +122,13 @@ def check_on(name: str, cases: Sequence[Case], folder: Path, *, rtol: float = 0.
     command = [*emulator, str(model / "bench"), "--iterations", "1", "--threads", "2", *files]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    for i, case in enumerate(cases):
-        got = from_layout(np.load(folder / f"y{i}.npy"), case.operator.result.type)
+    types = [case.operator.result.type for case in cases]
+    return [from_layout(np.load(folder / f"y{i}.npy"), type_) for i, type_ in enumerate(types)]
+
+
+def check_on(name: str, cases: Sequence[Case], folder: Path, *, rtol: float = 0.0, atol: float = 0.0) -> None:
+    """Every case's bits (or values within a tolerance) on the emulated target `name`."""
+    for got, case in zip(results_on(name, cases, folder), cases, strict=True):
         wanted = interpreter.evaluate(case.operator, case.arrays)[0]
         what = f"{case.operator} by {case.primitive}"
         if case.atol is None:

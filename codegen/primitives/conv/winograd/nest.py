@@ -13,6 +13,7 @@ from typing import Any
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.tir import Registers, T, fence, load, opaque, prefetch, prim_func, store, view, when
+from secateur.codegen.vector.streams import held
 
 from ....rounding import up
 from ...specs import layout_block
@@ -115,8 +116,12 @@ class _Nest:
     def _columns(
         self, read: Callable[[int, int], Expr], steps: Steps, rows: int, lanes: int, dtype: str = "float32"
     ) -> Any:
-        """`steps`, which give `rows` values, down every column of a tile of vectors."""
+        """`steps`, which give `rows` values, down every column of a tile of vectors.
+
+        Of results each is complete before the next: of large tiles LLVM would begin all, and spill.
+        """
         high, broad = self.shape.extent
+        in_turn = rows < high and isinstance(self.arithmetic.products, RowsByElement)
         half = Registers(rows * broad, lanes, dtype)
         for j in range(broad):
             column = Registers(high, lanes, dtype)
@@ -124,6 +129,8 @@ class _Nest:
                 column[i] = read(i, j)
             for i, value in enumerate(steps([column[i] for i in range(high)])):
                 half[i * broad + j] = value
+            if in_turn:
+                held(half, range(j, rows * broad, broad))
         return half
 
     # Input transform

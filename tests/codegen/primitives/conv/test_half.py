@@ -21,7 +21,7 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 from secateur.tools.checks.machine_loops import innermost
-from tests.codegen.cross_harness import HALF, Case, check_on
+from tests.codegen.cross_harness import HALF, Case, check_on, results_on
 from tests.codegen.generic_harness import lay_out
 
 Array = np.ndarray[Any, Any]
@@ -103,6 +103,31 @@ def test_convolutions(tmp_path: Path) -> None:
         case("half_strided_winograd6", conv((2, 20, 9, 11), (24, 20, 3, 3), (2, 2), SAME), growth=8.0),
     ]
     check_on(HALF, cases, tmp_path)
+
+
+def rectified(channels: int, size: int, side: int = 3, stride: int = 1) -> tuple[Operator, list[Array]]:
+    """A convolution of rectified noise, and nothing else."""
+    x, w = halves(RNG(0), (1, channels, size, size)).clip(0), halves(RNG(1), (16, channels, side, side), 0.05)
+    window = {"strides": (stride,) * 2, "pads": (side // 2,) * 4, "dilations": (1, 1), "groups": 1}
+    return create("nn.conv", [value(x, "x"), constant(w)], {**window, "sums": DType.F16}), [x, w]
+
+
+@pytest.mark.slow
+def test_errors_are_those_that_are_claimed(tmp_path: Path) -> None:
+    cases = [
+        Case("half_winograd4", *rectified(64, 13)),
+        Case("half_winograd5", *rectified(16, 13)),
+        Case("half_winograd5", *rectified(128, 13)),
+        Case("half_strided_winograd7", *rectified(3, 30, 7, 2)),
+        Case("half_strided_winograd7", *rectified(32, 29, 3, 2)),
+    ]
+    for case, got in zip(cases, results_on(HALF, cases, tmp_path), strict=True):
+        attributes = {k: v for k, v in case.operator.attributes.items() if k != "sums"}
+        exact = create("nn.conv", [Value(TensorType(a.shape), "") for a in case.arrays], attributes)
+        wanted = interpreter.evaluate(exact, [a.astype(np.float32) for a in case.arrays])[0]
+        power = np.square(got - wanted).sum() / np.square(wanted).sum()
+        primitive = next(p for p in PRIMITIVES.candidates(case.operator) if p.name == case.primitive)
+        assert 0.5 < primitive.noise(case.operator, TARGETS[HALF]) / power < 2, (case.primitive, power)
 
 
 def chain(shape: tuple[int, ...], *names: str) -> tuple[Operator, list[Array]]:

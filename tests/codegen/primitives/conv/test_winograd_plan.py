@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import pytest
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
-from secateur.codegen.primitives.conv.winograd.float32 import ODD, WINOGRAD, FloatWinograd, WinogradConv
+from secateur.codegen.primitives.conv.winograd.float32 import LARGE, ODD, WINOGRAD, FloatWinograd
 from secateur.codegen.primitives.conv.winograd.nest import INPUT, OUTPUT, PRODUCTS, kernel_of
 from secateur.codegen.primitives.specs import ConvSpec, HalfConvSpec
 from secateur.codegen.targets.find import find
@@ -22,7 +24,7 @@ def layer(target: Target, channels: int, side: int, kind: type[ConvSpec] = ConvS
 
 
 @pytest.mark.parametrize("primitive", [F4, F6], ids=lambda primitive: primitive.name)
-def test_many_weights_stream_once_and_all_channels_are_added_at_once(primitive: WinogradConv) -> None:
+def test_many_weights_stream_once_and_all_channels_are_added_at_once(primitive: FloatWinograd) -> None:
     target = find("rpi4")
     spec = layer(target, 512, 28)
     shape, plan = primitive.shape(spec, target), primitive.plan(spec, target)
@@ -70,17 +72,24 @@ def test_register_tiles_share_the_weights_that_are_asked_for_and_spill_nothing(
 
 
 @pytest.mark.parametrize(
-    ("primitive", "phase", "most"),
-    [(F4, INPUT, 285), (ODD, INPUT, 490), (F6, INPUT, 650), (F6, OUTPUT, 490)],
+    ("primitive", "phase", "side", "most"),
+    [
+        (F4, INPUT, 60, 285),
+        (ODD, INPUT, 60, 490),
+        (F6, INPUT, 60, 660),
+        (F6, OUTPUT, 60, 550),
+        (LARGE, OUTPUT, 56, 870),
+    ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_transforms_copy_and_make_few_registers(primitive: FloatWinograd, phase: str, most: int) -> None:
+def test_transforms_copy_and_make_few_registers(
+    primitive: FloatWinograd, phase: str, side: int, most: int
+) -> None:
     """Constants are elements of registers, and what is added to in place is not read afterwards."""
     target = find("rpi5")
-    found = loops(primitive, target, layer(target, 16, 60), phase)
-    loop = min(
-        (loop for loop in found if len(loop.instructions) > 100), key=lambda loop: len(loop.instructions)
-    )
+    found = loops(primitive, target, layer(target, 16, side), phase)
+    sizes = [(len(loop.instructions), loop) for loop in found if loop.multiplies > 50]
+    loop = min((pair for pair in sizes if 4 * pair[1].multiplies < 3 * pair[0]), key=itemgetter(0))[1]
     made = [line for line in loop.instructions if line.strip().startswith(("mov\tv", "movi", "fmov"))]
     assert len(loop.instructions) <= most
-    assert len(made) <= 0.07 * most
+    assert len(made) <= 0.09 * most
