@@ -79,18 +79,27 @@ def _tvm_target(target: Target, level: int) -> tvm.target.Target:
 
 def _plain(text: str, name: str) -> str:
     """Only the function and what it needs: no debug records, no metadata (TBAA names hold addresses)."""
-    text = re.sub(r"^ +#dbg_.*\n", "", text, flags=re.M)
-    text = re.sub(r",? !(?:dbg|tbaa|prof|llvm\.loop) ![0-9]+", "", text)
-    head = re.findall(r"^target (?:datalayout|triple).*$", text, flags=re.M)
-    body = re.search(rf"^define [^\n]*@{re.escape(name)}\(.*?^}}$", text, flags=re.M | re.S)
-    if body is None:
+    lines = text.split("\n")
+    defined = [i for i, line in enumerate(lines) if line.startswith("define ") and f"@{name}(" in line]
+    if not defined:
         raise ValueError(f"TVM produced no function {name}")
-    code = body[0].replace("define dllexport void", "define internal void", 1)
-    declared = [d for d in re.findall(r"^declare .*$", text, flags=re.M) if _called(d) in code]
+    begin, end = defined[0], lines.index("}", defined[0]) + 1
+    code = "\n".join(line for line in lines[begin:end] if not line.lstrip(" ").startswith("#dbg_"))
+    code = code.replace("define dllexport void", "define internal void", 1)
+    around = lines[:begin] + lines[end:]
+    head = [line for line in around if line.startswith(("target datalayout", "target triple"))]
+    declared = [d for d in around if d.startswith("declare ") and _called(d) in code]
     declared = [d for d in declared if not any(name in d for name in (FENCE, PIN, OPAQUE, PREFIX))]
-    constants = [c for c in re.findall(r"^@\S+ = .*constant.*$", text, flags=re.M) if c.split(" ")[0] in code]
-    attributes = re.findall(r"^attributes #.*$", text, flags=re.M)
-    return "\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n"
+    constants = [c for c in around if re.match(r"@\S+ = .*constant", c) and c.split(" ")[0] in code]
+    attributes = [line for line in around if line.startswith("attributes #")]
+    return _bare("\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n")
+
+
+def _bare(text: str) -> str:
+    """Without metadata, by two patterns: those that begin with a letter are found quickly."""
+    for begin in (", !", " !"):
+        text = re.sub(begin + r"(?:dbg|tbaa|prof|llvm\.loop) ![0-9]+", "", text)
+    return text
 
 
 def _wrapping(text: str) -> str:
@@ -115,11 +124,11 @@ def _opaque(text: str) -> str:
 
 def _fenced(text: str) -> str:
     """Fences as statements that may write memory, and one at the start that tells of every pointer."""
-    text, fences = re.subn(
+    if FENCE not in text:
+        return text
+    text = re.sub(
         rf"^.*call void @{FENCE}\(.*$", '  call void asm sideeffect "", "~{memory}"()', text, flags=re.M
     )
-    if not fences:
-        return text
     head = re.search(r"^define .*\{\n([\w.]+:.*\n)?", text, flags=re.M)
     if head is None:
         raise ValueError("TVM produced no function")

@@ -23,12 +23,12 @@ from ..thread import thread_of, workspace_stride
 from .library import with_library
 from .machine import LOCK, TRIPLE, target_machine
 
-_HEAD = re.compile(r"^target (?:datalayout|triple).*\n", flags=re.M)
+_HEAD = re.compile(r"target (?:datalayout|triple) = .*\n")
 _DOUBLES = re.compile(r"@llvm\.(exp2?|log(?:2|10)?|pow|sin|cos|tanh?)\.(?:v\d+)?f64\b")
 _PREFETCH = re.compile(r"^.*@llvm\.prefetch.*\n", flags=re.M)  # GPUs have none that helps
 _WORDS = re.compile(r"((?:load|store) <(?P<count>[248]) x (?:i32|float|half)>.*), align (?P<element>[24])\b")
 _ALONE = 384  # threads of a block that a multiprocessor has no other beside
-_TUNED = re.compile(r' ?"(?:target|tune)-[a-z]+"(?:="[^"]*")?')
+_TUNED = re.compile(r' "(?:target|tune)-[a-z]+"(?:="[^"]*")?')
 
 _THREAD = """\
 declare i32 @llvm.nvvm.read.ptx.sreg.tid.x()
@@ -97,8 +97,8 @@ def texts_of(module: Module, kernel: Kernel, target: Target) -> dict[str, str]:
 
 def portable(llvm_ir: str) -> str:
     """TVM's LLVM IR without what ties it to a processor."""
-    plain = _TUNED.sub("", _PREFETCH.sub("", _HEAD.sub("", llvm_ir)))
-    return re.sub(r"^(attributes #\d+ = \{) *\}", r"\1 nounwind }", plain, flags=re.M)
+    calls = _PREFETCH.sub("", llvm_ir) if "@llvm.prefetch" in llvm_ir else llvm_ir
+    return re.sub(r"(attributes #\d+ = \{) *\}", r"\1 nounwind }", _TUNED.sub("", _HEAD.sub("", calls)))
 
 
 def _shared(text: str, symbol: str) -> str:
