@@ -43,6 +43,7 @@ ALIKE = {
     "test_an_edited_plan_is_honoured",
     "test_an_interrupt_leaves_what_was_there_before",
     "test_an_interrupt_while_calibrating_leaves_nothing",
+    "test_every_layer_keeps_its_sqnr",
     "test_full_int8_with_winograd_loses_at_most_a_third_of_a_point",
     "test_the_manifest_tells_the_options",
 }
