@@ -139,6 +139,11 @@ int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch);
  * it is none that the compiler wrote. */
 int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch, uint64_t room);
 
+/* Symbols of up to four lanes again and again while words and places are left for all; how many. Each by the table that its
+ * context says, or all by the first where there are no contexts. */
+uint64_t rt_few_steps(uint32_t *state, uint32_t lanes, const uint32_t *slots, rt_span *in, const unsigned char *contexts,
+                      unsigned char *out, uint64_t count);
+
 /* Whether there is code that decodes lanes eight at once: decode_avx2.c, decode_neon.c. */
 #if defined(__x86_64__) || defined(__aarch64__) || defined(__ARM_NEON)
 #define RT_HAS_EIGHTS 1

@@ -107,6 +107,8 @@ static int decode_row(rt_scratch *scratch, rt_span *in, int8_t *row, uint32_t co
         begin = (uint32_t)rt_rest_eights(lanes->state, lanes->lanes, planes->slots[0], &planes->takes, in, planes->contexts,
                                          (unsigned char *)row, count);
 #endif
+    if (!scratch->eights)
+        begin = (uint32_t)rt_few_steps(lanes->state, lanes->lanes, planes->slots[0], in, planes->contexts, (unsigned char *)row, count);
     for (; begin < count; begin += lanes->lanes) {
         uint32_t some = count - begin < lanes->lanes ? count - begin : lanes->lanes;
         if (!step(planes, lanes->state, scratch->eights, in, planes->contexts + begin, row + begin, some)) return 0;
@@ -162,10 +164,10 @@ INLINE void add_predicted(int8_t *row, const int8_t *const *past, const int8_t *
 
 /* A row's values, where planes are predicted, then the sums of sizes with them. */
 INLINE void values_of(rt_planes *planes, const int8_t *weights, uint64_t plane, uint32_t count) {
-    int8_t *row = planes->rows[plane % (RT_DEPTH + 1)];
+    int8_t *row = planes->rows[(uint32_t)plane % (RT_DEPTH + 1)];
     const int8_t *past[RT_DEPTH];
     uint32_t depth = plane < RT_DEPTH ? (uint32_t)plane : RT_DEPTH;
-    for (uint32_t back = 0; back < depth; back++) past[back] = planes->rows[(plane - 1 - back) % (RT_DEPTH + 1)];
+    for (uint32_t back = 0; back < depth; back++) past[back] = planes->rows[(uint32_t)(plane - 1 - back) % (RT_DEPTH + 1)];
     if (weights) add_predicted(row, past, weights, depth, count);
     const int8_t *old = depth == RT_DEPTH ? past[RT_DEPTH - 1] : NULL;
     for (uint32_t i = 0; i < count; i += VECTOR) {
@@ -206,7 +208,8 @@ __attribute__((target("avx2"))) static void values_avx2(rt_planes *planes, const
 
 /* A row to its place among the others' bytes. */
 static void deliver(const cut *c, const int8_t *row, uint64_t begin, uint32_t count, uint64_t plane, rt_place to) {
-    uint64_t box = begin / c->inner, inside = begin % c->inner, step = c->planes * c->inner;
+    uint32_t first = (uint32_t)begin, size = (uint32_t)c->inner; /* some processors divide 64 bits in a hundred instructions */
+    uint64_t box = first / size, inside = first % size, step = c->planes * c->inner;
     const unsigned char *from = (const unsigned char *)row;
     if (c->inner == 1) {
         rt_spread(to.out + (box * step + plane) * to.stride, step * to.stride, from, count);
@@ -226,7 +229,7 @@ static int decode_places(rt_scratch *scratch, rt_span *in, const cut *c, uint64_
     memset(planes->sizes, 0, sizeof planes->sizes);
     memset(planes->contexts, 0, sizeof planes->contexts);
     for (uint64_t plane = 0; plane < c->planes; plane++) {
-        int8_t *row = planes->rows[plane % (RT_DEPTH + 1)];
+        int8_t *row = planes->rows[(uint32_t)plane % (RT_DEPTH + 1)];
         if (plane) (scratch->eights ? contexts_avx2 : contexts_plain)(planes, c, plane, whole);
         if (!decode_row(scratch, in, row, count)) return 0;
         (scratch->eights ? values_avx2 : values_plain)(planes, plane ? weights : NULL, plane, whole);

@@ -3,6 +3,8 @@
 
 #include "internal.h"
 
+enum { MOST_FEW = 4 /* lanes that are kept in registers */ };
+
 /* Tables -------------------------------------------------------------------------------------------- */
 
 static uint32_t steepness(uint32_t code) { return (16 + (code & 15)) << (code >> 4); }
@@ -139,6 +141,48 @@ int rt_use_eights(uint32_t lanes, rt_takes *takes) {
 #endif
 }
 
+/* So many rounds of lanes whose number is a constant, in registers; by a table for each symbol where contexts say which. */
+static inline __attribute__((always_inline)) const unsigned char *rounds_of(uint32_t *state, uint32_t lanes, const uint32_t *slots,
+                                                                            const unsigned char *at, const unsigned char *contexts,
+                                                                            unsigned char *out, size_t rounds) {
+    uint32_t x[MOST_FEW];
+    for (uint32_t i = 0; i < lanes; i++) x[i] = state[i];
+    for (; rounds--; out += lanes) {
+        for (uint32_t i = 0; i < lanes; i++) {
+            uint32_t slot = x[i] & (RT_SLOTS - 1);
+            uint32_t entry = slots[contexts ? slot | (uint32_t)contexts[i] << RT_LOG_SLOTS : slot];
+            out[i] = (unsigned char)entry;
+            x[i] = rt_refilled(rt_advanced(x[i], entry), &at);
+        }
+        if (contexts) contexts += lanes;
+    }
+    for (uint32_t i = 0; i < lanes; i++) state[i] = x[i];
+    return at;
+}
+
+static const unsigned char *some_rounds(uint32_t *state, uint32_t lanes, const uint32_t *slots, const unsigned char *at,
+                                        const unsigned char *contexts, unsigned char *out, size_t rounds) {
+    if (lanes == 4 && contexts) return rounds_of(state, 4, slots, at, contexts, out, rounds);
+    if (lanes == 4) return rounds_of(state, 4, slots, at, NULL, out, rounds);
+    if (lanes == 2 && contexts) return rounds_of(state, 2, slots, at, contexts, out, rounds);
+    if (lanes == 2) return rounds_of(state, 2, slots, at, NULL, out, rounds);
+    if (contexts) return rounds_of(state, 1, slots, at, contexts, out, rounds);
+    return rounds_of(state, 1, slots, at, NULL, out, rounds);
+}
+
+uint64_t rt_few_steps(uint32_t *state, uint32_t lanes, const uint32_t *slots, rt_span *in, const unsigned char *contexts,
+                      unsigned char *out, uint64_t count) {
+    uint64_t done = 0;
+    uint32_t log = lanes / 2; /* of 1, 2 or 4 */
+    while (lanes <= MOST_FEW) { /* as many rounds as there are words for, whatever they take */
+        uint64_t rounds = (count - done) >> log, safe = rt_left(*in) >> (log + 1);
+        if (!(rounds = rounds < safe ? rounds : safe)) break;
+        in->at = some_rounds(state, lanes, slots, in->at, contexts ? contexts + done : NULL, out + done, (size_t)rounds);
+        done += rounds * lanes;
+    }
+    return done;
+}
+
 /* One symbol of each of `lanes` lanes; `stride` is a constant where that is quicker. */
 static inline const unsigned char *step(uint32_t *state, uint32_t lanes, const uint32_t *slots, const unsigned char *at,
                                         unsigned char *out, uint64_t stride) {
@@ -195,6 +239,7 @@ int rt_decode_rans(rt_span in, rt_place to, rt_scratch *scratch) {
     if (to.stride == 1 && rt_use_eights(width, &scratch->as.rans.takes))
         done = rt_steps_eights(lanes->state, width, slots, &scratch->as.rans.takes, &in, to.out, to.count);
 #endif
+    if (to.stride == 1) done += rt_few_steps(lanes->state, width, slots, &in, NULL, to.out + done, to.count - done);
     for (; to.count - done >= width && rt_left(in) >= 2 * (uint64_t)width; done += width) {
         if (to.stride == 1) in.at = step(lanes->state, width, slots, in.at, to.out + done, 1);
         else in.at = step(lanes->state, width, slots, in.at, to.out + done * to.stride, to.stride);
