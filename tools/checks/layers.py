@@ -39,7 +39,10 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one value is from its reference; `sqnr` in decibels, infinite where they are equal."""
+    """How far one value is from its reference; `sqnr` in decibels, infinite where they are equal.
+
+    One that is `reordered` is held against what follows from picks of its own (see `ties.py`).
+    """
 
     value: str
     node: str
@@ -48,6 +51,7 @@ class Difference:
     relative: float
     sqnr: float
     passed: bool
+    reordered: bool = False
 
 
 def difference(value: str, node: str, reference: Array, found: Array, limits: Thresholds) -> Difference:

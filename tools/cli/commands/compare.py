@@ -128,6 +128,7 @@ class _Comparison:
         from secateur.prepare import prepare
 
         from ...checks import layers
+        from ...checks.ties import in_found_order
 
         before, after = layers.split_pipeline(
             prepare(pipeline or default_pipeline(self.graph, find(target)), find(target))
@@ -136,7 +137,7 @@ class _Comparison:
         show("reference", 0, 1)
         wanted = self._wanted(exposed, inputs)
         found = layers.compiled_values(exposed, target, after, inputs, show)
-        rows = layers.differences(exposed, wanted, found, limits)
+        rows = in_found_order(exposed, wanted, found, limits, inputs)
         if artifact is None:
             return rows, []
         return rows, layers.differences(self.graph, wanted, _outputs(artifact, inputs, wanted), limits)
@@ -180,16 +181,21 @@ def _print(
             f"off by {first.largest:.3g} ({first.relative:.3g} of the largest magnitude)"
         )
     elif all(row.passed for row in outputs):
-        print(f"\nall {len(layers)} values agree with {reference.value}")
+        print(f"\nall {len(layers)} values agree with {reference.value}{_reordered(layers)}")
     else:
         print(f"\nthe layers agree with {reference.value}, the artifact's outputs do not.")
         print("Was it compiled from this model?")
 
 
+def _reordered(rows: list[Difference]) -> str:
+    count = sum(row.reordered for row in rows)
+    return f", {count} of them but for the order of elements that are nearly equal" if count else ""
+
+
 def _table(rows: list[Difference]) -> str:
     cells = (
         (
-            "ok" if r.passed else "DIFFERS",
+            ("order" if r.reordered else "ok") if r.passed else "DIFFERS",
             f"{r.largest:.2e}",
             f"{r.relative:.2e}",
             f"{r.sqnr:.1f}",
