@@ -65,6 +65,9 @@ COMPUTED: dict[str, Bound] = {
 }  # fmt: skip
 """Each operator, with a bound on the shape of its results."""
 
+_SCALARS = {"CumSum": (1,), "OneHot": (1,), "MelWeightMatrix": range(5)}
+"""Operands that exporters write with an axis of extent 1 as well, as ONNX Runtime takes them."""
+
 
 def is_computable(node: NodeProto) -> bool:
     """Whether the node could be computed, were its operands known."""
@@ -90,7 +93,12 @@ def _evaluated(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
         proto.op_type = "ScatterElements"
     opsets = [helper.make_opsetid("", opset)]
     model = helper.make_model(helper.make_graph([proto], "known", [], []), opset_imports=opsets)
-    feeds = {name: a for name, a in zip(node.proto.input, arrays, strict=True) if a is not None}
+    scalars = _SCALARS.get(node.type, ())
+    feeds = {
+        name: a.reshape(()) if number in scalars and a.size == 1 else a
+        for number, (name, a) in enumerate(zip(node.proto.input, arrays, strict=True))
+        if a is not None
+    }
     for name in node.proto.output:
         model.graph.output.add(name=name)
     try:

@@ -39,6 +39,8 @@ ALONG = [
     (X, "y = Trilu <upper=0> (x, minus)"),
     (X, "y = Trilu <upper=0> (x, far)"),
     ("float[2,8] x", "t, i = TopK (x, two) y = OneHot <axis=1> (i, nine, values)"),
+    ("float[2,2] x", "k = CumSum (rows, one) c = Cast <to=1> (k) y = Add (x, c)"),
+    ("float[2,2,5] x", "k = OneHot (rows, five, values) y = Add (x, k)"),
     ("float[9,3,2] x", "y = ReverseSequence <batch_axis=1, time_axis=0> (x, lengths)"),
     ("float[3,9,2] x", "y = ReverseSequence <batch_axis=0, time_axis=1> (x, lengths)"),
 ]  # fmt: skip
