@@ -20,7 +20,7 @@ _Use = tuple[Operator, int]
 
 def macs(extents: Extents, domains: Domains) -> Iterator[Row]:
     """Multiply-accumulates, a table an operator."""
-    return _by_operator(extents, domains, lambda _op, _point, left: left.macs if left else 0)
+    return _by_operator(extents, domains, extents.macs)
 
 
 def weights(extents: Extents, domains: Domains) -> Iterator[Row]:
@@ -32,7 +32,8 @@ def weights(extents: Extents, domains: Domains) -> Iterator[Row]:
     shared = [uses for uses in _uses(extents.graph) if len(uses) > 1 and _are_few(domains, uses)]
     apart = {use for uses in shared for use in uses}
 
-    def own(op: Operator, point: Point, _: Operator | None) -> int:
+    def own(op: Operator, point: Point) -> int:
+        extents.macs(op, point)  # whether it has a meaning
         return sum(_bytes(extents, use, point) for use in _constants(op) if use not in apart)
 
     yield from _by_operator(extents, domains, own)
@@ -46,14 +47,12 @@ COUNTED = {"macs": macs, "weights": weights}
 """By the name that a budget gives the limit."""
 
 
-def _by_operator(
-    extents: Extents, domains: Domains, of: Callable[[Operator, Point, Operator | None], int]
-) -> Iterator[Row]:
-    """What `of` gives for each operator and what is left of it; infinite where it has no meaning."""
+def _by_operator(extents: Extents, domains: Domains, of: Callable[[Operator, Point], int]) -> Iterator[Row]:
+    """What `of` gives for each operator; infinite where it has no meaning."""
 
     def counted(op: Operator, point: Point) -> float:
         try:
-            return of(op, point, extents.operator(op, point))
+            return of(op, point)
         except UnsizedError:
             return math.inf
 

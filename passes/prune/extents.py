@@ -19,7 +19,7 @@ from secateur.ir.registry import create
 
 from .bypasses import Branches, Bypass, Left
 from .curves import Curve
-from .sizes import Attributes, Shape, Signature, at_shape, resized, signature
+from .sizes import Attributes, Shape, Signature, at_shape, resized, result_types, signature, typed
 
 Ints = NDArray[np.int64]
 
@@ -149,6 +149,15 @@ class Extents:
             return None
         values = [at_shape(v, self.shape(v, point)) for v in _read(op, left)]
         return self._resized(op, left, values, point)
+
+    def macs(self, op: Operator, point: Point) -> int:
+        """Multiply-accumulates of `operator`, by types alone: 0 where nothing is computed, else as there."""
+        if self.branches.left(op, point.gone) is not None:
+            sized = self.operator(op, point)
+            return 0 if sized is None else sized.macs
+        types = [typed(v.type, self.shape(v, point)) for v in op.operands]
+        results = result_types(op, types, {**op.attributes, **self.attributes(op, point)})
+        return op.definition.macs(types, results[0])
 
     def cost_key(self, op: Operator, point: Point) -> Signature:
         """Equal where `operator` gives operators that cost the same."""

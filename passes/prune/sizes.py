@@ -40,17 +40,22 @@ def sized(op: Operator, operands: Sequence[Shape], attributes: Attributes = {}) 
 def resized(op: Operator, operands: Sequence[Value], attributes: Attributes) -> Operator:
     """`op` on other operands, with result types inferred anew; UnsizedError where it has no meaning there."""
     given = {**op.attributes, **attributes}
+    types = result_types(op, [v.type for v in operands], given)
+    return Operator(op.definition, operands, given, types, op.loc)
+
+
+def result_types(op: Operator, operands: Sequence[TensorType], attributes: Attributes) -> list[TensorType]:
+    """Of `op` on operands of these types, with all of these attributes; UnsizedError as `resized`."""
     try:
-        types = op.definition.result_types([v.type for v in operands], given)
+        types = op.definition.result_types(operands, attributes)
     except TypeRuleError as error:
         raise UnsizedError(f"{op.called}: {error}") from None
-    types = [_typed(r.type, t.shape) for r, t in zip(op.results, types, strict=True)]
-    return Operator(op.definition, operands, given, types, op.loc)
+    return [typed(r.type, t.shape) for r, t in zip(op.results, types, strict=True)]
 
 
 def at_shape(old: Value, shape: Shape) -> Value:
     """A value like another, of this shape: a constant (the same, where it has the shape), or an operand."""
-    type = _typed(old.type, shape)
+    type = typed(old.type, shape)
     array = constant_of(old)
     if array is None:
         return Value(type, old.name)
@@ -64,7 +69,7 @@ def _constant(array: Array, type: TensorType) -> Value:
     return Operator(lookup("nn.constant"), [], {"value": value}, [type]).result
 
 
-def _typed(type: TensorType, shape: Shape) -> TensorType:
+def typed(type: TensorType, shape: Shape) -> TensorType:
     """The type at another shape; scales along an axis are cut, or the first of them repeated."""
     return TensorType(shape, type.dtype, type.layout, _cut(type.quant, shape))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 
 import numpy as np
@@ -11,13 +11,16 @@ import pytest
 from secateur.codegen.backends.cpu.costs import AnalyticCosts
 from secateur.codegen.targets.find import find
 from secateur.ir.channels import find_channels
-from secateur.ir.graph import Graph
+from secateur.ir.graph import Graph, Operator
+from secateur.passes.prune import counted
 from secateur.passes.prune.curves import curves
+from secateur.passes.prune.extents import Extents, Point
 from secateur.passes.prune.figures import weight_bytes
 from secateur.passes.prune.optimize import Budget, Optimizer
 from secateur.passes.prune.remove import remove
 from secateur.passes.prune.sizes import with_own_constants
 
+from . import nets
 from .nets import Net
 
 
@@ -66,3 +69,22 @@ def test_filters_that_repair_fits_anew_count_once_for_each_reader() -> None:
     filters = 16 * 16 * 9 * 4
     found = of.within(Budget(weights=weight_bytes(of.extents.graph)))
     assert found.spent == weight_bytes(of.extents.graph) == weight_bytes(shared()) + 2 * filters
+
+
+@pytest.mark.parametrize("make", [nets.residual, nets.mobile, nets.dense])
+def test_macs_at_other_counts_are_those_of_operators_there(make: Callable[[int], Graph]) -> None:
+    channels = find_channels(graph := make(1))
+    extents = Extents(graph, curves(channels, {g.name: np.ones(g.size) for g in channels.groups}))
+    point = Point({number: size - 1 for number, size in enumerate(extents.sizes)})
+    computed = [op for op in graph.operators if op.name != "nn.constant"]
+    found = [extents.macs(op, point) for op in computed]
+    assert found == [at.macs for op in computed if (at := extents.operator(op, point))]
+    assert 0 < sum(found) < sum(op.macs for op in computed)
+
+
+def test_macs_are_counted_without_making_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Case().optimizer.problem
+    made: list[Operator] = []
+    monkeypatch.setattr(Extents, "operator", lambda _self, op, _point: made.append(op))
+    assert all(np.isfinite(rows).all() for _, rows in counted.macs(problem.extents, problem.domains))
+    assert made == []
