@@ -12,15 +12,18 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
+import pytest
 
-from secateur.codegen.program import Module
+from secateur.codegen.backends.cuda.backend import CudaBackend
+from secateur.codegen.program import Module, Program
 from secateur.codegen.targets.host import host
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("simt.c", "driver.c"))
@@ -185,6 +188,18 @@ def _telling(text: str) -> str:
 def dumped(folder: Path) -> list[Module]:
     """The kernels that `--dump-ir` wrote as LLVM IR into a folder."""
     return [Module(path.stem, b"", {"ll": path.read_text()}) for path in sorted(folder.glob("*.ll"))]
+
+
+@contextmanager
+def llvm_alone() -> Iterator[None]:
+    """`--dump-ir` writes LLVM IR alone of kernels for a GPU: what else it shows takes longer than they do."""
+
+    def texts(_backend: CudaBackend, emitted: Program) -> Iterator[tuple[str, str]]:
+        return ((f"{module.symbol}.ll", module.texts["ll"]) for module in emitted.modules)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CudaBackend, "texts", texts)
+        yield
 
 
 def load_dumped(folder: Path) -> None:

@@ -26,6 +26,7 @@ from secateur.options import Int8
 from secateur.tools.bench import models
 from secateur.tools.bench.model_builder import GraphBuilder
 from secateur.tools.bench.models import names
+from secateur.tools.gpu import build as builder
 from secateur.tools.gpu import guessed
 from secateur.tools.gpu.build import archive, build
 from secateur.tools.gpu.carried import artifact, contest, cudnn, main, peers
@@ -33,7 +34,7 @@ from secateur.tools.gpu.carried.items import Pace, ends
 from secateur.tools.gpu.carried.results import Results
 from secateur.tools.gpu.cases import LAYERS, NETWORKS, PRECISIONS, cases, chain, network
 from secateur.tools.gpu.steps import steps_of
-from tests.codegen.simt.emulator import Gpu, configure, load_dumped, stand_in
+from tests.codegen.simt.emulator import Gpu, configure, llvm_alone, load_dumped, stand_in
 from tests.sampled import sampled
 
 
@@ -49,11 +50,19 @@ GROUP = "4 of 16x4x4, batch 2"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("gpu")
-    index = build(place / "made", "cuda-sm_75", cases(quick=True), silent, place / "ir")
+    with llvm_alone(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builder, "ptxas", lambda: None)  # it takes seconds, and the emulator runs the same
+        index = build(place / "made", "cuda-sm_75", cases(quick=True), silent, place / "ir")
     assert not index["failed"]
     for dumped in (place / "ir").iterdir():
         load_dumped(dumped / "kernels")
     return place / "made"
+
+
+def chain_file(folder: Path) -> Path:
+    """Of one convolution."""
+    onnx.save(chain(1, 4, 4, 1), folder / "one.onnx")
+    return folder / "one.onnx"
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +78,24 @@ def ran(folder: Path, out: Path, *options: str) -> dict[str, Any]:
     assert stand_in().simt_live() == 0
     found: dict[str, Any] = json.loads((out / "results.json").read_text())
     return found
+
+
+@pytest.mark.parametrize("program", [Path("ptxas"), None])
+def test_code_is_finished_where_it_can_be_but_for_primitives(
+    program: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[Path, bool] = {}
+
+    def compiled(_graph: object, path: Path, _target: str, *, cubin: bool, **_: object) -> SimpleNamespace:
+        asked[path] = cubin
+        path.touch()
+        return SimpleNamespace(graph=read(chain_file(tmp_path)))
+
+    monkeypatch.setattr(builder, "ptxas", lambda: program)
+    monkeypatch.setattr(secateur, "compile", compiled)
+    given = [case for case in cases(quick=True) if case.target or case.precision == "fp32"]
+    assert not build(tmp_path, "cuda-sm_75", given, silent)["failed"]
+    assert list(asked.values()) == [False, program is not None, program is not None]
 
 
 def test_answers_are_checked_and_groups_timed(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from secateur.ir.graph import Graph
 from secateur.ir.noise import noise
 from tests.passes.texts import body, build
 
-from ...simt.emulator import load_dumped
+from ...simt.emulator import llvm_alone, load_dumped
 
 TARGET = "cuda-sm_75"
 FLOATS = body(
@@ -30,16 +31,17 @@ def compiled(
     target: str = TARGET,
     cubin: bool = False,
 ) -> secateur.Artifact:
-    """The model's artifact."""
-    made = secateur.compile(
-        model,
-        folder / "m.so",
-        target,
-        quantize=quantize,
-        precision=precision,
-        cubin=cubin,
-        watch=Watch(dump_ir=folder / "ir"),
-    )
+    """The model's artifact; where its code is finished, with all of its texts beside it."""
+    with nullcontext() if cubin else llvm_alone():
+        made = secateur.compile(
+            model,
+            folder / "m.so",
+            target,
+            quantize=quantize,
+            precision=precision,
+            cubin=cubin,
+            watch=Watch(dump_ir=folder / "ir"),
+        )
     load_dumped(folder / "ir" / "kernels")
     return made
 

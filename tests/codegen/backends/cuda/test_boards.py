@@ -26,7 +26,7 @@ from tests.runtime.sanitized import RUNTIME, WARNINGS, gcc, sanitized, sanitizin
 
 from ....sampled import sampled, whole
 from ...simt.boards import build_driver
-from ...simt.emulator import SOURCES, dumped
+from ...simt.emulator import SOURCES, dumped, llvm_alone
 
 EXAMPLE = RUNTIME.parent / "examples" / "c"
 LIVES = SOURCES[0].with_name("lives.c")
@@ -45,9 +45,9 @@ ZIG = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu.2.17
 def board_of(target: str, folder: Path) -> secateur.Artifact:
     """The network in bytes, and beside the artifact its input and answer."""
     asked = Int8("random:2", layers="all")
-    made = secateur.compile(
-        build(BYTES), folder / "model.so", target, quantize=asked, watch=Watch(dump_ir=folder / "ir")
-    )
+    watch = Watch(dump_ir=folder / "ir")
+    with llvm_alone():
+        made = secateur.compile(build(BYTES), folder / "model.so", target, quantize=asked, watch=watch)
     given = noise(made.graph)
     (folder / "input").write_bytes(given["x"].tobytes())
     (folder / "expected").write_bytes(interpreter.run(made.graph, given)["y"].tobytes())
@@ -122,7 +122,8 @@ def test_the_example_runs_on_memory_of_the_gpus(tmp_path: Path) -> None:
     make = shutil.which("make") or pytest.skip("make is not installed: apt-get install make")
     graph, model = build(FLOATS_ALONE), tmp_path / "model"
     watch = Watch(dump_ir=tmp_path / "ir")
-    secateur.compile(graph, model, "cuda-sm_75", kind="dir", watch=watch)
+    with llvm_alone():
+        secateur.compile(graph, model, "cuda-sm_75", kind="dir", watch=watch)
     build_driver(tmp_path, dumped(tmp_path / "ir" / "kernels"), "x86_64-unknown-linux-gnu", [compiler])
     given = noise(graph)
     (tmp_path / "input").write_bytes(given["x"].tobytes())
