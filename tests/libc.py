@@ -21,3 +21,11 @@ def share_libc(cache: Path) -> Path:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         (cache / "zig").symlink_to(shared)
     return cache
+
+
+def share_runtime(cache: Path) -> Path:
+    """As `share_libc`, and the runtime's objects are the suite's: hashes of all that makes them name them."""
+    objects = CACHE / "runtime"
+    objects.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (share_libc(cache) / "runtime").symlink_to(objects.resolve())
+    return cache
