@@ -19,7 +19,7 @@ import secateur
 from secateur.ir.errors import SecateurError
 from secateur.tools.bench.model_builder import GraphBuilder
 from secateur.tools.bench.public import __main__ as command
-from secateur.tools.bench.public.judge import Verdict, _same_network, judge
+from secateur.tools.bench.public.judge import Compiled, Verdict, _same_network, judge
 from secateur.tools.bench.public.rows import MODELS, Package, PublicModel
 from secateur.tools.bench.public.table import as_markdown, misses
 from secateur.tools.bench.public.wheels import archive, extract, model_file
@@ -89,6 +89,22 @@ def test_a_network_is_compiled_compared_and_timed(tmp_path: Path) -> None:
     assert verdict.error < 1e-5
     assert verdict.int8_sqnr > 20  # so small a network may stay in float
     assert min(verdict.compile_seconds, verdict.reference_ms, verdict.fp32_ms, verdict.int8_ms) > 0
+
+
+def test_float_is_compiled_cold_and_int8_with_what_that_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[set[str]] = []
+
+    def compiled(_model: object, _source: Path, artifact: Path, cache: Path, *_: str) -> Compiled:
+        found.append({path.name for path in cache.iterdir()})
+        (cache / "kernels").mkdir(exist_ok=True)
+        return Compiled(artifact, 0.0, 0.0, "{}")
+
+    monkeypatch.setattr("secateur.tools.bench.public.judge.compile_apart", compiled)
+    monkeypatch.setattr("secateur.tools.bench.public.judge._measured", lambda *_: GOOD)
+    assert judge(TINY, tmp_path / "tiny.onnx", tmp_path, rounds=1, budget=0.0) == GOOD
+    assert found == [{"zig"}, {"zig", "kernels"}]
 
 
 def test_a_network_that_does_not_compile_says_why(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ Outputs = list[Floats]
 
 @dataclass(frozen=True)
 class Compiled:
-    """An artifact, the wall-clock and processor seconds that a cold compilation took, and what it printed."""
+    """An artifact, the wall-clock and processor seconds that its compilation took, and what it printed."""
 
     path: Path
     seconds: float
@@ -73,34 +74,33 @@ class Verdict:
 
 
 def judge(model: PublicModel, source: Path, folder: Path, rounds: int, budget: float) -> Verdict:
-    """Compiles `source` in float32 and int8 into `folder`, cold, and holds both against ONNX Runtime."""
+    """Compiles `source` in float32 into `folder`, cold, then in int8; holds both against ONNX Runtime."""
     try:
         calibration = folder / f"{model.name}-calibration.npz"
         np.savez(calibration, allow_pickle=False, **{model.input: model.samples(CALIBRATION_SAMPLES, 1)})
-        fp32 = compile_cold(model, source, folder / f"{model.name}.so")
-        asked = ("--quantize", "int8", "--calibration", str(calibration), "--json")
-        int8 = compile_cold(model, source, folder / f"{model.name}-int8.so", *asked)
+        with _empty_cache() as cache:
+            fp32 = compile_apart(model, source, folder / f"{model.name}.so", cache)
+            asked = ("--quantize", "int8", "--calibration", str(calibration), "--json")
+            int8 = compile_apart(model, source, folder / f"{model.name}-int8.so", cache, *asked)
         return _measured(model, source, fp32, int8, rounds, budget)
     except SecateurError as failure:
         return Verdict(model.name, failure=str(failure))
 
 
-def compile_cold(model: PublicModel, source: Path, artifact: Path, *options: str) -> Compiled:
-    """The command that a user types, with an empty kernel cache; SecateurError says what it said."""
+def compile_apart(model: PublicModel, source: Path, artifact: Path, cache: Path, *options: str) -> Compiled:
+    """The command that a user types, with this kernel cache; SecateurError says what it said."""
     shape = () if model.settled else ("--shape", model.shape_option)
     command = [sys.executable, "-m", "secateur.tools.cli.main", "compile", str(source), "-o", str(artifact)]
     before, start = _children(), time.monotonic()
     try:
-        with tempfile.TemporaryDirectory(prefix="secateur-cold-") as cache:
-            _share_libc(Path(cache))
-            done = subprocess.run(
-                [*command, *shape, *options],
-                env={**os.environ, "SECATEUR_CACHE": cache},
-                capture_output=True,
-                text=True,
-                timeout=COMPILE_SECONDS,
-                check=False,
-            )
+        done = subprocess.run(
+            [*command, *shape, *options],
+            env={**os.environ, "SECATEUR_CACHE": str(cache)},
+            capture_output=True,
+            text=True,
+            timeout=COMPILE_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise SecateurError(f"not compiled within {COMPILE_SECONDS} s") from None
     if done.returncode:
@@ -108,13 +108,16 @@ def compile_cold(model: PublicModel, source: Path, artifact: Path, *options: str
     return Compiled(artifact, time.monotonic() - start, _children() - before, done.stdout)
 
 
-def _share_libc(cache: Path) -> None:
-    """The linker's libc, built once for a machine, is not what is timed."""
+@contextmanager
+def _empty_cache() -> Iterator[Path]:
+    """But for the linker's libc: built once for a machine, it is not what is timed."""
     from secateur.codegen.folder import cache_folder
 
     known = cache_folder() / "zig"
     known.mkdir(parents=True, exist_ok=True)
-    (cache / "zig").symlink_to(known.resolve())
+    with tempfile.TemporaryDirectory(prefix="secateur-cold-") as cache:
+        (Path(cache) / "zig").symlink_to(known.resolve())
+        yield Path(cache)
 
 
 def _children() -> float:
