@@ -29,6 +29,7 @@ from .grid import TileGrid
 from .nest import kernel_of
 from .phases import phased
 from .plan import Blocking, Numbers, Shape, costs, far_gbps
+from .transforms import cycles_of
 
 _SHARE = 0.66  # of the second-level cache for what a task keeps
 _POSITION = 0.25  # of that cache for the numbers of one position, where not all positions' stay
@@ -90,13 +91,13 @@ class FloatShape(Shape[FloatArithmetic]):
         return next((n for n in _divisors(passes) if blocking.channels <= n * _LEG), passes)
 
     def cycles(self, blocking: Any, target: Target) -> Any:
-        lanes, inner = self.lanes, (self.extent[0] - 2) * (self.extent[1] - 2)
+        lanes = self.lanes
         ranges = self.ranges(blocking)
         vector_tiles = self.positions * self.tiles / lanes
         products = self._products_cycles(blocking, target)
         products += vector_tiles * self.filters * self.chunks(blocking) * self._ends(*_SUM)
-        read, written = _transforms(inner, target)
-        transforms = vector_tiles * (read * ranges * self.channels + written * self.filters)
+        read, written = self._transforms(target)
+        transforms = self.tiles / lanes * (read * ranges * self.channels + written * self.filters)
         size = float(self.number_bytes)
         streamed = size * self.positions * self.channels * self.filters * self.blocks(blocking)
         transformed = 2 * size * ranges * self.tiles * self.positions * self.channels
@@ -111,6 +112,16 @@ class FloatShape(Shape[FloatArithmetic]):
         streaming = streamed / rate
         computing = products + transforms
         return np.maximum(computing, streaming) + 0.5 * np.minimum(computing, streaming)
+
+    def _transforms(self, target: Target) -> tuple[float, float]:
+        """Cycles for each vector's tile and for that of its products; without streams as measured on x86,
+        where large tiles do not fit the registers."""
+        if target.isa.streams:
+            return cycles_of(self, self.arithmetic, self.scattered, target)
+        inner = prod(extent - 2 for extent in self.extent)
+        read, written = 3.0 + 0.27 * inner, 2.0 + 0.2 * inner
+        each = 0.75 / target.fma_per_cycle if target.isa.by_element else 1.0
+        return self.positions * each * read, self.positions * each * written
 
     def _products_cycles(self, blocking: Any, target: Target) -> Any:
         """Of all register tiles, but for what each of their sums takes."""
@@ -189,22 +200,6 @@ class FloatShape(Shape[FloatArithmetic]):
         best = products.tile_pixels(registers, vectors)
         most = products.most_pixels(registers, vectors) if isinstance(products, RowsByElement) else best
         return (*range(max(1, best // 2), best + 1), *([most] if most == self.tiles > best else []))
-
-
-def _transforms(inner: int, target: Target) -> tuple[float, float]:
-    """Cycles for each vector of a tile and of its products: large tiles do not fit the registers.
-
-    As measured on x86. With streams as llvm-mca has them on a Cortex-A72 and an A76; an A53 takes three times
-    as many.
-    """
-    read, written = 3.0 + 0.27 * inner, 2.0 + 0.2 * inner
-    if target.isa.streams:
-        largest = 0.2 * max(0, inner - 36)
-        read, written = min(2.6 + 0.16 * inner, 7.0) + largest, min(1.5 + 0.12 * inner, 5.0) + largest / 2
-    elif target.isa.by_element:
-        read, written = 0.75 * read, 0.75 * written
-    rate = target.fma_per_cycle if target.isa.by_element else 1.0
-    return read / rate, written / rate
 
 
 @lru_cache(maxsize=1 << 14)

@@ -8,6 +8,7 @@ before the rows use them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -47,6 +48,29 @@ def multiply(
         elif outputs[places[0]] is None:
             outputs[places[0]], outputs[places[1]] = value + found[number + 1], value - found[number + 1]
     return outputs
+
+
+@dataclass(frozen=True)
+class Count:
+    """Operations of `multiply`: additions and multiplications, and copies of what one replaces too early."""
+
+    arithmetic: int
+    copies: int
+
+
+def count(rows: Sequence[Row]) -> Count:
+    """What `multiply` by `rows` executes."""
+    combined, pairs = _combined_columns(rows)
+    sums = [(row, places) for row, places in _sums(combined) if any(row)]
+    arithmetic, copies = 2 * len(pairs), 0
+    left = _ordered([row for row, _ in sums])
+    while left:
+        row, places = sums[left.pop(0)]
+        terms = _terms(row)
+        arithmetic += len(terms) - (row[terms[0]] == 1) + (len(places) > 1)
+        replaced = _replaced(row)
+        copies += replaced is not None and any(sums[other][0][replaced] for other in left)
+    return Count(arithmetic, copies)
 
 
 def constants(rows: Sequence[Row]) -> list[Fraction]:

@@ -56,7 +56,7 @@ def loops(primitive: FloatWinograd, target: Target, spec: ConvSpec, phase: str =
         (F4, ConvSpec, 56, {8, 4}, 16, 2),
         (F4, ConvSpec, 14, {8}, 16, 4),
         (ODD, ConvSpec, 14, {9}, 16, 8),
-        (F4, HalfConvSpec, 28, {7}, 32 - 1, 4),  # the first channel's products begin the sums
+        (F4, HalfConvSpec, 36, {7, 4}, 16 - 1, 2),  # the first channel's products begin the sums
     ],
 )
 def test_register_tiles_share_the_weights_that_are_asked_for_and_spill_nothing(
