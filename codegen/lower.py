@@ -30,8 +30,10 @@ from .targets.target import Target
 from .weights.decoding import most_room, name_on
 from .weights.fetching import Region, fetch
 from .weights.origin import Origin
+from .weights.pacing import paced
 from .weights.registry import HOLDING_FILTERS
 from .weights.storing import PLAIN, coded
+from .weights.streams import Codecs
 from .weights.transforms import Made, transformed
 from .worker import Compile
 
@@ -67,6 +69,23 @@ class _Weights:
         factors = places[origin.factors].offset if origin.factors >= 0 else 0
         if min(made) >= before:
             self.origins.append(Made(origin, codec, tuple(made), factors))
+
+    @property
+    def are_made(self) -> list[bool]:
+        """Whether each array is made of another."""
+        made = {offset for row in self.origins for offset in row.offsets}
+        return [at in made for at in self.offsets]
+
+    def paced(self, target: Target) -> tuple[list[Codecs], list[Codecs]]:
+        """By what arrays are coded on a target, and the sources of those that are made."""
+        sources = [(array, row.codec) for row in self.origins for array in row.origin.sources]
+        read = [i for i, made in enumerate(self.are_made) if not made]
+        arrays = [*(self.arrays[i] for i in read), *(array for array, _ in sources)]
+        codecs = paced(arrays, [*(self.stored[i] for i in read), *(codec for _, codec in sources)], target)
+        stored: list[Codecs] = list(self.stored)
+        for i, codec in zip(read, codecs, strict=False):
+            stored[i] = codec
+        return stored, codecs[len(read) :]
 
 
 @dataclass
@@ -111,7 +130,7 @@ class _Lowering:
             self.fetch(op, first)
             return
         if codec in HOLDING_FILTERS and (origin := primitive.origin(op, self.target)) is not None:
-            self.weights.make(origin, name_on(codec, self.target), places, before)
+            self.weights.make(origin, codec, places, before)
 
     def call(self, op: Operator, stage: Stage) -> list[Ref]:
         """One of an operator's kernels; where those of its pointers are that `Primitive.arguments` has."""
@@ -237,10 +256,9 @@ def lower(
         if op.name != "nn.constant":
             lowering.lower(op)
     weights = lowering.weights
-    transforms = transformed(weights.origins, progress)
-    made = {offset for transform in transforms for offset in transform.made.offsets}
     fetches = tuple(map(fetch, lowering.regions))
-    stored = [name_on(codec, target) or (PLAIN if fetches else "") for codec in weights.stored]
+    stored, sources = weights.paced(target)
+    transforms = transformed(weights.origins, sources, progress)
     return Program(
         name=graph.name,
         target=target,
@@ -253,7 +271,12 @@ def lower(
         arena_bytes=arena_bytes(graph),
         workspace_bytes=max((op.get("workspace", 0) for op in graph.operators), default=0),
         manifest=dict(manifest or {}),
-        streams=coded(weights.arrays, stored, progress, [at in made for at in weights.offsets]),
+        streams=coded(
+            weights.arrays,
+            [codec or (PLAIN if fetches else "") for codec in stored],
+            progress,
+            weights.are_made,
+        ),
         transforms=transforms,
         fetches=fetches,
         kernels=lowering.kernels,

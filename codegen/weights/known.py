@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from .streams import Array, encode
+from .streams import Array, Codecs, encode
 
 MOST_BYTES = 256 << 20
 """Of streams that are remembered; those that were asked for last stay."""
@@ -18,9 +18,9 @@ class Streams:
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most, self._held = most, 0
-        self._known: OrderedDict[tuple[str, str, bytes], bytes] = OrderedDict()
+        self._known: OrderedDict[tuple[Codecs, str, bytes], bytes] = OrderedDict()
 
-    def of(self, array: Array, codec: str) -> bytes:
+    def of(self, array: Array, codec: Codecs) -> bytes:
         """As `encode` makes it; KeyError for a name of no codec."""
         digest = hashlib.sha256(np.ascontiguousarray(array).data).digest()
         key = (codec, f"{array.dtype} {array.shape}", digest)

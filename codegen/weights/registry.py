@@ -56,8 +56,8 @@ CHOOSING = {
 }
 """Names that stand for several codecs, of which the one that takes the least is used, tensor by tensor.
 
-`best` stands for fewer where a target's processor would take longer to decode than to read the plain bytes
-(`decoding.name_on`).
+Where a target's processor would take longer to decode than to read the plain bytes, `best` is the least with
+which it does not (`pacing`), and stands for fewer where a layer is decoded in each run (`decoding.name_on`).
 """
 JOINT = "+"
 """Between the names of several codecs, of which the one that takes the least is used."""

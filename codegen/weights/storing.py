@@ -14,7 +14,7 @@ from secateur.ir.support.words import known_names
 
 from .known import stream_of
 from .registry import BY_NUMBER, CODECS, JOINT, NAMES
-from .streams import SPLIT, Array
+from .streams import SPLIT, Array, Codecs
 
 PLAIN = "raw"
 
@@ -27,14 +27,14 @@ def check_codec(name: str) -> None:
 
 
 def coded(
-    arrays: Sequence[Array], stored: Sequence[str], progress: Progress = silent, made: Sequence[bool] = ()
+    arrays: Sequence[Array], stored: Sequence[Codecs], progress: Progress = silent, made: Sequence[bool] = ()
 ) -> tuple[bytes, ...]:
-    """The stream of each array by the codec of that name, as it is for an empty one; none where all are.
+    """The stream of each array by its codec, as it is for an empty name; none where all are.
 
     One that is `made` of others has an empty stream. SecateurError for a name of no codec.
     """
-    for name in sorted(set(filter(None, stored))):
-        check_codec(name)
+    for own in sorted({codec for codec in stored if codec and isinstance(codec, str)}):
+        check_codec(own)
     if not any(stored):
         return ()
     streams = []

@@ -20,21 +20,33 @@ from .registry import BY_NUMBER, CODECS, named
 
 SPLIT = 255
 Array = NDArray[Any]
+Codecs = str | tuple[str, ...]
+"""The name of a codec, or of several; or one for each byte of an element."""
 
 
-def encode(array: Array, codec: str = "best") -> bytes:
+def encode(array: Array, codec: Codecs = "best") -> bytes:
     """The stream of an array by the codec of that name, or by the best of those that it stands for.
 
-    KeyError for a name of none. At most a byte longer than the array where elements have one byte, else
-    2 and 5 for each byte of an element longer.
+    KeyError for a name of none, ValueError for more or fewer names than an element has bytes. At most a byte
+    longer than the array where elements have one byte, else 2 and 5 for each byte of an element longer.
     """
-    names = named(codec)
-    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    width = array.itemsize
-    if width == 1 or not len(data) or names == ("raw",):
-        return _encode(data, array.shape, names)
-    parts = [_encode(np.ascontiguousarray(data[at::width]), array.shape, names) for at in range(width)]
+    width, planes = array.itemsize, _planes(array)
+    given = (codec,) * width if isinstance(codec, str) else codec
+    names = [named(own) for _, own in zip(range(width), given, strict=True)]
+    if len(planes) == 1 or set(names) == {("raw",)}:
+        return _encode(_bytes(array), array.shape, names[0])
+    parts = [_encode(plane, array.shape, own) for plane, own in zip(planes, names, strict=True)]
     return bytes([SPLIT, width]) + b"".join(len(p).to_bytes(4, "little") + p for p in parts)
+
+
+def _bytes(array: Array) -> Bytes:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _planes(array: Array) -> list[Bytes]:
+    """The first byte of all elements, the second, and so on; of no elements one."""
+    data, width = _bytes(array), array.itemsize if array.size else 1
+    return [np.ascontiguousarray(data[at::width]) for at in range(width)]
 
 
 def _encode(data: Bytes, shape: Shape, names: Sequence[str]) -> bytes:
@@ -49,23 +61,33 @@ def _encode(data: Bytes, shape: Shape, names: Sequence[str]) -> bytes:
 def _by_size(data: Bytes, shape: Shape, names: Sequence[str]) -> list[str]:
     if len(names) == 1:
         return list(names)
-    sizes = {name: CODECS[name].codec.size(data, shape) for name in names}
-    return sorted((n for n, s in sizes.items() if s is not None), key=lambda n: sizes[n] or 0)
+    known = _sizes(data, shape, names)
+    return sorted(known, key=lambda name: known[name])
+
+
+def _sizes(data: Bytes, shape: Shape, names: Sequence[str]) -> dict[str, int]:
+    """Of the payload by each codec that can hold the bytes."""
+    found = ((name, CODECS[name].codec.size(data, shape)) for name in names)
+    return {name: size for name, size in found if size is not None}
+
+
+def sizes(array: Array, names: Sequence[str]) -> list[dict[str, int]]:
+    """For each byte of the elements: what all of them take by `raw` and by those codecs that make it less."""
+    known = [(len(plane), _sizes(plane, array.shape, names)) for plane in _planes(array)]
+    return [{n: s for n, s in own.items() if s < plain} | {"raw": plain} for plain, own in known]
 
 
 def size(array: Array, codec: str) -> int:
     """Bytes of `encode`'s stream, tables counted, to within rounding; not made where that is slow."""
-    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    width = array.itemsize
-    if width == 1 or not len(data):
-        return _size(data, array.shape, named(codec))
-    parts = [_size(np.ascontiguousarray(data[at::width]), array.shape, named(codec)) for at in range(width)]
+    planes = _planes(array)
+    parts = [_size(plane, array.shape, named(codec)) for plane in planes]
+    if len(planes) == 1:
+        return parts[0]
     return 2 + sum(4 + part for part in parts)
 
 
 def _size(data: Bytes, shape: Shape, names: Sequence[str]) -> int:
-    sizes = (CODECS[name].codec.size(data, shape) for name in names)
-    return 1 + min(len(data), *(s for s in sizes if s is not None), len(data))
+    return 1 + min([len(data), *_sizes(data, shape, names).values()])
 
 
 def decode(stream: bytes, dtype: DTypeLike, shape: Shape) -> Array:

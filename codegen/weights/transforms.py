@@ -9,7 +9,7 @@ from secateur.ir.support.progress import Progress, silent
 
 from .known import stream_of
 from .origin import Origin
-from .streams import Array
+from .streams import Array, Codecs
 
 _ALIGNMENT = 64
 
@@ -54,12 +54,15 @@ class Transform:
         return sum(map(len, self.streams))
 
 
-def transformed(rows: Sequence[Made], progress: Progress = silent) -> tuple[Transform, ...]:
-    """The transforms of constants, with what they read coded."""
-    found = []
+def transformed(
+    rows: Sequence[Made], codecs: Sequence[Codecs], progress: Progress = silent
+) -> tuple[Transform, ...]:
+    """The transforms of constants, with what they read coded: by one codec for each source of each row."""
+    found, own = [], iter(codecs)
     for number, made in enumerate(rows):
         progress("filters", number, len(rows))
-        found.append(Transform(made, tuple(stream_of(array, made.codec) for array in made.origin.sources)))
+        streams = tuple(stream_of(array, next(own)) for array in made.origin.sources)
+        found.append(Transform(made, streams))
     return tuple(found)
 
 

@@ -24,7 +24,7 @@ from secateur.codegen.link import static_triple
 from secateur.codegen.runtime_files import DECODER_SOURCES, RUNTIME_FILES, runtime_folder
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.toolchain import Toolchain
-from secateur.codegen.weights.decoding import name_on
+from secateur.codegen.weights.pacing import paced
 from secateur.codegen.weights.registry import CODECS
 from secateur.codegen.weights.streams import encode
 from secateur.ir.onnx_reader import read_model
@@ -82,8 +82,9 @@ def rows(array: Array, codecs: Sequence[str], board: str = BOARD) -> list[Row]:
 
 
 def whole(layers: Sequence[Array], codec: str, board: str = BOARD) -> Row:
-    """All of a network's layers, each by the best of what a codec's name stands for on the board."""
-    coded = [(encode(array, name_on(codec, TARGETS[board])), array) for array in layers]
+    """All of a network's layers, by what a codec's name stands for on the board."""
+    codecs = paced(layers, [codec] * len(layers), TARGETS[board])
+    coded = [(encode(array, own), array) for array, own in zip(layers, codecs, strict=True)]
     return _row(codec, coded, _counted(coded, board), board)
 
 
@@ -128,9 +129,9 @@ def layers(model: Path, bits: int, pruned: float) -> list[Array]:
     return [np.ascontiguousarray(own.values) for own in weights_of(read_model(model), bits, pruned)]
 
 
-def largest(model: Path, bits: int, pruned: float) -> Array:
-    """The values of the model's largest layer."""
-    return max(layers(model, bits, pruned), key=lambda values: values.size)
+def largest(model: Path, bits: int, pruned: float, filters: int | None = None) -> Array:
+    """The values of the model's largest layer, or of so many filters of it."""
+    return max(layers(model, bits, pruned), key=lambda values: values.size)[:filters]
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -139,6 +140,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--board", choices=BOARDS, default=BOARD)
     parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--filters", type=int, help="so many of the largest layer")
     given = parser.parse_args(words)
     print(f"{'codec':14} {'bits':>6} {'instr.':>8} {'vector':>8} {'branch':>8} {'MB/s':>7}   a decoded byte")
     for bits, pruned in KINDS:
@@ -146,7 +148,7 @@ def main(words: Sequence[str] | None = None) -> None:
         if given.whole:
             found = [whole(layers(given.model, bits, pruned), name, given.board) for name in given.codecs]
         else:
-            found = rows(largest(given.model, bits, pruned), given.codecs, given.board)
+            found = rows(largest(given.model, bits, pruned, given.filters), given.codecs, given.board)
         for row in found:
             print(row, flush=True)
 
