@@ -91,10 +91,12 @@ class Histogram:
 
     def _widen(self, low: float, high: float) -> None:
         """Takes the extremes of new values in; doubles the bins until these are inside."""
-        empty = self.total == 0
-        self.low = low if empty else min(self.low, low)
-        self.high = high if empty else max(self.high, high)
+        total = self.total
+        self.low = low if total == 0 else min(self.low, low)
+        self.high = high if total == 0 else max(self.high, high)
         needed = _limit_for(max(-low, high))
+        if total == self.zeros:  # the bins are empty
+            self.limit = max(self.limit, needed)
         while self.limit < needed:
             self.counts = _doubled(self.counts)
             self.limit *= 2

@@ -114,8 +114,8 @@ def stream(
     """Runs every batch (arrays by input name) and shows the values called `names` to an accumulator each.
 
     By default all f32 values. Returns the accumulators by name, and the images seen. Neither a batch nor a
-    value is kept. `progress` gets the batches done and their number, 0 where `batches` does not tell it.
-    Raises SecateurError where there is no batch, one does not fit the graph, or a name is unknown.
+    value is kept. `progress` gets the batches done, 0 first, and their number, 0 where `batches` does not
+    tell it. Raises SecateurError where there is no batch, one does not fit the graph, or a name is unknown.
     """
     chosen = _chosen(graph, names)
     found = {name: accumulator() for name in chosen}
@@ -126,6 +126,7 @@ def stream(
             watched[value].add(array)
 
     images, total = 0, operator.length_hint(batches)
+    progress("calibration", 0, total)
     for done, batch in enumerate(batches, 1):
         run(graph, batch, observe)
         images += _images(graph, batch)

@@ -18,6 +18,7 @@ from secateur.ir.interpreter import run
 from secateur.ir.printer import print_graph
 from secateur.passes.canonicalize.canonicalize import Canonicalize
 from secateur.passes.fuse.fuse import Fuse
+from secateur.passes.quantize.calibration import histogram
 from secateur.passes.quantize.calibration.histogram import SIDE, Histogram
 from secateur.passes.quantize.calibration.statistics import (
     Statistics,
@@ -92,6 +93,19 @@ def test_rank_finds_the_bin_of_the_sorted_value(parts: list[Array], data: st.Dat
     rank = data.draw(st.integers(0, whole.size - 1))
     low, high = histogram.bin_of_rank(rank)
     assert low <= whole[rank] < high or low == whole[rank] == high == 0
+
+
+def test_empty_bins_are_not_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value's first extremes would need a hundred doublings, each of all bins."""
+
+    def doubled(counts: Array) -> Array:
+        raise AssertionError(f"{counts.size} bins are doubled")
+
+    monkeypatch.setattr(histogram, "_doubled", doubled)
+    filled = of(np.zeros(3, np.float32), np.array([1, -2], np.float32))
+    assert filled.total == 5
+    with pytest.raises(AssertionError, match="are doubled"):
+        filled.add(np.array([4], np.float32))
 
 
 def test_a_lost_count_would_be_noticed() -> None:
@@ -181,7 +195,7 @@ def test_collect_holds_one_batch_at_a_time() -> None:
 def test_collect_tells_its_progress() -> None:
     calls: list[tuple[str, int, int]] = []
     collect(build(NETWORK), list(images(2)), progress=lambda *call: calls.append(call))
-    assert calls == [("calibration", 1, 2), ("calibration", 2, 2)]
+    assert calls == [("calibration", 0, 2), ("calibration", 1, 2), ("calibration", 2, 2)]
     collect(build(NETWORK), images(1), progress=lambda *call: calls.append(call))
     assert calls[-1] == ("calibration", 1, 0)
 
