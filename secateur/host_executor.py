@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from numpy.typing import NDArray
 
 from .codegen.backends.registry import backend_of
 from .codegen.targets.host import host, runnable
@@ -19,12 +16,9 @@ from .passes.framework.manager import PassManager
 from .passes.fuse.closing import close_sums
 from .passes.layout import InsertConversions
 from .passes.memory.memory import Memory
-from .passes.quantize.calibration.statistics import Arrays
-from .passes.quantize.measure import interpreted
+from .passes.quantize.calibration.executor import Array, Arrays, interpreted
 from .passes.select.select import Select
 from .runtime.session import Session, load
-
-Array = NDArray[Any]
 
 LARGE = 10**8
 """Multiplications in an image above which compiling pays."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -26,12 +27,23 @@ def on_all_cores(
     Matrix products keep to one thread each: NumPy's releases the interpreter's lock, and pieces of work are
     larger than products.
     """
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(min(MOST, cores())) as pool:
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(_at_once()) as pool:
         found = []
         for number, result in enumerate(pool.map(work, items), 1):
             found.append(result)
             done(number)
         return found
+
+
+def streamed(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`work` on every item, in order; no more are read, and no more results kept, than run at once."""
+    remaining = iter(items)
+    while window := list(islice(remaining, _at_once())):
+        yield from on_all_cores(work, window)
+
+
+def _at_once() -> int:
+    return min(MOST, cores())
 
 
 def cores() -> int:

@@ -18,18 +18,12 @@ from secateur.ir.types import Quant
 from ..fuse.affine import LINEAR
 from ..tflite.fixed_scales import fixed_quant
 from .calibration.correction import Mean, weight_correction
+from .calibration.executor import Arrays, Executor, interpreted
 from .calibration.histogram import Histogram
 from .calibration.ranges import Ranges, choose, quant_of
-from .calibration.statistics import (
-    Arrays,
-    Observer,
-    Statistics,
-    quantizable,
-    stream,
-    value_names,
-)
+from .calibration.statistics import Statistics, quantizable, stream, value_names
 from .insert import Floats, Rounder, real_bias, round_weights
-from .measure import Executor, Labelled, interpreted
+from .measure import Labelled
 from .plan import Plan, shared_groups
 
 KEPT_IMAGES = 32
@@ -66,13 +60,6 @@ class CalibrationData:
         if self.labelled is None:
             raise SecateurError("a limit on accuracy (max_drop) needs labelled calibration data")
         return _Anew(self.labelled)
-
-    def run(self, graph: Graph, inputs: Arrays, observe: Observer) -> None:
-        """Runs a float graph and shows the values that may be quantized."""
-        values = list(quantizable(graph).values())
-        (arrays,) = self.execute(graph, [inputs], values)
-        for value, array in zip(values, arrays, strict=True):
-            observe(value, array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +131,7 @@ def _observed(
 ) -> tuple[dict[str, _Seen], int, tuple[Arrays, ...]]:
     batches = _Remembering(data.batches)
     wanted = None if data.ranges is None else with_mean & quantizable(graph).keys()
-    found, images = stream(graph, batches, wanted, _with_mean, run=data.run, progress=data.progress)
+    found, images = stream(graph, batches, wanted, _with_mean, execute=data.execute, progress=data.progress)
     for name, seen in found.items():
         if name not in with_mean:
             seen.mean = None

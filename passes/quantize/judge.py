@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from secateur.ir.errors import CheckError
 from secateur.ir.graph import Graph
 
-from .calibration.statistics import Arrays
-from .measure import Array, Executor, Labelled, accuracy, output_sqnr, outputs
+from .calibration.executor import Array, Arrays, Executor
+from .measure import Labelled, accuracy, output_sqnr, outputs
 
 
 class LimitError(CheckError):

@@ -20,13 +20,14 @@ from ..tflite.rounding import in_tflite_terms
 from ..tflite.shaping import shape_for_tflite
 from ..winograd.winograd import Options as WinogradOptions
 from .calibrate import Calibration, corrections, quantizations
+from .calibration.executor import Array
 from .calibration.statistics import value_names
 from .choice import Choice, Chooser, Indices, lower, planned_seconds
 from .equalize import Equalize
 from .file_tiles import FileTile, layers_of, tried, with_file_tiles, within
 from .insert import QUANTIZED, Floats, insert, round_weights
 from .judge import Judge, LimitError, Verdict
-from .measure import Array, decibels, power
+from .measure import decibels, power
 from .moved import Mover
 from .options import Options
 from .plan import make_plan

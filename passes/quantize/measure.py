@@ -1,45 +1,20 @@
-"""Running graphs on a few images: who runs them, and how far a quantized answer is from the real one."""
+"""How far a quantized network's answers are from the real ones, on a few images."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir import interpreter
 from secateur.ir.errors import ModelNote, SecateurError
-from secateur.ir.graph import Graph, Value
+from secateur.ir.graph import Graph
 
-from .calibration.statistics import Arrays
+from .calibration.executor import Array, Arrays, Executor
 
-Array = NDArray[Any]
 Labelled = Iterable[tuple[Arrays, NDArray[np.int64]]]
-
-
-class Executor(Protocol):
-    """Runs a graph on batches (arrays by input name) and gives, for each, the arrays of `values`."""
-
-    def __call__(
-        self, graph: Graph, batches: Iterable[Arrays], values: Sequence[Value]
-    ) -> Iterator[list[Array]]: ...
-
-
-def interpreted(graph: Graph, batches: Iterable[Arrays], values: Sequence[Value]) -> Iterator[list[Array]]:
-    """The executor that is always at hand."""
-    wanted = set(values)
-    for batch in batches:
-        found: dict[Value, Array] = {}
-
-        def observe(value: Value, array: Array, found: dict[Value, Array] = found) -> None:
-            if value in wanted:
-                found[value] = array
-
-        interpreter.run(graph, batch, observe)
-        yield [found[v] for v in values]
 
 
 def decibels(signal: float, noise: float) -> float:

@@ -15,11 +15,10 @@ import numpy as np
 from secateur.ir.graph import Graph, Operator, constant_of
 from secateur.ir.types import DType
 
-from .calibration.statistics import Arrays
+from .calibration.executor import Arrays, Executor
 from .cheaper import cheaper, entropy_bits, step_of
 from .curvature import Curvature, Moments
 from .insert import Floats, Rounder, Weights, round_weights
-from .measure import Executor
 from .options import WeightForm
 from .plan import make_plan
 

@@ -17,9 +17,10 @@ from secateur.ir.interpreter import evaluate
 from secateur.ir.ops.linear import one_quant
 from secateur.ir.types import DType, TensorType
 
+from .calibration.executor import Array
 from .calibration.ranges import Ranges
 from .choice import PAYS
-from .measure import Array, decibels, power
+from .measure import decibels, power
 from .warning import Accumulated
 
 

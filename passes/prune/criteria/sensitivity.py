@@ -17,7 +17,7 @@ import numpy as np
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.registry import create
 
-from ...quantize.calibration.statistics import Arrays
+from ...quantize.calibration.executor import Arrays
 from ..linear.matrices import Array, Floats, is_linear
 from ..linear.moments import Data
 from .branches import find_branches

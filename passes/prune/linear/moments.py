@@ -16,8 +16,7 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.support.progress import Progress, silent
 
-from ...quantize.calibration.statistics import Arrays
-from ...quantize.measure import Executor, interpreted
+from ...quantize.calibration.executor import Arrays, Executor, interpreted
 from .matrices import Array, Floats, column_channels
 from .samples import columns, positions
 

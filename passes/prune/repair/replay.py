@@ -16,7 +16,7 @@ from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.interpreter import evaluate
 from secateur.ir.support.cores import on_all_cores
 
-from ...quantize.calibration.statistics import Arrays
+from ...quantize.calibration.executor import Arrays
 from ..linear.matrices import Array
 
 IN_MEMORY = 1 << 30

@@ -9,29 +9,16 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from secateur.ir import interpreter
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Value
 from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.words import listed
 from secateur.ir.types import DType
 
+from .executor import Array, Arrays, Executor, interpreted
 from .histogram import Histogram
-
-Array = NDArray[Any]
-Arrays = Mapping[str, Array]
-Observer = Callable[[Value, Array], object]
-
-
-class Runner(Protocol):
-    """Runs a graph on arrays by input name and shows every value's array; `interpreter.run` is one."""
-
-    def __call__(self, graph: Graph, inputs: Arrays, observe: Observer) -> object: ...
 
 
 class Accumulator(Protocol):
@@ -108,7 +95,7 @@ def stream(
     names: Collection[str] | None,
     accumulator: Callable[[], Accumulating],
     *,
-    run: Runner = interpreter.run,
+    execute: Executor = interpreted,
     progress: Progress = silent,
 ) -> tuple[dict[str, Accumulating], int]:
     """Runs every batch (arrays by input name) and shows the values called `names` to an accumulator each.
@@ -119,24 +106,25 @@ def stream(
     """
     chosen = _chosen(graph, names)
     found = {name: accumulator() for name in chosen}
-    watched = {value: found[name] for name, value in chosen.items()}
-
-    def observe(value: Value, array: Array) -> None:
-        if value in watched:
-            watched[value].add(array)
-
-    images, total = 0, operator.length_hint(batches)
+    seen, total = list[int](), operator.length_hint(batches)
     progress("calibration", 0, total)
-    for done, batch in enumerate(batches, 1):
-        run(graph, batch, observe)
-        images += _images(graph, batch)
+    counted = (_counted(graph, batch, seen) for batch in batches)
+    for done, arrays in enumerate(execute(graph, counted, list(chosen.values())), 1):
+        for accumulating, array in zip(found.values(), arrays, strict=True):
+            accumulating.add(array)
         progress("calibration", done, total)
-    if not images:
+    if not sum(seen):
         raise SecateurError("calibration: there is not one image to run")
-    return found, images
+    return found, sum(seen)
+
+
+def _counted(graph: Graph, batch: Arrays, seen: list[int]) -> Arrays:
+    """The batch; its number of images goes to `seen`."""
+    seen.append(_images(graph, batch))
+    return batch
 
 
 def _images(graph: Graph, batch: Arrays) -> int:
-    """The leading extent of the first input; 1 for a scalar."""
-    shape = np.shape(batch[graph.inputs[0].name]) if graph.inputs else ()
-    return int(shape[0]) if shape else 1
+    """The leading extent of the first input; 1 for a scalar, or where there is none."""
+    array = batch.get(graph.inputs[0].name) if graph.inputs else None
+    return len(array) if array is not None and array.ndim else 1

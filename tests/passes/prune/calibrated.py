@@ -9,8 +9,8 @@ from secateur.ir.graph import Graph, Value, constant_of
 from secateur.ir.registry import create
 from secateur.passes.prune.criteria.criterion import Evidence
 from secateur.passes.prune.linear.moments import Data
-from secateur.passes.quantize.calibration.statistics import Arrays
-from secateur.passes.quantize.measure import Array, outputs
+from secateur.passes.quantize.calibration.executor import Array, Arrays
+from secateur.passes.quantize.measure import outputs
 
 # Two layers, the second a 1x1 convolution: its error is that of its input, element by element.
 TWO = """

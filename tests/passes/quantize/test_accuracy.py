@@ -7,7 +7,8 @@ import pytest
 
 from secateur.ir.errors import ModelNote
 from secateur.ir.parser import parse_graph
-from secateur.passes.quantize.measure import accuracy, interpreted
+from secateur.passes.quantize.calibration.executor import interpreted
+from secateur.passes.quantize.measure import accuracy
 
 TEXT = """
 graph @two(%x: tensor<1x3xf32>) {

@@ -11,14 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from secateur.ir import interpreter
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
 from secateur.ir.printer import print_graph
+from secateur.ir.support.cores import MOST
 from secateur.passes.canonicalize.canonicalize import Canonicalize
 from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.quantize.calibration import histogram
+from secateur.passes.quantize.calibration.executor import interpreted
 from secateur.passes.quantize.calibration.histogram import SIDE, Histogram
 from secateur.passes.quantize.calibration.statistics import (
     Statistics,
@@ -170,7 +174,7 @@ def test_collect_watches_the_names_asked_for(names: tuple[str, ...]) -> None:
     assert set(collect(build(NETWORK), images(1), names=names).histograms) == set(names)
 
 
-def test_collect_holds_one_batch_at_a_time() -> None:
+def test_collect_holds_a_few_batches_at_a_time() -> None:
     alive: list[int] = []
     largest = 0
 
@@ -184,12 +188,24 @@ def test_collect_holds_one_batch_at_a_time() -> None:
 
     def batches() -> Iterator[dict[str, Array]]:
         nonlocal largest
-        for batch in images(20):
+        for batch in images(5 * MOST):
             yield Tracked(batch)
             largest = max(largest, len(alive))
 
     collect(build(NETWORK), batches())
-    assert 0 < largest <= 2
+    assert 0 < largest <= 2 * MOST
+
+
+def test_matrix_products_of_images_keep_to_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = list[int]()
+
+    def run(*_: object) -> None:
+        threads.extend(found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas")
+
+    monkeypatch.setattr(interpreter, "run", run)
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert list(interpreted(build(NETWORK), images(3), [])) == [[], [], []]
+    assert set(threads) == {1}
 
 
 def test_collect_tells_its_progress() -> None:

@@ -17,11 +17,11 @@ from secateur.ir.interpreter import run
 from secateur.ir.stages import QUANTIZED
 from secateur.ir.verifier import verify
 from secateur.passes.quantize.calibrate import CalibrationData
+from secateur.passes.quantize.calibration.executor import interpreted
 from secateur.passes.quantize.cheaper import cheaper, entropy_bits, step_of
 from secateur.passes.quantize.curvature import Curvature, Floats, Moments, cut_of
 from secateur.passes.quantize.judge import LimitError
 from secateur.passes.quantize.maker import prepare
-from secateur.passes.quantize.measure import interpreted
 from secateur.passes.quantize.moved import CLOSE, Mover, curvatures, strongest, weight_bits
 from secateur.passes.quantize.options import Options, Winograd
 from secateur.passes.quantize.quantize import quantize_graph, quantized_pairs
