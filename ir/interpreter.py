@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .errors import ModelError, SecateurError
 from .graph import Graph, Operator, Value
 from .reference import rule_of
+from .support.cores import single_threaded_products
 from .types import extents
 
 Array = NDArray[Any]
@@ -51,13 +52,14 @@ def run(graph: Graph, inputs: Mapping[str, Array], observe: Observer = _ignore) 
     kept = set(graph.outputs)
     for value, array in arrays.items():
         observe(value, array)
-    for op in graph.operators:
-        for value, array in zip(op.results, _checked(op, [arrays[v] for v in op.operands]), strict=True):
-            arrays[value] = array
-            observe(value, array)
-        for value in op.operands:
-            if last[value] is op and value not in kept:
-                arrays.pop(value, None)
+    with single_threaded_products():
+        for op in graph.operators:
+            for value, array in zip(op.results, _checked(op, [arrays[v] for v in op.operands]), strict=True):
+                arrays[value] = array
+                observe(value, array)
+            for value in op.operands:
+                if last[value] is op and value not in kept:
+                    arrays.pop(value, None)
     return {name: arrays[v] for v, name in zip(graph.outputs, graph.output_names, strict=True)}
 
 

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from threadpoolctl import threadpool_info, threadpool_limits
 
-from secateur.ir import interpreter
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph
 from secateur.ir.interpreter import run
@@ -22,7 +20,6 @@ from secateur.ir.support.cores import MOST
 from secateur.passes.canonicalize.canonicalize import Canonicalize
 from secateur.passes.fuse.fuse import Fuse
 from secateur.passes.quantize.calibration import histogram
-from secateur.passes.quantize.calibration.executor import interpreted
 from secateur.passes.quantize.calibration.histogram import SIDE, Histogram
 from secateur.passes.quantize.calibration.statistics import (
     Statistics,
@@ -194,18 +191,6 @@ def test_collect_holds_a_few_batches_at_a_time() -> None:
 
     collect(build(NETWORK), batches())
     assert 0 < largest <= 2 * MOST
-
-
-def test_matrix_products_of_images_keep_to_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = list[int]()
-
-    def run(*_: object) -> None:
-        threads.extend(found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas")
-
-    monkeypatch.setattr(interpreter, "run", run)
-    with threadpool_limits(limits=2, user_api="blas"):
-        assert list(interpreted(build(NETWORK), images(3), [])) == [[], [], []]
-    assert set(threads) == {1}
 
 
 def test_collect_tells_its_progress() -> None:
