@@ -9,8 +9,8 @@ from importlib.resources.abc import Traversable
 
 DECODER_SOURCES = (
     "decode.c", "decode_prefix.c", "decode_rans.c", "decode_planes.c", "decode_avx2.c", "decode_avx512.c",
-    "decode_neon.c", "decode_mixed.c", "mixed.c", "mixed_order.c", "mixed_start.c", "decode_nibbles.c",
-    "decode_zeros.c",
+    "decode_neon.c", "decode_mixed.c", "mixed.c", "mixed_head.c", "mixed_order.c",
+    "mixed_start.c", "decode_nibbles.c", "decode_zeros.c",
 )  # fmt: skip
 _ANY_SOURCES = ("cpu.c", "model.c", "options.c", "transform.c", "weights.c", *DECODER_SOURCES)
 RUNTIME_SOURCES = (*_ANY_SOURCES, "pool.c", "state.c")

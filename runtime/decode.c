@@ -6,7 +6,7 @@
 #include <arm_neon.h>
 #endif
 
-enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, NIBBLES = 10, ZEROS, MIXED, SPLIT = 255 };
+enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, NIBBLES = 10, ZEROS, MIXED = 13, SPLIT = 255 };
 
 enum { VECTOR = 16, MOST = 256 * VECTOR }; /* of so many bytes no sum overflows */
 typedef uint8_t bytes16 __attribute__((vector_size(VECTOR)));

@@ -119,7 +119,7 @@ typedef struct rt_scratch {
 #define RT_ROOM_PREFIX 72320
 #define RT_ROOM_PLANES 93824
 #define RT_ROOM_ZEROS 98304
-#define RT_ROOM_MIXED 184384
+#define RT_ROOM_MIXED 223872
 #define RT_ROOM(member) (offsetof(rt_scratch, as) + sizeof(((rt_scratch *)0)->as.member))
 _Static_assert(RT_ROOM(rans) <= RT_ROOM_RANS && RT_ROOM(prefix) <= RT_ROOM_PREFIX, "RT_ROOM_RANS or PREFIX is too small");
 _Static_assert(RT_ROOM(planes) <= RT_ROOM_PLANES && RT_ROOM(mixed) <= RT_ROOM_MIXED, "RT_ROOM_PLANES or MIXED is too small");

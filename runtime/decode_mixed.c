@@ -21,10 +21,10 @@ static uint32_t decode_bit(rt_coder *c, uint32_t chance, uint32_t bit) {
 }
 
 int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch) {
-    rt_mixed_head head;
-    rt_coder coder = {decode_bit, 0, UINT32_MAX, 0, 0, NULL, in.end, NULL, NULL};
-    if (!(coder.at = rt_mixed_read_head(in.at, in.end, to.count, &head))) return 0;
+    rt_mixed_head head = {0};
+    rt_coder coder = {decode_bit, 0, UINT32_MAX, 0, 0, in.at, in.end, NULL, NULL};
     for (int i = 0; i < 4; i++) coder.value = coder.value << 8 | next_byte(&coder);
+    if (!rt_mixed_code_head(&coder, to.count, &head)) return 0;
     rt_mixed_code(&scratch->as.mixed, &head, &coder, to.out, to.stride, to.count);
     uint32_t bytes, last = rt_last(&coder, &bytes);
     return coder.at == coder.end && coder.missing == 4 - bytes && coder.value == last;

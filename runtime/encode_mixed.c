@@ -3,11 +3,10 @@
 
 #include "decode.h"
 
-__attribute__((visibility("default"))) int64_t secateur_encode_mixed(const unsigned char *head, uint64_t head_bytes,
-                                                                     unsigned char *data, uint64_t count, uint64_t most,
-                                                                     unsigned char *out, uint64_t room);
-__attribute__((visibility("default"))) int secateur_learn_mixed(const unsigned char *head, uint64_t head_bytes,
-                                                                unsigned char *data, uint64_t count, double *numbers);
+__attribute__((visibility("default"))) int64_t secateur_encode_mixed(const uint32_t *told, unsigned char *data, uint64_t count,
+                                                                     uint64_t most, unsigned char *out, uint64_t room);
+__attribute__((visibility("default"))) int secateur_learn_mixed(const uint32_t *told, unsigned char *data, uint64_t count,
+                                                                double *numbers);
 __attribute__((visibility("default"))) int secateur_decode_mixed(const unsigned char *payload, uint64_t bytes,
                                                                  unsigned char *out, uint64_t count);
 __attribute__((visibility("default"))) int secateur_decode_stream(const unsigned char *stream, uint64_t bytes,
@@ -34,15 +33,26 @@ static void finish(rt_coder *c) {
     for (; bytes--; number <<= 8) put(c, number >> 24);
 }
 
-/* The bytes that the first `most` weights take behind the head; -1 where it is no head, there is no room or no memory. */
-int64_t secateur_encode_mixed(const unsigned char *head, uint64_t head_bytes, unsigned char *data, uint64_t count,
-                              uint64_t most, unsigned char *out, uint64_t room) {
-    rt_mixed_head read;
+/* What `Head.told` of codegen/weights/mixed.py says. */
+static rt_mixed_head head_of(const uint32_t *told) {
+    rt_mixed_head head = {.largest = told[0], .mean = told[1], .zeros = told[2], .ridge = told[3], .pace = told[4]};
+    head.axes.count = told[5];
+    for (uint32_t i = 0; i < RT_AXES; i++) {
+        head.axes.kinds[i] = told[6 + i];
+        head.axes.extents[i] = told[6 + RT_AXES + i];
+    }
+    return head;
+}
+
+/* The bytes that the head and the first `most` weights take; -1 where it is no head, there is no room or no memory. */
+int64_t secateur_encode_mixed(const uint32_t *told, unsigned char *data, uint64_t count, uint64_t most, unsigned char *out,
+                              uint64_t room) {
+    rt_mixed_head head = head_of(told);
     rt_coder coder = {encode_bit, 0, UINT32_MAX, 0, 0, NULL, NULL, out, out + room};
     rt_mixed *model = malloc(sizeof *model);
-    int sound = model && rt_mixed_read_head(head, head + head_bytes, count, &read) == head + head_bytes;
+    int sound = model && rt_mixed_code_head(&coder, count, &head);
     if (sound) {
-        rt_mixed_code(model, &read, &coder, data, 1, most);
+        rt_mixed_code(model, &head, &coder, data, 1, most);
         finish(&coder);
     }
     free(model);
@@ -59,7 +69,7 @@ static double *exchange_weights(double *numbers, int32_t *weights, int count, in
 }
 
 static double *exchange(rt_mixed *m, double *numbers, int back) {
-    for (int bit = 0; bit < 7; bit++) numbers = exchange_weights(numbers, m->size_weights[bit], RT_SIZE_SETS + 3, back);
+    for (int bit = 0; bit < 7; bit++) numbers = exchange_weights(numbers, m->size_weights[bit], RT_SIZE_SETS + 4, back);
     for (int reached = 0; reached < 2; reached++) numbers = exchange_weights(numbers, m->top_weights[reached], 3, back);
     numbers = exchange_weights(numbers, m->zero_weights, RT_ZERO_SETS + 2, back);
     numbers = exchange_weights(numbers, m->sign_weights, RT_SIGN_SETS + 2, back);
@@ -82,17 +92,17 @@ static void exchange_tops(rt_mixed *m, double *numbers, int back) {
 }
 
 /* Where the model comes that starts from these numbers; 0 where it is no head or there is no memory. */
-int secateur_learn_mixed(const unsigned char *head, uint64_t head_bytes, unsigned char *data, uint64_t count, double *numbers) {
-    rt_mixed_head read;
-    rt_coder coder = {encode_bit, 0, UINT32_MAX, 0, 0, NULL, NULL, malloc(2 * count), NULL};
+int secateur_learn_mixed(const uint32_t *told, unsigned char *data, uint64_t count, double *numbers) {
+    rt_mixed_head head = head_of(told);
+    uint64_t room = 2 * count + 64;
+    unsigned char *out = malloc(room);
+    rt_coder coder = {encode_bit, 0, UINT32_MAX, 0, 0, NULL, NULL, out, out ? out + room : NULL};
     rt_mixed *model = malloc(sizeof *model);
-    unsigned char *out = coder.out;
-    int sound = out && model && rt_mixed_read_head(head, head + head_bytes, count, &read) == head + head_bytes;
+    int sound = out && model && rt_mixed_code_head(&coder, count, &head);
     if (sound) {
-        coder.out_end = out + 2 * count;
-        rt_mixed_begin(model, &read);
+        rt_mixed_begin(model, &head);
         exchange_tops(model, exchange(model, numbers, 0), 0);
-        rt_mixed_go(model, &read, &coder, data, 1, count);
+        rt_mixed_go(model, &head, &coder, data, 1, count);
         exchange_tops(model, exchange(model, numbers, 1), 1);
     }
     free(model);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { KNOWN = 1000, TOP_BITS = 2, RAW_BITS = 2, FORGET = 2000 };
+enum { KNOWN = 400, TOP_BITS = 2, RAW_BITS = 2, FORGET = 2000 };
 
 /* Curves -------------------------------------------------------------------------------------------- */
 
@@ -33,9 +33,9 @@ static int32_t logit_between(const rt_mixed *m, double low, double mid, double h
 
 typedef struct question {
     rt_counter *counters[RT_OPINIONS];
-    int32_t curves[2]; /* opinions of the bell curves */
+    int32_t curves[3]; /* opinions of the bell curves, and of what is past a filter's least size */
     int32_t *weights;
-    int count;         /* of counters */
+    int count, curved; /* counters and curves that are asked */
 } question;
 
 static void learn(const rt_mixed *m, rt_counter *c, uint32_t bit) {
@@ -46,11 +46,10 @@ static void learn(const rt_mixed *m, rt_counter *c, uint32_t bit) {
 }
 
 static uint32_t decide(rt_mixed *m, rt_coder *coder, const question *q, uint32_t bit, int32_t pace) {
-    int32_t opinions[RT_OPINIONS], all = q->count + 2;
+    int32_t opinions[RT_OPINIONS], all = q->count + q->curved;
     int64_t sum = 0;
     for (int i = 0; i < q->count; i++) opinions[i] = m->logits[*q->counters[i] >> 20];
-    opinions[q->count] = q->curves[0];
-    opinions[q->count + 1] = q->curves[1];
+    for (int i = 0; i < q->curved; i++) opinions[q->count + i] = q->curves[i];
     for (int i = 0; i < all; i++) sum += (int64_t)q->weights[i] * opinions[i];
     sum >>= 16;
     int32_t chance = m->chances[(sum > 2047 ? 2047 : sum < -2047 ? -2047 : sum) + 2048];
@@ -65,7 +64,7 @@ static uint32_t decide(rt_mixed *m, rt_coder *coder, const question *q, uint32_t
 }
 
 /* How fast weights of opinions learn: less and less. */
-static int32_t pace_of(const rt_mixed *m) { return 2 + (int32_t)(10000 / (1000 + m->step)); }
+static int32_t pace_of(const rt_mixed *m) { return 2 + m->fast * 1000 / (int32_t)(1000 + m->step); }
 
 /* What is expected ---------------------------------------------------------------------------------- */
 
@@ -74,20 +73,21 @@ static void solve(rt_mixed *m) {
     uint32_t n = m->taps_of_kernel;
     double ridge = 0;
     for (uint32_t i = 0; i < n; i++) ridge += m->products[i][i];
-    ridge = ridge / n * 4 / m->kernels + 1;
+    ridge = ridge / n * m->ridge / m->kernels + 1;
     double pivots[RT_TAPS];
     for (uint32_t k = 0; k < n; k++) {
-        double *row = m->factors[k], own = m->products[k][k] + ridge;
+        double row[RT_TAPS], own = m->products[k][k] + ridge;
         for (uint32_t j = 0; j < k; j++) {
             double sum = m->products[k][j];
-            for (uint32_t i = 0; i < j; i++) sum -= row[i] * pivots[i] * m->factors[j][i];
+            for (uint32_t i = 0; i < j; i++) sum -= row[i] * pivots[i] * m->products[i][j];
             row[j] = sum / pivots[j];
             own -= row[j] * row[j] * pivots[j];
+            m->products[j][k] = row[j];
         }
         pivots[k] = own > 1 ? own : 1;
         for (uint32_t j = k; j-- > 0;) {
             double sum = row[j];
-            for (uint32_t i = j + 1; i < k; i++) sum -= m->factors[i][j] * m->foretell[k][i];
+            for (uint32_t i = j + 1; i < k; i++) sum -= m->products[j][i] * m->foretell[k][i];
             m->foretell[k][j] = sum;
         }
     }
@@ -97,7 +97,7 @@ static void end_kernel(rt_mixed *m) {
     for (uint32_t i = 0; i < m->taps_of_kernel; i++)
         for (uint32_t j = 0; j <= i; j++) m->products[i][j] += (double)(m->kernel[i] * m->kernel[j]);
     if (++m->kernels < m->next_solution) return;
-    m->next_solution = m->kernels + m->kernels / 4 + 1;
+    m->next_solution = m->kernels + m->kernels / 8 + 1;
     solve(m);
 }
 
@@ -128,6 +128,29 @@ static void expect(rt_mixed *m, const rt_seen *filter, const rt_seen *channel, c
 }
 
 static double curve(const rt_mixed *m, int which, double x) { return bell(m->bells[which], (x - m->expected) * m->inverse); }
+
+/* How sizes of a filter lie, from its least so far on: half as many every so far; a smaller one may be yet to come. */
+static void find_tail(rt_mixed *m, const rt_seen *filter) {
+    double past = m->mean * (0.45 * 3 / 16), seen = filter->nonzero, least = filter->least;
+    if (filter->least) past += filter->sum - seen * least;
+    else {
+        seen = 0;
+        least = m->filters_done > 0 ? m->leasts / m->filters_done : m->mean * (0.55 / 16);
+    }
+    m->tail.least = least - 0.5;
+    m->tail.share = (seen + 2) / (seen + 3);
+    m->tail.above = 1.25 * (seen + 3) / past;
+    m->tail.below = m->tail.above * (seen + 1);
+}
+
+/* The share of sizes from x on. */
+static double tail(const rt_mixed *m, double x) {
+    double z = x - m->tail.least;
+    int above = z >= 0;
+    z *= above ? -m->tail.above : m->tail.below;
+    double share = rt_power(m, z < -15 ? -15.0 : z);
+    return above ? m->tail.share * share : 1 - (1 - m->tail.share) * share;
+}
 
 static uint32_t log4(uint32_t sixteenths) { /* in quarters of an octave */
     if (sixteenths < 16) return 0;
@@ -173,7 +196,7 @@ static uint32_t is_there(rt_mixed *m, rt_coder *coder, const position *p, uint32
     question q = {{&m->zeros[0][0], &m->zeros[1][filter], &m->zeros[2][channel], &m->zeros[3][beside],
                    &m->zeros[4][(zeros > 7 ? 7 : zeros) * 8 + (others > 7 ? 7 : others)], &m->zeros[5][p->number & 63],
                    &m->zeros[6][p->of_all], &m->zeros[7][(filter >> 2) * 8 + (channel >> 2)]},
-                  {0, 0}, m->zero_weights, RT_ZERO_SETS};
+                  {0}, m->zero_weights, RT_ZERO_SETS, 2};
     for (int which = 0; which < 2; which++)
         q.curves[which] = logit_between(m, 0, curve(m, which, 0.5) - curve(m, which, -0.5), 1);
     return decide(m, coder, &q, there, pace_of(m));
@@ -193,7 +216,7 @@ static uint32_t is_negative(rt_mixed *m, rt_coder *coder, const position *p, uin
     uint32_t lean = (uint32_t)(m->expected8 < 0 ? 7 - leaning(m) : 8 + leaning(m));
     question q = {{&m->signs[0][lean], &m->signs[1][three(a[0], a[1], a[3])], &m->signs[2][three(a[2], a[4], a[5])],
                    &m->signs[3][p->number & 63]},
-                  {0, 0}, m->sign_weights, RT_SIGN_SETS};
+                  {0}, m->sign_weights, RT_SIGN_SETS, 2};
     for (int which = 0; which < 2; which++) {
         double above = 1 - curve(m, which, 0.5);
         q.curves[which] = logit_between(m, 0, above, above + curve(m, which, -0.5));
@@ -205,28 +228,35 @@ static uint32_t is_negative(rt_mixed *m, rt_coder *coder, const position *p, uin
 static uint32_t size_less_one(rt_mixed *m, rt_coder *coder, const position *p, int negative, uint32_t size) {
     int32_t lean = leaning(m);
     lean = ((negative == (m->expected8 < 0) ? lean : -lean) + 8) >> 2;
-    uint32_t least = p->filter->least > 15 ? 15 : p->filter->least, found = 0;
+    uint32_t least = p->filter->least, found = 0;
+    least = least > 15 ? 16 + (least >> 4) : least;
     uint32_t mixed = (p->of_all >> 2) * 4 + (uint32_t)(lean > 3 ? 3 : lean);
-    double sign = negative ? -1 : 1, low[2], high[2];
+    double sign = negative ? -1 : 1, low[3], high[3];
     for (int which = 0; which < 2; which++) {
         low[which] = sign * curve(m, which, sign * 0.5);
         high[which] = sign * curve(m, which, sign * (0.5 + (1 << m->bits)));
     }
+    find_tail(m, p->filter);
+    low[2] = -tail(m, 0.5);
+    high[2] = -tail(m, 0.5 + (1 << m->bits));
     for (int bit = (int)m->bits - 1; bit >= 0; bit--) {
         uint32_t node = 1u << (6 - bit) | found >> (bit + 1);
-        double middle = sign * (found + (1u << bit) + 0.5), mid[2];
+        double middle = sign * (found + (1u << bit) + 0.5), mid[3];
         question q = {{&m->whole[node], &m->sizes[0][p->of_filter][node], &m->sizes[1][p->of_channel][node],
                        &m->sizes[2][p->of_near][node], &m->sizes[3][p->of_all][node], &m->sizes[4][least][node],
                        &m->sizes[5][mixed][node]},
-                      {0, 0}, m->size_weights[bit], RT_SIZE_SETS + 1};
+                      {0}, m->size_weights[bit], RT_SIZE_SETS + 1, 3};
         int32_t pace = pace_of(m);
         for (int which = 0; which < 2; which++) {
             mid[which] = sign * curve(m, which, middle);
             q.curves[which] = logit_between(m, low[which], mid[which], high[which]);
         }
+        mid[2] = -tail(m, found + (1u << bit) + 0.5);
+        q.curves[2] = logit_between(m, low[2], mid[2], high[2]);
         if ((m->dense || m->bits == 7) && bit <= TOP_BITS && found >> (bit + 1) == (m->largest - 1) >> (bit + 1)) {
             q.counters[0] = &m->tops[m->reached][node];
             q.count = 1;
+            q.curved = 2;
             q.weights = m->top_weights[m->reached];
             pace = 10;
         } else if (m->dense && bit < RAW_BITS) {
@@ -235,7 +265,7 @@ static uint32_t size_less_one(rt_mixed *m, rt_coder *coder, const position *p, i
         }
         uint32_t up = decide(m, coder, &q, size >> bit & 1, pace);
         found |= up << bit;
-        for (int which = 0; which < 2; which++) (up ? low : high)[which] = mid[which];
+        for (int which = 0; which < 3; which++) (up ? low : high)[which] = mid[which];
     }
     return found;
 }
@@ -335,6 +365,9 @@ static void begin_kernel(rt_mixed *m, const rt_walk *w) {
     m->kernel_rest = 0;
     m->kernel_sum = m->kernel_nonzero = m->kernel_zero = 0;
     if (w->numbers[RT_FILTER] == m->filter_at) return;
+    uint32_t least = m->filters[m->filter_at % RT_SEEN].least;
+    m->leasts += least;
+    m->filters_done += least > 0;
     m->filter_at = w->numbers[RT_FILTER];
     m->reached = 0;
 }

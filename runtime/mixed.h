@@ -2,7 +2,8 @@
  *
  * A weight is a few decisions: is it zero, what is its sign, then the size, bit by bit from the top. Each decision has
  * several opinions: counters of how it went before in some context, and two bell curves around what the taps
- * before in the filter foretell, as wide as the weights around. Opinions are mixed as logits by weights that learn
+ * before in the filter foretell, as wide as the weights around; sizes also by how far they are past the filter's least.
+ * Taps are a kernel's, or the channels of a filter, or the filters of a channel. Opinions are mixed as logits by weights that learn
  * (Mahoney, Adaptive weighing of context models, 2005). All of it adapts, and starts from what
  * other networks taught (mixed_start.c), so that a stream has no table. Numbers are
  * integers, or doubles by sums, products and quotients in a stated order, which every processor rounds alike. */
@@ -18,9 +19,11 @@ enum {
     RT_CLASSES = 28, /* of sizes, a quarter of an octave each */
     RT_NODES = 128,  /* of the tree of a size's seven bits */
     RT_SEEN = 512,   /* filters, or channels, that are told apart */
-    RT_TAPS = 32,    /* of a filter whose taps foretell each other, at most */
+    RT_TAPS = 64,    /* of a filter whose taps foretell each other, at most */
     RT_OPINIONS = 10,
     RT_STARTS = 4,     /* of the model, by the share of zeros */
+    RT_CHOICES = 4,    /* of how far taps are trusted, and of how fast weights of opinions learn */
+    RT_MEANS = 29,     /* codes of a mean in quarters, four an octave from 4 to 512 */
     RT_SIZE_SETS = 6,
     RT_ZERO_SETS = 8,
     RT_SIGN_SETS = 4,
@@ -39,6 +42,15 @@ typedef struct rt_order {
     uint32_t kinds[RT_AXES], axes;
     uint64_t count;
 } rt_order;
+
+/* Axes as they lie, from the outermost on. */
+typedef struct rt_axes {
+    uint32_t kinds[RT_AXES], extents[RT_AXES], count;
+} rt_axes;
+
+/* How an array of `count` elements with these axes is gone through: filters outermost, axes of a kind as they lie. The outermost
+ * axis gets what the others leave of the count; 0 where they leave none, or a kernel has two axes of a kind. */
+int rt_settle(rt_axes *axes, uint64_t count, rt_order *order);
 
 /* From the head of a stream of `count` bytes, with a number below RT_STARTS that it holds; NULL where it is damaged, else what comes behind. */
 const unsigned char *rt_read_order(const unsigned char *at, const unsigned char *end, uint64_t count, rt_order *order,
@@ -76,12 +88,18 @@ typedef struct rt_mixed {
     rt_seen filters[RT_SEEN], channels[RT_SEEN], taps[64], all;
     double widths[RT_WIDTHS], features[RT_WIDTHS];
     int32_t around_weights[RT_AROUND], around[RT_AROUND]; /* left, up, corner, channel, filter, right above, channel before */
-    double products[RT_TAPS][RT_TAPS], factors[RT_TAPS][RT_TAPS], foretell[RT_TAPS][RT_TAPS];
+    double products[RT_TAPS][RT_TAPS]; /* on and below the diagonal; above it, of their factors */
+    double foretell[RT_TAPS][RT_TAPS];
     int32_t kernel[RT_TAPS]; /* taps of the filter and channel so far */
     double kernel_rest;
     uint32_t kernel_sum, kernel_nonzero, kernel_zero;
     uint32_t kernels, next_solution, taps_of_kernel, across, bits, largest, step, dense, filter_at, reached;
-    double expected, inverse;
+    double ridge, expected, inverse;
+    double leasts, filters_done; /* of filters with weights: sum of the least sizes, and how many */
+    struct {
+        double least, share, above, below; /* where it begins, how much lies behind, how fast it falls either way */
+    } tail; /* of a filter's sizes */
+    int32_t fast; /* at the beginning, in thousands of steps */
     int64_t expected8; /* by the values around, in eighths */
     uint32_t near;     /* mean size of what is not zero around, in 16ths */
     uint32_t mean;     /* of all */
@@ -122,13 +140,17 @@ static inline uint32_t rt_last(const rt_coder *c, uint32_t *bytes) {
     return c->low;
 }
 
-/* A head: where it ends, null where it is damaged. `mean` is that of sizes that are not zero, in quarters;
- * `zeros` tells their share: 0 of hardly any, below RT_STARTS. */
+/* What a stream begins with. */
 typedef struct rt_mixed_head {
+    rt_axes axes;
     rt_order order;
-    uint32_t largest, mean, zeros;
+    uint32_t largest, mean; /* size; code of the mean of sizes that are not zero */
+    uint32_t zeros;         /* their share: 0 of hardly any, below RT_STARTS */
+    uint32_t ridge, pace;   /* below RT_CHOICES */
 } rt_mixed_head;
-const unsigned char *rt_mixed_read_head(const unsigned char *at, const unsigned char *end, uint64_t count, rt_mixed_head *head);
+
+/* Codes a head, which an encoder finds there and a decoder puts there; 0 where it is none of an array of `count` elements. */
+int rt_mixed_code_head(rt_coder *coder, uint64_t count, rt_mixed_head *head);
 
 /* The model before the first weight. */
 void rt_mixed_begin(rt_mixed *model, const rt_mixed_head *head);

@@ -6,8 +6,10 @@
 
 enum { FEW_SEEN = 2, SIGNS_SEEN = 4, SIZES_SEEN = 7, SHARES_SEEN = 12, TOPS_SEEN = 20, WEIGHT_UNIT = 1024, AROUND_UNIT = 256 };
 
+static const int32_t PACES[RT_CHOICES] = {2, 6, 20, 60};
+
 typedef struct start {
-    int8_t sizes[7][RT_SIZE_SETS + 3], tops[2][3], zeros[RT_OPINIONS], signs[RT_SIGN_SETS + 2]; /* weights of opinions */
+    int8_t sizes[7][RT_SIZE_SETS + 4], tops[2][3], zeros[RT_OPINIONS], signs[RT_SIGN_SETS + 2]; /* weights of opinions */
     int8_t widths[RT_WIDTHS]; /* in 64ths */
     int8_t around[RT_AROUND];
 } start;
@@ -79,9 +81,9 @@ static void fill_sizes(const rt_mixed *m, const unsigned char *shape, rt_counter
         }
 }
 
-static void fill_counters(rt_mixed *m, const rt_mixed_head *head) {
+static void fill_counters(rt_mixed *m, const rt_mixed_head *head, uint32_t mean) {
     const unsigned char *shape = HEIGHTS[head->zeros];
-    fill_sizes(m, shape, m->whole, head->mean / 4.0);
+    fill_sizes(m, shape, m->whole, mean / 4.0);
     for (int class = 0; class < RT_CLASSES; class++) {
         fill_sizes(m, shape, m->sizes[0][class], rt_power(m, (class + 0.5) / 4));
         for (int set = 1; set < 4; set++) memcpy(m->sizes[set][class], m->sizes[0][class], sizeof m->whole);
@@ -109,7 +111,7 @@ static void set_weights(int32_t *weights, const int8_t *from, int count) {
 }
 
 static void fill_weights(rt_mixed *m, const start *from) {
-    for (int bit = 0; bit < 7; bit++) set_weights(m->size_weights[bit], from->sizes[bit], RT_SIZE_SETS + 3);
+    for (int bit = 0; bit < 7; bit++) set_weights(m->size_weights[bit], from->sizes[bit], RT_SIZE_SETS + 4);
     for (int reached = 0; reached < 2; reached++) set_weights(m->top_weights[reached], from->tops[reached], 3);
     set_weights(m->zero_weights, from->zeros, RT_ZERO_SETS + 2);
     set_weights(m->sign_weights, from->signs, RT_SIGN_SETS + 2);
@@ -123,16 +125,19 @@ void rt_mixed_begin(rt_mixed *m, const rt_mixed_head *head) {
     fill_bells(m);
     fill_powers(m);
     for (uint32_t i = 0; i < 1024; i++) m->shares[i] = (uint16_t)(65536 / (i + 1.6));
+    uint32_t mean = (4 + head->mean % 4) << head->mean / 4; /* in quarters */
     m->largest = head->largest;
     m->dense = head->zeros == 0;
     while (m->largest && (m->largest - 1) >> m->bits) m->bits++;
-    fill_counters(m, head);
+    fill_counters(m, head, mean);
     fill_tops(m);
     fill_weights(m, &STARTS[head->zeros][m->bits < 7]);
-    m->all.sum = head->mean * 4;
+    m->all.sum = mean * 4;
     m->all.count = m->all.nonzero = 16;
-    m->all.rest = head->mean * 4;
-    m->next_solution = 16;
+    m->all.rest = mean * 4;
+    m->next_solution = 8;
+    m->ridge = 4 << 2 * head->ridge;
+    m->fast = PACES[head->pace];
     m->across = m->taps_of_kernel = 1;
     for (uint32_t i = 0; i < head->order.axes; i++) {
         if (head->order.kinds[i] == RT_ACROSS) m->across = head->order.extents[i];

@@ -28,25 +28,32 @@ _FLAGS = ("-O2", "-shared", "-s")
 _SLACK = 64
 
 
-def encode_mixed(head: bytes, data: Bytes, most: int) -> bytes:
-    """The payload of the codec `mixed` behind its head, of the first `most` bytes; of `data`, so ordered."""
+Told = NDArray[np.uint32]
+"""What a head of the codec `mixed` says: `Head.told` of `mixed.py`."""
+
+
+def encode_mixed(told: Told, data: Bytes, most: int) -> bytes:
+    """The payload of the codec `mixed` of the first `most` bytes of `data`, as its head tells.
+
+    MemoryError where there is none, or the head is none of so many bytes.
+    """
     given, room = data.copy(), np.empty(2 * most + _SLACK, np.uint8)
     count = _library().secateur_encode_mixed(
-        head, len(head), given.ctypes.data, len(given), most, room.ctypes.data, len(room)
+        told.ctypes.data, given.ctypes.data, len(given), most, room.ctypes.data, len(room)
     )
     if count < 0:
         raise MemoryError(f"no memory to code {len(given)} weights")
     return room[:count].tobytes()
 
 
-def learn_mixed(head: bytes, data: Bytes, start: NDArray[np.float64]) -> NDArray[np.float64]:
+def learn_mixed(told: Told, data: Bytes, start: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where the model of `mixed` comes from these numbers by all of `data` (`tools/weights/mixed_start.py`).
 
     MemoryError where there is none, or the head is none.
     """
     given, numbers = data.copy(), start.copy()
     if not _library().secateur_learn_mixed(
-        head, len(head), given.ctypes.data, len(given), numbers.ctypes.data
+        told.ctypes.data, given.ctypes.data, len(given), numbers.ctypes.data
     ):
         raise MemoryError(f"no memory to learn from {len(given)} weights")
     return numbers
@@ -78,9 +85,9 @@ def _library() -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
     size, memory = ctypes.c_uint64, ctypes.c_void_p
     library.secateur_encode_mixed.restype = ctypes.c_int64
-    library.secateur_encode_mixed.argtypes = [ctypes.c_char_p, size, memory, size, size, memory, size]
+    library.secateur_encode_mixed.argtypes = [memory, memory, size, size, memory, size]
     library.secateur_learn_mixed.restype = ctypes.c_int
-    library.secateur_learn_mixed.argtypes = [ctypes.c_char_p, size, memory, size, memory]
+    library.secateur_learn_mixed.argtypes = [memory, memory, size, memory]
     for function in (library.secateur_decode_mixed, library.secateur_decode_stream):
         function.restype = ctypes.c_int
         function.argtypes = [ctypes.c_char_p, size, memory, size]

@@ -74,10 +74,13 @@ def _axis(kind: int, extent: int) -> bytes:
     return bytes(parts)
 
 
-def orders(shape: Shape) -> Iterator[Order]:
-    """The ways to go through a tensor: which axes are taps, and of the others which are filters."""
+def orders(shape: Shape, longest: int = 0) -> Iterator[Order]:
+    """The ways to go through a tensor: which axes are taps, and of the others which are filters.
+
+    Where no two axes are a kernel, also with any other axis of up to `longest` as taps.
+    """
     shape = tuple(extent for extent in shape if extent > 1) or (1,)
-    for taps in taps_of(shape):
+    for taps in taps_of(shape, longest):
         others = [axis for axis in range(len(shape)) if axis not in taps]
         for kinds in product((FILTER, CHANNEL), repeat=len(others)):
             if len(set(kinds)) == min(len(others), 2):
@@ -85,8 +88,9 @@ def orders(shape: Shape) -> Iterator[Order]:
                 yield Order(shape, tuple(known[axis] for axis in range(len(shape))))
 
 
-def taps_of(shape: Shape) -> list[dict[int, int]]:
-    """Two axes side by side that are small, or one, or none."""
+def taps_of(shape: Shape, longest: int = 0) -> list[dict[int, int]]:
+    """Two axes side by side that are small, or one that is, or is no longer than that, or none."""
     small = [axis for axis, extent in enumerate(shape) if extent <= _LARGEST_TAP]
     pairs = [{axis: DOWN, axis + 1: ACROSS} for axis in small if axis + 1 in small]
-    return [*(pairs or [{axis: ACROSS} for axis in small]), {}]
+    ones = [axis for axis, extent in enumerate(shape) if extent <= max(longest, _LARGEST_TAP)]
+    return [*(pairs or [{axis: ACROSS} for axis in ones]), {}]

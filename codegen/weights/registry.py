@@ -43,7 +43,7 @@ CODECS: Mapping[str, Row] = {
     "planes": Row(8, Planes(), "PLANES"),
     "nibbles": Row(10, Nibbles(), "RANS", fast=True),
     "zeros": Row(11, Zeros(), "ZEROS"),
-    "mixed": Row(12, Mixed(), "MIXED", slow=True),  # 9 was the same from another start
+    "mixed": Row(13, Mixed(), "MIXED", slow=True),  # 9 and 12 were its forms before
 }
 BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
 

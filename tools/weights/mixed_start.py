@@ -33,7 +33,7 @@ MOST = 4096
 STARTS = 4
 """By the share of zeros, as `codegen/weights/mixed.py` tells them apart."""
 FIELDS = (
-    ("sizes", 7, 9),
+    ("sizes", 7, 10),
     ("tops", 2, 3),
     ("zeros", 1, 10),
     ("signs", 1, 6),
@@ -41,7 +41,7 @@ FIELDS = (
     ("around", 1, 7),
 )
 """Of one start, in the order of the C struct: rows and numbers of each."""
-FIRST = (*([6] * 7 + [20] * 2) * 7, *[63, 0, 0] * 2, *[6] * 8, *[20] * 2, *[6] * 4, *[20] * 2,
+FIRST = (*([6] * 7 + [20] * 2 + [8]) * 7, *[63, 0, 0] * 2, *[6] * 8, *[20] * 2, *[6] * 4, *[20] * 2,
          *(0, 64, 16, 13, 3, 13), *[0] * 7)  # fmt: skip
 """What is learnt from, in the units of the file."""
 UNITS = np.repeat(
@@ -57,7 +57,7 @@ Array = NDArray[np.int8]
 
 @dataclass(frozen=True)
 class Learnt:
-    """What the file holds: starts [4, 2, 101], heights [4, 17], tops [2, 6], all whole numbers."""
+    """What the file holds: starts [4, 2, 108], heights [4, 17], tops [2, 6], all whole numbers."""
 
     starts: Numbers
     heights: Numbers
@@ -145,11 +145,11 @@ def _teach(starts: Numbers, tops: Numbers, tensor: Array, share: float) -> None:
     data = tensor.reshape(-1).view(np.uint8)
     if np.count_nonzero(data) < _TAUGHT:
         return
-    head, zeros, largest = head_of(data, order_of(tensor.shape))
-    few = int((largest - 1).bit_length() < 7)
-    before = np.concatenate([starts[zeros, few], tops[few]])
-    moved = (learn_mixed(head, data, before) - before) * share
-    starts[zeros, few] += moved[: len(FIRST)]
+    head = head_of(data, order_of(tensor.shape))
+    few = int((head.largest - 1).bit_length() < 7)
+    before = np.concatenate([starts[head.zeros, few], tops[few]])
+    moved = (learn_mixed(head.told, data, before) - before) * share
+    starts[head.zeros, few] += moved[: len(FIRST)]
     tops[few] += moved[len(FIRST) :]
 
 
@@ -161,7 +161,7 @@ def _heights(tensors: Sequence[Array]) -> Numbers:
         there = sizes > 0
         if int(sizes.max(initial=0)) < 127:
             continue  # steps as wide as these say little
-        _, zeros, _ = head_of(tensor.reshape(-1).view(np.uint8), order_of(tensor.shape))
+        zeros = head_of(tensor.reshape(-1).view(np.uint8), order_of(tensor.shape)).zeros
         for row, own in zip(sizes, there, strict=True):
             if own.sum() >= HEIGHTS - 1:
                 quarters = np.round(4 * row[own & (row < 127)] / row[own].mean()).astype(np.int64)

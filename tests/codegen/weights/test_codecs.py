@@ -135,6 +135,31 @@ def test_a_short_tensor_need_not_learn_what_all_have_in_common() -> None:
     assert sum(len(encode(part, "mixed")) for part in parts) < 1.2 * entropy(array)
 
 
+@pytest.mark.parametrize("shape", [(200, 48), (48, 200, 1, 1), (13, 200, 16)])
+def test_channels_that_tell_of_each_other_take_less_than_the_entropy(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(7)
+    axis = shape.index(48) if 48 in shape else 0
+    drawn = rng.standard_normal((math.prod(shape) // shape[axis], shape[axis]))
+    drawn += 0.7 * drawn @ rng.standard_normal((shape[axis], 2)) @ rng.standard_normal((2, shape[axis]))
+    array = np.moveaxis(drawn.reshape([e for e in shape if e != shape[axis]] + [shape[axis]]), -1, axis)
+    array = np.round(np.clip(array / np.abs(array).max() * 200, -127, 127)).astype(np.int8).reshape(shape)
+    assert len(encode(array, "mixed")) < 0.9 * entropy(array)
+
+
+def test_pruned_sizes_are_counted_from_the_least_of_their_filter() -> None:
+    array = pruned((48, 40, 1, 1), 0.8)
+    assert len(encode(array, "mixed")) < 1.003 * entropy(array)
+
+
+def test_heads_take_two_bytes_or_three() -> None:
+    arrays = [
+        np.zeros(shape, np.int8) for shape in ((64, 32, 3, 3), (200, 64), (24, 1, 5, 5), (2, 3, 5, 5, 4))
+    ]
+    for array in arrays:
+        array.reshape(-1)[-1] = 127  # four bytes with the codec's
+    assert sum(len(encode(array, "mixed")) for array in arrays) <= 30
+
+
 @pytest.mark.parametrize(
     "shape", [(64, 32, 3, 3), (3, 3, 64, 32), (5, 64), (40,), (8, 16, 1, 7), (3, 3), (2, 3, 5, 5, 4)]
 )
