@@ -27,10 +27,10 @@ from .primitives.operator import Argument, Array, Constant, Operand, Result, Scr
 from .primitives.registry import Primitives
 from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
-from .weights.decoding import most_room, name_on
+from .weights.decoding import most_room
 from .weights.fetching import Region, fetch
 from .weights.origin import Origin
-from .weights.pacing import paced
+from .weights.pacing import is_paced, paced
 from .weights.registry import HOLDING_FILTERS
 from .weights.storing import PLAIN, coded
 from .weights.streams import Codecs
@@ -123,7 +123,7 @@ class _Lowering:
         primitive, before, places = self.primitives.find(op), self.weights.end, list[Ref]()
         codec, first = _stored(op.operands), len(self.calls)
         if op.get("streamed", 0):
-            self.regions.append(Region(op["streamed_offset"], op["streamed"], name_on(codec, self.target)))
+            self.regions.append(Region(op["streamed_offset"], op["streamed"], codec))
         for stage in primitive.stages(op, self.target):
             places += self.call(op, stage)
         if op.get("streamed", 0):
@@ -147,7 +147,8 @@ class _Lowering:
     def fetch(self, op: Operator, first: int) -> None:
         """The operator's region is filled before its first call; SecateurError where it is too small."""
         region = self.regions[-1]
-        needed = region.end + most_room(region.codec or PLAIN)
+        codec = region.codec or PLAIN
+        needed = region.end + most_room(PLAIN if is_paced(codec, self.target) else codec)
         if needed > region.size:
             raise SecateurError(
                 f"{op.called}: its constants are decoded in {needed} bytes of the arena, "
@@ -256,7 +257,7 @@ def lower(
         if op.name != "nn.constant":
             lowering.lower(op)
     weights = lowering.weights
-    fetches = tuple(map(fetch, lowering.regions))
+    fetches = tuple(fetch(region, target) for region in lowering.regions)
     stored, sources = weights.paced(target)
     transforms = transformed(weights.origins, sources, progress)
     return Program(

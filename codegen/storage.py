@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from secateur.ir.choice import Choice
 from secateur.ir.graph import Operator
@@ -14,7 +14,8 @@ from .primitives.operator import Array, Constant, Operand, Primitive, constant_o
 from .primitives.registry import Primitives
 from .program import ALIGNMENT
 from .targets.target import Target
-from .weights.decoding import TRANSFORMED, most_room, name_on, pace_seconds, typical_seconds
+from .weights.decoding import TRANSFORMED, most_room, pace_seconds, room_of, typical_seconds
+from .weights.pacing import Offer, foreseen, is_paced
 from .weights.registry import HOLDING_FILTERS
 from .weights.sizes import estimate
 
@@ -40,50 +41,75 @@ class _Packed:
 class CodedConstants:
     """Sizes are estimates (`weights/sizes.py`), times those of what most tensors get.
 
-    A constant that is only laid out otherwise is taken to code as it does in the model, so that it is coded
-    once for all layouts; what is shared by operators counts for each.
+    Where `best` is paced, an operator's constants are taken to keep up with a card by themselves. All that is
+    loaded shares the card's time, so that the artifact holds no more, about. A constant that is only laid out
+    otherwise is taken to code as it does in the model, so that it is coded once for all layouts; what is
+    shared by operators counts for each.
     """
 
     target: Target
     primitives: Primitives
     _numbers: dict[_Asked, float] = field(default_factory=dict, repr=False)
+    _offers: dict[_Asked, list[Offer]] = field(default_factory=dict, repr=False)
 
     def coded_bytes(self, op: Operator, choice: Choice, codec: str) -> int:
         def found() -> float:
-            given = [a for v in op.operands if (a := constant_of(v)) is not None]
-            packed = self._pack(op, choice, codec in HOLDING_FILTERS).arrays
-            return sum(_size(array, given, name_on(codec, self.target)) for array in packed)
+            if is_paced(codec, self.target):
+                return sum(offer.bytes for offer in self._foreseen(op, choice, codec))
+            return sum(estimate(array, codec, quick) for array, quick in self._plain(op, choice, codec))
 
         return int(self._known("bytes", op, choice, codec, found))
 
     def seconds(self, op: Operator, choice: Choice, codec: str) -> float:
         def found() -> float:
-            packed = self._pack(op, choice, codec in HOLDING_FILTERS and not choice.streamed)
+            packed = self._pack(op, choice, codec)
             made = pace_seconds(TRANSFORMED, packed.made, self.target)
+            if is_paced(codec, self.target):
+                return sum(offer.seconds for offer in self._foreseen(op, choice, codec)) + made
             return typical_seconds(codec, packed.bytes, self.target) + made
 
         return self._known("seconds", op, choice, codec, found)
 
     def region_bytes(self, op: Operator, choice: Choice, codec: str) -> int:
+        choice = replace(choice, streamed=1)
+
         def found() -> float:
-            arrays = self._pack(op, choice, False).arrays
+            arrays = self._pack(op, choice, codec).arrays
             taken = sum(-(-max(a.nbytes, 1) // ALIGNMENT) * ALIGNMENT for a in arrays)
-            return taken + most_room(name_on(codec, self.target)) if arrays else 0
+            if arrays and is_paced(codec, self.target):
+                return taken + room_of({"raw", *(o.codec for o in self._foreseen(op, choice, codec))})
+            return taken + most_room(codec) if arrays else 0
 
         return int(self._known("region", op, choice, codec, found))
 
+    def _foreseen(self, op: Operator, choice: Choice, codec: str) -> list[Offer]:
+        """By what a codec that is paced stands for, of these constants alone."""
+        key = _asked("offers", op, choice, codec)
+        if key not in self._offers:
+            arrays, quick = zip(*self._plain(op, choice, codec), strict=True)
+            self._offers[key] = foreseen(arrays, quick, self.target)
+        return self._offers[key]
+
+    def _plain(self, op: Operator, choice: Choice, codec: str) -> list[tuple[Array, bool]]:
+        """What is held, as the model has it where that is the same; whether neighbours are not alike, as of
+        what is made of the model's own and larger."""
+        given = [a for v in op.operands if (a := constant_of(v)) is not None]
+        most = max((a.nbytes for a in given), default=0)
+        found = ((array, _as_given(array, given)) for array in self._pack(op, choice, codec).arrays)
+        return [(plain, plain is array and array.nbytes > most) for array, plain in found]
+
     def _known(self, what: str, op: Operator, choice: Choice, codec: str, find: Callable[[], float]) -> float:
-        layouts = (*choice.operand_layouts, choice.result_layout)
-        key = (what, op, choice.primitive, layouts, bool(choice.streamed), codec)
+        key = _asked(what, op, choice, codec)
         if key not in self._numbers:
             self._numbers[key] = find()
         return self._numbers[key]
 
-    def _pack(self, op: Operator, choice: Choice, filters: bool) -> _Packed:
+    def _pack(self, op: Operator, choice: Choice, codec: str) -> _Packed:
         chosen = chosen_as(op, choice)
         primitive = self.primitives.find(chosen)
         given = _arguments(primitive, chosen, self.target)
         arrays = [(i, a.array) for i, a in enumerate(given) if isinstance(a, Constant)]
+        filters = codec in HOLDING_FILTERS and not choice.streamed
         origin = primitive.origin(chosen, self.target) if filters else None
         if origin is None:
             return _Packed(tuple({id(array): array for _, array in arrays}.values()))  # kernels share some
@@ -92,17 +118,15 @@ class CodedConstants:
         return _Packed((*origin.sources, *rest), made)
 
 
+def _asked(what: str, op: Operator, choice: Choice, codec: str) -> _Asked:
+    layouts = (*choice.operand_layouts, choice.result_layout)
+    return (what, op, choice.primitive, layouts, bool(choice.streamed), codec)
+
+
 def _arguments(primitive: Primitive, op: Operator, target: Target) -> list[Operand | Constant]:
     """What an origin's numbers count."""
     stages = primitive.stages(op, target)
     return [a for stage in stages for a in stage.arguments if isinstance(a, (Operand, Constant))]
-
-
-def _size(array: Array, given: Sequence[Array], codec: str) -> int:
-    """Of a packed constant; one larger than the model's own is made of it: neighbours are not alike."""
-    plain = _as_given(array, given)
-    made = plain is array and array.nbytes > max((a.nbytes for a in given), default=0)
-    return estimate(plain, codec, quick=made)
 
 
 def _as_given(array: Array, given: Sequence[Array]) -> Array:

@@ -52,9 +52,15 @@ static void code_largest(rt_coder *coder, rt_mixed_head *head) {
     else head->largest = code_bits(coder, 8, head->largest);
 }
 
+/* One below RT_CHOICES, so many of them 2 or 3. */
+static uint32_t code_choice(rt_coder *coder, uint32_t percent, uint32_t value) {
+    uint32_t upper = code(coder, percent, value >> 1);
+    return upper << 1 | code(coder, 45, value & 1);
+}
+
 /* Beside what is usual, by the largest size and the share of zeros. */
 static void code_mean(rt_coder *coder, rt_mixed_head *head) {
-    static const uint32_t below[RT_STARTS] = {6, 5, 4, 3};
+    static const uint32_t below[RT_STARTS] = {7, 5, 3, 2};
     uint32_t bits = bits_of(head->largest), usual = bits > 1 ? 4 * bits - below[head->zeros] : 0;
     uint32_t more = code(coder, 50, head->mean > usual);
     if (more) head->mean = usual + 1 + code_count(coder, 60, RT_MEANS, head->mean - usual - 1);
@@ -67,7 +73,7 @@ int rt_mixed_code_head(rt_coder *coder, uint64_t count, rt_mixed_head *head) {
     head->zeros = code_bits(coder, 2, head->zeros);
     code_largest(coder, head);
     code_mean(coder, head);
-    head->ridge = code_bits(coder, 2, head->ridge);
-    head->pace = code_bits(coder, 2, head->pace);
+    head->ridge = code_choice(coder, 25, head->ridge);
+    head->pace = code_choice(coder, 10, head->pace);
     return head->largest <= 128 && head->mean < RT_MEANS && coder->missing <= RT_MOST_MISSING;
 }

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from .codegen.backends.registry import backend_of
 from .codegen.targets.target import Target
-from .codegen.weights.decoding import name_on
+from .codegen.weights.pacing import is_paced
 from .codegen.weights.registry import BEST, FAST, SMALL, SMALLEST
 from .ir.errors import SecateurError
 from .ir.support.units import size_text
@@ -87,7 +87,7 @@ def codecs_within(limits: Limits, compress: str | None, target: Target) -> tuple
     """
     if limits.size is None or compress is not None or backend_of(target).storage(target) is None:
         return (None,)
-    coded = (BEST, SMALLEST) if name_on(BEST, target) == BEST else (BEST, SMALL, SMALLEST)
+    coded = (BEST, SMALL, SMALLEST) if is_paced(BEST, target) else (BEST, SMALLEST)
     if limits.weights_memory is not None:
         return (FAST, *coded)
     return (None,) if limits.min_sqnr is not None else (None, *coded)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..runtime_files import header_constant
 from ..targets.target import Cpu, Target
-from .registry import BEST, CODECS, JOINT, named
+from .registry import CODECS, named
 from .streams import SPLIT, Array
 
 
@@ -106,23 +106,9 @@ def pace_seconds(pace: Pace, count: float, target: Target) -> float:
     return pace.cycles(target.host, count) / (target.rates.clock_ghz * 1e9)
 
 
-def name_on(name: str, target: Target) -> str:
-    """The codecs by which a large array is coded for a target, by the name that was asked for.
-
-    Of those of `best`, one that a core of the target's processor decodes more slowly than its card gives the
-    plain bytes is left out. The processors beside GPUs read no cards. All of a network's arrays that are
-    decoded when it is loaded share that time (`pacing`).
-    """
-    if name != BEST or not isinstance(target.machine, Cpu):
-        return name
-    card = target.rates.card_gbps * 1e9
-    kept = [own for own in named(name) if pace_seconds(PACES[own], card, target) <= 1]
-    return name if len(kept) == len(named(name)) else JOINT.join(kept)
-
-
 def typical_seconds(codec: str, bytes: float, target: Target) -> float:
     """An estimate before anything is encoded, by what most tensors of 8 bits get."""
-    names = named(name_on(codec, target))
+    names = named(codec)
     typical = next((name for name in _TYPICAL if name in names), names[0])
     return pace_seconds(PACES[typical], bytes, target)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ..targets.target import Target
 from .known import stream_of
+from .pacing import paced
 from .storing import PLAIN, Entry, check_codec, entries
 from .streams import Array
 
@@ -45,13 +47,13 @@ class Region:
         return self.offsets[-1]
 
 
-def fetch(region: Region) -> Fetch:
-    """What fills a region; SecateurError for a codec of no name."""
-    codec = region.codec or PLAIN
+def fetch(region: Region, target: Target) -> Fetch:
+    """What fills a region on a target; SecateurError for a codec of no name."""
+    codec, room = region.codec or PLAIN, region.size - region.end
     check_codec(codec)
-    streams = tuple(stream_of(array, codec) for array in region.arrays)
-    work = region.begin + region.end
-    return Fetch(tuple(region.arrays), tuple(region.offsets), streams, work, region.size - region.end)
+    codecs = paced(region.arrays, [codec] * len(region.arrays), target, room)
+    streams = tuple(stream_of(array, own) for array, own in zip(region.arrays, codecs, strict=True))
+    return Fetch(tuple(region.arrays), tuple(region.offsets), streams, region.begin + region.end, room)
 
 
 def distinct(fetches: Iterable[Fetch]) -> tuple[bytes, ...]:

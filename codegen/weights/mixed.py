@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,10 @@ class Head:
         own = getattr(self, name)
         known = (own - 1, own + 1) if name == "mean" else range(_CHOICES)
         most = _MEANS if name == "mean" else _CHOICES
-        yield from (replace(self, **{name: n}) for n in known if n != own and 0 <= n < most)
+        for number in known:
+            if number != own and 0 <= number < most:
+                given: dict[str, Any] = {name: number}
+                yield replace(self, **given)
 
 
 class Mixed(Codec):

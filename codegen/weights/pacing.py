@@ -1,13 +1,19 @@
-"""Codecs for all of a network's weights, so that one core decodes them no more slowly than a card is read."""
+"""Codecs for weights that are decoded together, so that one core takes no longer than a card to give them.
+
+All that is decoded when a network is loaded is decoded together, and so are the weights of one layer where
+that is done in each run. `best` asks for it. Selection, which knows one layer at a time, foresees for each
+its own share of a card's time; the network's arrays then take what that says or less.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..targets.target import Target
-from .decoding import PACES, name_on, pace_seconds
+from ..targets.target import Cpu, Target
+from .decoding import PACES, pace_seconds, room_of
 from .registry import BEST, named
+from .sizes import estimates
 from .streams import Array, Codecs, sizes
 
 SHARE = 0.93
@@ -24,29 +30,55 @@ class Offer:
     seconds: float
 
 
-def paced(arrays: Sequence[Array], codecs: Sequence[str], target: Target) -> list[Codecs]:
-    """The codec of each array, or of each byte of its elements, where `best` was asked for; else what was.
+def is_paced(codec: str, target: Target) -> bool:
+    """Whether time too says what a codec stands for: `best`, where a core of the target's processor decodes
+    even a large array by some codec more slowly than its card gives the plain bytes.
+
+    Processors beside GPUs read no cards.
+    """
+    card = target.rates.card_gbps * 1e9
+    slow = (own for own in named(BEST) if pace_seconds(PACES[own], card, target) > 1)
+    return codec == BEST and isinstance(target.machine, Cpu) and any(slow)
+
+
+def paced(
+    arrays: Sequence[Array], codecs: Sequence[str], target: Target, room: int | None = None
+) -> list[Codecs]:
+    """The codec of each array, or of each byte of its elements, where it `is_paced`; else what was asked for.
 
     They take the least bytes, about, with which a core of the target's processor decodes all these arrays in
-    the time in which its card gives their plain bytes. Where every codec keeps up on a large array, `best`
-    stays.
+    the time in which its card gives their plain bytes, in `room` bytes of memory where that is given.
     """
-    mine = [number for number, codec in enumerate(codecs) if codec == BEST and arrays[number].nbytes]
-    if name_on(BEST, target) == BEST or not mine:
-        return list(codecs)
-    offers = [_offers(arrays[number], target) for number in mine]
-    card = sum(arrays[number].nbytes for number in mine) / (target.rates.card_gbps * 1e9)
-    taken = iter(within([own for planes in offers for own in planes], SHARE * card))
+    mine = [n for n, codec in enumerate(codecs) if arrays[n].nbytes and is_paced(codec, target)]
+    names = [name for name in named(BEST) if room is None or room_of([name]) <= room]
+    offers = [_offers(sizes(arrays[n], names), arrays[n].size, target) for n in mine]
+    taken = iter(_in_time(offers, sum(arrays[n].nbytes for n in mine), target))
     chosen = {n: tuple(next(taken).codec for _ in planes) for n, planes in zip(mine, offers, strict=True)}
     return [chosen.get(number, codec) for number, codec in enumerate(codecs)]
 
 
-def _offers(array: Array, target: Target) -> list[list[Offer]]:
-    """Of each byte of an array's elements."""
+def foreseen(arrays: Sequence[Array], quick: Sequence[bool], target: Target) -> list[Offer]:
+    """What each byte of the elements of arrays takes that are decoded together by `best`, by estimates.
+
+    Of `quick` ones as `sizes.estimate` says.
+    """
+    known = [estimates(a, named(BEST), fast) for a, fast in zip(arrays, quick, strict=True)]
+    offers = [_offers(own, array.size, target) for own, array in zip(known, arrays, strict=True)]
+    return _in_time(offers, sum(array.nbytes for array in arrays), target)
+
+
+def _offers(planes: Sequence[Mapping[str, int]], count: int, target: Target) -> list[list[Offer]]:
+    """Of each byte of so many elements, by what they take by each codec."""
     return [
-        [Offer(n, bytes, pace_seconds(PACES[n], array.size, target)) for n, bytes in known.items()]
-        for known in sizes(array, named(BEST))
+        [Offer(n, bytes, pace_seconds(PACES[n], count, target)) for n, bytes in known.items()]
+        for known in planes
     ]
+
+
+def _in_time(offers: Sequence[Sequence[Sequence[Offer]]], bytes: int, target: Target) -> list[Offer]:
+    """One of each row, array by array, in the time in which a card gives so many bytes."""
+    card = bytes / (target.rates.card_gbps * 1e9)
+    return within([own for planes in offers for own in planes], SHARE * card)
 
 
 def within(offers: Sequence[Sequence[Offer]], seconds: float) -> list[Offer]:

@@ -57,7 +57,7 @@ CHOOSING = {
 """Names that stand for several codecs, of which the one that takes the least is used, tensor by tensor.
 
 Where a target's processor would take longer to decode than to read the plain bytes, `best` is the least with
-which it does not (`pacing`), and stands for fewer where a layer is decoded in each run (`decoding.name_on`).
+which it does not (`pacing`).
 """
 JOINT = "+"
 """Between the names of several codecs, of which the one that takes the least is used."""

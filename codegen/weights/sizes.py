@@ -36,25 +36,29 @@ def estimate(array: Array, codec: str, quick: bool = False) -> int:
     no neighbours that are alike. KeyError for a name of no codec.
     """
     names = named(codec)
+    if names == ("raw",):
+        return 1 + array.nbytes
+    taken = [min(own.values()) for own in estimates(array, names, quick)]
+    return sum(taken) + (2 if len(taken) > 1 else 0)
+
+
+def estimates(array: Array, names: Sequence[str], quick: bool = False) -> list[dict[str, int]]:
+    """For each byte of the elements: what all of them take by `raw` and by each codec, with what tells it."""
     if quick and len(names) > 1:
         names = tuple(name for name in names if name in _FORETOLD) or names
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    width = array.itemsize
-    if names == ("raw",):
-        return 1 + len(data)
-    if width == 1 or not len(data):
-        return _plane(data, array.shape, names)
+    width = array.itemsize if len(data) else 1
+    told = 1 if width == 1 else 5
     planes = (np.ascontiguousarray(data[at::width]) for at in range(width))
-    return 2 + sum(4 + _plane(plane, array.shape, names) for plane in planes)
+    return [{n: told + s for n, s in _plane(plane, array.shape, names).items()} for plane in planes]
 
 
-def _plane(data: Bytes, shape: Shape, names: Sequence[str]) -> int:
-    """Of bytes by the codec that takes the least, the byte that tells it among them."""
+def _plane(data: Bytes, shape: Shape, names: Sequence[str]) -> dict[str, int]:
     if unforetold(data):
         names = [name for name in names if name in ("huffman", "rans")]
     some, shape = part_of(data, shape)
     share = len(data) / max(len(some), 1)
-    return 1 + min((round(share * _asked(some, shape, name)) for name in names), default=len(data))
+    return {name: round(share * _asked(some, shape, name)) for name in names} | {"raw": len(data)}
 
 
 def _asked(data: Bytes, shape: Shape, name: str) -> int:

@@ -65,8 +65,8 @@ class Streamed(Storing):
 
     def coded(self, op: Operator, choice: Choice) -> Iterator[Choice]:
         if bytes := self.storage.region_bytes(op, choice, self.codec):
-            seconds = self.storage.seconds(op, choice, self.codec)
-            yield replace(choice, seconds=choice.seconds + seconds, streamed=bytes)
+            way = replace(choice, streamed=bytes)
+            yield replace(way, seconds=choice.seconds + self.storage.seconds(op, way, self.codec))
 
     def weight_bytes(self, op: Operator, choice: Choice) -> int:
         return 0 if choice.streamed else self.costs.weight_bytes(op, choice)

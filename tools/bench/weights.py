@@ -4,7 +4,8 @@
 page that mark its place. A network is an ONNX file or the name of one of `make public-models`, which is
 downloaded. Of a large tensor the first filters are taken (`--most`). Vela's codec and NNC are asked where the
 packages `ethos-u-vela` and `nncodec` can be imported. What was found before is read from the CSV of
-`--lines`, and what is found is added to it.
+`--lines`, and what is found is added to it; what others' codecs take is read from that of `--peers` where it
+has the line, as nothing of ours changes it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class Line:
     elements: int
     bytes: dict[str, int | None]
 
+    @property
+    def key(self) -> tuple[str, int, float, int]:
+        return self.network, self.bits, self.pruned, self.elements
+
     def cells(self) -> Iterator[str]:
         best = self.bytes[SMALLEST]
         assert best, "a network has weights"
@@ -77,15 +82,19 @@ class Line:
         return "-" if bytes is None else f"{8 * bytes / self.elements:.3f}"
 
 
-def line_of(network: str, graph: Any, bits: int, pruned: float, most: int = MOST) -> Line:
+def line_of(
+    network: str, graph: Any, bits: int, pruned: float, most: int = MOST, peers: Sequence[Line] = ()
+) -> Line:
     layers = [_first(layer, most) for layer in weights_of(graph, bits, pruned)]
     if not layers:
         raise SecateurError(f"{network}: has no weights")
     found = report(network, layers, bits, pruned)
     quick = sum(min(row.bytes[name] or 0 for name in CHOOSING[BEST]) for row in found.rows)
+    line = Line(network, bits, pruned, found.total.elements, {**found.total.bytes, "best": quick})
+    known = next((peer.bytes for peer in peers if peer.key == line.key), None)
     values = [layer.values for layer in layers]
-    more = {"best": quick, "vela": vela_bytes(values), "nnc": nnc_bytes(values)}
-    return Line(network, bits, pruned, found.total.elements, {**found.total.bytes, **more})
+    line.bytes.update(known or {"vela": vela_bytes(values), "nnc": nnc_bytes(values)})
+    return line
 
 
 def most_of(graph: Any) -> int:
@@ -100,12 +109,14 @@ def _first(layer: Weights, most: int) -> Weights:
 
 
 class Lines:
-    """What is known of networks, in a CSV where one is named."""
+    """What is known of networks, in a CSV where one is named; what peers take, in another."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, peers: Path | None = None) -> None:
         self._path = path
-        rows = csv.DictReader(path.read_text().splitlines()) if path and path.exists() else ()
-        self._known = [Line.of(row) for row in rows]
+        self._known = _read(path)
+        self._peers = [
+            replace(line, bytes={name: line.bytes[name] for name in PEERS}) for line in _read(peers)
+        ]
 
     def __iter__(self) -> Iterator[Line]:
         return iter(tuple(self._known))
@@ -114,14 +125,15 @@ class Lines:
         for line in self._known:
             if (line.network, line.bits, line.pruned) == (name, bits, pruned):
                 return line
-        self._known.append(line_of(name, graph, bits, pruned, most))
+        self._known.append(line_of(name, graph, bits, pruned, most, self._peers))
         if self._path is not None:
-            write_whole(self._path, self.text.encode())
+            write_whole(self._path, self.text_of(self._known).encode())
         return self._known[-1]
 
-    @property
-    def text(self) -> str:
-        rows = [line.fields for line in self._known]
+    @staticmethod
+    def text_of(lines: Sequence[Line]) -> str:
+        """The CSV."""
+        rows = [line.fields for line in lines]
         out = io.StringIO()
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -129,9 +141,14 @@ class Lines:
         return out.getvalue()
 
 
+def _read(path: Path | None) -> list[Line]:
+    rows = csv.DictReader(path.read_text().splitlines()) if path and path.exists() else ()
+    return [Line.of(row) for row in rows]
+
+
 def lines_of(given: argparse.Namespace) -> Iterator[Line]:
     """One network after the other; SecateurError for what is no model. With `known`, what the CSV has."""
-    known = Lines(given.lines)
+    known = Lines(given.lines, given.peers)
     if given.known:
         yield from known
         return
@@ -176,6 +193,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--most", type=int, help="weights of a tensor that are looked at")
     parser.add_argument("--known", action="store_true", help="nothing is looked at but the CSV of --lines")
     parser.add_argument("--lines", type=Path, metavar="FILE.csv", help="what is known, kept there")
+    parser.add_argument(
+        "--peers", type=Path, metavar="FILE.csv", help="lines in which Vela's and NNC's are known"
+    )
     parser.add_argument("--public", type=Path, default=PUBLIC, help="where public networks are kept")
     parser.add_argument("--write", type=Path, metavar="PAGE.md", help="replace the table there")
     given = parser.parse_args(words)

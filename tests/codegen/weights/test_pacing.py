@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from secateur.codegen.targets.rows import TARGETS
-from secateur.codegen.weights.decoding import name_on, parts, streams_seconds
-from secateur.codegen.weights.pacing import Offer, paced, within
-from secateur.codegen.weights.registry import BEST
+from secateur.codegen.weights.decoding import PACES, pace_seconds, parts, room_of, streams_seconds
+from secateur.codegen.weights.pacing import Offer, foreseen, is_paced, paced, within
+from secateur.codegen.weights.registry import BEST, CHOOSING
 from secateur.codegen.weights.streams import decode, encode
 
 TARGET = TARGETS["rpi3"]
@@ -22,10 +22,11 @@ def _weights(*shapes: tuple[int, ...]) -> list[np.ndarray[tuple[int, ...], np.dt
 
 
 def test_small_arrays_keep_up_too() -> None:
-    """Each codec of these is faster than a card on a large array; on these their tables take longer."""
+    """Codecs that are faster than a card on a large array; on these their tables take longer."""
     arrays = _weights(*[(16, 16, 3, 3)] * 3)
     card = sum(array.nbytes for array in arrays) / 90e6
-    alone = [encode(array, name_on(BEST, TARGET)) for array in arrays]
+    assert all(pace_seconds(PACES[name], 90e6, TARGET) <= 1 for name in ("rans", "nibbles", "huffman"))
+    alone = [encode(array, "rans+nibbles+huffman") for array in arrays]
     together = [encode(a, c) for a, c in zip(arrays, paced(arrays, [BEST] * 3, TARGET), strict=True)]
     assert streams_seconds(alone, arrays, TARGET) > card
     assert streams_seconds(together, arrays, TARGET) <= card
@@ -47,9 +48,39 @@ def test_each_byte_of_an_element_has_a_codec() -> None:
         encode(array, ("raw", "rans"))
 
 
+def test_selection_foresees_of_each_layer_what_all_take_together_or_more() -> None:
+    arrays = _weights((16, 16, 3, 3), (64, 32, 3, 3), (10, 64))
+    own = [foreseen([array], [False], TARGET) for array in arrays]
+    together = [encode(a, c) for a, c in zip(arrays, paced(arrays, [BEST] * 3, TARGET), strict=True)]
+    assert sum(map(len, together)) <= 1.02 * sum(offer.bytes for (offer,) in own) + 16
+    for array, (offer,) in zip(arrays, own, strict=True):
+        assert offer.seconds <= array.nbytes / 90e6
+        (taken,) = paced([array], [BEST], TARGET)
+        assert abs(len(encode(array, taken)) - offer.bytes) <= 0.05 * offer.bytes + 16
+
+
+def test_in_little_memory_it_is_what_works_there() -> None:
+    arrays = _weights((64, 64, 3, 3))
+    assert room_of(paced(arrays, [BEST], TARGETS["rpi4"])[0]) > room_of(["rans"])
+    assert room_of(paced(arrays, [BEST], TARGETS["rpi4"], room_of(["rans"]))[0]) <= room_of(["rans"])
+    assert paced(arrays, [BEST], TARGETS["rpi4"], room_of(["raw"]))[0] in [
+        ("raw",),
+        ("bitmap",),
+        ("dictionary",),
+    ]
+
+
 @pytest.mark.parametrize("target", ["x86-64-v3", "jetson-orin"])
 def test_best_stays_where_every_codec_keeps_up(target: str) -> None:
     assert paced(_weights((8, 8)), [BEST], TARGETS[target]) == [BEST]
+
+
+@pytest.mark.parametrize("target", ["rpi2", "rpi3", "rpi4", "rpi5", "cortex-a15"])
+def test_only_best_is_paced(target: str) -> None:
+    assert is_paced(BEST, TARGETS[target])
+    assert not any(
+        is_paced(name, TARGETS[target]) for name in ("", "small", *CHOOSING, "planes") if name != BEST
+    )
 
 
 def test_other_names_stay_and_nothing_has_no_codec() -> None:

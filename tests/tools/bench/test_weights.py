@@ -73,6 +73,17 @@ def test_what_is_known_is_kept(tmp_path: Path) -> None:
     assert list(Lines(path)) == [line]
 
 
+def test_what_peers_take_is_read_where_it_is_known(tmp_path: Path) -> None:
+    graph, path, others = parse_graph(TEXT, {"w": WEIGHTS}), tmp_path / "lines.csv", tmp_path / "peers.csv"
+    peer = line_of("small", graph, 8, 0.5)
+    peer.bytes.update(vela=7, nnc=9, mixed=1)
+    others.write_text(Lines.text_of([peer]))
+    line = Lines(path, others).line("small", graph, 8, 0.5, 1 << 16)
+    assert (line.bytes["vela"], line.bytes["nnc"]) == (7, 9)
+    assert line.bytes["mixed"] != 1
+    assert Lines(None, others).line("small", graph, 8, 0.9, 1 << 16).bytes["nnc"] != 9
+
+
 def test_what_is_known_makes_the_table(tmp_path: Path) -> None:
     path, page = tmp_path / "lines.csv", tmp_path / "page.md"
     line = Lines(path).line("small", parse_graph(TEXT, {"w": WEIGHTS}), 4, 0.9, 1 << 16)
