@@ -11,6 +11,7 @@ import itertools
 import re
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from .tir import tvm_alone
@@ -25,6 +26,9 @@ from .targets.target import Target
 from .tir import FENCE, OPAQUE, PIN, extremes, fenced
 from .vector.streams import PREFIX
 
+# TVM defines conversions of binary16 in every module, which `_plain` leaves out: to optimize them took LLVM
+# as long as a small kernel. This file tells it to leave them alone.
+_UNTOUCHED = Path(__file__).with_name("tvm_halves.csv")
 _LOCK = threading.Lock()  # of threads that build kernels side by side, one at a time is in TVM
 
 
@@ -70,6 +74,8 @@ def _tvm_target(target: Target, level: int) -> tvm.target.Target:
     """The architecture with the row's features: the core would bring its own (see `machine`)."""
     baseline = target.cpu.baseline
     row: dict[str, Any] = {"kind": "llvm", "mtriple": target.triple, "mcpu": baseline, "opt-level": level}
+    if level:
+        row["cl-opt"] = [f"-forceattrs-csv-path:string={_UNTOUCHED}"]
     if target.features:
         row["mattr"] = [f"+{name}" for name in target.features]
     if target.triple.endswith("hf"):
@@ -91,7 +97,8 @@ def _plain(text: str, name: str) -> str:
     declared = [d for d in around if d.startswith("declare ") and _called(d) in code]
     declared = [d for d in declared if not any(name in d for name in (FENCE, PIN, OPAQUE, PREFIX))]
     constants = [c for c in around if re.match(r"@\S+ = .*constant", c) and c.split(" ")[0] in code]
-    attributes = [line for line in around if line.startswith("attributes #")]
+    named = set(re.findall(r"#[0-9]+", "\n".join([code, *declared])))
+    attributes = [a for a in around if a.startswith("attributes #") and a.split(" ")[1] in named]
     return _bare("\n".join([*head, "", *constants, code, "", *declared, *attributes]) + "\n")
 
 

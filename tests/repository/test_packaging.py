@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("secateur", "ir", "passes", "codegen", "costs", "runtime", "tools", "train")
 PIP = (sys.executable, "-m", "pip")
 OFFLINE = ("--quiet", "--no-index", "--no-deps")
-INSIDE = ("*.py", "*.c", "*.h", "*.j2", "py.typed")
+INSIDE = ("*.py", "*.c", "*.h", "*.j2", "*.csv", "py.typed")
 
 USE_IT = """
 import sys
