@@ -5,8 +5,9 @@
 The kernels' tests take every row that this machine can run. Here are tests of what
 is compiled for the host: that its code is right on a processor without AVX2,
 AVX-512 or VNNI too, and that what needs them is refused or left out there. What
-names its row is left out, and so is what is the same on every processor: it has been
-tried. The rest takes turns: each test on one of the rows; in `make test-sweeps` on all.
+names its row is left out, and so is what is the same on every processor, and kernels on
+vectors as long as this machine's: all that has been tried. The rest takes turns: each test
+on one of the rows; in `make test-sweeps` on all.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from secateur.codegen.targets.host import HOST, host, runnable
+from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 
 from .sampled import whole
 
-FILES = (
+KERNELS = (
     "tests/codegen/primitives/elementwise/test_elementwise_kernels.py",
     "tests/codegen/primitives/test_generic_kernels.py",
     "tests/codegen/primitives/test_linear_bytes.py",
     "tests/codegen/primitives/reduce/test_pool_kernels.py",
+)
+FILES = (
     "tests/runtime/test_manifest.py",
     "tests/secateur/test_compile.py",
     "tests/secateur/test_quantize.py",
@@ -37,15 +41,24 @@ FILES = (
     "tests/tools/cli/commands/test_quantize.py",
     "tests/tools/test_profiling.py",
     "tests/tools/test_tuning.py",
+    *KERNELS,  # at the end: the others have the same turns without them
 )
 ALIKE = {
+    "test_a_damaged_entry_is_measured_again",
+    "test_a_wrong_table_is_found_wrong",
+    "test_an_sqnr_is_for_the_quantization_and_what_is_forbidden_for_the_selection",
+    "test_choices_keep_their_noise_when_they_are_timed",
+    "test_every_kernel_is_run_in_every_round",
     "test_every_machine_gives_the_interpreters_answer",
     "test_an_edited_plan_is_honoured",
     "test_an_interrupt_leaves_what_was_there_before",
     "test_an_interrupt_while_calibrating_leaves_nothing",
     "test_every_layer_keeps_its_sqnr",
     "test_full_int8_with_winograd_loses_at_most_a_third_of_a_point",
+    "test_quantize_writes_what_onnx_runtime_runs",
+    "test_several_primitives_are_timed_once",
     "test_the_manifest_tells_the_options",
+    "test_the_same_model_and_options_give_the_same_bytes",
 }
 """Of these files, the same on every processor or held by others to the bit; none of them is quick."""
 TURN = "SECATEUR_TEST_TURN"  # in the environment: which of how many, as `0/3`
@@ -58,9 +71,15 @@ def lesser() -> list[str]:
     return [row.name for row in runnable() if row.features != mine]
 
 
+def files(name: str) -> tuple[str, ...]:
+    """Those to run as that row: kernels on vectors as long as this machine's have been tried."""
+    tried = TARGETS[name].lanes == host().lanes and not whole()
+    return tuple(file for file in FILES if not (tried and file in KERNELS))
+
+
 def run(name: str, turn: str, options: Sequence[str]) -> tuple[int, str]:
     """pytest's exit code and output on a machine that has the features of that row."""
-    chosen = ["-m", "not slow and not sweep", *FILES]
+    chosen = ["-m", "not slow and not sweep", *files(name)]
     command = [sys.executable, "-m", "pytest", "-p", "tests.hosts", *options, *chosen]
     environment = os.environ | {HOST: name, TURN: turn}
     done = subprocess.run(

@@ -12,7 +12,7 @@ from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 
 from . import hosts
-from .hosts import ALIKE, FILES, TURN, _is_alike, _names_a_row, main
+from .hosts import ALIKE, FILES, KERNELS, TURN, _is_alike, _names_a_row, main
 from .sampled import ALL_EXAMPLES
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +37,17 @@ def test_what_is_left_out_is_in_the_files() -> None:
     """A test that goes by another name would be run again."""
     texts = "".join((ROOT / name).read_text() for name in FILES)
     assert [name for name in ALIKE if f"def {name}(" not in texts] == []
+
+
+@pytest.mark.parametrize(("swept", "longer"), [("", True), ("", False), ("1", False)])
+def test_kernels_on_vectors_as_long_have_been_tried(
+    swept: str, longer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other files come first, and so have the same turns either way."""
+    monkeypatch.setenv(ALL_EXAMPLES, swept)
+    monkeypatch.setattr(hosts, "host", lambda: TARGETS["x86-64-v4" if longer else "x86-64-v2"])
+    assert hosts.files("x86-64-v2") == (FILES if longer or swept else FILES[: -len(KERNELS)])
+    assert FILES[-len(KERNELS) :] == KERNELS
 
 
 @pytest.mark.parametrize(
