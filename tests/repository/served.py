@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from types import ModuleType
 
 _CLIENT = """#!{python} -IS
@@ -31,6 +32,7 @@ with socket.socket(socket.AF_UNIX) as server:
     server.shutdown(socket.SHUT_WR)
     sys.exit((server.recv(1) or b"\\xff")[0])
 """
+_FOLDERS = ("ir", "passes", "codegen", "costs", "runtime")
 _COMMAND, _PROGRAM = b"c", b"p"
 
 
@@ -128,14 +130,16 @@ def _program(words: list[str]) -> None:
 
 
 def _imported() -> None:
-    """What commands would import."""
+    """What commands would import: hundreds of modules, in most of the time that a small network takes."""
     from secateur.ir.support.unasked import do_without
     from secateur.tools.cli.main import ROWS
 
     do_without("torch")
     for row in ROWS:
         import_module(f"secateur.tools.cli.commands.{row.name}")
-    import_module("secateur.codegen.backends.cpu.objects")
+    for package in ("secateur", *(f"secateur.{folder}" for folder in _FOLDERS)):
+        for found in walk_packages(import_module(package).__path__, f"{package}."):
+            import_module(found.name)
     gc.collect()
     gc.freeze()
 
