@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import ml_dtypes  # noqa: F401  (registers bfloat16 with NumPy)
 import numpy as np
@@ -31,6 +32,13 @@ MAX_TENSOR_BYTES = 1 << 32
 """No tensor may be larger, so that a few bytes of text cannot ask for terabytes."""
 
 
+_NUMPY = {
+    "f32": "float32", "f16": "float16", "f64": "float64",
+    "i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16",
+    "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64", "bool": "bool",
+}  # fmt: skip
+
+
 class DType(Enum):
     """An element type; the value is its name in the text form."""
 
@@ -47,20 +55,17 @@ class DType(Enum):
     U64 = "u64"
     BOOL = "bool"
 
+    numpy: np.dtype[np.generic]
+    bytes: int
+    is_float: bool
+
+    def __init__(self, name: str) -> None:  # once, as types are made by the ten thousand
+        self.numpy = np.dtype(_NUMPY[name])
+        self.bytes = self.numpy.itemsize
+        self.is_float = name[0] == "f"
+
     def __str__(self) -> str:
-        return self.value
-
-    @property
-    def numpy(self) -> np.dtype[np.generic]:
-        return np.dtype(_NUMPY[self.value])
-
-    @property
-    def bytes(self) -> int:
-        return self.numpy.itemsize
-
-    @property
-    def is_float(self) -> bool:
-        return self.value[0] == "f"
+        return str(self.value)
 
     @staticmethod
     def of(dtype: np.dtype[np.generic]) -> DType:
@@ -71,11 +76,6 @@ class DType(Enum):
         return found
 
 
-_NUMPY = {
-    "f32": "float32", "f16": "float16", "f64": "float64",
-    "i8": "int8", "u8": "uint8", "i16": "int16", "u16": "uint16",
-    "i32": "int32", "u32": "uint32", "i64": "int64", "u64": "uint64", "bool": "bool",
-}  # fmt: skip
 _BY_NUMPY = {member.numpy: member for member in DType}
 
 
@@ -97,7 +97,7 @@ class Layout:
     def __str__(self) -> str:
         return self.name
 
-    @property
+    @cached_property
     def block(self) -> int:
         """Channel lanes of a blocked layout, else 0."""
         found = re.fullmatch(r"NCHW(\d+)c", self.name)
@@ -158,13 +158,13 @@ class TensorType:
     quant: Quant | None = None
 
     def __post_init__(self) -> None:
-        if any(not isinstance(d, int) or not 0 <= d <= MAX_EXTENT for d in self.shape):
-            raise ValueError(
-                f"shape {extents(self.shape)} has a dimension that is not an integer from 0 to {MAX_EXTENT}"
-            )
+        for extent in self.shape:
+            if not isinstance(extent, int) or not 0 <= extent <= MAX_EXTENT:
+                wrong = f"is not an integer from 0 to {MAX_EXTENT}"
+                raise ValueError(f"shape {extents(self.shape)} has a dimension that {wrong}")
         if len(self.shape) > MAX_RANK:
             raise ValueError(f"{len(self.shape)} dimensions, the limit is {MAX_RANK}")
-        if self.layout != ROW_MAJOR and len(self.shape) < 3:
+        if len(self.shape) < 3 and self.layout != ROW_MAJOR:
             raise ValueError(
                 f"layout {self.layout.name} needs at least 3 dimensions, shape is {extents(self.shape)}"
             )

@@ -41,7 +41,7 @@ def same_dtype(sig: Signature) -> DType:
     found = {t.dtype for t in sig.types}
     require(
         len(found) == 1,
-        f"operands have different element types: {', '.join(t.dtype.value for t in sig.types)}",
+        lambda: f"operands have different element types: {', '.join(t.dtype.value for t in sig.types)}",
     )
     return found.pop()
 
@@ -93,16 +93,17 @@ def with_epilogue(
     `last` is the shape that the last of them has in effect, where that is not its own.
     """
     extras = list(sig.types[fixed:])
-    if last is not None and extras:
+    if last is not None and extras and last != extras[-1].shape:
         extras[-1] = replace(extras[-1], shape=last)
     wanted = extra_operands(sig["epilogue"])
     require(len(extras) == wanted, lambda: f"the epilogue takes {wanted} operands, got {len(extras)}")
     for step in sig["epilogue"]:
-        require(step.function.accepts(dtype), f"step {step.op} is not defined on {dtype.value}")
+        if not step.function.accepts(dtype):
+            raise TypeRuleError(f"step {step.op} is not defined on {dtype.value}")
     for extra in extras:
-        require(
-            extra.dtype == dtype, f"epilogue operand is {extra.dtype.value}, the operator gives {dtype.value}"
-        )
+        if extra.dtype != dtype:
+            had = extra.dtype.value
+            raise TypeRuleError(f"epilogue operand is {had}, the operator gives {dtype.value}")
         fits = extra.shape == shape or broadcast(shape, extra.shape) == shape
         require(fits, partial(_no_broadcast, extra, shape))
     return [TensorType(shape, dtype)]

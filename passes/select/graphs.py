@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from secateur.ir.choice import Choice, CostTable
 from secateur.ir.errors import SecateurError
@@ -98,9 +98,9 @@ def _may_overwrite(op: Operator, choice: Choice, index: int) -> bool:
         or index in choice.keeps
     ):
         return False
-    operand = op.operands[index].type.with_layout(choice.operand_layouts[index])
-    result = op.result.type.with_layout(choice.result_layout)
-    return replace(operand, quant=None) == replace(result, quant=None)
+    operand, result = op.operands[index].type, op.result.type
+    laid = choice.operand_layouts[index], choice.result_layout
+    return (operand.shape, operand.dtype, laid[0]) == (result.shape, result.dtype, laid[1])
 
 
 def undominated(ways: Sequence[tuple[int, Way]]) -> list[tuple[int, Way]]:

@@ -180,7 +180,7 @@ class Convolution(AdjustableAdapter[ConvSpec], _OfFloats[ConvSpec]):
     def __init__(self, primitive: Any, *, spreads: bool = False, ending: bool = False) -> None:
         """`ending` tells that costs depend on what follows the sums."""
         super().__init__(primitive, spreads=spreads)
-        self._ending = ending
+        self._ending, self._noisy = ending, isinstance(primitive, Noisy)
 
     def origin(self, op: Operator, target: Target) -> Origin | None:
         tail = _tail(op)
@@ -197,7 +197,8 @@ class Convolution(AdjustableAdapter[ConvSpec], _OfFloats[ConvSpec]):
         return super()._costs(specs if self._ending else [spec.bare for spec in specs], target)
 
     def noise(self, op: Operator, target: Target) -> float:
-        return self.primitive.noise(self.spec(op), target) if isinstance(self.primitive, Noisy) else 0.0
+        """Whatever follows the sums."""
+        return self.primitive.noise(self.kind(**window(op)), target) if self._noisy else 0.0
 
 
 class TransposedConvolution(_OfFloats[TransposedSpec]):
