@@ -20,7 +20,8 @@ class Cpu(Machine):
     """A processor: what LLVM and the linker call it.
 
     `features` are LLVM feature names: code is made for the architecture and these, and the artifact checks
-    them at load. `core` is the one that it is tuned for, whose other features are not used.
+    them at load. `core` is the one that it is tuned for, whose other features are not used; `in_order` tells
+    that it waits for each operand before it starts what follows.
     """
 
     triple: str
@@ -28,6 +29,7 @@ class Cpu(Machine):
     core: str
     isa: Isa
     features: tuple[str, ...] = ()
+    in_order: bool = False
 
     @property
     def host(self) -> Cpu:

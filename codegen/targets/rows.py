@@ -34,12 +34,13 @@ def _x86(name: str, core: str, isa: Isa, features: tuple[str, ...], **rates: flo
     )
 
 
-def _aarch64(name: str, core: str, features: tuple[str, ...] = (), **rates: float | int) -> Target:
+def _aarch64(
+    name: str, core: str, features: tuple[str, ...] = (), in_order: bool = False, **rates: float | int
+) -> Target:
     row: dict[str, Any] = rates
     isa = neon64(features)
-    return Target(
-        name, Cpu("aarch64-unknown-linux-gnu", "aarch64-linux-gnu.2.17", core, isa, features), Rates(**row)
-    )
+    triples = "aarch64-unknown-linux-gnu", "aarch64-linux-gnu.2.17"
+    return Target(name, Cpu(*triples, core, isa, features, in_order), Rates(**row))
 
 
 def _armv7(name: str, core: str, **rates: float | int) -> Target:
@@ -73,7 +74,7 @@ GENERIC = (
 )  # fmt: skip
 
 BOARDS = (
-    _aarch64("rpi3", "cortex-a53", clock_ghz=1.2, dram_gbps=2.0, **_NARROW_CORE),
+    _aarch64("rpi3", "cortex-a53", in_order=True, clock_ghz=1.2, dram_gbps=2.0, **_NARROW_CORE),
     _aarch64("rpi4", "cortex-a72", clock_ghz=1.8, l2_bytes=1 << 20),
     _aarch64("rpi5", "cortex-a76", _DOT_HALF, clock_ghz=2.4, dram_gbps=10.0, **_WIDE_CORE),
     _aarch64("jetson-nano-cpu", "cortex-a57", clock_ghz=1.43, l2_bytes=2 << 20, dram_gbps=10.0),

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..targets.target import Target
 from ..tir import T, pinned
 from .dot import QUAD, Bytes, Halves, Prepared
@@ -19,17 +21,20 @@ from .shuffles import hold
 Expr = Any
 
 CHANNELS = 16  # of a block
-SPARE = 7  # registers of a register tile besides sums and blocks: 4 of weights, 2 of products, a mask
+PRODUCTS = 2  # registers, of one filter after another
+SPARE = 4 + PRODUCTS + 1  # of a register tile besides sums and blocks: weights, products, a mask
 
 
 @dataclass(frozen=True)
 class Across(Halves):
     """`blocks` blocks of channels a step, of which 2 `blocks` products of a filter meet in an int16.
 
-    Packed weights lie as [filter][block][channel]. `rate` is that of one block.
+    Packed weights lie as [filter][block][channel], or, where products of `lanes` filters are added
+    `side_by_side`, as [block][filter][channel]. `rate` is that of one block.
     """
 
     blocks: int = 1
+    side_by_side: bool = False
 
     preparation = 0.0
 
@@ -60,6 +65,19 @@ class Across(Halves):
             for first in (0, half):
                 product = self._products((pair[0],), (pair[1],), first)
                 total = product if total is None else total + product
+        self.close(acc, at, total)
+
+    def accumulate_block(self, totals: Any, first: int, element: Expr, weights: Sequence[Expr]) -> None:
+        """totals[first + f] += the products of a block of `element` and of filter f's weights, in int16.
+
+        Half of each, then the others: a sum waits for the last.
+        """
+        for half in range(0, CHANNELS, CHANNELS // 2):
+            for f, one in enumerate(weights, first):
+                totals[f] = totals[f] + self._products((element,), (one,), half)
+
+    def close(self, acc: Any, at: int, total: Expr) -> None:
+        """acc[at] += the products of a filter."""
         acc[at] = pinned(acc[at] + self._pairs(total))
 
     def added(self, sums: Sequence[Expr]) -> Expr:
@@ -73,6 +91,9 @@ class Across(Halves):
 
     def pack(self, quads: Bytes) -> Bytes:
         """i8 of shape (..., lanes, channels of a step): (..., lanes * channels)."""
+        if self.side_by_side:
+            blocks = quads.reshape(*quads.shape[:-1], self.blocks, CHANNELS)
+            quads = np.ascontiguousarray(np.swapaxes(blocks, -2, -3)).reshape(quads.shape)
         found: Bytes = quads.reshape(*quads.shape[:-2], -1)
         return found
 
@@ -83,4 +104,5 @@ def across(target: Target, blocks: int) -> Across | None:
     if not isa.adds_across:
         return None
     rate = target.rates.dot_per_cycle or (2 * blocks + 1) / (2 * blocks)
-    return Across(target.lanes, dot.intrinsic, rate, dot.quads, dot.offset, dot.pairs, blocks)
+    waits = blocks > 1 and target.cpu.in_order
+    return Across(target.lanes, dot.intrinsic, rate, dot.quads, dot.offset, dot.pairs, blocks, waits)

@@ -36,6 +36,9 @@ FLOATS = ("armv8-a", "armv7-a+neon")
 HALF = "armv8.2-a+dotprod+fp16"
 HALF_EMULATORS = {HALF: ["qemu-aarch64", "-cpu", "cortex-a76"]}
 """Of targets with arithmetic on 16-bit floats."""
+IN_ORDER = "rpi3"
+IN_ORDER_EMULATORS = {IN_ORDER: EMULATORS["armv8-a"]}
+"""Of targets that are `Cpu.in_order`."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Builder:
 
 def results_on(name: str, cases: Sequence[Case], folder: Path) -> list[Array]:
     """Every case's result on the emulated target `name`; skips where there is no emulator."""
-    emulator = (EMULATORS | HALF_EMULATORS)[name]
+    emulator = (EMULATORS | HALF_EMULATORS | IN_ORDER_EMULATORS)[name]
     if shutil.which(emulator[0]) is None:
         pytest.skip(f"{emulator[0]} is not installed: apt-get install qemu-user")
     builder = Builder(TARGETS[name])

@@ -13,7 +13,7 @@ from secateur.ir.support.room import Room
 
 from ...targets.target import Target
 from ...tir import Registers
-from ...vector.across import CHANNELS, SPARE, Across, across
+from ...vector.across import CHANNELS, PRODUCTS, SPARE, Across, across
 from ...vector.dot import QUAD
 from ...vector.streams import MOST, distance, held
 from .arithmetic import Arithmetic
@@ -24,6 +24,7 @@ Buffer = Any
 Kind = TypeVar("Kind", bound=Arithmetic)
 
 _UNSIGNED = 8.0  # a pixel's block is loaded and made signed before it is multiplied, by llvm-mca
+_EARLY = 1.0  # the same where it is in order, and products of two pixels wait less than those of one
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,14 @@ class SumsOfChannels(RowsOfBytes):
 
     def loads(self, pixels: Any, vectors: Any) -> Any:
         """By what they take: an instruction serves four vectors of a stream."""
-        each = _UNSIGNED if self.dot.offset else 1.0
+        waits = _EARLY if self.dot.side_by_side else _UNSIGNED
+        each = waits if self.dot.offset else 1.0
         return self.blocks * (each * pixels + self.lanes * vectors) / 2
 
     def tile_pixels(self, registers: int, vectors: int) -> int:
-        return max(1, (registers - SPARE) // (self.lanes * vectors + self.blocks))
+        waits = self.dot.side_by_side
+        spare, sums = (SPARE - PRODUCTS, vectors + 1) if waits else (SPARE, vectors)
+        return max(1, (registers - spare) // (self.lanes * sums + self.blocks))
 
     def opened(self, acc: Any, vectors: int) -> Any:
         """[pixel][vector][filter]; what they start with is added at the end."""
@@ -88,20 +92,39 @@ class WeightsOfFilters(WeightsOfBytes):
         self, acc: Any, pixels: Mapping[int, Any], skipped: int = 0, ask: tuple[int, int] | None = None
     ) -> None:
         blocks, filters = self.dot.blocks, self.vectors * self.dot.lanes
-        together = max(1, MOST // blocks)
+        together = self.dot.lanes if self.dot.side_by_side else max(1, MOST // blocks)
+        loaded = together if self.dot.side_by_side else together * blocks  # vectors of the last load
         for first in range(0, filters, together):
             last = first + together == filters
-            beyond = (
-                distance((skipped * filters + together) * blocks * CHANNELS) if skipped and last else None
-            )
+            beyond = distance((skipped * filters * blocks + loaded) * CHANNELS) if skipped and last else None
             if ask is not None:
                 self.stream.ask(*ask)
-            taken = self.stream.take(together * blocks, beyond)
-            for r, element in pixels.items():
-                for f in range(together):
-                    weights = tuple(taken[f * blocks : (f + 1) * blocks])
-                    self.dot.accumulate(acc, r * filters + first + f, element, weights)
-            held(acc, (r * filters + first + f for r in pixels for f in range(together)))
+            places = [r * filters + first + f for r in pixels for f in range(together)]
+            if self.dot.side_by_side:
+                self._side_by_side(acc, places, list(pixels.values()), beyond)
+            else:
+                self._one_by_one(acc, places, list(pixels.values()), beyond)
+            held(acc, places)
+
+    def _one_by_one(self, acc: Any, places: Sequence[int], elements: Sequence[Any], beyond: Expr) -> None:
+        """Each filter's products one after another, which a processor that need not wait mixes itself."""
+        blocks, together = self.dot.blocks, len(places) // len(elements)
+        taken = self.stream.take(together * blocks, beyond)
+        for number, at in enumerate(places):
+            pixel, f = divmod(number, together)
+            self.dot.accumulate(acc, at, elements[pixel], tuple(taken[f * blocks : (f + 1) * blocks]))
+
+    def _side_by_side(self, acc: Any, places: Sequence[int], elements: Sequence[Any], beyond: Expr) -> None:
+        """A product of each filter, then the next of each."""
+        lanes, last = self.dot.lanes, self.dot.blocks - 1
+        totals = Registers(len(places), CHANNELS // 2, "int16")
+        totals.fill(0)
+        for block in range(last + 1):
+            weights = self.stream.take(lanes, beyond if block == last else None)
+            for number, element in enumerate(elements):
+                self.dot.accumulate_block(totals, number * lanes, element[block], weights)
+        for number, at in enumerate(places):
+            self.dot.close(acc, at, totals[number])
 
 
 class OperandsOfBlocks(OperandsOfBytes):

@@ -11,11 +11,12 @@ import pytest
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
 from secateur.codegen.targets.rows import TARGETS
+from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Operator
 from secateur.ir.support.room import domain_room, met_signed, parted_signed, room_of
-from secateur.tools.checks.machine_loops import innermost
+from secateur.tools.checks.machine_loops import Loop, innermost
 
-from ...cross_harness import Case, check_on
+from ...cross_harness import IN_ORDER, Case, check_on
 from ...generic_harness import lay_out
 from ...linear_harness import Array, bytes_of, conv_case
 from .test_linear_winograd import layer
@@ -72,6 +73,27 @@ def test_arm_gives_the_interpreters_bits(tmp_path: Path) -> None:
     check_on("armv8-a", made, tmp_path)
 
 
+@pytest.mark.slow
+def test_arm_gives_them_in_order_too(tmp_path: Path) -> None:
+    """Where products of several filters are added side by side."""
+    cases = [
+        ("pointwise", case(64, 24, 1, 4, 0, 255)),
+        ("pointwise", case(96, 8, 1, 3, 255, 255, residual=True)),
+        ("direct", case(64, 20, 3, 4, 0, 255, zero=9, **SAME)),
+        ("im2row", case(32, 20, 3, 2, 0, 255, zero=9, **SAME)),
+    ]
+    made = [*(Case(name, *case) for name, case in cases), Case("linear_winograd", *winograd(64, 8, 2))]
+    check_on(IN_ORDER, made, tmp_path)
+
+
+def test_products_of_a_core_in_order_wait_for_none_of_the_last_three() -> None:
+    for loop in hot_loops("pointwise", case(128, 32, 1, 4, 0, 255)[0], TARGETS[IN_ORDER]):
+        products = [i.split()[:2] for i in loop.instructions if i.startswith(("smull", "smlal"))]
+        for number, (name, register) in enumerate(products):
+            if name.startswith("smlal"):
+                assert register not in [last for _, last in products[number - 3 : number]]
+
+
 def winograd(channels: int, filters: int, blocks: int) -> tuple[Operator, list[Array]]:
     """Of weights in the Winograd domain; those of one block have room for no two."""
     sets = (16, filters, channels)
@@ -80,15 +102,18 @@ def winograd(channels: int, filters: int, blocks: int) -> tuple[Operator, list[A
     return layer((1, channels, 7, 9), filters, (2, 2), zero=7, u=u)
 
 
-@pytest.mark.parametrize(("name", "blocks"), [("pointwise", 2), ("pointwise", 4), ("im2row", 2)])
-def test_products_stay_in_registers(name: str, blocks: int) -> None:
-    target = TARGETS["rpi4"]
-    op = case(128, 32, 1, blocks, 0, 255)[0]
+def hot_loops(name: str, op: Operator, target: Target) -> list[Loop]:
     primitive = next(p for p in PRIMITIVES.candidates(op) if p.name == name)
     lay_out(op, *primitive.layouts(op, target)[0])
     built = build_object(primitive.kernel(op, target), "k", target)
     loops = [p for p in innermost(assembly_of(built, target), "aarch64") if p.multiplies >= 64]
     assert loops
+    return loops
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("pointwise", 2), ("pointwise", 4), ("im2row", 2)])
+def test_products_stay_in_registers(name: str, blocks: int) -> None:
+    loops = hot_loops(name, case(128, 32, 1, blocks, 0, 255)[0], TARGETS["rpi4"])
     if name == "im2row" and blocks == 2:  # pixels were made signed by the copy
         assert max(len(loop.instructions) for loop in loops) <= 89
     for loop in loops:
