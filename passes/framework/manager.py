@@ -117,8 +117,12 @@ class PassManager:
         validator, known = self._validator(graph), self.known if self.inputs is None else None
         graph, ran = (known or Known()).begin(graph, [format_pass(step) for step in self.passes])
         records = list(ran)
+        verified: Stage | None = None
         for index, step in enumerate(self.passes[len(ran) :], 1 + len(ran)):
+            if step.takes != verified:  # else it was, behind the pass before
+                _verify(graph, step.takes, f"before pass {format_pass(step)}")
             graph, record = self._run_pass(index, step, graph, validator)
+            verified = step.gives
             records.append(record)
             if known is not None:
                 known.keep(graph, records)
@@ -135,7 +139,6 @@ class PassManager:
         self, index: int, step: Pass, graph: Graph, validator: Validator | None
     ) -> tuple[Graph, Record]:
         text, before = format_pass(step), operator_count(graph)
-        _verify(graph, step.takes, f"before pass {text}")
         for observer in self.observers:
             observer.before(index, step, graph)
         tolerance, start = step.tolerance_on(graph), time.perf_counter()

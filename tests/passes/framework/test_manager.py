@@ -15,6 +15,7 @@ from secateur.ir.graph import Graph
 from secateur.ir.printer import print_graph
 from secateur.ir.stages import READ, SELECTED, Stage
 from secateur.passes.canonicalize.canonicalize import Canonicalize
+from secateur.passes.framework import manager
 from secateur.passes.framework.base import Pass
 from secateur.passes.framework.manager import DumpIR, Known, Outcome, PassManager, PrintIR
 from secateur.passes.framework.pipeline import parse_pipeline
@@ -122,6 +123,18 @@ def test_a_pass_that_takes_another_stage_is_refused_before_anything_runs() -> No
     told = "pass memory takes stage laid-out, but canonicalize before it gives read"
     with pytest.raises(SecateurError, match=told):
         PassManager((Canonicalize(), Memory())).run(build(BLOCK))
+
+
+def test_a_graph_between_two_passes_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the second takes the stage that the first gives."""
+    seen: list[str] = []
+    monkeypatch.setattr(manager, "_verify", lambda _, stage, when: seen.append(f"{when}: {stage.name}"))
+    PassManager((Canonicalize(), Fuse())).run(build(BLOCK))
+    assert seen == [
+        "before pass canonicalize: read",
+        "after pass canonicalize: read",
+        "after pass fuse: read",
+    ]
 
 
 def test_a_graph_of_another_stage_is_refused() -> None:
