@@ -22,23 +22,29 @@ def batch_normalization(node: Node) -> Value | list[Value]:
         raise NodeError("statistics per activation (spatial = 0) are not supported")
     x, *parameters = [node.input(i) for i in range(5)]
     parameters = [cast_to(node, p, x.type.dtype) for p in parameters]
-    if node.flag("training_mode"):
+    if _is_training(node):
         return _by_own_statistics(node, x, parameters)
     if len(node.proto.output) > 1:
         raise NodeError("statistics as outputs are not supported; export the model for inference")
     return node.emit("batch_norm", [x, *parameters], epsilon=node.number("epsilon", 1e-5))
 
 
+def _is_training(node: Node) -> bool:
+    """Before opset 14 it is said by the outputs alone: those behind the first are of training."""
+    return node.flag("training_mode") if node.opset >= 14 else len(node.proto.output) > 1
+
+
 def _by_own_statistics(node: Node, x: Value, parameters: list[Value]) -> list[Value]:
-    """The result, and where they are asked for, the running mean and variance moved towards x's."""
+    """The result, and where they are asked for, the running mean and variance moved towards x's, and x's."""
     scale, bias, *running = parameters
     axes = tuple(axis for axis in range(x.type.rank) if axis != 1)
     mean, variance = _moments(node, x, axes)
     found = [node.emit("reshape", [v], shape=scale.type.shape) for v in (mean, variance)]
     result = node.emit("batch_norm", [x, scale, bias, *found], epsilon=node.number("epsilon", 1e-5))
     kept = node.number("momentum", 0.9)
-    pairs = list(zip(running, found, strict=True))[: len(node.proto.output) - 1]
-    return [result, *(_moved(node, old, new, kept) for old, new in pairs)]
+    count = len(node.proto.output) - 1
+    pairs = list(zip(running, found, strict=True))[:count]
+    return [result, *(_moved(node, old, new, kept) for old, new in pairs), *found[: max(0, count - 2)]]
 
 
 def _moved(node: Node, old: Value, new: Value, kept: float) -> Value:

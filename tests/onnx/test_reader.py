@@ -17,6 +17,9 @@ from tests.onnx.models import assert_as_onnxruntime, model, operators
 
 OLD_FORMS = [
     (7, "y = BatchNormalization <epsilon: float = 0.01> (x, s, s, s, s)"),
+    (13, "m = ReduceMean <axes = [0, 2, 3], keepdims = 0> (x) k = ReduceMean <axes = [0, 2, 3]> (x) "
+         "d = Sub (x, k) p = Mul (d, d) v = ReduceMean <axes = [0, 2, 3], keepdims = 0> (p) "
+         "y, n, w, o, u = BatchNormalization <momentum = 1.0> (x, s, s, m, v)"),
     (7, "y = Upsample <mode: string = \"nearest\", scales: floats = [1.0, 1.0, 2.0, 3.0]> (x)"),
     (9, "y = Upsample <mode: string = \"linear\"> (x, up)"),
     (10, "y = Resize <mode: string = \"nearest\"> (x, up)"),
