@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # a wrong name is refused before NumPy is imported
     from .framework.base import Pass
 
 PASSES: Mapping[str, str] = {
+    "widen": "widen.Widen",
     "canonicalize": "canonicalize.canonicalize.Canonicalize",
     "open": "fuse.opening.Open",
     "prune": "prune.prune.Prune",
@@ -32,6 +33,7 @@ PASSES: Mapping[str, str] = {
 """The module and class of each pass by its name, in the order of the road."""
 
 OPTIONS: Mapping[str, str] = {
+    "widen": "options.Nothing",
     "canonicalize": "options.CanonicalizeOptions",
     "open": "options.OpenOptions",
     "prune": "prune.options.Options",

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from secateur.ir.support.road import LAID_OUT, PLACED, QUANTIZED, READ, SELECTED, check_order
 
 STAGES: Mapping[str, tuple[str, str]] = {
-    **dict.fromkeys(("canonicalize", "open", "prune", "remove", "fuse", "half", "equalize"), (READ, READ)),
+    **dict.fromkeys(
+        ("widen", "canonicalize", "open", "prune", "remove", "fuse", "half", "equalize"), (READ, READ)
+    ),
     "quantize": (READ, QUANTIZED),
     "tflite": (READ, QUANTIZED),
     "select": (READ, SELECTED),

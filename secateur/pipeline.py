@@ -26,6 +26,7 @@ from .passes.quantize.quantize import Quantize
 from .passes.select.select import Select
 from .passes.store import Store
 from .passes.tflite.tflite import ToTflite
+from .passes.widen import Widen, is_narrow
 
 PLACING = "layout,memory"
 BESIDE_WEIGHTS = 48 << 10  # bytes of a library, about, of a small network's code, manifest and runtime
@@ -38,7 +39,12 @@ def is_lowered(graph: Graph) -> bool:
 
 def default_pipeline(graph: Graph, target: Target) -> str:
     """The passes of the target's backend that a graph still needs; values are always placed again."""
-    return PLACING if is_lowered(graph) else backend_of(target).pipeline
+    return PLACING if is_lowered(graph) else in_float32(graph, backend_of(target).pipeline)
+
+
+def in_float32(graph: Graph, pipeline: str) -> str:
+    """The pipeline, begun with the pass `widen` where the graph has anything in binary16."""
+    return f"{Widen.name},{pipeline}" if is_narrow(graph) else pipeline
 
 
 def pipeline_of(

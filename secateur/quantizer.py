@@ -16,7 +16,7 @@ from .options import Inputs, Int8, Limits
 from .passes.framework.manager import PassManager
 from .passes.quantize.quantize import quantized_pairs
 from .passes.quantize.report import QuantizationReport
-from .pipeline import quantize_step
+from .pipeline import in_float32, quantize_step
 from .prepare import prepare
 
 
@@ -44,7 +44,7 @@ def quantize(
     row = find(target)
     graph = graph_of(model, inputs)
     data = calibration_data(int8, graph, progress)
-    fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
+    fused = PassManager(prepare(in_float32(graph, "canonicalize,fuse"), row)).run(graph).graph
     pairs, report = quantized_pairs(
         fused, data, quantize_step(int8, limits.min_sqnr, row), backend_of(row).costs(row)
     )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Value
 from secateur.passes.framework.base import Pass
+from secateur.passes.widen import is_narrow
 
 if TYPE_CHECKING:
     from ..progress import Progress
@@ -35,6 +36,11 @@ class Thresholds:
     atol: float = 1e-5
     rtol: float = 1e-4
     min_sqnr: float | None = None
+
+
+def usual_rtol(graph: Graph) -> float:
+    """Of the thresholds, for a model: eight roundings of binary16 where it computes in that."""
+    return 8 * float(np.finfo(np.float16).eps) if is_narrow(graph) else Thresholds.rtol
 
 
 @dataclass(frozen=True)

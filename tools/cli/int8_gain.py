@@ -19,6 +19,7 @@ from secateur.passes.quantize.maker import chooser
 from secateur.passes.quantize.maker import prepare as prepare_float
 from secateur.passes.quantize.options import Options
 from secateur.passes.quantize.tiles import seconds_of
+from secateur.pipeline import in_float32
 from secateur.prepare import cost_table, prepare
 
 from ..report import duration
@@ -96,7 +97,7 @@ def int8_gain(
     Raises SecateurError for an unknown target, or an operator that it cannot compute.
     """
     row, options = find(target), options or Options()
-    fused = PassManager(prepare("canonicalize,fuse", row)).run(graph).graph
+    fused = PassManager(prepare(in_float32(graph, "canonicalize,fuse"), row)).run(graph).graph
     prepared = prepare_float(fused, options)
     found = chooser(prepared, cost_table(row, costs=costs), options, winograd=not qdq)
     chooses = options.chooses and not qdq
