@@ -51,6 +51,10 @@ class SumsOfChannels(RowsOfBytes):
         spare, sums = (SPARE - PRODUCTS, vectors + 1) if waits else (SPARE, vectors)
         return max(1, (registers - spare) // (self.lanes * sums + self.blocks))
 
+    def together(self, blocks: int) -> int:
+        """Of so many blocks of channels the steps of one pass through the innermost loop."""
+        return 2 if blocks // self.blocks % 2 == 0 else 1
+
     def opened(self, acc: Any, vectors: int) -> Any:
         """[pixel][vector][filter]; what they start with is added at the end."""
         sums = _Sums(acc.count * self.lanes, self.lanes, self.dtype)

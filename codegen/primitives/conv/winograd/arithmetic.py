@@ -25,13 +25,15 @@ from secateur.ir.winograd import Matrix as Rational
 from secateur.ir.winograd import Winograd, float_winograd, half_winograd
 
 from ....rounding import up
-from ...specs import ConvSpec, layout_block
+from ...specs import layout_block
 from ..arithmetic import Arithmetic as Products
 from ..arithmetic import Int8
 from ..ending import FloatFinish, LinearFinish, pointers
 from ..rows_by_element import RowsByElement
 from ..rows_of_bytes import RowsOfBytes
+from ..sums_of_channels import SumsOfChannels
 from .matrix import Factors, constants, multiply
+from .patch import Patch
 from .steps import FACTORS, input_steps, output_steps
 
 Expr = Any
@@ -42,33 +44,6 @@ Read = Callable[[int, int, int], Expr]  # vector of channels, row and column of 
 
 UNROLL = 4  # steps of one pass through the inner loop
 LINE = 64  # bytes
-
-
-@dataclass(frozen=True)
-class Patch:
-    """The rows `top`... and columns `left`... of an image that a tile reads, from channel `channel` on.
-
-    Channels are counted through all images. With strides a tile reads every second row, say; `extent` counts
-    those that it reads.
-    """
-
-    spec: ConvSpec
-    extent: tuple[int, int]
-    data: Buffer
-    channel: Expr
-    top: Expr
-    left: Expr
-    end: Expr  # the first channel of the next image
-
-    def pixel(self, channel: int, row: Expr, column: Expr) -> Expr:
-        """Where the channels `channel`... of a pixel of the image lie."""
-        block, first = layout_block(self.spec.in_layout), self.channel + channel
-        plane = first // block * self.spec.height
-        return ((plane + row) * self.spec.width + column) * block + first % block
-
-    def inside(self, row: Expr, column: Expr) -> Expr:
-        """Whether a pixel is one of the image."""
-        return (row >= 0) & (row < self.spec.height) & (column >= 0) & (column < self.spec.width)
 
 
 @dataclass(frozen=True)
@@ -89,6 +64,8 @@ class Arithmetic(ABC):
     raw = "float32"  # what the input's transform computes with
     sums = "float32"  # what the result's does
     peeled = False  # whether the first steps are code of their own, where sums of nothing are not added to
+    spread = True
+    """Whether tiles may lie anywhere, as results do not depend on it by their definition."""
     chunked = False
     """Whether sums of all groups of filters are kept while chunks of channels are added, in matrices of one
     vector of channels after another; or else one group after another is finished, with all channels."""
@@ -101,6 +78,11 @@ class Arithmetic(ABC):
     def streams(self) -> bool:
         """Whether tiles are multiplied by blocks of channels, which lie side by side."""
         return isinstance(self.products, RowsOfBytes)
+
+    @property
+    def rests(self) -> bool:
+        """Whether tiles that make up no whole register tile have one of their own."""
+        return isinstance(self.products, RowsByElement | SumsOfChannels)
 
     @property
     def wide(self) -> int:
@@ -416,6 +398,7 @@ class ByteArithmetic(OfBytes):
 
     element_bytes = 1
     parts = 2
+    spread = False
 
     @property
     def by_part(self) -> bool:  # type: ignore[override]

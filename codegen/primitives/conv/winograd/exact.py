@@ -82,7 +82,7 @@ class ExactShape(Shape[ExactArithmetic]):
         read = self.tiles * -(-self.multiplied // arithmetic.wide) * self._reading / issued
         written = self.tiles * self.filters / self.lanes * self._writing / issued
         streamed = self._streaming(blocking, target)
-        computing = products + read * self.ranges(blocking) + written
+        computing = products * self.used(blocking.rows) + read * self.ranges(blocking) + written
         alone = np.where(self.tasks(blocking) == 1, _ALONE, 1.0)
         return alone * (np.maximum(computing, streamed) + 0.3 * np.minimum(computing, streamed))
 

@@ -18,8 +18,9 @@ from secateur.codegen.vector.words import WordStep
 from ..arithmetic import Arithmetic as Products
 from ..arithmetic import Array
 from ..ending import linear_pointers
-from .arithmetic import Buffers, OfBytes, Patch, Read, SumEnding
+from .arithmetic import Buffers, OfBytes, Read, SumEnding
 from .integers import Ends
+from .patch import Patch
 
 Expr = Any
 Buffer = Any

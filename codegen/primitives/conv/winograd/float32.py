@@ -96,6 +96,7 @@ class FloatShape(Shape[FloatArithmetic]):
         vector_tiles = self.positions * self.tiles / lanes
         products = self._products_cycles(blocking, target)
         products += vector_tiles * self.filters * self.chunks(blocking) * self._ends(*_SUM)
+        products *= self.used(blocking.rows)
         read, written = self._transforms(target)
         transforms = self.tiles / lanes * (read * ranges * self.channels + written * self.filters)
         size = float(self.number_bytes)

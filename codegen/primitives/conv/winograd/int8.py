@@ -68,17 +68,30 @@ class ByteShape(Shape[ByteArithmetic]):
     """Of bytes."""
 
     def cycles(self, blocking: Any, target: Target) -> Any:
-        rows, vectors, arithmetic = blocking.rows, blocking.vectors, self.arithmetic
-        parts, step = -(-blocking.tiles // rows), self.step_cycles(rows, vectors, target)
-        register_tiles = self.positions * self.blocks(blocking) * parts * self.filters / self.width(blocking)
-        ending = rows * vectors * (2 + arithmetic.products.closing)
-        products = register_tiles * (self.channels / arithmetic.products.step * step + ending + 20)
+        arithmetic = self.arithmetic
+        products = (
+            self.positions * self.filters / self.width(blocking) * self._register_tiles(blocking, target)
+        )
         read = self.tiles * self.channels / arithmetic.wide * self.positions * _READ
         written = self.tiles * self.filters / self.lanes * self.positions * _WRITTEN
         streamed = self._streaming(blocking, target)
-        computing = products + read * self.ranges(blocking) + written
+        computing = products * self.used(blocking.rows) + read * self.ranges(blocking) + written
         alone = np.where(self.tasks(blocking) == 1, _ALONE, 1.0)
         return alone * (np.maximum(computing, streamed) + 0.3 * np.minimum(computing, streamed))
+
+    def _register_tiles(self, blocking: Any, target: Target) -> Any:
+        """Cycles of all those of a position and group of filters."""
+        rows, vectors, products = blocking.rows, blocking.vectors, self.arithmetic.products
+
+        def each(tiles: Any) -> Any:
+            step = self.step_cycles(tiles, vectors, target)
+            ending = tiles * vectors * (2 + products.closing) + 20
+            return self.channels / products.step * step + ending
+
+        if not self.arithmetic.rests:
+            return self.blocks(blocking) * -(-blocking.tiles // rows) * each(rows)
+        rest = self.tiles % rows
+        return self.tiles // rows * each(rows) + np.where(rest > 0, each(rest), 0.0)
 
     def _streaming(self, blocking: Any, target: Target) -> Any:
         """Cycles to read the weights: once for each block of tiles, and once for each register tile beyond

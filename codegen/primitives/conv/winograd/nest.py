@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import partial
+from functools import partial, reduce
+from operator import and_
 from typing import Any
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.tir import Registers, T, fence, load, opaque, prefetch, prim_func, store, view, when
+from secateur.codegen.vector.across import CHANNELS
 from secateur.codegen.vector.streams import held
 
 from ....rounding import up
@@ -20,7 +22,11 @@ from ...specs import layout_block
 from ..plan import KernelSpec
 from ..rows_by_element import Operands, RowsByElement
 from ..rows_of_bytes import RowsOfBytes
-from .arithmetic import LINE, Buffers, Patch, Read, Steps
+from ..sums_of_channels import SumsOfChannels
+from .arithmetic import Buffers, Read, Steps
+from .asking import lines_asked
+from .patch import Patch
+from .places import Places
 from .plan import Blocking, Shape
 
 Expr = Any
@@ -57,6 +63,8 @@ def blocks_together(shape: Shape[Any], blocking: Blocking) -> int:
     blocks = blocking.channels // arithmetic.wide
     if isinstance(arithmetic.products, RowsByElement):
         return arithmetic.products.together(blocks)
+    if isinstance(arithmetic.products, SumsOfChannels):
+        return arithmetic.products.together(blocking.channels // CHANNELS)
     one = arithmetic.chunked and arithmetic.parts * arithmetic.wide == arithmetic.products.at_once
     return 2 if one and blocks % 2 == 0 else 1
 
@@ -77,6 +85,7 @@ class _Nest:
         self.inputs = view(self.workspace, self.arithmetic.products.data)
         self.sums = self.workspace if sums == "float32" else view(self.workspace, sums)
         self.ending = self.arithmetic.ending(shape.spec, buffers)
+        self.places = Places(shape)
         self.width, self.chunks = shape.width(blocking), shape.chunks(blocking)
         self.groups = blocking.filters // self.width
         self.taken = self.arithmetic.parts * self.arithmetic.wide  # channels of one input transform
@@ -106,12 +115,6 @@ class _Nest:
     def _several(self, count: int) -> Any:
         """A loop over chunks of channels, or over blocks of one, where there can be more than one."""
         return T.serial(0, count) if self.arithmetic.chunked else nullcontext(0)
-
-    def _place(self, tile: Expr) -> tuple[Expr, Expr, Expr]:
-        down, across = self.shape.grid
-        image: Expr = 0 if self.spec.batch == 1 else tile // (down * across)
-        inner = tile if self.spec.batch == 1 else tile % (down * across)
-        return image, inner // across, inner % across
 
     def _columns(
         self, read: Callable[[int, int], Expr], steps: Steps, rows: int, lanes: int, dtype: str = "float32"
@@ -157,9 +160,9 @@ class _Nest:
     def _patch(self, vector: Expr, t: Expr) -> Patch:
         """What a tile reads for vectors number `vector`... of all phases' channels."""
         spec, shape = self.spec, self.shape
-        (tall, wide), (down, across) = shape.tile, spec.strides
-        image, row, column = self._place(self.first + t)
-        top, left = row * (tall * down) - spec.pads[0], column * (wide * across) - spec.pads[1]
+        wide, (down, across) = shape.tile[1], spec.strides
+        image, row, column = self.places.of(self.first + t)
+        top, left = self.places.top(row) * down - spec.pads[0], column * (wide * across) - spec.pads[1]
         if shape.scattered:
             each = up(spec.channels, layout_block(spec.in_layout))
             channel = image * each + vector * (self.taken // shape.phases)
@@ -230,11 +233,21 @@ class _Nest:
 
     def _products(self, chunk: Expr, p: Expr, g: Expr) -> None:
         rows, rest = self.blocking.rows, self.shape.rest(self.blocking)
+        parts, some, tiles = (
+            self.count // rows,
+            self.count % rows > 0,
+            self.places.needed(p, self.first, self.count),
+        )
+        if not rest:
+            parts = self.parts if tiles is None else (tiles + rows - 1) // rows
+        elif tiles is not None:
+            some &= tiles > parts * rows
+            parts = T.min(parts, (tiles + rows - 1) // rows)
         self._go_on(rows)
-        with T.serial(0, self.count // rows if rest else self.parts) as part:
+        with T.serial(0, parts) as part:
             self._register_tile(chunk, p, g, part, rows)
         if rest:
-            with when(self.count % rows > 0):
+            with when(some):
                 self._go_on(rest)
                 self._register_tile(chunk, p, g, self.count // rows, rest)
 
@@ -331,9 +344,10 @@ class _Nest:
         def several(first: bool) -> None:
             """A pass, of floats with what begins sums."""
             if not isinstance(operands, Operands):
-                operands.row(acc, on, [(rows, rows)], ask=ask)
+                for _ in range(together):
+                    operands.row(acc, on, [(rows, rows)], ask=ask)
                 return
-            for beyond in self._asked(part, together * self.run * self.width * products.size // LINE):
+            for beyond in lines_asked(self.shape, blocking, part, together * self.run):
                 operands.weights.ask(beyond, 1 if blocking.ahead * products.size <= _NEAR else 2)
             for block in range(together):
                 channels = self.run if block < together - 1 else last
@@ -345,21 +359,6 @@ class _Nest:
         passes = blocking.channels // self.run // together // products.blocks
         with T.serial(int(peeled), passes // max(1, self.legs)):
             several(False)
-
-    def _asked(self, part: Expr, lines: int) -> list[Expr]:
-        """How far beyond the `lines` of weights of a pass those lie that this register tile asks for.
-
-        All register tiles of a block of tiles go through the same weights: each asks for its share. Where the
-        last block has fewer, some are not asked for.
-        """
-        if not self.blocking.ahead:
-            return []
-        parts = -(-min(self.shape.tiles, self.blocking.tiles) // self.blocking.rows)
-        share = -(-lines // parts)
-        ahead = self.blocking.ahead * self.arithmetic.element_bytes
-        if share == lines:
-            return [T.int64(n * LINE + ahead) for n in range(lines)]
-        return [T.Cast("int64", (part * share + n) % lines * LINE) + T.int64(ahead) for n in range(share)]
 
     def _blocks(self, acc: Any, source: Expr, panel: Expr) -> None:
         """The same, block by block."""
@@ -462,26 +461,26 @@ class _Nest:
         `bias` is what there still is to add.
         """
         spec, (tall, wide) = self.spec, self.shape.tile
-        image, row, column = self._place(tile)
-        pixels = [(row * tall + i) * spec.out_width + column * wide for i in range(tall)]
+        image, row, column = self.places.of(tile)
+        pixels = [(self.places.top(row) + i) * spec.out_width + column * wide for i in range(tall)]
         for pixel in pixels if self.arithmetic.ahead else ():
             self.ending.ask(image, pixel + self.arithmetic.ahead, channel)
 
         def stored(high: Expr, broad: Expr) -> None:
-            """Rows and columns of the tile that lie within so many of the image."""
+            """So many rows and columns of the tile."""
             for i, pixel in enumerate(pixels):
-                with when(True if high is None else row * tall + i < high):
+                with when(True if high is None else i < high):
                     for j, value in enumerate(self._row_of_results(half, i)):
-                        with when(True if broad is None else column * wide + j < broad):
+                        with when(True if broad is None else j < broad):
                             result = value if bias is None else value + bias
                             self.ending.store(result, image, pixel + j, channel)
 
-        high = spec.out_height if spec.out_height % tall else None
-        broad = spec.out_width if spec.out_width % wide else None
-        if high is None and broad is None:
+        high, broad = self.places.results(row, column)
+        within = [reach >= size for reach, size in ((high, tall), (broad, wide)) if reach is not None]
+        if not within:
             stored(None, None)
             return
-        with T.If((row * tall + tall <= spec.out_height) & (column * wide + wide <= spec.out_width)):
+        with T.If(reduce(and_, within)):
             with T.Then():
                 stored(None, None)
             with T.Else():

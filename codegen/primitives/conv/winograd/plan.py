@@ -22,7 +22,6 @@ from secateur.codegen.targets.target import Target
 from ....rounding import up
 from ...operator import Cost
 from ...specs import ConvSpec, layout_block
-from ..rows_by_element import RowsByElement
 from .arithmetic import Arithmetic
 from .grid import TileGrid
 
@@ -80,6 +79,33 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
         return up(blocked, self.lanes) if self.scattered else blocked
 
     @cached_property
+    def short(self) -> int:
+        """Rows of tiles, the last ones, whose last row of positions nobody needs.
+
+        That row has the products at infinity, which count in the last row of results alone. Where it is free
+        where tiles lie, each of these is one row lower instead of all that lies outside being the last's.
+        """
+        over = self.grid[0] * self.tile[0] - self.spec.out_height
+        if self.spec.batch > 1:
+            return 0
+        return min(over, 1) if not self.arithmetic.spread else over if over <= self.grid[0] else 0
+
+    @property
+    def whole(self) -> int:
+        """Rows of tiles before those."""
+        return self.grid[0] - self.short
+
+    @property
+    def lowered(self) -> bool:
+        """Whether these are one row lower."""
+        return self.arithmetic.spread and self.short > 0
+
+    def used(self, rows: Any) -> Any:
+        """The share of products that are made, in register tiles of so many tiles."""
+        needed, made = np.ceil(self.whole * self.grid[1] / rows), np.ceil(self.tiles / rows)
+        return 1 - (1 - needed / made) / self.extent[0] if self.short else 1.0
+
+    @cached_property
     def filters(self) -> int:
         return up(self.spec.filters, max(layout_block(self.spec.in_layout), self.lanes))
 
@@ -107,8 +133,7 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
 
     def rest(self, blocking: Blocking) -> int:
         """Tiles that make up no whole register tile, where they have one of their own."""
-        streams = isinstance(self.arithmetic.products, RowsByElement)
-        return self.tiles % blocking.rows if streams else 0
+        return self.tiles % blocking.rows if self.arithmetic.rests else 0
 
     def ranges(self, blocking: Blocking) -> int:
         """Ranges of filters."""

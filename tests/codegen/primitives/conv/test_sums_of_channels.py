@@ -10,6 +10,7 @@ import pytest
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
+from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.targets.target import Target
 from secateur.ir.graph import Operator
@@ -69,6 +70,7 @@ def test_arm_gives_the_interpreters_bits(tmp_path: Path) -> None:
         ("im2row", case(96, 8, 1, 3, 0, 0, zero=3)),
     ]
     tiles = [winograd(64, 8, 2), winograd(64, 16, 4), winograd(96, 8, 3), winograd(80, 20, 1)]
+    tiles.append(layer((1, 64, 9, 11), 8, (4, 4), u=roomy((36 * 8, 64), 2).reshape(36, 8, 64)))
     made = [*(Case(name, *case) for name, case in cases), *(Case("linear_winograd", *t) for t in tiles)]
     check_on("armv8-a", made, tmp_path)
 
@@ -119,6 +121,21 @@ def test_products_stay_in_registers(name: str, blocks: int) -> None:
     for loop in loops:
         assert loop.spills == 0
         assert len(loop.instructions) < 1.6 * loop.multiplies
+
+
+def test_register_tiles_of_winograd_load_each_operand_once() -> None:
+    """Four tiles by four filters, two steps a pass, and what is left of 49 tiles apart."""
+    target = TARGETS["rpi4"]
+    u = roomy((36 * 16, 256), 2).reshape(36, 16, 256)
+    op, _ = layer((1, 256, 28, 28), 16, (4, 4), u=u)
+    primitive = LinearWinograd()
+    lay_out(op, *primitive.layouts(op, target)[0])
+    shape, blocking = primitive.shape(op, target), primitive.blocking(op, target)
+    assert (blocking.rows, blocking.vectors, shape.rest(blocking)) == (4, 1, 1)
+    built = build_object(primitive.products(op, target), "k", target)
+    longest = max(innermost(assembly_of(built, target), "aarch64"), key=lambda loop: loop.multiplies)
+    assert longest.spills == 0
+    assert len(longest.instructions) - sum("prfm" in line for line in longest.instructions) <= 170
 
 
 def test_copies_that_are_signed_pay_for_many_filters_and_one_tap() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import itemgetter
 
 import pytest
@@ -21,6 +22,26 @@ def layer(target: Target, channels: int, side: int, kind: type[ConvSpec] = ConvS
     block = f"NCHW{target.lanes}c"
     sizes, pads = (1, channels, side, side, channels), (1, 1, 1, 1)
     return kind(*sizes, (3, 3), pads=pads, in_layout=block, out_layout=block)
+
+
+@pytest.mark.parametrize(
+    ("primitive", "side", "rows"),
+    [
+        (ODD, 14, [5, 5, 4]),
+        (F4, 13, [4, 3, 3, 3]),
+        (F4, 56, [4] * 14),
+    ],
+)
+def test_tiles_that_are_a_row_lower_leave_nothing_outside(
+    primitive: FloatWinograd, side: int, rows: list[int]
+) -> None:
+    target = find("rpi5").in_half
+    shape = primitive.shape(layer(target, 64, side, HalfConvSpec), target)
+    tall, lower = shape.tile[0], rows.count(shape.tile[0] - 1)
+    assert [tall] * shape.whole + [tall - 1] * shape.short == rows
+    assert shape.used(1) == pytest.approx(1 - lower / len(rows) / (tall + 2))
+    several = replace(shape.spec, batch=2)
+    assert replace(shape, spec=several).short == 0
 
 
 @pytest.mark.parametrize("primitive", [F4, F6], ids=lambda primitive: primitive.name)
@@ -55,7 +76,8 @@ def loops(primitive: FloatWinograd, target: Target, spec: ConvSpec, phase: str =
     [
         (F4, ConvSpec, 56, {8, 4}, 16, 2),
         (F4, ConvSpec, 14, {8}, 16, 4),
-        (ODD, ConvSpec, 14, {9}, 16, 8),
+        (ODD, ConvSpec, 15, {9}, 16, 8),
+        (ODD, ConvSpec, 14, {6, 3}, 16, 4),  # six tiles need all products
         (F4, HalfConvSpec, 36, {7, 4}, 16 - 1, 2),  # the first channel's products begin the sums
     ],
 )
