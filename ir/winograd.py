@@ -80,13 +80,17 @@ def float_winograd(outputs: int, taps: int = 3) -> Winograd:
 
 _HALF_POINTS = {
     count: tuple(Fraction(p) for p in text.split())
-    for count, text in {5: "0 5/8 -5/8 3/2 -3/2", 6: "3/8 -3/8 7/8 -7/8 2 -2"}.items()
+    for count, text in {
+        5: "0 5/8 -5/8 3/2 -3/2",
+        6: "3/8 -3/8 7/8 -7/8 2 -2",
+        7: "0 1/2 -1/2 1 -1 2 -2",
+    }.items()
 }
 
 
 @cache
 def half_winograd(outputs: int, taps: int = 3) -> Winograd:
-    """F(outputs, taps) of 4, 6 or 7 products for binary16: numbers of A^T and B^T are near 1.
+    """F(outputs, taps) of 4, 6, 7 or 8 products for binary16: numbers of A^T and B^T are near 1.
 
     Of 4 or 6 products each is a number of binary16, and at 0, +-5/8, +-3/2 the rounding errors of F(4, 3) are
     a fifth of those at 0, +-1, +-2.

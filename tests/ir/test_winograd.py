@@ -44,7 +44,9 @@ def test_those_of_floats_do_too(outputs: int, taps: int) -> None:
     assert all(x.denominator == 1 for row in of_floats.a_t for x in row) or outputs + taps == 10
 
 
-@pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (4, 3), (5, 3), (3, 2), (5, 2), (3, 4), (4, 4)])
+@pytest.mark.parametrize(
+    ("outputs", "taps"), [(2, 3), (4, 3), (5, 3), (6, 3), (3, 2), (5, 2), (3, 4), (4, 4)]
+)
 def test_those_of_binary16_do_too_with_numbers_near_1(outputs: int, taps: int) -> None:
     of_halves = half_winograd(outputs, taps)
     assert symbolic_outputs(of_halves) == correlation(outputs, taps)

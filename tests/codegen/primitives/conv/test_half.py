@@ -97,6 +97,7 @@ def test_convolutions(tmp_path: Path) -> None:
         case("half_winograd2", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME, residual=True)),
         case("half_winograd4", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME), growth=4.0),
         case("half_winograd4x2", conv((1, 20, 9, 11), (40, 20, 3, 3), pads=SAME), growth=4.0),
+        case("half_winograd6x4", conv((1, 20, 11, 9), (40, 20, 3, 3), pads=SAME), growth=16.0),
         case("half_winograd4", conv((1, 3, 9, 11), (20, 3, 3, 3), pads=SAME), growth=4.0),
         case("half_winograd5", conv((1, 136, 9, 11), (16, 136, 3, 3), pads=SAME), growth=16.0),
         case("half_strided_winograd7", conv((1, 3, 29, 31), (24, 3, 7, 7), (2, 2), (3,) * 4), growth=16.0),
@@ -118,6 +119,7 @@ def test_errors_are_those_that_are_claimed(tmp_path: Path) -> None:
         Case("half_winograd4", *rectified(64, 13)),
         Case("half_winograd5", *rectified(16, 13)),
         Case("half_winograd5", *rectified(128, 13)),
+        Case("half_winograd6x4", *rectified(128, 16)),
         Case("half_strided_winograd7", *rectified(3, 30, 7, 2)),
         Case("half_strided_winograd7", *rectified(32, 29, 3, 2)),
     ]

@@ -8,7 +8,7 @@ from operator import itemgetter
 import pytest
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
-from secateur.codegen.primitives.conv.winograd.float32 import LARGE, ODD, WINOGRAD, FloatWinograd
+from secateur.codegen.primitives.conv.winograd.float32 import LARGE, ODD, TALL, WINOGRAD, FloatWinograd
 from secateur.codegen.primitives.conv.winograd.nest import INPUT, OUTPUT, PRODUCTS, kernel_of
 from secateur.codegen.primitives.specs import ConvSpec, HalfConvSpec
 from secateur.codegen.targets.find import find
@@ -27,6 +27,8 @@ def layer(target: Target, channels: int, side: int, kind: type[ConvSpec] = ConvS
 @pytest.mark.parametrize(
     ("primitive", "side", "rows"),
     [
+        (TALL, 28, [6, 6, 6, 5, 5]),
+        (TALL, 112, [*[6] * 17, 5, 5]),
         (ODD, 14, [5, 5, 4]),
         (F4, 13, [4, 3, 3, 3]),
         (F4, 56, [4] * 14),
