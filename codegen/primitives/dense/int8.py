@@ -18,6 +18,7 @@ from ...kernel import Kernel
 from ...rounding import up
 from ...targets.target import Target
 from ...tir import T, load, prim_func, store, view
+from ...vector.across import CHANNELS, Across, across
 from ...vector.dot import QUAD, Dot, dot_of, is_full
 from ...vector.requantize import (
     BLOCK,
@@ -30,6 +31,7 @@ from ...vector.requantize import (
 )
 from ..conv.arithmetic import Int8
 from ..conv.plan import KernelSpec
+from ..conv.sums_of_channels import SumsOfChannels
 from ..generic import CALL_SECONDS, same_layouts
 from ..operator import Argument, Combination, Constant, Operand, Primitive, constant_of
 from ..specs import seconds
@@ -40,6 +42,7 @@ Buffer = Any
 Array = NDArray[Any]
 
 NO_RESIDUAL = 3
+_LONG = 64  # inputs from which on sums of inputs pay
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ class LinearDenseSpec:
 
     def dot(self, target: Target) -> Dot:
         return dot_of(target, full=self.full)
+
+    def summed(self, target: Target) -> Across | None:
+        """The step of sums of inputs, which need none of them copied; for one row of whole blocks."""
+        whole = self.batch == 1 and self.inputs % CHANNELS == 0 and self.inputs >= _LONG
+        return across(target, 1) if whole and not self.full else None
 
 
 class LinearDense(Primitive):
@@ -120,7 +128,8 @@ def workspace_bytes(target: Target) -> int:
 
 def plan_of(spec: LinearDenseSpec, target: Target) -> DensePlan:
     """The register tile; few outputs take fewer vectors."""
-    arithmetic, vectors = Int8(target.lanes, spec.dot(target)), min(4, -(-spec.outputs // target.lanes))
+    vectors, summed = min(4, -(-spec.outputs // target.lanes)), spec.summed(target)
+    arithmetic = SumsOfChannels(target.lanes, summed) if summed else Int8(target.lanes, spec.dot(target))
     rows = min(spec.batch, arithmetic.tile_pixels(target.isa.vector_registers, vectors))
     return DensePlan(spec.batch, spec.inputs, spec.outputs, Panels(rows, vectors), arithmetic)
 
@@ -147,6 +156,26 @@ class _Nest(PanelNest):
 
     def start(self, column: Expr) -> Expr:
         return load(self.starts, column, self.lanes)
+
+    def _tile(self, column: Expr, row: Expr, rows: int, vectors: int, partial: int) -> None:
+        """Of sums of inputs those of all outputs are at work at a time, so there are no other chains."""
+        arithmetic = self.arithmetic
+        if not isinstance(arithmetic, SumsOfChannels):
+            super()._tile(column, row, rows, vectors, partial)
+            return
+        total = arithmetic.registers(vectors)
+        sums, inputs = arithmetic.opened(total, vectors), self.plan.inputs
+        places = (self.data, row * inputs), (self.weights, column * inputs)
+        operands, steps = arithmetic.operands(*places, vectors), inputs // arithmetic.step
+        together = next(n for n in (4, 2, 1) if steps % n == 0)
+        with T.serial(0, steps // together):
+            for _ in range(together):
+                operands.row(sums, None, [(range(1), range(1))])
+        for v in range(vectors):
+            total[v] = self.start(column + v * self.lanes)
+        arithmetic.closed(sums, vectors)
+        for v in range(vectors):
+            self.store(total[v], row, column + v * self.lanes, partial if v == vectors - 1 else 0)
 
     def store(self, total: Expr, row: Expr, column: Expr, partial: int) -> None:
         index = row * self.plan.outputs + column

@@ -19,7 +19,7 @@ from secateur.tools.checks.machine_loops import Loop, innermost
 
 from ...cross_harness import IN_ORDER, Case, check_on
 from ...generic_harness import lay_out
-from ...linear_harness import Array, bytes_of, conv_case
+from ...linear_harness import Array, bytes_of, conv_case, matmul_case
 from .test_linear_winograd import layer
 
 SIDE = 9
@@ -68,6 +68,8 @@ def test_arm_gives_the_interpreters_bits(tmp_path: Path) -> None:
         ("im2row", case(64, 40, 1, 4, 0, 255)),
         ("im2row", case(32, 20, 3, 2, 0, 255, zero=9, **SAME)),
         ("im2row", case(96, 8, 1, 3, 0, 0, zero=3)),
+        ("dense", matmul_case(4, 1, 96, 36, zero=5)),
+        ("dense", matmul_case(4, 1, 80, 7, real=True)),
     ]
     tiles = [winograd(64, 8, 2), winograd(64, 16, 4), winograd(96, 8, 3), winograd(80, 20, 1)]
     tiles.append(layer((1, 64, 9, 11), 8, (4, 4), u=roomy((36 * 8, 64), 2).reshape(36, 8, 64)))
