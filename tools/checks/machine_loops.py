@@ -34,7 +34,7 @@ SYNTAXES = {
     ),
     "aarch64": Syntax(
         comment="//",
-        multiply=r"fml[as]|[su]m(ul|l[as])l2?|ml[as]|[su]dot|usdot|[su]mmla|usmmla",
+        multiply=r"fml[as]|[su]m(ul|l[as])l2?|ml[as]|(us|su|[su])dot|(us|[su])mmla",
         load=r"ld\w+",
         store=r"st\w+",
         branch=r"b|b\.\w+|cbn?z|tbn?z",

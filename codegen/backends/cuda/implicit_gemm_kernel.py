@@ -111,6 +111,10 @@ class Gemm:
 
     def _multiply_all(self, first: Any, count: Any) -> None:
         """Steps from `first` on: while one is multiplied, loads of the next one are under way."""
+        self.weight_units = self._units(self.tile.filters)
+        self.fetched, self.panels = (
+            Words(WORDS * len(units), self.spec.dtype) for units in (self.pixel_units, self.weight_units)
+        )
         self._fetch(first)
         self._share(0)
         barrier()
@@ -163,10 +167,6 @@ class Gemm:
     def _fetch(self, step: Expr) -> None:
         """From memory into registers: for each share, four words."""
         offset = self._move_to(step)
-        if not hasattr(self, "fetched"):
-            self.fetched = Words(WORDS * len(self.pixel_units), self.spec.dtype)
-            self.weight_units = self._units(self.tile.filters)
-            self.panels = Words(WORDS * len(self.weight_units), self.spec.dtype)
         for i, (_, there) in enumerate(self.pixel_units):
             self._if(there, lambda i=i: self._fetch_pixel(i, offset))
         panel = self.tile.filters * self.tile.blocks

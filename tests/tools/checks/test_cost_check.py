@@ -122,6 +122,13 @@ def test_a_loop_goes_on_to_its_last_branch_back() -> None:
     assert only(twice, "aarch64").multiplies == 2
 
 
+@pytest.mark.parametrize("name", ["smlal2", "sdot", "udot", "usdot", "sudot", "smmla", "usmmla"])
+def test_products_of_bytes_multiply(name: str) -> None:
+    (loop,) = innermost(AARCH64.replace("fmla ", f"{name} "), "aarch64")
+    (floats,) = innermost(AARCH64, "aarch64")
+    assert loop.multiplies == floats.multiplies
+
+
 def test_jumps_forward_make_no_loop() -> None:
     assert innermost("kernel:\n    b .LBB0_1\n    nop\n.LBB0_1:\n    ret\n", "aarch64") == []
 
