@@ -28,6 +28,12 @@ from .tensors import decode, dtype_of
 MAX_NODES = 20_000
 """Nodes of loops unrolled and functions inlined: a small file may ask for any number."""
 
+_FOR_ONE_PROCESSOR = "com.microsoft.nchwc::"
+_SAVED_FOR_ONE = (
+    "ONNX Runtime optimized this file for the processor that it ran on; give the model from before, or save "
+    "it with ORT_ENABLE_EXTENDED"
+)
+
 MAX_DEPTH = 64
 """Bodies inside bodies; a function that calls itself has no end."""
 
@@ -75,6 +81,8 @@ class Model:
     def refuse(self) -> ModelError:
         """One error with every node that cannot be read."""
         lines = [f"  {what}: {_listed(names)}" for what, names in sorted(self.unsupported.items())]
+        if any(what.startswith(_FOR_ONE_PROCESSOR) for what in self.unsupported):
+            lines.append(_SAVED_FOR_ONE)
         return ModelError("operators that are not supported:\n" + "\n".join(lines))
 
 

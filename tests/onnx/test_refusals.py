@@ -153,6 +153,11 @@ def test_one_error_lists_every_operator_outside_the_set() -> None:
     ]
 
 
+def test_a_file_optimized_for_one_processor_is_told_as_that() -> None:
+    with pytest.raises(ModelError, match=r"nchwc::Conv: .*\nONNX Runtime optimized this file for"):
+        read_model(model("y = com.microsoft.nchwc.Conv (x, x)"))
+
+
 def test_control_flow_on_data_is_outside_the_set() -> None:
     branch = "g () => (float[1,3,8,8] z) { z = Abs (x) }"
     branches = f"<then_branch = {branch}, else_branch = {branch}>"
