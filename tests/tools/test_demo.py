@@ -32,7 +32,7 @@ SAID = {
         "onnxruntime fp32       99.17%",
     ),
     SHORTER: (
-        "31 operators became",
+        "22 operators became",
         "secateur fp32          ",
         "secateur int8          ",
         "secateur int8, pruned  ",
