@@ -15,17 +15,18 @@ def share_libc(cache: Path) -> Path:
 
     Zig locks what it builds, so processes may share it. Kernels and the runtime's objects stay apart.
     """
-    shared = Path(platformdirs.user_cache_dir("secateur-tests")) / "zig"
-    with contextlib.suppress(OSError):  # it is there already, or the user's cache cannot be written
-        shared.mkdir(parents=True, exist_ok=True)
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (cache / "zig").symlink_to(shared)
-    return cache
+    return _linked(cache, "zig", Path(platformdirs.user_cache_dir("secateur-tests")) / "zig")
 
 
 def share_runtime(cache: Path) -> Path:
     """As `share_libc`, and the runtime's objects are the suite's: hashes of all that makes them name them."""
-    objects = CACHE / "runtime"
-    objects.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (share_libc(cache) / "runtime").symlink_to(objects.resolve())
+    return _linked(share_libc(cache), "runtime", CACHE / "runtime")
+
+
+def _linked(cache: Path, name: str, shared: Path) -> Path:
+    """The cache, whose folder `name` is the shared one unless it has one already."""
+    with contextlib.suppress(OSError):  # it is there already, or the user's cache cannot be written
+        shared.mkdir(mode=0o700, parents=True, exist_ok=True)
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (cache / name).symlink_to(shared.resolve())
     return cache

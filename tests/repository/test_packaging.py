@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.libc import share_libc
+from tests.libc import share_runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("secateur", "ir", "passes", "codegen", "costs", "runtime", "tools", "train")
@@ -22,6 +22,8 @@ INSIDE = ("*.py", "*.c", "*.h", "*.j2", "*.csv", "py.typed")
 
 USE_IT = """
 import sys
+from secateur.ir.support.unasked import do_without
+do_without("torch")  # which takes long
 import numpy as np, onnx
 from onnx import TensorProto, helper, numpy_helper
 import secateur
@@ -70,7 +72,7 @@ def run(*command: str | Path, cwd: Path) -> str:
     """Standard output of a command that must succeed; its errors are shown if it does not."""
     environment = {
         **os.environ,
-        "SECATEUR_CACHE": str(share_libc(cwd / "cache")),
+        "SECATEUR_CACHE": str(share_runtime(cwd / "cache")),
         "PYTHONPATH": "",
         "COLUMNS": "120",
     }

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from secateur.ir.support.unasked import do_without
 from secateur.tools.bench.peers import Floats, Int8, PeerError, Runner, engine
 
 PREPARE_SECONDS = 3600.0  # loading includes conversion and quantization, and for Secateur a cold compile
@@ -115,6 +116,7 @@ def _serve(pipe: Connection, name: str, model: Path, threads: int, log: Path, in
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     _redirect_output(log)
+    do_without("torch")
     os.environ["OMP_NUM_THREADS"] = str(threads)
     start = time.perf_counter()
     peer = engine(name)
