@@ -7,7 +7,7 @@ from secateur.codegen.targets.rows import PROCESSORS
 from secateur.codegen.toolchain import Toolchain
 from secateur.ir.support.unfinished import temporary_folder
 
-from .libc import CACHE, share_libc
+from .libc import CACHE, share_builds
 
 PROGRAM = "int main(void) { return 0; }\n"
 SHARED = ("-O2", "-shared", "-s", "-Wl,--build-id=none")
@@ -17,7 +17,7 @@ def build(triple: str) -> None:
     """A program for a board with nothing else on it needs all of musl; others are of the board's own libc."""
     with temporary_folder("secateur-") as folder:
         (folder / "main.c").write_text(PROGRAM)
-        tools = Toolchain(triple, share_libc(CACHE))
+        tools = Toolchain(triple, share_builds(CACHE))
         objects = [tools.compile(folder, "main.c", "main.o")]
         for flags in (STATIC, SHARED) if "musl" in triple else (SHARED,):
             tools.link(folder, flags, objects, "main")

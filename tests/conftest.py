@@ -8,14 +8,14 @@ import hypothesis
 
 from secateur.ir.support.unasked import do_without
 
-from .libc import CACHE, share_libc
+from .libc import CACHE, share_builds
 
 # Where Python is told to keep no bytecode, each of many processes would compile all our modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # Set before NumPy is imported: two test processes with a pool of threads each only hinder one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ["SECATEUR_CACHE"] = str(share_libc(CACHE))
+os.environ["SECATEUR_CACHE"] = str(share_builds(CACHE))
 # As many test processes as cores: others to compile with would each load the compiler, and wait for a core.
 os.environ.setdefault("SECATEUR_JOBS", "1")
 

@@ -1,4 +1,4 @@
-"""One place for the libc that ziglang builds for each target: it takes up to a minute of two cores."""
+"""One place for what ziglang builds for each target: libc takes up to a minute of two cores, ours seconds."""
 
 import contextlib
 import os
@@ -10,23 +10,16 @@ import platformdirs
 CACHE = Path(os.environ.get("SECATEUR_CACHE") or Path(__file__).resolve().parent.parent / "build" / "cache")
 
 
-def share_libc(cache: Path) -> Path:
-    """Lets a cache of ours keep zig's builds in one place: for every test, process and checkout.
+def share_builds(cache: Path) -> Path:
+    """Lets a cache of ours keep zig's builds and the runtime's objects in one place, for every checkout.
 
-    Zig locks what it builds, so processes may share it. Kernels and the runtime's objects stay apart.
+    Zig locks what it builds, so processes may share it; objects are named by hashes of all that makes them.
+    Kernels stay apart.
     """
-    return _linked(cache, "zig", Path(platformdirs.user_cache_dir("secateur-tests")) / "zig")
-
-
-def share_runtime(cache: Path) -> Path:
-    """As `share_libc`, and the runtime's objects are the suite's: hashes of all that makes them name them."""
-    return _linked(share_libc(cache), "runtime", CACHE / "runtime")
-
-
-def _linked(cache: Path, name: str, shared: Path) -> Path:
-    """The cache, whose folder `name` is the shared one unless it has one already."""
-    with contextlib.suppress(OSError):  # it is there already, or the user's cache cannot be written
-        shared.mkdir(mode=0o700, parents=True, exist_ok=True)
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (cache / name).symlink_to(shared.resolve())
+    for name in ("zig", "runtime"):
+        shared = Path(platformdirs.user_cache_dir("secateur-tests")) / name
+        with contextlib.suppress(OSError):  # it is there already, or the user's cache cannot be written
+            shared.mkdir(parents=True, exist_ok=True)
+            cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (cache / name).symlink_to(shared)
     return cache

@@ -26,7 +26,7 @@ from secateur.codegen.program import Module
 from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.errors import SecateurError
 from secateur.tools.fuzz.seeds import SEEDS
-from tests.libc import share_runtime
+from tests.libc import share_builds
 from tests.sampled import sampled
 
 TARGET = TARGETS["x86-64-v3"]
@@ -34,7 +34,7 @@ TARGET = TARGETS["x86-64-v3"]
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SECATEUR_CACHE", str(share_runtime(tmp_path / "cache")))
+    monkeypatch.setenv("SECATEUR_CACHE", str(share_builds(tmp_path / "cache")))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     monkeypatch.delenv(build.JOBS, raising=False)  # set for other tests
     monkeypatch.setattr(build, "FEW", 3)

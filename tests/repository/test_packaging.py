@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.libc import share_runtime
+from tests.libc import share_builds
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("secateur", "ir", "passes", "codegen", "costs", "runtime", "tools", "train")
@@ -72,7 +72,7 @@ def run(*command: str | Path, cwd: Path) -> str:
     """Standard output of a command that must succeed; its errors are shown if it does not."""
     environment = {
         **os.environ,
-        "SECATEUR_CACHE": str(share_runtime(cwd / "cache")),
+        "SECATEUR_CACHE": str(share_builds(cwd / "cache")),
         "PYTHONPATH": "",
         "COLUMNS": "120",
     }

@@ -6,6 +6,8 @@ import io
 import re
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,11 @@ import secateur
 from secateur.ir.errors import SecateurError
 from secateur.tools.bench.model_builder import GraphBuilder
 from secateur.tools.bench.public import __main__ as command
-from secateur.tools.bench.public.judge import Compiled, Verdict, _same_network, judge
+from secateur.tools.bench.public.judge import Compiled, Verdict, _empty_cache, _same_network, judge
 from secateur.tools.bench.public.rows import MODELS, Package, PublicModel
 from secateur.tools.bench.public.table import as_markdown, misses
 from secateur.tools.bench.public.wheels import archive, extract, model_file
+from tests.libc import share_builds
 
 PACKAGE = Package("some-nets", "1.2")
 TINY = PublicModel("tiny", PACKAGE, "tiny.onnx", "input", (1, 3, 8, 8))
@@ -80,8 +83,15 @@ def test_a_network_that_stays_in_float_is_timed_once(tmp_path: Path) -> None:
     assert not _same_network(paths[0], paths[2])
 
 
+@contextmanager
+def _cold_but_for_the_runtime() -> Iterator[Path]:
+    with _empty_cache() as cache:
+        yield share_builds(cache)
+
+
 @pytest.mark.slow
-def test_a_network_is_compiled_compared_and_timed(tmp_path: Path) -> None:
+def test_a_network_is_compiled_compared_and_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secateur.tools.bench.public.judge._empty_cache", _cold_but_for_the_runtime)
     source = tmp_path / "tiny.onnx"
     source.write_bytes(_tiny())
     verdict = judge(TINY, source, tmp_path, rounds=1, budget=0.0)
