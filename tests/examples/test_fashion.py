@@ -73,7 +73,7 @@ def test_accuracy_is_what_the_page_says(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sampled(MODELS, ["mobilenet"]))
 def test_int8_keeps_the_accuracy(name: str, tmp_path: Path) -> None:
     """On a part of the images: what int8 loses there differs from what it loses on all by chance alone."""
-    quantize = secateur.Int8(str(FOLDER / "calibration.npz"))
+    quantize = secateur.Int8(str(FOLDER / "calibration.npz"), images=50)
     artifact = secateur.compile(FOLDER / f"{name}.onnx", tmp_path / "network.so", quantize=quantize)
     images, labels = data.load_test()
     found = correct(secateur.load(artifact.path), images[:2000], labels[:2000])

@@ -86,11 +86,11 @@ def test_every_layer_keeps_its_sqnr(artifact: secateur.Artifact) -> None:
 
 def test_the_manifest_tells_the_options(tmp_path: Path) -> None:
     asked = Int8(calibration(), winograd="off", method="entropy")
-    made = secateur.compile(MODEL, tmp_path / "a.so", quantize=asked)
+    made = secateur.compile(shorter("digits"), tmp_path / "a.so", quantize=asked)
     assert made.manifest["pipeline"] == (
         "canonicalize,fuse,quantize{method=entropy,winograd=off},select,layout,memory"
     )
-    again = secateur.compile(MODEL, tmp_path / "b.so", quantize=asked)
+    again = secateur.compile(shorter("digits"), tmp_path / "b.so", quantize=asked)
     assert made.path.read_bytes() == again.path.read_bytes()
 
 
@@ -108,7 +108,8 @@ def test_quantize_writes_what_onnx_runtime_runs(tmp_path: Path) -> None:
 
 def test_an_sqnr_is_for_the_quantization_and_what_is_forbidden_for_the_selection(tmp_path: Path) -> None:
     limits = Limits(min_sqnr=5, without="kn2row")
-    artifact = secateur.compile(MODEL, tmp_path / "q.so", limits=limits, quantize=Int8(calibration(2)))
+    quantize = Int8(calibration(2))
+    artifact = secateur.compile(shorter("digits"), tmp_path / "q.so", limits=limits, quantize=quantize)
     assert artifact.quantization is not None
     assert artifact.quantization.sqnr >= 5
     assert "quantize{min_sqnr=5.0},select{without=kn2row}" in artifact.manifest["pipeline"]

@@ -37,7 +37,7 @@ def network() -> Graph:
 @pytest.mark.parametrize("name", sampled(["l1", "reconstruction"], ["l1"]))
 def test_repair_lowers_the_error_on_held_out_digits_by_far(name: str, network: Graph) -> None:
     """Measured: 100 times and more; what the network answers is what it answered."""
-    seen, unseen = digits(data.load_calibration().images[:40]), digits(data.load_heldout().images[:40])
+    seen, unseen = digits(data.load_calibration().images[:40]), digits(data.load_heldout().images[:20])
     ranked = rankings(name, Evidence(network, find_channels(network).groups, seen))
     gone = {group: r.gone(round(SHARE * r.size)).tolist() for group, r in ranked.items()}
     pruned = remove(network, gone)
@@ -48,5 +48,5 @@ def test_repair_lowers_the_error_on_held_out_digits_by_far(name: str, network: G
     errors = [float(np.square(wanted - g).sum()) for g in got]
     assert errors[1] < errors[0] / 20
     same = [int((wanted.argmax(axis=-1) == g.argmax(axis=-1)).sum()) for g in got]
-    assert same[0] < 30
-    assert same[1] >= 38
+    assert same[0] < 15
+    assert same[1] >= 19

@@ -35,6 +35,7 @@ from secateur.passes.quantize.tiles import Layer, Trial, Way
 from secateur.passes.winograd.winograd import Options as WinogradOptions
 from tests.passes.quantize.test_quantize import CASES, DIRECT, error_of, images, network
 from tests.passes.texts import names
+from tests.sampled import examples
 
 
 @given(st.integers(0, 60), st.integers(0, 70))
@@ -67,6 +68,7 @@ def test_noise_is_allowed_in_proportion() -> None:
     assert 0.04 < noise_allowed(failed, passed, 23.0) < 0.05
 
 
+@examples(25, 100)
 @given(st.lists(st.tuples(st.integers(1, 9), st.floats(12, 40)), min_size=1, max_size=30), st.floats(0, 1))
 def test_a_limit_is_kept_in_few_runs_and_nearly_met(tiles: list[tuple[int, float]], share: float) -> None:
     """Of a network whose noise is the sum of its layers'."""

@@ -23,6 +23,7 @@ from secateur.ir.types import DType, TensorType
 from secateur.tools.checks.machine_loops import innermost
 from tests.codegen.cross_harness import HALF, Case, check_on, results_on
 from tests.codegen.generic_harness import lay_out
+from tests.sampled import in_turn
 
 Array = np.ndarray[Any, Any]
 SAME = (1, 1, 1, 1)
@@ -114,6 +115,7 @@ def rectified(channels: int, size: int, side: int = 3, stride: int = 1) -> tuple
 
 
 @pytest.mark.slow
+@pytest.mark.examples
 def test_errors_are_those_that_are_claimed(tmp_path: Path) -> None:
     cases = [
         Case("half_winograd4", *rectified(64, 13)),
@@ -123,6 +125,7 @@ def test_errors_are_those_that_are_claimed(tmp_path: Path) -> None:
         Case("half_strided_winograd7", *rectified(3, 30, 7, 2)),
         Case("half_strided_winograd7", *rectified(32, 29, 3, 2)),
     ]
+    cases = in_turn(cases, 1, lambda case: case.primitive)
     for case, got in zip(cases, results_on(HALF, cases, tmp_path), strict=True):
         attributes = {k: v for k, v in case.operator.attributes.items() if k != "sums"}
         exact = create("nn.conv", [Value(TensorType(a.shape), "") for a in case.arrays], attributes)
