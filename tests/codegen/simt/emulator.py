@@ -220,14 +220,15 @@ def pointer_count(module: Module) -> int:
 
 
 def _compile(module: Module, changed: Callable[[str], str] | None = None) -> Any:
-    """`changed` makes other code of what is optimized."""
+    """As it is, since optimizing takes longer than kernels run; `changed` makes other code of optimized."""
     library = stand_in()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
+    level = 2 if changed else 0
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=level)
     parsed = llvm.parse_assembly(on_host(module.texts["ll"]))
     parsed.verify()
-    passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=level))
     passes.getModulePassManager().run(parsed, passes)
     if changed:
         parsed = llvm.parse_assembly(changed(str(parsed)))
