@@ -47,7 +47,7 @@ def build_driver(folder: Path, modules: Iterable[Module], triple: str, compiler:
 def _object(module: Module, triple: str) -> bytes:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    machine = llvm.Target.from_triple(triple).create_target_machine(opt=1, reloc="pic")
+    machine = llvm.Target.from_triple(triple).create_target_machine(opt=0, reloc="pic")
     parsed = llvm.parse_assembly(f'target triple = "{triple}"\n' + on_host(module.texts["ll"]))
     parsed.verify()
     emitted: bytes = machine.emit_object(parsed)
