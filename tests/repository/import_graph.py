@@ -69,25 +69,26 @@ def modules_of(node: ast.AST, package: str) -> Iterator[tuple[str, str | None]]:
             yield absolute(package, dots, name[dots:]), None
 
 
-def late_nodes(tree: ast.AST) -> set[ast.AST]:
-    """All that runs when a function is called, not when its file is imported."""
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    return {
-        node
-        for function in ast.walk(tree)
-        if isinstance(function, functions)
-        for node in ast.walk(function)
-        if node is not function
-    }
+_LATE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_CALLS = ("import_module", "__import__")
+
+
+def walked(node: ast.AST, in_calls: bool, late: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """All in a tree, and whether it runs when a function is called, not when its file is imported.
+
+    Statements alone unless `in_calls`: there are many times as many expressions.
+    """
+    yield node, late
+    for child in ast.iter_child_nodes(node):
+        if in_calls or not isinstance(child, ast.expr):
+            yield from walked(child, in_calls, late or isinstance(node, _LATE))
 
 
 def imports(source: str, package: str) -> list[Import]:
     """Every import in `source`, a module of `package`, wherever it stands."""
-    tree = ast.parse(source)
-    late = late_nodes(tree)
     return [
-        Import(getattr(node, "lineno", 0), module, name, node in late)
-        for node in ast.walk(tree)
+        Import(getattr(node, "lineno", 0), module, name, late)
+        for node, late in walked(ast.parse(source), any(name in source for name in _CALLS))
         for module, name in modules_of(node, package)
     ]
 
