@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 import secateur
 from secateur import SecateurError
 from secateur.ir import errors
+from tests.repository.import_graph import walked
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("ir", "passes", "codegen", "costs", "runtime", "secateur")
@@ -31,14 +35,18 @@ INSIDE = {
 """Exceptions that are caught where they are understood, and why."""
 
 
-def exceptions() -> Iterator[tuple[str, str]]:
+_EXCEPTION = re.compile(r"\bclass \w+\([^)]*(Error|Exception)\b")
+
+
+@cache
+def exceptions() -> tuple[tuple[str, str], ...]:
     """Every class that is an exception, by its own or its base's name, with its base."""
-    for folder in FOLDERS:
-        for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ClassDef):
-                    bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
-                    yield from ((node.name, b) for b in bases if b.endswith(("Error", "Exception")))
+    texts = [path.read_text() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    trees = (ast.parse(text) for text in texts if _EXCEPTION.search(text))
+    nodes = chain.from_iterable(walked(tree, in_calls=False) for tree in trees)
+    classes = [node for node, _ in nodes if isinstance(node, ast.ClassDef)]
+    bases = [(c.name, ast.unparse(base).rpartition(".")[2]) for c in classes for base in c.bases]
+    return tuple((name, base) for name, base in bases if base.endswith(("Error", "Exception")))
 
 
 def test_every_exception_is_a_users_error_or_stays_inside() -> None:
