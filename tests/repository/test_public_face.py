@@ -93,6 +93,11 @@ def test_version_is_the_installed_one() -> None:
     assert secateur.__version__ == importlib.metadata.version("secateur")
 
 
+def test_the_package_runs_as_its_console_script() -> None:
+    run = subprocess.run([sys.executable, "-m", "secateur", "-V"], capture_output=True, text=True, check=True)
+    assert run.stdout == f"secateur {secateur.__version__}\n"
+
+
 def test_import_loads_no_heavy_library() -> None:
     assert heavy_modules("import secateur") == []
 

@@ -1,0 +1,6 @@
+"""`python -m secateur`: the console script, found as installed, since the face imports no tool."""
+
+from importlib.metadata import entry_points
+
+for script in entry_points(group="console_scripts", name="secateur"):
+    script.load()()
