@@ -2,5 +2,6 @@
 
 from importlib.metadata import entry_points
 
-for script in entry_points(group="console_scripts", name="secateur"):
-    script.load()()
+if __name__ == "__main__":
+    for script in entry_points(group="console_scripts", name="secateur"):
+        script.load()()
