@@ -289,6 +289,9 @@ register(
 )
 
 
+FLOATS, WORDS = "floats", "words"
+
+
 def _winograd(sig: Signature) -> Sequence[TensorType]:
     x, u, factors, scales, bias = sig.types[:5]
     tile, pads = sig["tile"], sig["pads"]
@@ -318,7 +321,13 @@ def _winograd(sig: Signature) -> Sequence[TensorType]:
     require(min(height, width) > 0, f"a 3x3 kernel does not fit {x} with pads {written(pads)}")
     shape = (x.shape[0], filters, height, width)
     _residual(sig, 5, shape)
-    return [_result(sig, shape)]
+    result = _result(sig, shape)
+    require(sig["results"] in (FLOATS, WORDS), f"results are {FLOATS} or {WORDS}, not '{sig['results']}'")
+    if sig["results"] == WORDS:
+        require(not spatial, "results in words want weights of their domain")
+        require(len(sig.types) == 5, "results in words have no residual")
+        require(result.quant is not None, "results in words are no reals")
+    return [result]
 
 
 def _winograd_macs(types: Types, result: TensorType) -> int:
@@ -344,6 +353,7 @@ register(
         (
             Attribute("tile", "ints", doc="outputs down and across, each 2 or 4"),
             Attribute("pads", "ints", doc="top, left, bottom, right"),
+            Attribute("results", "str", FLOATS, "what A^T F A is computed in: floats, or words of 16 bits"),
             *RESULT,
         ),
         _winograd_macs,

@@ -16,6 +16,8 @@ tap is a position (i, j) of the input tile, number i (m_w + 2) + j. For each til
    and sqrt 2 rounded.
 6. t + bias, then the residual as in `q.linear_conv`.
 
+Where `results` are words, steps 4 to 6 are those of `ir/reference/words.py`.
+
 Weights are given as u (taps, filters, channels), or as filters (filters, channels, 3, 3) of the model with a
 scale for each filter: then u, and what each tap's scale is in steps of the filter, are those of
 `ir/filters.py`, and step 4 has the product of the two as its scale, rounded to float32.
@@ -29,8 +31,10 @@ import numpy as np
 
 from ..filters import byte_filters
 from ..graph import Operator
+from ..ops.linear import WORDS
 from .linear import along_channels, centred, stored, with_residual
 from .rule import Array, Rule
+from .words import words
 
 ROOT_FACTOR = 23170  # 2^15 / sqrt 2
 HALF, QUARTER = np.float32(0.5), np.float32(0.25)
@@ -45,6 +49,8 @@ def winograd_conv(op: Operator, arrays: Sequence[Array]) -> Array:
     v = transformed_input(tiles)
     q = quantized_input(v, factors)
     products = np.matmul(u.astype(np.float64), q.astype(np.float64))
+    if op["results"] == WORDS:
+        return _placed(op, words(op, products, scales, bias))
     real = products.astype(np.float32) * scales[:, :, None]
     t = _placed(op, transformed_output(real, tall, wide))
     t = t + along_channels(bias, 4)

@@ -1,0 +1,118 @@
+"""What follows the products of a `q.winograd_conv` whose `results` are words: whole numbers of 16 bits.
+
+Of P, the products summed over channels in int32, for each tap and filter:
+
+1. x = (P + 2^(s-1)) >> s, limited to 16 bits. s, from 1 to 16, is one number for all taps and filters, the
+   largest for which no factor m = round(scale 2^(18+s)) is over 8191; larger ones are limited to that.
+2. f = (x m + 2^14) >> 15, in eighths of a step of the result.
+3. A^T f A down the columns first, in the order of `_outputs`, halves and quarters rounded down. An axis of 4
+   outputs has those in multiples of 1, sqrt 2, 1 and 1/sqrt 2. Factors leave sums down a column within 16
+   bits; those of rows are limited after every addition.
+4. A pixel is in multiples of its axes' product. One with a root is divided by sqrt 2, which is
+   (23170 y + 2^14) >> 15; then 2, 3 or 4 bits are of a fraction. The bias and the zero point, rounded to
+   these and limited to 16 bits, are added, the sum is limited, rounded to the nearest with halves up, and
+   limited to the result's bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph import Operator
+from ..ops.linear import one_quant
+
+Array = NDArray[Any]
+
+MOST_WORD = (1 << 15) - 1
+LARGEST_FACTOR = 8191
+BITS = 3  # of a fraction that f has
+PLACES = 15  # of a factor's
+MOST_SHIFT = 16
+ROOT_FACTOR = 23170  # 2^15 / sqrt 2
+
+
+class Factors(NamedTuple):
+    """s, and m of each tap and filter; `exact` tells that none had to be limited."""
+
+    shift: int
+    numbers: NDArray[np.int16]  # (taps, M)
+    exact: bool
+
+
+class Ending(NamedTuple):
+    """Whether a pixel's sum is divided by sqrt 2, and how many bits of it then are of a fraction."""
+
+    root: bool
+    bits: int
+
+    @property
+    def worth(self) -> float:
+        """What a unit of the sum is in steps of the result."""
+        return float(0.5 ** (self.bits + 0.5 * self.root))
+
+
+def word_factors(scales: NDArray[np.float32]) -> Factors:
+    """Of scales (taps, M) in steps of the result."""
+    real = scales.astype(np.float64) * 2.0 ** (BITS + PLACES)
+    largest = np.abs(real).max(initial=0.0)
+    fitting = [s for s in range(1, MOST_SHIFT + 1) if np.rint(largest * 2.0**s) <= LARGEST_FACTOR]
+    shift = fitting[-1] if fitting else 1
+    numbers = np.rint(real * 2.0**shift).clip(-LARGEST_FACTOR, LARGEST_FACTOR)
+    return Factors(shift, numbers.astype(np.int16), bool(fitting))
+
+
+def endings(tile: Sequence[int]) -> list[list[Ending]]:
+    """Of each pixel of a tile, by row and column."""
+    down, across = ((0, 0) if outputs == 2 else (0, -1, 0, 1) for outputs in tile)
+    return [[Ending((a + b) % 2 == 1, BITS - (a + b + 1) // 2) for b in across] for a in down]
+
+
+def word_bias(bias: NDArray[np.float32], zero_point: int, bits: int) -> NDArray[np.int16]:
+    """Bias (M,), in steps of the result, and zero point as words with so many bits of a fraction."""
+    return _limited(np.rint((bias.astype(np.float64) + zero_point) * 2.0**bits)).astype(np.int16)
+
+
+def words(op: Operator, products: Array, scales: Array, bias: Array) -> Array:
+    """The tiles of the result (m_h, m_w, M, tiles), u8, of whole products (taps, M, tiles)."""
+    (tall, wide), (low, high), zero = op["tile"], op["limits"], one_quant(op.result.type)[1]
+    shift, factors, _ = word_factors(scales)
+    x = _limited((products.astype(np.int64) + (1 << shift >> 1)) >> shift)
+    f = (x * factors.astype(np.int64)[:, :, None] + (1 << 14)) >> PLACES
+    columns = _outputs(list(f.reshape(tall + 2, wide + 2, *f.shape[1:])), np.asarray)
+    rows = [_outputs(list(column), _limited) for column in columns]
+    ended = [
+        np.stack([_ended(y, how, word_bias(bias, zero, how.bits)) for y, how in zip(row, hows, strict=True)])
+        for row, hows in zip(rows, endings(op["tile"]), strict=True)
+    ]
+    return np.stack(ended).clip(low, high).astype(np.uint8)
+
+
+def _ended(y: Array, how: Ending, bias: Array) -> Array:
+    if how.root:
+        y = (y * ROOT_FACTOR + (1 << 14)) >> PLACES
+    total: Array = _limited(y + bias[:, None])
+    return (total + (1 << how.bits >> 1)) >> how.bits
+
+
+def _outputs(f: Sequence[Array], limited: Callable[[Array], Array]) -> list[Array]:
+    """A^T f along one axis but for roots: 4 values to 2, or 6 to 4."""
+    near, odd = limited(f[1] + f[2]), limited(f[1] - f[2])
+    if len(f) == 4:
+        return [limited(f[0] + near), limited(odd + f[3])]
+    far, wide = limited(f[3] + f[4]), limited(f[3] - f[4])
+    return [
+        limited(limited(f[0] + (near >> 1)) + far),
+        limited(odd + wide),
+        limited(near + (far >> 1)),
+        limited(limited(odd + (wide >> 2)) + f[5]),
+    ]
+
+
+def _limited(values: Array) -> Array:
+    """To 16 bits."""
+    found: Array = values.clip(-1 - MOST_WORD, MOST_WORD)
+    return found
