@@ -63,6 +63,10 @@ class Backend(ABC, Generic[Emission]):
         """Whether its kernels gain by weights that leave room for pairs of blocks (`ir/support/room.py`)."""
         return False
 
+    def has_words(self, _target: Target) -> bool:
+        """Whether its kernels compute Winograd's results in words (`ir/reference/words.py`)."""
+        return False
+
     @abstractmethod
     def costs(self, target: Target) -> CostTable:
         """The estimates of a target's cost model, for the passes that weigh time."""

@@ -82,6 +82,19 @@ class Narrowing:
 
 
 @dataclass(frozen=True)
+class Shifts:
+    """Instructions that shift right by a number, round, halves up, and saturate.
+
+    `words` makes int16 of four int32, `bytes` unsigned bytes of eight int16; `product` is that of `Fractions`
+    on four words.
+    """
+
+    words: str
+    product: str
+    bytes: str
+
+
+@dataclass(frozen=True)
 class Tiles:
     """Registers of `rows` rows of `row_bytes` bytes, which instructions load, multiply and store whole.
 
@@ -123,6 +136,7 @@ class Isa:
     `narrowing`: vectors of sums are made bytes together.
     `matrix`: 2x8 unsigned times 8x2 signed bytes, added to four sums; "" for none.
     `tiles`: registers of matrices of bytes; `needs` tells rows that have them in what kernels are called.
+    `shifts`: sums become words and bytes by shifts that round; None where they do not.
     `needs`: LLVM features that a row of this instruction set must name.
     """
 
@@ -145,6 +159,7 @@ class Isa:
     element_bytes: int = 4
     narrowing: Narrowing | None = None
     matrix: str = ""
+    shifts: Shifts | None = None
     needs: tuple[str, ...] = ()
     tiles: Tiles | None = field(default=None, repr=False)
 
@@ -229,6 +244,10 @@ NEON64 = Isa(
     narrowing=Narrowing(
         4, "llvm.aarch64.neon.fcvtns.v4i32.v4f32", "llvm.aarch64.neon.sqxtn.v4i16",
         "llvm.aarch64.neon.sqxtun.v8i8", "llvm.aarch64.neon.vcvtfxs2fp.v4f32.v4i32",
+    ),
+    shifts=Shifts(
+        "llvm.aarch64.neon.sqrshrn.v4i16", "llvm.aarch64.neon.sqrdmulh.v4i16",
+        "llvm.aarch64.neon.sqrshrun.v8i8",
     ),
 )  # fmt: skip
 NEON64_DOT = replace(

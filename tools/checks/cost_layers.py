@@ -19,8 +19,8 @@ from secateur.codegen.primitives.conv.rows_by_element import RowsByElement
 from secateur.codegen.primitives.conv.winograd.arithmetic import UNROLL
 from secateur.codegen.primitives.conv.winograd.float32 import WINOGRAD
 from secateur.codegen.primitives.conv.winograd.int8 import shape_of
-from secateur.codegen.primitives.conv.winograd.nest import PRODUCTS, blocks_together, kernel_of
-from secateur.codegen.primitives.conv.winograd.plan import costs
+from secateur.codegen.primitives.conv.winograd.nest import PRODUCTS, kernel_of
+from secateur.codegen.primitives.conv.winograd.plan import blocks_together, costs
 from secateur.codegen.primitives.specs import ConvSpec, block_name
 from secateur.codegen.targets.target import Target
 from secateur.codegen.vector.requantize import BLOCK

@@ -37,6 +37,9 @@ class CpuBackend(KernelBackend):
     def pairs(self, target: Target) -> bool:
         return target.isa.adds_across
 
+    def has_words(self, target: Target) -> bool:
+        return target.isa.shifts is not None
+
     def compile(self, kernel: Kernel, symbol: str, target: Target) -> Module:
         from .objects import build_object
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.graph import Operator
-from secateur.ir.ops.linear import one_quant
+from secateur.ir.ops.linear import WORDS, one_quant
 from secateur.ir.reference.winograd import domain_weights
 from secateur.ir.types import ROW_MAJOR, blocked
 
@@ -42,6 +42,8 @@ def refusal(op: Operator) -> str | None:
     """Why no kernel of a block of threads takes the operator, or None."""
     if any(constant_of(v) is None for v in op.operands[1:RESIDUAL]):
         return "needs constant weights"
+    if op["results"] == WORDS:
+        return "results in words are for processors"
     return None if op.result.type.elements else "empty tensors"
 
 

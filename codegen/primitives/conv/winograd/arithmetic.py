@@ -93,6 +93,11 @@ class Arithmetic(ABC):
         """What `settled` gives."""
         return self.sums
 
+    @property
+    def result_lanes(self) -> int:
+        """Filters of a vector of the output transform."""
+        return self.lanes
+
     def biased(self, extent: tuple[int, int]) -> tuple[int, int] | None:
         """The position whose product takes the bias, as it counts once in every result; else results do."""
         return None
@@ -143,7 +148,11 @@ class Arithmetic(ABC):
 
     @abstractmethod
     def ended(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> Iterator[tuple[int, Expr]]:
-        """Number and value of each of the register tile's products."""
+        """Number and value of each of the register tile's products, or of the first of some side by side."""
+
+    def ended_lanes(self, vectors: int) -> int:
+        """Elements of such a value."""
+        return self.lanes
 
     @abstractmethod
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
@@ -157,9 +166,17 @@ class Arithmetic(ABC):
         """The same of `output_steps`."""
         return self.output_steps
 
+    def row_steps(self, columns: Steps) -> Steps:
+        """A^T f of a row, where columns have those."""
+        return columns
+
     def settled(self, value: Expr, row: int, column: int) -> Expr:
         """The sum that A^T f A has at a pixel of the tile."""
         return value
+
+    def finished(self, value: Expr, bias: Any, row: int, column: int) -> Expr:
+        """That with the bias, as `ending` stores it."""
+        return value + bias
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ from secateur.codegen.vector.requantize import (
 )
 from secateur.ir.filters import byte_matrix
 from secateur.ir.graph import Operator
-from secateur.ir.ops.linear import one_quant
+from secateur.ir.ops.linear import WORDS, one_quant
 from secateur.ir.reference.winograd import domain_weights
+from secateur.ir.reference.words import word_factors
 from secateur.ir.support.room import Room, domain_room
 from secateur.ir.types import ROW_MAJOR, Layout, blocked
 
@@ -52,6 +53,7 @@ from ..sums_of_channels import SumsOfChannels
 from .arithmetic import ByteArithmetic
 from .nest import PHASES, PRODUCTS, kernel_of
 from .plan import Blocking, Shape, costs, far_gbps
+from .words import WordArithmetic, packed_bias
 
 _SHARE = 0.6  # of the second-level cache for what a task keeps
 _PARTS = (1, 2, 3, 4, 8, 16)  # of the tiles that fit
@@ -118,8 +120,10 @@ class ByteShape(Shape[ByteArithmetic]):
             sizes = {largest_part(self.tiles, max(1, min(fitting, self.tiles // n))) for n in _PARTS}
             for tiles in sizes:
                 for ranges in [r for r in (1, 2, 4) if blocks // vectors % r == 0]:
+                    filters = self.filters // ranges
+                    if filters % self.arithmetic.result_lanes:
+                        continue
                     for rows in range(1, most + 1):
-                        filters = self.filters // ranges
                         yield Blocking(up(tiles, rows), rows, vectors, self.channels, filters, ahead)
 
     def _most_rows(self, dot: Dot, vectors: int, registers: int) -> int:
@@ -130,12 +134,17 @@ class ByteShape(Shape[ByteArithmetic]):
         return max(1, (registers - weights) // vectors)
 
 
-def shape_of(spec: LinearSpec, tile: tuple[int, int], zero_point: int, target: Target) -> ByteShape:
+def shape_of(
+    spec: LinearSpec, tile: tuple[int, int], zero_point: int, target: Target, shift: int = 0
+) -> ByteShape:
+    """With a `shift` results are in words."""
     dot, fixed = dot_of(target, full=spec.full), fixed_point(target, up(spec.channels, BLOCK))
     products, signed = bytes_by(dot.of_centred(), target), dot.offset > 0
     if not spec.full and (summed := _across(spec, target)):
         products = SumsOfChannels(target.lanes, summed)
-    return ByteShape(spec, tile, ByteArithmetic(products, zero_point, fixed, target.isa.fused, signed))
+    given = products, zero_point, fixed, target.isa.fused, signed
+    of_words = (tile, shift, target.isa.shifts)
+    return ByteShape(spec, tile, WordArithmetic(*given, *of_words) if shift else ByteArithmetic(*given))
 
 
 def _across(spec: LinearSpec, target: Target) -> Across | None:
@@ -156,6 +165,8 @@ class LinearWinograd(Adjustable):
     def applicable(self, op: Operator, target: Target) -> str | None:
         if any(constant_of(v) is None for v in op.operands[1:5]):
             return "needs constant weights"
+        if op["results"] == WORDS and target.isa.shifts is None:
+            return "no instructions for results in words"
         return None if op.result.type.elements else "empty tensors"
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
@@ -173,7 +184,7 @@ class LinearWinograd(Adjustable):
             full=target.isa.dot.full is not None and _given_full(_constant(op.operands[1])),
             room=_room(op, target),
         )  # fmt: skip
-        return shape_of(spec, op["tile"], one_quant(x)[1], target)
+        return shape_of(spec, op["tile"], one_quant(x)[1], target, _shift(op))
 
     def blocking(self, op: Operator, target: Target) -> Blocking:
         """The cheapest within the limit on workspace."""
@@ -191,7 +202,13 @@ class LinearWinograd(Adjustable):
     def arguments(self, op: Operator, target: Target) -> tuple[Argument, ...]:
         weights, factors, scales, bias = map(_constant, op.operands[1:5])
         domain = domain_weights(op, weights, factors, scales)
-        packed = pack(self.shape(op, target), self.blocking(op, target), domain[0], factors, domain[1], bias)
+        shape, blocking = self.shape(op, target), self.blocking(op, target)
+        if op["results"] == WORDS:
+            numbers = word_factors(domain[1]).numbers
+            weights, start, scales, fixed, _ = pack(shape, blocking, domain[0], factors, numbers, bias)
+            words = packed_bias(bias, one_quant(op.result.type)[1]), np.array(op["limits"], np.uint8)
+            return (Operand(0), *map(Constant, (weights, start, scales, fixed, *words)))
+        packed = pack(shape, blocking, domain[0], factors, domain[1], bias)
         residual = map(Operand, range(5, len(op.operands)))
         return (Operand(0), *residual, *map(Constant, (*packed, result_parameters(op, 5))))
 
@@ -212,6 +229,11 @@ class LinearWinograd(Adjustable):
     def products(self, op: Operator, target: Target) -> Kernel:
         """The matrix products alone, for measuring them; the results mean nothing."""
         return self.kernel(op, target, (PRODUCTS,))
+
+
+def _shift(op: Operator) -> int:
+    """Of results in words; 0 of others."""
+    return word_factors(_constant(op.operands[3])).shift if op["results"] == WORDS else 0
 
 
 def _given_full(weights: Array) -> bool:
@@ -253,7 +275,7 @@ def pack(
     padded[:, : weights.shape[1], : weights.shape[2]] = weights
     start = (0 if shape.arithmetic.signed else -128) * padded.sum(axis=2, dtype=np.int32)
     quads = _arranged(shape, blocking, padded)
-    real, fixed = np.zeros(start.shape, np.float32), np.zeros((positions, shape.channels), np.int16)
+    real, fixed = np.zeros(start.shape, scales.dtype), np.zeros((positions, shape.channels), np.int16)
     real[:, : scales.shape[1]], fixed[:, : factors.shape[1]] = scales, factors
     ending = np.zeros(shape.filters, np.float32)
     ending[: bias.size] = bias

@@ -14,7 +14,6 @@ from typing import Any
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.tir import Registers, T, fence, load, opaque, prefetch, prim_func, store, view, when
-from secateur.codegen.vector.across import CHANNELS
 from secateur.codegen.vector.streams import held
 
 from ....rounding import up
@@ -22,12 +21,11 @@ from ...specs import layout_block
 from ..plan import KernelSpec
 from ..rows_by_element import Operands, RowsByElement
 from ..rows_of_bytes import RowsOfBytes
-from ..sums_of_channels import SumsOfChannels
 from .arithmetic import Buffers, Read, Steps
 from .asking import lines_asked
 from .patch import Patch
 from .places import Places
-from .plan import Blocking, Shape
+from .plan import Blocking, Shape, blocks_together
 
 Expr = Any
 
@@ -57,18 +55,6 @@ def _build(shape: Shape[Any], blocking: Blocking, phases: tuple[str, ...]) -> An
     return prim_func(pointers, body)
 
 
-def blocks_together(shape: Shape[Any], blocking: Blocking) -> int:
-    """Blocks of channels of one pass through the innermost loop, which is short where one is a load."""
-    arithmetic = shape.arithmetic
-    blocks = blocking.channels // arithmetic.wide
-    if isinstance(arithmetic.products, RowsByElement):
-        return arithmetic.products.together(blocks)
-    if isinstance(arithmetic.products, SumsOfChannels):
-        return arithmetic.products.together(blocking.channels // CHANNELS)
-    one = arithmetic.chunked and arithmetic.parts * arithmetic.wide == arithmetic.products.at_once
-    return 2 if one and blocks % 2 == 0 else 1
-
-
 class _Nest:
     """Emits one task: a block of tiles through all filters of a range.
 
@@ -87,7 +73,9 @@ class _Nest:
         self.ending = self.arithmetic.ending(shape.spec, buffers)
         self.places = Places(shape)
         self.width, self.chunks = shape.width(blocking), shape.chunks(blocking)
-        self.groups = blocking.filters // self.width
+        self.groups, self.result_lanes = blocking.filters // self.width, self.arithmetic.result_lanes
+        self.together = shape.together(blocking)
+        self.joined = self.together // self.width  # groups that are transformed together
         self.taken = self.arithmetic.parts * self.arithmetic.wide  # channels of one input transform
         blocks = self.arithmetic.chunked or self.arithmetic.streams
         self.run = self.taken if blocks else blocking.channels  # of a tile, side by side
@@ -106,11 +94,14 @@ class _Nest:
             if self.arithmetic.chunked:
                 with T.serial(0, self.shape.positions) as p, T.serial(0, self.groups) as g:
                     self._products(chunk, p, g)
-        with T.serial(0, self.groups) as g:
+        with T.serial(0, self.groups // self.joined) as several:
             if not self.arithmetic.chunked:
-                with T.serial(0, self.shape.positions) as p:
-                    self._products(0, p, g)
-            self._outputs(g)
+                with (
+                    T.serial(0, self.joined) if self.joined > 1 else nullcontext(0) as g,
+                    T.serial(0, self.shape.positions) as p,
+                ):
+                    self._products(0, p, several * self.joined + g)
+            self._outputs(several * self.joined)
 
     def _several(self, count: int) -> Any:
         """A loop over chunks of channels, or over blocks of one, where there can be more than one."""
@@ -276,8 +267,10 @@ class _Nest:
         else:
             self._blocks(opened, source, panel)
         acc = arithmetic.products.closed(opened, blocking.vectors)
+        lanes = arithmetic.ended_lanes(blocking.vectors)
         for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
-            store(self.sums, sums + number * self.lanes, value, self.lanes)
+            row, v = divmod(number, blocking.vectors)
+            store(self.sums, sums + row * self.together + v * self.lanes, value, lanes)
 
     def _legs(
         self,
@@ -387,9 +380,10 @@ class _Nest:
 
     def _sums(self, p: Expr, g: Expr, tile: Expr) -> Expr:
         """Where a position's products of a group of filters lie from a tile on."""
-        place = (g * self.blocking.tiles + tile) if self.arithmetic.chunked else tile
-        start = self.shape.products_start(self.blocking)
-        return start + p * self.shape.product_stride(self.blocking) + place * self.width
+        start = self.shape.products_start(self.blocking) + p * self.shape.product_stride(self.blocking)
+        if self.arithmetic.chunked:
+            return start + (g * self.blocking.tiles + tile) * self.width
+        return start + tile * self.together + (g % self.joined * self.width if self.joined > 1 else 0)
 
     def _panel(self, chunk: Expr, p: Expr, g: Expr) -> Expr:
         """The number of a panel of weights: a group's at one position, for a chunk of channels."""
@@ -423,16 +417,17 @@ class _Nest:
     # Output transform
 
     def _outputs(self, g: Expr) -> None:
-        """All tiles of one group of filters."""
+        """All tiles of one group of filters, or of several that are joined from it on."""
         if OUTPUT in self.phases:
-            count, vectors = self.count, self.blocking.vectors
+            count, vectors = self.count, self.together // self.result_lanes
             self.output_steps = self.arithmetic.kept_output_steps(self.shape.extent)
+            self.row_steps = self.arithmetic.row_steps(self.output_steps)
             with T.serial(0, count) as t, T.serial(0, vectors) as v, when(self._has_filters(g, v)):
                 self._transform_output(g, t, v)
 
     def _channel(self, g: Expr, v: Expr) -> Expr:
         """The first filter of a vector."""
-        return ((self.range * self.groups + g) * self.blocking.vectors + v) * self.lanes
+        return (self.range * self.groups + g) * self.width + v * self.result_lanes
 
     def _has_filters(self, g: Expr, v: Expr) -> Expr:
         """Whether a vector has any whose results are stored."""
@@ -442,7 +437,7 @@ class _Nest:
 
     def _transform_output(self, g: Expr, t: Expr, v: Expr) -> None:
         """A^T F A of one tile and vector of filters."""
-        tall, broad, lanes = self.shape.tile[0], self.shape.extent[1], self.lanes
+        tall, broad, lanes = self.shape.tile[0], self.shape.extent[1], self.result_lanes
         start, stride = self._sums(0, g, t) + v * lanes, self.shape.product_stride(self.blocking)
         rows = [opaque(start + i * broad * stride) for i in range(self.shape.extent[0])]
         channel, early = self._channel(g, v), self.arithmetic.biased(self.shape.extent)
@@ -472,8 +467,9 @@ class _Nest:
                 with when(True if high is None else i < high):
                     for j, value in enumerate(self._row_of_results(half, i)):
                         with when(True if broad is None else j < broad):
-                            result = value if bias is None else value + bias
-                            self.ending.store(result, image, pixel + j, channel)
+                            if bias is not None:
+                                value = self.arithmetic.finished(value, bias, i, j)
+                            self.ending.store(value, image, pixel + j, channel)
 
         high, broad = self.places.results(row, column)
         within = [reach >= size for reach, size in ((high, tall), (broad, wide)) if reach is not None]
@@ -489,8 +485,8 @@ class _Nest:
     def _row_of_results(self, half: Any, i: int) -> list[Expr]:
         """Row `i` of A^T F A, each in a register."""
         broad, wide = self.shape.extent[1], self.shape.tile[1]
-        result = Registers(wide, self.lanes, self.arithmetic.results)
-        row = self.output_steps([half[i * broad + j] for j in range(broad)])
+        result = Registers(wide, self.result_lanes, self.arithmetic.results)
+        row = self.row_steps([half[i * broad + j] for j in range(broad)])
         for j, value in enumerate(row):
             result[j] = self.arithmetic.settled(value, i, j)
         return [result[j] for j in range(wide)]

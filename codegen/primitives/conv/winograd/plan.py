@@ -18,10 +18,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from secateur.codegen.targets.target import Target
+from secateur.codegen.vector.across import CHANNELS
 
 from ....rounding import up
 from ...operator import Cost
 from ...specs import ConvSpec, layout_block
+from ..rows_by_element import RowsByElement
+from ..sums_of_channels import SumsOfChannels
 from .arithmetic import Arithmetic
 from .grid import TileGrid
 
@@ -151,13 +154,17 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
         """Filters of a group, which a register tile has."""
         return blocking.vectors * self.lanes
 
+    def together(self, blocking: Blocking) -> Any:
+        """Filters whose products lie side by side: of a group, or of as many as fill a vector of results."""
+        return up(self.width(blocking), self.arithmetic.result_lanes)
+
     def transformed_stride(self, blocking: Blocking) -> int:
         """Elements from one position's matrix of transformed inputs to the next."""
         return self.arithmetic.apart(blocking.tiles * blocking.channels)
 
     def product_stride(self, blocking: Blocking) -> int:
         """Numbers from one position's products to the next."""
-        kept = blocking.filters if self.arithmetic.chunked else self.width(blocking)
+        kept = blocking.filters if self.arithmetic.chunked else self.together(blocking)
         return blocking.tiles * kept + self.arithmetic.gap
 
     @property
@@ -203,6 +210,18 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
         loads = self.arithmetic.waited(rows, vectors)
         busy = np.maximum(np.maximum(multiply, products.loads(rows, vectors) / 2), products.latency)
         return busy + products.loading * loads
+
+
+def blocks_together(shape: Shape[Any], blocking: Blocking) -> int:
+    """Blocks of channels of one pass through the innermost loop, which is short where one is a load."""
+    arithmetic = shape.arithmetic
+    blocks = blocking.channels // arithmetic.wide
+    if isinstance(arithmetic.products, RowsByElement):
+        return arithmetic.products.together(blocks)
+    if isinstance(arithmetic.products, SumsOfChannels):
+        return arithmetic.products.together(blocking.channels // CHANNELS)
+    one = arithmetic.chunked and arithmetic.parts * arithmetic.wide == arithmetic.products.at_once
+    return 2 if one and blocks % 2 == 0 else 1
 
 
 def costs(shape: Shape[Kind], target: Target) -> dict[Blocking, Cost]:

@@ -43,6 +43,7 @@ def layer(
     residual: bool = False,
     extreme: int | None = None,
     u: Array | None = None,
+    words: bool = False,
 ) -> tuple[Operator, list[Array]]:
     """An operator and arrays for its operands; `result` is its zero point, None for float32.
 
@@ -75,6 +76,8 @@ def layer(
             "zero_points": (result,),
             "limits": (result, 250),
         }
+    if words:
+        attributes["results"] = "words"
     return create("q.winograd_conv", operands, attributes), arrays
 
 
@@ -131,6 +134,22 @@ def test_a_wrong_bit_is_seen() -> None:
     answer = compiled(op, arrays, X86[0])
     arrays[2] = arrays[2] + 40  # a factor off by a hundredth
     assert (answer != interpreter.evaluate(op, arrays)[0]).any()
+
+
+def test_words_are_refused_where_there_are_no_instructions_for_them() -> None:
+    op, _ = layer((1, 16, 8, 8), 16, (2, 2), words=True)
+    assert LinearWinograd().applicable(op, find("x86-64-v3")) == "no instructions for results in words"
+    assert LinearWinograd().applicable(op, find("rpi4")) is None
+
+
+@pytest.mark.parametrize("filters", [16, 48])
+def test_words_of_eight_filters_lie_side_by_side(filters: int) -> None:
+    """Whatever a register tile has."""
+    shape = LinearWinograd().shape(layer((1, 64, 28, 28), filters, (4, 4), words=True)[0], find("rpi4"))
+    for numbers in shape.blockings(find("rpi4")):
+        blocking = Blocking(*numbers)
+        assert shape.together(blocking) == max(8, shape.width(blocking))
+        assert blocking.filters % shape.together(blocking) == 0
 
 
 def test_computed_weights_are_refused() -> None:
