@@ -21,7 +21,7 @@ from .passes.framework.pipeline import format_pipeline, parse_pipeline
 from .passes.fuse.fuse import Fuse
 from .passes.half.half import Half
 from .passes.half.options import HalfRecipe
-from .passes.quantize.options import Recipe, TileWeights
+from .passes.quantize.options import Recipe, TileResults, TileWeights
 from .passes.quantize.quantize import Quantize
 from .passes.select.select import Select
 from .passes.store import Store
@@ -228,4 +228,6 @@ def quantize_step(quantize: Int8, min_sqnr: float | None = None, target: Target 
     paired = target is not None and backend_of(target).pairs(target)
     tiles: TileWeights = "paired" if paired else "domain"
     given = {f.name: getattr(quantize, f.name) for f in fields(Recipe)}
-    return Quantize(**given, min_sqnr=min_sqnr, rounding=rounding, tile_weights=tiles)
+    words = target is not None and backend_of(target).has_words(target)
+    results: TileResults = "words" if words else "floats"
+    return Quantize(**given, min_sqnr=min_sqnr, rounding=rounding, tile_weights=tiles, tile_results=results)

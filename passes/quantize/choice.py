@@ -27,6 +27,7 @@ from ..fuse import epilogues
 from ..integer.integer import make_integer
 from ..select.graphs import problem_of
 from ..select.solver import Solver
+from ..winograd.winograd import Options as WinogradOptions
 from .calibration.statistics import value_names
 from .insert import QUANTIZED, insert
 from .plan import kind_of, make_plan
@@ -76,15 +77,15 @@ class Choice:
 class Chooser:
     """Chooses for a prepared graph (see `maker.prepare`), by the costs of a target.
 
-    `tiles` are the Winograd tiles that convolutions may have, with `paired` weights as in
-    `winograd.Options`; `given` the operators in float anyway.
+    `tiles` are the Winograd tiles that convolutions may have, by `options`; `given` the operators in float
+    anyway.
     """
 
     prepared: Graph
     costs: CostTable
     tiles: tuple[Tile, ...]
     given: Indices = frozenset()
-    paired: bool = False
+    options: WinogradOptions = field(default_factory=WinogradOptions)
     _known: dict[Indices, Choice] = field(default_factory=dict)
 
     def everything(self) -> Choice:
@@ -145,7 +146,7 @@ class Chooser:
 
     def _tile(self, op: Operator) -> Way | None:
         """The fastest tile of a convolution that is faster with one."""
-        empty = [with_nothing(op, tile, self.paired) for tile in fitting(op, self.tiles)]
+        empty = [with_nothing(op, tile, self.options) for tile in fitting(op, self.tiles)]
         if not empty:
             return None
         ways = [Way(None, seconds_of(op, self.costs), inf)]

@@ -95,7 +95,16 @@ def chooser(prepared: Graph, costs: CostTable, options: Options, winograd: bool 
     named = float_operators(prepared, options.keep_float)
     numbers = frozenset(i for i, op in enumerate(prepared.operators) if op in named)
     tiles = TILES[options.winograd] if winograd else ()
-    return Chooser(prepared, costs, tiles, numbers, options.paired_tiles)
+    return Chooser(prepared, costs, tiles, numbers, tile_options(options))
+
+
+def tile_options(options: Options) -> WinogradOptions:
+    """LANCE's one scale for all weights is not of filters."""
+    if options.winograd == "lance":
+        return WinogradOptions(mode="lance")
+    rounding = "spatial" if options.tiles_of_filters else "compensated"
+    words = options.tile_results == "words" and not options.tiles_of_filters
+    return WinogradOptions(rounding=rounding, paired=options.paired_tiles, words=words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,14 +194,7 @@ class Maker:
         tiles = TILES[winograd] if self.costs is not None or winograd != "auto" else ()
         if self.options.weights_sqnr is not None:
             tiles = tuple(tile for tile in tiles if tile != ROOMY)  # which rounds weights anew
-        return Trial(tiles, self._tile_options(), self.costs, winograd != "auto")
-
-    def _tile_options(self) -> WinogradOptions:
-        """LANCE's one scale for all weights is not of filters."""
-        if self.options.winograd == "lance":
-            return WinogradOptions(mode="lance")
-        rounding = "spatial" if self.options.tiles_of_filters else "compensated"
-        return WinogradOptions(rounding=rounding, paired=self.options.paired_tiles)
+        return Trial(tiles, tile_options(self.options), self.costs, winograd != "auto")
 
     @cached_property
     def real(self) -> dict[str, Operator]:

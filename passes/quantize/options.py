@@ -15,6 +15,7 @@ Winograd = Literal["auto", "off", "2", "4x2", "4", "lance"]
 Layers = Literal["auto", "all"]
 Rounding = Literal["float32", "tflite"]
 TileWeights = Literal["domain", "paired", "spatial"]
+TileResults = Literal["floats", "words"]
 
 LARGEST = 127
 REDUCED = 63
@@ -96,12 +97,14 @@ class Options(Recipe):
     residuals and pools are operators of their own, and a matrix has one scale. `tile_weights` tells what
     Winograd's tiles are given: weights rounded in their domain, the same so that products of two blocks of
     channels meet in 16 bits (paired), or the filters of the direct convolution, which an artifact can store
-    and transform where it is loaded.
+    and transform where it is loaded. `tile_results` are what their results are computed in where these fit:
+    `q.winograd_conv` says the same of each.
     """
 
     min_sqnr: float | None = None
     rounding: Rounding = "float32"
     tile_weights: TileWeights = "domain"
+    tile_results: TileResults = "floats"
 
     def __post_init__(self) -> None:
         super().__post_init__()

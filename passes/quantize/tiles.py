@@ -24,12 +24,13 @@ from secateur.ir.choice import CostTable
 from secateur.ir.errors import ModelError
 from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.interpreter import evaluate
-from secateur.ir.ops.linear import one_quant
+from secateur.ir.ops.linear import FLOATS, WORDS, one_quant
 from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 
 from ..winograd.room import PAIR, is_paired
 from ..winograd.winograd import Form, Options, applicable, create_winograd, winograd_form
+from ..winograd.words import may_end_in_words
 from .insert import real_bias
 from .measure import decibels, power
 from .room import (
@@ -197,19 +198,17 @@ def _uncorrected(op: Operator, real: Operator) -> Operator:
     return create(op.name, [*bare.operands[:2], bias, *bare.operands[3:]], op.attributes, op.loc)
 
 
-def empty_form(op: Operator, tile: Tile, paired: bool = False) -> Form:
-    """Constants of the right shapes that hold next to nothing: enough to estimate a Winograd convolution.
-
-    Of `paired` weights, where channels make pairs of blocks.
-    """
+def empty_form(op: Operator, tile: Tile, options: Options) -> Form:
+    """Constants of the right shapes that hold next to nothing: enough to estimate a Winograd convolution."""
     (filters, channels), taps = op.operands[1].type.shape[:2], (tile[0] + 2) * (tile[1] + 2)
     weights = np.zeros((taps, filters, channels), np.int8)
-    weights[0, 0] = lone(weights[0, 0], PAIR if paired and is_paired(channels) else 1)
+    weights[0, 0] = lone(weights[0, 0], PAIR if options.paired and is_paired(channels) else 1)
     return Form(
         weights,
         np.ones((taps, channels), np.int16),
         np.ones((taps, filters), np.float32),
         np.zeros(filters, np.float32),
+        WORDS if options.words and may_end_in_words(op) else FLOATS,
     )
 
 
@@ -232,9 +231,9 @@ def _kind(tile: Tile) -> Kind:
     return UNSIGNED if tile == ROOMY else Kind(tile[1])
 
 
-def with_nothing(op: Operator, tile: Tile, paired: bool) -> Way:
+def with_nothing(op: Operator, tile: Tile, options: Options) -> Way:
     """A way whose constants hold nothing: enough to estimate it."""
-    form = empty_roomy(op, _kind(tile)) if is_roomy(tile) else empty_form(op, tile, paired)
+    form = empty_roomy(op, _kind(tile)) if is_roomy(tile) else empty_form(op, tile, options)
     return Way(tile, 0.0, inf, form)
 
 
@@ -283,7 +282,7 @@ class Trial:
         """Asks costs for the direct way and for every tile; a table that measures does so one by one."""
         if op not in self.timed:
             tiles = fitting(op, self.tiles)
-            empty = [(t, with_nothing(op, t, self.options.paired)) for t in tiles]
+            empty = [(t, with_nothing(op, t, self.options)) for t in tiles]
             ways = [(t, self._seconds(created(op, way)[-1])) for t, way in empty]
             self.timed[op] = self._seconds(detached(op)), ways
 

@@ -36,6 +36,7 @@ class Options:
     the samples lack. `saturations`: the step as a share of what saturates nothing. `damping`: the
     share of the mean added to the samples' second moments, against too few samples. `paired`: weights leave
     room for products of pairs of blocks of channels in 16 bits (`ir/support/room.py`), where there are any.
+    `words`: results are computed in 16 bits where they have room (`words.py`).
     """
 
     mode: str = "channel"
@@ -45,6 +46,7 @@ class Options:
     saturations: tuple[float, ...] = (1.0, 0.85, 0.7)
     damping: float = 0.01
     paired: bool = False
+    words: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in ("channel", "tap", "lance"):

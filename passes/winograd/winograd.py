@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from secateur.ir.filters import byte_filters
 from secateur.ir.graph import Operator, Value, constant_of
-from secateur.ir.ops.linear import channel_multipliers, one_quant, result_scale
+from secateur.ir.ops.linear import FLOATS, WORDS, channel_multipliers, one_quant, result_scale
 from secateur.ir.registry import create
 
 from .factors import Options, choose_steps, factors_of, quantized, steps_from
 from .room import paired
 from .rounding import compensated, nearest, steps_of
 from .transforms import Tile, matrices, sample_tiles, transformed_samples, transformed_weights
+from .words import have_room, lost, may_end_in_words
 
 Floats = NDArray[Any]
 
@@ -38,6 +39,7 @@ class Form(NamedTuple):
     factors: NDArray[np.int16]  # (taps, C)
     scales: NDArray[np.float32]  # (taps, M) or (M,), in steps of the result
     bias: NDArray[np.float32]  # (M,), in steps of the result
+    results: str = FLOATS
 
 
 def applicable(op: Operator) -> str | None:
@@ -82,6 +84,8 @@ def winograd_form(
     if options.rounding == "spatial":
         return Form(_filters(op), factors, channel_multipliers(op), bias.astype(np.float32))
     scales = np.ascontiguousarray(unit * in_steps, dtype=np.float32)
+    if options.words and may_end_in_words(op) and have_room(stored, q, scales):
+        return Form(stored, factors, scales, (bias + lost(tile)).astype(np.float32), WORDS)
     return Form(stored, factors, scales, bias.astype(np.float32))
 
 
@@ -140,15 +144,13 @@ def mean_error(tile: Tile, want: Floats, stored: NDArray[np.int8], unit: Floats,
 def create_winograd(op: Operator, form: Form, tile: Tile) -> list[Operator]:
     """Four constants and the `q.winograd_conv` (last) that stands for the q.linear_conv `op`."""
     name = op.operands[1].name or "w"
-    arrays: tuple[NDArray[Any], ...] = tuple(form)
+    arrays: tuple[NDArray[Any], ...] = form[:4]
     named = zip(arrays, ("winograd", "factors", "scales", "bias"), strict=True)
     constants = [_constant(array, f"{name}.{what}") for array, what in named]
     attributes = {k: op[k] for k in ("pads", "scales", "zero_points", "dtype", "limits")}
     values = [op.operands[0], *(c.result for c in constants), *op.operands[3:]]
-    return [
-        *constants,
-        _same_result(create("q.winograd_conv", values, {**attributes, "tile": tile}, op.loc), op),
-    ]
+    made = create("q.winograd_conv", values, {**attributes, "tile": tile, "results": form.results}, op.loc)
+    return [*constants, _same_result(made, op)]
 
 
 def _constant(array: NDArray[Any], name: str) -> Operator:

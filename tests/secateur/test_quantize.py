@@ -159,14 +159,15 @@ def test_limits_of_a_plan_are_none_of_a_quantized_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "weights"),
+    ("target", "weights", "results"),
     [
-        ("rpi4", "paired"),
-        ("rpi5", "domain"),
-        ("x86-64-v4-vnni", "domain"),
-        ("jetson-orin", "domain"),
-        ("edgetpu", "domain"),
+        ("rpi4", "paired", "words"),
+        ("rpi5", "domain", "words"),
+        ("x86-64-v4-vnni", "domain", "floats"),
+        ("jetson-orin", "domain", "floats"),
+        ("edgetpu", "domain", "floats"),
     ],
 )
-def test_weights_leave_room_where_kernels_gain_by_it(target: str, weights: str) -> None:
-    assert quantize_step(Int8(calibration(1)), target=find(target)).tile_weights == weights
+def test_tiles_have_what_kernels_gain_by(target: str, weights: str, results: str) -> None:
+    step = quantize_step(Int8(calibration(1)), target=find(target))
+    assert (step.tile_weights, step.tile_results) == (weights, results)
