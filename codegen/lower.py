@@ -29,6 +29,7 @@ from .program import ALIGNMENT, Call, Port, Program, Ref, Space
 from .targets.target import Target
 from .weights.decoding import most_room
 from .weights.fetching import Region, fetch
+from .weights.network import network_table
 from .weights.origin import Origin
 from .weights.pacing import is_paced, paced
 from .weights.registry import HOLDING_FILTERS
@@ -76,16 +77,20 @@ class _Weights:
         made = {offset for row in self.origins for offset in row.offsets}
         return [at in made for at in self.offsets]
 
+    @property
+    def held(self) -> list[tuple[Array, str]]:
+        """What the artifact holds, and by what it is to be stored: arrays that are not made, then sources."""
+        read = zip(self.arrays, self.stored, self.are_made, strict=True)
+        sources = [(array, row.codec) for row in self.origins for array in row.origin.sources]
+        return [*((array, stored) for array, stored, made in read if not made), *sources]
+
     def paced(self, target: Target) -> tuple[list[Codecs], list[Codecs]]:
         """By what arrays are coded on a target, and the sources of those that are made."""
-        sources = [(array, row.codec) for row in self.origins for array in row.origin.sources]
-        read = [i for i, made in enumerate(self.are_made) if not made]
-        arrays = [*(self.arrays[i] for i in read), *(array for array, _ in sources)]
-        codecs = paced(arrays, [*(self.stored[i] for i in read), *(codec for _, codec in sources)], target)
-        stored: list[Codecs] = list(self.stored)
-        for i, codec in zip(read, codecs, strict=False):
-            stored[i] = codec
-        return stored, codecs[len(read) :]
+        held = self.held
+        codecs = iter(paced([array for array, _ in held], [stored for _, stored in held], target))
+        made = zip(self.stored, self.are_made, strict=True)
+        stored = [own if is_made else next(codecs) for own, is_made in made]
+        return stored, list(codecs)
 
 
 @dataclass
@@ -173,6 +178,11 @@ class _Lowering:
             return Ref(Space.ARENA, offset=op["workspace_offset"] + given.offset)
         return self.constant(op, given.array, _stored(op.operands))
 
+    def table(self) -> bytes:
+        """What the streams of the program have in common."""
+        streamed = ((array, region.codec) for region in self.regions for array in region.arrays)
+        return network_table([*self.weights.held, *streamed])
+
     def stays_in_place(self, op: Operator) -> bool:
         """Whether a view's or a join's operands already lie where the result wants them."""
         if op["primitive"] not in ("view", "join"):
@@ -256,10 +266,10 @@ def lower(
     for op in graph.operators:
         if op.name != "nn.constant":
             lowering.lower(op)
-    weights = lowering.weights
-    fetches = tuple(fetch(region, target) for region in lowering.regions)
+    weights, table = lowering.weights, lowering.table()
+    fetches = tuple(fetch(region, target, table) for region in lowering.regions)
     stored, sources = weights.paced(target)
-    transforms = transformed(weights.origins, sources, progress)
+    transforms = transformed(weights.origins, sources, progress, table)
     return Program(
         name=graph.name,
         target=target,
@@ -277,7 +287,9 @@ def lower(
             [codec or (PLAIN if fetches else "") for codec in stored],
             progress,
             weights.are_made,
+            table,
         ),
+        table=table,
         transforms=transforms,
         fetches=fetches,
         kernels=lowering.kernels,

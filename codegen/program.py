@@ -102,6 +102,7 @@ class Program:
     (each a multiple of `ALIGNMENT`). Where the artifact holds them coded, each
     has its stream in `streams` (`codegen.weights`), which the runtime decodes; an array that one of
     `transforms` makes has an empty one. What is decoded in each run, right before a call, is in `fetches`.
+    `table` is what streams have in common, where they do.
     `kernels` are what the modules were compiled from, by symbol. `finished` is all their code as a GPU's own
     assembler makes it, where that was asked for.
     """
@@ -120,5 +121,6 @@ class Program:
     streams: tuple[bytes, ...] = ()
     transforms: tuple[Transform, ...] = ()
     fetches: tuple[Fetch, ...] = ()
+    table: bytes = b""
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     finished: bytes = b""

@@ -87,7 +87,7 @@ def stored_bytes(program: Program) -> int:
     """Bytes that the weights take in the artifact."""
     if not is_coded(program):
         return weights_bytes(program)
-    return sum(map(len, _streams(program)))
+    return sum(map(len, streams_of(program)))
 
 
 def is_coded(program: Program) -> bool:
@@ -95,10 +95,10 @@ def is_coded(program: Program) -> bool:
     return bool(program.streams or program.fetches)
 
 
-def _streams(program: Program) -> list[bytes]:
-    """As they lie in the artifact."""
+def streams_of(program: Program) -> list[bytes]:
+    """As they lie in the artifact, and behind them what they have in common."""
     made = (stream for t in program.transforms for stream in t.streams)
-    return [*program.streams, *made, *distinct(program.fetches)]
+    return [*program.streams, *made, *distinct(program.fetches), program.table]
 
 
 def manifest(program: Program) -> dict[str, Any]:
@@ -130,6 +130,8 @@ def manifest(program: Program) -> dict[str, Any]:
         own["loading_bytes"] = making_bytes(program)
         own["loading_seconds"] = _short(loading_seconds(program))
         own["stored"] = summary(program.streams, program.weights)
+    if program.table:
+        own["table_bytes"] = len(program.table)
     if program.transforms:
         arrays = dict(zip(program.weight_offsets, program.weights, strict=True))
         own["transformed"] = made_of_filters(program.transforms, arrays)
@@ -228,7 +230,7 @@ def write_weights(program: Program, path: Path) -> None:
     """Writes the weights' streams, or their bytes at their offsets, gaps zero."""
     with path.open("wb") as file:
         if is_coded(program):
-            file.writelines(_streams(program))
+            file.writelines(streams_of(program))
             return
         file.truncate(weights_bytes(program))
         for offset, array in zip(program.weight_offsets, program.weights, strict=True):
@@ -323,6 +325,7 @@ def _render(template: str, program: Program, **more: Any) -> str:
             weights_bytes=weights_bytes(program),
             rows=_rows(program),
             coded_bytes=stored_bytes(program) if is_coded(program) else 0,
+            table_bytes=len(program.table),
             decoder_bytes=decoder_bytes(program),
             making_bytes=_rounded(making_bytes(program)),
             **more,

@@ -6,7 +6,7 @@
 #include <arm_neon.h>
 #endif
 
-enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, NIBBLES = 10, ZEROS, MIXED = 13, SPLIT = 255 };
+enum { RAW = 0, DICTIONARY, BITMAP, HUFFMAN, ZERO_RUN, PATTERNS, SHARED_BLOCKS, RANS, PLANES, NIBBLES = 10, ZEROS, MIXED = 13, NETWORK_HUFFMAN, SPLIT = 255 };
 
 enum { VECTOR = 16, MOST = 256 * VECTOR }; /* of so many bytes no sum overflows */
 typedef uint8_t bytes16 __attribute__((vector_size(VECTOR)));
@@ -237,6 +237,7 @@ static int decode_shared_blocks(rt_span in, rt_place to) {
 static uint64_t room_of(int codec) {
     switch (codec) {
     case HUFFMAN:
+    case NETWORK_HUFFMAN:
     case ZERO_RUN:
     case PATTERNS: return RT_ROOM(prefix);
     case RANS:
@@ -248,7 +249,7 @@ static uint64_t room_of(int codec) {
     }
 }
 
-static int decode_bytes(rt_span in, rt_place to, rt_scratch *scratch, uint64_t room) {
+static int decode_bytes(rt_span in, rt_span table, rt_place to, rt_scratch *scratch, uint64_t room) {
     if (in.at == in.end) return 0;
     int codec = *in.at++;
     if (room < room_of(codec)) return 0;
@@ -257,6 +258,7 @@ static int decode_bytes(rt_span in, rt_place to, rt_scratch *scratch, uint64_t r
     case DICTIONARY: return decode_dictionary(in, to);
     case BITMAP: return decode_bitmap(in, to);
     case HUFFMAN: return rt_decode_huffman(in, to, scratch);
+    case NETWORK_HUFFMAN: return rt_decode_network_huffman(in, table, to, scratch);
     case ZERO_RUN: return rt_decode_zero_run(in, to, scratch);
     case PATTERNS: return rt_decode_patterns(in, to, scratch);
     case SHARED_BLOCKS: return decode_shared_blocks(in, to);
@@ -269,9 +271,9 @@ static int decode_bytes(rt_span in, rt_place to, rt_scratch *scratch, uint64_t r
     }
 }
 
-int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch, uint64_t room) {
+int rt_decode(rt_span in, rt_span table, unsigned char *out, uint64_t bytes, rt_scratch *scratch, uint64_t room) {
     rt_place whole = {out, bytes, 1};
-    if (rt_left(in) < 1 || *in.at != SPLIT) return decode_bytes(in, whole, scratch, room);
+    if (rt_left(in) < 1 || *in.at != SPLIT) return decode_bytes(in, table, whole, scratch, room);
     if (rt_left(in) < 2) return 0;
     uint32_t width = in.at[1];
     if (!width || bytes % width) return 0;
@@ -283,7 +285,7 @@ int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratc
         if (rt_left(in) < length) return 0;
         rt_span part = {in.at, in.at + length};
         rt_place to = {out + place, bytes / width, width};
-        if (!decode_bytes(part, to, scratch, room)) return 0;
+        if (!decode_bytes(part, table, to, scratch, room)) return 0;
         in.at += length;
     }
     return in.at == in.end;

@@ -127,6 +127,7 @@ _Static_assert(RT_ROOM(zeros) <= RT_ROOM_ZEROS, "RT_ROOM_ZEROS is too small");
 
 /* Each decodes a payload to its end; 0 where it is damaged. Nothing is read or written outside what is given. */
 int rt_decode_huffman(rt_span in, rt_place to, rt_scratch *scratch);
+int rt_decode_network_huffman(rt_span in, rt_span table, rt_place to, rt_scratch *scratch);
 int rt_decode_zero_run(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_patterns(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_rans(rt_span in, rt_place to, rt_scratch *scratch);
@@ -135,9 +136,9 @@ int rt_decode_nibbles(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_zeros(rt_span in, rt_place to, rt_scratch *scratch);
 int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch);
 
-/* The stream of `bytes` bytes that an array takes. Of the scratch there are `room` bytes: where a stream needs more,
- * it is none that the compiler wrote. */
-int rt_decode(rt_span in, unsigned char *out, uint64_t bytes, rt_scratch *scratch, uint64_t room);
+/* The stream of `bytes` bytes that an array takes. `table` is what a network's streams have in common, where they do. Of the
+ * scratch there are `room` bytes: where a stream needs more, it is none that the compiler wrote. */
+int rt_decode(rt_span in, rt_span table, unsigned char *out, uint64_t bytes, rt_scratch *scratch, uint64_t room);
 
 /* Symbols of up to four lanes again and again while words and places are left for all; how many. Each by the table that its
  * context says, or all by the first where there are no contexts. */

@@ -78,15 +78,21 @@ static int ended(const rt_bits *bits) {
     return !bits->missing && bits->begin + rt_bits_bytes(bits) == bits->end;
 }
 
-int rt_decode_huffman(rt_span in, rt_place to, rt_scratch *scratch) {
-    rt_prefix *prefix = &scratch->as.prefix;
-    if (!read_words(&in, 256, prefix)) return 0;
+static int decode_words(rt_span in, rt_place to, const rt_prefix *prefix) {
     rt_bits bits = rt_bits_of(in);
     uint64_t i = 0;
     if (prefix->whole && to.stride == 1) i = many_symbols(&bits, prefix, to.out, to.count, 1);
     else if (prefix->whole) i = many_symbols(&bits, prefix, to.out, to.count, to.stride);
     for (; i < to.count && !bits.missing; i++) to.out[i * to.stride] = (unsigned char)take_symbol(&bits, prefix);
     return ended(&bits);
+}
+
+int rt_decode_huffman(rt_span in, rt_place to, rt_scratch *scratch) {
+    return read_words(&in, 256, &scratch->as.prefix) && decode_words(in, to, &scratch->as.prefix);
+}
+
+int rt_decode_network_huffman(rt_span in, rt_span table, rt_place to, rt_scratch *scratch) {
+    return read_words(&table, 256, &scratch->as.prefix) && !rt_left(table) && decode_words(in, to, &scratch->as.prefix);
 }
 
 int rt_decode_zero_run(rt_span in, rt_place to, rt_scratch *scratch) {

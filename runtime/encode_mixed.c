@@ -10,6 +10,7 @@ __attribute__((visibility("default"))) int secateur_learn_mixed(const uint32_t *
 __attribute__((visibility("default"))) int secateur_decode_mixed(const unsigned char *payload, uint64_t bytes,
                                                                  unsigned char *out, uint64_t count);
 __attribute__((visibility("default"))) int secateur_decode_stream(const unsigned char *stream, uint64_t bytes,
+                                                                  const unsigned char *table, uint64_t table_bytes,
                                                                   unsigned char *out, uint64_t count);
 
 static void put(rt_coder *c, uint32_t byte) {
@@ -111,20 +112,20 @@ int secateur_learn_mixed(const uint32_t *told, unsigned char *data, uint64_t cou
 }
 
 /* Into `count` bytes: 0 where the payload, or the stream, is damaged or there is no memory. */
-static int decode(int (*by)(rt_span in, rt_place to, rt_scratch *scratch), const unsigned char *from, uint64_t bytes,
-                  unsigned char *out, uint64_t count) {
+int secateur_decode_mixed(const unsigned char *payload, uint64_t bytes, unsigned char *out, uint64_t count) {
     rt_scratch *scratch = malloc(sizeof *scratch);
-    rt_span in = {from, from + bytes};
+    rt_span in = {payload, payload + bytes};
     rt_place to = {out, count, 1};
-    int sound = scratch && (by ? by(in, to, scratch) : rt_decode(in, out, count, scratch, sizeof *scratch));
+    int sound = scratch && rt_decode_mixed(in, to, scratch);
     free(scratch);
     return sound;
 }
 
-int secateur_decode_mixed(const unsigned char *payload, uint64_t bytes, unsigned char *out, uint64_t count) {
-    return decode(rt_decode_mixed, payload, bytes, out, count);
-}
-
-int secateur_decode_stream(const unsigned char *stream, uint64_t bytes, unsigned char *out, uint64_t count) {
-    return decode(NULL, stream, bytes, out, count);
+int secateur_decode_stream(const unsigned char *stream, uint64_t bytes, const unsigned char *table, uint64_t table_bytes,
+                           unsigned char *out, uint64_t count) {
+    rt_scratch *scratch = malloc(sizeof *scratch);
+    rt_span in = {stream, stream + bytes}, common = {table, table + table_bytes};
+    int sound = scratch && rt_decode(in, common, out, count, scratch, sizeof *scratch);
+    free(scratch);
+    return sound;
 }

@@ -50,6 +50,7 @@ typedef struct rt_model {
     int32_t stream_count, transform_count;
     const rt_stream *fetched; /* their offsets are the arena's */
     const rt_fetch *fetches;
+    uint64_t table_at, table_bytes; /* of the weights, what streams have in common */
     uint64_t coded_bytes; /* 0 where weights are as kernels read them */
     uint64_t decoder_bytes, making_bytes; /* while weights are decoded, and made as well; a multiple of the alignment */
     const char *manifest;

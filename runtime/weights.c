@@ -6,7 +6,9 @@
 
 static int decode_in(const rt_stream *s, unsigned char *to, rt_scratch *scratch, uint64_t room) {
     rt_span in = {model_table.weights + s->at, model_table.weights + s->at + s->coded};
-    return rt_decode(in, to, s->bytes, scratch, room) && rt_adler(to, s->bytes) == s->check;
+    const unsigned char *table = model_table.weights + model_table.table_at;
+    rt_span common = {table, table + model_table.table_bytes};
+    return rt_decode(in, common, to, s->bytes, scratch, room) && rt_adler(to, s->bytes) == s->check;
 }
 
 static int decode_to(const rt_stream *s, unsigned char *to, rt_scratch *scratch) {

@@ -2,7 +2,8 @@
 
 A codec works on bytes: the elements of a tensor of one-byte elements in C order, or one byte of each element
 of a wider type (`streams`). Decoding gives the same bytes back. What a decoder needs besides the number of
-bytes (tables, block sizes, states) is in the payload, so that its length is what a codec costs.
+bytes (tables, block sizes, states) is in the payload, so that its length is what a codec costs; but for what
+the streams of a network have in common (`network`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ class StreamError(SecateurError):
 
 class Codec(ABC):
     """Stateless; its row in the table of `registry` gives its name and its number in streams."""
+
+    def given(self, table: bytes) -> Codec:
+        """The codec by what a network's streams have in common; itself where it makes nothing of it."""
+        return self
 
     @abstractmethod
     def encode(self, data: Bytes, shape: Shape) -> bytes | None:

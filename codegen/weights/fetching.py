@@ -47,12 +47,12 @@ class Region:
         return self.offsets[-1]
 
 
-def fetch(region: Region, target: Target) -> Fetch:
+def fetch(region: Region, target: Target, table: bytes = b"") -> Fetch:
     """What fills a region on a target; SecateurError for a codec of no name."""
     codec, room = region.codec or PLAIN, region.size - region.end
     check_codec(codec)
     codecs = paced(region.arrays, [codec] * len(region.arrays), target, room)
-    streams = tuple(stream_of(array, own) for array, own in zip(region.arrays, codecs, strict=True))
+    streams = tuple(stream_of(array, own, table) for array, own in zip(region.arrays, codecs, strict=True))
     return Fetch(tuple(region.arrays), tuple(region.offsets), streams, region.begin + region.end, room)
 
 

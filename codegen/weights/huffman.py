@@ -1,13 +1,15 @@
-"""Huffman's code of bytes, and of bytes with runs of zeros."""
+"""Huffman's code of bytes, by a tensor's own table or a network's, and of bytes with runs of zeros."""
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .bits import BitReader, pack
 from .codec import Bytes, Codec, Shape, require
-from .prefix import Decoder, code_lengths, pack_symbols, read_lengths, words, write_lengths
+from .prefix import Decoder, Lengths, code_lengths, pack_symbols, read_lengths, words, write_lengths
 
 
 class Huffman(Codec):
@@ -19,15 +21,61 @@ class Huffman(Codec):
 
     def decode(self, payload: bytes, count: int) -> Bytes:
         lengths, at = read_lengths(payload, 256)
-        decoder, reader = Decoder.of(lengths), BitReader(payload[at:])
-        result = np.array([decoder.symbol(reader) for _ in range(count)], np.uint8)
-        require(at + reader.bytes == len(payload), "bytes are left over")
-        return result
+        return _decoded(payload[at:], lengths, count)
 
     def size(self, data: Bytes, shape: Shape) -> int | None:
+        return _own_bytes(np.bincount(data, minlength=256))
+
+
+class NetworkHuffman(Codec):
+    """One canonical code for a network's bytes, of which `table` has the lengths. Payload: the words."""
+
+    def __init__(self, table: bytes = b"") -> None:
+        self._table = table
+
+    def given(self, table: bytes) -> Codec:
+        return NetworkHuffman(table)
+
+    def encode(self, data: Bytes, shape: Shape) -> bytes | None:
+        lengths = lengths_of(self._table) if self._table else np.zeros(256, np.int64)
+        return pack_symbols(data, lengths) if lengths[data].all() else None
+
+    def decode(self, payload: bytes, count: int) -> Bytes:
+        return _decoded(payload, lengths_of(self._table), count)
+
+    def size(self, data: Bytes, shape: Shape) -> int | None:
+        """Where the table is not known yet, as with one of the tensor's own."""
         counts = np.bincount(data, minlength=256)
-        lengths = code_lengths(counts)
-        return len(write_lengths(lengths)) + -(-int((counts * lengths).sum()) // 8)
+        if not self._table:
+            return _own_bytes(counts)
+        lengths = lengths_of(self._table)
+        return words_bytes(counts, lengths) if lengths[counts > 0].all() else None
+
+
+def _own_bytes(counts: NDArray[np.integer]) -> int:
+    """Of a table of what occurs so often, and the words by it."""
+    lengths = code_lengths(counts)
+    return len(write_lengths(lengths)) + words_bytes(counts, lengths)
+
+
+def words_bytes(counts: NDArray[np.integer], lengths: Lengths) -> int:
+    """Of the words of bytes that occur so often."""
+    return -(-int((counts * lengths).sum()) // 8)
+
+
+@lru_cache(maxsize=8)
+def lengths_of(table: bytes) -> Lengths:
+    """Of a network's words; StreamError where the table is none."""
+    lengths, at = read_lengths(table, 256)
+    require(at == len(table), "bytes are left over")
+    return lengths
+
+
+def _decoded(payload: bytes, lengths: Lengths, count: int) -> Bytes:
+    decoder, reader = Decoder.of(lengths), BitReader(payload)
+    result = np.array([decoder.symbol(reader) for _ in range(count)], np.uint8)
+    require(reader.bytes == len(payload), "bytes are left over")
+    return result
 
 
 RUNS = 24

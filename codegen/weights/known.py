@@ -18,14 +18,14 @@ class Streams:
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most, self._held = most, 0
-        self._known: OrderedDict[tuple[Codecs, str, bytes], bytes] = OrderedDict()
+        self._known: OrderedDict[tuple[Codecs, str, bytes, bytes], bytes] = OrderedDict()
 
-    def of(self, array: Array, codec: Codecs) -> bytes:
+    def of(self, array: Array, codec: Codecs, table: bytes = b"") -> bytes:
         """As `encode` makes it; KeyError for a name of no codec."""
         digest = hashlib.sha256(np.ascontiguousarray(array).data).digest()
-        key = (codec, f"{array.dtype} {array.shape}", digest)
+        key = (codec, f"{array.dtype} {array.shape}", digest, table)
         if key not in self._known:
-            self._known[key] = encode(array, codec)
+            self._known[key] = encode(array, codec, table)
             self._held += len(self._known[key])
         self._known.move_to_end(key)
         while self._held > self._most and len(self._known) > 1:

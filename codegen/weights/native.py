@@ -61,17 +61,17 @@ def learn_mixed(told: Told, data: Bytes, start: NDArray[np.float64]) -> NDArray[
 
 def decode_mixed(payload: bytes, count: int) -> Bytes | None:
     """The `count` bytes of a payload; None where it is damaged."""
-    return _decoded("secateur_decode_mixed", payload, count)
-
-
-def decode_stream(stream: bytes, count: int) -> Bytes | None:
-    """The `count` bytes of a stream of any codec, by the runtime's decoders; None where it is damaged."""
-    return _decoded("secateur_decode_stream", stream, count)
-
-
-def _decoded(function: str, data: bytes, count: int) -> Bytes | None:
     found = np.zeros(count, np.uint8)
-    sound = getattr(_library(), function)(data, len(data), found.ctypes.data, count)
+    sound = _library().secateur_decode_mixed(payload, len(payload), found.ctypes.data, count)
+    return found if sound else None
+
+
+def decode_stream(stream: bytes, count: int, table: bytes = b"") -> Bytes | None:
+    """The `count` bytes of a stream of any codec, by the runtime's decoders; None where it is damaged."""
+    found = np.zeros(count, np.uint8)
+    sound = _library().secateur_decode_stream(
+        stream, len(stream), table, len(table), found.ctypes.data, count
+    )
     return found if sound else None
 
 
@@ -88,9 +88,9 @@ def _library() -> ctypes.CDLL:
     library.secateur_encode_mixed.argtypes = [memory, memory, size, size, memory, size]
     library.secateur_learn_mixed.restype = ctypes.c_int
     library.secateur_learn_mixed.argtypes = [memory, memory, size, memory]
-    for function in (library.secateur_decode_mixed, library.secateur_decode_stream):
-        function.restype = ctypes.c_int
-        function.argtypes = [ctypes.c_char_p, size, memory, size]
+    library.secateur_decode_mixed.restype = library.secateur_decode_stream.restype = ctypes.c_int
+    library.secateur_decode_mixed.argtypes = [ctypes.c_char_p, size, memory, size]
+    library.secateur_decode_stream.argtypes = [ctypes.c_char_p, size, ctypes.c_char_p, size, memory, size]
     return library
 
 

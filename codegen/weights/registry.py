@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .blocks import Patterns, SharedBlocks
 from .codec import Codec
-from .huffman import Huffman, ZeroRun
+from .huffman import Huffman, NetworkHuffman, ZeroRun
 from .mixed import Mixed
 from .nibbles import Nibbles
 from .plain import Bitmap, Dictionary, Raw
@@ -20,7 +20,8 @@ from .zeros import Zeros
 class Row:
     """One codec: its number in a stream, and whether it decodes about as fast as memory is read.
 
-    One that is `slow` takes a second and more for every million weights, so it is used where it is asked for.
+    One that is `slow` takes a second and more for every million weights; the streams of one that is `shared`
+    have something in common (`network`). Both are used where they are asked for.
     `room` is the kind of memory in which its decoder works: `RT_ROOM_...` of `runtime/decode.h`.
     """
 
@@ -29,6 +30,7 @@ class Row:
     room: str = "PLAIN"
     fast: bool = False
     slow: bool = False
+    shared: bool = False
 
 
 CODECS: Mapping[str, Row] = {
@@ -44,15 +46,17 @@ CODECS: Mapping[str, Row] = {
     "nibbles": Row(10, Nibbles(), "RANS", fast=True),
     "zeros": Row(11, Zeros(), "ZEROS"),
     "mixed": Row(13, Mixed(), "MIXED", slow=True),  # 9 and 12 were its forms before
+    "network-huffman": Row(14, NetworkHuffman(), "PREFIX", shared=True),
 }
+SHARED = tuple(name for name, row in CODECS.items() if row.shared)
 BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
 
 FAST, BEST, SMALL, SMALLEST = "fast", "best", "small", "smallest"
 CHOOSING = {
     FAST: tuple(name for name, row in CODECS.items() if row.fast),
-    BEST: tuple(name for name, row in CODECS.items() if not row.slow),
-    SMALL: tuple(name for name, row in CODECS.items() if not row.slow),
-    SMALLEST: tuple(CODECS),
+    BEST: tuple(name for name, row in CODECS.items() if not row.slow | row.shared),
+    SMALL: tuple(name for name, row in CODECS.items() if not row.slow | row.shared),
+    SMALLEST: tuple(name for name, row in CODECS.items() if not row.shared),
 }
 """Names that stand for several codecs, of which the one that takes the least is used, tensor by tensor.
 

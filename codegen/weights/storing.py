@@ -27,11 +27,16 @@ def check_codec(name: str) -> None:
 
 
 def coded(
-    arrays: Sequence[Array], stored: Sequence[Codecs], progress: Progress = silent, made: Sequence[bool] = ()
+    arrays: Sequence[Array],
+    stored: Sequence[Codecs],
+    progress: Progress = silent,
+    made: Sequence[bool] = (),
+    table: bytes = b"",
 ) -> tuple[bytes, ...]:
     """The stream of each array by its codec, as it is for an empty name; none where all are.
 
-    One that is `made` of others has an empty stream. SecateurError for a name of no codec.
+    `table` is what they have in common (`network`). One that is `made` of others has an empty stream.
+    SecateurError for a name of no codec.
     """
     for own in sorted({codec for codec in stored if codec and isinstance(codec, str)}):
         check_codec(own)
@@ -40,7 +45,7 @@ def coded(
     streams = []
     for number, (array, name) in enumerate(zip(arrays, stored, strict=True)):
         progress("weights", number, len(arrays))
-        streams.append(b"" if made and made[number] else stream_of(array, name or PLAIN))
+        streams.append(b"" if made and made[number] else stream_of(array, name or PLAIN, table))
     return tuple(streams)
 
 

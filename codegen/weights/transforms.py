@@ -55,13 +55,13 @@ class Transform:
 
 
 def transformed(
-    rows: Sequence[Made], codecs: Sequence[Codecs], progress: Progress = silent
+    rows: Sequence[Made], codecs: Sequence[Codecs], progress: Progress = silent, table: bytes = b""
 ) -> tuple[Transform, ...]:
     """The transforms of constants, with what they read coded: by one codec for each source of each row."""
     found, own = [], iter(codecs)
     for number, made in enumerate(rows):
         progress("filters", number, len(rows))
-        streams = tuple(stream_of(array, next(own)) for array in made.origin.sources)
+        streams = tuple(stream_of(array, next(own), table) for array in made.origin.sources)
         found.append(Transform(made, streams))
     return tuple(found)
 

@@ -23,6 +23,7 @@ from secateur.codegen.program import Program
 from secateur.codegen.runtime_files import DECODER_SOURCES
 from secateur.codegen.weights.codec import StreamError
 from secateur.codegen.weights.decoding import room_of, room_of_streams
+from secateur.codegen.weights.network import network_table
 from secateur.codegen.weights.registry import CODECS, NAMES
 from secateur.codegen.weights.storing import coded
 from secateur.codegen.weights.streams import decode, encode
@@ -66,10 +67,16 @@ def arrays() -> list[Array]:
     ]
 
 
-def in_c(decoder: Path, cases: Sequence[Case], folder: Path, room: int | None = None) -> list[str]:
-    """What the decoders in C say of each stream, working in `room` bytes where that is given."""
+def in_c(
+    decoder: Path, cases: Sequence[Case], folder: Path, room: int | None = None, table: bytes = b""
+) -> list[str]:
+    """What the decoders in C say of each stream, working in `room` bytes where that is given.
+
+    `table` is what streams have in common.
+    """
     file = folder / "streams"
     with file.open("wb") as out:
+        out.write(len(table).to_bytes(4, "little") + table)
         for stream, dtype, shape in cases:
             size = int(np.prod(shape)) * np.dtype(dtype).itemsize
             out.write(len(stream).to_bytes(4, "little") + size.to_bytes(4, "little") + stream)
@@ -79,17 +86,18 @@ def in_c(decoder: Path, cases: Sequence[Case], folder: Path, room: int | None = 
     return done.stdout.split()
 
 
-def in_python(case: Case) -> str:
+def in_python(case: Case, table: bytes = b"") -> str:
     try:
-        return str(zlib.adler32(decode(*case).tobytes()))
+        return str(zlib.adler32(decode(*case, table).tobytes()))
     except StreamError:
         return "damaged"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_c_decodes_what_python_encodes(decoder: Path, tmp_path: Path, name: str) -> None:
-    cases = [(encode(a, name), a.dtype.str, a.shape) for a in arrays()]
-    assert in_c(decoder, cases, tmp_path) == [str(zlib.adler32(a.tobytes())) for a in arrays()]
+    table = network_table((a, name) for a in arrays())
+    cases = [(encode(a, name, table), a.dtype.str, a.shape) for a in arrays()]
+    assert in_c(decoder, cases, tmp_path, table=table) == [str(zlib.adler32(a.tobytes())) for a in arrays()]
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -97,15 +105,16 @@ def test_a_decoder_works_in_the_room_of_its_codec_and_refuses_less(
     decoder: Path, tmp_path: Path, name: str
 ) -> None:
     """The sanitizer sees what leaves the room; a damaged stream may name a codec for which there is none."""
-    cases = [(encode(a, name), a.dtype.str, a.shape) for a in arrays()]
+    table = network_table((a, name) for a in arrays())
+    cases = [(encode(a, name, table), a.dtype.str, a.shape) for a in arrays()]
     needed = [room_of_streams([stream]) for stream, _, _ in cases]
-    found = {
-        room: in_c(decoder, [c for c, r in zip(cases, needed, strict=True) if r == room], tmp_path, room)
-        for room in sorted(set(needed))
-    }
+    found = {}
+    for room in sorted(set(needed)):
+        some = [case for case, own in zip(cases, needed, strict=True) if own == room]
+        found[room] = in_c(decoder, some, tmp_path, room, table)
     assert "damaged" not in [line for lines in found.values() for line in lines]
     assert max(needed) == room_of([name])
-    less = in_c(decoder, cases, tmp_path, 64)
+    less = in_c(decoder, cases, tmp_path, 64, table)
     assert [line == "damaged" for line in less] == [room > 64 for room in needed]
 
 
@@ -132,9 +141,20 @@ def test_damaged_streams_are_told_alike_and_nothing_outside_is_touched(
 ) -> None:
     rng = np.random.default_rng(len(name))
     small = [a.reshape(-1)[: 3 * 9 * 8].reshape(-1, 3, 3) if a.size % 9 == 0 else a for a in arrays()[:6]]
-    streams = [(encode(a, name), a.dtype.str, a.shape) for a in small]
+    table = network_table((a, name) for a in small)
+    streams = [(encode(a, name, table), a.dtype.str, a.shape) for a in small]
     cases = [(damaged(s, rng), dtype, shape) for s, dtype, shape in streams for _ in range(DAMAGES)]
-    assert in_c(decoder, cases, tmp_path) == [in_python(case) for case in cases]
+    assert in_c(decoder, cases, tmp_path, table=table) == [in_python(case, table) for case in cases]
+
+
+def test_a_damaged_table_is_told_alike(decoder: Path, tmp_path: Path) -> None:
+    rng, array = np.random.default_rng(3), arrays()[0]
+    table = network_table([(array, "network-huffman")])
+    case = encode(array, "network-huffman", table), "int8", array.shape
+    tables = [damaged(table, rng) for _ in range(DAMAGES)]
+    found = [in_c(decoder, [case], tmp_path, table=own) for own in (b"", *tables, table)]
+    assert found == [[in_python(case, own)] for own in (b"", *tables, table)]
+    assert found[0] == ["damaged"] != found[-1]
 
 
 @pytest.mark.parametrize("name", ["rans", "planes", "nibbles", "zeros"])
@@ -162,8 +182,10 @@ def with_filters(program: Program, codec: str) -> Program:
     extra = arrays()[0]
     end = program.weight_offsets[-1] + -(-program.weights[-1].nbytes // 64) * 64
     weights = (*program.weights, extra)
-    streams = coded(weights, [codec] * len(weights))
-    return replace(program, weights=weights, weight_offsets=(*program.weight_offsets, end), streams=streams)
+    table = network_table((array, codec) for array in weights)
+    streams = coded(weights, [codec] * len(weights), table=table)
+    offsets = (*program.weight_offsets, end)
+    return replace(program, weights=weights, weight_offsets=offsets, streams=streams, table=table)
 
 
 @pytest.fixture(scope="module")
@@ -248,12 +270,12 @@ def test_weights_that_are_not_coded_are_read_in_place(model_so: Path) -> None:
     raw.library.close()
 
 
-@pytest.mark.parametrize("codec", ["best", "raw", "rans"])
+@pytest.mark.parametrize("codec", ["best", "raw", "rans", "network-huffman"])
 def test_damaged_weights_are_an_error(programs: ModuleType, tmp_path: Path, codec: str) -> None:
     program = with_filters(programs.scale_relu_sum(), codec)
     path = write_artifact(program, tmp_path / "damaged.so")
-    data, stream = bytearray(path.read_bytes()), program.streams[-1]
-    at = data.find(stream) + len(stream) // 2
+    data, changed = bytearray(path.read_bytes()), program.table or program.streams[-1]
+    at = data.find(changed) + len(changed) // 2
     data[at] ^= 4
     end = data.find(SEAL_MAGIC) + len(SEAL_MAGIC)
     data[end : end + SEAL_FIELDS.size] = bytes(SEAL_FIELDS.size)

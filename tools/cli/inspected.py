@@ -132,6 +132,11 @@ def _made(row: Mapping[str, int]) -> str:
     return f"{held}, of which {row['arrays']} arrays of {size(row['bytes'])} are made"
 
 
+def _table(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the streams of weights have in common."""
+    return [("table of all", size(manifest["table_bytes"]))] if "table_bytes" in manifest else []
+
+
 def _loading(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What decoding weights takes, when a state is made and in each run, by counted instructions."""
     rows = []
@@ -183,6 +188,7 @@ def _print_artifact(result: Mapping[str, Any]) -> None:
         ("MACs", amount(sum(row["macs"] for row in manifest["operators"]))),
         ("weights", size(manifest["weights_bytes"])),
         *((f"stored by {name}", _stored(row)) for name, row in manifest.get("stored", {}).items()),
+        *_table(manifest),
         *(("transformed", _made(row)) for row in (manifest.get("transformed"),) if row),
         *_arenas(manifest),
         *_loading(manifest),

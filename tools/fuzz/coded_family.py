@@ -15,7 +15,7 @@ import numpy as np
 from secateur.codegen.artifact import seal
 from secateur.codegen.destination import SEAL_FIELDS, SEAL_MAGIC
 from secateur.codegen.program import Program
-from secateur.codegen.weights.fetching import distinct
+from secateur.codegen.sources import streams_of
 from secateur.ir.parser import parse_graph
 from secateur.runtime.session import SessionError, load
 
@@ -28,6 +28,8 @@ PIPELINES: Mapping[str, str] = {
     "smallest": "canonicalize,fuse,select,layout,memory,store{codec=smallest}",
     "streamed": "canonicalize,fuse,select{kept=0,codec=fast},layout,memory,store{codec=fast}",
     "some": "canonicalize,fuse,select{kept=10000,codec=rans},layout,memory,store{codec=rans}",
+    "network": "canonicalize,fuse,select{kept=10000,codec=network-huffman},layout,memory,"
+    "store{codec=network-huffman}",
 }
 _CHANNELS = 16
 _TEXT = """
@@ -51,12 +53,6 @@ class Sound:
     end: int
 
 
-def _streams(program: Program) -> bytes:
-    """As they lie in the artifact."""
-    made = (stream for t in program.transforms for stream in t.streams)
-    return b"".join([*program.streams, *made, *distinct(program.fetches)])
-
-
 @cache
 def sound(kind: str) -> Sound:
     """A small network with weights coded in one of these ways."""
@@ -72,7 +68,7 @@ def sound(kind: str) -> Sound:
     assert isinstance(program, Program)
     with TemporaryDirectory() as folder:
         library = backend_of(row).write(program, Path(folder) / "model.so").read_bytes()
-    streams = _streams(program)
+    streams = b"".join(streams_of(program))
     begin = library.index(streams)
     return Sound(library, begin, begin + len(streams))
 

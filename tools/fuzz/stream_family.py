@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from secateur.codegen.weights.codec import StreamError
 from secateur.codegen.weights.native import decode_stream
+from secateur.codegen.weights.network import network_table
 from secateur.codegen.weights.registry import CODECS
 from secateur.codegen.weights.streams import decode, encode
 
@@ -24,7 +25,10 @@ _EXTENTS = 4
 
 
 class StreamFamily(Family):
-    """Any codec's stream of a small array, as it is or damaged, before it what its reader knows."""
+    """Any codec's stream of a small array, as it is or damaged, before it what its reader knows.
+
+    That is the element's type, the extents, and behind its length what streams have in common.
+    """
 
     name = "streams"
     suffix = ".stream"
@@ -33,15 +37,23 @@ class StreamFamily(Family):
         random = Random(seed)
         shape = tuple(random.randint(1, 9) for _ in range(_EXTENTS))
         number = random.randrange(len(_DTYPES))
-        stream = encode(_array(random, shape, _DTYPES[number]), random.choice(tuple(CODECS)))
-        return bytes([number, *shape]) + (stream if random.random() < 0.1 else mutate_bytes(random, stream))
+        array, codec = _array(random, shape, _DTYPES[number]), random.choice(tuple(CODECS))
+        table = network_table([(array, codec)])
+        stream = encode(array, codec, table)
+        if random.random() < 0.9:
+            stream = mutate_bytes(random, stream)
+        if table and random.random() < 0.3:
+            table = mutate_bytes(random, table)[:255]
+        return bytes([number, *shape, len(table)]) + table + stream
 
     def check(self, data: bytes, _seed: int, _folder: Path, _say: Any) -> str:
         dtype, shape = np.dtype(_DTYPES[data[0]]), tuple(data[_TYPE : _TYPE + _EXTENTS])
-        stream = data[_TYPE + _EXTENTS :]
-        found = decode_stream(stream, int(np.prod(shape)) * dtype.itemsize)
+        begin = _TYPE + _EXTENTS + 1
+        end = begin + data[begin - 1]
+        table, stream = data[begin:end], data[end:]
+        found = decode_stream(stream, int(np.prod(shape)) * dtype.itemsize, table)
         try:
-            expected = decode(stream, dtype, shape)
+            expected = decode(stream, dtype, shape, table)
         except StreamError:
             if found is not None:
                 raise Defect("C decodes what Python refuses") from None

@@ -119,23 +119,31 @@ def rounded(values: Array, bits: int) -> Bytes:
 def report(
     model: str, layers: Sequence[Weights], bits: int, pruned: float, show: Progress = silent
 ) -> Report:
-    """All sizes of all layers."""
+    """All sizes of all layers; in all, what streams of a network have in common is counted once."""
+    from secateur.codegen.weights.network import network_table
+    from secateur.codegen.weights.registry import SHARED
+
+    tables = {name: network_table((layer.values, name) for layer in layers) for name in SHARED}
     rows = []
     for number, layer in enumerate(layers):
         show("weights", number, len(layers))
-        rows.append(row_of(layer, bits))
+        rows.append(row_of(layer, bits, tables))
     show("weights", len(layers), len(layers))
-    return Report(model, bits, pruned, tuple(rows), _total(rows), patterns_of(layers))
+    total = _total(rows, {name: len(table) for name, table in tables.items()})
+    return Report(model, bits, pruned, tuple(rows), total, patterns_of(layers))
 
 
-def row_of(layer: Weights, bits: int) -> Row:
-    """One layer's sizes; `smallest` is the least of the codecs'."""
-    from secateur.codegen.weights.registry import CODECS
+def row_of(layer: Weights, bits: int, tables: Mapping[str, bytes]) -> Row:
+    """One layer's sizes; `smallest` is the least of what that name stands for.
+
+    `tables` are what the streams of the network have in common, by codec.
+    """
+    from secateur.codegen.weights.registry import CHOOSING, CODECS
     from secateur.codegen.weights.streams import size as coded_size
 
     values = np.ascontiguousarray(layer.values)
     data = values.tobytes()
-    codecs: dict[str, int | None] = {name: coded_size(values, name) for name in CODECS}
+    codecs: dict[str, int | None] = {name: coded_size(values, name, tables.get(name, b"")) for name in CODECS}
     found: dict[str, int | None] = {
         "float32": 4 * values.size,
         "dense": -(-values.size * bits // 8),
@@ -144,7 +152,7 @@ def row_of(layer: Weights, bits: int) -> Row:
         "zstd": zstd_bytes(data),
         "xz": xz_bytes(data),
         **codecs,
-        SMALLEST: min(n for n in codecs.values() if n is not None),
+        SMALLEST: min(codecs[name] or 0 for name in CHOOSING[SMALLEST]),
     }
     return Row(layer.name, values.shape, values.size, found)
 
@@ -182,9 +190,10 @@ def xz_bytes(data: bytes) -> int:
     return len(lzma.compress(data, filters=settings))
 
 
-def _total(rows: Sequence[Row]) -> Row:
+def _total(rows: Sequence[Row], once: Mapping[str, int]) -> Row:
+    """Bytes of a codec that are there `once` are added."""
     names = rows[0].bytes if rows else BASELINES
-    sums = {name: _sum([row.bytes[name] for row in rows]) for name in names}
+    sums = {name: _sum([once.get(name, 0), *(row.bytes[name] for row in rows)]) for name in names}
     return Row("all", (), sum(row.elements for row in rows), sums)
 
 
@@ -233,14 +242,23 @@ def table_text(found: Report) -> str:
     rows.append(("all", "", *(_size(total.bytes[c]) for c in columns), ""))
     rows.append(("bits a weight", "", *(_bits(total, c) for c in columns), ""))
     rows.append(("that is smaller by", "", *(_ratio(total, c) for c in columns[:-1]), "", ""))
-    return table(head, rows)
+    return f"{table(head, rows)}\n\n{_codecs_text(total)}"
+
+
+def _codecs_text(total: Row) -> str:
+    """All layers by each codec, those that take the least first."""
+    from secateur.codegen.weights.registry import CODECS
+
+    names = sorted(CODECS, key=lambda name: total.bytes[name] or 0)
+    rows = [(name, _size(total.bytes[name]), _bits(total, name)) for name in names]
+    return table(("all layers by codec", "bytes", "bits a weight"), rows)
 
 
 def winner(row: Row) -> str:
     """The codec that takes the least."""
-    from secateur.codegen.weights.registry import CODECS
+    from secateur.codegen.weights.registry import CHOOSING
 
-    return min(CODECS, key=lambda name: row.bytes[name] or 0)
+    return min(CHOOSING[SMALLEST], key=lambda name: row.bytes[name] or 0)
 
 
 def _size(count: int | None) -> str:

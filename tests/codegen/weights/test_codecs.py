@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from secateur.codegen.weights.codec import StreamError
+from secateur.codegen.weights.network import network_table
 from secateur.codegen.weights.orders import Order, orders, read_order
 from secateur.codegen.weights.registry import CODECS, NAMES
 from secateur.codegen.weights.streams import decode, encode, size
@@ -54,18 +55,20 @@ def test_any_array_comes_back(
     name: str, shape: tuple[int, ...], dtype: str, seed: int, values: int, zeros: float
 ) -> None:
     array = noise(shape, seed, values, zeros, dtype)
-    stream = encode(array, name)
-    assert same(decode(stream, array.dtype, array.shape), array)
-    assert len(stream) <= array.nbytes + 64
+    table = network_table([(array, name)])
+    stream = encode(array, name, table)
+    assert same(decode(stream, array.dtype, array.shape, table), array)
+    assert len(stream) + len(table) <= array.nbytes + 64
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(16, 8, 3, 3), (64, 64), (4096 * 3,), (8, 4, 5, 5)])
 def test_filters_come_back(name: str, shape: tuple[int, ...]) -> None:
     array = filters(shape)
-    stream = encode(array, name)
-    assert same(decode(stream, array.dtype, array.shape), array)
-    assert abs(size(array, name) - len(stream)) <= 16 + len(stream) // 100
+    table = network_table([(array, name)])
+    stream = encode(array, name, table)
+    assert same(decode(stream, array.dtype, array.shape, table), array)
+    assert abs(size(array, name, table) - len(stream)) <= 16 + len(stream) // 100
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -76,22 +79,24 @@ def test_noise_does_not_grow(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_prefix_and_every_change_is_an_error_or_an_array(name: str) -> None:
-    array = noise((6, 4, 3, 3), 3, 6, 0.5)
-    stream = encode(np.concatenate([array, array]), name)
+    array = np.concatenate([noise((6, 4, 3, 3), 3, 6, 0.5)] * 2)
+    table = network_table([(array, name)])
+    stream = encode(array, name, table)
     rng = np.random.default_rng(0)
-    refused = [not sound(stream[:end], (12, 4, 3, 3)) for end in range(0, len(stream), 9)]
+    refused = [not sound(stream[:end], array.shape, table) for end in range(0, len(stream), 9)]
     # Nearly every string of bytes is some array's arithmetic code: there the artifact's checksum tells.
     assert all(refused) if name != "mixed" else sum(refused) > 0.8 * len(refused)
     for _ in range(40):
         damaged = bytearray(stream)
         damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
-        sound(bytes(damaged), (12, 4, 3, 3))
+        sound(bytes(damaged), array.shape, table)
+    assert not any(sound(stream, array.shape, table[:end]) for end in range(len(table)))
 
 
-def sound(stream: bytes, shape: tuple[int, ...]) -> bool:
+def sound(stream: bytes, shape: tuple[int, ...], table: bytes) -> bool:
     """Whether a stream is an array, and not an error; nothing else may happen."""
     try:
-        return decode(stream, np.int8, shape).shape == shape
+        return decode(stream, np.int8, shape, table).shape == shape
     except StreamError:
         return False
 
@@ -231,6 +236,27 @@ def test_smallest_is_the_smallest() -> None:
     for array in (filters((16, 16, 3, 3)), np.zeros((50, 50), np.int8), noise((20, 30), 1, 3, 0.5)):
         least = len(encode(array, "smallest"))
         assert least <= 16 + min(len(encode(array, name)) for name in NAMES)
+
+
+def test_a_network_has_one_table_of_what_it_makes_shorter() -> None:
+    layers = [filters((8, 8, 3, 3), seed) for seed in range(8)]
+    noise = np.random.default_rng(1).integers(-128, 128, (40, 30, 3, 3)).astype(np.int8)
+    table = network_table([*((layer, "network-huffman") for layer in layers), (noise, "network-huffman")])
+    streams = [encode(layer, "network-huffman", table) for layer in layers]
+    assert {stream[0] for stream in streams} == {CODECS["network-huffman"].number}
+    assert encode(noise, "network-huffman", table)[0] == CODECS["raw"].number
+    own = [encode(layer, "huffman") for layer in layers]
+    assert len(table) + sum(map(len, streams)) < 0.95 * sum(map(len, own))
+    assert network_table([(layers[0][:1], "network-huffman")]) == b""  # it would take more than it saves
+    assert network_table((layer, "huffman") for layer in layers) == b""
+
+
+def test_of_several_codecs_one_may_be_by_the_networks_table() -> None:
+    layers = [filters((8, 8, 3, 3), seed) for seed in range(8)]
+    layers.append(np.tile(filters((4, 4, 3, 3)), (8, 8, 1, 1)))
+    table = network_table((layer, "network-huffman+patterns") for layer in layers)
+    taken = [encode(layer, "network-huffman+patterns", table)[0] for layer in layers]
+    assert taken == [CODECS["network-huffman"].number] * 8 + [CODECS["patterns"].number]
 
 
 def test_planes_are_not_sought_in_noise() -> None:

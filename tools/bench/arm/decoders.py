@@ -24,8 +24,9 @@ from secateur.codegen.link import static_triple
 from secateur.codegen.runtime_files import DECODER_SOURCES, RUNTIME_FILES, runtime_folder
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.toolchain import Toolchain
+from secateur.codegen.weights.network import network_table
 from secateur.codegen.weights.pacing import paced
-from secateur.codegen.weights.registry import CODECS
+from secateur.codegen.weights.registry import CODECS, SHARED
 from secateur.codegen.weights.streams import encode
 from secateur.ir.onnx_reader import read_model
 
@@ -73,42 +74,50 @@ class Row:
 
 def rows(array: Array, codecs: Sequence[str], board: str = BOARD) -> list[Row]:
     """One of each codec that holds the array itself; CountError where nothing can be counted."""
-    streams = {name: encode(array, name) for name in codecs}
+    table = network_table((array, name) for name in codecs)
+    streams = {name: encode(array, name, table) for name in codecs}
     own = {name: stream for name, stream in streams.items() if stream[0] == CODECS[name].number}
-    taken = _counted([(stream, array) for stream in own.values()], board)
+    taken = _counted([(stream, array) for stream in own.values()], board, table)
     return [
-        _row(codec, [(own[codec], array)], [counts], board) for codec, counts in zip(own, taken, strict=True)
+        _row(codec, [(own[codec], array)], [counts], board, len(table) if codec in SHARED else 0)
+        for codec, counts in zip(own, taken, strict=True)
     ]
 
 
 def whole(layers: Sequence[Array], codec: str, board: str = BOARD) -> Row:
     """All of a network's layers, by what a codec's name stands for on the board."""
     codecs = paced(layers, [codec] * len(layers), TARGETS[board])
-    coded = [(encode(array, own), array) for array, own in zip(layers, codecs, strict=True)]
-    return _row(codec, coded, _counted(coded, board), board)
+    table = network_table(zip(layers, codecs, strict=True))
+    coded = [(encode(array, own, table), array) for array, own in zip(layers, codecs, strict=True)]
+    return _row(codec, coded, _counted(coded, board, table), board, len(table))
 
 
-def _row(codec: str, coded: Sequence[Coded], taken: Sequence[Counts], board: str) -> Row:
+def _row(codec: str, coded: Sequence[Coded], taken: Sequence[Counts], board: str, table: int = 0) -> Row:
     bytes = sum(array.nbytes for _, array in coded)
-    bits = 8 * sum(len(stream) for stream, _ in coded) / bytes
+    bits = 8 * (table + sum(len(stream) for stream, _ in coded)) / bytes
     counts = Counts(tuple(map(sum, zip(*(own.by_class for own in taken), strict=True))))
     return Row(codec, bits, counts, bytes, TARGETS[board].rates.clock_ghz)
 
 
-def _counted(coded: Sequence[Coded], board: str) -> list[Counts]:
+def _counted(coded: Sequence[Coded], board: str, table: bytes) -> list[Counts]:
     """Of each stream."""
     cpu = TARGETS[board].host
     emulator = NARROW_EMULATOR if cpu.architecture == "armv7" else EMULATOR
     sizes = [(stream, array.nbytes) for stream, array in coded]
     with tempfile.TemporaryDirectory(prefix="secateur-") as name:
-        found, told = snapshots(program(Path(name), sizes, static_triple(cpu)), cpu.core, emulator)
+        found, told = snapshots(program(Path(name), sizes, static_triple(cpu), table), cpu.core, emulator)
     if told.split() != [str(zlib.adler32(array.tobytes())) for _, array in coded]:
         raise CountError("the decoders give other bytes than were encoded")
     return [after - before for before, after in zip(found[::2], found[1::2], strict=False)]
 
 
-def program(folder: Path, streams: Iterable[tuple[bytes, int]], triple: str) -> list[str | Path]:
-    """A static program that decodes streams of arrays of so many bytes each, with its argument."""
+def program(
+    folder: Path, streams: Iterable[tuple[bytes, int]], triple: str, table: bytes = b""
+) -> list[str | Path]:
+    """A static program that decodes streams of arrays of so many bytes each, with its argument.
+
+    `table` is what they have in common.
+    """
     for name in RUNTIME_FILES:
         (folder / name).write_bytes(runtime_folder().joinpath(name).read_bytes())
     (folder / _MAIN.name).write_bytes(_MAIN.read_bytes())
@@ -119,7 +128,9 @@ def program(folder: Path, streams: Iterable[tuple[bytes, int]], triple: str) -> 
     ]
     file = folder / "streams"
     file.write_bytes(
-        b"".join(len(s).to_bytes(4, "little") + bytes.to_bytes(4, "little") + s for s, bytes in streams)
+        len(table).to_bytes(4, "little")
+        + table
+        + b"".join(len(s).to_bytes(4, "little") + bytes.to_bytes(4, "little") + s for s, bytes in streams)
     )
     return [tools.link(folder, ("-O2", "-static", "-s"), objects, "decoders"), file]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secateur.codegen.weights.registry import CODECS
+from secateur.codegen.weights.network import network_table
+from secateur.codegen.weights.registry import CHOOSING, CODECS, SMALLEST
 from secateur.codegen.weights.streams import encode
 from secateur.ir.parser import parse_graph
 from secateur.tools.pages.weights import (
@@ -17,7 +18,6 @@ from secateur.tools.pages.weights import (
     patterns_of,
     report,
     rounded,
-    row_of,
     sparse_bytes,
     weights_of,
 )
@@ -55,12 +55,14 @@ def test_rounding_is_to_the_nearest() -> None:
 
 def test_sizes_are_those_of_the_streams() -> None:
     values = rounded(DRAWN, 8)
-    row = row_of(Weights("w", values), 8)
+    found = report("m.onnx", [Weights("w", values)], 8, 0.0)
+    (row,) = found.rows
     for name in CODECS:
-        known = row.bytes[name]
+        known, table = row.bytes[name], network_table([(values, name)])
         assert known is not None
-        assert abs(known - len(encode(values, name))) <= 16 + known // 100
-    assert row.bytes["smallest"] == min(row.bytes[name] or 0 for name in CODECS)
+        assert abs(known - len(encode(values, name, table))) <= 16 + known // 100
+        assert found.total.bytes[name] == known + len(table)
+    assert row.bytes["smallest"] == min(row.bytes[name] or 0 for name in CHOOSING[SMALLEST])
     assert (row.bytes["float32"], row.bytes["dense"]) == (4 * values.size, values.size)
 
 
@@ -87,6 +89,7 @@ def test_the_command_prints_writes_and_counts_alike(cli: Cli, model: Path, tmp_p
     done = cli("weights", model, "--bits", "5", "--csv", tmp_path / "w.csv", "--html", tmp_path / "w.html")
     assert done.code == 0
     assert "that is smaller by" in done.out
+    assert "network-huffman" in done.out
     rows = list(csv.DictReader((tmp_path / "w.csv").read_text().splitlines()))
     data = cli("weights", model, "--bits", "5", "--json").json
     assert [row["layer"] for row in rows] == [row["name"] for row in data["layers"]] + ["all"]
