@@ -32,7 +32,7 @@ from .weights.fetching import Region, fetch
 from .weights.network import network_table
 from .weights.origin import Origin
 from .weights.pacing import is_paced, paced
-from .weights.registry import HOLDING_FILTERS
+from .weights.registry import holds_filters
 from .weights.storing import PLAIN, coded
 from .weights.streams import Codecs
 from .weights.transforms import Made, transformed
@@ -134,7 +134,7 @@ class _Lowering:
         if op.get("streamed", 0):
             self.fetch(op, first)
             return
-        if codec in HOLDING_FILTERS and (origin := primitive.origin(op, self.target)) is not None:
+        if holds_filters(codec) and (origin := primitive.origin(op, self.target)) is not None:
             self.weights.make(origin, codec, places, before)
 
     def call(self, op: Operator, stage: Stage) -> list[Ref]:

@@ -16,7 +16,7 @@ from .program import ALIGNMENT
 from .targets.target import Target
 from .weights.decoding import TRANSFORMED, most_room, pace_seconds, room_of, typical_seconds
 from .weights.pacing import Offer, foreseen, is_paced
-from .weights.registry import HOLDING_FILTERS
+from .weights.registry import holds_filters
 from .weights.sizes import estimate
 
 _Asked = tuple[str, Operator, str, tuple[Layout, ...], bool, str]
@@ -109,7 +109,7 @@ class CodedConstants:
         primitive = self.primitives.find(chosen)
         given = _arguments(primitive, chosen, self.target)
         arrays = [(i, a.array) for i, a in enumerate(given) if isinstance(a, Constant)]
-        filters = codec in HOLDING_FILTERS and not choice.streamed
+        filters = holds_filters(codec) and not choice.streamed
         origin = primitive.origin(chosen, self.target) if filters else None
         if origin is None:
             return _Packed(tuple({id(array): array for _, array in arrays}.values()))  # kernels share some

@@ -10,7 +10,7 @@ from .codegen.backends.registry import backend_of
 from .codegen.targets.rows import TARGETS
 from .codegen.targets.target import Cpu, Target
 from .codegen.vector.dot import products
-from .codegen.weights.registry import FAST, HOLDING_FILTERS
+from .codegen.weights.registry import FAST, holds_filters
 from .codegen.weights.storing import check_codec
 from .ir.errors import ModelNote, SecateurError
 from .ir.graph import Graph
@@ -99,7 +99,7 @@ def storing(pipeline: str, codec: str | None, target: Target) -> str:
         raise SecateurError(f"files for {target.name} hold weights as they are; none can be coded")
     if codec is not None and any(isinstance(step, Store) for step in steps):
         raise SecateurError("the pipeline has the pass 'store' already, which names the codec of weights")
-    if {codec, *offered} & {*HOLDING_FILTERS}:
+    if any(holds_filters(name or "") for name in (codec, *offered)):
         steps = tuple(replace(s, tile_weights="spatial") if isinstance(s, Quantize) else s for s in steps)
     return format_pipeline([*steps, Store(codec=codec)] if codec is not None else steps)
 

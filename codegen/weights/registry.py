@@ -65,10 +65,15 @@ which it does not (`pacing`).
 """
 JOINT = "+"
 """Between the names of several codecs, of which the one that takes the least is used."""
-HOLDING_FILTERS = (BEST, SMALL, SMALLEST)
-"""Names with which files hold filters instead of what Winograd's transform makes of them."""
-
 NAMES = (*CODECS, *CHOOSING)
+
+
+def holds_filters(name: str) -> bool:
+    """Whether files hold filters instead of what Winograd's transform makes of them, and more bytes.
+
+    Not where weights are as they are, nor where they are to be decoded about as fast as memory is read.
+    """
+    return name not in ("", FAST)
 
 
 def named(name: str) -> tuple[str, ...]:

@@ -13,17 +13,26 @@ from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.words import known_names
 
 from .known import stream_of
-from .registry import BY_NUMBER, CODECS, JOINT, NAMES
+from .registry import BY_NUMBER, CHOOSING, CODECS, JOINT, NAMES
 from .streams import SPLIT, Array, Codecs
 
 PLAIN = "raw"
 
 
 def check_codec(name: str) -> None:
-    """SecateurError for a name of no codec."""
-    for own in () if name in NAMES else name.split(JOINT):
-        if own not in CODECS:
+    """SecateurError for a name of no codec, or for several names one of which says nothing more."""
+    if name in NAMES:
+        return
+    several = name.split(JOINT)
+    for number, own in enumerate(several):
+        if own not in NAMES:
             raise SecateurError(f"there is no codec '{own}' of weights{known_names(own, list(NAMES))}")
+        if own in CHOOSING:
+            raise SecateurError(f"codec '{name}': '{own}' stands for several itself, and is named alone")
+        if own in several[:number]:
+            raise SecateurError(f"codec '{name}': '{own}' is named twice")
+        if own == PLAIN:
+            raise SecateurError(f"codec '{name}': leave out '{own}'; so is stored what gets no shorter")
 
 
 def coded(

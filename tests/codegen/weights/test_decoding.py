@@ -30,3 +30,17 @@ def test_a_wrong_name_among_several_is_refused() -> None:
         check_codec("bitmap+huffmann")
     with pytest.raises(KeyError):
         named("bitmap+best")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("rans+rans", "'rans' is named twice"),
+        ("planes+best", "'best' stands for several itself"),
+        ("rans+raw", "leave out 'raw'"),
+        ("rans+", "no codec ''"),
+    ],
+)
+def test_names_that_say_nothing_more_are_refused(name: str, why: str) -> None:
+    with pytest.raises(SecateurError, match=why):
+        check_codec(name)
