@@ -168,19 +168,12 @@ def _unary(compute: Callable[[Node, Value], Value]) -> Handler:
     return handler
 
 
-def _channels_first(node: Node) -> None:
-    if node.flag("channels_last"):
-        raise NodeError("channels last is not supported")
-
-
 def _average_pool(node: Node, x: Value) -> Value:
-    _channels_first(node)
     counted = node.flag("count_include_pad")
     return node.emit("average_pool", [x], **pool_window(node, x), count_include_pad=counted)
 
 
 def _global_average_pool(node: Node, x: Value) -> Value:
-    _channels_first(node)
     return node.emit("reduce_mean", [x], axes=tuple(range(2, 2 + spatial_rank(x))), keepdims=True)
 
 

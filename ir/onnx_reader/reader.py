@@ -69,8 +69,8 @@ STRUCTURE: dict[str, Handler] = {**control.STRUCTURE, **sequences.STRUCTURE}
 """Operators that vanish while reading, where what they decide is known then."""
 
 DOMAINS: dict[str, dict[str, Handler]] = {
-    "": HANDLERS | STRUCTURE,
-    "ai.onnx": HANDLERS | STRUCTURE,
+    "": HANDLERS | STRUCTURE | microsoft.UNNAMED,
+    "ai.onnx": HANDLERS | STRUCTURE | microsoft.UNNAMED,
     "com.microsoft": microsoft.MICROSOFT,
 }
 

@@ -138,7 +138,6 @@ REFUSED = [
     ("float[1,160] x", "y = STFT (x, nine, x)", "with a window that is computed"),
     (X, "y = com.microsoft.FusedConv <activation=\"Mish\"> (x, filters)", "attribute 'activation' is 'Mish'"),
     (X, "y = com.microsoft.FusedConv <activation=\"Clip\"> (x, filters)", "has 0 parameters, needs 2"),
-    (X, "y = com.microsoft.FusedMatMul <transBatchA=1> (x, x)", "batch axes that move"),
 ]  # fmt: skip
 
 

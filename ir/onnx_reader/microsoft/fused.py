@@ -1,16 +1,15 @@
-"""Float operators of ONNX Runtime's own domain (com.microsoft), which its optimizer writes."""
+"""Operators with a function joined to them, as ONNX Runtime's optimizer writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..graph import Value
-from .elementwise import HANDLERS as ELEMENTWISE
-from .elementwise import times
-from .matrix import gemm, scaled
-from .node import Handler, Node, NodeError
-from .quantized import MICROSOFT as QUANTIZED
-from .windows import conv
+from ...graph import Value
+from ..elementwise import HANDLERS as ELEMENTWISE
+from ..elementwise import times
+from ..matrix import gemm, scaled
+from ..node import Handler, Node, NodeError
+from ..windows import conv
 
 _ACTIVATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "Relu": ("relu", ()),
@@ -51,22 +50,25 @@ def fused_gemm(node: Node) -> Value:
 
 
 def fused_matmul(node: Node) -> Value:
-    """alpha A B, each with its last two axes exchanged or not."""
-    if node.flag("transBatchA") or node.flag("transBatchB"):
-        raise NodeError("batch axes that move are not supported")
-    operands = [
-        _turned(node, node.input(i)) if node.flag(name) else node.input(i)
-        for i, name in enumerate(("transA", "transB"))
-    ]
+    """alpha A B, each with axes exchanged or not."""
+    operands = [_turned(node, node.input(i), which) for i, which in enumerate("AB")]
     operands[1] = scaled(node, operands[1], node.number("alpha", 1.0))
     return node.emit("matmul", operands)
 
 
-def _turned(node: Node, x: Value) -> Value:
-    if x.type.rank < 2:
-        return x
-    axes = range(x.type.rank)
-    return node.emit("transpose", [x], perm=(*axes[:-2], axes[-1], axes[-2]))
+def _turned(node: Node, x: Value, which: str) -> Value:
+    """Operand A or B as a product of matrices wants it.
+
+    With `transBatch` its first axis belongs behind those of the batch; with `trans` its last two axes
+    change places after that.
+    """
+    batch, last = node.flag(f"transBatch{which}"), node.flag(f"trans{which}")
+    axes = list(range(x.type.rank))
+    if batch:
+        axes = [*axes[1:-1], axes[0], *axes[-1:]]
+    if last and len(axes) > 1:
+        axes = [*axes[:-2], axes[-1], axes[-2]]
+    return x if axes == sorted(axes) else node.emit("transpose", [x], perm=tuple(axes))
 
 
 def bias_gelu(node: Node) -> Value:
@@ -84,8 +86,7 @@ def quick_gelu(node: Node) -> Value:
     return node.emit("mul", [x, node.emit("sigmoid", [times(node, x, node.number("alpha", 1.702))])])
 
 
-MICROSOFT: dict[str, Handler] = {
-    **QUANTIZED,
+HANDLERS: dict[str, Handler] = {
     "BiasGelu": bias_gelu,
     "FastGelu": fast_gelu,
     "FusedConv": fused_conv,
@@ -93,5 +94,6 @@ MICROSOFT: dict[str, Handler] = {
     "FusedMatMul": fused_matmul,
     "Gelu": ELEMENTWISE["Gelu"],
     "QuickGelu": quick_gelu,
+    "TransposeMatMul": fused_matmul,
 }
-"""Operators of the domain com.microsoft."""
+"""By the names of the domain com.microsoft; `TransposeMatMul` is what older files call `FusedMatMul`."""
