@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ TURNED = {
 X8 = [whole(0, 256, 1, 9, 7, 6), *scalars((0.02, "float32"), (120, "uint8"))]
 Y8 = scalars((0.1, "float32"), (128, "uint8"))
 W8 = [whole(-100, 100, 8, 3, 3, 3, dtype="int8"), *scalars((0.01, "float32"), (0, "int8"))]
-CASES: dict[str, tuple[str, list[Array | None], dict[str, Any]]] = {
+CASES: dict[str, tuple[str, Sequence[Array | None], dict[str, Any]]] = {
     "attention": ("MultiHeadAttention", [*SIDES], {"num_heads": N}),
     "attention with a bias, scale, wide values": (
         "MultiHeadAttention", [*SIDES[:2], reals(B, L, 18), reals(2 * D + 18)],
@@ -120,7 +121,7 @@ IN_ONNX = ("SimplifiedLayerNormalization", "LayerNormalization")
 
 
 def model_of(
-    operator: str, operands: list[Array | None], attributes: dict[str, Any]
+    operator: str, operands: Sequence[Array | None], attributes: dict[str, Any]
 ) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """The operator; inputs are its operand 0 and reals of more than two axes."""
     names = ["" if a is None else f"i{i}" for i, a in enumerate(operands)]
@@ -204,7 +205,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("operator", "operands", "attributes", "message"), REFUSED)
 def test_what_is_refused(
-    operator: str, operands: list[Array | None], attributes: dict[str, Any], message: str
+    operator: str, operands: Sequence[Array | None], attributes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ModelError, match=re.escape(message)):
         read_model(model_of(operator, operands, attributes)[0])

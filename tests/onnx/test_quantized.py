@@ -407,10 +407,6 @@ def test_weights_of_more_than_8_bits_stay_float() -> None:
 
 
 REFUSED = {
-    "channels last": (
-        "y = com.microsoft.QLinearGlobalAveragePool<channels_last=1>(a, as, az, ys, yz)",
-        "QLinearGlobalAveragePool node .*: channels last is not supported",
-    ),
     "a scale computed": (
         "s = ReduceMax<keepdims=0>(f) y = QLinearMatMul(a, s, az, a, as, az, ys, yz)",
         r"scale \(input 1\) must be a constant",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def _later(node: Node, scores: Value) -> Value | None:
     if not node.flag("unidirectional"):
         return None
     queries, keys = scores.type.shape[2:]
-    dtype = scores.type.dtype.numpy
+    dtype: Any = scores.type.dtype.numpy
     behind = np.triu(np.ones((queries, keys), bool), 1)
     return node.constant(np.where(behind, np.finfo(dtype).min, 0).astype(dtype))
 
