@@ -1,4 +1,4 @@
-"""Resize and Upsample of every opset, brought to one operator; GridSample."""
+"""Resize and Upsample of every opset, brought to one operator; GridSample and AffineGrid."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..graph import Value
 from ..ops.movement import COORDINATES, GRID_MODES, GRID_PADDINGS, ROUNDINGS
@@ -157,4 +158,35 @@ def grid_sample(node: Node) -> Value:
     )
 
 
-HANDLERS: dict[str, Handler] = {"GridSample": grid_sample, "Resize": resize, "Upsample": upsample}
+def affine_grid(node: Node) -> Value:
+    """Where theta (N x 2 x 3 or N x 3 x 4) sends each place of an image: N x H x W x 2, or one axis more.
+
+    (places, 1) theta^T, both from -1 to 1, x first.
+    """
+    theta, size = node.input(0), node.known_ints(1, "the image's shape")
+    image, n = size[2:], len(size) - 2
+    if n not in (2, 3) or theta.type.shape != (size[0], n, n + 1):
+        raise NodeError(f"theta {extents(theta.type.shape)} does not fit an image {extents(size)}")
+    places = _places(image, node.flag("align_corners")).astype(theta.type.dtype.numpy)
+    turned = node.emit("transpose", [theta], perm=(0, 2, 1))
+    found = node.emit("matmul", [node.constant(places), turned])
+    return node.emit("reshape", [found], shape=(size[0], *image, n))
+
+
+def _places(shape: Sequence[int], corners: bool) -> NDArray[np.float64]:
+    """(elements, axes + 1): the place of each element, its last axis first, and 1.
+
+    -1 and 1 are the centres of the first and last element with `corners`, else their outer edges. A single
+    element is at 0, as PyTorch has it.
+    """
+    axes = [np.linspace(-1, 1, d) if corners and d > 1 else (2 * np.arange(d) + 1) / d - 1 for d in shape]
+    grids = np.meshgrid(*axes, indexing="ij")
+    return np.stack([*(g.reshape(-1) for g in reversed(grids)), np.ones(math.prod(shape))], axis=1)
+
+
+HANDLERS: dict[str, Handler] = {
+    "AffineGrid": affine_grid,
+    "GridSample": grid_sample,
+    "Resize": resize,
+    "Upsample": upsample,
+}

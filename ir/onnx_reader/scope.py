@@ -236,13 +236,19 @@ class Scope(Inliner):
     def _call(
         self, function: FunctionProto, proto: NodeProto, inputs: Sequence[Input], loc: str
     ) -> Sequence[Any]:
-        """The function's body, read with the node's operands and attributes."""
+        """The function's body, read with the node's operands and attributes.
+
+        An output that the node does not name is not asked for: a body may leave out what it is computed by.
+        """
         body = body_of(function)
+        asked = [bool(name) for name, _ in zip(proto.output, body.outputs, strict=False)]
+        body.outputs = [name for name, ask in zip(body.outputs, asked, strict=False) if ask]
         if len(inputs) > len(body.inputs):
             raise NodeError(f"takes {len(body.inputs)} inputs, the node has {len(inputs)}")
         opsets = opsets_of(function) or self.opsets
         scope = Scope(self.model, body, opsets, None, f"{loc}/", arguments(function, proto))
-        return _read(scope, [*inputs, *[None] * (len(body.inputs) - len(inputs))])
+        found = iter(_read(scope, [*inputs, *[None] * (len(body.inputs) - len(inputs))]))
+        return [next(found) if ask else None for ask in asked]
 
     def inline(self, body: Body, inputs: Sequence[Input], label: str) -> list[Any]:
         prefix = f"{label}/" if label else self.prefix

@@ -66,6 +66,10 @@ SPECTRA = [
     ("float[2,40,2] x", "y = STFT <onesided=0> (x, nine, , sixteen)"),
     ("float[5,9] x", "m = MelWeightMatrix (nine, sixteen, rate, low, high) y = MatMul (x, m)"),
 ]
+GRIDS = [
+    ("float[1,2,3] x", "y = AffineGrid (x, image4)"),
+    ("float[2,3,4] x", "y = AffineGrid <align_corners=1> (x, image5)"),
+]
 FUSED = [
     (X, "y = com.microsoft.FusedConv <activation=\"LeakyRelu\", activation_params=[0.1]> (x, filters)"),
     (X, "y = com.microsoft.FusedConv <pads=[1,1,1,1], activation=\"Clip\", "
@@ -82,7 +86,9 @@ int64[3] rep = {{1, 1, 4}},
 int64[1] minus = {{-1}}, int64[1] far = {{300}}, int64[2,2] rows = {{0, 2, 1, -1}}, int64 first = {{1}},
 int64 nine = {{9}}, int64 sixteen = {{16}}, int64[3] lengths = {{2, 9, 1}}, float[2] values = {{0.5, 2.5}},
 float[3] bias = {{0.5, -1.0, 2.0}},
-int64[4] whole = {{2, 3, 9, 8}}, int64[2] image = {{5, 6}}, int64[2] block = {{2, 3}}, int64 rate = {{8000}},
+int64[4] whole = {{2, 3, 9, 8}}, int64[4] image4 = {{1, 3, 5, 6}},
+int64[5] image5 = {{2, 3, 2, 5, 6}},
+int64[2] image = {{5, 6}}, int64[2] block = {{2, 3}}, int64 rate = {{8000}},
 float low = {{0.0}}, float high = {{4000.0}}, float tenth = {{0.1}}, float more = {{0.15}},
 uint8 zero = {{100}},
 float[3,3,3,3] filters = {{{_numbers(81)}}}, float[3,3] mat = {{{_numbers(9)}}}>"""
@@ -95,7 +101,7 @@ def _model(head: str, nodes: str) -> onnx.ModelProto:
     )
 
 
-@pytest.mark.parametrize(("head", "nodes"), [*ALONG, *WINDOWS, *SPECTRA, *FUSED])
+@pytest.mark.parametrize(("head", "nodes"), [*ALONG, *WINDOWS, *SPECTRA, *GRIDS, *FUSED])
 def test_as_onnxruntime(head: str, nodes: str) -> None:
     """Read, and written again."""
     proto = _model(head, nodes)
@@ -136,6 +142,7 @@ REFUSED = [
     ("float[2,10,3] x", "y = DFT (x)", "no last axis of 1 or 2 parts"),
     ("float[1,90000,1] x", "y = DFT (x, , first)", "whose matrix is too large"),
     ("float[1,160] x", "y = STFT (x, nine, x)", "with a window that is computed"),
+    ("float[1,2,3] x", "y = AffineGrid (x, whole)", "theta 1x2x3 does not fit an image 2x3x9x8"),
     (X, "y = com.microsoft.FusedConv <activation=\"Mish\"> (x, filters)", "attribute 'activation' is 'Mish'"),
     (X, "y = com.microsoft.FusedConv <activation=\"Clip\"> (x, filters)", "has 0 parameters, needs 2"),
 ]  # fmt: skip

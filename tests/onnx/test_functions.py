@@ -76,6 +76,14 @@ def test_inputs_and_outputs_may_be_left_out() -> None:
     assert operators(read_model(model(nodes, function))) == ["nn.clip"]
 
 
+def test_outputs_that_nobody_asks_for_need_not_be_computed() -> None:
+    """As ONNX writes its Attention without the keys and values that it hands on."""
+    function = "Half (a) => (b, c) { b = Neg (a) }"
+    assert operators(read_model(model("y = my.Half (x)", function))) == ["nn.neg"]
+    with pytest.raises(ModelError, match="'c' is used before it is defined"):
+        read_model(model("y, z = my.Half (x)", function))
+
+
 def test_a_function_sees_no_names_but_its_own() -> None:
     with pytest.raises(ModelError, match=r"^Add node 'Hidden#1/Add#0': 'n' is used before it is defined"):
         read_model(model("n = Abs (x) y = my.Hidden (x)", "Hidden (a) => (b) { b = Add (a, n) }"))
@@ -142,3 +150,12 @@ def test_operators_that_onnx_defines_by_others(nodes: str) -> None:
     graph = read_model(proto)
     verify(graph, READ)
     assert_as_onnxruntime(proto, graph)
+
+
+@pytest.mark.parametrize("more", ["", ", is_causal = 1", ", softcap = 2.0"])
+def test_attention(more: str) -> None:
+    """A function that depends on what the node names."""
+    nodes = f"y = Attention <scale = 0.3{more}> (x, x, x)"
+    text = f'<ir_version: 10, opset_import: ["": 23]> main (float[1,2,5,4] x) => (y) {{ {nodes} }}'
+    proto = onnx.parser.parse_model(text)
+    assert_as_onnxruntime(proto, read_model(proto))
