@@ -1,6 +1,8 @@
-"""Why an operator cannot be read, where more can be said than that: and where to end the network instead."""
+"""Why an operator cannot be read, where more can be said than that, and where to end the network instead."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 from onnx import NodeProto
 
@@ -15,15 +17,22 @@ COUNTED_BY_DATA = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique
 def reason_of(proto: NodeProto) -> str:
     """What to say of an operator outside the set; empty where its name says it all."""
     if proto.domain in ONNX_DOMAINS and proto.op_type in COUNTED_BY_DATA:
-        why = "how much it finds depends on the data, while every tensor here has a fixed shape"
-    elif is_computable(proto):
-        why = "only of values known while reading"
-    else:
-        return ""
-    ends = ", ".join(f"'{shown(name)}'" for name in proto.input[: _computed(proto)] if name)
-    return f"{why}; end the network at {ends}, with onnx.utils.extract_model, and run the rest outside"
+        return "how much it finds depends on the data, while every tensor here has a fixed shape"
+    return "only of values known while reading" if is_computable(proto) else ""
 
 
-def _computed(proto: NodeProto) -> int:
-    """How many of the first inputs are tensors of the network: NonMaxSuppression's others are settings."""
-    return 2 if proto.op_type == "NonMaxSuppression" else 1
+def asked_by(proto: NodeProto) -> Iterator[str]:
+    """The names that a node reads, also in graphs inside it."""
+    yield from proto.input
+    for attribute in proto.attribute:
+        for inner in attribute.g.node:
+            yield from asked_by(inner)
+
+
+def ends_line(names: Sequence[str]) -> str:
+    """Where to end the network; `names` are what the part that cannot be read reads of the rest."""
+    listed = ", ".join(f"'{shown(name)}'" for name in names)
+    return (
+        f"What cannot be read begins behind {listed}: end the network there, with onnx.utils.extract_model, "
+        "and run the rest outside."
+    )

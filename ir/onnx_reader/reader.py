@@ -212,7 +212,7 @@ def _finished(scope: Scope) -> Graph:
         raise ModelError(f"output '{shown(missing[0])}' is not computed by any node")
     values = [scope.use(name) for name in names]
     if UNREAD in values:
-        raise scope.model.refuse()
+        raise scope.model.refuse(scope.ends())
     tensors = [_tensor(value, name) for value, name in zip(values, names, strict=True)]
     for name, value in zip(names, tensors, strict=True):
         _note_stale(scope.body.types[name], value)

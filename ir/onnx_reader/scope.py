@@ -19,7 +19,7 @@ from ..errors import ModelError
 from ..graph import Value
 from ..support.shown import shown
 from .checks import ONNX_DOMAINS, check_node, check_types
-from .cuts import reason_of
+from .cuts import asked_by, ends_line, reason_of
 from .functions import arguments, body_of, defined_by_onnx, opsets_of, resolved
 from .known import compute, is_computable
 from .node import Body, Builder, Handler, Inliner, Input, Node, NodeError, UnsupportedError
@@ -78,11 +78,13 @@ class Model:
         finally:
             self.depth -= 1
 
-    def refuse(self) -> ModelError:
-        """One error with every node that cannot be read."""
+    def refuse(self, ends: Sequence[str]) -> ModelError:
+        """One error with every node that cannot be read, and where to end the network instead."""
         lines = [f"  {what}: {_listed(names)}" for what, names in sorted(self.unsupported.items())]
         if any(what.startswith(_FOR_ONE_PROCESSOR) for what in self.unsupported):
             lines.append(_SAVED_FOR_ONE)
+        elif ends:
+            lines.append(ends_line(ends))
         return ModelError("operators that are not supported:\n" + "\n".join(lines))
 
 
@@ -110,6 +112,20 @@ class Scope(Inliner):
     def read_nodes(self) -> None:
         for index, node in enumerate(self.body.nodes):
             self._node(node, self._loc(node, index))
+
+    def ends(self) -> list[str]:
+        """Names of values that are computed and read, which nodes need that are not."""
+        needed, found = set(self.body.outputs), dict[str, None]()
+        for node in reversed(self.body.nodes):
+            if any(self.values.get(o) is UNREAD for o in needed.intersection(node.output)):
+                asked = list(asked_by(node))
+                needed.update(asked)
+                found |= dict.fromkeys(reversed([name for name in asked if self._computes(name)]))
+        return list(reversed(found))
+
+    def _computes(self, name: str) -> bool:
+        value = self.values.get(name)
+        return isinstance(value, Value) and value.producer is not None and not value.is_constant
 
     def _loc(self, node: NodeProto, index: int) -> str:
         return self.prefix + shown(node.name or f"{node.op_type}#{index}")
