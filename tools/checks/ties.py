@@ -40,6 +40,25 @@ def in_found_order(
     ]
 
 
+def outputs_in_found_order(
+    rows: list[Difference],
+    graph: Graph,
+    reference: Arrays,
+    found: Arrays,
+    limits: Thresholds,
+    inputs: Arrays,
+) -> list[Difference]:
+    """`rows` of an artifact's outputs, which where one differs are held against what follows its own picks.
+
+    `found` has the outputs, and for picks that are none, which nowhere are to be seen, those of the same
+    network with all values shown.
+    """
+    if all(row.passed for row in rows):
+        return rows
+    followed = {row.value: row for row in in_found_order(graph, reference, found, limits, inputs)}
+    return [followed.get(row.value, row) for row in rows]
+
+
 def _known(op: Operator, names: Mapping[Value, str], reference: Arrays, found: Arrays) -> bool:
     """Whether what is ranked and what is picked are among the values of both."""
     ranked, pick = names.get(op.operands[0]), names.get(op.result)

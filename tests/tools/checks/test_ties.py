@@ -7,8 +7,8 @@ import pytest
 
 from secateur.ir.interpreter import run
 from secateur.ir.parser import parse_graph
-from secateur.tools.checks.layers import Array, Difference, Thresholds
-from secateur.tools.checks.ties import in_found_order
+from secateur.tools.checks.layers import Array, Difference, Thresholds, differences
+from secateur.tools.checks.ties import in_found_order, outputs_in_found_order
 
 GRAPH = parse_graph("""graph @g(%x: tensor<6xf32>, %rows: tensor<6x2xf32>) {
   %ranked = nn.relu(%x) : tensor<6xf32>
@@ -81,3 +81,30 @@ def test_the_limits_say_what_is_equal() -> None:
     other = values(places=np.array([1, 2, 0]), best=ROWS[[1, 2, 0]])
     assert not rows(other, Thresholds(0.9, 0))["places"].passed
     assert rows(other, Thresholds(1.1, 0))["places"].reordered
+
+
+NEAR = values(SCORES + np.array([0, 0, -1e-6, 1e-6, 0, 0], np.float32))
+SHOWN = ("places", "best")
+
+
+def outputs(given: dict[str, Array], layers: dict[str, Array], *names: str) -> list[tuple[bool, bool]]:
+    shown = {name: given[name] for name in names}
+    plain = differences(GRAPH, values(), shown, USUAL)
+    inputs = {"x": SCORES, "rows": ROWS}
+    found = outputs_in_found_order(plain, GRAPH, values(), {**layers, **shown}, USUAL, inputs)
+    assert [row.value for row in found] == list(names)
+    return [(row.passed, row.reordered) for row in found]
+
+
+def test_an_artifact_follows_the_picks_that_it_shows() -> None:
+    assert outputs(NEAR, values(), *SHOWN) == [(True, True), (True, True)]
+
+
+def test_an_artifact_may_have_picked_as_the_layers_did_or_the_reference() -> None:
+    assert outputs(NEAR, NEAR, "best") == [(True, True)]
+    assert outputs(values(), NEAR, "best") == [(True, False)]
+    assert outputs(NEAR, values(), "best") == [(False, False)]
+
+
+def test_an_artifact_that_follows_no_picks_differs() -> None:
+    assert outputs(NEAR | {"best": ROWS[[0, 1, 2]]}, NEAR, *SHOWN) == [(True, True), (False, False)]

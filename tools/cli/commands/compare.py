@@ -133,7 +133,7 @@ class _Comparison:
         from secateur.prepare import prepare
 
         from ...checks import layers
-        from ...checks.ties import in_found_order
+        from ...checks.ties import in_found_order, outputs_in_found_order
 
         before, after = layers.split_pipeline(
             prepare(pipeline or default_pipeline(self.graph, find(target)), find(target))
@@ -145,7 +145,10 @@ class _Comparison:
         rows = in_found_order(exposed, wanted, found, limits, inputs)
         if artifact is None:
             return rows, []
-        return rows, layers.differences(self.graph, wanted, _outputs(artifact, inputs, wanted), limits)
+        outputs = _outputs(artifact, inputs, wanted)
+        of_artifact = layers.differences(self.graph, wanted, outputs, limits)
+        shown = {**found, **outputs}
+        return rows, outputs_in_found_order(of_artifact, exposed, wanted, shown, limits, inputs)
 
     def _wanted(self, exposed: Graph, inputs: Arrays) -> dict[str, Any]:
         """The values of the reference."""
@@ -186,7 +189,7 @@ def _print(
             f"off by {first.largest:.3g} ({first.relative:.3g} of the largest magnitude)"
         )
     elif all(row.passed for row in outputs):
-        print(f"\nall {len(layers)} values agree with {reference.value}{_reordered(layers)}")
+        print(f"\nall {len(layers)} values agree with {reference.value}{_reordered(layers + outputs)}")
     else:
         print(f"\nthe layers agree with {reference.value}, the artifact's outputs do not.")
         print("Was it compiled from this model?")
