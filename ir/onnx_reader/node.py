@@ -88,6 +88,7 @@ class Builder:
     graph: Graph
     folder: Path | None = None
     bytes: int = 0
+    few_bits: set[Value] = field(default_factory=set)  # constants whose elements have fewer in the file
 
     def constant(self, array: Array, name: str = "") -> Value:
         """A new constant with this array."""

@@ -77,6 +77,8 @@ def _stored(node: Node) -> DType:
     """The type that QuantizeLinear stores: the zero point's, else `output_dtype`, else uint8."""
     named = node.integer("output_dtype", 0)
     given = node.optional(2)
+    if given in node.builder.few_bits:
+        raise NodeError("quantization to fewer than 8 bits is not supported")
     dtype = given.type.dtype if given is not None else dtype_of(named) if named else DType.U8
     if dtype not in STORED:
         raise NodeError(f"quantization to {dtype.value} is not supported")
@@ -102,11 +104,33 @@ def dequantize_linear(node: Node) -> Value:
     x = node.input(0)
     named = node.integer("output_dtype", 0)
     dtype = dtype_of(named) if named else node.input(1).type.dtype
-    _refuse_blocks(node)
+    if node.integer("block_size", 0):
+        return _dequantized_blocks(node, dtype)
     if is_computed(node):
         return dequantize_computed(node, dtype)
     quant = _quant(node, x)
     return dequantized(node, live(node, x, quant, dead_scales(node, 1)), quant, dtype)
+
+
+def _dequantized_blocks(node: Node, dtype: DType) -> Value:
+    """Known integers as reals, a scale and a zero point for so many of them along the axis."""
+    if constant_of(node.input(0)) is None:
+        raise NodeError("blocked quantization of what is computed is not supported")
+    stored, scale = node.known(0, "the integers"), node.known(1, "scale")
+    axis, size = normalize_axis(node.integer("axis", 1), stored.ndim), node.integer("block_size")
+    wanted = list(stored.shape)
+    wanted[axis] = -(-wanted[axis] // size) if size > 0 else 0
+    zero = node.known(2, "zero point") if node.optional(2) is not None else np.zeros(scale.shape, np.int8)
+    if list(scale.shape) != wanted or zero.shape != scale.shape:
+        raise NodeError(
+            f"scale of shape {extents(scale.shape)} and zero point of shape {extents(zero.shape)} do not fit "
+            f"blocks of {size} along axis {axis} of {extents(stored.shape)}"
+        )
+    each = [
+        np.take(np.repeat(a, size, axis), range(stored.shape[axis]), axis).astype(np.float32)
+        for a in (scale, zero)
+    ]
+    return node.constant(((stored.astype(np.float32) - each[1]) * each[0]).astype(dtype.numpy))
 
 
 def dequantized(node: Node, x: Value, quant: Quant, dtype: DType = DType.F32) -> Value:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from onnx import AttributeProto, FunctionProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, ValueInfoProto
 
 from ..errors import ModelError
 from ..graph import Value
@@ -23,7 +23,7 @@ from .cuts import asked_by, ends_line, reason_of
 from .functions import arguments, body_of, defined_by_onnx, opsets_of, resolved
 from .known import compute, is_computable
 from .node import Body, Builder, Handler, Inliner, Input, Node, NodeError, UnsupportedError
-from .tensors import decode, dtype_of
+from .tensors import FEW_BITS, decode, decode_few_bits, dtype_of
 
 MAX_NODES = 20_000
 """Nodes of loops unrolled and functions inlined: a small file may ask for any number."""
@@ -154,10 +154,19 @@ class Scope(Inliner):
         if name not in self.body.initializers:
             return default
         if name not in self.body.constants:
-            array = decode(self.body.initializers[name], self.model.builder.folder)
-            self.body.constants[name] = self.model.builder.constant(array, name)
-            _check_declared(self.body.types.get(name), self.body.constants[name])
+            self.body.constants[name] = self._initializer(name)
         return self.body.constants[name]
+
+    def _initializer(self, name: str) -> Value:
+        """The constant of an initializer; elements of a few bits take a byte each, which is noted."""
+        tensor, builder = self.body.initializers[name], self.model.builder
+        if isinstance(tensor, TensorProto) and tensor.data_type in FEW_BITS:
+            found = builder.constant(decode_few_bits(tensor, builder.folder), name)
+            builder.few_bits.add(found)
+            return found
+        found = builder.constant(decode(tensor, builder.folder), name)
+        _check_declared(self.body.types.get(name), found)
+        return found
 
     def defines(self, name: str) -> bool:
         """Whether `name` is taken, here or further out."""

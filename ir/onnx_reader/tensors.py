@@ -98,6 +98,46 @@ def _elements(stored: Array, dtype: DType, shape: tuple[int, ...]) -> Array:
     return wide.astype(dtype.numpy).reshape(shape)
 
 
+# A few bits ------------------------------------------------------------------------------------------
+
+FEW_BITS = {
+    TensorProto.INT4: (4, True), TensorProto.UINT4: (4, False),
+    TensorProto.INT2: (2, True), TensorProto.UINT2: (2, False),
+}  # fmt: skip
+"""Bits of an element and whether it has a sign; elements lie side by side in bytes, the first lowest."""
+
+
+def unpacked(packed: Array, bits: int, count: int) -> Array:
+    """The `count` integers of `bits` in each row of bytes, lowest bits first: u8."""
+    each = np.unpackbits(packed.astype(np.uint8), axis=-1, bitorder="little")
+    whole = each.reshape(*each.shape[:-1], -1, bits)
+    found: Array = (whole << np.arange(bits, dtype=np.uint8)).sum(-1, dtype=np.uint8)
+    return found[..., :count]
+
+
+def decode_few_bits(tensor: TensorProto, folder: Path | None) -> Array:
+    """A tensor of `FEW_BITS` with a byte for each element; ModelError where it is damaged."""
+    bits, signed = FEW_BITS[tensor.data_type]
+    try:
+        shape = TensorType(tuple(tensor.dims), DType.U8)
+        size = -(-shape.elements * bits // 8)
+        stored = unpacked(_packed(tensor, folder, size), bits, shape.elements).reshape(shape.shape)
+    except ValueError as error:
+        raise ModelError(f"tensor '{shown(tensor.name)}': {error}") from None
+    top = 1 << (bits - 1)
+    return ((stored ^ top).astype(np.int8) - top).astype(np.int8) if signed else stored
+
+
+def _packed(tensor: TensorProto, folder: Path | None, size: int) -> Array:
+    place = _place(tensor)
+    if place == EXTERNAL:
+        return external_bytes(tensor, folder, size)
+    given = tensor.raw_data if place == RAW else bytes(i & 0xFF for i in tensor.int32_data)
+    if len(given) != size:
+        raise ValueError(f"holds {len(given)} bytes, its shape needs {size}")
+    return np.frombuffer(given, np.uint8)
+
+
 # Sparse tensors --------------------------------------------------------------------------------------
 
 

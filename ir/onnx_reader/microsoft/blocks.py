@@ -7,15 +7,7 @@ import numpy as np
 from ...graph import Value
 from ...types import extents
 from ..node import Handler, Node, NodeError
-from ..tensors import Array
-
-
-def _apart(packed: Array, bits: int, count: int) -> Array:
-    """The `count` integers of `bits` in each row of bytes, lowest bits first."""
-    each = np.unpackbits(packed.astype(np.uint8), axis=-1, bitorder="little")
-    whole = each[..., : each.shape[-1] // bits * bits].reshape(*each.shape[:-1], -1, bits)
-    found: Array = (whole << np.arange(bits, dtype=np.uint8)).sum(-1, dtype=np.uint8)
-    return found[..., :count]
+from ..tensors import Array, unpacked
 
 
 def _zeros(node: Node, rows: int, blocks: int, bits: int) -> Array:
@@ -25,7 +17,7 @@ def _zeros(node: Node, rows: int, blocks: int, bits: int) -> Array:
     given = node.known(3, "zero points")
     if given.dtype == np.uint8:
         packed = given.reshape(rows, -1)
-        return _apart(packed, bits, blocks).astype(np.float32).reshape(rows, blocks, 1)
+        return unpacked(packed, bits, blocks).astype(np.float32).reshape(rows, blocks, 1)
     return given.astype(np.float32).reshape(rows, blocks, 1)
 
 
@@ -44,7 +36,7 @@ def matmul_n_bits(node: Node) -> Value:
     packed, scales = node.known(1, "weights"), node.known(2, "scales")
     if packed.size != rows * blocks * size * bits // 8 or scales.size != rows * blocks:
         raise NodeError(f"weights {extents(packed.shape)} or scales {extents(scales.shape)} do not fit")
-    stored = _apart(packed.reshape(rows, blocks, -1), bits, size).astype(np.float32)
+    stored = unpacked(packed.reshape(rows, blocks, -1), bits, size).astype(np.float32)
     steps = stored - _zeros(node, rows, blocks, bits)
     real = (steps * scales.astype(np.float32).reshape(rows, blocks, 1)).reshape(rows, -1)[:, :inner]
     a = node.input(0)
