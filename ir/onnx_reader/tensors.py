@@ -100,7 +100,7 @@ def _elements(stored: Array, dtype: DType, shape: tuple[int, ...]) -> Array:
 
 # A few bits ------------------------------------------------------------------------------------------
 
-FEW_BITS = {
+FEW_BITS: dict[int, tuple[int, bool]] = {
     TensorProto.INT4: (4, True), TensorProto.UINT4: (4, False),
     TensorProto.INT2: (2, True), TensorProto.UINT2: (2, False),
 }  # fmt: skip

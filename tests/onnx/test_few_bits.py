@@ -74,7 +74,7 @@ QDQ = (
     "d = QuantizeLinear (c, s, z) y = DequantizeLinear (d, s, z)"
 )
 HALF = [
-    numpy_helper.from_array(np.float32(0.5), "s"),
+    numpy_helper.from_array(np.array(0.5, np.float32), "s"),
     numpy_helper.from_array(np.array(120, np.uint8), "z"),
 ]
 

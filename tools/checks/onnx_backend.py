@@ -30,6 +30,7 @@ Arrays = Mapping[str, NDArray[Any]]
 CompileGraph = Callable[[Graph], Callable[[Arrays], Arrays]]
 
 KNOWN_INPUTS: dict[str, tuple[int, ...]] = {
+    "AffineGrid": (1,),
     "Col2Im": (1, 2),
     "ConstantOfShape": (0,),
     "CumSum": (1,),
