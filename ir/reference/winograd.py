@@ -34,7 +34,7 @@ from ..graph import Operator
 from ..ops.linear import WORDS
 from .linear import along_channels, centred, stored, with_residual
 from .rule import Array, Rule
-from .words import words
+from .words import ended, words
 
 ROOT_FACTOR = 23170  # 2^15 / sqrt 2
 HALF, QUARTER = np.float32(0.5), np.float32(0.25)
@@ -50,7 +50,8 @@ def winograd_conv(op: Operator, arrays: Sequence[Array]) -> Array:
     q = quantized_input(v, factors)
     products = np.matmul(u.astype(np.float64), q.astype(np.float64))
     if op["results"] == WORDS:
-        return _placed(op, words(op, products, scales, bias))
+        sums, bits = (_placed(op, tiles) for tiles in words(op["tile"], products, scales))
+        return ended(op, sums, bits, bias, arrays[5] if len(arrays) > 5 else None)
     real = products.astype(np.float32) * scales[:, :, None]
     t = _placed(op, transformed_output(real, tall, wide))
     t = t + along_channels(bias, 4)

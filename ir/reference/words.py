@@ -10,8 +10,9 @@ Of P, the products summed over channels in int32, for each tap and filter:
    bits; those of rows are limited after every addition.
 4. A pixel is in multiples of its axes' product. One with a root is divided by sqrt 2, which is
    (23170 y + 2^14) >> 15; then 2, 3 or 4 bits are of a fraction. The bias and the zero point, rounded to
-   these and limited to 16 bits, are added, the sum is limited, rounded to the nearest with halves up, and
-   limited to the result's bounds.
+   these and limited to 16 bits, are added, then the residual: of its r, less its zero point,
+   (2^7 r n + 2^14) >> 15 with n = round(2^(8+bits) times its scale by the result's), limited to 16 bits.
+   Sums are limited, rounded to the nearest with halves up, and limited to the result's bounds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import Operator
-from ..ops.linear import one_quant
+from ..ops.linear import one_quant, residual_multiplier
+from .linear import along_channels, centred
 
 Array = NDArray[Any]
 
@@ -32,6 +34,7 @@ LARGEST_FACTOR = 8191
 BITS = 3  # of a fraction that f has
 PLACES = 15  # of a factor's
 MOST_SHIFT = 16
+RESIDUAL = 5  # its number among the operands
 ROOT_FACTOR = 23170  # 2^15 / sqrt 2
 
 
@@ -76,26 +79,41 @@ def word_bias(bias: NDArray[np.float32], zero_point: int, bits: int) -> NDArray[
     return _limited(np.rint((bias.astype(np.float64) + zero_point) * 2.0**bits)).astype(np.int16)
 
 
-def words(op: Operator, products: Array, scales: Array, bias: Array) -> Array:
-    """The tiles of the result (m_h, m_w, M, tiles), u8, of whole products (taps, M, tiles)."""
-    (tall, wide), (low, high), zero = op["tile"], op["limits"], one_quant(op.result.type)[1]
+def residual_factor(op: Operator, bits: int) -> int:
+    """n, where pixels have so many bits of a fraction."""
+    return min(MOST_WORD, round(float(residual_multiplier(op, RESIDUAL)) * 2 ** (8 + bits)))
+
+
+def words(tile: Sequence[int], products: Array, scales: Array) -> tuple[Array, Array]:
+    """Sums of pixels, as they are without roots, and their bits, of whole products (taps, M, tiles).
+
+    Both are (m_h, m_w, M, tiles).
+    """
+    tall, wide = tile
     shift, factors, _ = word_factors(scales)
     x = _limited((products.astype(np.int64) + (1 << shift >> 1)) >> shift)
     f = (x * factors.astype(np.int64)[:, :, None] + (1 << 14)) >> PLACES
     columns = _outputs(list(f.reshape(tall + 2, wide + 2, *f.shape[1:])), np.asarray)
     rows = [_outputs(list(column), _limited) for column in columns]
-    ended = [
-        np.stack([_ended(y, how, word_bias(bias, zero, how.bits)) for y, how in zip(row, hows, strict=True)])
-        for row, hows in zip(rows, endings(op["tile"]), strict=True)
-    ]
-    return np.stack(ended).clip(low, high).astype(np.uint8)
+    sums, how = np.stack([np.stack(row) for row in rows]), endings(tile)
+    roots = np.array([[end.root for end in row] for row in how])[:, :, None, None]
+    bits = np.array([[end.bits for end in row] for row in how])[:, :, None, None]
+    by_root = (sums * ROOT_FACTOR + (1 << 14)) >> PLACES
+    return np.where(roots, by_root, sums), np.broadcast_to(bits, sums.shape)
 
 
-def _ended(y: Array, how: Ending, bias: Array) -> Array:
-    if how.root:
-        y = (y * ROOT_FACTOR + (1 << 14)) >> PLACES
-    total: Array = _limited(y + bias[:, None])
-    return (total + (1 << how.bits >> 1)) >> how.bits
+def ended(op: Operator, sums: Array, bits: Array, bias: Array, residual: Array | None) -> Array:
+    """The result of sums and their bits where their pixels are, all N x M x H x W."""
+    (low, high), zero = op["limits"], one_quant(op.result.type)[1]
+    added = None if residual is None else centred(op, RESIDUAL, residual) << 7
+    found = np.zeros(sums.shape, np.uint8)
+    for n in map(int, np.unique(bits)):
+        total = _limited(sums + along_channels(word_bias(bias, zero, n), 4))
+        if added is not None:
+            total = _limited(total + ((added * residual_factor(op, n) + (1 << 14)) >> PLACES))
+        rounded = ((total + (1 << n >> 1)) >> n).clip(low, high)
+        found = np.where(bits == n, rounded, found).astype(np.uint8)
+    return found
 
 
 def _outputs(f: Sequence[Array], limited: Callable[[Array], Array]) -> list[Array]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir.graph import Operator
+from secateur.ir.ops.linear import residual_multiplier
 from secateur.ir.reference.words import MOST_WORD, endings, word_factors
 
 from .transforms import Tile
@@ -18,6 +19,7 @@ from .transforms import Tile
 Floats = NDArray[Any]
 
 _SPARE = 1.5  # times what sums reach on samples
+_MOST_STEPS = 8.0  # of a result, that one of a residual is worth
 _MOST_TILES = 256  # that are looked at, those of the largest inputs
 _LESS = {2: (0.0, 0.0), 4: (0.25, 0.0, 0.25, 0.375)}
 """What rounding down takes off each output of an axis on average, in units of f."""
@@ -26,8 +28,10 @@ _PASSED_ON = {2: (3, 1), 4: (4, 0, 3, 1)}
 
 
 def may_end_in_words(op: Operator) -> bool:
-    """Whether a q.linear_conv gives bytes and adds no residual."""
-    return op.result.type.quant is not None and len(op.operands) == 3
+    """Whether a q.linear_conv gives bytes, and adds no residual of far larger steps."""
+    if op.result.type.quant is None:
+        return False
+    return len(op.operands) == 3 or float(residual_multiplier(op, 3)) < _MOST_STEPS
 
 
 def have_room(stored: NDArray[np.int8], q: Floats, scales: NDArray[np.float32]) -> bool:

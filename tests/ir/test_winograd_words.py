@@ -15,7 +15,7 @@ from secateur.ir.opdef import TypeRuleError
 from secateur.ir.reference.winograd import quantized_input, transformed_input
 from secateur.ir.reference.words import LARGEST_FACTOR, endings, word_factors
 from secateur.ir.registry import create
-from tests.ir.eight_bit import F32, REAL, Array, answer, byte, plain, result
+from tests.ir.eight_bit import F32, REAL, Array, answer, byte, factor, result
 
 from .test_winograd_conv import TILES, operands
 
@@ -42,8 +42,10 @@ def unlimited(value: int) -> int:
     return value
 
 
-def one_tile(sums: Array, scales: Array, bias: float, zero: int, tile: tuple[int, int]) -> Pixels:
-    """The stored pixels of one filter and tile of sums (rows, columns)."""
+def one_tile(
+    sums: Array, scales: Array, bias: float, zero: int, tile: tuple[int, int], residual: tuple[Array, float]
+) -> Pixels:
+    """The stored pixels of one filter and tile of sums (rows, columns); `residual` is of a step's worth."""
     shift, factors, _ = word_factors(scales)
     m: Array = factors[:, 0].reshape(sums.shape)
     x = [[limited((int(p) + 2 ** (shift - 1)) // 2**shift) for p in row] for row in sums]
@@ -56,7 +58,10 @@ def one_tile(sums: Array, scales: Array, bias: float, zero: int, tile: tuple[int
         if (power[0][i] + power[1][j]) % 2:
             ys[i][j] = (ys[i][j] * 23170 + 2**14) // 2**15
         word = limited(int(np.rint((float(F32(bias)) + zero) * 2**bits)))
-        ys[i][j] = (limited(ys[i][j] + word) + 2 ** (bits - 1)) // 2**bits
+        r, worth = int(residual[0][i, j]), residual[1]
+        n = min(2**15 - 1, int(np.rint(worth * 2 ** (8 + bits))))
+        total = limited(limited(ys[i][j] + word) + (128 * r * n + 2**14) // 2**15)
+        ys[i][j] = (total + 2 ** (bits - 1)) // 2**bits
     return ys
 
 
@@ -65,8 +70,12 @@ def one_tile(sums: Array, scales: Array, bias: float, zero: int, tile: tuple[int
     seed=st.integers(0, 2**32 - 1),
     tile=st.sampled_from(TILES),
     reach=st.sampled_from([1e-6, 1e-4, 1e-2, 1.0]),
+    share=st.sampled_from([0.002, 0.05, 0.9]),
 )
-def test_words_are_the_scalar_definition(seed: int, tile: tuple[int, int], reach: float) -> None:
+def test_words_are_the_scalar_definition(
+    seed: int, tile: tuple[int, int], reach: float, share: float
+) -> None:
+    """Without a residual and with one."""
     rng = np.random.default_rng(seed)
     shape = tile[0] + 2, tile[1] + 2
     taps = shape[0] * shape[1]
@@ -77,10 +86,13 @@ def test_words_are_the_scalar_definition(seed: int, tile: tuple[int, int], reach
     bias = (40 * rng.standard_normal(1)).astype(F32)
     arrays: list[Array] = [x, u, factors, scales, bias]
     attributes = {"tile": tile, "pads": (0, 0, 0, 0), **result(0.04, 100, (2, 240)), "results": "words"}
-    found = answer("q.winograd_conv", operands(arrays, 7), attributes, arrays)
-    sums = sums_of(arrays, 7, tile)
-    wanted = np.clip(one_tile(sums, scales, float(bias[0]), 100, tile), 2, 240)
-    np.testing.assert_array_equal(found[0, 0], wanted)
+    sums, r = sums_of(arrays, 7, tile), rng.integers(0, 256, (1, 1, *tile)).astype(np.uint8)
+    for residual, added in (([], 9), ([r], r[0, 0])):
+        values = [*operands(arrays, 7), *(byte(r.shape, share, 9) for _ in residual)]
+        found = answer("q.winograd_conv", values, attributes, [*arrays, *residual])
+        worth = np.array(added, int) - 9 + np.zeros(tile, int), float(factor(share, by=0.04))
+        wanted = np.clip(one_tile(sums, scales, float(bias[0]), 100, tile, worth), 2, 240)
+        np.testing.assert_array_equal(found[0, 0], wanted)
 
 
 def sums_of(arrays: list[Array], zero: int, tile: tuple[int, int]) -> Array:
@@ -156,7 +168,7 @@ def test_results_that_are_no_words(what: str) -> None:
         create("q.winograd_conv", operands(arrays, 0), attributes)
 
 
-def test_filters_and_residuals_have_no_words() -> None:
+def test_filters_have_no_words() -> None:
     filters: list[Array] = [
         np.zeros(SHAPE, np.uint8),
         np.zeros((2, 3, 3, 3), np.int8),
@@ -166,13 +178,3 @@ def test_filters_and_residuals_have_no_words() -> None:
     attributes = {"tile": (2, 2), "pads": (1, 1, 1, 1), "results": "words", **result(0.04, 0)}
     with pytest.raises(TypeRuleError, match="want weights of their domain"):
         create("q.winograd_conv", operands(filters, 0), attributes)
-    arrays: list[Array] = [
-        filters[0],
-        np.zeros((16, 2, 3), np.int8),
-        filters[2],
-        np.ones((16, 2), F32),
-        filters[4],
-    ]
-    values = [byte(SHAPE, 0.03, 0), *map(plain, arrays[1:]), byte((1, 2, 4, 4), 0.05, 9)]
-    with pytest.raises(TypeRuleError, match="have no residual"):
-        create("q.winograd_conv", values, attributes)

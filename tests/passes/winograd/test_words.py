@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from secateur.ir.graph import Operator
+from secateur.ir.graph import Operator, Value
 from secateur.ir.interpreter import evaluate
 from secateur.ir.ops.linear import WORDS
 from secateur.ir.registry import create
-from secateur.ir.types import DType
+from secateur.ir.types import DType, Quant
 from secateur.passes.winograd.winograd import Form, Options, create_winograd, winograd_form
 from secateur.passes.winograd.words import have_room, may_end_in_words
 from tests.ir.eight_bit import F32, Array
@@ -63,13 +63,14 @@ def winograd_bias(op: Operator, tile: Tile) -> Array:
     return winograd_form(op, LAYER.weights, tile, LAYER.chosen, Options()).bias
 
 
-def test_residuals_and_real_results_do_not_end_in_words() -> None:
+def test_real_results_and_residuals_of_large_steps_do_not_end_in_words() -> None:
     op = conv(300.0)
     assert may_end_in_words(op)
     real = create("q.linear_conv", list(op.operands), {**op.attributes, "dtype": DType.F32, **REAL})
-    added = create("q.linear_conv", [*op.operands, op.result], op.attributes)
     assert not may_end_in_words(real)
-    assert not may_end_in_words(added)
+    for step, may in ((2300.0, True), (2500.0, False)):
+        type = replace(op.result.type, quant=Quant((step,), (0,)))
+        assert may_end_in_words(create(op.name, [*op.operands, Value(type, "r")], op.attributes)) is may
     assert form_of(real, (4, 4)).results == "floats"
 
 

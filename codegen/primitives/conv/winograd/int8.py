@@ -53,13 +53,14 @@ from ..sums_of_channels import SumsOfChannels
 from .arithmetic import ByteArithmetic
 from .nest import PHASES, PRODUCTS, kernel_of
 from .plan import Blocking, Shape, costs, far_gbps
-from .words import WordArithmetic, packed_bias
+from .words import WordArithmetic, packed_bias, packed_parameters
 
 _SHARE = 0.6  # of the second-level cache for what a task keeps
 _PARTS = (1, 2, 3, 4, 8, 16)  # of the tiles that fit
 _AHEAD = 2048  # bytes between the weights in use and those asked for, where they come from far
 _READ = 5.5  # cycles for each position of a tile and vector of the input transform
 _WRITTEN = 4.5  # and of the output transform
+_WORDS_WRITTEN = 3.0  # the same, of words
 _L2_RATE = 32.0  # bytes per cycle
 _NEAR = 2.0  # times the memory's bandwidth, as the third level holds some of the weights
 _LONG = 64  # channels from which on sums of channels pay without room
@@ -75,7 +76,8 @@ class ByteShape(Shape[ByteArithmetic]):
             self.positions * self.filters / self.width(blocking) * self._register_tiles(blocking, target)
         )
         read = self.tiles * self.channels / arithmetic.wide * self.positions * _READ
-        written = self.tiles * self.filters / self.lanes * self.positions * _WRITTEN
+        vectors = self.tiles * self.filters / arithmetic.result_lanes
+        written = vectors * self.positions * (_WRITTEN if arithmetic.sums == "float32" else _WORDS_WRITTEN)
         streamed = self._streaming(blocking, target)
         computing = products * self.used(blocking.rows) + read * self.ranges(blocking) + written
         alone = np.where(self.tasks(blocking) == 1, _ALONE, 1.0)
@@ -203,14 +205,14 @@ class LinearWinograd(Adjustable):
         weights, factors, scales, bias = map(_constant, op.operands[1:5])
         domain = domain_weights(op, weights, factors, scales)
         shape, blocking = self.shape(op, target), self.blocking(op, target)
+        given = Operand(0), *map(Operand, range(5, len(op.operands)))
         if op["results"] == WORDS:
             numbers = word_factors(domain[1]).numbers
             weights, start, scales, fixed, _ = pack(shape, blocking, domain[0], factors, numbers, bias)
-            words = packed_bias(bias, one_quant(op.result.type)[1]), np.array(op["limits"], np.uint8)
-            return (Operand(0), *map(Constant, (weights, start, scales, fixed, *words)))
+            ending = packed_bias(bias, one_quant(op.result.type)[1]), packed_parameters(op)
+            return (*given, *map(Constant, (weights, start, scales, fixed, *ending)))
         packed = pack(shape, blocking, domain[0], factors, domain[1], bias)
-        residual = map(Operand, range(5, len(op.operands)))
-        return (Operand(0), *residual, *map(Constant, (*packed, result_parameters(op, 5))))
+        return (*given, *map(Constant, (*packed, result_parameters(op, 5))))
 
     def origin(self, op: Operator, target: Target) -> Origin | None:
         filters = _constant(op.operands[1])

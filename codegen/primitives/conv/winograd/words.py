@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from secateur.codegen.targets.isa import Shifts
 from secateur.codegen.tir import T, load, splat, store
+from secateur.codegen.vector.fixed_point import FixedPoint
 from secateur.codegen.vector.requantize import BLOCK
 from secateur.codegen.vector.shuffles import hold
-from secateur.ir.reference.words import endings, word_bias
+from secateur.ir.graph import Operator
+from secateur.ir.ops.linear import one_quant
+from secateur.ir.reference.words import RESIDUAL, endings, residual_factor, word_bias
 
 from ....rounding import up
+from ..int8_spec import LinearSpec
 from .arithmetic import Buffers, ByteArithmetic, Steps, SumEnding
 from .steps import ROOT_FACTOR
 
@@ -26,6 +30,8 @@ Expr = Any
 Array = Any
 
 WORDS = 8  # of a vector
+_RESIDUAL_BITS = 7  # of a fraction that a residual's steps have
+_LOW, _HIGH, _ZERO, _FACTORS = range(4)
 BITS = (2, 3, 4)
 """Of a fraction that sums of pixels have: a bias for each."""
 
@@ -46,12 +52,15 @@ class WordArithmetic(ByteArithmetic):
         return WORDS
 
     def pointers(self, spec: Any) -> list[str | tuple[str, str]]:
+        residual = [("residual", "uint8")] if spec.ending.residual else []
         constants = [("weights", "int8"), ("start", "int32"), ("scales", "int16"), ("factors", "int16")]
-        return [("data", "uint8"), *constants, ("bias", "int16"), ("limits", "uint8"), ("output", "uint8")]
+        ending = [("bias", "int16"), ("parameters", "int16"), ("output", "uint8")]
+        return [("data", "uint8"), *residual, *constants, *ending]
 
     def ending(self, spec: Any, buffers: Buffers) -> Any:
-        given = buffers.get("bias"), None, buffers.get("limits"), buffers.get("output")
-        return WordEnding(spec, WORDS, given)
+        names = ("residual", "bias", "multipliers", "parameters", "output")
+        assert self.shifts is not None, "what makes results in words is asked first"
+        return WordEnding(spec, tuple(map(buffers.get, names)), self.fixed, self.shifts)
 
     def ended(self, acc: Any, vectors: int, buffers: Buffers, at: Expr) -> Iterator[tuple[int, Expr]]:
         """f."""
@@ -99,15 +108,25 @@ class WordArithmetic(ByteArithmetic):
             return value
         return self.fixed.product(value, splat(ROOT_FACTOR, WORDS, "int16"))
 
-    def finished(self, value: Expr, bias: Any, row: int, column: int) -> Expr:
-        assert self.shifts is not None, "what makes results in words is asked first"
+    def finished(self, value: Expr, bias: Any, row: int, column: int) -> Total:
         bits = endings(self.tile)[row][column].bits
-        total = _add(value, bias[BITS.index(bits)])
-        return T.call_llvm_pure_intrin(f"uint8x{WORDS}", self.shifts.bytes, total, T.int32(bits))
+        return Total(_add(value, bias[BITS.index(bits)]), bits)
+
+
+class Total(NamedTuple):
+    """A pixel's words, and how many of their bits are of a fraction."""
+
+    words: Expr
+    bits: int
 
 
 class WordEnding(SumEnding):
-    """Of results that are bytes."""
+    """Of results that are bytes; parameters are those of `packed_parameters`."""
+
+    def __init__(self, spec: LinearSpec, buffers: tuple[Any, ...], fixed: FixedPoint, shifts: Shifts) -> None:
+        super().__init__(spec, WORDS, buffers)
+        self.fixed, self.shifts = fixed, shifts
+        self.residual, self.parameters = buffers[0], buffers[3]
 
     def start(self, channel: Expr, rows: Any, taps: Any) -> list[Expr]:
         """A bias for each number of `BITS`."""
@@ -115,20 +134,33 @@ class WordEnding(SumEnding):
         loads = [load(self.starts, k * apart + channel, WORDS) for k in range(len(BITS))]
         return [hold(value, WORDS, "int16") for value in loads]
 
-    def store(self, total: Expr, image: Expr, pixel: Expr, channel: Expr) -> None:
-        at, _ = self._places(image, pixel, channel)
-        store(self.output, at, self._masked(self._within(total), channel), WORDS)
+    def store(self, total: Any, image: Expr, pixel: Expr, channel: Expr) -> None:
+        """A `Total`."""
+        at, residual = self._places(image, pixel, channel)
+        words = (
+            _add(total.words, self._added(residual, total.bits)) if self.spec.ending.residual else total.words
+        )
+        kind = f"uint8x{WORDS}"
+        value = T.call_llvm_pure_intrin(kind, self.shifts.bytes, words, T.int32(total.bits))
+        store(self.output, at, self._masked(self._within(value), channel), WORDS)
+
+    def _added(self, place: Expr, bits: int) -> Expr:
+        """The residual's words."""
+        wide = load(self.residual, place, WORDS).astype(f"int16x{WORDS}")
+        steps = hold(wide << splat(_RESIDUAL_BITS, WORDS, "int16"), WORDS, "int16")
+        if not self.spec.ending.as_stored:
+            steps = steps - self._parameter(_ZERO)
+        return self.fixed.product(steps, self._parameter(_FACTORS + BITS.index(bits)))
+
+    def _parameter(self, number: int) -> Expr:
+        return T.Broadcast(self.parameters[number], WORDS)
 
     def _within(self, value: Expr) -> Expr:
         """The operator's limits."""
         if not self.spec.ending.limited:
             return value
-        low, high = (T.Broadcast(self.limits[k], WORDS) for k in (0, 1))
+        low, high = (T.Broadcast(self.parameters[k].astype("uint8"), WORDS) for k in (_LOW, _HIGH))
         return T.min(hold(T.max(hold(value, WORDS, "uint8"), low), WORDS, "uint8"), high)
-
-    @property
-    def limits(self) -> Any:
-        return self.requantize.parameters
 
     def _masked(self, value: Expr, channel: Expr) -> Expr:
         """Zero past the last filter."""
@@ -143,6 +175,16 @@ def packed_bias(bias: Array, zero_point: int) -> Array:
     found = np.zeros((len(BITS), up(bias.size, BLOCK)), np.int16)
     for row, bits in zip(found, BITS, strict=True):
         row[: bias.size] = word_bias(bias, zero_point, bits)
+    return found
+
+
+def packed_parameters(op: Operator) -> Array:
+    """int16: the result's limits, and of a residual its zero point and a factor for each of `BITS`."""
+    found = np.zeros(_FACTORS + len(BITS), np.int16)
+    found[[_LOW, _HIGH]] = op["limits"]
+    if len(op.operands) > RESIDUAL:
+        found[_ZERO] = one_quant(op.operands[RESIDUAL].type)[1] << _RESIDUAL_BITS
+        found[_FACTORS:] = [residual_factor(op, bits) for bits in BITS]
     return found
 
 

@@ -22,5 +22,6 @@ def test_arm_gives_the_interpreters_bits(name: str, tmp_path: Path) -> None:
     layers = [layer((1, 20, 9, 11), 24, tile, zero=7, result=3, residual=True) for tile in tiles]
     if find(name).isa.shifts is not None:
         layers += [layer((1, 20, 9, 11), 24, tile, zero=7, result=3, words=True) for tile in tiles]
-        layers.append(layer((1, 64, 28, 28), 32, (4, 4), words=True))
+        layers.append(layer((1, 64, 28, 28), 32, (4, 4), words=True, residual=True))
+        layers.append(layer((1, 32, 8, 8), 16, (4, 4), words=True, residual=True, zero=255, extreme=-1))
     check_on(name, [Case("linear_winograd", op, arrays) for op, arrays in layers], tmp_path)
