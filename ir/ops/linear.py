@@ -326,6 +326,8 @@ def _winograd(sig: Signature) -> Sequence[TensorType]:
     if sig["results"] == WORDS:
         require(not spatial, "results in words want weights of their domain")
         require(result.quant is not None, "results in words are no reals")
+        bits = sig["factor_bits"]
+        require(bits in range(13, 16), f"words have factors of 13 to 15 bits, not {bits}")
     return [result]
 
 
@@ -353,6 +355,7 @@ register(
             Attribute("tile", "ints", doc="outputs down and across, each 2 or 4"),
             Attribute("pads", "ints", doc="top, left, bottom, right"),
             Attribute("results", "str", FLOATS, "what A^T F A is computed in: floats, or words of 16 bits"),
+            Attribute("factor_bits", "int", 13, "of words' factors, 13 to 15: more are for larger results"),
             *RESULT,
         ),
         _winograd_macs,

@@ -50,7 +50,7 @@ def winograd_conv(op: Operator, arrays: Sequence[Array]) -> Array:
     q = quantized_input(v, factors)
     products = np.matmul(u.astype(np.float64), q.astype(np.float64))
     if op["results"] == WORDS:
-        sums, bits = (_placed(op, tiles) for tiles in words(op["tile"], products, scales))
+        sums, bits = (_placed(op, tiles) for tiles in words(op["tile"], op["factor_bits"], products, scales))
         return ended(op, sums, bits, bias, arrays[5] if len(arrays) > 5 else None)
     real = products.astype(np.float32) * scales[:, :, None]
     t = _placed(op, transformed_output(real, tall, wide))

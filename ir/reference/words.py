@@ -3,21 +3,21 @@
 Of P, the products summed over channels in int32, for each tap and filter:
 
 1. x = (P + 2^(s-1)) >> s, limited to 16 bits. s, from 1 to 16, is one number for all taps and filters, the
-   largest for which no factor m = round(scale 2^(18+s)) is over 8191; larger ones are limited to that.
+   largest for which every factor m = round(scale 2^(18+s)) has `factor_bits`; larger ones are limited.
 2. f = (x m + 2^14) >> 15, in eighths of a step of the result.
-3. A^T f A down the columns first, in the order of `_outputs`, halves and quarters rounded down. An axis of 4
-   outputs has those in multiples of 1, sqrt 2, 1 and 1/sqrt 2. Factors leave sums down a column within 16
-   bits; those of rows are limited after every addition.
+3. A^T f A down the columns first, in the order of `_outputs`, halves and quarters rounded down, every sum
+   limited to 16 bits; with factors of 13 bits no sum down a column is larger. An axis of 4 outputs has those
+   in multiples of 1, sqrt 2, 1 and 1/sqrt 2.
 4. A pixel is in multiples of its axes' product. One with a root is divided by sqrt 2, which is
    (23170 y + 2^14) >> 15; then 2, 3 or 4 bits are of a fraction. The bias and the zero point, rounded to
-   these and limited to 16 bits, are added, then the residual: of its r, less its zero point,
-   (2^7 r n + 2^14) >> 15 with n = round(2^(8+bits) times its scale by the result's), limited to 16 bits.
-   Sums are limited, rounded to the nearest with halves up, and limited to the result's bounds.
+   these and limited to 16 bits, are added, then the residual: of its r, less its zero point, it is
+   (2^7 r n + 2^14) >> 15 with n = round(2^(8+bits) times its scale by the result's), limited to 16 bits. Sums
+   are limited, rounded to the nearest with halves up, and limited to the result's bounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,6 @@ from .linear import along_channels, centred
 Array = NDArray[Any]
 
 MOST_WORD = (1 << 15) - 1
-LARGEST_FACTOR = 8191
 BITS = 3  # of a fraction that f has
 PLACES = 15  # of a factor's
 MOST_SHIFT = 16
@@ -58,13 +57,13 @@ class Ending(NamedTuple):
         return float(0.5 ** (self.bits + 0.5 * self.root))
 
 
-def word_factors(scales: NDArray[np.float32]) -> Factors:
+def word_factors(scales: NDArray[np.float32], bits: int) -> Factors:
     """Of scales (taps, M) in steps of the result."""
-    real = scales.astype(np.float64) * 2.0 ** (BITS + PLACES)
+    real, most = scales.astype(np.float64) * 2.0 ** (BITS + PLACES), (1 << bits) - 1
     largest = np.abs(real).max(initial=0.0)
-    fitting = [s for s in range(1, MOST_SHIFT + 1) if np.rint(largest * 2.0**s) <= LARGEST_FACTOR]
+    fitting = [s for s in range(1, MOST_SHIFT + 1) if np.rint(largest * 2.0**s) <= most]
     shift = fitting[-1] if fitting else 1
-    numbers = np.rint(real * 2.0**shift).clip(-LARGEST_FACTOR, LARGEST_FACTOR)
+    numbers = np.rint(real * 2.0**shift).clip(-most, most)
     return Factors(shift, numbers.astype(np.int16), bool(fitting))
 
 
@@ -81,20 +80,20 @@ def word_bias(bias: NDArray[np.float32], zero_point: int, bits: int) -> NDArray[
 
 def residual_factor(op: Operator, bits: int) -> int:
     """n, where pixels have so many bits of a fraction."""
-    return min(MOST_WORD, round(float(residual_multiplier(op, RESIDUAL)) * 2 ** (8 + bits)))
+    return min(MOST_WORD, round(float(residual_multiplier(op, RESIDUAL)) * 2.0 ** (8 + bits)))
 
 
-def words(tile: Sequence[int], products: Array, scales: Array) -> tuple[Array, Array]:
+def words(tile: Sequence[int], factor_bits: int, products: Array, scales: Array) -> tuple[Array, Array]:
     """Sums of pixels, as they are without roots, and their bits, of whole products (taps, M, tiles).
 
     Both are (m_h, m_w, M, tiles).
     """
     tall, wide = tile
-    shift, factors, _ = word_factors(scales)
+    shift, factors, _ = word_factors(scales, factor_bits)
     x = _limited((products.astype(np.int64) + (1 << shift >> 1)) >> shift)
     f = (x * factors.astype(np.int64)[:, :, None] + (1 << 14)) >> PLACES
-    columns = _outputs(list(f.reshape(tall + 2, wide + 2, *f.shape[1:])), np.asarray)
-    rows = [_outputs(list(column), _limited) for column in columns]
+    columns = _outputs(list(f.reshape(tall + 2, wide + 2, *f.shape[1:])))
+    rows = [_outputs(list(column)) for column in columns]
     sums, how = np.stack([np.stack(row) for row in rows]), endings(tile)
     roots = np.array([[end.root for end in row] for row in how])[:, :, None, None]
     bits = np.array([[end.bits for end in row] for row in how])[:, :, None, None]
@@ -116,17 +115,17 @@ def ended(op: Operator, sums: Array, bits: Array, bias: Array, residual: Array |
     return found
 
 
-def _outputs(f: Sequence[Array], limited: Callable[[Array], Array]) -> list[Array]:
+def _outputs(f: Sequence[Array]) -> list[Array]:
     """A^T f along one axis but for roots: 4 values to 2, or 6 to 4."""
-    near, odd = limited(f[1] + f[2]), limited(f[1] - f[2])
+    near, odd = _limited(f[1] + f[2]), _limited(f[1] - f[2])
     if len(f) == 4:
-        return [limited(f[0] + near), limited(odd + f[3])]
-    far, wide = limited(f[3] + f[4]), limited(f[3] - f[4])
+        return [_limited(f[0] + near), _limited(odd + f[3])]
+    far, wide = _limited(f[3] + f[4]), _limited(f[3] - f[4])
     return [
-        limited(limited(f[0] + (near >> 1)) + far),
-        limited(odd + wide),
-        limited(near + (far >> 1)),
-        limited(limited(odd + (wide >> 2)) + f[5]),
+        _limited(_limited(f[0] + (near >> 1)) + far),
+        _limited(odd + wide),
+        _limited(near + (far >> 1)),
+        _limited(_limited(odd + (wide >> 2)) + f[5]),
     ]
 
 

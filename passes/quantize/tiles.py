@@ -24,7 +24,7 @@ from secateur.ir.choice import CostTable
 from secateur.ir.errors import ModelError
 from secateur.ir.graph import Graph, Operator, Value, constant_of
 from secateur.ir.interpreter import evaluate
-from secateur.ir.ops.linear import FLOATS, WORDS, one_quant
+from secateur.ir.ops.linear import one_quant
 from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 
@@ -208,7 +208,7 @@ def empty_form(op: Operator, tile: Tile, options: Options) -> Form:
         np.ones((taps, channels), np.int16),
         np.ones((taps, filters), np.float32),
         np.zeros(filters, np.float32),
-        WORDS if options.words and may_end_in_words(op) else FLOATS,
+        13 if options.words and may_end_in_words(op) else 0,
     )
 
 

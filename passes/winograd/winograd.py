@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from secateur.ir.filters import byte_filters
 from secateur.ir.graph import Operator, Value, constant_of
-from secateur.ir.ops.linear import FLOATS, WORDS, channel_multipliers, one_quant, result_scale
+from secateur.ir.ops.linear import WORDS, channel_multipliers, one_quant, result_scale
 from secateur.ir.registry import create
 
 from .factors import Options, choose_steps, factors_of, quantized, steps_from
 from .room import paired
 from .rounding import compensated, nearest, steps_of
 from .transforms import Tile, matrices, sample_tiles, transformed_samples, transformed_weights
-from .words import have_room, lost, may_end_in_words
+from .words import factor_bits, lost, may_end_in_words
 
 Floats = NDArray[Any]
 
@@ -39,7 +39,7 @@ class Form(NamedTuple):
     factors: NDArray[np.int16]  # (taps, C)
     scales: NDArray[np.float32]  # (taps, M) or (M,), in steps of the result
     bias: NDArray[np.float32]  # (M,), in steps of the result
-    results: str = FLOATS
+    factor_bits: int = 0  # where the result is computed in words
 
 
 def applicable(op: Operator) -> str | None:
@@ -84,9 +84,9 @@ def winograd_form(
     if options.rounding == "spatial":
         return Form(_filters(op), factors, channel_multipliers(op), bias.astype(np.float32))
     scales = np.ascontiguousarray(unit * in_steps, dtype=np.float32)
-    if options.words and may_end_in_words(op) and have_room(stored, q, scales):
-        return Form(stored, factors, scales, (bias + lost(tile)).astype(np.float32), WORDS)
-    return Form(stored, factors, scales, bias.astype(np.float32))
+    bits = factor_bits(stored, q, scales) if options.words and may_end_in_words(op) else 0
+    bias = bias + lost(tile) if bits else bias
+    return Form(stored, factors, scales, bias.astype(np.float32), bits)
 
 
 def _check(op: Operator, weights: NDArray[Any], samples: NDArray[np.uint8]) -> None:
@@ -149,7 +149,8 @@ def create_winograd(op: Operator, form: Form, tile: Tile) -> list[Operator]:
     constants = [_constant(array, f"{name}.{what}") for array, what in named]
     attributes = {k: op[k] for k in ("pads", "scales", "zero_points", "dtype", "limits")}
     values = [op.operands[0], *(c.result for c in constants), *op.operands[3:]]
-    made = create("q.winograd_conv", values, {**attributes, "tile": tile, "results": form.results}, op.loc)
+    results = {"results": WORDS, "factor_bits": form.factor_bits} if form.factor_bits else {}
+    made = create("q.winograd_conv", values, {**attributes, "tile": tile, **results}, op.loc)
     return [*constants, _same_result(made, op)]
 
 

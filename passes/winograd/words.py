@@ -18,7 +18,8 @@ from .transforms import Tile
 
 Floats = NDArray[Any]
 
-_SPARE = 1.5  # times what sums reach on samples
+_FACTOR_BITS = 13, 15  # what is limited more often takes longer
+_SPARE = 1.25  # times what sums reach on samples
 _MOST_STEPS = 8.0  # of a result, that one of a residual is worth
 _MOST_TILES = 256  # that are looked at, those of the largest inputs
 _LESS = {2: (0.0, 0.0), 4: (0.25, 0.0, 0.25, 0.375)}
@@ -34,15 +35,18 @@ def may_end_in_words(op: Operator) -> bool:
     return len(op.operands) == 3 or float(residual_multiplier(op, 3)) < _MOST_STEPS
 
 
-def have_room(stored: NDArray[np.int8], q: Floats, scales: NDArray[np.float32]) -> bool:
-    """Whether sums are within 16 bits after their shift, and somewhat larger ones than those of the samples.
+def factor_bits(stored: NDArray[np.int8], q: Floats, scales: NDArray[np.float32]) -> int:
+    """The fewest bits of factors with which sums somewhat above those of samples fit words, 0 for none.
 
     Weights are (taps, M, C), quantized inputs (taps, C, tiles), scales (taps, M) in steps of the result.
     """
-    shift, _, exact = word_factors(scales)
     largest = np.argsort(np.square(q).sum((0, 1)))[-_MOST_TILES:]
     reach = float(np.abs(stored.astype(np.float32) @ q[:, :, largest]).max(initial=0.0))
-    return exact and _SPARE * reach <= MOST_WORD * 2.0**shift
+    for bits in _FACTOR_BITS:
+        shift, _, exact = word_factors(scales, bits)
+        if exact and _SPARE * reach <= MOST_WORD * 2.0**shift:
+            return bits
+    return 0
 
 
 def lost(tile: Tile) -> float:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from secateur.ir.opdef import TypeRuleError
 from secateur.ir.reference.winograd import quantized_input, transformed_input
-from secateur.ir.reference.words import LARGEST_FACTOR, endings, word_factors
+from secateur.ir.reference.words import endings, word_factors
 from secateur.ir.registry import create
 from tests.ir.eight_bit import F32, REAL, Array, answer, byte, factor, result
 
@@ -43,14 +43,20 @@ def unlimited(value: int) -> int:
 
 
 def one_tile(
-    sums: Array, scales: Array, bias: float, zero: int, tile: tuple[int, int], residual: tuple[Array, float]
+    sums: Array,
+    scales: Array,
+    bias: float,
+    zero: int,
+    how: tuple[tuple[int, int], int],
+    residual: tuple[Array, float],
 ) -> Pixels:
-    """The stored pixels of one filter and tile of sums (rows, columns); `residual` is of a step's worth."""
-    shift, factors, _ = word_factors(scales)
+    """The stored pixels of one filter and tile of sums (rows, columns); `how` is tile and `factor_bits`."""
+    tile, factor_bits = how
+    shift, factors, _ = word_factors(scales, factor_bits)
     m: Array = factors[:, 0].reshape(sums.shape)
     x = [[limited((int(p) + 2 ** (shift - 1)) // 2**shift) for p in row] for row in sums]
     f = [[(x[i][j] * int(m[i, j]) + 2**14) // 2**15 for j in range(sums.shape[1])] for i in range(len(x))]
-    down = [once(column, unlimited) for column in zip(*f, strict=True)]
+    down = [once(c, limited if factor_bits > 13 else unlimited) for c in zip(*f, strict=True)]
     ys = [once([column[i] for column in down]) for i in range(tile[0])]
     power = [[0, -1, 0, 1] if outputs == 4 else [0, 0] for outputs in tile]
     for i, j in product(range(tile[0]), range(tile[1])):
@@ -71,9 +77,10 @@ def one_tile(
     tile=st.sampled_from(TILES),
     reach=st.sampled_from([1e-6, 1e-4, 1e-2, 1.0]),
     share=st.sampled_from([0.002, 0.05, 0.9]),
+    factor_bits=st.sampled_from([13, 15]),
 )
 def test_words_are_the_scalar_definition(
-    seed: int, tile: tuple[int, int], reach: float, share: float
+    seed: int, tile: tuple[int, int], reach: float, share: float, factor_bits: int
 ) -> None:
     """Without a residual and with one."""
     rng = np.random.default_rng(seed)
@@ -86,12 +93,13 @@ def test_words_are_the_scalar_definition(
     bias = (40 * rng.standard_normal(1)).astype(F32)
     arrays: list[Array] = [x, u, factors, scales, bias]
     attributes = {"tile": tile, "pads": (0, 0, 0, 0), **result(0.04, 100, (2, 240)), "results": "words"}
+    attributes["factor_bits"] = factor_bits
     sums, r = sums_of(arrays, 7, tile), rng.integers(0, 256, (1, 1, *tile)).astype(np.uint8)
     for residual, added in (([], 9), ([r], r[0, 0])):
         values = [*operands(arrays, 7), *(byte(r.shape, share, 9) for _ in residual)]
         found = answer("q.winograd_conv", values, attributes, [*arrays, *residual])
         worth = np.array(added, int) - 9 + np.zeros(tile, int), float(factor(share, by=0.04))
-        wanted = np.clip(one_tile(sums, scales, float(bias[0]), 100, tile, worth), 2, 240)
+        wanted = np.clip(one_tile(sums, scales, float(bias[0]), 100, (tile, factor_bits), worth), 2, 240)
         np.testing.assert_array_equal(found[0, 0], wanted)
 
 
@@ -106,16 +114,16 @@ def sums_of(arrays: list[Array], zero: int, tile: tuple[int, int]) -> Array:
 
 def test_factors_are_the_largest_that_sums_down_a_column_have_room_for() -> None:
     scales = np.array([[1e-3, 5e-4], [2e-3, 1e-5]], F32)
-    shift, numbers, exact = word_factors(scales)
+    shift, numbers, exact = word_factors(scales, 13)
     assert exact
-    assert LARGEST_FACTOR / 2 < numbers.max() <= LARGEST_FACTOR
+    assert 2**12 < numbers.max() < 2**13
     np.testing.assert_array_equal(numbers, np.rint(scales.astype(float) * 2 ** (18 + shift)))
 
 
 def test_scales_that_leave_no_shift_are_limited_and_say_so() -> None:
-    shift, numbers, exact = word_factors(np.array([[1.0, 1e-3]], F32))
+    shift, numbers, exact = word_factors(np.array([[1.0, 1e-3]], F32), 13)
     assert (shift, exact) == (1, False)
-    assert numbers.tolist() == [[LARGEST_FACTOR, 524]]
+    assert numbers.tolist() == [[8191, 524]]
 
 
 def test_pixels_end_in_two_to_four_bits() -> None:
@@ -152,6 +160,7 @@ def test_words_are_near_floats(tile: tuple[int, int]) -> None:
 SHAPE = (1, 3, 4, 4)
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "sorts": ({"results": "bytes"}, "results are floats or words, not 'bytes'"),
+    "factors": ({"factor_bits": 12}, "words have factors of 13 to 15 bits, not 12"),
     "reals": (REAL, "results in words are no reals"),
 }
 

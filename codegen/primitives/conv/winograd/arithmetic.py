@@ -411,7 +411,7 @@ class ByteArithmetic(OfBytes):
     products: Int8
     fixed: FixedPoint
     fused: bool
-    signed: bool = False
+    signed: bool
 
     element_bytes = 1
     parts = 2

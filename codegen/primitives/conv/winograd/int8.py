@@ -7,6 +7,7 @@ after another then goes through the products and the output transform with requa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from secateur.codegen.vector.requantize import (
     requantization,
     result_parameters,
 )
+from secateur.codegen.vector.saturating import saturating
 from secateur.ir.filters import byte_matrix
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import WORDS, one_quant
@@ -137,16 +139,21 @@ class ByteShape(Shape[ByteArithmetic]):
 
 
 def shape_of(
-    spec: LinearSpec, tile: tuple[int, int], zero_point: int, target: Target, shift: int = 0
+    spec: LinearSpec,
+    tile: tuple[int, int],
+    zero_point: int,
+    target: Target,
+    words: tuple[int, int] | None = None,
 ) -> ByteShape:
-    """With a `shift` results are in words."""
+    """Results are in `words` by factors of so many bits, of sums that are shifted by so many."""
     dot, fixed = dot_of(target, full=spec.full), fixed_point(target, up(spec.channels, BLOCK))
     products, signed = bytes_by(dot.of_centred(), target), dot.offset > 0
     if not spec.full and (summed := _across(spec, target)):
         products = SumsOfChannels(target.lanes, summed)
     given = products, zero_point, fixed, target.isa.fused, signed
-    of_words = (tile, shift, target.isa.shifts)
-    return ByteShape(spec, tile, WordArithmetic(*given, *of_words) if shift else ByteArithmetic(*given))
+    if words is None:
+        return ByteShape(spec, tile, ByteArithmetic(*given))
+    return ByteShape(spec, tile, WordArithmetic(*given, tile, *words, saturating(target)))
 
 
 def _across(spec: LinearSpec, target: Target) -> Across | None:
@@ -167,8 +174,6 @@ class LinearWinograd(Adjustable):
     def applicable(self, op: Operator, target: Target) -> str | None:
         if any(constant_of(v) is None for v in op.operands[1:5]):
             return "needs constant weights"
-        if op["results"] == WORDS and target.isa.shifts is None:
-            return "no instructions for results in words"
         return None if op.result.type.elements else "empty tensors"
 
     def layouts(self, op: Operator, target: Target) -> tuple[Combination, ...]:
@@ -180,13 +185,16 @@ class LinearWinograd(Adjustable):
         x, block = op.operands[0].type, _result_block(op, target)
         n, c, height, width = x.shape
         ending = of_residual(narrowed(requantization(op, 5, block), op, target), op, 5)
+        ending = replace(
+            ending, limited=ending.limited or (op["results"] == WORDS and op["limits"] != (0, 255))
+        )
         spec = LinearSpec(
             n, c, height, width, op.result.type.shape[1], (3, 3), pads=op["pads"], in_layout=f"NCHW{BLOCK}c",
             out_layout=f"NCHW{block}c", bias=True, ending=ending,
             full=target.isa.dot.full is not None and _given_full(_constant(op.operands[1])),
             room=_room(op, target),
         )  # fmt: skip
-        return shape_of(spec, op["tile"], one_quant(x)[1], target, _shift(op))
+        return shape_of(spec, op["tile"], one_quant(x)[1], target, _words(op))
 
     def blocking(self, op: Operator, target: Target) -> Blocking:
         """The cheapest within the limit on workspace."""
@@ -207,9 +215,9 @@ class LinearWinograd(Adjustable):
         shape, blocking = self.shape(op, target), self.blocking(op, target)
         given = Operand(0), *map(Operand, range(5, len(op.operands)))
         if op["results"] == WORDS:
-            numbers = word_factors(domain[1]).numbers
+            numbers = word_factors(domain[1], op["factor_bits"]).numbers
             weights, start, scales, fixed, _ = pack(shape, blocking, domain[0], factors, numbers, bias)
-            ending = packed_bias(bias, one_quant(op.result.type)[1]), packed_parameters(op)
+            ending = packed_bias(op, bias), packed_parameters(op)
             return (*given, *map(Constant, (weights, start, scales, fixed, *ending)))
         packed = pack(shape, blocking, domain[0], factors, domain[1], bias)
         return (*given, *map(Constant, (*packed, result_parameters(op, 5))))
@@ -233,9 +241,11 @@ class LinearWinograd(Adjustable):
         return self.kernel(op, target, (PRODUCTS,))
 
 
-def _shift(op: Operator) -> int:
-    """Of results in words; 0 of others."""
-    return word_factors(_constant(op.operands[3])).shift if op["results"] == WORDS else 0
+def _words(op: Operator) -> tuple[int, int] | None:
+    """Bits of the factors, and the shift, of results in words."""
+    if op["results"] != WORDS:
+        return None
+    return op["factor_bits"], word_factors(_constant(op.operands[3]), op["factor_bits"]).shift
 
 
 def _given_full(weights: Array) -> bool:

@@ -20,7 +20,7 @@ from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import create
 from secateur.ir.types import DType, Quant, TensorType
 
-from ....sampled import sampled
+from ....sampled import in_turn, sampled
 from ...generic_harness import Array, call, from_layout, lay_out
 from ...linear_harness import native_targets
 
@@ -43,11 +43,12 @@ def layer(
     residual: bool = False,
     extreme: int | None = None,
     u: Array | None = None,
-    words: bool = False,
+    words: int = 0,
 ) -> tuple[Operator, list[Array]]:
     """An operator and arrays for its operands; `result` is its zero point, None for float32.
 
-    `extreme` fills input, weights and factors with their largest values, times its sign.
+    With `words` results are computed in them, by factors of so many bits. `extreme` fills input, weights and
+    factors with their largest values, times its sign.
     """
     rng = np.random.default_rng(0)
     taps, channels = (tile[0] + 2) * (tile[1] + 2), shape[1]
@@ -77,7 +78,7 @@ def layer(
             "limits": (result, 250),
         }
     if words:
-        attributes["results"] = "words"
+        attributes |= {"results": "words", "factor_bits": words}
     return create("q.winograd_conv", operands, attributes), arrays
 
 
@@ -136,16 +137,19 @@ def test_a_wrong_bit_is_seen() -> None:
     assert (answer != interpreter.evaluate(op, arrays)[0]).any()
 
 
-def test_words_are_refused_where_there_are_no_instructions_for_them() -> None:
-    op, _ = layer((1, 16, 8, 8), 16, (2, 2), words=True)
-    assert LinearWinograd().applicable(op, find("x86-64-v3")) == "no instructions for results in words"
-    assert LinearWinograd().applicable(op, find("rpi4")) is None
+@pytest.mark.parametrize("target", X86, ids=lambda t: t.name)
+def test_words(target: Target) -> None:
+    tiles = in_turn(TILES, X86.index(target), len)
+    for tile in tiles:
+        check(target, (1, 20, 9, 11), 40, tile, zero=7, result=3, words=15)
+    check(target, (1, 32, 12, 8), 16, (4, 4), words=13, residual=True)
+    check(target, (1, 32, 8, 8), 32, (4, 4), words=15, residual=True, zero=255, extreme=-1)
 
 
 @pytest.mark.parametrize("filters", [16, 48])
 def test_words_of_eight_filters_lie_side_by_side(filters: int) -> None:
     """Whatever a register tile has."""
-    shape = LinearWinograd().shape(layer((1, 64, 28, 28), filters, (4, 4), words=True)[0], find("rpi4"))
+    shape = LinearWinograd().shape(layer((1, 64, 28, 28), filters, (4, 4), words=13)[0], find("rpi4"))
     for numbers in shape.blockings(find("rpi4")):
         blocking = Blocking(*numbers)
         assert shape.together(blocking) == max(8, shape.width(blocking))
