@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # a wrong name is refused before NumPy is imported
 
 PASSES: Mapping[str, str] = {
     "widen": "widen.Widen",
+    "narrow": "narrow.Narrow",
     "canonicalize": "canonicalize.canonicalize.Canonicalize",
     "open": "fuse.opening.Open",
     "prune": "prune.prune.Prune",
@@ -34,6 +35,7 @@ PASSES: Mapping[str, str] = {
 
 OPTIONS: Mapping[str, str] = {
     "widen": "options.Nothing",
+    "narrow": "options.Nothing",
     "canonicalize": "options.CanonicalizeOptions",
     "open": "options.OpenOptions",
     "prune": "prune.options.Options",

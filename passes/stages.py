@@ -9,7 +9,8 @@ from secateur.ir.support.road import LAID_OUT, PLACED, QUANTIZED, READ, SELECTED
 
 STAGES: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(
-        ("widen", "canonicalize", "open", "prune", "remove", "fuse", "half", "equalize"), (READ, READ)
+        ("widen", "narrow", "canonicalize", "open", "prune", "remove", "fuse", "half", "equalize"),
+        (READ, READ),
     ),
     "quantize": (READ, QUANTIZED),
     "tflite": (READ, QUANTIZED),

@@ -21,6 +21,7 @@ from .passes.framework.pipeline import format_pipeline, parse_pipeline
 from .passes.fuse.fuse import Fuse
 from .passes.half.half import Half
 from .passes.half.options import HalfRecipe
+from .passes.narrow import Narrow, is_double
 from .passes.quantize.options import Recipe, TileResults, TileWeights
 from .passes.quantize.quantize import Quantize
 from .passes.select.select import Select
@@ -37,14 +38,21 @@ def is_lowered(graph: Graph) -> bool:
     return any(op.name.startswith("prim.") for op in graph.operators)
 
 
-def default_pipeline(graph: Graph, target: Target) -> str:
-    """The passes of the target's backend that a graph still needs; values are always placed again."""
-    return PLACING if is_lowered(graph) else in_float32(graph, backend_of(target).pipeline)
+def default_pipeline(graph: Graph, target: Target, coarse: bool = False) -> str:
+    """The passes of the target's backend that a graph still needs; values are always placed again.
+
+    `coarse` where 8 or 16 bits are asked for.
+    """
+    return PLACING if is_lowered(graph) else in_float32(graph, backend_of(target).pipeline, coarse)
 
 
-def in_float32(graph: Graph, pipeline: str) -> str:
-    """The pipeline, begun with the pass `widen` where the graph has anything in binary16."""
-    return f"{Widen.name},{pipeline}" if is_narrow(graph) else pipeline
+def in_float32(graph: Graph, pipeline: str, coarse: bool = True) -> str:
+    """The pipeline, begun with the pass `widen` where the graph has anything in binary16.
+
+    With `narrow` where layers are in 64-bit floats and answers may be `coarse`.
+    """
+    wide = f"{Narrow.name}," if coarse and is_double(graph) else ""
+    return f"{wide}{Widen.name},{pipeline}" if is_narrow(graph) else f"{wide}{pipeline}"
 
 
 def pipeline_of(
@@ -72,7 +80,10 @@ def pipeline_of(
         if precision is not None and not any(isinstance(step, Half) for step in parse_pipeline(given)):
             raise SecateurError("the pipeline has no pass half, which fp16 needs; put it behind fuse")
         return with_ends(given, target, ends)
-    text = with_ends(default_pipeline(graph, target), target, ends)
+    coarse = quantize is not None or precision is not None
+    if not coarse:
+        note_doubles(graph)
+    text = with_ends(default_pipeline(graph, target, coarse), target, ends)
     if precision is not None:
         text = _behind_fusion(text, half_step(precision))
     if quantize is None:
@@ -113,6 +124,17 @@ def check_half(target: Target, quantize: Int8 | None = None) -> None:
         raise SecateurError(
             f"{target.name} has no fast arithmetic on 16-bit floats: fp16 would be no faster than float32 "
             f"there. Leave it out, or quantize to int8. Targets with it: {known}"
+        )
+
+
+def note_doubles(graph: Graph) -> None:
+    """A ModelNote where layers compute in 64-bit floats."""
+    if is_double(graph):
+        warnings.warn(
+            "layers compute in 64-bit floats, which no board is fast in, and join no others; a pipeline that "
+            "begins with 'narrow' computes them in float32, as one in 8 or 16 bits does",
+            ModelNote,
+            stacklevel=3,
         )
 
 
