@@ -3,7 +3,7 @@
 `python -m secateur.tools.bench.weights_speed` codes the largest layers of `examples/fashion` by `small` and
 by NNC's arithmetic coder, where the package `nncodec` can be imported, and decodes both on one core:
 processor time, the fastest of many decodings, the two in turns. What is decoded is compared with what was
-coded.
+coded. `--large` takes one tensor of 589,824 numbers of a bell curve instead, and `--codec` another codec.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from secateur.codegen.weights.streams import encode
 from secateur.ir.errors import SecateurError
 from secateur.ir.onnx_reader import read_model
 
-from ..pages.weights import weights_of
+from ..pages.weights import rounded, weights_of
 from .arm.decoders import MODEL, program
 from .peers.weights import nnc_coder, nnc_decode, nnc_encode
 
@@ -35,6 +35,7 @@ KINDS = ((8, 0.0), (8, 0.5), (8, 0.8), (5, 0.5), (5, 0.8), (4, 0.9))
 """Bits and shares of zeros."""
 LAYERS = 3
 TURNS = 10
+LARGE = (1024, 64, 3, 3)
 OURS_A_TURN, NNC_A_TURN = 50, 3
 Array = NDArray[np.int8]
 
@@ -94,16 +95,25 @@ def largest(model: Path, bits: int, pruned: float) -> list[Array]:
     return sorted(layers, key=lambda values: -values.size)[:LAYERS]
 
 
+def large(bits: int, pruned: float) -> Array:
+    """Numbers of a bell curve, as weights of so many bits; a share of them, the smallest, zero."""
+    drawn = np.random.default_rng(0).standard_normal(LARGE).astype(np.float32)
+    drawn[np.abs(drawn) < np.quantile(np.abs(drawn), pruned)] = 0
+    return rounded(drawn, bits)
+
+
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--codec", default=SMALL)
+    parser.add_argument("--large", action="store_true")
     given = parser.parse_args(words)
     nnc = nnc_coder()
     print("| bits | zeros | ours, bits | MB/s | NNC, bits | MB/s | times |\n" + "| --- " * 7 + "|")
     for bits, pruned in KINDS:
-        found = speeds(largest(given.model, bits, pruned), given.codec, nnc)
-        cells = [f"{own.bits:.3f} | {own.megabytes:.3g}" for own in found]
+        arrays = [large(bits, pruned)] if given.large else largest(given.model, bits, pruned)
+        found = speeds(arrays, given.codec, nnc)
+        cells = [f"{own.bits:.3f} | {float(f'{own.megabytes:.3g}'):g}" for own in found]
         cells += [f"{found[0].megabytes / found[1].megabytes:.1f}"] if nnc else ["- | - | -"]
         print(f"| {bits} | {pruned:.0%} | {' | '.join(cells)} |", flush=True)
 
