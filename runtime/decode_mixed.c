@@ -25,6 +25,7 @@ int rt_decode_mixed(rt_span in, rt_place to, rt_scratch *scratch) {
     rt_coder coder = {decode_bit, 0, UINT32_MAX, 0, 0, in.at, in.end, NULL, NULL};
     for (int i = 0; i < 4; i++) coder.value = coder.value << 8 | next_byte(&coder);
     if (!rt_mixed_code_head(&coder, to.count, &head)) return 0;
+    rt_mixed_begin(&scratch->as.mixed, &head);
     rt_mixed_code(&scratch->as.mixed, &head, &coder, to.out, to.stride, to.count);
     uint32_t bytes, last = rt_last(&coder, &bytes);
     return coder.at == coder.end && coder.missing == 4 - bytes && coder.value == last;

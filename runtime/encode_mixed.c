@@ -53,6 +53,7 @@ int64_t secateur_encode_mixed(const uint32_t *told, unsigned char *data, uint64_
     rt_mixed *model = malloc(sizeof *model);
     int sound = model && rt_mixed_code_head(&coder, count, &head);
     if (sound) {
+        rt_mixed_begin(model, &head);
         rt_mixed_code(model, &head, &coder, data, 1, most);
         finish(&coder);
     }
@@ -70,10 +71,11 @@ static double *exchange_weights(double *numbers, int32_t *weights, int count, in
 }
 
 static double *exchange(rt_mixed *m, double *numbers, int back) {
-    for (int bit = 0; bit < 7; bit++) numbers = exchange_weights(numbers, m->size_weights[bit], RT_SIZE_SETS + 4, back);
-    for (int reached = 0; reached < 2; reached++) numbers = exchange_weights(numbers, m->top_weights[reached], 3, back);
-    numbers = exchange_weights(numbers, m->zero_weights, RT_ZERO_SETS + 2, back);
-    numbers = exchange_weights(numbers, m->sign_weights, RT_SIGN_SETS + 2, back);
+    for (int bit = 0; bit < 7; bit++) numbers = exchange_weights(numbers, m->size_weights[bit], RT_SIZE_OPINIONS, back);
+    for (int reached = 0; reached < 2; reached++)
+        numbers = exchange_weights(numbers, m->top_weights[reached], RT_TOP_OPINIONS, back);
+    numbers = exchange_weights(numbers, m->zero_weights, RT_ZERO_OPINIONS, back);
+    numbers = exchange_weights(numbers, m->sign_weights, RT_SIGN_OPINIONS, back);
     for (int i = 0; i < RT_WIDTHS; i++, numbers++) {
         if (back) *numbers = m->widths[i];
         else m->widths[i] = *numbers;
@@ -103,7 +105,7 @@ int secateur_learn_mixed(const uint32_t *told, unsigned char *data, uint64_t cou
     if (sound) {
         rt_mixed_begin(model, &head);
         exchange_tops(model, exchange(model, numbers, 0), 0);
-        rt_mixed_go(model, &head, &coder, data, 1, count);
+        rt_mixed_code(model, &head, &coder, data, 1, count);
         exchange_tops(model, exchange(model, numbers, 1), 1);
     }
     free(model);

@@ -3,7 +3,11 @@
 
 #include <string.h>
 
-enum { KNOWN = 400, TOP_BITS = 2, RAW_BITS = 2, FORGET = 2000 };
+enum { KNOWN = 400, TOP_BITS = 2, RAW_BITS = 2, FORGET = 2000, FORGET_ALL = 1 << 20 };
+
+/* Values around a weight: beside it in the kernel and above, at its place in the channel before, the filter before, and the channel
+ * before that one. */
+enum { LEFT, UP, CORNER, CHANNEL, FILTER, RIGHT_ABOVE, CHANNEL_EARLIER };
 
 /* Curves -------------------------------------------------------------------------------------------- */
 
@@ -33,7 +37,7 @@ static int32_t logit_between(const rt_mixed *m, double low, double mid, double h
 
 typedef struct question {
     rt_counter *counters[RT_OPINIONS];
-    int32_t curves[3]; /* opinions of the bell curves, and of what is past a filter's least size */
+    int32_t curves[RT_CURVES + 1]; /* opinions of the bell curves, and of what is past a filter's least size */
     int32_t *weights;
     int count, curved; /* counters and curves that are asked */
 } question;
@@ -64,7 +68,7 @@ static uint32_t decide(rt_mixed *m, rt_coder *coder, const question *q, uint32_t
 }
 
 /* How fast weights of opinions learn: less and less. */
-static int32_t pace_of(const rt_mixed *m) { return 2 + m->fast * 1000 / (int32_t)(1000 + m->step); }
+static int32_t pace_of(const rt_mixed *m) { return 2 + m->pace * 1000 / (int32_t)(1000 + m->steps); }
 
 /* What is expected ---------------------------------------------------------------------------------- */
 
@@ -169,8 +173,8 @@ static uint32_t mean_of(const rt_seen *seen, uint32_t mean) {
 static void look_around(rt_mixed *m) {
     const int32_t *a = m->around;
     m->mean = (m->all.sum << 4) / m->all.nonzero;
-    uint32_t sum = 2 * m->kernel_sum + size_of(a[0]) + size_of(a[1]) + size_of(a[3]) + size_of(a[4]);
-    uint32_t count = 2 * m->kernel_nonzero + (a[0] != 0) + (a[1] != 0) + (a[3] != 0) + (a[4] != 0);
+    uint32_t sum = 2 * m->kernel_sum + size_of(a[LEFT]) + size_of(a[UP]) + size_of(a[CHANNEL]) + size_of(a[FILTER]);
+    uint32_t count = 2 * m->kernel_nonzero + (a[LEFT] != 0) + (a[UP] != 0) + (a[CHANNEL] != 0) + (a[FILTER] != 0);
     m->near = ((sum << 4) + m->mean * 2) / (count + 2);
 }
 
@@ -178,8 +182,8 @@ static void look_around(rt_mixed *m) {
 
 typedef struct position {
     rt_seen *filter, *channel, *tap;
-    uint32_t number; /* of the tap in its kernel */
-    uint32_t of_filter, of_channel, of_near, of_all;
+    uint32_t number;                                 /* of the tap in its kernel */
+    uint32_t of_filter, of_channel, of_near, of_all; /* classes of mean sizes: of each, and of what they say together */
 } position;
 
 static uint32_t share_class(const rt_mixed *m, const rt_seen *seen) { /* of what is not zero, 0 to 31 */
@@ -191,13 +195,13 @@ static uint32_t is_there(rt_mixed *m, rt_coder *coder, const position *p, uint32
     const int32_t *a = m->around;
     uint32_t filter = share_class(m, p->filter), channel = share_class(m, p->channel), zeros = m->kernel_zero;
     uint32_t others = p->number - zeros, beside = 0;
-    static const int order[6] = {0, 1, 3, 4, 2, 6};
+    static const int order[6] = {LEFT, UP, CHANNEL, FILTER, CORNER, CHANNEL_EARLIER};
     for (int i = 0; i < 6; i++) beside |= (uint32_t)(a[order[i]] != 0) << i;
     question q = {{&m->zeros[0][0], &m->zeros[1][filter], &m->zeros[2][channel], &m->zeros[3][beside],
                    &m->zeros[4][(zeros > 7 ? 7 : zeros) * 8 + (others > 7 ? 7 : others)], &m->zeros[5][p->number & 63],
                    &m->zeros[6][p->of_all], &m->zeros[7][(filter >> 2) * 8 + (channel >> 2)]},
-                  {0}, m->zero_weights, RT_ZERO_SETS, 2};
-    for (int which = 0; which < 2; which++)
+                  {0}, m->zero_weights, RT_ZERO_SETS, RT_CURVES};
+    for (int which = 0; which < RT_CURVES; which++)
         q.curves[which] = logit_between(m, 0, curve(m, which, 0.5) - curve(m, which, -0.5), 1);
     return decide(m, coder, &q, there, pace_of(m));
 }
@@ -214,10 +218,10 @@ static int32_t leaning(const rt_mixed *m) { /* of the values around: how far the
 static uint32_t is_negative(rt_mixed *m, rt_coder *coder, const position *p, uint32_t negative) {
     const int32_t *a = m->around;
     uint32_t lean = (uint32_t)(m->expected8 < 0 ? 7 - leaning(m) : 8 + leaning(m));
-    question q = {{&m->signs[0][lean], &m->signs[1][three(a[0], a[1], a[3])], &m->signs[2][three(a[2], a[4], a[5])],
-                   &m->signs[3][p->number & 63]},
-                  {0}, m->sign_weights, RT_SIGN_SETS, 2};
-    for (int which = 0; which < 2; which++) {
+    question q = {{&m->signs[0][lean], &m->signs[1][three(a[LEFT], a[UP], a[CHANNEL])],
+                   &m->signs[2][three(a[CORNER], a[FILTER], a[RIGHT_ABOVE])], &m->signs[3][p->number & 63]},
+                  {0}, m->sign_weights, RT_SIGN_SETS, RT_CURVES};
+    for (int which = 0; which < RT_CURVES; which++) {
         double above = 1 - curve(m, which, 0.5);
         q.curves[which] = logit_between(m, 0, above, above + curve(m, which, -0.5));
     }
@@ -231,32 +235,32 @@ static uint32_t size_less_one(rt_mixed *m, rt_coder *coder, const position *p, i
     uint32_t least = p->filter->least, found = 0;
     least = least > 15 ? 16 + (least >> 4) : least;
     uint32_t mixed = (p->of_all >> 2) * 4 + (uint32_t)(lean > 3 ? 3 : lean);
-    double sign = negative ? -1 : 1, low[3], high[3];
-    for (int which = 0; which < 2; which++) {
+    double sign = negative ? -1 : 1, low[RT_CURVES + 1], high[RT_CURVES + 1];
+    for (int which = 0; which < RT_CURVES; which++) {
         low[which] = sign * curve(m, which, sign * 0.5);
         high[which] = sign * curve(m, which, sign * (0.5 + (1 << m->bits)));
     }
     find_tail(m, p->filter);
-    low[2] = -tail(m, 0.5);
-    high[2] = -tail(m, 0.5 + (1 << m->bits));
+    low[RT_CURVES] = -tail(m, 0.5);
+    high[RT_CURVES] = -tail(m, 0.5 + (1 << m->bits));
     for (int bit = (int)m->bits - 1; bit >= 0; bit--) {
         uint32_t node = 1u << (6 - bit) | found >> (bit + 1);
-        double middle = sign * (found + (1u << bit) + 0.5), mid[3];
+        double middle = sign * (found + (1u << bit) + 0.5), mid[RT_CURVES + 1];
         question q = {{&m->whole[node], &m->sizes[0][p->of_filter][node], &m->sizes[1][p->of_channel][node],
                        &m->sizes[2][p->of_near][node], &m->sizes[3][p->of_all][node], &m->sizes[4][least][node],
                        &m->sizes[5][mixed][node]},
-                      {0}, m->size_weights[bit], RT_SIZE_SETS + 1, 3};
+                      {0}, m->size_weights[bit], RT_SIZE_SETS + 1, RT_CURVES + 1};
         int32_t pace = pace_of(m);
-        for (int which = 0; which < 2; which++) {
+        for (int which = 0; which < RT_CURVES; which++) {
             mid[which] = sign * curve(m, which, middle);
             q.curves[which] = logit_between(m, low[which], mid[which], high[which]);
         }
-        mid[2] = -tail(m, found + (1u << bit) + 0.5);
-        q.curves[2] = logit_between(m, low[2], mid[2], high[2]);
+        mid[RT_CURVES] = -tail(m, found + (1u << bit) + 0.5);
+        q.curves[RT_CURVES] = logit_between(m, low[RT_CURVES], mid[RT_CURVES], high[RT_CURVES]);
         if ((m->dense || m->bits == 7) && bit <= TOP_BITS && found >> (bit + 1) == (m->largest - 1) >> (bit + 1)) {
             q.counters[0] = &m->tops[m->reached][node];
             q.count = 1;
-            q.curved = 2;
+            q.curved = RT_CURVES;
             q.weights = m->top_weights[m->reached];
             pace = 10;
         } else if (m->dense && bit < RAW_BITS) {
@@ -265,18 +269,19 @@ static uint32_t size_less_one(rt_mixed *m, rt_coder *coder, const position *p, i
         }
         uint32_t up = decide(m, coder, &q, size >> bit & 1, pace);
         found |= up << bit;
-        for (int which = 0; which < 3; which++) (up ? low : high)[which] = mid[which];
+        for (int which = 0; which <= RT_CURVES; which++) (up ? low : high)[which] = mid[which];
     }
     return found;
 }
 
-static void count(rt_seen *seen, uint32_t size, double rest) {
+/* Halves what was seen once there are more than `most`. */
+static void count(rt_seen *seen, uint32_t size, double rest, uint32_t most) {
     seen->sum += size;
     seen->count++;
     seen->nonzero += size != 0;
     seen->rest += rest;
     if (size && (!seen->least || size < seen->least)) seen->least = size;
-    if (seen->count <= FORGET) return;
+    if (seen->count <= most) return;
     seen->sum >>= 1;
     seen->count >>= 1;
     seen->nonzero >>= 1;
@@ -284,7 +289,7 @@ static void count(rt_seen *seen, uint32_t size, double rest) {
 }
 
 static void learn_width(rt_mixed *m, double rest) {
-    double miss = (rest + 0.25) * m->inverse - 1, pace = 0.02 / (1 + m->step * 0.01);
+    double miss = (rest + 0.25) * m->inverse - 1, pace = 0.02 / (1 + m->steps * 0.01);
     miss = miss > 2 ? 2 : miss;
     pace = pace < 0.002 ? 0.002 : pace;
     for (int i = 0; i < RT_WIDTHS; i++) m->widths[i] += pace * miss * m->features[i] * (i == 1 ? 0.05 : 1);
@@ -305,25 +310,16 @@ static void learn_all(rt_mixed *m, const position *p, int32_t value) {
     learn_width(m, rest);
     learn_around(m, value);
     rest += 0.1;
-    count(p->filter, size, rest);
-    count(p->channel, size, rest);
-    count(p->tap, size, rest);
-    m->all.sum += size;
-    m->all.count++;
-    m->all.nonzero += size != 0;
-    m->all.rest += rest;
-    if (m->all.count > 1 << 20) {
-        m->all.sum >>= 1;
-        m->all.count >>= 1;
-        m->all.nonzero >>= 1;
-        m->all.rest *= 0.5;
-    }
+    count(p->filter, size, rest, FORGET);
+    count(p->channel, size, rest, FORGET);
+    count(p->tap, size, rest, FORGET);
+    count(&m->all, size, rest, FORGET_ALL);
     m->kernel_rest += rest;
     m->kernel_sum += size;
     m->kernel_nonzero += size != 0;
     m->kernel_zero += size == 0;
     m->reached |= size == m->largest;
-    m->step += m->step < 1 << 30;
+    m->steps += m->steps < 1 << 30;
     if (m->taps_of_kernel > RT_TAPS) return;
     m->kernel[p->number] = value;
     if (p->number + 1 == m->taps_of_kernel && m->taps_of_kernel > 1) end_kernel(m);
@@ -374,12 +370,6 @@ static void begin_kernel(rt_mixed *m, const rt_walk *w) {
 
 void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
                    uint64_t most) {
-    rt_mixed_begin(model, head);
-    rt_mixed_go(model, head, coder, out, stride, most);
-}
-
-void rt_mixed_go(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
-                 uint64_t most) {
     const rt_order *order = &head->order;
     rt_walk w = {{0}, {0}, {-1, -1, -1, -1}, 0};
     for (uint32_t i = 0; i < order->axes; i++) w.last[order->kinds[i]] = (int32_t)i;

@@ -20,13 +20,18 @@ enum {
     RT_NODES = 128,  /* of the tree of a size's seven bits */
     RT_SEEN = 512,   /* filters, or channels, that are told apart */
     RT_TAPS = 64,    /* of a filter whose taps foretell each other, at most */
-    RT_OPINIONS = 10,
     RT_STARTS = 4,     /* of the model, by the share of zeros */
     RT_CHOICES = 4,    /* of how far taps are trusted, and of how fast weights of opinions learn */
     RT_MEANS = 29,     /* codes of a mean in quarters, four an octave from 4 to 512 */
-    RT_SIZE_SETS = 6,
+    RT_SIZE_SETS = 6,  /* of counters, by a context each */
     RT_ZERO_SETS = 8,
     RT_SIGN_SETS = 4,
+    RT_CURVES = 2,                                   /* bell curves */
+    RT_TOP_OPINIONS = RT_CURVES + 1,                 /* beside the counter */
+    RT_ZERO_OPINIONS = RT_ZERO_SETS + RT_CURVES,
+    RT_SIGN_OPINIONS = RT_SIGN_SETS + RT_CURVES,
+    RT_SIZE_OPINIONS = RT_SIZE_SETS + RT_CURVES + 2, /* beside the counters of the whole array, and how sizes fall off */
+    RT_OPINIONS = RT_SIZE_OPINIONS,                  /* at most */
     RT_WIDTHS = 6,
     RT_AROUND = 7,
     RT_MOST_MISSING = 3 /* bytes past the end that a decoder takes as zeros */
@@ -84,22 +89,29 @@ typedef struct rt_mixed {
     double logs[257], powers[256], bells[2][1025];
     rt_counter sizes[RT_SIZE_SETS][RT_CLASSES][RT_NODES], tops[2][RT_NODES], whole[RT_NODES];
     rt_counter zeros[RT_ZERO_SETS][64], signs[RT_SIGN_SETS][64];
-    int32_t size_weights[7][RT_OPINIONS], top_weights[2][RT_OPINIONS], zero_weights[RT_OPINIONS], sign_weights[RT_OPINIONS];
+    int32_t size_weights[7][RT_SIZE_OPINIONS];       /* of opinions, by bit */
+    int32_t top_weights[2][RT_TOP_OPINIONS];         /* before a filter has had the largest size, and after */
+    int32_t zero_weights[RT_ZERO_OPINIONS], sign_weights[RT_SIGN_OPINIONS];
     rt_seen filters[RT_SEEN], channels[RT_SEEN], taps[64], all;
-    double widths[RT_WIDTHS], features[RT_WIDTHS];
-    int32_t around_weights[RT_AROUND], around[RT_AROUND]; /* left, up, corner, channel, filter, right above, channel before */
+    double widths[RT_WIDTHS], features[RT_WIDTHS];        /* of the curves: the logarithm is their product's sum */
+    int32_t around_weights[RT_AROUND], around[RT_AROUND]; /* values that lie around, as mixed.c numbers them */
     double products[RT_TAPS][RT_TAPS]; /* on and below the diagonal; above it, of their factors */
     double foretell[RT_TAPS][RT_TAPS];
     int32_t kernel[RT_TAPS]; /* taps of the filter and channel so far */
     double kernel_rest;
     uint32_t kernel_sum, kernel_nonzero, kernel_zero;
-    uint32_t kernels, next_solution, taps_of_kernel, across, bits, largest, step, dense, filter_at, reached;
-    double ridge, expected, inverse;
+    uint32_t kernels, next_solution; /* that are known, and of how many it is next found what foretells taps */
+    uint32_t taps_of_kernel, across; /* in all, and side by side */
+    uint32_t largest, bits, dense;   /* size; of a size less one; whether hardly any weight is zero */
+    uint32_t steps;                  /* weights so far */
+    uint32_t filter_at, reached;     /* the filter gone through, and whether it has had the largest size */
+    double ridge;
+    double expected, inverse; /* the middle of the curves, and one over their width */
     double leasts, filters_done; /* of filters with weights: sum of the least sizes, and how many */
     struct {
         double least, share, above, below; /* where it begins, how much lies behind, how fast it falls either way */
     } tail; /* of a filter's sizes */
-    int32_t fast; /* at the beginning, in thousands of steps */
+    int32_t pace; /* at which weights of opinions learn at first */
     int64_t expected8; /* by the values around, in eighths */
     uint32_t near;     /* mean size of what is not zero around, in 16ths */
     uint32_t mean;     /* of all */
@@ -155,11 +167,9 @@ int rt_mixed_code_head(rt_coder *coder, uint64_t count, rt_mixed_head *head);
 /* The model before the first weight. */
 void rt_mixed_begin(rt_mixed *model, const rt_mixed_head *head);
 
-/* Goes through all weights at out[i * stride], which an encoder finds there and a decoder puts there; the first `most`. */
+/* Goes through the first `most` weights at out[i * stride], which an encoder finds there and a decoder puts there. The model has
+ * begun. */
 void rt_mixed_code(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
                    uint64_t most);
-/* The same, of a model that has begun. */
-void rt_mixed_go(rt_mixed *model, const rt_mixed_head *head, rt_coder *coder, unsigned char *out, uint64_t stride,
-                 uint64_t most);
 
 #endif

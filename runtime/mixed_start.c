@@ -9,7 +9,8 @@ enum { FEW_SEEN = 2, SIGNS_SEEN = 4, SIZES_SEEN = 7, SHARES_SEEN = 12, TOPS_SEEN
 static const int32_t PACES[RT_CHOICES] = {2, 6, 20, 60};
 
 typedef struct start {
-    int8_t sizes[7][RT_SIZE_SETS + 4], tops[2][3], zeros[RT_OPINIONS], signs[RT_SIGN_SETS + 2]; /* weights of opinions */
+    int8_t sizes[7][RT_SIZE_OPINIONS], tops[2][RT_TOP_OPINIONS]; /* weights of opinions */
+    int8_t zeros[RT_ZERO_OPINIONS], signs[RT_SIGN_OPINIONS];
     int8_t widths[RT_WIDTHS]; /* in 64ths */
     int8_t around[RT_AROUND];
 } start;
@@ -111,10 +112,10 @@ static void set_weights(int32_t *weights, const int8_t *from, int count) {
 }
 
 static void fill_weights(rt_mixed *m, const start *from) {
-    for (int bit = 0; bit < 7; bit++) set_weights(m->size_weights[bit], from->sizes[bit], RT_SIZE_SETS + 4);
-    for (int reached = 0; reached < 2; reached++) set_weights(m->top_weights[reached], from->tops[reached], 3);
-    set_weights(m->zero_weights, from->zeros, RT_ZERO_SETS + 2);
-    set_weights(m->sign_weights, from->signs, RT_SIGN_SETS + 2);
+    for (int bit = 0; bit < 7; bit++) set_weights(m->size_weights[bit], from->sizes[bit], RT_SIZE_OPINIONS);
+    for (int reached = 0; reached < 2; reached++) set_weights(m->top_weights[reached], from->tops[reached], RT_TOP_OPINIONS);
+    set_weights(m->zero_weights, from->zeros, RT_ZERO_OPINIONS);
+    set_weights(m->sign_weights, from->signs, RT_SIGN_OPINIONS);
     for (int i = 0; i < RT_WIDTHS; i++) m->widths[i] = from->widths[i] / 64.0;
     for (int i = 0; i < RT_AROUND; i++) m->around_weights[i] = from->around[i] * AROUND_UNIT;
 }
@@ -137,7 +138,7 @@ void rt_mixed_begin(rt_mixed *m, const rt_mixed_head *head) {
     m->all.rest = mean * 4;
     m->next_solution = 8;
     m->ridge = 4 << 2 * head->ridge;
-    m->fast = PACES[head->pace];
+    m->pace = PACES[head->pace];
     m->across = m->taps_of_kernel = 1;
     for (uint32_t i = 0; i < head->order.axes; i++) {
         if (head->order.kinds[i] == RT_ACROSS) m->across = head->order.extents[i];
