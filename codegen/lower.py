@@ -19,13 +19,14 @@ from secateur.ir.errors import SecateurError
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.support.progress import Progress, silent
 
+from .alignment import aligned
 from .build import build_kernels
 from .cache import kernel_symbol
 from .decisions import check_decisions, may_overwrite
 from .kernel import Kernel
 from .primitives.operator import Argument, Array, Constant, Operand, Result, Scratch, Stage, constant_of
 from .primitives.registry import Primitives
-from .program import ALIGNMENT, Call, Port, Program, Ref, Space
+from .program import Call, Port, Program, Ref, Space
 from .targets.target import Target
 from .weights.decoding import most_room
 from .weights.fetching import Region, fetch
@@ -58,7 +59,7 @@ class _Weights:
             self.arrays.append(array)
             self.offsets.append(self.end)
             self.stored.append(stored)
-            self.end += _aligned(max(array.nbytes, 1))
+            self.end += aligned(max(array.nbytes, 1))
         return Ref(Space.WEIGHTS, offset=self._known[key])
 
     def make(self, origin: Origin, codec: str, places: Sequence[Ref], before: int) -> None:
@@ -239,14 +240,10 @@ def _ends(op: Operator) -> Iterator[int]:
     places = op.get("offset", ())
     if len(places) != len(op.results):
         raise SecateurError("the graph has no places yet; run the pass 'memory' first")
-    yield from (at + _aligned(r.type.bytes) for at, r in zip(places, op.results, strict=True) if at >= 0)
+    yield from (at + aligned(r.type.bytes) for at, r in zip(places, op.results, strict=True) if at >= 0)
     for name in ("workspace", "streamed"):
         if size := op.get(name, 0):
-            yield op[f"{name}_offset"] + _aligned(size)
-
-
-def _aligned(bytes: int) -> int:
-    return -(-bytes // ALIGNMENT) * ALIGNMENT
+            yield op[f"{name}_offset"] + aligned(size)
 
 
 def lower(

@@ -26,8 +26,6 @@ from .targets.target import Target
 from .weights.fetching import Fetch
 from .weights.transforms import Transform
 
-ALIGNMENT = 64  # bytes, of each array of weights
-
 
 class Space(Enum):
     """The memory an argument points into."""
@@ -99,7 +97,7 @@ class Program:
 
     `arena_bytes` includes the first thread's workspaces; every further thread
     needs `workspace_bytes` more. Weights are laid out at `weight_offsets`
-    (each a multiple of `ALIGNMENT`). Where the artifact holds them coded, each
+    (each a multiple of `alignment.ALIGNMENT`). Where the artifact holds them coded, each
     has its stream in `streams` (`codegen.weights`), which the runtime decodes; an array that one of
     `transforms` makes has an empty one. What is decoded in each run, right before a call, is in `fetches`.
     `table` is what streams have in common, where they do.

@@ -6,7 +6,8 @@ import re
 
 from secateur.ir.errors import SecateurError
 
-from .program import ALIGNMENT, Call, Port, Program, Ref, Space
+from .alignment import ALIGNMENT
+from .program import Call, Port, Program, Ref, Space
 from .weights.decoding import room_of_streams
 from .weights.fetching import Fetch
 

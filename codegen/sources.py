@@ -15,8 +15,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from .alignment import ALIGNMENT, aligned
 from .destination import SEAL_FIELDS, SEAL_MAGIC
-from .program import ALIGNMENT, Port, Program
+from .program import Port, Program
 from .program_check import DTYPE_BYTES, ProgramError, weights_bytes
 from .runtime_files import RUNTIME_FILES, header_constant, runtime_folder
 from .weights.decoding import TRANSFORMED, pace_seconds, room_of_streams, streams_seconds
@@ -53,8 +54,8 @@ def thread_cost(program: Program) -> ThreadCost:
     if program.streams:
         arena = max(arena, making_bytes(program))
         decoded = weights_bytes(program)
-    first = state + _rounded(arena) + _rounded(decoded)
-    return ThreadCost(first, thread + _rounded(program.workspace_bytes))
+    first = state + aligned(arena) + aligned(decoded)
+    return ThreadCost(first, thread + aligned(program.workspace_bytes))
 
 
 def decoder_bytes(program: Program) -> int:
@@ -254,10 +255,6 @@ def c_string(text: str) -> str:
     return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
-def _rounded(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
 def _rows(program: Program) -> dict[str, list[Any]]:
     """Of the constant table: the streams of weights, then those of what transforms read; the transforms; what
     is decoded in each run, by rows of their own."""
@@ -327,7 +324,7 @@ def _render(template: str, program: Program, **more: Any) -> str:
             coded_bytes=stored_bytes(program) if is_coded(program) else 0,
             table_bytes=len(program.table),
             decoder_bytes=decoder_bytes(program),
-            making_bytes=_rounded(making_bytes(program)),
+            making_bytes=aligned(making_bytes(program)),
             **more,
         )
     )

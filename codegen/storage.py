@@ -9,10 +9,10 @@ from secateur.ir.choice import Choice
 from secateur.ir.graph import Operator
 from secateur.ir.types import Layout
 
+from .alignment import aligned
 from .primitives.chosen import chosen_as
 from .primitives.operator import Array, Constant, Operand, Primitive, constant_of
 from .primitives.registry import Primitives
-from .program import ALIGNMENT
 from .targets.target import Target
 from .weights.decoding import TRANSFORMED, most_room, pace_seconds, room_of, typical_seconds
 from .weights.pacing import Offer, foreseen, is_paced
@@ -75,7 +75,7 @@ class CodedConstants:
 
         def found() -> float:
             arrays = self._pack(op, choice, codec).arrays
-            taken = sum(-(-max(a.nbytes, 1) // ALIGNMENT) * ALIGNMENT for a in arrays)
+            taken = sum(aligned(max(a.nbytes, 1)) for a in arrays)
             if arrays and is_paced(codec, self.target):
                 return taken + room_of({"raw", *(o.codec for o in self._foreseen(op, choice, codec))})
             return taken + most_room(codec) if arrays else 0

@@ -6,7 +6,7 @@ from secateur.ir.choice import Choice
 from secateur.ir.graph import Operator, Value
 from secateur.ir.registry import lookup
 
-from ..program import ALIGNMENT
+from ..alignment import aligned
 from ..targets.target import Target
 from .operator import Constant, Primitive
 
@@ -27,4 +27,4 @@ def chosen_as(op: Operator, choice: Choice) -> Operator:
 def weight_bytes(primitive: Primitive, op: Operator, target: Target) -> int:
     """Bytes that the artifact's weights take for a `prim.` operator, each aligned; packs them."""
     given = primitive.arguments(op, target)
-    return sum(-(-a.array.nbytes // ALIGNMENT) * ALIGNMENT for a in given if isinstance(a, Constant))
+    return sum(aligned(a.array.nbytes) for a in given if isinstance(a, Constant))

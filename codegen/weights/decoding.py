@@ -9,23 +9,18 @@ import numpy as np
 
 from ..runtime_files import header_constant
 from ..targets.target import Cpu, Target
-from .registry import CODECS, named
+from .registry import BY_NUMBER, CODECS, named
 from .streams import SPLIT, Array
-
-
-def codec_numbered(number: int) -> str:
-    """The name of the codec with that number in streams."""
-    return next(name for name, row in CODECS.items() if row.number == number)
 
 
 def parts(stream: bytes, bytes: int) -> Iterator[tuple[str, int]]:
     """The codecs of a sound stream of an array of so many bytes, with the bytes that each gives."""
     if stream[0] != SPLIT:
-        yield codec_numbered(stream[0]), bytes
+        yield BY_NUMBER[stream[0]], bytes
         return
     width, at = stream[1], 2
     for _ in range(width):
-        yield codec_numbered(stream[at + 4]), bytes // width
+        yield BY_NUMBER[stream[at + 4]], bytes // width
         at += 4 + int.from_bytes(stream[at : at + 4], "little")
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ..alignment import aligned
 from ..targets.target import Target
 from .known import stream_of
 from .pacing import paced
 from .storing import PLAIN, Entry, check_codec, entries
 from .streams import Array
-
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,7 @@ class Region:
         """Where the array will lie in the arena."""
         self.arrays.append(array)
         self.offsets.append(self.begin + self.end)
-        self.end += -(-max(array.nbytes, 1) // _ALIGNMENT) * _ALIGNMENT
+        self.end += aligned(max(array.nbytes, 1))
         return self.offsets[-1]
 
 

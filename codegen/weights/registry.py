@@ -49,7 +49,7 @@ CODECS: Mapping[str, Row] = {
     "network-huffman": Row(14, NetworkHuffman(), "PREFIX", shared=True),
 }
 SHARED = tuple(name for name, row in CODECS.items() if row.shared)
-BY_NUMBER = {row.number: row.codec for row in CODECS.values()}
+BY_NUMBER = {row.number: name for name, row in CODECS.items()}
 
 FAST, BEST, SMALL, SMALLEST = "fast", "best", "small", "smallest"
 CHOOSING = {

@@ -13,7 +13,7 @@ from secateur.ir.support.progress import Progress, silent
 from secateur.ir.support.words import known_names
 
 from .known import stream_of
-from .registry import BY_NUMBER, CHOOSING, CODECS, JOINT, NAMES
+from .registry import BY_NUMBER, CHOOSING, JOINT, NAMES
 from .streams import SPLIT, Array, Codecs
 
 PLAIN = "raw"
@@ -60,9 +60,7 @@ def coded(
 
 def codec_of(stream: bytes) -> str:
     """The name of a stream's codec; `split` where bytes of the elements have one each."""
-    if stream[0] == SPLIT:
-        return "split"
-    return next(name for name, row in CODECS.items() if row.codec is BY_NUMBER[stream[0]])
+    return "split" if stream[0] == SPLIT else BY_NUMBER[stream[0]]
 
 
 @dataclass(frozen=True)

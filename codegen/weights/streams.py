@@ -104,8 +104,8 @@ def decode(stream: bytes, dtype: DTypeLike, shape: Shape, table: bytes = b"") ->
 
 def _decode(stream: bytes, count: int, table: bytes) -> Bytes:
     require(len(stream) > 0 and stream[0] in BY_NUMBER, "a stream is of no codec")
-    found = BY_NUMBER[stream[0]].given(table).decode(stream[1:], count)
-    return np.array(found, np.uint8)
+    codec = CODECS[BY_NUMBER[stream[0]]].codec.given(table)
+    return np.array(codec.decode(stream[1:], count), np.uint8)
 
 
 def _split(stream: bytes, width: int, count: int, table: bytes) -> Bytes:

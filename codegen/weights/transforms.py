@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from secateur.ir.support.progress import Progress, silent
 
+from ..alignment import aligned
 from .known import stream_of
 from .origin import Origin
 from .streams import Array, Codecs
-
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ class Transform:
         """Where what is decoded lies, and the rest begins, in the memory in which constants are made."""
         ends = [0]
         for array in self.made.origin.sources:
-            ends.append(ends[-1] + -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT)
+            ends.append(ends[-1] + aligned(array.nbytes))
         return tuple(ends)
 
     @property

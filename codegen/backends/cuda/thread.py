@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 
+from ...alignment import aligned
 from ...kernel import Kernel
-from ...program import ALIGNMENT
-from ...rounding import up
 from ...targets.isa import SIMT, SIMT_DOT
 from ...targets.machine import Cpu
 from ...targets.target import Rates, Target
@@ -30,4 +29,4 @@ def thread_of(target: Target) -> Target:
 
 def workspace_stride(kernel: Kernel) -> int:
     """Bytes from one thread's workspace to the next one's."""
-    return up(kernel.workspace, ALIGNMENT)
+    return aligned(kernel.workspace)

@@ -10,13 +10,12 @@ import numpy as np
 from secateur.ir.filters import Matrix, half_matrix, rational_matrix, transformed_filters
 from secateur.ir.graph import Operator
 
+from ....alignment import aligned
 from ....kernel import Kernel
 from ....primitives.conv.tile import pack_bias
 from ....primitives.conv.winograd.float32 import WinogradConv
 from ....primitives.operator import Argument, Result, Scratch, Stage
 from ....primitives.specs import ConvSpec, Floats
-from ....program import ALIGNMENT
-from ....rounding import up
 from ....targets.target import Target
 from ....weights.origin import Origin, places_of
 from ..implicit_gemm import FloatGemm, HalfGemm
@@ -66,7 +65,7 @@ class StagedFloats:
 
     def workspace(self, spec: ConvSpec, target: Target) -> int:
         layer = self.layer(spec)
-        return up(layer.v_bytes, ALIGNMENT) + layer.product_bytes
+        return aligned(layer.v_bytes) + layer.product_bytes
 
     def estimate(self, spec: ConvSpec, target: Target) -> float:
         layer = self.layer(spec)
@@ -117,7 +116,7 @@ class _ThreeKernels(Staged, FloatGemm):
         before, between, behind = self.kernels(op, target)
         data, *rest = self._given(op, target)
         extras, (weights, *bias) = rest[: len(spec.extras)], rest[len(spec.extras) :]
-        v, p = Scratch(0), Scratch(up(layer.v_bytes, ALIGNMENT))
+        v, p = Scratch(0), Scratch(aligned(layer.v_bytes))
         return (
             Stage(before, (data, v), macs=False),
             Stage(between, (v, weights, p)),

@@ -8,10 +8,9 @@ from functools import partial
 from secateur.ir.filters import byte_matrix
 from secateur.ir.graph import Operator
 
+from ....alignment import aligned
 from ....kernel import Kernel
 from ....primitives.operator import Combination, Constant, Operand, Result, Scratch, Stage
-from ....program import ALIGNMENT
-from ....rounding import up
 from ....targets.target import Target
 from ....weights.origin import Bytes, Origin, places_of
 from ..staged import Staged
@@ -43,7 +42,7 @@ class WinogradStaged(Staged):
 
     def workspace(self, op: Operator, target: Target) -> int:
         layer = layer_of(op, target)
-        return up(layer.v_bytes, ALIGNMENT) + layer.product_bytes
+        return aligned(layer.v_bytes) + layer.product_bytes
 
     def estimate(self, op: Operator, target: Target) -> float:
         layer = layer_of(op, target)
@@ -74,7 +73,7 @@ class WinogradStaged(Staged):
         tile = products.tile_of(layer, target)
         assert tile is not None, "applicable() was not asked"
         before, between, behind = self.kernels(op, target)
-        known, v, p = constants(op, layer), Scratch(0), Scratch(up(layer.v_bytes, ALIGNMENT))
+        known, v, p = constants(op, layer), Scratch(0), Scratch(aligned(layer.v_bytes))
         weights = Constant(products.pack(layer, tile, weights_of(op)))
         ending = (known["bias"], known["parameters"], Result())
         return (
