@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from secateur.ir.support.unasked import hidden, told
 
@@ -22,6 +22,7 @@ __all__ = [
     "PIN",
     "Registers",
     "T",
+    "either",
     "extremes",
     "fence",
     "fenced",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 Expr = Any  # a TIR expression
+Chosen = TypeVar("Chosen")
 Buffer = Any  # a TIR buffer
 FENCE = "secateur_fence"  # what a fence calls, until lowering makes it a statement
 PIN = "secateur_pin"  # the same for a pin
@@ -203,6 +205,18 @@ def when(condition: Expr) -> Iterator[None]:
     """Code that runs where `condition` (a TIR or Python boolean) holds."""
     with T.If(condition), T.Then():
         yield
+
+
+def either(condition: Expr, one: Chosen, other: Chosen) -> Iterator[Chosen]:
+    """`one`, for code where `condition` holds, then `other`, for code where it does not hold."""
+    if condition is True:
+        yield one
+        return
+    with T.If(condition):
+        with T.Then():
+            yield one
+        with T.Else():
+            yield other
 
 
 class Registers:

@@ -1,7 +1,8 @@
 """Convolution quantized in the Winograd domain (LANCE: Li et al. 2020), with factors per tap and channel.
 
 A tile of the result is m_h x m_w outputs, of the input (m_h + 2) x (m_w + 2); a
-tap is a position (i, j) of the input tile, number i (m_w + 2) + j. For each tile:
+tap is a position (i, j) of the input tile, number i (m_w + 2) + j. Bits of a result
+depend on where tiles lie, which `support/tiles.py` tells. For each tile:
 
 1. V = B^T (x - zero point) B, down the columns first, whole numbers of 16 bits in
    the steps of `_inputs`; outside the image x is its zero point. F(4, 3) has its
@@ -32,6 +33,7 @@ import numpy as np
 from ..filters import byte_filters
 from ..graph import Operator
 from ..ops.linear import WORDS
+from ..support.tiles import Tiles
 from .linear import along_channels, centred, stored, with_residual
 from .rule import Array, Rule
 from .words import ended, words
@@ -70,15 +72,18 @@ def input_tiles(op: Operator, x: Array) -> Array:
     """The overlapping tiles of N x C x H x W: (m_h + 2, m_w + 2, C, N * down * across)."""
     (tall, wide), pads = op["tile"], op["pads"]
     n, c, _, _ = x.shape
-    down, across = (-(-e // m) for e, m in zip(op.result.type.shape[2:], (tall, wide), strict=True))
-    extents = [(0, 0), (0, 0), (pads[0], down * tall), (pads[1], across * wide)]
-    padded = np.pad(x, extents)
-    found = np.empty((tall + 2, wide + 2, c, n, down, across), x.dtype)
-    for i in range(tall + 2):
-        for j in range(wide + 2):
-            part = padded[:, :, i : i + down * tall : tall, j : j + across * wide : wide]
-            found[i, j] = part.transpose(1, 0, 2, 3)
-    return found.reshape(tall + 2, wide + 2, c, n * down * across)
+    down, across = _axes(op)
+    padded = np.pad(x, [(0, 0), (0, 0), (pads[0], tall + 2), (pads[1], wide + 2)])
+    rows = np.add.outer(np.arange(tall + 2), [down.start(a) for a in range(down.count)])
+    columns = np.add.outer(np.arange(wide + 2), [across.start(b) for b in range(across.count)])
+    found = padded[:, :, rows[:, None, :, None], columns[None, :, None, :]]
+    return found.transpose(2, 3, 1, 0, 4, 5).reshape(tall + 2, wide + 2, c, n * down.count * across.count)
+
+
+def _axes(op: Operator) -> tuple[Tiles, Tiles]:
+    """Tiles down and across one image."""
+    height, width = op.result.type.shape[2:]
+    return Tiles(height, op["tile"][0]), Tiles(width, op["tile"][1])
 
 
 def transformed_input(tiles: Array) -> Array:
@@ -130,11 +135,11 @@ def _outputs(f: list[Array]) -> list[Array]:
 
 def _placed(op: Operator, tiles: Array) -> Array:
     """(m_h, m_w, M, tiles) as N x M x H x W."""
-    n, filters, height, width = op.result.type.shape
-    tall, wide = op["tile"]
-    down, across = -(-height // tall), -(-width // wide)
-    grid = tiles.reshape(tall, wide, filters, n, down, across).transpose(3, 2, 4, 0, 5, 1)
-    return grid.reshape(n, filters, down * tall, across * wide)[:, :, :height, :width]
+    n, filters = op.result.type.shape[:2]
+    down, across = _axes(op)
+    grid = tiles.reshape(*op["tile"], filters, n, down.count, across.count).transpose(3, 2, 4, 0, 5, 1)
+    (rows, i), (columns, j) = (np.transpose(axis.owners) for axis in (down, across))
+    return grid[:, :, rows[:, None], i[:, None], columns, j]
 
 
 RULES: dict[str, Rule] = {"winograd_conv": winograd_conv}

@@ -16,6 +16,7 @@ from secateur.ir.opdef import TypeRuleError
 from secateur.ir.reference.winograd import quantized_input, transformed_input, transformed_output
 from secateur.ir.registry import create
 from secateur.ir.root_two import ONE, ROOT, ZERO, RootTwo, Surd, root_two
+from secateur.ir.support.tiles import Tiles
 from secateur.ir.types import DType, TensorType
 from secateur.ir.winograd import winograd
 from tests.ir.eight_bit import F32, REAL, Array, answer, byte, factor, plain, requantized, result, weights
@@ -146,6 +147,23 @@ def one_tile(d: Array, arrays: list[Array], m: int, tile: tuple[int, int]) -> li
     return [as_scalars([down[j][i] for j in range(wide)]) for i in range(tile[0])]
 
 
+def along(results: int, most: int) -> list[tuple[int, int]]:
+    """Where tiles start and how many results they have: the last ones one less, so that none is left over."""
+    sizes = [most] * -(-results // most)
+    for at in reversed(range(len(sizes))):
+        if sum(sizes) > results:
+            sizes[at] -= 1
+    return [(sum(sizes[:at]), min(size, results - sum(sizes[:at]))) for at, size in enumerate(sizes)]
+
+
+@given(results=st.integers(1, 60), most=st.integers(2, 7))
+def test_tiles_have_every_result_once_and_lower_ones_are_the_last(results: int, most: int) -> None:
+    tiles, expected = Tiles(results, most), along(results, most)
+    assert [tiles.start(number) for number in range(tiles.count)] == [first for first, _ in expected]
+    assert tiles.owners == tuple((n, at) for n, (_, size) in enumerate(expected) for at in range(size))
+    assert [size for _, size in expected].count(most) == tiles.whole
+
+
 @settings(max_examples=16, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), tile=st.sampled_from(TILES), zero=st.sampled_from([0, 7, 255]))
 def test_the_operator_is_the_scalar_definition(seed: int, tile: tuple[int, int], zero: int) -> None:
@@ -164,10 +182,10 @@ def test_the_operator_is_the_scalar_definition(seed: int, tile: tuple[int, int],
     edges = [(0, 0), (0, 0), (pads[0], pads[2] + 4), (pads[1], pads[3] + 4)]
     padded = np.pad(x.astype(int) - zero, edges)
     for n, m in np.ndindex(2, 2):
-        for top, left in product(range(0, height, tile[0]), range(0, width, tile[1])):
+        for (top, high), (left, wide) in product(along(height, tile[0]), along(width, tile[1])):
             d = padded[n, :, top : top + tile[0] + 2, left : left + tile[1] + 2]
             made = one_tile(d, arrays, m, tile)
-            for i, j in product(range(min(tile[0], height - top)), range(min(tile[1], width - left))):
+            for i, j in product(range(high), range(wide)):
                 at = n, m, top + i, left + j
                 t = made[i][j] + arrays[4][m] + F32(int(residual[at]) - 9) * factor(0.05, by=0.04)
                 assert found[at] == requantized(F32(t), 100, (2, 240))

@@ -12,6 +12,7 @@ from typing import Any
 from ....kernel import Kernel
 from ....primitives.conv.ending import FloatFinish
 from ....primitives.conv.winograd.matrix import Row, multiply
+from ....primitives.conv.winograd.places import has
 from ....tir import Registers, T, load, prim_func, splat, store, when
 from ....vector.shuffles import hold
 from ..block import thread
@@ -127,6 +128,7 @@ def _finish(layer: FloatLayer, products: Buffer, ending: FloatFinish, number: Ex
     conv, lanes, vectors = layer.spec, layer.lanes, layer.stored // layer.lanes
     tile, channel = held(T.truncdiv(number, vectors)), held(T.truncmod(number, vectors) * lanes)
     (image, top, left), slots = map(held, layer.place(tile)), Slots(layer, tile)
+    rows, columns = has(layer, top, left)
     bias = hold(ending.start(channel, (0, 0), ()), lanes, layer.dtype)
 
     def read(i: int, j: int) -> Expr:
@@ -136,7 +138,7 @@ def _finish(layer: FloatLayer, products: Buffer, ending: FloatFinish, number: Ex
 
     def put(i: int, j: int, value: Expr) -> None:
         total = hold(hold(value, lanes, layer.dtype) + bias, lanes, layer.dtype)
-        with when(T.And(top + i < conv.out_height, left + j < conv.out_width)):
+        with when(rows[i]), when(columns[j]):
             ending.store(total, image, (top + i) * conv.out_width + left + j, channel)
 
     _transform(layer, layer.matrices.a_t, read, put)

@@ -16,6 +16,7 @@ from secateur.ir.winograd import Winograd, half_winograd, winograd
 
 from ....primitives.conv.int8_spec import LinearSpec
 from ....primitives.conv.winograd.grid import TileGrid
+from ....primitives.conv.winograd.places import origin
 from ....primitives.specs import ConvSpec, layout_block
 from ....rounding import up
 from ....tir import T
@@ -56,16 +57,11 @@ class Domain(TileGrid[Of]):
         """Filters that the result has place for."""
         return up(self.spec.filters, layout_block(self.spec.out_layout))
 
-    @cached_property
-    def whole(self) -> tuple[int, int]:
-        """Tiles down and across all of whose results exist."""
-        return self.spec.out_height // self.tile[0], self.spec.out_width // self.tile[1]
-
     @property
     def covered(self) -> bool:
         """Whether every element of every input tile lies in the image."""
         sizes = (self.spec.height, self.spec.width)
-        reached = [n * m + 2 for n, m in zip(self.grid, self.tile, strict=True)]
+        reached = [axis.start(axis.count - 1) + axis.size + 2 for axis in (self.down, self.across)]
         return not any(self.spec.pads) and all(r <= s for r, s in zip(reached, sizes, strict=True))
 
     @property
@@ -89,7 +85,7 @@ class Domain(TileGrid[Of]):
         within = prod(self.grid)
         inner = T.truncmod(tile, within)
         row, column = T.truncdiv(inner, self.grid[1]), T.truncmod(inner, self.grid[1])
-        return T.truncdiv(tile, within), row * self.tile[0], column * self.tile[1]
+        return T.truncdiv(tile, within), *origin(self, row, column)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ....kernel import Kernel
 from ....primitives.conv.winograd.arithmetic import ByteEnding
+from ....primitives.conv.winograd.places import has
 from ....primitives.conv.winograd.steps import output_steps
 from ....tir import Registers, T, load, prim_func, when
 from ....vector.shuffles import hold
@@ -93,11 +94,11 @@ class OutputTransform:
                 half[i * broad + j] = value
         bias = self.ending.start(channel, (0, 0), ())
         image, top, left = map(held, self.place_of(tile))
+        rows, columns = has(layer, top, left)
         for i in range(tall):
             row = output_steps([half[i * broad + j] for j in range(broad)], self.lanes, True)
             for j, value in enumerate(row):
                 total = hold(hold(value, self.lanes) + bias, self.lanes)
-                inside = T.And(top + i < conv.out_height, left + j < conv.out_width)
-                with when(inside):
+                with when(rows[i]), when(columns[j]):
                     pixel = (top + i) * conv.out_width + left + j
                     self.ending.store(total, image, pixel, channel)

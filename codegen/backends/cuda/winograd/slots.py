@@ -1,8 +1,7 @@
 """Which tiles need which positions, and where these lie.
 
 What the last position of an axis has goes into a tile's last row or column of results, and no others. So
-of tiles that leave the result it is neither transformed nor multiplied: each position numbers those that
-need it.
+of tiles that are lower it is neither transformed nor multiplied: each position numbers those that need it.
 """
 
 from __future__ import annotations

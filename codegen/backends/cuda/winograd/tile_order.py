@@ -1,9 +1,4 @@
-"""Tiles in an order in which those that need a position are neighbours.
-
-Tiles that leave the result do not need all positions (see `slots.py`). So first come those at the right edge,
-which do not need the last position across, then those that need all, then those at the bottom, which do not
-need the last one down, and the corners. What a position is needed by is one range of these numbers.
-"""
+"""Tiles in the order of `TileGrid`, where what a position is needed by is one range of numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ....primitives.conv.winograd.places import origin
 from ....rounding import up
 from ....tir import T
 from .layer import Layer
@@ -42,7 +38,7 @@ class TileOrder:
 
     @cached_property
     def kinds(self) -> tuple[_Kind, ...]:
-        """At the right, whole, at the bottom, corners."""
+        """Lower across, not lower, lower down, both."""
         (down, across), (rows, columns) = self.layer.grid, self.layer.whole
         right, below = across - columns, down - rows
         return (
@@ -52,16 +48,10 @@ class TileOrder:
             _Kind(rows, columns, below, right),
         )
 
-    @cached_property
-    def ends(self) -> tuple[int, ...]:
-        """Where each kind ends."""
-        sizes = [self.layer.spec.batch * kind.tiles for kind in self.kinds]
-        return tuple(sum(sizes[: i + 1]) for i in range(len(sizes)))
-
     def place(self, tile: Expr) -> tuple[Expr, Expr, Expr]:
         """Image, row and column of the first result of a tile."""
         found: tuple[Expr, ...] | None = None
-        for kind, end in reversed(list(zip(self.kinds, self.ends, strict=True))):
+        for kind, end in reversed(list(zip(self.kinds, self.layer.ends, strict=True))):
             if not kind.tiles:
                 continue
             own = self._within(kind, held(tile - (end - self.layer.spec.batch * kind.tiles)))
@@ -71,7 +61,7 @@ class TileOrder:
                 found = tuple(T.Select(tile < end, a, b) for a, b in zip(own, found, strict=True))
         assert found is not None, "a result has tiles"
         image, row, column = map(held, found)
-        return image, row * self.layer.tile[0], column * self.layer.tile[1]
+        return image, *origin(self.layer, row, column)
 
     def _within(self, kind: _Kind, number: Expr) -> tuple[Expr, ...]:
         inner = held(T.truncmod(number, kind.tiles))
@@ -81,17 +71,13 @@ class TileOrder:
     def range_of(self, position: int) -> tuple[int, int]:
         """The first tile that needs a position, and the end of those that do."""
         row, column = divmod(position, self.layer.extent[1])
-        return self._range(row == self.layer.extent[0] - 1, column == self.layer.extent[1] - 1)
-
-    def _range(self, lowest: bool, last: bool) -> tuple[int, int]:
-        right, whole, bottom, every = self.ends
-        return right if last else 0, whole if lowest else bottom if last else every
+        return self.layer.needing(row == self.layer.extent[0] - 1, column == self.layer.extent[1] - 1)
 
     def range_at(self, position: Expr) -> Range:
         """The same of a position that is known at run time."""
         high, broad = self.layer.extent
         lowest, last = position >= (high - 1) * broad, T.truncmod(position, broad) == broad - 1
-        both, down, across, all_ = (self._range(*k) for k in ((1, 1), (1, 0), (0, 1), (0, 0)))  # type: ignore[arg-type]
+        both, down, across, all_ = (self.layer.needing(*k) for k in ((1, 1), (1, 0), (0, 1), (0, 0)))  # type: ignore[arg-type]
         start = T.Select(last, T.int32(across[0]), T.int32(0))
         low = T.Select(last, T.int32(both[1]), T.int32(down[1]))
         return start, T.Select(lowest, low, T.Select(last, T.int32(across[1]), T.int32(all_[1])))

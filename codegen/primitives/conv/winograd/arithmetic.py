@@ -64,8 +64,6 @@ class Arithmetic(ABC):
     raw = "float32"  # what the input's transform computes with
     sums = "float32"  # what the result's does
     peeled = False  # whether the first steps are code of their own, where sums of nothing are not added to
-    spread = True
-    """Whether tiles may lie anywhere, as results do not depend on it by their definition."""
     chunked = False
     """Whether sums of all groups of filters are kept while chunks of channels are added, in matrices of one
     vector of channels after another; or else one group after another is finished, with all channels."""
@@ -415,7 +413,6 @@ class ByteArithmetic(OfBytes):
 
     element_bytes = 1
     parts = 2
-    spread = False
 
     @property
     def by_part(self) -> bool:  # type: ignore[override]

@@ -1,4 +1,9 @@
-"""The tiles that cover a convolution's result, on any machine."""
+"""The tiles that cover a convolution's result, on any machine.
+
+They are counted so that those that need a position of a tile are neighbours, through all images: first those
+that are lower across, which do not need the last position across, then those that need all, then those that
+are lower down, which do not need the last position down, and those that are both.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import Generic, TypeVar
+
+from secateur.ir.support.tiles import Tiles
 
 from ...specs import ConvSpec
 
@@ -38,9 +45,38 @@ class TileGrid(Generic[Spec]):
     @cached_property
     def grid(self) -> tuple[int, int]:
         """Tiles down and across one image."""
-        return -(-self.spec.out_height // self.tile[0]), -(-self.spec.out_width // self.tile[1])
+        return self.down.count, self.across.count
+
+    @cached_property
+    def whole(self) -> tuple[int, int]:
+        """Those down and across that need the last position of the axis: the others are lower."""
+        return self.down.whole, self.across.whole
+
+    @cached_property
+    def down(self) -> Tiles:
+        return Tiles(self.spec.out_height, self.tile[0])
+
+    @cached_property
+    def across(self) -> Tiles:
+        return Tiles(self.spec.out_width, self.tile[1])
 
     @cached_property
     def tiles(self) -> int:
         """Of all images."""
         return self.spec.batch * prod(self.grid)
+
+    @cached_property
+    def ends(self) -> tuple[int, int, int, int]:
+        """Where tiles end that are lower across, that are not lower, that are lower down, and all."""
+        (down, across), (rows, columns), batch = self.grid, self.whole, self.spec.batch
+        first = batch * rows * (across - columns)
+        whole = first + batch * rows * columns
+        return first, whole, whole + batch * (down - rows) * columns, self.tiles
+
+    def needing(self, lowest: bool, last: bool) -> tuple[int, int]:
+        """The first tile that needs a position, and the end of those that do.
+
+        Of positions that are the `lowest` of their column, and the `last` of their row.
+        """
+        first, whole, lower, every = self.ends
+        return first if last else 0, whole if lowest else lower if last else every

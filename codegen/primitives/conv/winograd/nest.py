@@ -6,10 +6,9 @@ transformed weights add up channels; the output transform and the ending store w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from functools import partial, reduce
-from operator import and_
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from secateur.codegen.kernel import Kernel
@@ -24,7 +23,7 @@ from ..rows_of_bytes import RowsOfBytes
 from .arithmetic import Buffers, Read, Steps
 from .asking import lines_asked
 from .patch import Patch
-from .places import Places
+from .places import Places, has, origin, sizes
 from .plan import Blocking, Shape, blocks_together
 
 Expr = Any
@@ -87,20 +86,19 @@ class _Nest:
         blocking, blocks = self.blocking, self.shape.blocks(self.blocking)
         self.first, self.range = task % blocks * blocking.tiles, task // blocks
         self.count = T.min(blocking.tiles, self.shape.tiles - self.first)
-        self.parts = (self.count + blocking.rows - 1) // blocking.rows
         with self._several(self.chunks) as chunk:
             with when(task == begin if self.shape.kept(blocking) else True):
                 self._inputs(chunk)
             if self.arithmetic.chunked:
-                with T.serial(0, self.shape.positions) as p, T.serial(0, self.groups) as g:
-                    self._products(chunk, p, g)
+                with self._positions() as (p, tiles), T.serial(0, self.groups) as g:
+                    self._products(chunk, p, g, tiles)
         with T.serial(0, self.groups // self.joined) as several:
             if not self.arithmetic.chunked:
                 with (
                     T.serial(0, self.joined) if self.joined > 1 else nullcontext(0) as g,
-                    T.serial(0, self.shape.positions) as p,
+                    self._positions() as (p, tiles),
                 ):
-                    self._products(0, p, several * self.joined + g)
+                    self._products(0, p, several * self.joined + g, tiles)
             self._outputs(several * self.joined)
 
     def _several(self, count: int) -> Any:
@@ -150,10 +148,10 @@ class _Nest:
 
     def _patch(self, vector: Expr, t: Expr) -> Patch:
         """What a tile reads for vectors number `vector`... of all phases' channels."""
-        spec, shape = self.spec, self.shape
-        wide, (down, across) = shape.tile[1], spec.strides
-        image, row, column = self.places.of(self.first + t)
-        top, left = self.places.top(row) * down - spec.pads[0], column * (wide * across) - spec.pads[1]
+        spec, shape, (down, across) = self.spec, self.shape, self.spec.strides
+        image, *place = self.places.of(self.first + t)
+        top, left = origin(self.shape, *place)
+        top, left = top * down - spec.pads[0], left * across - spec.pads[1]
         if shape.scattered:
             each = up(spec.channels, layout_block(spec.in_layout))
             channel = image * each + vector * (self.taken // shape.phases)
@@ -222,25 +220,32 @@ class _Nest:
 
     # Products
 
-    def _products(self, chunk: Expr, p: Expr, g: Expr) -> None:
-        rows, rest = self.blocking.rows, self.shape.rest(self.blocking)
-        parts, some, tiles = (
-            self.count // rows,
-            self.count % rows > 0,
-            self.places.needed(p, self.first, self.count),
-        )
-        if not rest:
-            parts = self.parts if tiles is None else (tiles + rows - 1) // rows
-        elif tiles is not None:
-            some &= tiles > parts * rows
-            parts = T.min(parts, (tiles + rows - 1) // rows)
+    @contextmanager
+    def _positions(self) -> Iterator[tuple[Expr, tuple[Expr, Expr]]]:
+        """A loop over positions, with the first tile of the block that needs each, and how many do."""
+        high, broad = self.shape.extent
+        if not self.places.lower:
+            with T.serial(0, high * broad) as p:
+                yield p, (0, self.count)
+            return
+        with T.serial(0, high) as i, T.serial(0, broad) as j:
+            yield i * broad + j, self.places.needing((i, j), self.first, self.count)
+
+    def _products(self, chunk: Expr, p: Expr, g: Expr, needing: tuple[Expr, Expr]) -> None:
+        rows, rest = self.blocking.rows, int(self.shape.rest(self.blocking.rows))
+        first, tiles = needing
+        parts, left = T.truncdiv(tiles + (rows - 1 - rest), rows), T.truncmod(tiles, rows)
+        some = (left > 0) & (left <= rest)
+        if self.places.lower:
+            made = parts * rows + T.Select(some, rest, 0) if rest else parts * rows
+            first = opaque(T.min(first, self.blocking.tiles - made))
         self._go_on(rows)
         with T.serial(0, parts) as part:
-            self._register_tile(chunk, p, g, part, rows)
+            self._register_tile(chunk, p, g, (part, first + part * rows), rows)
         if rest:
             with when(some):
                 self._go_on(rest)
-                self._register_tile(chunk, p, g, self.count // rows, rest)
+                self._register_tile(chunk, p, g, (parts, first + parts * rows), rest)
 
     def _go_on(self, rows: int) -> None:
         """From where the last load of a block begins to the next block, for register tiles that follow."""
@@ -248,10 +253,12 @@ class _Nest:
         if isinstance(products, RowsByElement):
             self.on = products.onward(rows, self.blocking.tiles * self.run)
 
-    def _register_tile(self, chunk: Expr, p: Expr, g: Expr, part: Expr, rows: int) -> None:
-        """At position `p`: some tiles by the chunk's channels, times those by one group of filters."""
-        blocking, arithmetic = self.blocking, self.arithmetic
-        first = part * blocking.rows
+    def _register_tile(self, chunk: Expr, p: Expr, g: Expr, at: tuple[Expr, Expr], rows: int) -> None:
+        """At position `p`: some tiles by the chunk's channels, times those by one group of filters.
+
+        `at` is the number of the register tile and that of its first tile.
+        """
+        blocking, arithmetic, (part, first) = self.blocking, self.arithmetic, at
         acc = arithmetic.products.registers(rows * blocking.vectors)
         sums, panel = opaque(self._sums(p, g, first)), self._panel(chunk, p, g)
         if not self.begun:
@@ -455,32 +462,25 @@ class _Nest:
 
         `bias` is what there still is to add.
         """
-        spec, (tall, wide) = self.spec, self.shape.tile
-        image, row, column = self.places.of(tile)
-        pixels = [(self.places.top(row) + i) * spec.out_width + column * wide for i in range(tall)]
+        width, (tall, wide) = self.spec.out_width, self.shape.tile
+        image, *place = self.places.of(tile)
+        top, left = map(opaque, origin(self.shape, *place))
+        pixels = [(top + i) * width + left for i in range(tall)]
         for pixel in pixels if self.arithmetic.ahead else ():
             self.ending.ask(image, pixel + self.arithmetic.ahead, channel)
+        rows, columns = has(self.shape, top, left)
 
-        def stored(high: Expr, broad: Expr) -> None:
-            """So many rows and columns of the tile."""
-            for i, pixel in enumerate(pixels):
-                with when(True if high is None else i < high):
-                    for j, value in enumerate(self._row_of_results(half, i)):
-                        with when(True if broad is None else j < broad):
+        def stored(high: int, broad: int) -> None:
+            for i, pixel in enumerate(pixels[:high]):
+                with when(rows[i] if i < tall - 1 else True):
+                    for j, value in enumerate(self._row_of_results(half, i)[:broad]):
+                        with when(columns[j] if j < wide - 1 else True):
                             if bias is not None:
                                 value = self.arithmetic.finished(value, bias, i, j)
                             self.ending.store(value, image, pixel + j, channel)
 
-        high, broad = self.places.results(row, column)
-        within = [reach >= size for reach, size in ((high, tall), (broad, wide)) if reach is not None]
-        if not within:
-            stored(None, None)
-            return
-        with T.If(reduce(and_, within)):
-            with T.Then():
-                stored(None, None)
-            with T.Else():
-                stored(high, broad)
+        for high, broad in sizes(self.shape, rows, columns):
+            stored(high, broad)
 
     def _row_of_results(self, half: Any, i: int) -> list[Expr]:
         """Row `i` of A^T F A, each in a register."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from itertools import chain
+from functools import cached_property, lru_cache, reduce
+from itertools import chain, product
 from math import prod
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -81,32 +81,26 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
         blocked = up(self.spec.channels, layout_block(self.spec.in_layout)) * self.phases
         return up(blocked, self.lanes) if self.scattered else blocked
 
-    @cached_property
-    def short(self) -> int:
-        """Rows of tiles, the last ones, whose last row of positions nobody needs.
-
-        That row has the products at infinity, which count in the last row of results alone. Where it is free
-        where tiles lie, each of these is one row lower instead of all that lies outside being the last's.
-        """
-        over = self.grid[0] * self.tile[0] - self.spec.out_height
-        if self.spec.batch > 1:
-            return 0
-        return min(over, 1) if not self.arithmetic.spread else over if over <= self.grid[0] else 0
-
-    @property
-    def whole(self) -> int:
-        """Rows of tiles before those."""
-        return self.grid[0] - self.short
-
-    @property
-    def lowered(self) -> bool:
-        """Whether these are one row lower."""
-        return self.arithmetic.spread and self.short > 0
-
     def used(self, rows: Any) -> Any:
         """The share of products that are made, in register tiles of so many tiles."""
-        needed, made = np.ceil(self.whole * self.grid[1] / rows), np.ceil(self.tiles / rows)
-        return 1 - (1 - needed / made) / self.extent[0] if self.short else 1.0
+        made = [self._made(tiles, rows) * count for tiles, count in self._needing.items()]
+        return sum(made) / (self._made(self.tiles, rows) * self.positions)
+
+    @cached_property
+    def _needing(self) -> dict[int, int]:
+        """How many tiles need a position: positions."""
+        high, broad = self.extent
+        found: dict[int, int] = {}
+        for lowest, last in product((False, True), repeat=2):
+            start, end = self.needing(lowest, last)
+            count = (1 if lowest else high - 1) * (1 if last else broad - 1)
+            found[end - start] = found.get(end - start, 0) + count
+        return found
+
+    def _made(self, tiles: int, rows: Any) -> Any:
+        """Tiles that are multiplied where so many are needed."""
+        left, rest = tiles % rows, self.rest(rows)
+        return tiles - left + np.where(left == 0, 0, np.where(left <= rest, rest, rows))
 
     @cached_property
     def filters(self) -> int:
@@ -134,9 +128,15 @@ class Shape(TileGrid[ConvSpec], ABC, Generic[Kind]):
         """Blocks of tiles."""
         return -(-self.tiles // blocking.tiles)
 
-    def rest(self, blocking: Blocking) -> int:
-        """Tiles that make up no whole register tile, where they have one of their own."""
-        return self.tiles % blocking.rows if self.arithmetic.rests else 0
+    def rest(self, rows: Any) -> Any:
+        """Tiles that make up no whole register tile of `rows`, where they have one of their own.
+
+        Of all tiles, or where none are left over of those that need a position.
+        """
+        if not self.arithmetic.rests:
+            return 0
+        some = reduce(np.maximum, (tiles % rows for tiles in self._needing))
+        return np.where(self.tiles % rows, self.tiles % rows, some)
 
     def ranges(self, blocking: Blocking) -> int:
         """Ranges of filters."""

@@ -74,5 +74,6 @@ def _whole(grid: TileGrid[ConvSpec], axis: int, scattered: bool) -> float:
     spec = grid.spec
     size, stride = (spec.height, spec.width)[axis], spec.strides[axis]
     read = (grid.extent[axis] - 1) * stride + (stride if scattered else 1)
-    starts = (at * grid.tile[axis] * stride - spec.pads[axis] for at in range(grid.grid[axis]))
-    return sum(start >= 0 and start + read <= size for start in starts) / grid.grid[axis]
+    tiles = (grid.down, grid.across)[axis]
+    starts = (tiles.start(at) * stride - spec.pads[axis] for at in range(tiles.count))
+    return sum(start >= 0 and start + read <= size for start in starts) / tiles.count

@@ -132,7 +132,7 @@ def test_what_needs_a_position_is_a_range(tile: tuple[int, int], extent: tuple[i
     op, _ = layer((3, 16, *extent), 16, tile)
     known = layer_of(op, ORIN)
     order = TileOrder(known)
-    assert order.ends[-1] == known.tiles
+    assert known.ends[-1] == known.tiles
     for position in range(known.positions):
         start, end = order.range_of(position)
         assert max(0, end - start) == slots.count(known, position)

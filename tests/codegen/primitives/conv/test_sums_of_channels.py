@@ -133,7 +133,7 @@ def test_register_tiles_of_winograd_load_each_operand_once() -> None:
     primitive = LinearWinograd()
     lay_out(op, *primitive.layouts(op, target)[0])
     shape, blocking = primitive.shape(op, target), primitive.blocking(op, target)
-    assert (blocking.rows, blocking.vectors, shape.rest(blocking)) == (4, 1, 1)
+    assert (blocking.rows, blocking.vectors, shape.rest(blocking.rows)) == (4, 1, 1)
     built = build_object(primitive.products(op, target), "k", target)
     longest = max(innermost(assembly_of(built, target), "aarch64"), key=lambda loop: loop.multiplies)
     assert longest.spills == 0
