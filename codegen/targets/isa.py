@@ -268,7 +268,7 @@ def neon64(features: Collection[str]) -> Isa:
 
 NEON32 = Isa(
     "neon32", 16, 16, _halves("llvm.arm.neon.vmulls", "llvm.arm.neon.vpadals", DotKind.SHORT_HALVES),
-    (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), extremes=True, fences=True,
+    (Fractions(8, "llvm.arm.neon.vqrdmulh.v8i16"),), by_element=True, extremes=True, fences=True,
     narrowing=Narrowing(4, fixed="llvm.arm.neon.vcvtfxs2fp.v4f32.v4i32"),
     needs=("neon",),
     words=DotStep(DotKind.WIDENING, "llvm.arm.neon.vmulls", 0.5),  # LLVM copies every factor to all lanes

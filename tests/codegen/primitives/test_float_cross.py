@@ -63,8 +63,6 @@ CASES = [
     *(conv(f"winograd{m}", (1, 20, 13, 15), 24, 3, pads=SAME) for m in (2, 4, 6)),
     conv("winograd4", (2, 64, 7, 7), 72, 3, pads=SAME),
     conv("winograd6", (1, 3, 30, 5), 4, 3, pads=(0, 2, 1, 0)),
-]
-BY_ELEMENT = [
     conv("direct", (1, 12, 6, 9), 12, 9, pads=(8, 8, 8, 8)),  # whole taps of a tile lie outside the image
     conv("direct", (1, 8, 9, 21), 12, 5, dilations=(2, 2), pads=(4, 4, 4, 4)),
     conv("direct", (1, 20, 9, 23), 32, 5, strides=(2, 3), pads=(2, 2, 2, 2)),
@@ -84,7 +82,6 @@ BY_ELEMENT = [
 @pytest.mark.examples
 @pytest.mark.parametrize("target", sampled(EMULATORS, FLOATS))
 def test_convolutions_of_floats_on_arm(target: str, tmp_path: Path) -> None:
-    """Where one element of a vector is multiplied with (AArch64), and where it is copied to all (ARMv7)."""
-    cases = [*CASES, *BY_ELEMENT] if TARGETS[target].isa.by_element else CASES
-    some = in_turn(cases, FLOATS.index(target) if target in FLOATS else 0, lambda case: case.primitive)
+    """By streams (AArch64) and without (ARMv7)."""
+    some = in_turn(CASES, FLOATS.index(target) if target in FLOATS else 0, lambda case: case.primitive)
     check_on(target, some, tmp_path, rtol=1e-4, atol=1e-4)

@@ -149,9 +149,9 @@ def float_step_cycles(rows: int, vectors: int, target: Target) -> float:
 def _efficiency(rows: int, vectors: int, target: Target) -> float:
     """Of a register tile, as a share of the multiply-adds that the target can do.
 
-    Where operands are streams, little else is executed, as in a nest that copies nothing.
+    Where elements of vectors are multiplied with, little else is executed, as in a nest that copies nothing.
     """
-    if target.isa.streams:
+    if target.isa.by_element:
         step = step_cycles(rows, vectors, 1, target, float_arithmetic(target))
         return rows * vectors / (target.fma_per_cycle * step)
     return 0.8 / max(1.0, 0.45 + 1 / rows + 1 / vectors)
