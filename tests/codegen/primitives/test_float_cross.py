@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.codegen.targets.rows import TARGETS
 from secateur.ir.elementwise import Step
 
 from ...sampled import in_turn, sampled
