@@ -8,6 +8,7 @@ What `element` and `weights` prepare serves a whole register tile.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -72,6 +73,11 @@ class Dot(ABC):
     @abstractmethod
     def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
         """acc[at] += element . weights; `acc` are int32 `Registers` of `lanes`."""
+
+    def accumulate_all(self, acc: Any, first: int, element: Prepared, weights: Sequence[Prepared]) -> None:
+        """acc[first + v] += element . weights[v]."""
+        for v, one in enumerate(weights):
+            self.accumulate(acc, first + v, element, one)
 
     def of_centred(self) -> Self:
         """For data whose bytes hold what is left of them when `offset` is taken."""
@@ -277,12 +283,23 @@ class ShortHalves(Halves):
         return tuple(_held(T.reinterpret(f"int8x{half}", one), half, "int8") for one in spread)
 
     def accumulate(self, acc: Any, at: int, element: Prepared, weights: Prepared) -> None:
-        half, lanes = self.bytes // 2, self.lanes
-        halves = (T.Shuffle([weights[0]], list(range(first, first + half))) for first in (0, half))
-        pairs = zip(element, halves, strict=True)
-        first, second = (_call(f"{self.intrinsic}.v{half}i16", f"int16x{half}", *pair) for pair in pairs)
+        self.accumulate_all(acc, at, element, [weights])
+
+    def accumulate_all(self, acc: Any, first: int, element: Prepared, weights: Sequence[Prepared]) -> None:
+        """A product of each, then the next of each: the A7 starts in order, and waits for the one before."""
+        half, lanes, count = self.bytes // 2, self.lanes, len(weights)
+        totals = Registers(count, half, "int16")
+        totals.fill(0)
+        for number, pairs in enumerate(element):
+            places = [*range(number * half, (number + 1) * half)]
+            for v, one in enumerate(weights):
+                product = _call(
+                    f"{self.intrinsic}.v{half}i16", f"int16x{half}", pairs, T.Shuffle([one[0]], places)
+                )
+                totals[v] = totals[v] + product
         name = f"{self.pairs}.v{lanes}i32.v{half}i16"
-        acc[at] = pinned(_call(name, f"int32x{lanes}", acc[at], first + second))
+        for v in range(count):
+            acc[first + v] = pinned(_call(name, f"int32x{lanes}", acc[first + v], totals[v]))
 
 
 class Lanes(Signed):

@@ -7,7 +7,7 @@ filters. The convolution nests are written for any of these.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -102,6 +102,11 @@ class Arithmetic(ABC):
     def accumulate(self, acc: Any, at: int, element: Any, weights: Any) -> None:
         """acc[at] += element * weights."""
 
+    def accumulate_all(self, acc: Any, first: int, element: Any, weights: Sequence[Any]) -> None:
+        """acc[first + v] += element * weights[v]."""
+        for v, one in enumerate(weights):
+            self.accumulate(acc, first + v, element, one)
+
     def loads(self, pixels: Any, vectors: Any) -> Any:
         """Loads of one step of a register tile."""
         return pixels / self.at_once + vectors
@@ -159,9 +164,7 @@ class Arithmetic(ABC):
         """One step: `multiply` with the pixels' elements at hand."""
         loaded = self.vectors(*weights, vectors)
         for r, element in elements.items():
-            begun = self.begun(element)
-            for v in range(vectors):
-                self.accumulate(acc, r * vectors + v, begun, loaded[v])
+            self.accumulate_all(acc, r * vectors, self.begun(element), loaded)
 
     def _multiply_one(
         self, acc: Any, data: tuple[Buffer, Mapping[int, Expr]], weights: tuple[Buffer, Expr], vectors: int
@@ -169,9 +172,7 @@ class Arithmetic(ABC):
         source, elements = data
         loaded = self.vectors(*weights, vectors)
         for r, index in elements.items():
-            element = self.begun(self.element(source, index))
-            for v in range(vectors):
-                self.accumulate(acc, r * vectors + v, element, loaded[v])
+            self.accumulate_all(acc, r * vectors, self.begun(self.element(source, index)), loaded)
 
     def pack(self, weights: Array, vectors: int, block: int, filters: int) -> Array:
         """OIHW to [filter group][input block][kh][kw][step][vector and lane of filters][channel of a step].
@@ -333,6 +334,9 @@ class Int8(Arithmetic):
 
     def accumulate(self, acc: Any, at: int, element: Any, weights: Any) -> None:
         self.dot.accumulate(acc, at, element, weights)
+
+    def accumulate_all(self, acc: Any, first: int, element: Any, weights: Sequence[Any]) -> None:
+        self.dot.accumulate_all(acc, first, element, weights)
 
     def pack(self, weights: Array, vectors: int, block: int, filters: int) -> Array:
         packed = super().pack(weights, vectors, block, filters)
