@@ -155,9 +155,18 @@ def integer_operator(m: Match, op: Operator, linear: Linear, result: dict[str, o
     """The `q.` operator that computes `linear`."""
     window = {k: v for k, v in op.attributes.items() if k != "epilogue"}
     bias = m.constant(linear.bias.astype(np.int32), f"{root_name(op.operands[1])}.bias")
-    operands = [linear.x, weights_value(m, op, linear.weights), bias]
+    x = _met_again(m, linear.x, linear.weights.again)
+    operands = [x, weights_value(m, op, linear.weights), bias]
     operands += [linear.residual] if linear.residual is not None else []
     return m.new(op.name.replace("nn.", "q.linear_"), operands, **window, **result)
+
+
+def _met_again(m: Match, x: Value, again: tuple[int, ...]) -> Value:
+    """x with some of its channels once more behind the last."""
+    if not again:
+        return x
+    places = m.constant(np.array(again, np.int64), "again")
+    return m.new("nn.concat", [x, m.new("nn.gather", [x, places], axis=1)], axis=1)
 
 
 def _guard_quantized(m: Match) -> None:
@@ -173,9 +182,9 @@ def _quantized(m: Match) -> Value:
 
     where p is a convolution over one or two axes or a product of matrices, whose result has no other use; x,
     r and the result are u8 with one scale each, r of the result's shape (convolutions only); w is constant,
-    i8 with zero points 0 or u8 with zero points 128, with one scale or one for each output channel; constants
-    per channel that scale before the bias go to w's scales; no sum can leave 32 bits. The bias is rounded to
-    steps of sx sw.
+    i8 or u8, with one scale or one for each output channel; constants per channel that scale before the bias
+    go to w's scales; no sum can leave 32 bits. The bias is rounded to steps of sx sw. Where w less its zero
+    points has nine bits, the rest is weights of channels that follow x's others again (not in groups).
     """
     quant, op = need_result(m), m.op("p")
     linear = need_linear(m, op)

@@ -1,4 +1,8 @@
-"""Weights of integer operators: i8 with zero points 0, one scale for each output channel."""
+"""Weights of integer operators: i8 with zero points 0, one scale for each output channel.
+
+Less its zero point, a byte may have nine bits. Few of a layer's weights do, so what exceeds eight of them
+stands apart, for input channels that follow the others once more.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +25,18 @@ WEIGHTS_AXIS = {"nn.conv": 0, "nn.matmul": 1}
 
 @dataclass(frozen=True)
 class Weights:
-    """i8 integers with zero points 0, and one float64 scale for each output channel."""
+    """i8 integers with zero points 0, and one float64 scale for each output channel.
+
+    `again` names the input channels that are met once more, behind all others.
+    """
 
     stored: Array
     scales: Floats
+    again: tuple[int, ...] = ()
 
 
 def need_weights(m: Match, op: Operator) -> Weights:
-    """The stored weights behind operand 1; refuses where they are not 8-bit and symmetric."""
+    """The stored weights behind operand 1, less their zero points; refuses where they are not 8-bit."""
     producer = op.operands[1].producer
     m.need(producer is not None and producer.name == "q.dequantize", "its weights are not dequantized", op)
     assert producer is not None
@@ -39,18 +47,29 @@ def need_weights(m: Match, op: Operator) -> Weights:
     assert quant is not None
     axis = WEIGHTS_AXIS[op.name]
     m.need(quant.axis in (None, axis), f"its weights' scales lie along axis {quant.axis}, not {axis}", op)
-    centre = {np.dtype(np.int8): 0, np.dtype(np.uint8): 128}.get(stored.dtype)
-    m.need(centre is not None, f"its weights are {stored.dtype}, not of 8 bits", op)
-    m.need(
-        all(z == centre for z in quant.zero_points),
-        f"zero points of its weights are not {centre}, so they have more than 8 bits",
-        op,
-    )
-    return Weights(_as_i8(stored), _scales(op, quant))
+    m.need(stored.dtype.itemsize == 1, f"its weights are {stored.dtype}, not of 8 bits", op)
+    zeros = np.array(quant.zero_points, np.int16)
+    shape = channel_shape(stored.shape, axis) if quant.axis is not None else (1,) * stored.ndim
+    scales = _scales(op, quant)
+    return _in_bytes(m, op, stored.astype(np.int16) - zeros.reshape(shape), scales)
 
 
-def _as_i8(stored: Array) -> Array:
-    return stored if stored.dtype == np.int8 else (stored ^ np.uint8(128)).view(np.int8)
+def _in_bytes(m: Match, op: Operator, wide: NDArray[np.int16], scales: Floats) -> Weights:
+    """Weights of nine bits as i8; what leaves them is added by channels that are met again."""
+    if wide.min(initial=0) >= -128 and wide.max(initial=0) <= 127:
+        return Weights(wide.astype(np.int8), scales)
+    m.need(op.attributes.get("groups", 1) == 1, "its groups have weights of nine bits", op)
+    inputs = 1 - WEIGHTS_AXIS[op.name]
+    others = tuple(axis for axis in range(wide.ndim) if axis != inputs)
+    near = np.clip(wide, -127, 127)
+    parts, again, rest = [near], list[int](), wide - near
+    while rest.any():
+        channels = np.flatnonzero(rest.any(axis=others))
+        near = np.clip(rest, -127, 127)
+        parts.append(np.take(near, channels, inputs))
+        again += [int(i) for i in channels]
+        rest = rest - near
+    return Weights(np.concatenate(parts, inputs).astype(np.int8), scales, tuple(again))
 
 
 def _scales(op: Operator, quant: Quant) -> Floats:
@@ -70,7 +89,7 @@ def scaled(m: Match, op: Operator, weights: Weights, scale: Floats) -> Weights:
             bool((stored != -128).all()), "a channel's sign changes and weights of -128 have no opposite", op
         )
         stored = np.where(negative.reshape(shape), -stored, stored)
-    return Weights(stored, weights.scales * np.abs(scale))
+    return replace(weights, stored=stored, scales=weights.scales * np.abs(scale))
 
 
 def coarser(op: Operator, weights: Weights, shift: Floats, scale: float) -> Weights:
@@ -85,7 +104,7 @@ def coarser(op: Operator, weights: Weights, shift: Floats, scale: float) -> Weig
     scales = np.maximum(weights.scales, least)
     shape = channel_shape(weights.stored.shape, WEIGHTS_AXIS[op.name])
     stored = np.rint(weights.stored * (weights.scales / scales).reshape(shape)).astype(np.int8)
-    return Weights(stored, scales)
+    return replace(weights, stored=stored, scales=scales)
 
 
 def need_scales(m: Match, op: Operator, scales: Floats) -> None:

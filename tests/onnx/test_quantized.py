@@ -23,7 +23,7 @@ from onnxruntime import quantization as ortq
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from secateur.ir.errors import ModelError
-from secateur.ir.graph import Graph
+from secateur.ir.graph import Graph, Value, constant_of
 from secateur.ir.interpreter import run
 from secateur.ir.onnx_reader import read_model
 from secateur.passes.canonicalize.canonicalize import Canonicalize
@@ -399,11 +399,65 @@ def test_softmax_goes_over_the_axes_of_its_opset(attributes: str) -> None:
     assert len(np.unique(answer)) > 5
 
 
-def test_weights_of_more_than_8_bits_stay_float() -> None:
-    constants = {**U8, **scale("w", 0.004, 117, "uint8"), "w": bytes_of((30, 7), "uint8", 2)}
-    proto = model("y = QLinearMatMul(a, as, az, w, ws, wz, ys, yz)", "uint8[5,30] a", constants)
-    assert apart(proto, {"a": bytes_of((5, 30), "uint8")}, exactly)[0] <= 1
-    assert operators(integer(proto)) == ["q.annotate", "q.dequantize", "nn.matmul", "q.quantize"]
+NINE = {**scale("a", 2**-6, 100, "uint8"), **scale("y", 2**-2, 120, "uint8")}
+BY_MATRIX = "y = QLinearMatMul(a, as, az, w, ws, wz, ys, yz)", (5, 30), (30, 7)
+BY_WINDOW = "y = QLinearConv<pads=[1,1,1,1]>(a, as, az, w, ws, wz, ys, yz)", (1, 4, 6, 6), (7, 4, 3, 3)
+BY_CHANNEL = (
+    "y = QLinearConv<pads=[1,1,1,1], group=4>(a, as, az, w, ws, wz, ys, yz)",
+    (1, 4, 6, 6),
+    (4, 1, 3, 3),
+)
+ZEROS = np.array([117, 128, 130, 1, 254, 100, 127], np.uint8)
+
+
+def nine_bits(
+    product: tuple[str, tuple[int, ...], tuple[int, ...]], dtype: str, zeros: Array | int
+) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """A product by bytes whose zero points are not in the middle; all scales are powers of two."""
+    body, shape, weights = product
+    z = np.array(zeros, dtype)
+    stored = bytes_of(weights, dtype, 2)
+    stored.flat[0] = np.iinfo(stored.dtype).max
+    w = {"w": stored, "wz": z, "ws": np.full(z.shape, 2**-8, np.float32)}
+    proto = model(body, f"uint8[{','.join(map(str, shape))}] a", {**NINE, **w})
+    return proto, {"a": bytes_of(shape, "uint8")}
+
+
+def known(value: Value) -> Array:
+    array = constant_of(value)
+    assert array is not None
+    return array
+
+
+@pytest.mark.parametrize("zeros", [0, 117, 140, ZEROS], ids=["none", "low", "high", "of columns"])
+@pytest.mark.parametrize("product", [BY_MATRIX, BY_WINDOW], ids=["matrix", "window"])
+def test_weights_of_nine_bits_are_exact_integers(
+    product: tuple[str, tuple[int, ...], tuple[int, ...]], zeros: Array | int
+) -> None:
+    proto, inputs = nine_bits(product, "uint8", zeros)
+    assert apart(proto, inputs, exactly)[0] == 0
+    assert len(np.unique(apart(proto, inputs, exactly)[1])) > 5
+    made = ["q.annotate", "nn.gather", "nn.concat"]
+    assert [n for n in operators(integer(proto)) if n not in made] == [
+        "q.linear_matmul" if product is BY_MATRIX else "q.linear_conv"
+    ]
+
+
+def test_only_channels_with_large_weights_are_met_again() -> None:
+    proto, inputs = nine_bits(BY_MATRIX, "int8", 3)
+    stored = proto.graph.initializer[4]
+    weights = numpy_helper.to_array(stored).clip(-120, 127)
+    weights[[4, 9], 2] = -128
+    stored.CopyFrom(numpy_helper.from_array(weights, "w"))
+    (again,) = (op for op in integer(proto).operators if op.name == "nn.gather")
+    assert known(again.operands[1]).tolist() == [4, 9]
+    assert apart(proto, inputs, exactly)[0] == 0
+
+
+def test_weights_of_nine_bits_in_groups_stay_float() -> None:
+    proto, inputs = nine_bits(BY_CHANNEL, "uint8", 117)
+    assert apart(proto, inputs, exactly)[0] == 0
+    assert "nn.conv" in operators(integer(proto))
 
 
 REFUSED = {
