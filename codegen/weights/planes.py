@@ -26,6 +26,8 @@ DEPTH = 8
 """Planes that are looked back at, at most."""
 PLACES = 512
 """Of a plane, that are coded before the same ones of the next plane."""
+LEAST_PLACES = 32
+"""Of a plane, where there are eight lanes: by shorter ones a decoder takes up to three times as long."""
 MOST_CONTEXTS = 4
 """Their tables take 16 KB each in a decoder; more do not pay for themselves in networks of any size seen."""
 MOST_PREDICTED = 64
@@ -76,11 +78,12 @@ def cuts(shape: Shape, count: int) -> Iterator[Cut]:
     if not count:
         return
     ends = np.cumprod([1, *shape], dtype=object)
+    least = LEAST_PLACES if lanes_for(count) >= 8 else 2
     known = set()
     for begin in range(len(shape)):
         for end in range(begin + 1, len(shape) + 1):
             planes, inner = int(ends[end] // ends[begin]), int(ends[-1] // ends[end])
-            if planes > 1 and planes * 2 <= count and (planes, inner) not in known:
+            if planes > 1 and planes * least <= count and (planes, inner) not in known:
                 known.add((planes, inner))
                 yield Cut(planes, inner, False)
                 if planes <= MOST_PREDICTED:

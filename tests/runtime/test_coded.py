@@ -163,6 +163,7 @@ def test_lanes_in_vectors_are_told_alike_and_touch_nothing_outside(
 ) -> None:
     """Small arrays of many lanes: eight or sixteen at once, the last ones one by one."""
     monkeypatch.setattr("secateur.codegen.weights.lanes.LOG_SYMBOLS", 6)
+    monkeypatch.setattr("secateur.codegen.weights.planes.LEAST_PLACES", 2)
     rng = np.random.default_rng(7)
     filters = np.round(rng.standard_normal((13, 11, 3, 3)) * 20).clip(-127, 127).astype(np.int8)
     matrix = np.where(rng.random((40, 31)) < 0.7, 0, filters.reshape(-1)[:1240].reshape(40, 31))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from secateur.codegen.weights.codec import StreamError
 from secateur.codegen.weights.network import network_table
 from secateur.codegen.weights.orders import Order, orders, read_order
+from secateur.codegen.weights.planes import LEAST_PLACES, cuts
 from secateur.codegen.weights.registry import CODECS, NAMES
 from secateur.codegen.weights.streams import decode, encode, size
 
@@ -257,6 +258,13 @@ def test_of_several_codecs_one_may_be_by_the_networks_table() -> None:
     table = network_table((layer, "network-huffman+patterns") for layer in layers)
     taken = [encode(layer, "network-huffman+patterns", table)[0] for layer in layers]
     assert taken == [CODECS["network-huffman"].number] * 8 + [CODECS["patterns"].number]
+
+
+def test_planes_of_a_large_tensor_fill_a_decoders_vectors() -> None:
+    large, small = (
+        min(count // cut.planes for cut in cuts((count // 18, 2, 3, 3), count)) for count in (18432, 2304)
+    )
+    assert large >= LEAST_PLACES > small
 
 
 def test_planes_are_not_sought_in_noise() -> None:
