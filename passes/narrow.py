@@ -6,6 +6,7 @@ constants beyond float32 become its largest.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +16,8 @@ from secateur.ir.types import DType
 from .framework.base import Pass
 from .widen import to_float32
 
-LAYERS = ("nn.conv", "nn.conv_transpose", "nn.matmul")
+CONVOLUTIONS = ("nn.conv", "nn.conv_transpose")
+LAYERS = (*CONVOLUTIONS, "nn.matmul")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,6 @@ class Narrow(Pass):
         return to_float32(graph, DType.F64)
 
 
-def is_double(graph: Graph) -> bool:
-    """Whether a layer with weights computes in 64-bit floats; shape and place arithmetic may."""
-    return any(op.name in LAYERS and op.result.type.dtype == DType.F64 for op in graph.operators)
+def is_double(graph: Graph, layers: Collection[str] = LAYERS) -> bool:
+    """Whether one of `layers` computes in 64-bit floats; shape and place arithmetic may."""
+    return any(op.name in layers and op.result.type.dtype == DType.F64 for op in graph.operators)

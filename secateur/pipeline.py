@@ -21,7 +21,7 @@ from .passes.framework.pipeline import format_pipeline, parse_pipeline
 from .passes.fuse.fuse import Fuse
 from .passes.half.half import Half
 from .passes.half.options import HalfRecipe
-from .passes.narrow import Narrow, is_double
+from .passes.narrow import CONVOLUTIONS, Narrow, is_double
 from .passes.quantize.options import Recipe, TileResults, TileWeights
 from .passes.quantize.quantize import Quantize
 from .passes.select.select import Select
@@ -128,11 +128,11 @@ def check_half(target: Target, quantize: Int8 | None = None) -> None:
 
 
 def note_doubles(graph: Graph) -> None:
-    """A ModelNote where layers compute in 64-bit floats."""
-    if is_double(graph):
+    """A ModelNote where convolutions compute in 64-bit floats."""
+    if is_double(graph, CONVOLUTIONS):
         warnings.warn(
-            "layers compute in 64-bit floats, which no board is fast in, and join no others; a pipeline that "
-            "begins with 'narrow' computes them in float32, as one in 8 or 16 bits does",
+            "convolutions compute in 64-bit floats, which no board is fast in, and fuse with nothing; "
+            "a pipeline that begins with 'narrow' computes them in float32, as one in 8 or 16 bits does",
             ModelNote,
             stacklevel=3,
         )

@@ -20,6 +20,7 @@ from . import (
     along,
     constants,
     control,
+    deformed,
     einsum,
     elementwise,
     indexed,
@@ -47,6 +48,7 @@ from .tensors import Array
 HANDLERS: dict[str, Handler] = {
     **along.HANDLERS,
     **constants.HANDLERS,
+    **deformed.HANDLERS,
     **einsum.HANDLERS,
     **elementwise.HANDLERS,
     **indexed.HANDLERS,

@@ -66,7 +66,13 @@ SPECTRA = [
     ("float[2,40,2] x", "y = STFT <onesided=0> (x, nine, , sixteen)"),
     ("float[5,9] x", "m = MelWeightMatrix (nine, sixteen, rate, low, high) y = MatMul (x, m)"),
 ]
+TWO = "float[1,3,6,5] x, float[1,18,6,5] o"
 GRIDS = [
+    (TWO + ", float[1,9,6,5] m", "y = DeformConv <pads=[1,1,1,1]> (x, filters, o, bias, m)"),
+    (
+        "float[2,3,7,9] x, float[2,54,3,3] o",
+        "y = DeformConv <offset_group=3, strides=[2,2], dilations=[1,2], pads=[1,0,0,1]> (x, filters, o)",
+    ),
     ("float[1,2,3] x", "y = AffineGrid (x, image4)"),
     ("float[2,3,4] x", "y = AffineGrid <align_corners=1> (x, image5)"),
 ]
@@ -142,6 +148,10 @@ REFUSED = [
     ("float[2,10,3] x", "y = DFT (x)", "no last axis of 1 or 2 parts"),
     ("float[1,90000,1] x", "y = DFT (x, , first)", "whose matrix is too large"),
     ("float[1,160] x", "y = STFT (x, nine, x)", "with a window that is computed"),
+    (TWO, "y = DeformConv (x, filters, o)", "offsets 1x18x6x5 are for 6x5 pixels, the result has 4x3"),
+    (TWO, "y = DeformConv <pads=[1,1,1,1]> (x, filters, o, bias, x)", "cannot become"),
+    (TWO, "y = DeformConv <offset_group=2> (x, filters, o)", "input 1x3x6x5 is not for 2 groups of offsets"),
+    ("float[1,3,6,5] x", "y = DeformConv <pads=[1,1,1,1]> (x, filters, x)", "are not two for each of 1x9x6"),
     ("float[1,2,3] x", "y = AffineGrid (x, whole)", "theta 1x2x3 does not fit an image 2x3x9x8"),
     (X, "y = com.microsoft.FusedConv <activation=\"Mish\"> (x, filters)", "attribute 'activation' is 'Mish'"),
     (X, "y = com.microsoft.FusedConv <activation=\"Clip\"> (x, filters)", "has 0 parameters, needs 2"),

@@ -100,7 +100,7 @@ def test_doubles_are_float32_between_the_ends() -> None:
 
 
 def test_doubles_stay_where_nobody_asks_for_fewer_bits() -> None:
-    with pytest.warns(ModelNote, match="layers compute in 64-bit floats"):
+    with pytest.warns(ModelNote, match="convolutions compute in 64-bit floats"):
         text = pipeline_of(doubles(), find("host"), None, Limits(), None)
     assert text.split(",")[0] == "canonicalize"
     assert pipeline_of(doubles(), find("host"), None, Limits(), Int8("random:1")).startswith("narrow,")
