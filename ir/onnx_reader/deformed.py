@@ -18,9 +18,10 @@ from .windows import channel_bias, kernel_of, window
 
 
 def deform_conv(node: Node) -> Value:
-    """A convolution whose taps are anywhere: what they meet, by GridSample, then a product for each pixel.
+    """A convolution whose taps are anywhere: what each meets, by GridSample, is an image below the others.
 
-    conv(reshape(grid_sample(x, places + offsets) mask), w), with offsets for each of G groups of channels.
+    conv(grid_sample(x, places + offsets) mask, w) with a kernel of taps x 1 that reaches from image to image,
+    and offsets for each of G groups of channels.
     Inputs: x, w, offsets (N x (G taps 2) x P x Q), bias, mask (N x (G taps) x P x Q).
     """
     x, w, bias = node.input(0), node.input(1), node.optional(3)
@@ -40,10 +41,15 @@ def deform_conv(node: Node) -> Value:
     if node.optional(4) is not None:
         shape = (batch * count, 1, taps * out[0], out[1])
         met = node.emit("mul", [met, node.emit("reshape", [node.input(4)], shape=shape)])
-    columns = node.emit("reshape", [met], shape=(batch, channels * taps, *out))
-    flat = node.emit("reshape", [w], shape=(w.type.shape[0], w.type.shape[1] * taps, 1, 1))
-    plain = {"strides": (1, 1), "dilations": (1, 1), "pads": (0,) * 4, "groups": node.integer("group", 1)}
-    return node.biased("conv", [columns, flat], channel_bias(node, bias, 4) if bias else None, plain)
+    rows = node.emit("reshape", [met], shape=(batch, channels, taps * out[0], out[1]))
+    column = node.emit("reshape", [w], shape=(*w.type.shape[:2], taps, 1))
+    plain = {
+        "strides": (1, 1),
+        "dilations": (out[0], 1),
+        "pads": (0,) * 4,
+        "groups": node.integer("group", 1),
+    }
+    return node.biased("conv", [rows, column], channel_bias(node, bias, 4) if bias else None, plain)
 
 
 def _pixels(image: Sequence[int], kernel: Sequence[int], how: Mapping[str, Any]) -> tuple[int, ...]:
