@@ -35,6 +35,13 @@ PLACES = 15  # of a factor's
 MOST_SHIFT = 16
 RESIDUAL = 5  # its number among the operands
 ROOT_FACTOR = 23170  # 2^15 / sqrt 2
+_MAGNITUDES = {
+    2: np.array([[1, 1, 1, 0], [0, 1, 1, 1]]),
+    4: np.array(
+        [[1, 0.5, 0.5, 1, 1, 0], [0, 1, 1, 1, 1, 0], [0, 1, 1, 0.5, 0.5, 0], [0, 1, 1, 0.25, 0.25, 1]]
+    ),
+}
+"""Of A^T without roots."""
 
 
 class Factors(NamedTuple):
@@ -65,6 +72,12 @@ def word_factors(scales: NDArray[np.float32], bits: int) -> Factors:
     shift = fitting[-1] if fitting else 1
     numbers = np.rint(real * 2.0**shift).clip(-most, most)
     return Factors(shift, numbers.astype(np.int16), bool(fitting))
+
+
+def columns_fit(numbers: NDArray[np.int16], tile: Sequence[int]) -> bool:
+    """Whether no sum down a column can leave 16 bits, whatever x is, with such factors (taps, M)."""
+    largest = np.abs(numbers.astype(np.float64)).reshape(tile[0] + 2, tile[1] + 2, -1)
+    return float(np.tensordot(_MAGNITUDES[tile[0]], largest, 1).max()) <= MOST_WORD - 2
 
 
 def endings(tile: Sequence[int]) -> list[list[Ending]]:

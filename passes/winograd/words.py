@@ -18,7 +18,7 @@ from .transforms import Tile
 
 Floats = NDArray[Any]
 
-_FACTOR_BITS = 13, 15  # what is limited more often takes longer
+_FACTOR_BITS = 13, 14, 15  # with fewer, sums down a column need no limits
 _SPARE = 1.25  # times what sums reach on samples
 _MOST_STEPS = 8.0  # of a result, that one of a residual is worth
 _MOST_TILES = 256  # that are looked at, those of the largest inputs

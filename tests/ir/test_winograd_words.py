@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from secateur.ir.opdef import TypeRuleError
 from secateur.ir.reference.winograd import quantized_input, transformed_input
-from secateur.ir.reference.words import endings, word_factors
+from secateur.ir.reference.words import columns_fit, endings, word_factors
 from secateur.ir.registry import create
 from tests.ir.eight_bit import F32, REAL, Array, answer, byte, factor, result
 
@@ -124,6 +124,16 @@ def test_scales_that_leave_no_shift_are_limited_and_say_so() -> None:
     shift, numbers, exact = word_factors(np.array([[1.0, 1e-3]], F32), 13)
     assert (shift, exact) == (1, False)
     assert numbers.tolist() == [[8191, 524]]
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_factors_of_13_bits_leave_columns_room_and_some_of_14_do(tile: tuple[int, int]) -> None:
+    taps = (tile[0] + 2) * (tile[1] + 2)
+    for largest, fits in ((2**13 - 1, True), (2**14 - 1, False)):
+        assert columns_fit(np.full((taps, 2), largest, np.int16), tile) is fits
+    numbers = np.full((taps, 2), 2**12, np.int16)
+    numbers[0] = 1 - 2**14
+    assert columns_fit(numbers, tile)
 
 
 def test_pixels_end_in_two_to_four_bits() -> None:

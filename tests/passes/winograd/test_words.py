@@ -77,7 +77,8 @@ def test_sums_that_words_cannot_hold_have_larger_factors_or_end_in_floats() -> N
     """Where one filter's scale is far above the others', these have no range."""
     stored, q = np.full((16, 2, 8), 100, np.int8), np.full((16, 8, 4), 90, F32)
     assert factor_bits(stored, q, np.full((16, 2), 3e-3, F32)) == 13
-    assert factor_bits(stored, q, np.tile(np.array([3e-3, 0.012], F32), (16, 1))) == 15
+    assert factor_bits(stored, q, np.tile(np.array([3e-3, 0.012], F32), (16, 1))) == 14
+    assert factor_bits(stored, q, np.tile(np.array([3e-3, 0.03], F32), (16, 1))) == 15
     assert factor_bits(stored, q, np.tile(np.array([3e-3, 0.1], F32), (16, 1))) == 0
 
 

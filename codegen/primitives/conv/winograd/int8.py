@@ -30,7 +30,7 @@ from secateur.ir.filters import byte_matrix
 from secateur.ir.graph import Operator
 from secateur.ir.ops.linear import WORDS, one_quant
 from secateur.ir.reference.winograd import domain_weights
-from secateur.ir.reference.words import word_factors
+from secateur.ir.reference.words import columns_fit, word_factors
 from secateur.ir.support.room import Room, domain_room
 from secateur.ir.types import ROW_MAJOR, Layout, blocked
 
@@ -143,9 +143,9 @@ def shape_of(
     tile: tuple[int, int],
     zero_point: int,
     target: Target,
-    words: tuple[int, int] | None = None,
+    words: tuple[int, bool] | None = None,
 ) -> ByteShape:
-    """Results are in `words` by factors of so many bits, of sums that are shifted by so many."""
+    """Results are in `words` of sums that are shifted by so many bits, down a column limited or not."""
     dot, fixed = dot_of(target, full=spec.full), fixed_point(target, up(spec.channels, BLOCK))
     products, signed = bytes_by(dot.of_centred(), target), dot.offset > 0
     if not spec.full and (summed := _across(spec, target)):
@@ -241,11 +241,12 @@ class LinearWinograd(Adjustable):
         return self.kernel(op, target, (PRODUCTS,))
 
 
-def _words(op: Operator) -> tuple[int, int] | None:
-    """Bits of the factors, and the shift, of results in words."""
+def _words(op: Operator) -> tuple[int, bool] | None:
+    """The shift of results in words, and whether sums down a column must be limited."""
     if op["results"] != WORDS:
         return None
-    return op["factor_bits"], word_factors(_constant(op.operands[3]), op["factor_bits"]).shift
+    factors = word_factors(_constant(op.operands[3]), op["factor_bits"])
+    return factors.shift, not columns_fit(factors.numbers, op["tile"])
 
 
 def _given_full(weights: Array) -> bool:

@@ -33,16 +33,15 @@ _RESIDUAL_BITS = 7  # of a fraction that a residual's steps have
 _LOW, _HIGH, _ZERO, _FACTORS = range(4)
 BITS = (2, 3, 4)
 """Of a fraction that sums of pixels have: a bias for each."""
-_SHORT = 13  # bits of factors with which sums down a column are within 16 bits
 
 
 @dataclass(frozen=True)
 class WordArithmetic(ByteArithmetic):
-    """`tile` is of the result; sums are shifted by `shift` and take factors of `factor_bits`."""
+    """`tile` is of the result; sums are shifted by `shift`; those down a column must be `limited`, too."""
 
     tile: tuple[int, int]
-    factor_bits: int
     shift: int
+    limited: bool
     words: Saturating
 
     sums = "int16"
@@ -76,7 +75,7 @@ class WordArithmetic(ByteArithmetic):
         return self.words.lanes if vectors * self.lanes % self.words.lanes == 0 else self.lanes
 
     def output_steps(self, values: Sequence[Expr]) -> list[Expr]:
-        return _limited_steps(self.words, values) if self.factor_bits > _SHORT else _steps(self.words, values)
+        return _limited_steps(self.words, values) if self.limited else _steps(self.words, values)
 
     def kept_output_steps(self, extent: tuple[int, int]) -> Steps:
         return self.output_steps
