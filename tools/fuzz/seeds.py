@@ -37,7 +37,8 @@ class Seed:
 
 
 def _text(signature: str, body: str, opset: int = 17) -> str:
-    return f'<ir_version: 8, opset_import: ["" : {opset}]> {signature} {{ {body} }}'
+    opsets = f'"" : {opset}, "com.microsoft" : 1'
+    return f"<ir_version: 8, opset_import: [{opsets}]> {signature} {{ {body} }}"
 
 
 _NORM = {"scale": (4,), "shift": (4,), "mean": (4,), "variance": (4,)}
@@ -195,6 +196,38 @@ SEEDS = (
             """,
         ),
         {"w": (3, 2, 3, 3)},
+    ),
+    Seed(
+        "joined",
+        _text(
+            "joined (float[1,5,12] x) => (float[1,5,4] y)",
+            """
+            a = com.microsoft.MultiHeadAttention <num_heads=3> (x, x, x, bias)
+            b = com.microsoft.SkipLayerNormalization <epsilon=1e-5> (x, a, scale, shift)
+            c = com.microsoft.Attention <num_heads=2, qkv_hidden_sizes=[4,4,4]> (b, w, v)
+            d = com.microsoft.FusedMatMul <transA=1, alpha=0.5> (b, c)
+            y = com.microsoft.FusedMatMul (x, d)
+            """,
+        ),
+        {"bias": (36,), "scale": (12,), "shift": (12,), "w": (12, 12), "v": (12,)},
+    ),
+    Seed(
+        "deformed",
+        _text(
+            "deformed (float[1,2,6,5] x, float[1,2,3] t) => (float[1,3,4,4] y)",
+            """
+            o = Conv <pads=[1,1,1,1]> (x, wo)
+            m = Sigmoid (o)
+            parts = Constant <value = int64[2] {8,4}> ()
+            s, n = Split <axis=1> (m, parts)
+            d = DeformConv <pads=[1,0,0,1]> (x, w, s, bias, n)
+            size = Constant <value = int64[4] {1,3,4,4}> ()
+            g = AffineGrid (t, size)
+            y = GridSample <mode="linear"> (d, g)
+            """,
+            20,
+        ),
+        {"wo": (12, 2, 3, 3), "w": (3, 2, 2, 2), "bias": (3,)},
     ),
     Seed(
         "symbolic",
