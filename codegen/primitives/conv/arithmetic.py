@@ -241,6 +241,7 @@ class HalfByElement(ByElement):
     """The same on eight channels at once, which the lower half of the registers alone can be elements of."""
 
     dtype = data = weight = "float16"
+    latency = 2.0  # cores that have binary16 pass sums on to where they are added to
 
     def tile_pixels(self, registers: int, vectors: int) -> int:
         return min(super().tile_pixels(registers, vectors), _MOST_ELEMENTS)
