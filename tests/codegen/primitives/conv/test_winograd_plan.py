@@ -83,6 +83,7 @@ def loops(primitive: FloatWinograd, target: Target, spec: ConvSpec, phase: str =
         (ODD, ConvSpec, 15, {9}, 16, 8),
         (ODD, ConvSpec, 14, {9, 6}, 16, 8),  # six tiles need the products at infinity
         (F4, HalfConvSpec, 36, {7, 4}, 16 - 1, 2),  # the first channel's products begin the sums
+        (ODD, HalfConvSpec, 14, {6, 3}, 16, 4),  # sums of six vectors need not wait
     ],
 )
 def test_register_tiles_share_the_weights_that_are_asked_for_and_spill_nothing(
