@@ -1,9 +1,9 @@
 """What networks' weights take by every way to store them, at several bits and shares of zeros: a table.
 
 `python -m secateur.tools.bench.weights MODEL ... --write docs/weights.md` puts it between the lines of that
-page that mark its place. A network is an ONNX file or the name of one of `make public-models`, which is
-downloaded. Of a large tensor the first filters are taken (`--most`). Vela's codec and NNC are asked where the
-packages `ethos-u-vela` and `nncodec` can be imported. What was found before is read from the CSV of
+page that mark its place. A network is an ONNX or TFLite file, or the name of one of `make public-models`,
+which is downloaded. Of a large tensor the first filters are taken (`--most`). Vela's codec and NNC are asked
+where the packages `ethos-u-vela` and `nncodec` can be imported. What was found before is read from the CSV of
 `--lines`, and what is found is added to it; what others' codecs take is read from that of `--peers` where it
 has the line, as nothing of ours changes it.
 """
@@ -13,15 +13,16 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from secateur.codegen.weights.registry import BEST, CHOOSING
 from secateur.ir.errors import SecateurError
 from secateur.ir.support.atomic import write_whole
 
+from ..pages.tflite_weights import weights_in
 from ..pages.weights import SMALLEST, Weights, report, weights_of
 from .peers.weights import nnc_bytes, vela_bytes
 from .public.rows import BY_NAME
@@ -82,10 +83,14 @@ class Line:
         return "-" if bytes is None else f"{8 * bytes / self.elements:.3f}"
 
 
+Given = Callable[[int, float], tuple[Weights, ...]]
+"""A network's weights at so many bits, a share of each tensor zero."""
+
+
 def line_of(
-    network: str, graph: Any, bits: int, pruned: float, most: int = MOST, peers: Sequence[Line] = ()
+    network: str, given: Given, bits: int, pruned: float, most: int = MOST, peers: Sequence[Line] = ()
 ) -> Line:
-    layers = [_first(layer, most) for layer in weights_of(graph, bits, pruned)]
+    layers = [_first(layer, most) for layer in given(bits, pruned)]
     if not layers:
         raise SecateurError(f"{network}: has no weights")
     found = report(network, layers, bits, pruned)
@@ -97,9 +102,9 @@ def line_of(
     return line
 
 
-def most_of(graph: Any) -> int:
+def most_of(given: Given) -> int:
     """How many weights of a tensor are looked at where nobody says it."""
-    return LESS if sum(layer.values.size for layer in weights_of(graph)) > MANY else MOST
+    return LESS if sum(layer.values.size for layer in given(max(BITS), 0.0)) > MANY else MOST
 
 
 def _first(layer: Weights, most: int) -> Weights:
@@ -121,11 +126,11 @@ class Lines:
     def __iter__(self) -> Iterator[Line]:
         return iter(tuple(self._known))
 
-    def line(self, name: str, graph: Any, bits: int, pruned: float, most: int) -> Line:
+    def line(self, name: str, given: Given, bits: int, pruned: float, most: int) -> Line:
         for line in self._known:
             if (line.network, line.bits, line.pruned) == (name, bits, pruned):
                 return line
-        self._known.append(line_of(name, graph, bits, pruned, most, self._peers))
+        self._known.append(line_of(name, given, bits, pruned, most, self._peers))
         if self._path is not None:
             write_whole(self._path, self.text_of(self._known).encode())
         return self._known[-1]
@@ -153,21 +158,24 @@ def lines_of(given: argparse.Namespace) -> Iterator[Line]:
         yield from known
         return
     for word in given.models:
-        name, graph = network(word, given.public)
-        most = given.most or most_of(graph)
-        yield from (known.line(name, graph, b, share, most) for b in given.bits for share in given.pruned)
+        name, weights = network(word, given.public)
+        most = given.most or most_of(weights)
+        yield from (known.line(name, weights, b, share, most) for b in given.bits for share in given.pruned)
 
 
-def network(word: str, folder: Path) -> tuple[str, Any]:
-    """The name of a network and its graph, by its file or by its name among the public ones."""
+def network(word: str, folder: Path) -> tuple[str, Given]:
+    """The name of a network and its weights, by its file or by its name among the public ones."""
     from secateur.ir.onnx_reader import read_model
 
     if word not in BY_NAME:
         path = Path(word)
-        return f"{path.parent.name}/{path.stem}", read_model(path)
+        name = f"{path.parent.name}/{path.stem}"
+        if path.suffix == ".tflite":
+            return name, partial(weights_in, path)
+        return name, partial(weights_of, read_model(path))
     model = BY_NAME[word]
     shapes = None if model.settled else {model.input: model.shape}
-    return word, read_model(model_file(model, folder), shapes)
+    return word, partial(weights_of, read_model(model_file(model, folder), shapes))
 
 
 def markdown(lines: Sequence[Line]) -> str:

@@ -85,9 +85,9 @@ def weights_of(graph: Graph, bits: int = 8, pruned: float = 0.0) -> tuple[Weight
             continue
         value = op["value"]
         if value.dtype in (np.int8, np.uint8):
-            found.append(Weights(op.result.name, _pruned(value.view(np.int8), pruned)))
+            found.append(Weights(op.result.name, pruned_to(value.view(np.int8), pruned)))
         elif value.dtype == np.float32 and _multiplied(op.result):
-            found.append(Weights(op.result.name, rounded(_pruned(value, pruned), bits)))
+            found.append(Weights(op.result.name, rounded(pruned_to(value, pruned), bits)))
     return tuple(found)
 
 
@@ -95,7 +95,7 @@ def _multiplied(value: Value) -> bool:
     return any(user.macs and user.operands[1] is value for user in value.users if len(user.operands) > 1)
 
 
-def _pruned(values: Array, share: float) -> Array:
+def pruned_to(values: Array, share: float) -> Array:
     """The smallest in size set to zero; of equal ones those that come first."""
     gone = np.argsort(np.abs(values.astype(np.float64)).reshape(-1), kind="stable")[
         : int(share * values.size)

@@ -24,7 +24,6 @@ from secateur.codegen.weights.orders import ACROSS, CHANNEL, DOWN, FILTER, Order
 from secateur.ir.support.atomic import write_whole
 
 from ..bench.weights import PUBLIC, network
-from ..pages.weights import weights_of
 
 NETWORKS = ("yolox", "ocr-detect", "ocr-read", "plate-detect", "plate-text", "centerface")
 BITS, SHARES = (8, 6, 5, 4), (0.0, 0.5, 0.8, 0.9)
@@ -174,8 +173,8 @@ def _heights(tensors: Sequence[Array]) -> Numbers:
 
 def tensors_of(name: str, folder: Path) -> list[Array]:
     """A network's, in all bits and shares of zeros."""
-    _, graph = network(name, folder)
-    layers = [layer for b in BITS for share in SHARES for layer in weights_of(graph, b, share)]
+    _, weights = network(name, folder)
+    layers = [layer for b in BITS for share in SHARES for layer in weights(b, share)]
     return [_first(np.ascontiguousarray(layer.values)) for layer in layers]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from secateur.ir.errors import ModelError
 
@@ -17,11 +18,16 @@ from .schema import schema
 
 MAGIC = b"TFL3"
 """At the fifth byte of every such file."""
+Data = bytes
+"""As classes say that have a field `bytes`."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a file; `constant` ones have elements in it, of so many bytes. `index` is the file's."""
+    """A tensor of a file; `constant` ones have elements in it, of so many bytes. `index` is the file's.
+
+    An integer q stands for (q - zero) scale; there is one of each, or one for each index of `axis`.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -29,6 +35,15 @@ class Tensor:
     constant: bool
     bytes: int
     index: int = 0
+    data: Data = field(default=b"", repr=False)
+    scales: tuple[float, ...] = ()
+    zeros: tuple[int, ...] = ()
+    axis: int = 0
+
+    @property
+    def elements(self) -> NDArray[Any]:
+        """Of a constant whose type is `SIZED`, in its shape; ValueError where there are too few or many."""
+        return np.frombuffer(self.data, np.dtype(self.dtype).newbyteorder("<")).reshape(self.shape)
 
     @property
     def size(self) -> int:
@@ -125,9 +140,18 @@ def _names(enumeration: Any) -> dict[int, str]:
 
 def _tensor(tensor: Any, buffers: Any, types: Mapping[int, str], index: int) -> Tensor:
     data = buffers[tensor.buffer].data if tensor.buffer < len(buffers) else None
-    size = 0 if data is None else len(data)
-    shape = () if tensor.shape is None else tuple(map(int, tensor.shape))
-    return Tensor(_text(tensor.name), shape, types.get(tensor.type, "unknown").lower(), size > 0, size, index)
+    data = b"" if data is None else bytes(data)
+    shape, quant = _numbers(tensor.shape), tensor.quantization
+    name, kind = _text(tensor.name), types.get(tensor.type, "unknown").lower()
+    known = Tensor(name, shape, kind, len(data) > 0, len(data), index, data)
+    if quant is None:
+        return known
+    scales = () if quant.scale is None else tuple(map(float, quant.scale))
+    return replace(known, scales=scales, zeros=_numbers(quant.zeroPoint), axis=quant.quantizedDimension)
+
+
+def _numbers(given: Any) -> tuple[int, ...]:
+    return () if given is None else tuple(map(int, given))
 
 
 def _text(name: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from secateur.tools.bench.weights import (
     replaced,
 )  # fmt: skip
 from secateur.tools.bench.weights_speed import speeds
+from secateur.tools.pages.weights import weights_of
 
 TEXT = """
 graph @small(%x: tensor<1x16x6x6xf32>) {
@@ -33,10 +35,11 @@ graph @small(%x: tensor<1x16x6x6xf32>) {
 }
 """
 WEIGHTS = np.random.default_rng(0).standard_normal((32, 16, 3, 3)).astype(np.float32)
+SMALL = partial(weights_of, parse_graph(TEXT, {"w": WEIGHTS}))
 
 
 def test_a_line_has_every_way_to_store_and_what_the_best_gains() -> None:
-    line = line_of("small", parse_graph(TEXT, {"w": WEIGHTS}), 4, 0.8)
+    line = line_of("small", SMALL, 4, 0.8)
     assert line.elements == WEIGHTS.size
     assert line.bytes["smallest"] is not None
     assert line.bytes["entropy"] is not None
@@ -52,41 +55,39 @@ def test_a_line_has_every_way_to_store_and_what_the_best_gains() -> None:
 
 
 def test_of_a_large_tensor_the_first_filters_are_taken() -> None:
-    graph = parse_graph(TEXT, {"w": WEIGHTS})
     each = WEIGHTS[0].size
-    assert line_of("small", graph, 8, 0.0, 3 * each + 1).elements == 3 * each
-    assert line_of("small", graph, 8, 0.0, 1).elements == each
+    assert line_of("small", SMALL, 8, 0.0, 3 * each + 1).elements == 3 * each
+    assert line_of("small", SMALL, 8, 0.0, 1).elements == each
 
 
 def test_of_a_network_of_many_weights_less_of_each_tensor_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = parse_graph(TEXT, {"w": WEIGHTS})
     assert WEIGHTS.size < MANY
-    assert most_of(graph) == MOST
+    assert most_of(SMALL) == MOST
     monkeypatch.setattr("secateur.tools.bench.weights.MANY", WEIGHTS.size - 1)
-    assert most_of(graph) == LESS
+    assert most_of(SMALL) == LESS
 
 
 def test_what_is_known_is_kept(tmp_path: Path) -> None:
-    graph, path = parse_graph(TEXT, {"w": WEIGHTS}), tmp_path / "lines.csv"
-    line = Lines(path).line("small", graph, 8, 0.5, 1 << 16)
-    assert Lines(path).line("small", None, 8, 0.5, 1 << 16) == line
+    path = tmp_path / "lines.csv"
+    line = Lines(path).line("small", SMALL, 8, 0.5, 1 << 16)
+    assert Lines(path).line("small", lambda *_: (), 8, 0.5, 1 << 16) == line
     assert list(Lines(path)) == [line]
 
 
 def test_what_peers_take_is_read_where_it_is_known(tmp_path: Path) -> None:
-    graph, path, others = parse_graph(TEXT, {"w": WEIGHTS}), tmp_path / "lines.csv", tmp_path / "peers.csv"
-    peer = line_of("small", graph, 8, 0.5)
+    path, others = tmp_path / "lines.csv", tmp_path / "peers.csv"
+    peer = line_of("small", SMALL, 8, 0.5)
     peer.bytes.update(vela=7, nnc=9, mixed=1)
     others.write_text(Lines.text_of([peer]))
-    line = Lines(path, others).line("small", graph, 8, 0.5, 1 << 16)
+    line = Lines(path, others).line("small", SMALL, 8, 0.5, 1 << 16)
     assert (line.bytes["vela"], line.bytes["nnc"]) == (7, 9)
     assert line.bytes["mixed"] != 1
-    assert Lines(None, others).line("small", graph, 8, 0.9, 1 << 16).bytes["nnc"] != 9
+    assert Lines(None, others).line("small", SMALL, 8, 0.9, 1 << 16).bytes["nnc"] != 9
 
 
 def test_what_is_known_makes_the_table(tmp_path: Path) -> None:
     path, page = tmp_path / "lines.csv", tmp_path / "page.md"
-    line = Lines(path).line("small", parse_graph(TEXT, {"w": WEIGHTS}), 4, 0.9, 1 << 16)
+    line = Lines(path).line("small", SMALL, 4, 0.9, 1 << 16)
     page.write_text(f"{BEGIN}\n{END}\n")
     main(["--known", "--lines", str(path), "--write", str(page)])
     assert page.read_text() == f"{BEGIN}\n{markdown([line])}{END}\n"
@@ -118,7 +119,7 @@ def test_the_table_takes_the_place_of_the_last_one() -> None:
 def test_a_network_without_weights_is_refused() -> None:
     text = 'graph @g(%x: tensor<1x4xf32>) {\n  %y = nn.relu(%x) : tensor<1x4xf32>\n  return %y as "y"\n}\n'
     with pytest.raises(SecateurError, match="has no weights"):
-        line_of("g", parse_graph(text, {}), 8, 0.0)
+        line_of("g", partial(weights_of, parse_graph(text, {})), 8, 0.0)
 
 
 def test_what_is_no_file_is_one_error() -> None:

@@ -9,6 +9,7 @@ import typer
 
 from secateur.ir.support.atomic import write_whole
 
+from ...pages.tflite_weights import weights_in
 from ...pages.weights import csv_text, json_data, report, table_text, weights_of
 from ...pages.weights_page import render_page
 from ...progress import progress
@@ -16,7 +17,7 @@ from ...report import print_json
 from ..checks import check_outputs
 from ..common import Json, refuse
 from ..groups import spread
-from ..source import Settled
+from ..source import Settled, source_kind
 
 Bits = Annotated[
     int,
@@ -37,7 +38,7 @@ Page = Annotated[
 
 @spread()
 def weights(
-    model: Annotated[Path, typer.Argument(help="An ONNX model, or IR text (.sir).")],
+    model: Annotated[Path, typer.Argument(help="An ONNX model, IR text (.sir), or a TFLite file.")],
     *,
     settled: Settled,
     bits: Bits = 8,
@@ -48,14 +49,17 @@ def weights(
 ) -> None:
     """Show what a model's weights take by codec, layer by layer.
 
-    Weights of an int8 model are taken as they are, those of a float model rounded. Tables and heads are
-    counted. The program zstd, where it is installed, and xz compress the same bytes for comparison.
+    Weights of an int8 model are taken as they are, those of a float model rounded, and those of a TFLite file
+    where fewer bits than 8 are asked for. Tables and heads are counted. The program zstd, where it is
+    installed, and xz compress the same bytes for comparison.
     """
-    settled.check(model)
+    tflite = settled == Settled() and source_kind(model) == "tflite"
+    if not tflite:
+        settled.check(model)
     check_outputs(csv, html)
     with progress() as show:
         show("reading", 0, 1)
-        layers = weights_of(settled.read(model), bits, pruned)
+        layers = weights_in(model, bits, pruned) if tflite else weights_of(settled.read(model), bits, pruned)
         if not layers:
             raise refuse(f"{model}: has no weights: no constant that a convolution or product multiplies by")
         found = report(model.name, layers, bits, pruned, show)
