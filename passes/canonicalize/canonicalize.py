@@ -14,13 +14,15 @@ from . import identities, movement
 from .constants import fold_constants
 from .duplicates import merge_duplicates
 from .joins import share_joins
+from .transposes import move_transposes
 
 RULES = identities.RULES + movement.RULES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Canonicalize(CanonicalizeOptions, Pass):
-    """Folds constants through the interpreter, merges equal operators, applies identities, removes dead code.
+    """Folds constants through the interpreter, merges equal operators, applies identities, moves transposes
+    to where they cancel, removes dead code.
 
     `fold` limits the bytes of a folded constant that is larger than what it is computed from. Without `share`
     equal constants that have names stay apart, so that initializers are found again in what is written.
@@ -38,7 +40,7 @@ class Canonicalize(CanonicalizeOptions, Pass):
         while changed:
             graph.remove_dead()
             changes = fold_constants(graph, self.fold) + merge_duplicates(graph, self.share)
-            changes += share_joins(graph)
-            changed = changes + rewrite(graph, RULES).total() > 0
+            changes += share_joins(graph) + rewrite(graph, RULES).total()
+            changed = changes + move_transposes(graph) > 0
         graph.remove_dead()
         return graph
