@@ -31,7 +31,9 @@ def move_transposes(graph: Graph) -> int:
     for perm in dict.fromkeys(op["perm"] for op in graph.operators if op.name == "nn.transpose"):
         for region in _regions(graph, perm):
             chosen = _Cut(graph, region, perm).chosen()
-            _permute(graph, chosen, perm)
+            if chosen:
+                _permute(graph, chosen, perm)
+                graph.remove_dead()  # a transpose that nobody reads would seem to want its order
             changed += len(chosen)
     return changed
 

@@ -109,6 +109,17 @@ def test_one_scale_for_the_tensor_is_followed() -> None:
     assert net.settle(net.turn(net.op("q.dequantize", x), SECOND))[0] == 0
 
 
+def test_operators_stay_where_they_were_moved_beside_constants_kept_as_integers() -> None:
+    net = Net((1, 4, 6, 6))
+    x = net.op("nn.abs", net.op("nn.relu", net.turn(net.x, LAST)))
+    stored = net.op("q.quantize", net.constant(1, 6, 6, 4), dtype=DType.U8, scales=(0.1,), zero_points=(9,))
+    x = net.op("nn.abs", net.op("nn.neg", net.op("nn.add", x, net.op("q.dequantize", stored))))
+    x = net.op("q.quantize", net.turn(x, SECOND), dtype=DType.U8, scales=(0.1,), zero_points=(9,))
+    _, graph = net.settle(net.op("q.dequantize", x))
+    assert graph.operators[-1].result.type.shape == (1, 4, 6, 6)
+    assert not any(u.name == "nn.transpose" for u in graph.inputs[0].users)
+
+
 def test_what_is_read_in_both_orders_is_transposed_once() -> None:
     net = Net((1, 4, 6, 6))
     x = net.op("nn.relu", net.turn(net.x, LAST))
