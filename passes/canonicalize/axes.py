@@ -73,6 +73,11 @@ def data_of(op: Operator) -> range:
     return range(1) if op.name == "q.table" else range(len(op.operands))
 
 
+def is_elementwise(op: Operator) -> bool:
+    """Whether each element of the result is computed from those at its place."""
+    return op.definition.axes is ELEMENTWISE
+
+
 def drops_axes(op: Operator) -> bool:
     """Whether the result lacks axes, so that it has none in another order."""
     return op.name in REDUCTIONS and not op["keepdims"]
@@ -86,7 +91,7 @@ def permuted(op: Operator, perm: Perm) -> dict[str, Any] | None:
     rank = max((v.type.rank for v in op.operands), default=0)
     if op.name.startswith("prim.") or rank != len(perm) or len(op.results) != 1 or _scaled_by_axis(op):
         return None
-    if op.definition.axes is ELEMENTWISE:
+    if is_elementwise(op):
         return {}
     if op.name in REDUCTIONS:
         changed = _reduced(op, perm)

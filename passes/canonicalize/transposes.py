@@ -14,12 +14,17 @@ from collections.abc import Iterable, Iterator
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.registry import create
 
-from .axes import Perm, data_of, drops_axes, inverse, keeps_places, permuted
+from .axes import Perm, data_of, drops_axes, inverse, is_elementwise, keeps_places, permuted
 
 _PERMUTED, _PLAIN = "permuted", "plain"
 Node = Operator | str
 START = 1024
 """Elements in whose time a transpose starts: few large ones are better than many small ones."""
+APART = 2
+"""In passes over what is between two operators: it is written and read again where a transpose keeps them
+from being fused."""
+SUMMING = ("nn.conv", "nn.conv_transpose", "nn.matmul")
+"""What fuses with an element-wise operator that reads it."""
 
 
 def move_transposes(graph: Graph) -> int:
@@ -90,9 +95,12 @@ class _Cut:
     def __init__(self, graph: Graph, region: list[Operator], perm: Perm) -> None:
         self.graph, self.region, self.perm = graph, dict.fromkeys(region), perm
         self.back = inverse(perm)
-        self.ends: list[tuple[int, set[Node]]] = [
-            (weight, ends) for value in self._values() for weight, ends in [self._wanted(value)] if weight
-        ]
+        self.ends: list[tuple[int, set[Node]]] = []
+        for value in self._values():
+            weight, ends = self._wanted(value)
+            if weight:
+                within: set[Node] = {op for op in ends if isinstance(op, Operator)}
+                self.ends += [(weight, ends), (APART * weight, within), (APART * weight, self._fed(value))]
 
     def chosen(self) -> list[Operator]:
         """The fewest operators that are to be permuted; none where that saves nothing."""
@@ -128,6 +136,15 @@ class _Cut:
         ends.add(self._producer(value))
         ends.discard("")
         return value.type.elements + START, ends
+
+    def _fed(self, value: Value) -> set[Node]:
+        """The order of a sum of products, and what would be fused with it."""
+        end, op = self._producer(value), value.producer
+        source = op.operands[0].producer if op is not None and _transposed(op, len(self.perm)) else op
+        if not isinstance(end, str) or not end or source is None or source.name not in SUMMING:
+            return set()
+        fused: set[Node] = {op for op in value.users if op in self.region and is_elementwise(op)}
+        return {end, *fused} if fused else set()
 
     def _user(self, value: Value, op: Operator) -> str:
         """Which form an operator outside of the region wants; a transpose with its own cost wants none."""

@@ -10,15 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.ir.graph import Graph, Value
+from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.interpreter import run
 from secateur.ir.registry import create
 from secateur.ir.types import DType, TensorType
 from secateur.ir.verifier import verify
+from secateur.passes.canonicalize.axes import is_elementwise
 from secateur.passes.canonicalize.canonicalize import Canonicalize
-from secateur.passes.canonicalize.transposes import START
+from secateur.passes.canonicalize.transposes import APART, START
 
 LAST, SECOND = (0, 2, 3, 1), (0, 3, 1, 2)
+WINDOW = {"strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1)}
+POOL = {"kernel": (3, 3), **WINDOW, "pads": (1,) * 4}
 
 
 class Net:
@@ -133,7 +136,20 @@ def test_a_transpose_that_would_only_move_stays() -> None:
     assert graph.operators[0].name == "nn.transpose"
 
 
-KINDS = ("turn", "turn", "turn", "unary", "binary", "low", "concat", "mean", "dropped", "pad")
+KINDS = (
+    "turn",
+    "turn",
+    "turn",
+    "unary",
+    "unary",
+    "conv",
+    "binary",
+    "low",
+    "concat",
+    "mean",
+    "dropped",
+    "pad",
+)
 
 
 def step(draw: st.DrawFn, net: Net, x: Value, others: list[Value]) -> Value:
@@ -141,6 +157,8 @@ def step(draw: st.DrawFn, net: Net, x: Value, others: list[Value]) -> Value:
     kind, axis = draw(st.sampled_from(KINDS)), draw(st.integers(0, 3))
     if kind == "turn":
         return net.turn(x, draw(st.sampled_from([LAST, SECOND, (0, 1, 3, 2), (3, 2, 1, 0)])))
+    if kind == "conv":
+        return net.op("nn.conv", x, net.constant(x.type.shape[1], x.type.shape[1], 1, 1), **WINDOW)
     if kind == "binary":
         return net.op("nn.add", x, draw(st.sampled_from([v for v in others if v.type == x.type])))
     if kind == "low":
@@ -153,6 +171,22 @@ def step(draw: st.DrawFn, net: Net, x: Value, others: list[Value]) -> Value:
     if kind == "pad":
         return net.op("nn.pad", x, pads=tuple(int(i == axis) for i in range(8)), value=1.0)
     return net.op(draw(st.sampled_from(["nn.relu", "nn.neg"])), x)
+
+
+def test_what_fuses_with_a_convolution_comes_before_the_transpose() -> None:
+    net = Net((1, 4, 6, 6))
+    x = net.op("nn.conv", net.x, net.constant(5, 4, 1, 1), **WINDOW)
+    left, graph = net.settle(net.op("nn.sigmoid", net.op("nn.add", net.turn(x, LAST), net.constant(5))))
+    assert left == 1
+    assert graph.operators[-1].name == "nn.transpose"
+
+
+def test_sums_that_fuse_stay_together() -> None:
+    """Of three operands two are transposed; transposing their sum instead would part it from the third."""
+    net, turned = Net((1, 6, 6, 6)), (0, 3, 2, 1)
+    a, b = net.op("nn.conv", net.x, net.constant(6, 6, 1, 1), **WINDOW), net.op("nn.max_pool", net.x, **POOL)
+    x = net.op("nn.add", net.turn(b, turned), net.turn(net.op("nn.max_pool", b, **POOL), turned))
+    assert net.settle(net.op("nn.add", x, a))[0] == 2
 
 
 @st.composite
@@ -170,8 +204,14 @@ def networks(draw: st.DrawFn) -> Graph:
 
 
 def moved(graph: Graph) -> int:
-    """What transposes take: elements, and what each starts in."""
-    return sum(op.result.type.elements + START for op in graph.operators if op.name == "nn.transpose")
+    """What transposes take: elements, what each starts in, and what is not fused for it."""
+    return sum(taken(op) for op in graph.operators if op.name == "nn.transpose")
+
+
+def taken(op: Operator) -> int:
+    apart = op.operands[0].producer is not None and op.operands[0].producer.name == "nn.conv"
+    apart = apart and any(is_elementwise(user) for user in op.result.users)
+    return (op.result.type.elements + START) * (1 + APART * apart)
 
 
 @settings(max_examples=60)
