@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .vector.streams import ANEW, ASK, HELD, KEPT, MOVED, PLACE, PREFIX, TAKE
+from .vector.streams import ANEW, ASK, HELD, KEPT, MOVED, PLACE, PREFIX, PUT, TAKE
 
 _BITS = 128
 _INTRINSIC = re.compile(r"call (\{[^}]*\} @llvm\.aarch64[\w.]+\(ptr)")
@@ -33,6 +33,8 @@ def _declarations(text: str, made: str) -> str:
 def _function(name: str) -> str:
     if name.startswith(TAKE):
         return _taking(name)
+    if name.startswith(PUT):
+        return _putting(name)
     if name.startswith(HELD):
         return _holding(name, HELD, " sideeffect")
     if name.startswith(KEPT):
@@ -93,6 +95,17 @@ def _taking(name: str) -> str:
     lines += [_joined(i, lanes, count, kind) for i in range(1, count)]
     last = f"%j{count - 1}"
     return "\n".join([head + lines[0], *lines[1:], f"  ret {whole} {last}", "}"])
+
+
+def _putting(name: str) -> str:
+    """`put_TYPExLANES`: a store."""
+    dtype, _, lanes = name.removeprefix(PUT + "_").partition("x")
+    kind, _, bits = _KINDS[dtype]
+    return f"""define internal void @{name}(i64 %at, <{lanes} x {kind}> %value) alwaysinline {{
+  %place = inttoptr i64 %at to ptr
+  store <{lanes} x {kind}> %value, ptr %place, align {bits // 8}
+  ret void
+}}"""
 
 
 def _widened(i: int, lanes: int, count: int, kind: str) -> str:

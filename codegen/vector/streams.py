@@ -18,20 +18,20 @@ Expr = Any
 Buffer = Any
 
 PREFIX = "secateur_stream_"
-PLACE, MOVED, ANEW, ASK, HELD, KEPT, TAKE = (
-    PREFIX + name for name in ("place", "moved", "anew", "ask", "held", "kept", "take")
+PLACE, MOVED, ANEW, ASK, HELD, KEPT, TAKE, PUT = (
+    PREFIX + name for name in ("place", "moved", "anew", "ask", "held", "kept", "take", "put")
 )
 MOST = 4  # vectors of one load
 _SIZES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1}
 
 
 class Stream:
-    """Vectors of `lanes` elements from an index of a buffer on."""
+    """Vectors of `lanes` elements from an index of a buffer on, or without a buffer from an address on."""
 
-    def __init__(self, buffer: Buffer, index: Expr, lanes: int, dtype: str) -> None:
+    def __init__(self, buffer: Buffer | None, index: Expr, lanes: int, dtype: str) -> None:
         self._lanes, self._dtype, self._bytes = lanes, dtype, lanes * _SIZES[dtype]
         self._at = Registers(1, 1, "int64")
-        self._at[0] = T.call_extern("int64", PLACE, T.address_of(buffer[index]))
+        self._at[0] = index if buffer is None else _place(buffer, index)
 
     def take(self, vectors: int, on: Expr = None) -> list[Expr]:
         """The next `vectors`. `on` is a `distance` from where the last load begins to what is taken next."""
@@ -67,6 +67,22 @@ class Stream:
         return [T.Shuffle([loaded], [*range(first, first + self._lanes)]) for first in starts]
 
 
+def address(buffer: Buffer, index: Expr) -> Expr:
+    """Of an element, an int64 of which LLVM knows nothing: others are an addition away."""
+    return _register(_place(buffer, index))
+
+
+def moved(place: Expr, number: Expr, each: int) -> Expr:
+    """The address `number` times so many bytes on, from which short offsets count."""
+    times = T.int64(number) if isinstance(number, int) else number.astype("int64")
+    return _register(place + times * T.int64(each))
+
+
+def put(place: Expr, value: Expr, lanes: int, dtype: str) -> None:
+    """Stores a vector at an address."""
+    T.evaluate(T.call_extern("void", f"{PUT}_{dtype}x{lanes}", place, value))
+
+
 def last_load(vectors: int) -> int:
     """Vectors of the last of the loads that take so many."""
     return (vectors - 1) % MOST + 1
@@ -79,9 +95,17 @@ def loads_of(vectors: int) -> int:
 
 def distance(bytes_on: int) -> Expr:
     """An int64 in a register, of which LLVM knows nothing: an address can be moved by it for nothing."""
+    return _register(T.int64(bytes_on))
+
+
+def _register(value: Expr) -> Expr:
     register = Registers(1, 1, "int64")
-    register[0] = T.call_extern("int64", MOVED, T.int64(bytes_on))
+    register[0] = T.call_extern("int64", MOVED, value)
     return register[0]
+
+
+def _place(buffer: Buffer, index: Expr) -> Expr:
+    return T.call_extern("int64", PLACE, T.address_of(buffer[index]))
 
 
 def held(sums: Registers, numbers: Iterable[int] | None = None) -> None:

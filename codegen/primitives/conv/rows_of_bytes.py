@@ -60,6 +60,13 @@ class RowsOfBytes(Int8):
         """What is prepared of a pixel's blocks of a step, which lie `apart` bytes from each other."""
         return self.elements(data, place, QUADS)
 
+    def onward(self, pixels: int, apart: int) -> Expr:
+        """A distance that `OperandsOfBytes.row` takes: `pixels` are read of each block, `apart` bytes on.
+
+        It is made here, once for all tiles that follow.
+        """
+        return distance(apart - (pixels - last_load(pixels)) * BLOCK)
+
     def weights_of(self, weights: tuple[Buffer, Expr], vectors: int) -> WeightsOfBytes:
         return WeightsOfBytes(self, weights, vectors)
 
@@ -132,10 +139,6 @@ class OperandsOfBytes:
     ) -> None:
         self.dot, self.data = arithmetic.dot, Stream(*data, BLOCK, arithmetic.data)
         self.weights = arithmetic.weights_of(weights, vectors)
-
-    def step(self, pixels: int, apart: int) -> Expr:
-        """A distance that `row` takes: `pixels` are read of each block, `apart` bytes from the last's."""
-        return distance(apart - (pixels - last_load(pixels)) * BLOCK)
 
     def row(
         self, acc: Any, on: Expr, taps: Sequence[tuple[range, range]], ask: tuple[int, int] | None = None

@@ -6,22 +6,23 @@ transformed weights add up channels; the output transform and the ending store w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.tir import Registers, T, fence, load, opaque, prefetch, prim_func, store, view, when
-from secateur.codegen.vector.streams import held
 
 from ....rounding import up
 from ...specs import layout_block
 from ..plan import KernelSpec
 from ..rows_by_element import Operands, RowsByElement
 from ..rows_of_bytes import RowsOfBytes
-from .arithmetic import Buffers, Read, Steps
+from .addresses import Addresses
+from .arithmetic import Buffers, Read
 from .asking import lines_asked
+from .columns import down_columns
 from .patch import Patch
 from .places import Places, has, origin, sizes
 from .plan import Blocking, Shape, blocks_together
@@ -79,6 +80,7 @@ class _Nest:
         blocks = self.arithmetic.chunked or self.arithmetic.streams
         self.run = self.taken if blocks else blocking.channels  # of a tile, side by side
         self.legs, streams = shape.legs(blocking), isinstance(self.arithmetic.products, RowsByElement)
+        self.of_bytes = isinstance(self.arithmetic.products, RowsOfBytes)
         self.begun = streams and (self.chunks == 1 or self.legs > 0)
 
     def task(self, task: Expr, begin: Expr) -> None:
@@ -104,26 +106,6 @@ class _Nest:
     def _several(self, count: int) -> Any:
         """A loop over chunks of channels, or over blocks of one, where there can be more than one."""
         return T.serial(0, count) if self.arithmetic.chunked else nullcontext(0)
-
-    def _columns(
-        self, read: Callable[[int, int], Expr], steps: Steps, rows: int, lanes: int, dtype: str = "float32"
-    ) -> Any:
-        """`steps`, which give `rows` values, down every column of a tile of vectors.
-
-        Of results each is complete before the next: of large tiles LLVM would begin all, and spill.
-        """
-        high, broad = self.shape.extent
-        in_turn = rows < high and isinstance(self.arithmetic.products, RowsByElement)
-        half = Registers(rows * broad, lanes, dtype)
-        for j in range(broad):
-            column = Registers(high, lanes, dtype)
-            for i in range(high):
-                column[i] = read(i, j)
-            for i, value in enumerate(steps([column[i] for i in range(high)])):
-                half[i * broad + j] = value
-            if in_turn:
-                held(half, range(j, rows * broad, broad))
-        return half
 
     # Input transform
 
@@ -202,7 +184,7 @@ class _Nest:
         """Vectors `vector`... of channels, as one."""
         high, arithmetic = self.shape.extent[0], self.arithmetic
         wide, raw = arithmetic.wide, arithmetic.raw
-        halves = [self._columns(one, self.input_steps, high, wide, raw) for one in reads]
+        halves = [down_columns(one, self.input_steps, self.shape.extent, (high, wide, raw)) for one in reads]
         stride = self.shape.transformed_stride(self.blocking)
         first = place
         for i in range(high):
@@ -240,6 +222,9 @@ class _Nest:
             made = parts * rows + T.Select(some, rest, 0) if rest else parts * rows
             first = opaque(T.min(first, self.blocking.tiles - made))
         self._go_on(rows)
+        if self.of_bytes:
+            inputs, sums = (self.inputs, self._source(p, first)), (self.sums, self._sums(p, g, first))
+            self.addresses = Addresses(inputs, sums, self.arithmetic.sums)
         with T.serial(0, parts) as part:
             self._register_tile(chunk, p, g, (part, first + part * rows), rows)
         if rest:
@@ -250,7 +235,7 @@ class _Nest:
     def _go_on(self, rows: int) -> None:
         """From where the last load of a block begins to the next block, for register tiles that follow."""
         products = self.arithmetic.products
-        if isinstance(products, RowsByElement):
+        if isinstance(products, RowsByElement | RowsOfBytes):
             self.on = products.onward(rows, self.blocking.tiles * self.run)
 
     def _register_tile(self, chunk: Expr, p: Expr, g: Expr, at: tuple[Expr, Expr], rows: int) -> None:
@@ -264,7 +249,9 @@ class _Nest:
         if not self.begun:
             self._begin(acc, chunk, sums, panel)
         opened = arithmetic.products.opened(acc, blocking.vectors)
-        source = self._transformed(0, first) + p * self.shape.transformed_stride(blocking)
+        source = self._source(p, first)
+        if self.of_bytes:
+            source = self.addresses.source(part, blocking.rows * self.run)
         if isinstance(arithmetic.products, RowsByElement | RowsOfBytes):
             weight = panel * self.shape.panel_channels(blocking) * self.width
             if self.legs:
@@ -274,10 +261,19 @@ class _Nest:
         else:
             self._blocks(opened, source, panel)
         acc = arithmetic.products.closed(opened, blocking.vectors)
-        lanes = arithmetic.ended_lanes(blocking.vectors)
-        for number, value in arithmetic.ended(acc, blocking.vectors, self.buffers, panel * self.width):
-            row, v = divmod(number, blocking.vectors)
-            store(self.sums, sums + row * self.together + v * self.lanes, value, lanes)
+        self._end(acc, panel, sums, rows)
+
+    def _end(self, acc: Any, panel: Expr, sums: Expr, rows: int) -> None:
+        """Stores a register tile's sums."""
+        vectors, lanes = self.blocking.vectors, self.arithmetic.ended_lanes(self.blocking.vectors)
+        for number, value in self.arithmetic.ended(acc, vectors, self.buffers, panel * self.width):
+            at = number // vectors * self.together + number % vectors * self.lanes
+            if self.of_bytes:
+                self.addresses.put(at, value, lanes)
+            else:
+                store(self.sums, sums + at, value, lanes)
+        if self.of_bytes:
+            self.addresses.move(rows * self.together)
 
     def _legs(
         self,
@@ -303,7 +299,8 @@ class _Nest:
 
     def _operands(self, products: RowsByElement | RowsOfBytes, places: tuple[Expr, Expr]) -> Any:
         (source, weight), weights = places, self.buffers["weights"]
-        return products.operands((self.inputs, source), (weights, weight), self.blocking.vectors)
+        inputs = None if self.of_bytes else self.inputs
+        return products.operands((inputs, source), (weights, weight), self.blocking.vectors)
 
     def _stream(
         self,
@@ -339,13 +336,12 @@ class _Nest:
         """Bytes `ask` with every load of weights, floats for a share of a pass."""
         blocking = self.blocking
         together, peeled = blocks_together(self.shape, blocking), self.begun or products.peeled
-        on = None if isinstance(operands, Operands) else operands.step(len(rows), blocking.tiles * self.run)
 
         def several(first: bool) -> None:
             """A pass, of floats with what begins sums."""
             if not isinstance(operands, Operands):
                 for _ in range(together):
-                    operands.row(acc, on, [(rows, rows)], ask=ask)
+                    operands.row(acc, self.on, [(rows, rows)], ask=ask)
                 return
             for beyond in lines_asked(self.shape, blocking, part, together * self.run):
                 operands.weights.ask(beyond, 1 if blocking.ahead * products.size <= _NEAR else 2)
@@ -391,6 +387,10 @@ class _Nest:
         if self.arithmetic.chunked:
             return start + (g * self.blocking.tiles + tile) * self.width
         return start + tile * self.together + (g % self.joined * self.width if self.joined > 1 else 0)
+
+    def _source(self, p: Expr, tile: Expr) -> Expr:
+        """Where a position's transformed inputs lie from a tile on."""
+        return self._transformed(0, tile) + p * self.shape.transformed_stride(self.blocking)
 
     def _panel(self, chunk: Expr, p: Expr, g: Expr) -> Expr:
         """The number of a panel of weights: a group's at one position, for a chunk of channels."""
@@ -454,7 +454,9 @@ class _Nest:
             value = load(self.sums, rows[i] + j * stride, lanes)
             return value + bias if (i, j) == early else value
 
-        half = self._columns(product, self.output_steps, tall, lanes, self.arithmetic.sums)
+        in_turn = tall < self.shape.extent[0] and isinstance(self.arithmetic.products, RowsByElement)
+        given = tall, lanes, self.arithmetic.sums
+        half = down_columns(product, self.output_steps, self.shape.extent, given, in_turn)
         self._store_tile(half, self.first + t, channel, bias if self.spec.bias and early is None else None)
 
     def _store_tile(self, half: Any, tile: Expr, channel: Expr, bias: Expr | None) -> None:

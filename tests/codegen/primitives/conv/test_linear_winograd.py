@@ -180,3 +180,11 @@ def test_bytes_become_words_as_they_are_added() -> None:
     assert found["usubl"] >= 2 * columns
     assert found["usubw"] >= 4 * columns
     assert found["uaddw"] >= 4 * columns
+
+
+def test_sums_of_register_tiles_are_stored_by_addresses_that_move_on() -> None:
+    """Where an index would be scaled and extended for each, in two instructions."""
+    target, (op, _) = find("rpi4"), layer((1, 16, 24, 24), 16, (4, 4))
+    lay_out(op, *LinearWinograd().layouts(op, target)[0])
+    built = build_object(LinearWinograd().kernel(op, target), "k", target)
+    assert set(re.findall(r"call [^@\n]*@secateur_stream_put_(\w+)\(", built.texts["ll"])) == {"float32x4"}
