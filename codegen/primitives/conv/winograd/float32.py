@@ -37,6 +37,7 @@ _TASK = 20_000_000  # products from which a task is cut, until there is one for 
 _CORES = 4
 # Cycles of a register tile before its first product and after its last, and of each of its sums; of streams:
 _BEGINNING, _SUM = (10.0, 2.0), (3.0, 1.0)
+_HELD_UP, _HIGH = 0.42, 8  # share of a step that loads hold up, of so many rows; in order, on a Cortex-A53
 _NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cache
 _FEW_CHANNELS = 4  # of an image, whose phases or channels are put into vectors one by one
 _LEG = 64  # channels of a sum in binary16: a longer one loses more
@@ -114,6 +115,14 @@ class FloatShape(Shape[FloatArithmetic]):
         streaming = streamed / rate
         computing = products + transforms
         return np.maximum(computing, streaming) + 0.5 * np.minimum(computing, streaming)
+
+    def step_cycles(self, rows: Any, vectors: Any, target: Target) -> Any:
+        """Loads hold up a core that starts in order for as long in a low register tile as in a high one."""
+        step = super().step_cycles(rows, vectors, target)
+        if not target.cpu.in_order:
+            return step
+        high = super().step_cycles(_HIGH, 2, target)
+        return step + _HELD_UP * (high - step)
 
     def _transforms(self, target: Target) -> tuple[float, float]:
         """Cycles for each vector's tile and for that of its products; without streams as measured on x86,
