@@ -7,7 +7,7 @@ axis i, f' says of axis p[i].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from secateur.ir.graph import Operator
@@ -19,12 +19,6 @@ Perm = tuple[int, ...]
 def inverse(perm: Perm) -> Perm:
     """The permutation that undoes another."""
     return tuple(sorted(range(len(perm)), key=perm.__getitem__))
-
-
-def keeps_places(shape: Sequence[int], perm: Perm) -> bool:
-    """Whether the axes of more than one element keep their order, so that a transpose is a reshape."""
-    moved = [p for p in perm if shape[p] != 1]
-    return moved == sorted(moved)
 
 
 def _along(op: Operator, perm: Perm, *names: str) -> dict[str, Any]:

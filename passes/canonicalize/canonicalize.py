@@ -40,7 +40,7 @@ class Canonicalize(CanonicalizeOptions, Pass):
         while changed:
             graph.remove_dead()
             changes = fold_constants(graph, self.fold) + merge_duplicates(graph, self.share)
-            changes += share_joins(graph) + rewrite(graph, RULES).total()
-            changed = changes + move_transposes(graph) > 0
+            changes += share_joins(graph) + move_transposes(graph)  # before some become reshapes
+            changed = changes + rewrite(graph, RULES).total() > 0
         graph.remove_dead()
         return graph

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from secateur.ir.graph import Graph, Operator, Value
 from secateur.ir.registry import create
 
-from .axes import Perm, data_of, drops_axes, inverse, is_elementwise, keeps_places, permuted
+from .axes import Perm, data_of, drops_axes, inverse, is_elementwise, permuted
 
 _PERMUTED, _PLAIN = "permuted", "plain"
 Node = Operator | str
@@ -127,10 +127,9 @@ class _Cut:
     def _wanted(self, value: Value) -> tuple[int, set[Node]]:
         """How many elements a transpose of the value moves, and who must agree that there is none."""
         rank = len(self.perm)
-        free = _known(value) or value.type.rank > rank or keeps_places(_shape(value, rank), self.back)
-        if free:
+        if _known(value) or value.type.rank > rank or value.type.elements == 1:
             return 0, set()
-        ends: set[Node] = {op if op in self.region else self._user(value, op) for op in value.users}
+        ends: set[Node] = {op if op in self.region else self._user(op) for op in value.users}
         if self.graph.is_output(value):
             ends.add(_PLAIN)
         ends.add(self._producer(value))
@@ -146,13 +145,11 @@ class _Cut:
         fused: set[Node] = {op for op in value.users if op in self.region and is_elementwise(op)}
         return {end, *fused} if fused else set()
 
-    def _user(self, value: Value, op: Operator) -> str:
+    def _user(self, op: Operator) -> str:
         """Which form an operator outside of the region wants; a transpose with its own cost wants none."""
         if not _transposed(op, len(self.perm)):
             return _PLAIN
-        through = tuple(self.perm[p] for p in op["perm"])
-        before = tuple(value.type.shape[b] for b in self.back)
-        return _PERMUTED if keeps_places(before, through) else ""
+        return _PERMUTED if op["perm"] == self.back else ""
 
     def _producer(self, value: Value) -> Node:
         op = value.producer
@@ -160,8 +157,7 @@ class _Cut:
             return op
         if op is None or not _transposed(op, len(self.perm)):
             return _PLAIN
-        through = tuple(op["perm"][b] for b in self.back)
-        return _PERMUTED if keeps_places(op.operands[0].type.shape, through) else ""
+        return _PERMUTED if op["perm"] == self.perm else ""
 
 
 def _permute(graph: Graph, chosen: list[Operator], perm: Perm) -> None:

@@ -89,6 +89,7 @@ def test_squeeze_and_excite_joins_and_means_are_followed() -> None:
     left, graph = net.settle(x)
     assert left == 1
     assert next(op.name for op in graph.operators if op.operands) == "nn.transpose"
+    assert not any(op.name == "nn.reshape" for op in graph.operators), "single pixels have the order too"
 
 
 def test_softmax_over_channels_is_followed_where_a_convolution_reads_it() -> None:
