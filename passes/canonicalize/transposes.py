@@ -107,6 +107,7 @@ class _Cut:
         if not any(_PERMUTED in ends for _, ends in self.ends):
             return []
         import networkx  # takes longer to import than most graphs, which have no transposes, need
+        from networkx.algorithms.flow import boykov_kolmogorov  # thrice as fast here as what is the default
 
         network = networkx.DiGraph()
         network.add_nodes_from([_PERMUTED, _PLAIN])
@@ -115,10 +116,10 @@ class _Cut:
             for node in ends:
                 network.add_edge(node, ("in", at))
                 network.add_edge(("out", at), node)
-        cost, (reached, _) = networkx.minimum_cut(network, _PERMUTED, _PLAIN)
+        cost, (_, sink) = networkx.minimum_cut(network, _PLAIN, _PERMUTED, flow_func=boykov_kolmogorov)
         if cost >= sum(weight for weight, ends in self.ends if _PERMUTED in ends):
             return []
-        return [op for op in self.region if op in reached]
+        return [op for op in self.region if op in sink]
 
     def _values(self) -> Iterable[Value]:
         values = (v for op in self.region for v in (*(op.operands[i] for i in data_of(op)), op.result))
