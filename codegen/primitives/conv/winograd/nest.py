@@ -245,7 +245,8 @@ class _Nest:
         """
         blocking, arithmetic, (part, first) = self.blocking, self.arithmetic, at
         acc = arithmetic.products.registers(rows * blocking.vectors)
-        sums, panel = opaque(self._sums(p, g, first)), self._panel(chunk, p, g)
+        panel = self._panel(chunk, p, g)
+        sums = 0 if self.of_bytes else opaque(self._sums(p, g, first))
         if not self.begun:
             self._begin(acc, chunk, sums, panel)
         opened = arithmetic.products.opened(acc, blocking.vectors)
