@@ -82,6 +82,7 @@ class _Nest:
         self.legs, streams = shape.legs(blocking), isinstance(self.arithmetic.products, RowsByElement)
         self.of_bytes = isinstance(self.arithmetic.products, RowsOfBytes)
         self.begun = streams and (self.chunks == 1 or self.legs > 0)
+        self.asking = self.of_bytes and blocking.ahead > 0
 
     def task(self, task: Expr, begin: Expr) -> None:
         """One of those from `begin` on."""
@@ -225,12 +226,15 @@ class _Nest:
         if self.of_bytes:
             inputs, sums = (self.inputs, self._source(p, first)), (self.sums, self._sums(p, g, first))
             self.addresses = Addresses(inputs, sums, self.arithmetic.sums)
-        with T.serial(0, parts) as part:
-            self._register_tile(chunk, p, g, (part, first + part * rows), rows)
+        if self.asking:
+            with when(parts > 0):
+                self._register_tile(chunk, p, g, (0, first), rows, True)
+        with T.serial(int(self.asking), parts) as part:
+            self._register_tile(chunk, p, g, (part, first + part * rows), rows, False)
         if rest:
             with when(some):
                 self._go_on(rest)
-                self._register_tile(chunk, p, g, (parts, first + parts * rows), rest)
+                self._register_tile(chunk, p, g, (parts, first + parts * rows), rest, parts == 0)
 
     def _go_on(self, rows: int) -> None:
         """From where the last load of a block begins to the next block, for register tiles that follow."""
@@ -238,10 +242,12 @@ class _Nest:
         if isinstance(products, RowsByElement | RowsOfBytes):
             self.on = products.onward(rows, self.blocking.tiles * self.run)
 
-    def _register_tile(self, chunk: Expr, p: Expr, g: Expr, at: tuple[Expr, Expr], rows: int) -> None:
+    def _register_tile(
+        self, chunk: Expr, p: Expr, g: Expr, at: tuple[Expr, Expr], rows: int, asks: Expr
+    ) -> None:
         """At position `p`: some tiles by the chunk's channels, times those by one group of filters.
 
-        `at` is the number of the register tile and that of its first tile.
+        `at` is the number of the register tile and that of its first tile; `asks` is as of `_stream`.
         """
         blocking, arithmetic, (part, first) = self.blocking, self.arithmetic, at
         acc = arithmetic.products.registers(rows * blocking.vectors)
@@ -258,7 +264,7 @@ class _Nest:
             if self.legs:
                 self._legs(opened, (source, weight), part, range(rows), (chunk, sums))
                 return
-            self._stream(arithmetic.products, opened, (source, weight), part, range(rows))
+            self._stream(arithmetic.products, opened, (source, weight), (part, asks), range(rows))
         else:
             self._blocks(opened, source, panel)
         acc = arithmetic.products.closed(opened, blocking.vectors)
@@ -277,12 +283,7 @@ class _Nest:
             self.addresses.move(rows * self.together)
 
     def _legs(
-        self,
-        acc: Any,
-        places: tuple[Expr, Expr],
-        part: Expr,
-        rows: range,
-        before: tuple[Expr, Expr],
+        self, acc: Any, places: tuple[Expr, Expr], part: Expr, rows: range, before: tuple[Expr, Expr]
     ) -> None:
         """Sums of some channels at a time, which are added to those of the channels before."""
         products, (chunk, sums) = self.arithmetic.products, before
@@ -308,20 +309,22 @@ class _Nest:
         products: RowsByElement | RowsOfBytes,
         acc: Any,
         places: tuple[Expr, Expr],
-        part: Expr,
+        of: tuple[Expr, Expr],
         rows: range,
     ) -> None:
         """Sums of all blocks of channels, of operands that are streams from these places on.
 
-        Of bytes the first tiles of a panel alone ask for weights: the others find them near.
+        `of` is the number of the register tile, and whether it asks for weights, of bytes: the first tiles of
+        a panel alone do, as the others find them near.
         """
-        ahead, operands = self.blocking.ahead * products.size, self._operands(products, places)
-        if not ahead or isinstance(products, RowsByElement):
-            self._row_of_blocks(products, acc, operands, rows, part)
+        (part, asks), operands = of, self._operands(products, places)
+        ask = (self.blocking.ahead * products.size, 1) if self.asking else None
+        if ask is None or isinstance(asks, bool):
+            self._row_of_blocks(products, acc, operands, rows, part, ask if asks is True else None)
             return
-        with T.If(part == 0):
+        with T.If(asks):
             with T.Then():
-                self._row_of_blocks(products, acc, operands, rows, part, (ahead, 1))
+                self._row_of_blocks(products, acc, operands, rows, part, ask)
             with T.Else():
                 self._row_of_blocks(products, acc, operands, rows, part)
 

@@ -11,6 +11,7 @@ import pytest
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.primitives.conv.winograd.int8 import LinearWinograd, pack
+from secateur.codegen.primitives.conv.winograd.nest import kernel_of
 from secateur.codegen.primitives.conv.winograd.plan import Blocking
 from secateur.codegen.primitives.operator import Constant, to_layout
 from secateur.codegen.targets.find import find
@@ -188,3 +189,16 @@ def test_sums_of_register_tiles_are_stored_by_addresses_that_move_on() -> None:
     lay_out(op, *LinearWinograd().layouts(op, target)[0])
     built = build_object(LinearWinograd().kernel(op, target), "k", target)
     assert set(re.findall(r"call [^@\n]*@secateur_stream_put_(\w+)\(", built.texts["ll"])) == {"float32x4"}
+
+
+def test_tiles_that_ask_for_weights_share_no_code_with_others() -> None:
+    """LLVM would move the ends of both to one place, and copy halves of registers for it."""
+    target = find("rpi4")
+    op, _ = layer((1, 64, 28, 28), 16, (4, 4), u=np.full((36, 16, 64), 63, np.int8), words=13)
+    primitive = LinearWinograd()
+    lay_out(op, *primitive.layouts(op, target)[0])
+    blocking = primitive.blocking(op, target)._replace(ahead=2048)
+    kernel = kernel_of(primitive.name, primitive.shape(op, target), blocking)
+    assembly = assembly_of(build_object(kernel, "k", target), target)
+    assert "prfm" in assembly
+    assert not re.search(r"\bext\b", assembly)
