@@ -52,8 +52,9 @@ class SumsOfChannels(RowsOfBytes):
         return max(1, (registers - spare) // (self.lanes * sums + self.blocks))
 
     def together(self, blocks: int) -> int:
-        """Of so many blocks of channels the steps of one pass through the innermost loop."""
-        return 2 if blocks // self.blocks % 2 == 0 else 1
+        """Steps of one pass through the innermost loop, of so many blocks of channels."""
+        steps = blocks // self.blocks
+        return next(n for n in (4, 2, 1) if steps % n == 0)
 
     def opened(self, acc: Any, vectors: int) -> Any:
         """[pixel][vector][filter]; what they start with is added at the end."""

@@ -126,10 +126,10 @@ def test_products_stay_in_registers(name: str, blocks: int) -> None:
 
 
 def test_register_tiles_of_winograd_load_each_operand_once() -> None:
-    """Four tiles by four filters, two steps a pass, and what is left of 49 tiles apart."""
+    """Four tiles by four filters, four steps a pass, and what is left of 49 tiles apart."""
     target = TARGETS["rpi4"]
-    u = roomy((36 * 16, 256), 2).reshape(36, 16, 256)
-    op, _ = layer((1, 256, 28, 28), 16, (4, 4), u=u)
+    u = roomy((36 * 16, 512), 2).reshape(36, 16, 512)
+    op, _ = layer((1, 512, 28, 28), 16, (4, 4), u=u)
     primitive = LinearWinograd()
     lay_out(op, *primitive.layouts(op, target)[0])
     shape, blocking = primitive.shape(op, target), primitive.blocking(op, target)
@@ -137,7 +137,7 @@ def test_register_tiles_of_winograd_load_each_operand_once() -> None:
     built = build_object(primitive.products(op, target), "k", target)
     longest = max(innermost(assembly_of(built, target), "aarch64"), key=lambda loop: loop.multiplies)
     assert longest.spills == 0
-    assert len(longest.instructions) - sum("prfm" in line for line in longest.instructions) <= 170
+    assert len(longest.instructions) - sum("prfm" in line for line in longest.instructions) <= 338
 
 
 def test_copies_that_are_signed_pay_for_many_filters_and_one_tap() -> None:
