@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from .vector.streams import ANEW, ASK, HELD, KEPT, MOVED, PLACE, PREFIX, PUT, TAKE
+from .vector.streams import ANEW, ASK, HELD, KEPT, MOVED, PLACE, PREFIX, PUT, STORE, TAKE
 
 _BITS = 128
 _INTRINSIC = re.compile(r"call (\{[^}]*\} @llvm\.aarch64[\w.]+\(ptr)")
+_STORE = re.compile(r"call (void @llvm\.aarch64[\w.]+)\(((?:<[^>]*> %v\d, )+)ptr")
 _PREFETCH = "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
 _KINDS = {
     "float32": ("float", "f32", 32), "float16": ("half", "f16", 16), "int32": ("i32", "i32", 32),
@@ -25,6 +26,8 @@ def with_functions(text: str) -> str:
 def _declarations(text: str, made: str) -> str:
     """Of the intrinsics that the functions call and the text does not."""
     lines = {f"declare {found})" for found in _INTRINSIC.findall(made)}
+    for name, vectors in _STORE.findall(made):
+        lines.add(f"declare {name}({re.sub(' %v.', '', vectors)}ptr)")
     if "@llvm.prefetch" in made and "declare void @llvm.prefetch.p0(" not in text:
         lines.add(_PREFETCH)
     return "".join(f"{line}\n" for line in sorted(lines))
@@ -33,6 +36,8 @@ def _declarations(text: str, made: str) -> str:
 def _function(name: str) -> str:
     if name.startswith(TAKE):
         return _taking(name)
+    if name.startswith(STORE):
+        return _storing(name)
     if name.startswith(PUT):
         return _putting(name)
     if name.startswith(HELD):
@@ -106,6 +111,18 @@ def _putting(name: str) -> str:
   store <{lanes} x {kind}> %value, ptr %place, align {bits // 8}
   ret void
 }}"""
+
+
+def _storing(name: str) -> str:
+    """`storeN_TYPE`: a store of N vectors."""
+    number, dtype = name.removeprefix(STORE).split("_")
+    count, (kind, short, bits) = int(number), _KINDS[dtype]
+    lanes = _BITS // bits
+    values = ", ".join(f"<{lanes} x {kind}> %v{i}" for i in range(count))
+    several = f"call void @llvm.aarch64.neon.st1x{count}.v{lanes}{short}.p0({values}, ptr %place)"
+    store = several if count > 1 else f"store {values}, ptr %place, align {bits // 8}"
+    head = f"define internal void @{name}(i64 %at, {values}) alwaysinline {{"
+    return f"{head}\n  %place = inttoptr i64 %at to ptr\n  {store}\n  ret void\n}}"
 
 
 def _widened(i: int, lanes: int, count: int, kind: str) -> str:

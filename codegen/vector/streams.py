@@ -18,8 +18,8 @@ Expr = Any
 Buffer = Any
 
 PREFIX = "secateur_stream_"
-PLACE, MOVED, ANEW, ASK, HELD, KEPT, TAKE, PUT = (
-    PREFIX + name for name in ("place", "moved", "anew", "ask", "held", "kept", "take", "put")
+PLACE, MOVED, ANEW, ASK, HELD, KEPT, TAKE, PUT, STORE = (
+    PREFIX + name for name in ("place", "moved", "anew", "ask", "held", "kept", "take", "put", "store")
 )
 MOST = 4  # vectors of one load
 _SIZES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1}
@@ -40,6 +40,12 @@ class Stream:
             count = min(MOST, vectors - len(found))
             found += self._load(count, on if len(found) + count == vectors else None)
         return found
+
+    def put(self, values: Sequence[Expr]) -> None:
+        """Stores up to four vectors together, and moves on behind them."""
+        at = self._at[0]
+        T.evaluate(T.call_extern("void", f"{STORE}{len(values)}_{self._dtype}", at, *values))
+        self._at[0] = T.call_extern("int64", MOVED, at + T.int64(len(values) * self._bytes))
 
     def skip(self, beyond: Expr) -> None:
         """Moves on by so many bytes, an int64."""
@@ -65,6 +71,36 @@ class Stream:
         self._at[0] = T.call_extern("int64", MOVED, at + (T.int64(size) if on is None else on))
         starts = range(0, elements, self._lanes)
         return [T.Shuffle([loaded], [*range(first, first + self._lanes)]) for first in starts]
+
+
+_NEAR = 65520  # bytes that an access of 16 reaches beyond a register
+
+
+class Distances:
+    """From row to row and to each column of tables, in bytes, in registers for all tables that follow."""
+
+    def __init__(self, rows: int, columns: Sequence[int]) -> None:
+        self.rows = distance(rows)
+        self.columns = [T.int64(column) if column <= _NEAR else distance(column) for column in columns]
+
+
+class Table:
+    """Vectors of `lanes` elements at so many rows of places, from an index of a buffer on."""
+
+    def __init__(
+        self, place: tuple[Buffer, Expr], lanes: int, dtype: str, rows: int, distances: Distances
+    ) -> None:
+        self._lanes, self._dtype, self._columns = lanes, dtype, distances.columns
+        self._rows = [address(*place)]
+        for _ in range(1, rows):
+            self._rows.append(_register(self._rows[-1] + distances.rows))
+
+    def load(self, i: int, j: int) -> Expr:
+        name, kind = f"{TAKE}1_{self._dtype}", f"{self._dtype}x{self._lanes}"
+        return T.call_extern(kind, name, self._rows[i] + self._columns[j])
+
+    def store(self, i: int, j: int, value: Expr) -> None:
+        put(self._rows[i] + self._columns[j], value, self._lanes, self._dtype)
 
 
 def address(buffer: Buffer, index: Expr) -> Expr:
@@ -116,6 +152,26 @@ def held(sums: Registers, numbers: Iterable[int] | None = None) -> None:
     for number in range(sums.count) if numbers is None else numbers:
         kind = f"{sums.dtype}x{sums.lanes}"
         sums[number] = T.call_extern(kind, f"{HELD}_{sums.dtype}", sums[number])
+
+
+def add_from(place: tuple[Buffer, Expr], sums: Registers) -> None:
+    """Adds numbers of a buffer, from an index on, to sums."""
+    earlier = Stream(*place, sums.lanes, sums.dtype)
+    for some in _loads(sums.count):
+        for number, value in zip(some, earlier.take(len(some)), strict=True):
+            sums[number] = sums[number] + value
+        held(sums, some)
+
+
+def put_all(place: tuple[Buffer, Expr], sums: Registers) -> None:
+    """Stores sums in a buffer, from an index on."""
+    stream = Stream(*place, sums.lanes, sums.dtype)
+    for some in _loads(sums.count):
+        stream.put([sums[number] for number in some])
+
+
+def _loads(vectors: int) -> list[range]:
+    return [range(first, min(first + MOST, vectors)) for first in range(0, vectors, MOST)]
 
 
 def kept(values: Sequence[float], dtype: str = "float32") -> list[Expr]:

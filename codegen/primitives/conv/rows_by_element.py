@@ -22,6 +22,7 @@ Buffer = Any
 
 _SPARE = 1  # registers of 32
 _PASS = 16  # channels of a pass through the innermost loop
+LEG = 64  # channels of a sum in binary16: a longer one loses more
 _LOWER = 8  # elements of binary16 are of the 16 lower registers: of more columns, in fours, LLVM spills some
 
 
@@ -102,6 +103,10 @@ class HalfRowsByElement(RowsByElement, HalfByElement):
     """Of binary16."""
 
     dtype = data = weight = "float16"
+
+    def together(self, blocks: int) -> int:
+        """All of a sum, where it is of as many as are added before it ends (`LEG`)."""
+        return next(n for n in range(LEG // self.lanes, 0, -1) if blocks % n == 0)
 
     def tile_pixels(self, registers: int, vectors: int) -> int:
         return max(1, self.rows.pixels(registers, vectors, self.lanes, _LOWER))

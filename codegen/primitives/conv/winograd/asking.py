@@ -1,12 +1,14 @@
-"""Which weights a register tile asks for, before those after it come to them."""
+"""What is asked for before it is read: weights of register tiles, rows of tiles."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from secateur.codegen.tir import T
+from secateur.codegen.tir import T, prefetch
 
+from ...specs import layout_block
 from .arithmetic import LINE
+from .patch import Patch
 from .plan import Blocking, Shape
 
 Expr = Any
@@ -30,3 +32,15 @@ def lines_asked(shape: Shape[Any], blocking: Blocking, part: Expr, channels: int
     if parts * share > lines:
         numbers = [number % lines for number in numbers]
     return [T.Cast("int64", number * LINE) + T.int64(ahead) for number in numbers]
+
+
+def ask_rows(shape: Shape[Any], patch: Patch, taken: int) -> None:
+    """For a line of each row of a tile to come; hardware does not, as rows are short and far apart.
+
+    `taken` channels are transformed at once.
+    """
+    channels = taken // shape.phases if shape.scattered else taken
+    for channel in range(0, channels, layout_block(patch.spec.in_layout)):
+        for i in range(shape.extent[0]):
+            column = patch.left + shape.arithmetic.ahead
+            prefetch(patch.data, patch.pixel(channel, patch.top + i, column), 1)

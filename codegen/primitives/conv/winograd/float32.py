@@ -22,7 +22,7 @@ from ...specs import ConvSpec, Floats
 from ..arithmetic import float_arithmetic
 from ..plan import largest_part
 from ..planned import Planned
-from ..rows_by_element import RowsByElement, by_rows
+from ..rows_by_element import LEG, RowsByElement, by_rows
 from ..tile import pack_bias
 from .arithmetic import FloatArithmetic
 from .grid import TileGrid
@@ -40,7 +40,6 @@ _BEGINNING, _SUM = (10.0, 2.0), (3.0, 1.0)
 _HELD_UP, _HIGH = 0.42, 8  # share of a step that loads hold up, of so many rows; in order, on a Cortex-A53
 _NEAR = 2.5  # times the memory's bandwidth, where all that streams fits the cache
 _FEW_CHANNELS = 4  # of an image, whose phases or channels are put into vectors one by one
-_LEG = 64  # channels of a sum in binary16: a longer one loses more
 _AHEAD = 2  # panels of weights between what is read and what is asked for
 
 # Relative error power of F(m x n, 3x3) beyond direct sums: in any layer, and for each input channel. As
@@ -84,13 +83,13 @@ class FloatShape(Shape[FloatArithmetic]):
         return self.given if one_pass and blocking.channels == self.channels else blocking.channels
 
     def legs(self, blocking: Blocking) -> int:
-        """Of binary16, whose sums lose the more the longer they are: of `_LEG` channels at most."""
+        """Of binary16, whose sums lose the more the longer they are: of `LEG` channels at most."""
         products = self.arithmetic.products
         if not isinstance(products, RowsByElement) or products.data == "float32":
             return 0
         blocks = blocking.channels // self.lanes
         passes = blocks // products.together(blocks)
-        return next((n for n in _divisors(passes) if blocking.channels <= n * _LEG), passes)
+        return next((n for n in _divisors(passes) if blocking.channels <= n * LEG), passes)
 
     def cycles(self, blocking: Any, target: Target) -> Any:
         lanes = self.lanes
@@ -357,7 +356,7 @@ class StridedWinograd(FloatWinograd):
 def _summed(spec: ConvSpec, target: Target) -> int:
     """Channels of a sum, which a GPU takes whole."""
     legs = spec.dtype == "float16" and isinstance(target.machine, Cpu) and target.isa.streams
-    return min(spec.channels, _LEG // prod(spec.strides)) if legs else spec.channels
+    return min(spec.channels, LEG // prod(spec.strides)) if legs else spec.channels
 
 
 def _unseen(target: Target) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from secateur.codegen.kernel import Kernel
 from secateur.codegen.tir import Registers, T, fence, load, opaque, prefetch, prim_func, store, view, when
+from secateur.codegen.vector.streams import add_from, put_all
 
 from ....rounding import up
 from ...specs import layout_block
@@ -21,11 +22,12 @@ from ..rows_by_element import Operands, RowsByElement
 from ..rows_of_bytes import RowsOfBytes
 from .addresses import Addresses
 from .arithmetic import Buffers, Read
-from .asking import lines_asked
+from .asking import ask_rows, lines_asked
 from .columns import down_columns
 from .patch import Patch
 from .places import Places, has, origin, sizes
 from .plan import Blocking, Shape, blocks_together
+from .rows_first import RowsFirst
 
 Expr = Any
 
@@ -81,6 +83,7 @@ class _Nest:
         self.run = self.taken if blocks else blocking.channels  # of a tile, side by side
         self.legs, streams = shape.legs(blocking), isinstance(self.arithmetic.products, RowsByElement)
         self.of_bytes = isinstance(self.arithmetic.products, RowsOfBytes)
+        self.rows_first = streams and self.arithmetic.raw == "float16"
         self.begun = streams and (self.chunks == 1 or self.legs > 0)
         self.asking = self.of_bytes and blocking.ahead > 0
 
@@ -114,18 +117,22 @@ class _Nest:
         if INPUT in self.phases:
             count = -(-self.shape.multiplied // self.shape.chunks(self.blocking) // self.taken)
             self.input_steps = self.arithmetic.kept_input_steps(self.shape.extent)
-            self.line = opaque(self.shape.extent[1] * self.shape.transformed_stride(self.blocking))
+            stride = self.shape.transformed_stride(self.blocking)
+            self.line = opaque(self.shape.extent[1] * stride)
+            if self.rows_first:
+                self.rows = RowsFirst(self.shape, stride, self.input_steps)
             with T.serial(0, count) as number, T.serial(0, self.count) as t:
                 self._transform_input(chunk * count + number, number, t)
 
     def _transform_input(self, channels: Expr, number: Expr, t: Expr) -> None:
         """V = B^T d B of one tile, of vectors number `channels` of all, `number` of the chunk's."""
         patch = self._patch(channels, t)
-        self._ask(patch)
+        if self.arithmetic.ahead:
+            ask_rows(self.shape, patch, self.taken)
         place = self._transformed(number * self.taken, t)
-        with T.If(self._whole(patch)):
+        with T.If(patch.whole(self.shape.scattered)):
             with T.Then():
-                self._transform(self.arithmetic.inner(patch), channels, place)
+                self._transform(self.arithmetic.inner(patch), channels, place, patch)
             with T.Else():
                 self._transform(self.arithmetic.border(patch, self.workspace), channels, place)
 
@@ -148,32 +155,18 @@ class _Nest:
         end = (image + 1) * spec.channels
         return Patch(spec, shape.extent, self.buffers["data"], channel, top, left, end)
 
-    def _whole(self, patch: Patch) -> Expr:
-        """Whether all that a tile reads lies in the image."""
-        (high, broad), (down, across) = patch.extent, self.spec.strides
-        more = (down, across) if self.shape.scattered else (1, 1)
-        bottom = patch.top + (high - 1) * down + more[0]
-        right = patch.left + (broad - 1) * across + more[1]
-        within = (bottom <= self.spec.height) & (right <= self.spec.width)
-        return (patch.top >= 0) & (patch.left >= 0) & within
-
-    def _ask(self, patch: Patch) -> None:
-        """For a line of each row of a tile to come; hardware does not, as rows are short and far apart."""
-        if self.arithmetic.ahead:
-            taken = self.taken // self.shape.phases if self.shape.scattered else self.taken
-            for channel in range(0, taken, layout_block(self.spec.in_layout)):
-                for i in range(self.shape.extent[0]):
-                    column = patch.left + self.arithmetic.ahead
-                    prefetch(patch.data, patch.pixel(channel, patch.top + i, column), 1)
-
     def _transformed(self, channel: Expr, tile: Expr) -> Expr:
         """Where a channel of the chunk's transformed inputs lies in the first position's matrix."""
         number, rest = channel // self.run, channel % self.run
         return self.shape.transformed_start + (number * self.blocking.tiles + tile) * self.run + rest
 
-    def _transform(self, read: Read, channels: Expr, place: Expr) -> None:
-        """Element (i, j) goes to the matrix of that position."""
+    def _transform(self, read: Read, channels: Expr, place: Expr, patch: Patch | None = None) -> None:
+        """Element (i, j) goes to the matrix of that position; `patch` is what is not read from a copy."""
         arithmetic = self.arithmetic
+        if self.rows_first:
+            row = self.rows.inner(patch, read) if patch else self.rows.border(self.inputs)
+            self.rows.inputs(row, (self.inputs, place))
+            return
         parts, wide = arithmetic.parts, arithmetic.wide
         if not arithmetic.by_part:
             self._transform_parts([partial(read, part) for part in range(parts)], channels * parts, place)
@@ -293,11 +286,8 @@ class _Nest:
             self._row_of_blocks(products, acc, operands, rows, part)
             if self.chunks * self.legs > 1:
                 with when(chunk + leg > 0):
-                    for number in range(acc.count):
-                        earlier = load(self.sums, sums + number * self.lanes, self.lanes)
-                        acc[number] = acc[number] + earlier
-            for number in range(acc.count):
-                store(self.sums, sums + number * self.lanes, acc[number], self.lanes)
+                    add_from((self.sums, sums), acc)
+            put_all((self.sums, sums), acc)
 
     def _operands(self, products: RowsByElement | RowsOfBytes, places: tuple[Expr, Expr]) -> Any:
         (source, weight), weights = places, self.buffers["weights"]
@@ -433,6 +423,9 @@ class _Nest:
             count, vectors = self.count, self.together // self.result_lanes
             self.output_steps = self.arithmetic.kept_output_steps(self.shape.extent)
             self.row_steps = self.arithmetic.row_steps(self.output_steps)
+            if self.rows_first:
+                stride = self.shape.product_stride(self.blocking)
+                self.rows = RowsFirst(self.shape, stride, self.output_steps)
             with T.serial(0, count) as t, T.serial(0, vectors) as v, when(self._has_filters(g, v)):
                 self._transform_output(g, t, v)
 
@@ -450,9 +443,14 @@ class _Nest:
         """A^T F A of one tile and vector of filters."""
         tall, broad, lanes = self.shape.tile[0], self.shape.extent[1], self.result_lanes
         start, stride = self._sums(0, g, t) + v * lanes, self.shape.product_stride(self.blocking)
-        rows = [opaque(start + i * broad * stride) for i in range(self.shape.extent[0])]
         channel, early = self._channel(g, v), self.arithmetic.biased(self.shape.extent)
         bias = self.ending.start(channel, (0, 0), ())
+        left = bias if self.spec.bias and early is None else None
+        if self.rows_first:
+            lines = self.rows.products((self.sums, start), self.shape.tile[1])
+            self._store_tile(lines, self.first + t, channel, left)
+            return
+        rows = [opaque(start + i * broad * stride) for i in range(self.shape.extent[0])]
 
         def product(i: int, j: int) -> Expr:
             value = load(self.sums, rows[i] + j * stride, lanes)
@@ -461,14 +459,15 @@ class _Nest:
         in_turn = tall < self.shape.extent[0] and isinstance(self.arithmetic.products, RowsByElement)
         given = tall, lanes, self.arithmetic.sums
         half = down_columns(product, self.output_steps, self.shape.extent, given, in_turn)
-        self._store_tile(half, self.first + t, channel, bias if self.spec.bias and early is None else None)
+        lines = [[half[i * broad + j] for j in range(broad)] for i in range(tall)]
+        self._store_tile(lines, self.first + t, channel, left)
 
     def _store_tile(self, half: Any, tile: Expr, channel: Expr, bias: Expr | None) -> None:
-        """What lies in the image, row by row, which takes fewer registers than a whole tile.
+        """What lies in the image, a row or a column at a time, which takes fewer registers than a whole tile.
 
         `bias` is what there still is to add.
         """
-        width, (tall, wide) = self.spec.out_width, self.shape.tile
+        width, tall = self.spec.out_width, self.shape.tile[0]
         image, *place = self.places.of(tile)
         top, left = map(opaque, origin(self.shape, *place))
         pixels = [(top + i) * width + left for i in range(tall)]
@@ -476,23 +475,27 @@ class _Nest:
             self.ending.ask(image, pixel + self.arithmetic.ahead, channel)
         rows, columns = has(self.shape, top, left)
 
-        def stored(high: int, broad: int) -> None:
-            for i, pixel in enumerate(pixels[:high]):
-                with when(rows[i] if i < tall - 1 else True):
-                    for j, value in enumerate(self._row_of_results(half, i)[:broad]):
-                        with when(columns[j] if j < wide - 1 else True):
+        axes = (1, 0) if self.rows_first else (0, 1)
+        inside = [[*some[:-1], True] for some in (rows, columns)]
+
+        def stored(*size: int) -> None:
+            for a in range(size[axes[0]]):
+                with when(inside[axes[0]][a]):
+                    for b, value in enumerate(self._results(half, a)[: size[axes[1]]]):
+                        i, j = (b, a) if self.rows_first else (a, b)
+                        with when(inside[axes[1]][b]):
                             if bias is not None:
                                 value = self.arithmetic.finished(value, bias, i, j)
-                            self.ending.store(value, image, pixel + j, channel)
+                            self.ending.store(value, image, pixels[i] + j, channel)
 
         for high, broad in sizes(self.shape, rows, columns):
             stored(high, broad)
 
-    def _row_of_results(self, half: Any, i: int) -> list[Expr]:
-        """Row `i` of A^T F A, each in a register."""
-        broad, wide = self.shape.extent[1], self.shape.tile[1]
-        result = Registers(wide, self.result_lanes, self.arithmetic.results)
-        row = self.row_steps([half[i * broad + j] for j in range(broad)])
-        for j, value in enumerate(row):
-            result[j] = self.arithmetic.settled(value, i, j)
-        return [result[j] for j in range(wide)]
+    def _results(self, half: Any, number: int) -> list[Expr]:
+        """A row of A^T F A, or where rows are transformed a column, each in a register."""
+        count = self.shape.tile[0 if self.rows_first else 1]
+        line = [row[number] for row in half] if self.rows_first else half[number]
+        result = Registers(count, self.result_lanes, self.arithmetic.results)
+        for k, value in enumerate((self.output_steps if self.rows_first else self.row_steps)(line)):
+            result[k] = value if self.rows_first else self.arithmetic.settled(value, number, k)
+        return [result[k] for k in range(count)]

@@ -36,3 +36,12 @@ class Patch:
     def inside(self, row: Expr, column: Expr) -> Expr:
         """Whether a pixel is one of the image."""
         return (row >= 0) & (row < self.spec.height) & (column >= 0) & (column < self.spec.width)
+
+    def whole(self, scattered: bool) -> Expr:
+        """Whether all that a tile reads lies in the image; `scattered` phases are read from one pixel on."""
+        (high, broad), (down, across) = self.extent, self.spec.strides
+        more = (down, across) if scattered else (1, 1)
+        bottom = self.top + (high - 1) * down + more[0]
+        right = self.left + (broad - 1) * across + more[1]
+        within = (bottom <= self.spec.height) & (right <= self.spec.width)
+        return (self.top >= 0) & (self.left >= 0) & within

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from secateur.codegen.backends.cpu.objects import assembly_of, build_object
 from secateur.codegen.backends.cpu.primitives import PRIMITIVES
-from secateur.codegen.primitives.conv.winograd.float32 import _LEG, ODD
+from secateur.codegen.primitives.conv.rows_by_element import LEG
+from secateur.codegen.primitives.conv.winograd.float32 import ODD, TALL
+from secateur.codegen.primitives.conv.winograd.nest import kernel_of
 from secateur.codegen.primitives.specs import HalfConvSpec
 from secateur.codegen.targets.rows import TARGETS
 from secateur.codegen.weights.origin import digits_of
@@ -201,13 +204,32 @@ def test_sums_in_float32_have_no_kernel_of_these() -> None:
 def test_sums_of_many_channels_are_of_few_at_a_time() -> None:
     target = TARGETS["rpi5"].in_half
     shape, plan = ODD.shape(spec_of(256), target), ODD.plan(spec_of(256), target)
-    assert plan.channels <= _LEG * shape.legs(plan) < 2 * plan.channels
+    assert plan.channels <= LEG * shape.legs(plan) < 2 * plan.channels
     assert ODD.noise(spec_of(256), target) == ODD.noise(spec_of(64), target) > ODD.noise(spec_of(16), target)
 
 
 def spec_of(channels: int) -> HalfConvSpec:
     around, block = (1, 1, 1, 1), "NCHW8c"
     return HalfConvSpec(1, channels, 14, 14, 64, (3, 3), pads=around, in_layout=block, out_layout=block)
+
+
+def half_winograd_assembly(spec: HalfConvSpec, *phases: str) -> str:
+    target = TARGETS["rpi5"].in_half
+    kernel = kernel_of("k", TALL.shape(spec, target), TALL.plan(spec, target), phases)
+    return assembly_of(build_object(kernel, "k", target), target)
+
+
+def test_channels_of_a_sum_are_one_straight_line_that_ends_four_sums_at_a_time() -> None:
+    spec, target = spec_of(128), TARGETS["rpi5"].in_half
+    text, plan = half_winograd_assembly(spec, "products"), TALL.plan(spec, target)
+    most = max(loop.multiplies for loop in innermost(text, "aarch64"))
+    assert most == (LEG - 1) * plan.rows * plan.vectors, "the first begin sums"
+    assert len(re.findall(r"st1\t{ (v\d+\.8h, ){3}v\d+\.8h }", text)) >= plan.rows * plan.vectors // 4
+
+
+def test_pixels_of_a_row_are_loaded_together() -> None:
+    text = half_winograd_assembly(spec_of(64), "input")
+    assert len(re.findall(r"ld1\t{ (v\d+\.8h, ){3}v\d+\.8h }", text)) >= 8
 
 
 def test_channels_that_an_image_has_not_are_not_multiplied() -> None:
