@@ -108,7 +108,7 @@ def test_timings_name_every_pass_and_phase(cli: Cli, model: Path, tmp_path: Path
         (["--target", "rpi44"], "unknown target 'rpi44'; did you mean 'rpi4'?"),
         (
             ["--pipeline", "canonicalize,fuze"],
-            "did you mean 'fuse'? Known: canonicalize, equalize, fuse, half, layout, memory, open, prune, ",
+            "did you mean 'fuse'? Known: canonicalize, equalize, fuse, half, layout, memory, narrow, open, ",
         ),
         (["--pipeline", "memory,fuse"], "takes stage"),
         (["--print-ir-after", "fuze"], "no pass 'fuze'; did you mean 'fuse'?"),
