@@ -90,6 +90,10 @@ class RowsByElement(ByElement):
         """Of so many blocks of channels those of one pass through the innermost loop."""
         return next(n for n in (4, 2, 1) if blocks % n == 0 and n * self.lanes <= max(_PASS, self.lanes))
 
+    def in_line(self, blocks: int) -> int:
+        """The same of a Winograd convolution."""
+        return self.together(blocks)
+
     def operands(self, data: tuple[Buffer, Expr], weights: tuple[Buffer, Expr], vectors: int) -> Operands:
         return Operands(self, data, weights, vectors)
 
@@ -104,7 +108,7 @@ class HalfRowsByElement(RowsByElement, HalfByElement):
 
     dtype = data = weight = "float16"
 
-    def together(self, blocks: int) -> int:
+    def in_line(self, blocks: int) -> int:
         """All of a sum, where it is of as many as are added before it ends (`LEG`)."""
         return next(n for n in range(LEG // self.lanes, 0, -1) if blocks % n == 0)
 

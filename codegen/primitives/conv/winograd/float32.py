@@ -79,7 +79,7 @@ class FloatShape(Shape[FloatArithmetic]):
 
     def panel_channels(self, blocking: Blocking) -> int:
         products, blocks = self.arithmetic.products, blocking.channels // self.lanes
-        one_pass = isinstance(products, RowsByElement) and blocks == products.together(blocks)
+        one_pass = isinstance(products, RowsByElement) and blocks == products.in_line(blocks)
         return self.given if one_pass and blocking.channels == self.channels else blocking.channels
 
     def legs(self, blocking: Blocking) -> int:
@@ -88,7 +88,7 @@ class FloatShape(Shape[FloatArithmetic]):
         if not isinstance(products, RowsByElement) or products.data == "float32":
             return 0
         blocks = blocking.channels // self.lanes
-        passes = blocks // products.together(blocks)
+        passes = blocks // products.in_line(blocks)
         return next((n for n in _divisors(passes) if blocking.channels <= n * LEG), passes)
 
     def cycles(self, blocking: Any, target: Target) -> Any:

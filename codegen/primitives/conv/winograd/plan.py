@@ -217,7 +217,7 @@ def blocks_together(shape: Shape[Any], blocking: Blocking) -> int:
     arithmetic = shape.arithmetic
     blocks = blocking.channels // arithmetic.wide
     if isinstance(arithmetic.products, RowsByElement):
-        return arithmetic.products.together(blocks)
+        return arithmetic.products.in_line(blocks)
     if isinstance(arithmetic.products, SumsOfChannels):
         return arithmetic.products.together(blocking.channels // CHANNELS)
     one = arithmetic.chunked and arithmetic.parts * arithmetic.wide == arithmetic.products.at_once
