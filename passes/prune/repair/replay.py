@@ -74,7 +74,7 @@ class Replay:
         return [self._kept(a) for a in evaluate(op, [self.array(v, batch) for v in op.operands])]
 
     def _kept(self, array: Array) -> Array:
-        if self._bytes + array.nbytes <= IN_MEMORY:
+        if array.nbytes == 0 or self._bytes + array.nbytes <= IN_MEMORY:
             self._bytes += array.nbytes
             return array
         return _in_file(array, self._folder)
@@ -85,9 +85,12 @@ class Replay:
 
 
 def _in_file(array: Array, folder: Path) -> Array:
-    """The array, mapped from a file that goes with it."""
-    path = folder / f"{id(array)}.npy"
-    np.save(path, array)
-    mapped: Array = np.load(path, mmap_mode="r")
+    """The array, mapped from a file that goes with it.
+
+    Without a head, which NumPy parses as Python: CPython 3.11 does not do that in two threads at once.
+    """
+    path = folder / f"{id(array)}"
+    array.tofile(path)
+    mapped: Array = np.memmap(path, array.dtype, "r", shape=array.shape)
     path.unlink()
     return mapped

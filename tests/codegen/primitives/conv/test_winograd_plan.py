@@ -82,14 +82,14 @@ def loops(primitive: FloatWinograd, target: Target, spec: ConvSpec, phase: str =
         (F4, ConvSpec, 14, {8, 4}, 16, 4),  # four tiles need the products at infinity both ways
         (ODD, ConvSpec, 15, {9}, 16, 8),
         (ODD, ConvSpec, 14, {9, 6}, 16, 8),  # six tiles need the products at infinity
-        (F4, HalfConvSpec, 36, {7, 4}, 16 - 1, 2),  # the first channel's products begin the sums
-        (ODD, HalfConvSpec, 14, {6, 3}, 16, 4),  # sums of six vectors need not wait
+        (F4, HalfConvSpec, 36, {7, 4}, 64 - 1, 6),  # the first channel's products begin the sums
+        (ODD, HalfConvSpec, 14, {6, 3}, 64 - 1, 16),  # sums of six vectors need not wait
     ],
 )
 def test_register_tiles_share_the_weights_that_are_asked_for_and_spill_nothing(
     primitive: FloatWinograd, kind: type[ConvSpec], side: int, rows: set[int], channels: int, asked: int
 ) -> None:
-    """A pass takes eight lines of them, which up to seven register tiles go through."""
+    """A pass takes eight lines of them, or 32 of binary16, which up to seven register tiles go through."""
     target = find("rpi5").in_half if kind is HalfConvSpec else find("rpi4")
     found = loops(primitive, target, layer(target, 256, side, kind))
     assert {loop.multiplies // (2 * channels) for loop in found} == rows
