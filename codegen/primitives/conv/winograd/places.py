@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from secateur.codegen.tir import T, either
+from secateur.codegen.vector.shuffles import hold
 from secateur.ir.support.tiles import Tiles
 
 from .grid import TileGrid
@@ -32,7 +33,7 @@ class Places:
         before, lower = batch * rows, down - rows
         image = T.Select(row < before, T.truncdiv(row, rows), T.truncdiv(row - before, lower))
         inner = T.Select(row < before, T.truncmod(row, rows), T.truncmod(row - before, lower) + rows)
-        return image, inner, column
+        return _once(image), inner, column
 
     def _of_columns(self, tile: Expr, columns: int, across: int) -> tuple[Expr, Expr]:
         """Row, of those of all images with the lower ones last, and column of which the first are whole."""
@@ -63,7 +64,12 @@ class Places:
 
 def origin(grid: TileGrid[Any], row: Expr, column: Expr) -> tuple[Expr, Expr]:
     """Row and column of the first result of the tile that is there among an image's."""
-    return _first(grid.down, row), _first(grid.across, column)
+    return _once(_first(grid.down, row)), _once(_first(grid.across, column))
+
+
+def _once(number: Expr) -> Expr:
+    """Computed once: TVM takes seconds to simplify what is said of each element of a tile by choices."""
+    return number if isinstance(number, int) else hold(number, 1, "int32")
 
 
 def has(grid: TileGrid[Any], top: Expr, left: Expr) -> tuple[list[Expr], list[Expr]]:
