@@ -353,9 +353,8 @@ class _Nest:
     def _blocks(self, acc: Any, source: Expr, panel: Expr) -> None:
         """The same, block by block."""
         blocking, arithmetic, step = self.blocking, self.arithmetic, self.arithmetic.products.step
-        unroll = arithmetic.unroll
+        unroll, together = arithmetic.unroll, blocks_together(self.shape, blocking)
         at_once = min(arithmetic.products.at_once, unroll)
-        together = blocks_together(self.shape, blocking)
         run = self.run if arithmetic.chunked else self.shape.multiplied
 
         def steps(several: Expr, outer: Expr) -> None:
